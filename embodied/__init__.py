@@ -1,0 +1,1 @@
+"""The body: worlds, tasks, memory, plans and rollouts."""

@@ -1,0 +1,1 @@
+"""The cerebellum: one intent into many commands."""

@@ -1,0 +1,71 @@
+"""Errors that a caller may catch; each states the rule, the value and the remedy."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class EmbodiedError(Exception):
+    """Root of every error that this project raises on purpose.
+
+    The message reads `<rule> Got <value>. <remedy>`: what must hold, what was given, and what to do about it.
+    """
+
+    def __init__(self, rule: str, *, value: object = None, remedy: str = "") -> None:
+        self.rule = rule
+        self.value = value
+        self.remedy = remedy
+        shown = "" if value is None else f" Got {value!r}."
+        super().__init__(f"{rule}{shown}{' ' + remedy if remedy else ''}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors cross process boundaries (Ray); the default would pass the finished message as the rule.
+        return _rebuild, (type(self), self.rule, self.value, self.remedy)
+
+
+class ConfigError(EmbodiedError):
+    """A configuration key, type or value is wrong."""
+
+
+class SceneError(EmbodiedError, ValueError):
+    """A scene, its JSON, a mesh or a URDF cannot be used."""
+
+
+class UnknownNameError(EmbodiedError):
+    """A name is in no registry: a robot, body, camera, task, policy or suite."""
+
+
+class CommandError(EmbodiedError):
+    """A command was refused before the simulator saw it."""
+
+
+class IntentError(EmbodiedError):
+    """An intent is malformed, or the robot has no controller for it."""
+
+
+class PathError(EmbodiedError):
+    """A path leaves the folder that confines it, or does not exist."""
+
+
+class MissingDependencyError(EmbodiedError):
+    """A library or system package that this choice needs is not installed."""
+
+
+class SimulationError(EmbodiedError):
+    """The physics left the finite world; the episode is invalid and the simulator must be reset."""
+
+
+class DataError(EmbodiedError):
+    """A file that we wrote is truncated, altered, or of another version."""
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
+    """Returns the error for a name outside a registry, with the nearest right one as its remedy."""
+    options = sorted(known)
+    near = get_close_matches(str(name), options, n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    listed = ", ".join(options) or "nothing is registered"
+    return UnknownNameError(f"A {kind} must be one that exists.", value=name, remedy=f"{hint}Known: {listed}.")
+
+
+def _rebuild(kind: type[EmbodiedError], rule: str, value: object, remedy: str) -> EmbodiedError:
+    return kind(rule, value=value, remedy=remedy)

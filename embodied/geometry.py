@@ -1,0 +1,220 @@
+"""Poses, rotations and cameras. Transforms read right to left: `world_from_camera @ camera_from_tool`."""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from embodied.errors import SceneError
+
+Vector3 = tuple[float, float, float]
+Quaternion = tuple[float, float, float, float]
+
+UNIT_TOLERANCE = 1e-3
+CAMERA_FROM_GL = np.diag([1.0, -1.0, -1.0, 1.0])
+
+
+class Pose(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A rigid placement: `position_m` in metres and `orientation` as a unit quaternion xyzw.
+
+    Raises `SceneError` for values that are not finite and for a quaternion off unit length by more than 0.001.
+    """
+
+    position_m: Vector3 = (0.0, 0.0, 0.0)
+    orientation: Quaternion = (0.0, 0.0, 0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if not np.all(np.isfinite(self.position_m + self.orientation)):
+            raise SceneError("A pose must be finite.", value=(self.position_m, self.orientation))
+        norm = float(np.linalg.norm(self.orientation))
+        if abs(norm - 1.0) > UNIT_TOLERANCE:
+            raise SceneError(
+                "An orientation must be a unit quaternion xyzw.",
+                value=self.orientation,
+                remedy=f"Its length is {norm:.4f}: divide by it.",
+            )
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The homogeneous (4, 4) transform, parent from this frame."""
+        return matrix_from_pose(self)
+
+    @property
+    def yaw_rad(self) -> float:
+        """The heading about world z, of the frame's x axis."""
+        axis = rotation_matrix(self.orientation)[:, 0]
+        return float(np.arctan2(axis[1], axis[0]))
+
+
+def vector3(values: Sequence[float] | np.ndarray) -> Vector3:
+    """Returns three plain floats."""
+    x, y, z = (float(value) for value in values)
+    return (x, y, z)
+
+
+def quaternion(values: Sequence[float] | np.ndarray) -> Quaternion:
+    """Returns four plain floats, scaled to unit length."""
+    array = np.asarray(values, dtype=np.float64)
+    x, y, z, w = (float(value) for value in array / np.linalg.norm(array))
+    return (x, y, z, w)
+
+
+def rotation_matrix(orientation: Sequence[float]) -> np.ndarray:
+    """Returns the (3, 3) rotation of a unit quaternion xyzw."""
+    x, y, z, w = orientation
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def quaternion_from_matrix(rotation: np.ndarray) -> Quaternion:
+    """Returns the unit quaternion xyzw, w >= 0, of a (3, 3) rotation (Shepperd's method: divides by the largest)."""
+    r = np.asarray(rotation, dtype=np.float64)
+    trace = r[0, 0] + r[1, 1] + r[2, 2]
+    candidates = [r[0, 0], r[1, 1], r[2, 2], trace]
+    i = int(np.argmax(candidates))
+    values = np.empty(4)
+    if i == 3:
+        values[:] = [r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1], 1 + trace]
+    else:
+        j, k = (i + 1) % 3, (i + 2) % 3
+        values[i] = 1 + r[i, i] - r[j, j] - r[k, k]
+        values[j] = r[j, i] + r[i, j]
+        values[k] = r[k, i] + r[i, k]
+        values[3] = r[k, j] - r[j, k]
+    if values[3] < 0:
+        values = -values
+    return quaternion(values)
+
+
+def quaternion_from_euler(roll_rad: float, pitch_rad: float, yaw_rad: float) -> Quaternion:
+    """Returns the quaternion of fixed-axis rotations: about x, then y, then z (URDF's rpy)."""
+    cr, sr = np.cos(roll_rad / 2), np.sin(roll_rad / 2)
+    cp, sp = np.cos(pitch_rad / 2), np.sin(pitch_rad / 2)
+    cy, sy = np.cos(yaw_rad / 2), np.sin(yaw_rad / 2)
+    return quaternion(
+        [
+            sr * cp * cy - cr * sp * sy,
+            cr * sp * cy + sr * cp * sy,
+            cr * cp * sy - sr * sp * cy,
+            cr * cp * cy + sr * sp * sy,
+        ]
+    )
+
+
+def quaternion_from_yaw(yaw_rad: float) -> Quaternion:
+    """Returns the rotation about world z."""
+    return (0.0, 0.0, float(np.sin(yaw_rad / 2)), float(np.cos(yaw_rad / 2)))
+
+
+def quaternion_from_axis_angle(rotation: Sequence[float] | np.ndarray) -> Quaternion:
+    """Returns the quaternion of an axis-angle vector, radians."""
+    vector = np.asarray(rotation, dtype=np.float64)
+    angle = float(np.linalg.norm(vector))
+    half = np.sinc(angle / (2 * np.pi)) / 2  # sin(angle / 2) / angle, safe at zero
+    return quaternion([*(vector * half), np.cos(angle / 2)])
+
+
+def multiply_quaternions(left: Sequence[float], right: Sequence[float]) -> Quaternion:
+    """Returns `left * right`: first `right` is applied, then `left`."""
+    x1, y1, z1, w1 = left
+    x2, y2, z2, w2 = right
+    return quaternion(
+        [
+            w1 * x2 + x1 * w2 + y1 * z2 - z1 * y2,
+            w1 * y2 - x1 * z2 + y1 * w2 + z1 * x2,
+            w1 * z2 + x1 * y2 - y1 * x2 + z1 * w2,
+            w1 * w2 - x1 * x2 - y1 * y2 - z1 * z2,
+        ]
+    )
+
+
+def angle_between(left: Sequence[float], right: Sequence[float]) -> float:
+    """Returns the angle in [0, pi] between two orientations."""
+    dot = min(1.0, abs(float(np.dot(left, right))))
+    return 2.0 * float(np.arccos(dot))
+
+
+def matrix_from_pose(pose: Pose) -> np.ndarray:
+    """Returns the homogeneous (4, 4) transform of a pose."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation_matrix(pose.orientation)
+    matrix[:3, 3] = pose.position_m
+    return matrix
+
+
+def pose_from_matrix(matrix: np.ndarray) -> Pose:
+    """Returns the pose of a homogeneous (4, 4) transform."""
+    return Pose(vector3(matrix[:3, 3]), quaternion_from_matrix(matrix[:3, :3]))
+
+
+def compose(left: Pose, right: Pose) -> Pose:
+    """Returns `left @ right`: a from b, b from c, gives a from c."""
+    position = rotation_matrix(left.orientation) @ np.asarray(right.position_m) + left.position_m
+    return Pose(vector3(position), multiply_quaternions(left.orientation, right.orientation))
+
+
+def invert(pose: Pose) -> Pose:
+    """Returns the inverse transform."""
+    x, y, z, w = pose.orientation
+    conjugate = (-x, -y, -z, w)
+    return Pose(vector3(-(rotation_matrix(conjugate) @ np.asarray(pose.position_m))), conjugate)
+
+
+def transform_points(matrix: np.ndarray, points_m: np.ndarray) -> np.ndarray:
+    """Returns `points_m` (..., 3) moved by a homogeneous (4, 4) transform."""
+    return points_m @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def look_at(eye_m: Vector3, target_m: Vector3, *, up: Vector3 = (0.0, 0.0, 1.0)) -> Pose:
+    """Returns the pose of a camera at `eye_m` that looks at `target_m`: x right, y down, z forward.
+
+    Raises `SceneError` where the view is along `up` or has no length.
+    """
+    forward = np.subtract(target_m, eye_m)
+    right = np.cross(forward, up)
+    if np.linalg.norm(right) < 1e-9:
+        raise SceneError(
+            "A camera must look at another point, not along its up axis.",
+            value=(eye_m, target_m, up),
+            remedy="Choose another `up`.",
+        )
+    forward, right = forward / np.linalg.norm(forward), right / np.linalg.norm(right)
+    rotation = np.stack([right, np.cross(forward, right), forward], axis=1)
+    return Pose(eye_m, quaternion_from_matrix(rotation))
+
+
+def intrinsics_matrix(width_px: int, height_px: int, fov_y_rad: float) -> np.ndarray:
+    """Returns the (3, 3) pinhole matrix of square pixels; the principal point is the image centre."""
+    focal = height_px / (2 * np.tan(fov_y_rad / 2))
+    return np.array([[focal, 0.0, width_px / 2], [0.0, focal, height_px / 2], [0.0, 0.0, 1.0]])
+
+
+def points_from_depth(depth_m: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    """Returns camera-frame points (height, width, 3) of a depth image, pixel centres at half-integers."""
+    height, width = depth_m.shape
+    u, v = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    x = (u - intrinsics[0, 2]) / intrinsics[0, 0] * depth_m
+    y = (v - intrinsics[1, 2]) / intrinsics[1, 1] * depth_m
+    return np.stack([x, y, depth_m], axis=-1)
+
+
+def inside_box(point_m: Sequence[float], box: Pose, size_m: Sequence[float]) -> bool:
+    """Returns whether a world point lies in a box of edge lengths `size_m` centred on `box`."""
+    local = rotation_matrix(box.orientation).T @ (np.asarray(point_m) - box.position_m)
+    return bool(np.all(np.abs(local) <= np.asarray(size_m) / 2))
+
+
+def boxes_overlap(left: Pose, left_size_m: Sequence[float], right: Pose, right_size_m: Sequence[float]) -> bool:
+    """Returns whether two oriented boxes touch or overlap (separating axis theorem: 15 axes)."""
+    a, b = rotation_matrix(left.orientation), rotation_matrix(right.orientation)
+    crosses = [np.cross(a[:, i], b[:, j]) for i in range(3) for j in range(3)]
+    axes = np.array([*a.T, *b.T, *crosses])
+    axes = axes[np.linalg.norm(axes, axis=1) > 1e-9]
+    reach = np.abs(axes @ a) @ (np.asarray(left_size_m) / 2) + np.abs(axes @ b) @ (np.asarray(right_size_m) / 2)
+    gap = np.abs(axes @ np.subtract(right.position_m, left.position_m))
+    return bool(np.all(gap <= reach + 1e-12))

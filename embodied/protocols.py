@@ -1,0 +1,153 @@
+"""The seams of the house, on one page. Read this first; every room either implements or calls one of these."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from embodied.geometry import Pose
+from embodied.types import (
+    Command,
+    Decision,
+    Episode,
+    EpisodeRecord,
+    Intent,
+    Observation,
+    Progress,
+    Report,
+    Request,
+    WorldState,
+)
+
+
+class Simulator(Protocol):
+    """A world that advances. Physics and pixels are apart: `advance` renders nothing, `observe` moves nothing."""
+
+    @property
+    def control_period_s(self) -> float:
+        """Simulated seconds that one `advance` covers."""
+        ...
+
+    @property
+    def renderer(self) -> str:
+        """What makes the pixels, for the record: `opengl: llvmpipe (...)` or `tiny`."""
+        ...
+
+    def reset(self, episode: Episode) -> None:
+        """Builds `episode.scene` anew, at time 0. Raises `SceneError`, `UnknownNameError`, `PathError`."""
+        ...
+
+    def advance(self, commands: Mapping[str, Command]) -> None:
+        """Runs one control period; robots without a command keep their last targets.
+
+        Raises `CommandError` before anything moves, and `SimulationError` if a state is no longer finite.
+        """
+        ...
+
+    def observe(self, robot: str, cameras: Sequence[str] | None = None) -> Observation:
+        """Returns what `robot` perceives now through `cameras` of the scene: None for all, () for no pixels.
+
+        Raises `UnknownNameError`.
+        """
+        ...
+
+    def state(self) -> WorldState:
+        """Returns what is true now."""
+        ...
+
+    def save(self) -> Any:
+        """Returns a handle on the present instant, valid until the next `reset`."""
+        ...
+
+    def restore(self, saved: Any) -> None:
+        """Returns to a saved instant: the same commands then give the same states, bit for bit."""
+        ...
+
+    def close(self) -> None:
+        """Frees the world; calling it twice is harmless."""
+        ...
+
+
+class Teleportable(Protocol):
+    """A simulator whose bodies can be put elsewhere between two control periods."""
+
+    def teleport(self, body: str, pose: Pose) -> None:
+        """Puts a free body at `pose`, at rest. Raises `UnknownNameError`."""
+        ...
+
+
+class Task(Protocol):
+    """A judge of facts: pure functions over values, no simulator inside."""
+
+    @property
+    def name(self) -> str:
+        """The task's name in results, such as `put_block_back`."""
+        ...
+
+    @property
+    def tier(self) -> str:
+        """`faithful` or `strict` in MemoryBench."""
+        ...
+
+    def sample(self, seed: int, *, split: str = "test") -> Episode:
+        """Returns the episode of `seed`: the same in any process and any order."""
+        ...
+
+    def begin(self, episode: Episode, state: WorldState) -> Progress:
+        """Returns the progress of an episode that starts in `state`."""
+        ...
+
+    def advance(self, episode: Episode, progress: Progress, state: WorldState) -> Progress:
+        """Returns the progress after one more control period has led to `state`."""
+        ...
+
+
+class Controller(Protocol):
+    """The cerebellum of one robot: one intent into many commands. Seeded and deterministic."""
+
+    def begin(self, intent: Intent, state: WorldState, *, seed: int) -> Report | None:
+        """Starts on `intent`; returns a FAILED report at once where it cannot be done, else None.
+
+        Raises `IntentError` for malformed intents: wrong types, values that are not finite.
+        """
+        ...
+
+    def tick(self, state: WorldState) -> Command | Report:
+        """Returns the command of the next control period, or the report that ends the intent."""
+        ...
+
+
+class Policy(Protocol):
+    """The mind: observations and memory into intents. A batch gives what its rows give one by one."""
+
+    @property
+    def cameras(self) -> Sequence[str] | None:
+        """The cameras it reads: None for all of them, () for none."""
+        ...
+
+    @property
+    def privileged(self) -> bool:
+        """Whether its requests carry `Truth`; reported beside its results."""
+        ...
+
+    def act(self, requests: Sequence[Request]) -> list[Decision]:
+        """Returns one decision per request. All state is in `Request.carry` and `Decision.carry`."""
+        ...
+
+
+class Observer(Protocol):
+    """Watches an episode, never decides: video, console, recorder."""
+
+    def on_begin(self, episode: Episode, simulator: Simulator) -> None:
+        """Called after the reset."""
+        ...
+
+    def on_decision(self, request: Request, decision: Decision) -> None:
+        """Called once per request, before its intents run."""
+        ...
+
+    def on_step(self, state: WorldState, progress: Progress) -> None:
+        """Called after every control period."""
+        ...
+
+    def on_end(self, record: EpisodeRecord) -> None:
+        """Called once, at the end."""
+        ...

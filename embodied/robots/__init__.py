@@ -1,0 +1,1 @@
+"""Embodiments: descriptions, assets and kinematics."""

@@ -1,0 +1,1 @@
+"""One episode loop, run in this process or by many Ray workers."""

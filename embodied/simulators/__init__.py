@@ -1,0 +1,1 @@
+"""Worlds that advance, and the pixels they show."""

@@ -1,0 +1,1 @@
+"""Tasks judge facts; they never hold a simulator."""

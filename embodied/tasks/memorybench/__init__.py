@@ -1,0 +1,1 @@
+"""Three manipulation tasks that need memory, in a faithful and a strict tier."""
