@@ -282,13 +282,13 @@ def _check_joints(scene: Scene) -> None:
         if bodies[joint.child].mass_kg <= 0.0:
             raise SceneError("A joint's child must have a mass.", value=joint.child)
         parent[joint.child] = joint.parent
-    for start, name in parent.items():
-        seen = {start}
-        while name in parent:
-            if name in seen:
+    for start in bodies:
+        seen, above = {start}, parent.get(start)
+        while above is not None:
+            if above in seen:
                 raise SceneError("Joints must not form a ring.", value=sorted(seen))
-            seen.add(name)
-            name = parent[name]
+            seen.add(above)
+            above = parent.get(above)
 
 
 def _find(kind: str, name: str, items: Iterable[_Named]) -> _Named:
