@@ -1,0 +1,51 @@
+"""Paths confined to a root, and files that appear whole or not at all."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from embodied.errors import PathError
+
+
+def confined(root: Path, relative: str) -> Path:
+    """Returns the existing file `relative` under `root`, with links resolved.
+
+    Raises `PathError` for an absolute path, one that leaves `root` (also through a link), and one that is missing.
+    """
+    base = root.resolve()
+    path = (base / relative).resolve()
+    if Path(relative).is_absolute() or not path.is_relative_to(base):
+        raise PathError("A file must lie inside its root.", value=relative, remedy=f"Put it under {root.name}/.")
+    if not path.is_file():
+        raise PathError("A file must exist.", value=relative, remedy=f"Looked in the root {root.name}/.")
+    return path
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes `content` to `path` such that a reader or a crash sees the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def cache_folder() -> Path:
+    """Returns the per-user folder of things that can be made again: `$XDG_CACHE_HOME` or `~/.cache`."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "embodied-memory"
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
