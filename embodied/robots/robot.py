@@ -44,10 +44,9 @@ class Arm:
 
 @dataclass(frozen=True)
 class RobotModel:
-    """One embodiment. `urdf` names a file made by `assets` from a public one; see `catalogue`."""
+    """One embodiment; `assets.urdf_path` makes its URDF, `catalogue.robot_model` finds it by name."""
 
     name: str
-    urdf: str
     arm: Arm | None = None
     gripper: Gripper | None = None
     drive: DifferentialDrive | None = None

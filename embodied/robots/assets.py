@@ -1,0 +1,181 @@
+"""URDF files of the catalogue: composed from public ones, kept in the user's cache."""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from xml.etree import ElementTree
+
+from embodied.errors import MissingDependencyError, SceneError
+from embodied.geometry import Pose
+from embodied.paths import cache_folder, confined, write_atomically
+from embodied.robots.catalogue import ARM_ON_BASE, BASE_DRIVE
+from embodied.robots.robot import RobotModel
+
+CHASSIS_SIZE_M = (0.7, 0.4, 0.2)
+CHASSIS_MASS_KG = 60.0
+CASTER_RADIUS_M = 0.04
+MAX_URDF_BYTES = 4 << 20
+
+
+def asset_root() -> Path:
+    """Returns the folder of the public robot files. Raises `MissingDependencyError` without pybullet."""
+    try:
+        import pybullet_data
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Robot files come with pybullet.", remedy="Install it: pip install pybullet."
+        ) from error
+    return Path(pybullet_data.getDataPath())
+
+
+@lru_cache(maxsize=64)
+def urdf_path(model: RobotModel, *, visuals: bool) -> Path:
+    """Returns a URDF of `model` with absolute mesh paths; `visuals` adds the low-poly ones, else it has none.
+
+    Raises `SceneError` for a malformed URDF and `PathError` for a mesh outside the asset root.
+    """
+    stock = _stored(model, compose_urdf(model))
+    if visuals:
+        from embodied.robots.meshes import write_low_poly_urdf
+
+        return write_low_poly_urdf(stock)
+    bare = ElementTree.fromstring(stock.read_bytes())  # noqa: S314 - our own file, written a line above
+    for link in bare.iter("link"):
+        for visual in link.findall("visual"):
+            link.remove(visual)
+    return _stored(model, bare)
+
+
+@lru_cache(maxsize=64)
+def stock_urdf_path(model: RobotModel) -> Path:
+    """Returns a URDF of `model` with the visuals that its maker published."""
+    return _stored(model, compose_urdf(model))
+
+
+def compose_urdf(model: RobotModel) -> ElementTree.Element:
+    """Returns the URDF of `model`: an arm, a base, or an arm bolted onto a base."""
+    arm = None
+    if model.arm is not None:
+        folder, file = ("kuka_iiwa", "model.urdf") if model.name == "kuka" else ("franka_panda", "panda.urdf")
+        arm = load_urdf(asset_root(), folder, file)
+    if model.drive is None:
+        if arm is None:
+            raise SceneError("A robot must have an arm or wheels.", value=model.name)
+        return arm
+    base = _base_urdf()
+    if arm is not None:
+        _mount(base, arm, at=ARM_ON_BASE)
+    return base
+
+
+def load_urdf(root: Path, folder: str, file: str) -> ElementTree.Element:
+    """Reads `root/folder/file` with its mesh paths made absolute.
+
+    Raises `SceneError` for a file that is too large or no URDF, `PathError` for paths that leave `root`.
+    """
+    path = confined(root, f"{folder}/{file}")
+    if path.stat().st_size > MAX_URDF_BYTES:
+        raise SceneError(f"A URDF must have at most {MAX_URDF_BYTES} bytes.", value=file)
+    text = path.read_bytes()
+    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+        raise SceneError("A URDF must not declare entities.", value=file)
+    try:
+        robot = ElementTree.fromstring(text)  # noqa: S314 - entities were refused above
+    except ElementTree.ParseError as error:
+        raise SceneError(f"A URDF must be well-formed XML: {error}.", value=file) from error
+    if robot.tag != "robot" or robot.find("link") is None:
+        raise SceneError("A URDF must hold one <robot> with links.", value=file)
+    for mesh in robot.iter("mesh"):
+        relative = mesh.get("filename", "").removeprefix("package://")
+        mesh.set("filename", str(confined(root, f"{folder}/{relative}")))
+    for link in robot.iter("link"):
+        for contact in link.findall("contact"):
+            link.remove(contact)  # Friction is the simulator's to set; anchors carry hidden state.
+    return robot
+
+
+def _stored(model: RobotModel, robot: ElementTree.Element) -> Path:
+    content = ElementTree.tostring(robot)
+    path = cache_folder() / "urdf" / f"{model.name}-{hashlib.sha256(content).hexdigest()[:16]}.urdf"
+    if not path.is_file() or path.read_bytes() != content:
+        write_atomically(path, content)
+    return path
+
+
+def _base_urdf() -> ElementTree.Element:
+    robot = ElementTree.Element("robot", name="differential_base")
+    length, width, height = CHASSIS_SIZE_M
+    radius = BASE_DRIVE.wheel_radius_m
+    _add_link(robot, "base_link", mass_kg=None)
+    chassis = _add_link(robot, "chassis", mass_kg=CHASSIS_MASS_KG)
+    _add_box(chassis, CHASSIS_SIZE_M, rgba="0.25 0.28 0.33 1")
+    _add_joint(robot, "chassis_joint", "fixed", "base_link", "chassis", f"0 0 {0.06 + height / 2 + 0.06}")
+    for side, sign in (("left", 1.0), ("right", -1.0)):
+        wheel = _add_link(robot, f"{side}_wheel", mass_kg=2.0)
+        _add_cylinder(wheel, radius, 0.05, rgba="0.1 0.1 0.1 1")
+        joint = _add_joint(
+            robot,
+            f"{side}_wheel_joint",
+            "continuous",
+            "base_link",
+            f"{side}_wheel",
+            f"0 {sign * BASE_DRIVE.track_m / 2} {radius}",
+        )
+        joint.find("origin").set("rpy", "-1.57079632679 0 0")  # type: ignore[union-attr]
+        ElementTree.SubElement(joint, "axis", xyz="0 0 1")
+    for name, x in (("front_caster", length / 2 - 0.06), ("rear_caster", 0.06 - length / 2)):
+        for side, y in (("left", width / 2 - 0.06), ("right", 0.06 - width / 2)):
+            caster = _add_link(robot, f"{name}_{side}", mass_kg=0.5)
+            _add_sphere(caster, CASTER_RADIUS_M, rgba="0.5 0.5 0.5 1")
+            _add_joint(
+                robot, f"{name}_{side}_joint", "fixed", "base_link", f"{name}_{side}", f"{x} {y} {CASTER_RADIUS_M}"
+            )
+    return robot
+
+
+def _mount(base: ElementTree.Element, arm: ElementTree.Element, *, at: Pose) -> None:
+    children = {joint.find("child").get("link") for joint in arm.iter("joint")}  # type: ignore[union-attr]
+    roots = [link.get("name", "") for link in arm.iter("link") if link.get("name") not in children]
+    base.extend([element for element in arm if element.tag in ("link", "joint", "material")])
+    _add_joint(base, "mount_joint", "fixed", "base_link", roots[0], " ".join(map(str, at.position_m)))
+
+
+def _add_link(robot: ElementTree.Element, name: str, *, mass_kg: float | None) -> ElementTree.Element:
+    link = ElementTree.SubElement(robot, "link", name=name)
+    inertial = ElementTree.SubElement(link, "inertial")
+    ElementTree.SubElement(inertial, "origin", xyz="0 0 0", rpy="0 0 0")
+    mass = 0.1 if mass_kg is None else mass_kg
+    ElementTree.SubElement(inertial, "mass", value=str(mass))
+    moment = str(mass * 0.02)
+    ElementTree.SubElement(inertial, "inertia", ixx=moment, ixy="0", ixz="0", iyy=moment, iyz="0", izz=moment)
+    return link
+
+
+def _add_joint(robot: ElementTree.Element, *names: str) -> ElementTree.Element:
+    name, kind, parent, child, xyz = names
+    joint = ElementTree.SubElement(robot, "joint", name=name, type=kind)
+    ElementTree.SubElement(joint, "parent", link=parent)
+    ElementTree.SubElement(joint, "child", link=child)
+    ElementTree.SubElement(joint, "origin", xyz=xyz, rpy="0 0 0")
+    return joint
+
+
+def _add_box(link: ElementTree.Element, size_m: tuple[float, float, float], *, rgba: str) -> None:
+    _add_shape(link, "box", {"size": " ".join(map(str, size_m))}, rgba)
+
+
+def _add_cylinder(link: ElementTree.Element, radius_m: float, length_m: float, *, rgba: str) -> None:
+    _add_shape(link, "cylinder", {"radius": str(radius_m), "length": str(length_m)}, rgba)
+
+
+def _add_sphere(link: ElementTree.Element, radius_m: float, *, rgba: str) -> None:
+    _add_shape(link, "sphere", {"radius": str(radius_m)}, rgba)
+
+
+def _add_shape(link: ElementTree.Element, shape: str, sizes: dict[str, str], rgba: str) -> None:
+    for kind in ("visual", "collision"):
+        element = ElementTree.SubElement(link, kind)
+        ElementTree.SubElement(ElementTree.SubElement(element, "geometry"), shape, sizes)
+        if kind == "visual":
+            material = ElementTree.SubElement(element, "material", name=f"{link.get('name')}_{shape}")
+            ElementTree.SubElement(material, "color", rgba=rgba)

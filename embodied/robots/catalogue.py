@@ -1,0 +1,77 @@
+"""The robots that come with the project, by name."""
+
+from embodied.errors import unknown_name
+from embodied.geometry import Pose, quaternion_from_euler
+from embodied.robots.robot import Arm, DifferentialDrive, Gripper, RobotModel
+
+PANDA_ARM = Arm(
+    joints=tuple(f"panda_joint{index}" for index in range(1, 8)),
+    # Tool 0.548 m ahead of the base, 0.55 m above it, pointing down. MemoryBench's home is said to be 0.72 m above,
+    # which this arm cannot reach with an upright tool.
+    home_rad=(0.0, 0.003, 0.0, -1.4912, 0.0, 1.4942, 0.785398),
+    # Franka's published soft limits: tighter than the URDF's hard stops.
+    lower_rad=(-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973),
+    upper_rad=(2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973),
+    velocity_limit_radps=(2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61),
+    effort_limit_nm=(87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0),
+    tool_link="panda_hand",
+    tool_in_link=Pose((0.0, 0.0, 0.1034)),
+)
+PANDA_GRIPPER = Gripper(
+    joints=("panda_finger_joint1", "panda_finger_joint2"),
+    links=("panda_leftfinger", "panda_rightfinger"),
+    stroke_m=0.04,
+    force_n=20.0,
+)
+BASE_DRIVE = DifferentialDrive(
+    left_joints=("left_wheel_joint",),
+    right_joints=("right_wheel_joint",),
+    wheel_radius_m=0.1,
+    track_m=0.5,
+    linear_limit_mps=1.0,
+    angular_limit_radps=2.0,
+    wheel_torque_nm=40.0,
+)
+
+_MODELS = {
+    model.name: model
+    for model in (
+        RobotModel("panda", arm=PANDA_ARM, gripper=PANDA_GRIPPER, capabilities=frozenset({"reach", "grasp"})),
+        RobotModel(
+            "kuka",
+            arm=Arm(
+                joints=tuple(f"lbr_iiwa_joint_{index}" for index in range(1, 8)),
+                home_rad=(0.0, 0.5, 0.0, -1.4, 0.0, 1.24, 0.0),
+                lower_rad=(-2.9670, -2.0943, -2.9670, -2.0943, -2.9670, -2.0943, -3.0543),
+                upper_rad=(2.9670, 2.0943, 2.9670, 2.0943, 2.9670, 2.0943, 3.0543),
+                velocity_limit_radps=(1.7, 1.7, 1.75, 2.2, 2.4, 3.1, 3.1),
+                effort_limit_nm=(300.0,) * 7,
+                tool_link="lbr_iiwa_link_7",
+                tool_in_link=Pose((0.0, 0.0, 0.045)),
+            ),
+            capabilities=frozenset({"reach"}),
+        ),
+        RobotModel("differential_base", drive=BASE_DRIVE, capabilities=frozenset({"drive"})),
+        RobotModel(
+            "mobile_panda",
+            arm=PANDA_ARM,
+            gripper=PANDA_GRIPPER,
+            drive=BASE_DRIVE,
+            capabilities=frozenset({"drive", "reach", "grasp"}),
+        ),
+    )
+}
+# Where the arm of the mobile manipulator stands on its base, whose frame lies on the floor between the wheels.
+ARM_ON_BASE = Pose((0.1, 0.0, 0.32), quaternion_from_euler(0.0, 0.0, 0.0))
+
+
+def robot_model(name: str) -> RobotModel:
+    """Returns the robot called `name`. Raises `UnknownNameError` with the nearest right name."""
+    if name not in _MODELS:
+        raise unknown_name("robot model", name, _MODELS)
+    return _MODELS[name]
+
+
+def robot_names() -> tuple[str, ...]:
+    """Returns the names of all robots, sorted."""
+    return tuple(sorted(_MODELS))
