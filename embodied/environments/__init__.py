@@ -1,0 +1,1 @@
+"""The worlds as other people's interfaces expect them."""
