@@ -1,0 +1,194 @@
+"""One robot in PyBullet: its joints by role, its motors, its state."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from embodied.errors import SceneError
+from embodied.geometry import Pose, compose, invert
+from embodied.robots.assets import urdf_path
+from embodied.robots.catalogue import robot_model
+from embodied.robots.robot import RobotModel
+from embodied.scenes.scene import RobotPlacement
+from embodied.types import Command, RobotState
+
+ARM_POSITION_GAIN = 0.3  # Share of the position error that the motor corrects in one physics step.
+FINGER_SPEED_MPS = 0.1
+HELD_FORCE_N = 5.0  # Enough to keep the fingers where they touch; the attachment carries the load.
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What the motors pursue. `fingers_m` freezes the fingers where they hold something, else None."""
+
+    joint_position_rad: np.ndarray
+    gripper: float
+    base_velocity: np.ndarray
+    fingers_m: tuple[float, ...] | None = None
+
+
+class BulletRobot:
+    """A robot of the catalogue in one PyBullet client.
+
+    Raises `SceneError` where a start configuration has the wrong length or lies outside the limits.
+    """
+
+    def __init__(self, bullet: Any, placement: RobotPlacement, *, visuals: bool) -> None:
+        self.name = placement.name
+        self.model: RobotModel = robot_model(placement.model)
+        self._bullet = bullet
+        start = _start_configuration(placement, self.model)
+        self.uid: int = bullet.loadURDF(
+            str(urdf_path(self.model, visuals=visuals)),
+            placement.base.position_m,
+            placement.base.orientation,
+            useFixedBase=self.model.fixed,
+        )
+        infos = [bullet.getJointInfo(self.uid, index) for index in range(bullet.getNumJoints(self.uid))]
+        joints = {info[1].decode(): info[0] for info in infos}
+        self.links: dict[str, int] = {bullet.getBodyInfo(self.uid)[0].decode(): -1}
+        self.links |= {info[12].decode(): info[0] for info in infos}
+        arm, gripper, drive = self.model.arm, self.model.gripper, self.model.drive
+        self.arm_joints = [joints[name] for name in arm.joints] if arm else []
+        self.finger_joints = [joints[name] for name in gripper.joints] if gripper else []
+        self.finger_links = [self.links[name] for name in gripper.links] if gripper else []
+        self._wheels_left = [joints[name] for name in drive.left_joints] if drive else []
+        self._wheels_right = [joints[name] for name in drive.right_joints] if drive else []
+        self.tool_link = self.links[arm.tool_link] if arm else -1
+        self._base_in_inertial = self._offset_of_base()
+        self._prepare(start, placement.gripper)
+        self.targets = Targets(start, placement.gripper, np.zeros(2))
+
+    def aim(self, command: Command) -> None:
+        """Takes over the parts of a checked command that are not None."""
+        changes: dict[str, Any] = {}
+        if command.joint_position_rad is not None:
+            changes["joint_position_rad"] = np.array(command.joint_position_rad, dtype=np.float64)
+        if command.gripper is not None:
+            changes["gripper"] = float(command.gripper)
+            if command.gripper > self.targets.gripper:
+                changes["fingers_m"] = None  # Opening lets go of frozen fingers.
+        if command.base_velocity is not None:
+            changes["base_velocity"] = np.array(command.base_velocity, dtype=np.float64)
+        self.targets = replace(self.targets, **changes)
+
+    def drive_motors(self, previous_rad: np.ndarray, share: float, period_s: float) -> None:
+        """Sets all motors for one physics step, `share` in (0, 1] of the way from the previous arm targets."""
+        bullet, targets = self._bullet, self.targets
+        if self.arm_joints and self.model.arm is not None:
+            step = targets.joint_position_rad - previous_rad
+            bullet.setJointMotorControlArray(
+                self.uid,
+                self.arm_joints,
+                bullet.POSITION_CONTROL,
+                targetPositions=(previous_rad + share * step).tolist(),
+                targetVelocities=(step / period_s).tolist(),
+                forces=self.model.arm.effort_limit_nm,
+                positionGains=[ARM_POSITION_GAIN] * len(self.arm_joints),
+                velocityGains=[1.0] * len(self.arm_joints),
+            )
+        self._drive_fingers()
+        self._drive_wheels()
+
+    def state(self) -> RobotState:
+        """Returns the state of the robot now."""
+        bullet = self._bullet
+        joints = bullet.getJointStates(self.uid, self.arm_joints) if self.arm_joints else ()
+        tool = None
+        if self.model.arm is not None:
+            link = bullet.getLinkState(self.uid, self.tool_link, computeForwardKinematics=1)
+            tool = compose(Pose(link[4], link[5]), self.model.arm.tool_in_link)
+        return RobotState(
+            joint_position_rad=np.array([joint[0] for joint in joints], dtype=np.float64),
+            joint_velocity_radps=np.array([joint[1] for joint in joints], dtype=np.float64),
+            tool=tool,
+            gripper=self.opening(),
+            base=self._base_pose(),
+        )
+
+    def opening(self) -> float:
+        """Returns how far the fingers are open, 0 to 1; 0 without a gripper."""
+        if self.model.gripper is None:
+            return 0.0
+        mean = float(np.mean([state[0] for state in self._bullet.getJointStates(self.uid, self.finger_joints)]))
+        return min(1.0, max(0.0, mean / self.model.gripper.stroke_m))
+
+    def freeze_fingers(self) -> None:
+        """Keeps the fingers where they are until the gripper is asked to open."""
+        states = self._bullet.getJointStates(self.uid, self.finger_joints)
+        self.targets = replace(self.targets, fingers_m=tuple(state[0] for state in states))
+
+    def link_poses(self) -> list[Pose]:
+        """Returns the world poses of the base link and of all links, in URDF order."""
+        states = self._bullet.getLinkStates(self.uid, range(len(self.links) - 1), computeForwardKinematics=1)
+        return [self._base_pose(), *(Pose(state[4], state[5]) for state in states)]
+
+    def _prepare(self, start: np.ndarray, opening: float) -> None:
+        bullet = self._bullet
+        for joint, value in zip(self.arm_joints, start, strict=True):
+            bullet.resetJointState(self.uid, joint, float(value))
+        if self.model.gripper is not None:
+            for joint, link in zip(self.finger_joints, self.finger_links, strict=True):
+                bullet.resetJointState(self.uid, joint, opening * self.model.gripper.stroke_m)
+                bullet.changeDynamics(self.uid, link, lateralFriction=1.0)
+        for name, link in self.links.items():
+            bullet.changeDynamics(self.uid, link, linearDamping=0.0, angularDamping=0.0)
+            if "caster" in name:
+                bullet.changeDynamics(self.uid, link, lateralFriction=0.0)
+        for wheel in [*self._wheels_left, *self._wheels_right]:
+            bullet.changeDynamics(self.uid, wheel, lateralFriction=1.5)
+
+    def _drive_fingers(self) -> None:
+        gripper, bullet = self.model.gripper, self._bullet
+        if gripper is None:
+            return
+        frozen = self.targets.fingers_m
+        aims = frozen or (self.targets.gripper * gripper.stroke_m,) * len(self.finger_joints)
+        for joint, aim in zip(self.finger_joints, aims, strict=True):
+            bullet.setJointMotorControl2(
+                self.uid,
+                joint,
+                bullet.POSITION_CONTROL,
+                targetPosition=aim,
+                force=HELD_FORCE_N if frozen else gripper.force_n,
+                maxVelocity=FINGER_SPEED_MPS,
+            )
+
+    def _drive_wheels(self) -> None:
+        drive, bullet = self.model.drive, self._bullet
+        if drive is None:
+            return
+        linear, angular = self.targets.base_velocity
+        turn = angular * drive.track_m / 2
+        for wheels, speed in ((self._wheels_left, linear - turn), (self._wheels_right, linear + turn)):
+            for wheel in wheels:
+                bullet.setJointMotorControl2(
+                    self.uid,
+                    wheel,
+                    bullet.VELOCITY_CONTROL,
+                    targetVelocity=speed / drive.wheel_radius_m,
+                    force=drive.wheel_torque_nm,
+                )
+
+    def _base_pose(self) -> Pose:
+        position, orientation = self._bullet.getBasePositionAndOrientation(self.uid)
+        return compose(Pose(position, orientation), self._base_in_inertial)
+
+    def _offset_of_base(self) -> Pose:
+        # PyBullet reports a base by its centre of mass; scenes place it by its URDF frame.
+        dynamics = self._bullet.getDynamicsInfo(self.uid, -1)
+        return invert(Pose(dynamics[3], dynamics[4]))
+
+
+def _start_configuration(placement: RobotPlacement, model: RobotModel) -> np.ndarray:
+    if model.arm is None:
+        return np.zeros(0)
+    start = np.array(model.arm.home_rad if placement.joint_position_rad is None else placement.joint_position_rad)
+    if start.shape != (len(model.arm.joints),):
+        raise SceneError(
+            f"Robot {placement.name!r} must start with {len(model.arm.joints)} joint positions.", value=start.shape
+        )
+    if (start < model.arm.lower_rad).any() or (start > model.arm.upper_rad).any():
+        raise SceneError(f"Robot {placement.name!r} must start within its joint limits.", value=start.tolist())
+    return start
