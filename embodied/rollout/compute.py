@@ -1,0 +1,96 @@
+"""Where episodes run: in this process, on a Ray of our own, or on an existing Ray cluster."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from types import TracebackType
+from typing import Protocol, Self
+
+from embodied.errors import ConfigError
+from embodied.rollout.inline import InlineCompute
+from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
+
+
+class ComputeKind(StrEnum):
+    """INLINE: this process, without Ray. LOCAL: Ray processes on this machine. CLUSTER: an existing Ray cluster."""
+
+    INLINE = "inline"
+    LOCAL = "local"
+    CLUSTER = "cluster"
+
+
+class Compute(Protocol):
+    """Plays jobs. A context manager: on leaving it, whatever it started is gone, also after Ctrl-C and SIGTERM."""
+
+    def __enter__(self) -> Self:
+        """Starts what is needed."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stops what was started."""
+        ...
+
+    def run(self, jobs: Iterable[EpisodeJob]) -> Iterator[JobResult]:
+        """Yields one result per job, as they finish; `jobs` is read only as fast as they are played."""
+        ...
+
+
+@dataclass(kw_only=True)
+class ComputeConfig:
+    """How many workers play, and what is done about those that die or hang.
+
+    An episode that takes longer than `deadline_s` of wall time has its worker killed and is tried again, `max_attempts`
+    times in all; then it counts as invalid. After more than `max_restarts` deaths in a row, with no episode finished in
+    between, the run stops. `start_deadline_s` bounds the start of a worker. INLINE can enforce no deadline. `address`
+    is for CLUSTER alone, `object_store_mb` for LOCAL alone.
+    """
+
+    kind: ComputeKind = ComputeKind.LOCAL
+    workers: int = 2
+    address: str = ""
+    deadline_s: float = 300.0
+    start_deadline_s: float = 120.0
+    max_attempts: int = 3
+    max_restarts: int = 10
+    threads_per_worker: int = 1
+    object_store_mb: int = 256
+
+    def build(self, worker: WorkerConfig) -> Compute:
+        """Returns the compute; nothing runs before it is entered. Raises `ConfigError`."""
+        self._check()
+        worker = replace(worker, threads=self.threads_per_worker)
+        if self.kind is ComputeKind.INLINE:
+            return InlineCompute(worker)
+        from embodied.rollout.pool import PoolLimits, RayPool
+        from embodied.rollout.ray_cluster import existing_cluster, local_cluster
+
+        limits = PoolLimits(
+            workers=self.workers,
+            deadline_s=self.deadline_s,
+            start_deadline_s=self.start_deadline_s,
+            max_attempts=self.max_attempts,
+            max_restarts=self.max_restarts,
+        )
+        if self.kind is ComputeKind.CLUSTER:
+            return RayPool(worker, limits, lambda: existing_cluster(self.address))
+        return RayPool(worker, limits, lambda: local_cluster(cpus=self.workers, object_store_mb=self.object_store_mb))
+
+    def _check(self) -> None:
+        for name in ("workers", "max_attempts", "threads_per_worker"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"compute.{name} must be at least 1.", value=getattr(self, name))
+        for name in ("deadline_s", "start_deadline_s"):
+            if not getattr(self, name) > 0.0:
+                raise ConfigError(f"compute.{name} must be positive.", value=getattr(self, name))
+        if self.max_restarts < 0:
+            raise ConfigError("compute.max_restarts must not be negative.", value=self.max_restarts)
+        if self.object_store_mb < 80:
+            raise ConfigError("compute.object_store_mb must be at least 80, as Ray asks.", value=self.object_store_mb)
+        if (self.kind is ComputeKind.CLUSTER) != bool(self.address):
+            raise ConfigError(
+                "compute.address must be given for kind CLUSTER, and for no other.",
+                value=(str(self.kind), self.address),
+                remedy="Such as compute=cluster compute.address=10.0.0.5:6379.",
+            )

@@ -1,0 +1,241 @@
+"""The one loop: a policy decides, controllers move, the task judges."""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from embodied.errors import ConfigError, EmbodiedError, IntentError, MissingDependencyError
+from embodied.protocols import Controller, Observer, Policy, Simulator, Task
+from embodied.rollout.disturbance import disturb
+from embodied.rollout.observers import SPECTATOR
+from embodied.seeding import derive_seed
+from embodied.types import (
+    Clock,
+    Command,
+    Decision,
+    Episode,
+    Intent,
+    Observation,
+    Outcome,
+    Progress,
+    Report,
+    Request,
+    Truth,
+    Verdict,
+    WorldState,
+)
+
+TIME_SLACK_S = 1e-9
+BEFORE_RESET = WorldState(time_s=0.0, pose={}, joint={}, contact=frozenset(), held={}, robots={})
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """Who takes part, alive in this process. `make_controllers` gives one controller per robot of an episode."""
+
+    simulator: Simulator
+    task: Task
+    policy: Policy
+    make_controllers: Callable[[Episode], Mapping[str, Controller]]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an episode ended: `steps` counts the intents begun by all robots, `sim_time_s` the simulated seconds."""
+
+    progress: Progress
+    steps: int
+    sim_time_s: float
+
+
+def play(episode: Episode, stage: Stage, *, observers: Sequence[Observer] = ()) -> Ending:
+    """Plays `episode` from its reset to its outcome.
+
+    The task's verdict comes first; then TIMEOUT at `episode.keyframe_limit` intents of one robot or at
+    `episode.time_limit_s`; a FAILED controller report is a FAILURE, as in the published evaluation. Whatever else the
+    episode's own parts raise (`EmbodiedError`) makes it INVALID with the error as its reason; the simulator is as good
+    as new after its next reset. Raises `ConfigError` and `MissingDependencyError`, which no other episode would escape.
+    """
+    performance = _Performance(episode, stage, observers)
+    try:
+        performance.begin()
+        while not performance.progress.done:
+            performance.advance()
+    except _EndedError as ended:
+        performance.end(ended.outcome, ended.reason)
+    except (ConfigError, MissingDependencyError):
+        raise
+    except EmbodiedError as error:
+        performance.end(Outcome.INVALID, f"{type(error).__name__}: {error}")
+    return performance.ending()
+
+
+class _EndedError(Exception):
+    """The episode is over for a reason that the task does not judge."""
+
+    def __init__(self, outcome: Outcome, reason: str) -> None:
+        super().__init__(reason)
+        self.outcome = outcome
+        self.reason = reason
+
+
+@dataclass(eq=False)
+class _Seat:
+    """One robot's place in the loop."""
+
+    controller: Controller
+    queue: deque[Intent] = field(default_factory=deque)
+    running: bool = False
+    steps: int = 0
+    grasps: int = 0
+    carry: Any = None
+
+    @property
+    def idle(self) -> bool:
+        return not self.running and not self.queue
+
+
+class _Performance:
+    """One episode in progress."""
+
+    def __init__(self, episode: Episode, stage: Stage, observers: Sequence[Observer]) -> None:
+        self.progress = Progress()
+        self._episode = episode
+        self._stage = stage
+        self._observers = observers
+        self._jointed = frozenset(joint.child for joint in episode.scene.joints)
+        self._cameras = tuple(camera.name for camera in episode.scene.cameras if camera.name != SPECTATOR)
+        self._seats: dict[str, _Seat] = {}
+        self._state = BEFORE_RESET
+
+    def begin(self) -> None:
+        """Resets the world and lets the task look at it."""
+        self._stage.simulator.reset(self._episode)
+        controllers = self._stage.make_controllers(self._episode)
+        self._seats = {robot.name: _Seat(controllers[robot.name]) for robot in self._episode.scene.robots}
+        state = self._see()
+        self.progress = self._stage.task.begin(self._episode, state)
+        for observer in self._observers:
+            observer.on_begin(self._episode, self._stage.simulator)
+
+    def advance(self) -> None:
+        """Runs one control period: the idle ask, controllers command, the world moves, the task judges."""
+        self._stage.simulator.advance(self._commands())
+        state = self._see()
+        self.progress = self._stage.task.advance(self._episode, self.progress, state)
+        for observer in self._observers:
+            observer.on_step(state, self.progress)
+        limit_s = self._episode.time_limit_s
+        if not self.progress.done and state.time_s >= limit_s - TIME_SLACK_S:
+            raise _EndedError(Outcome.TIMEOUT, f"time limit of {limit_s:g} s")
+
+    def end(self, outcome: Outcome, reason: str) -> None:
+        """Keeps what was reached and closes the episode."""
+        self.progress = replace(self.progress, outcome=outcome, reason=reason)
+
+    def ending(self) -> Ending:
+        """Returns how it stands."""
+        steps = sum(seat.steps for seat in self._seats.values())
+        return Ending(self.progress, steps, self._state.time_s)
+
+    def _see(self) -> WorldState:
+        """Reads the state and counts new grasps of free bodies."""
+        state = self._stage.simulator.state()
+        for name, seat in self._seats.items():
+            body = state.held.get(name)
+            if body != self._state.held.get(name) and self._is_free(body):
+                seat.grasps += 1
+        self._state = state
+        return state
+
+    def _is_free(self, body: str | None) -> bool:
+        return body is not None and body not in self._jointed
+
+    def _commands(self) -> dict[str, Command]:
+        """Returns one command per robot; robots that run out of intents ask together, as one batch."""
+        commands: dict[str, Command] = {}
+        waiting = list(self._seats)
+        while waiting:
+            askers = [name for name in waiting if self._seats[name].idle]
+            if askers:
+                self._decide(askers)
+            for name in waiting:
+                command = self._next_command(name)
+                if command is not None:
+                    commands[name] = command
+            waiting = [name for name in waiting if name not in commands]
+        return commands
+
+    def _decide(self, robots: Sequence[str]) -> None:
+        requests = [self._request(name) for name in robots]
+        decisions = self._stage.policy.act(requests)
+        if len(decisions) != len(requests):
+            raise IntentError(f"A policy must answer all {len(requests)} requests.", value=len(decisions))
+        for request, decision in zip(requests, decisions, strict=True):
+            self._accept(request, decision)
+
+    def _accept(self, request: Request, decision: Decision) -> None:
+        robot = request.observation.robot
+        if not decision.intents:
+            raise IntentError(
+                "A decision must hold at least one intent.", value=robot, remedy="Return `Wait` to hold still."
+            )
+        self._seats[robot].queue.extend(decision.intents)
+        self._seats[robot].carry = decision.carry
+        for observer in self._observers:
+            observer.on_decision(request, decision)
+
+    def _request(self, robot: str) -> Request:
+        seat, policy = self._seats[robot], self._stage.policy
+        cameras = self._cameras if policy.cameras is None else policy.cameras
+        observation = self._stage.simulator.observe(robot, cameras)
+        return Request(
+            observation=masked(observation, self._episode.clock, step=seat.steps, privileged=policy.privileged),
+            instruction=self._episode.instruction,
+            step=seat.steps,
+            seed=derive_seed(self._episode.seed, "policy", robot, seat.steps),
+            carry=seat.carry,
+            truth=Truth(self._episode, self._state, self.progress) if policy.privileged else None,
+        )
+
+    def _next_command(self, robot: str) -> Command | None:
+        """Returns the robot's command, or None once it has no intents left."""
+        seat = self._seats[robot]
+        while not seat.idle:
+            if not seat.running:
+                self._start(robot)
+            answer = seat.controller.tick(self._state)
+            if isinstance(answer, Command):
+                return answer
+            seat.running = False
+            _require_done(answer)
+        return None
+
+    def _start(self, robot: str) -> None:
+        seat = self._seats[robot]
+        if seat.steps >= self._episode.keyframe_limit:
+            raise _EndedError(Outcome.TIMEOUT, f"keyframe limit of {self._episode.keyframe_limit}")
+        intent = seat.queue.popleft()
+        if self._is_free(self._state.held.get(robot)):
+            intent = disturb(self._episode, robot, grasp_count=seat.grasps, intent=intent)
+        seed = derive_seed(self._episode.seed, "controller", robot, seat.steps)
+        seat.steps += 1
+        report = seat.controller.begin(intent, self._state, seed=seed)
+        if report is not None:
+            _require_done(report)
+        seat.running = True
+
+
+def masked(observation: Observation, clock: Clock, *, step: int, privileged: bool) -> Observation:
+    """Returns what a policy may see: time as `clock` shows it, instance images only for the privileged."""
+    time_s = {Clock.SECONDS: observation.time_s, Clock.KEYFRAMES: float(step), Clock.HIDDEN: None}[clock]
+    images = observation.images
+    if not privileged:
+        images = {name: replace(image, instance=None) for name, image in images.items()}
+    return replace(observation, images=images, time_s=time_s)
+
+
+def _require_done(report: Report) -> None:
+    if report.verdict is Verdict.FAILED:
+        raise _EndedError(Outcome.FAILURE, f"controller: {report.reason}")

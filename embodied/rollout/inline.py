@@ -1,0 +1,27 @@
+"""Episodes in this process, without Ray."""
+
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Self
+
+from embodied.rollout.progress import with_progress_bar
+from embodied.rollout.worker import EpisodeJob, JobResult, SimulatorWorker, WorkerConfig
+
+
+class InlineCompute:
+    """Plays jobs one after another, here. A process cannot kill itself for being late: no deadline holds."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self._worker = SimulatorWorker(config)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._worker.close()
+
+    def run(self, jobs: Iterable[EpisodeJob]) -> Iterator[JobResult]:
+        """Yields the result of each job, in order."""
+        yield from with_progress_bar((self._worker.run(job) for job in jobs), jobs)

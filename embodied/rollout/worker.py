@@ -1,0 +1,227 @@
+"""Whole episodes, one after another, in one process. A plain class: tests call it, `pool` deploys it on Ray."""
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from embodied.errors import unknown_name
+from embodied.protocols import Controller, Observer, Policy, Simulator, Task
+from embodied.rollout.episode import Ending, Stage, play
+from embodied.rollout.observers import VideoConfig, with_spectator
+from embodied.scenes.scene import Scene
+from embodied.types import Episode, EpisodeRecord, Outcome
+
+# Read by the libraries when they load, so a pool puts them into the environment of a worker before it starts.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "LP_NUM_THREADS",  # Mesa's software renderer
+)
+
+
+class SimulatorBuilder(Protocol):
+    """The configuration of a simulator."""
+
+    def build(self) -> Simulator:
+        """Returns a new simulator that belongs to the calling process."""
+        ...
+
+
+class ControllerBuilder(Protocol):
+    """The configuration of the controllers of every robot."""
+
+    def build(self, scene: Scene, robot: str) -> Controller:
+        """Returns the controller of `robot` in `scene`."""
+        ...
+
+
+class PolicyBuilder(Protocol):
+    """The configuration of a policy."""
+
+    def build(self) -> Policy:
+        """Returns the policy, weights and all."""
+        ...
+
+
+class Recorder(Observer, Protocol):
+    """An observer that makes a trajectory."""
+
+    def trajectory(self) -> Any:
+        """Returns what was recorded, once the episode has ended."""
+        ...
+
+
+class RecorderBuilder(Protocol):
+    """The configuration of a recorder."""
+
+    def build(self) -> Recorder:
+        """Returns a recorder of one episode."""
+        ...
+
+
+@dataclass(frozen=True)
+class EpisodeJob:
+    """One episode to play: small values that travel.
+
+    `episode` is unique in `run` together with `task` and `policy`, which name entries of `WorkerConfig`; `seed` and
+    `split` are what the task samples from. `attempt` starts at 1.
+    """
+
+    run: str
+    episode: str
+    task: str
+    policy: str
+    seed: int
+    split: str = "test"
+    attempt: int = 1
+    video: bool = False
+    trajectory: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class JobResult:
+    """What a worker hands back: the record, and an H.264 MP4 and a trajectory where the job asked for them."""
+
+    job: EpisodeJob
+    record: EpisodeRecord
+    video: bytes | None = None
+    trajectory: Any = None
+
+
+@dataclass(kw_only=True)
+class WorkerConfig:
+    """All that a worker needs to play any job of a run; sent to each worker once."""
+
+    simulator: SimulatorBuilder
+    controller: ControllerBuilder
+    tasks: Mapping[str, Task]
+    policies: Mapping[str, PolicyBuilder]
+    video: VideoConfig = field(default_factory=VideoConfig)
+    recorder: RecorderBuilder | None = None
+    threads: int = 1
+
+    def task(self, name: str) -> Task:
+        """Returns the task called `name`. Raises `UnknownNameError`."""
+        if name not in self.tasks:
+            raise unknown_name("task of this run", name, self.tasks)
+        return self.tasks[name]
+
+
+class SimulatorWorker:
+    """Runs whole episodes of one simulator, which is built in this process on first use: GL contexts do not travel."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        limit_threads(config.threads)
+        self._config = config
+        self._simulator: Simulator | None = None
+        self._policies: dict[str, Policy] = {}
+
+    def run(self, job: EpisodeJob) -> JobResult:
+        """Plays the episode of `job` to its outcome. The same job gives the same record in any worker and any order.
+
+        Raises `UnknownNameError` for a task or policy that the configuration lacks, and whatever building them raises.
+        """
+        started_s = time.perf_counter()
+        task = self._config.task(job.task)
+        policy = self._policy(job.policy)
+        episode = task.sample(job.seed, split=job.split)
+        video = self._config.video.build() if job.video else None
+        recorder = self._config.recorder.build() if job.trajectory and self._config.recorder is not None else None
+        observers: list[Observer] = [observer for observer in (video, recorder) if observer is not None]
+        if video is not None:
+            episode = with_spectator(episode, self._config.video)
+        stage = Stage(self._simulate(), task, policy, self._controllers)
+        ending = play(episode, stage, observers=observers)
+        record = _record(job, episode, ending, wall_s=time.perf_counter() - started_s)
+        for observer in observers:
+            observer.on_end(record)
+        return JobResult(
+            job=job,
+            record=record,
+            video=None if video is None else video.mp4(),
+            trajectory=None if recorder is None else recorder.trajectory(),
+        )
+
+    def close(self) -> None:
+        """Frees the simulator; calling it twice is harmless."""
+        if self._simulator is not None:
+            self._simulator.close()
+            self._simulator = None
+
+    def _simulate(self) -> Simulator:
+        if self._simulator is None:
+            self._simulator = self._config.simulator.build()
+        return self._simulator
+
+    def _policy(self, name: str) -> Policy:
+        if name not in self._policies:
+            if name not in self._config.policies:
+                raise unknown_name("policy of this run", name, self._config.policies)
+            self._policies[name] = self._config.policies[name].build()
+            limit_threads(self._config.threads)  # Again: the policy may just have loaded torch.
+        return self._policies[name]
+
+    def _controllers(self, episode: Episode) -> dict[str, Controller]:
+        scene = episode.scene
+        return {robot.name: self._config.controller.build(scene, robot.name) for robot in scene.robots}
+
+
+def limit_threads(threads: int) -> None:
+    """Sets the number of threads of numerical libraries, whatever this process inherited."""
+    os.environ.update(thread_environment(threads))
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(threads)
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """Returns the environment variables that set `threads` threads in libraries that load later."""
+    return dict.fromkeys(THREAD_VARIABLES, str(threads))
+
+
+def lost_record(job: EpisodeJob, task: Task, reason: str) -> EpisodeRecord:
+    """Returns the record of a job that no worker survived: INVALID, with variation -1, since nothing came back."""
+    return EpisodeRecord(
+        run=job.run,
+        episode=job.episode,
+        attempt=job.attempt,
+        task=task.name,
+        tier=task.tier,
+        policy=job.policy,
+        variation=-1,
+        seed=job.seed,
+        outcome=Outcome.INVALID,
+        reason=reason,
+        phases=(),
+        first_choice=None,
+        steps=0,
+        sim_time_s=0.0,
+        wall_s=0.0,
+    )
+
+
+def _record(job: EpisodeJob, episode: Episode, ending: Ending, *, wall_s: float) -> EpisodeRecord:
+    progress, chosen = ending.progress, ending.progress.first_choice
+    choice = {"chosen": chosen, "target": episode.target, "correct": chosen == episode.target}
+    return EpisodeRecord(
+        run=job.run,
+        episode=job.episode,
+        attempt=job.attempt,
+        task=episode.task,
+        tier=episode.tier,
+        policy=job.policy,
+        variation=episode.variation,
+        seed=job.seed,
+        outcome=progress.outcome,
+        reason=progress.reason,
+        phases=progress.reached,
+        first_choice=None if chosen is None else choice,
+        steps=ending.steps,
+        sim_time_s=ending.sim_time_s,
+        wall_s=wall_s,
+    )
