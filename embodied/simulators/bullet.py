@@ -3,16 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from embodied import specs
-from embodied.errors import EmbodiedError, MissingDependencyError, SceneError, SimulationError, unknown_name
+from embodied.errors import EmbodiedError, SceneError, SimulationError, unknown_name
 from embodied.geometry import Pose
 from embodied.robots.assets import asset_root
 from embodied.scenes.scene import Scene
 from embodied.simulators.bullet_bodies import BodyHandle, create_bodies
+from embodied.simulators.bullet_client import connect
 from embodied.simulators.bullet_robot import BulletRobot, Targets
 from embodied.simulators.grasping import Grasping, Grip
 from embodied.simulators.mechanisms import Mechanisms
@@ -51,15 +51,8 @@ class BulletSimulator:
     """One PyBullet world, rebuilt at every reset so that no episode leaves a trace in the next."""
 
     def __init__(self, config: SimulatorConfig) -> None:
-        try:
-            import pybullet
-            from pybullet_utils.bullet_client import BulletClient
-        except ImportError as error:
-            raise MissingDependencyError(
-                "The PyBullet simulator needs pybullet.", remedy="Install it: pip install pybullet."
-            ) from error
         self._config = config
-        self._bullet: Any = BulletClient(pybullet.DIRECT)
+        self._bullet = connect()
         self._assets = Path(config.asset_root) if config.asset_root else asset_root()
         self._substeps = config.physics_hz // config.control_hz
         self._pixels = Pixels(self._bullet, config, self._assets)
@@ -207,7 +200,7 @@ class BulletSimulator:
         self._grasping = Grasping(bullet, scene, self._handles)
         self._mechanisms = Mechanisms(bullet, scene, self._handles)
         self._names = {(handle.uid, handle.link): name for name, handle in self._handles.items()}
-        self._pixels.load(scene, self._handles, self._robots)
+        self._pixels.forget()
 
     def _robot(self, name: str) -> BulletRobot:
         if name not in self._robots:

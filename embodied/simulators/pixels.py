@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 
 from embodied.errors import MissingDependencyError
-from embodied.geometry import Pose, compose
+from embodied.geometry import compose, transform_points
 from embodied.robots.assets import stock_urdf_path
-from embodied.robots.meshes import visual_meshes
+from embodied.robots.meshes import LinkMesh, visual_meshes
 from embodied.scenes.meshing import triangulate
 from embodied.scenes.scene import Camera, Scene
 from embodied.simulators.bullet_bodies import BodyHandle
 from embodied.simulators.bullet_robot import BulletRobot
+from embodied.simulators.renderer import OpenGLRenderer, View, Visual
 from embodied.simulators.simulator import RendererChoice, SimulatorConfig
+from embodied.simulators.tiny import TinyRenderer
 from embodied.types import CameraImage, WorldState
 
 
@@ -28,9 +30,10 @@ class Pixels:
         self._bullet = bullet
         self._config = config
         self._assets = assets
-        self._opengl: Any = None
+        self._opengl: OpenGLRenderer | None = None
         self._tiny = config.renderer is RendererChoice.TINY
         self._loaded = False
+        self._meshes: dict[str, tuple[LinkMesh, ...]] = {}
         if config.renderer is RendererChoice.AUTO:
             try:
                 self._start_opengl()
@@ -42,20 +45,16 @@ class Pixels:
         """What makes the pixels, for the record."""
         if self._tiny:
             return "tiny"
-        self._start_opengl()
-        return self._opengl.name
+        return self._start_opengl().name
 
     @property
     def needs_bullet_visuals(self) -> bool:
         """Whether bodies must carry visual shapes inside PyBullet."""
         return self._tiny
 
-    def load(self, scene: Scene, handles: Mapping[str, BodyHandle], robots: Mapping[str, BulletRobot]) -> None:
-        """Forgets the last scene; triangles are sent at the first `render`, since many episodes need none."""
+    def forget(self) -> None:
+        """Drops the last scene; triangles are sent at the first `render`, since many episodes need none."""
         self._loaded = False
-        self._instances = scene.instance_ids()
-        self._nodes = list(handles)
-        self._robots = list(robots)
 
     def render(
         self,
@@ -68,15 +67,15 @@ class Pixels:
         """Returns the images of `cameras` now. Raises `UnknownNameError` for a camera that the scene lacks."""
         views = [self._view(scene.camera(name), state) for name in cameras]
         if self._tiny:
-            return self._render_tiny(views, handles, robots)
-        self._start_opengl()
+            return self._render_tiny(scene, views, handles, robots)
+        opengl = self._start_opengl()
         if not self._loaded:
-            self._opengl.load(self._visuals(scene, robots))
+            opengl.load(self._visuals(scene, list(handles), robots))
             self._loaded = True
         poses = [state.pose[name] for name in handles]
         for robot in robots.values():
             poses += robot.link_poses()
-        return self._opengl.render(np.stack([pose.matrix for pose in poses]), views)
+        return opengl.render(np.stack([pose.matrix for pose in poses]), views)
 
     def close(self) -> None:
         """Frees the GL context."""
@@ -85,43 +84,48 @@ class Pixels:
             self._opengl = None
             self._loaded = False
 
-    def _start_opengl(self) -> None:
+    def _start_opengl(self) -> OpenGLRenderer:
         if self._opengl is None:
-            from embodied.simulators.renderer import OpenGLRenderer
-
             self._opengl = OpenGLRenderer(threads=self._config.render_threads)
+        return self._opengl
 
-    def _view(self, camera: Camera, state: WorldState) -> "View":
+    def _view(self, camera: Camera, state: WorldState) -> View:
         pose = camera.pose
         if camera.mount is not None:
             tool = state.robots[camera.mount].tool
             pose = compose(tool if tool is not None else state.robots[camera.mount].base, pose)
         return View(camera.name, camera.width_px, camera.height_px, camera.fov_y_rad, pose.matrix)
 
-    def _visuals(self, scene: Scene, robots: Mapping[str, BulletRobot]) -> list["Visual"]:
+    def _visuals(self, scene: Scene, nodes: list[str], robots: Mapping[str, BulletRobot]) -> list[Visual]:
         """Returns the triangles of all bodies, then of all robots; nodes follow the order of the poses."""
         visuals: list[Visual] = []
-        for node, name in enumerate(self._nodes):
+        instances = scene.instance_ids()
+        for node, name in enumerate(nodes):
             for part in scene.body(name).parts:
                 if part.visible:
                     mesh = triangulate(part.shape, asset_root=self._assets)
                     vertices = transform_points(part.pose.matrix, mesh.vertices)
-                    visuals.append(Visual(node, vertices, mesh.faces, part.rgba, self._instances[name]))
-        first = len(self._nodes)
+                    visuals.append(Visual(node, vertices, mesh.faces, part.rgba, instances[name]))
+        first = len(nodes)
         for name, robot in robots.items():
             links = list(robot.links)
-            for mesh in visual_meshes(stock_urdf_path(robot.model)):
+            for mesh in self._robot_meshes(robot):
                 node = first + links.index(mesh.link)
-                visuals.append(Visual(node, mesh.vertices, mesh.faces, mesh.rgba, self._instances[name]))
+                visuals.append(Visual(node, mesh.vertices, mesh.faces, mesh.rgba, instances[name]))
             first += len(links)
         return visuals
 
-    def _render_tiny(
-        self, views: list["View"], handles: Mapping[str, BodyHandle], robots: Mapping[str, BulletRobot]
-    ) -> dict[str, CameraImage]:
-        from embodied.simulators.tiny import TinyRenderer
+    def _robot_meshes(self, robot: BulletRobot) -> tuple[LinkMesh, ...]:
+        model = robot.model
+        if model.name not in self._meshes:
+            self._meshes[model.name] = visual_meshes(stock_urdf_path(model))
+        return self._meshes[model.name]
 
-        instances = {(handle.uid, handle.link): self._instances[name] for name, handle in handles.items()}
+    def _render_tiny(
+        self, scene: Scene, views: list[View], handles: Mapping[str, BodyHandle], robots: Mapping[str, BulletRobot]
+    ) -> dict[str, CameraImage]:
+        ids = scene.instance_ids()
+        instances = {(handle.uid, handle.link): ids[name] for name, handle in handles.items()}
         for name, robot in robots.items():
-            instances |= {(robot.uid, link): self._instances[name] for link in robot.links.values()}
+            instances |= {(robot.uid, link): ids[name] for link in robot.links.values()}
         return TinyRenderer(self._bullet, instances).render(views)

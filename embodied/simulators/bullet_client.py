@@ -1,0 +1,27 @@
+"""A private PyBullet world."""
+
+from typing import Any
+
+from embodied.errors import MissingDependencyError
+
+
+def connect() -> Any:
+    """Returns PyBullet's functions, bound to a new headless world. Raises `MissingDependencyError`.
+
+    PyBullet's own client looks every function up anew, which costs more than many of the calls; this one keeps them.
+    """
+    try:
+        import pybullet
+        from pybullet_utils.bullet_client import BulletClient
+    except ImportError as error:
+        raise MissingDependencyError(
+            "The PyBullet simulator needs pybullet.", remedy="Install it: pip install pybullet."
+        ) from error
+
+    class KeepingClient(BulletClient):
+        def __getattr__(self, name: str) -> Any:
+            member = super().__getattr__(name)
+            setattr(self, name, member)
+            return member
+
+    return KeepingClient(pybullet.DIRECT)
