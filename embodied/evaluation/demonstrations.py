@@ -1,0 +1,266 @@
+"""Collects expert demonstrations into a folder of trajectories with an index."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from embodied.archive import file_sha256
+from embodied.errors import ConfigError, DataError
+from embodied.evaluation.evaluator import SEED_STRIDE
+from embodied.evaluation.provenance import fingerprint
+from embodied.paths import write_atomically
+from embodied.rollout.compute import Compute
+from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
+from embodied.trajectory import SCHEMA_VERSION, SUFFIX, Trajectory, read_trajectory, write_trajectory
+from embodied.types import Outcome
+
+SCHEMA = "embodied-memory/dataset"
+INDEX_FILE = "dataset.json"
+SPLIT = "train"
+FAILURES_ALLOWED = 10
+
+_log = logging.getLogger(__name__)
+
+
+class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One demonstration: `file` is relative to the index, `task` reads `<task>/<tier>`."""
+
+    file: str
+    sha256: str
+    task: str
+    variation: int
+    seed: int
+    keyframes: int
+
+
+class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One episode that the expert did not solve, and that is therefore not among the files."""
+
+    task: str
+    seed: int
+    outcome: Outcome
+    reason: str
+
+
+class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`dataset.json`: `demos` files per task once `complete`; `version` is that of the trajectories."""
+
+    schema: str
+    version: int
+    run: str
+    complete: bool
+    policy: str
+    split: str
+    seed: int
+    demos: int
+    tasks: tuple[str, ...]
+    files: tuple[File, ...]
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collection:
+    """What is collected: `demos` episodes of each task of `worker.tasks` that the only policy of `worker` solved.
+
+    Seeds are tried in order from `seed * SEED_STRIDE`, so the same settings give the same files. Raises `ConfigError`
+    for numbers out of range.
+    """
+
+    worker: WorkerConfig
+    demos: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.demos <= SEED_STRIDE // 2:
+            raise ConfigError(f"demos must lie in [1, {SEED_STRIDE // 2}].", value=self.demos)
+        if not 0 <= self.seed < 2**40:
+            raise ConfigError("seed must lie in [0, 2**40).", value=self.seed)
+        if not self.worker.tasks or len(self.worker.policies) != 1 or self.worker.recorder is None:
+            raise ConfigError("A collection must have tasks, one policy and a recorder.")
+
+    @property
+    def policy(self) -> str:
+        """The name of the demonstrator."""
+        return next(iter(self.worker.policies))
+
+    @property
+    def run(self) -> str:
+        """The identity of the demonstrations; a folder may be extended by more `demos` of the same run."""
+        worker = self.worker
+        return fingerprint(
+            {
+                "tasks": worker.tasks,
+                "policies": worker.policies,
+                "simulator": worker.simulator,
+                "controller": worker.controller,
+                "recorder": worker.recorder,
+                "seed": self.seed,
+                "version": SCHEMA_VERSION,
+            }
+        )
+
+    def job(self, task: str, seed: int) -> EpisodeJob:
+        """Returns the episode of `seed` of `task`, to be recorded."""
+        return EpisodeJob(
+            run=self.run,
+            episode=f"{task}/{SPLIT}/{seed}",
+            task=task,
+            policy=self.policy,
+            seed=seed,
+            split=SPLIT,
+            trajectory=True,
+        )
+
+
+def collect(collection: Collection, *, compute: Compute, output: Path, config: str) -> Dataset:
+    """Plays what `output` lacks, writes each solved episode there at once, and returns the finished index.
+
+    `compute` is entered only if there is something to play; `config` becomes config.yaml. Files that are there and
+    whole are kept, others are made again. Raises `ConfigError` where the folder holds another run, and `DataError`
+    where the demonstrator fails in more than half of the episodes (10 failures are always allowed).
+    """
+    _require_same_run(collection, output)
+    shelf = _Shelf(collection, output)
+    write_atomically(output / "config.yaml", config.encode())
+    shelf.write_index(complete=False)
+    with ExitStack() as stack:
+
+        @cache
+        def pool() -> Compute:
+            return stack.enter_context(compute)
+
+        _fill(shelf, pool)
+    return shelf.write_index(complete=True)
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """Reads the index of a collection. Raises `DataError`, naming the file and what is wrong."""
+    path = folder / INDEX_FILE
+    try:
+        dataset = msgspec.json.decode(path.read_bytes(), type=Dataset)
+    except (OSError, msgspec.DecodeError) as error:
+        raise DataError(
+            "A collection must have a readable index.", value=str(path), remedy=f"Wrong here: {error}. Collect again."
+        ) from error
+    if (dataset.schema, dataset.version) != (SCHEMA, SCHEMA_VERSION):
+        raise DataError(
+            f"{path} must be of {SCHEMA!r} version {SCHEMA_VERSION}.", value=(dataset.schema, dataset.version)
+        )
+    return dataset
+
+
+@dataclass(eq=False)
+class _Shelf:
+    """The files of one collection, and what has been tried without success."""
+
+    collection: Collection
+    folder: Path
+    files: dict[tuple[str, int], File] = field(default_factory=dict)
+    failures: dict[tuple[str, int], Failure] = field(default_factory=dict)
+
+    def missing(self, task: str) -> list[int]:
+        """Returns the seeds of `task` to play next: the first ones, as many as successes are still needed.
+
+        Whole files found on the way are kept.
+        """
+        first, demos = self.collection.seed * SEED_STRIDE, self.collection.demos
+        failed = sorted(seed for name, seed in self.failures if name == task)
+        end = first + demos
+        for seed in failed:
+            end += seed < end
+        seeds = [seed for seed in range(first, end) if seed not in failed]
+        return [seed for seed in seeds if (task, seed) not in self.files and not self._found(task, seed)]
+
+    def put(self, result: JobResult) -> None:
+        """Writes a solved episode, or notes the failure. Raises `DataError` once there are too many."""
+        job, record = result.job, result.record
+        if record.outcome is Outcome.SUCCESS and result.trajectory is not None:
+            sha256 = write_trajectory(self._path(job.task, job.seed), result.trajectory)
+            self._keep(job.task, result.trajectory, sha256)
+            return
+        _log.warning("The %s did not solve %s: %s, %s.", job.policy, job.episode, record.outcome, record.reason)
+        self.failures[job.task, job.seed] = Failure(job.task, job.seed, record.outcome, record.reason)
+        failed = sum(task == job.task for task, _ in self.failures)
+        if failed > max(FAILURES_ALLOWED, self.collection.demos):
+            raise DataError(
+                "A demonstrator must solve at least half of its episodes.",
+                value=f"{failed} failures in {job.task}, the last: {record.reason}",
+                remedy="Evaluate it with videos to see why.",
+            )
+
+    def write_index(self, *, complete: bool) -> Dataset:
+        """Writes `dataset.json` as things stand, and returns it."""
+        collection = self.collection
+        dataset = Dataset(
+            schema=SCHEMA,
+            version=SCHEMA_VERSION,
+            run=collection.run,
+            complete=complete,
+            policy=collection.policy,
+            split=SPLIT,
+            seed=collection.seed,
+            demos=collection.demos,
+            tasks=tuple(collection.worker.tasks),
+            files=tuple(self.files[key] for key in sorted(self.files)),
+            failures=tuple(self.failures[key] for key in sorted(self.failures)),
+        )
+        write_atomically(self.folder / INDEX_FILE, msgspec.json.format(msgspec.json.encode(dataset)) + b"\n")
+        return dataset
+
+    def _path(self, task: str, seed: int) -> Path:
+        return self.folder / task / f"{seed}{SUFFIX}"
+
+    def _found(self, task: str, seed: int) -> bool:
+        """Keeps the file of `seed` if it is there and whole."""
+        path = self._path(task, seed)
+        if not path.exists():
+            return False
+        try:
+            trajectory = read_trajectory(path)
+        except DataError as error:
+            _log.warning("%s is recorded again: %s", path, error)
+            return False
+        self._keep(task, trajectory, file_sha256(path))
+        return True
+
+    def _keep(self, task: str, trajectory: Trajectory, sha256: str) -> None:
+        label = trajectory.label
+        self.files[task, label.seed] = File(
+            file=str(self._path(task, label.seed).relative_to(self.folder)),
+            sha256=sha256,
+            task=task,
+            variation=label.variation,
+            seed=label.seed,
+            keyframes=len(trajectory.observations),
+        )
+
+
+def _fill(shelf: _Shelf, pool: Callable[[], Compute]) -> None:
+    """Plays round after round until every task has its demonstrations; a round replaces the failures of the last."""
+    while jobs := list(_missing_jobs(shelf)):
+        for result in pool().run(jobs):
+            shelf.put(result)
+        shelf.write_index(complete=False)
+
+
+def _missing_jobs(shelf: _Shelf) -> Iterator[EpisodeJob]:
+    for task in shelf.collection.worker.tasks:
+        for seed in shelf.missing(task):
+            yield shelf.collection.job(task, seed)
+
+
+def _require_same_run(collection: Collection, output: Path) -> None:
+    if not (output / INDEX_FILE).exists():
+        return
+    run = read_dataset(output).run
+    if run != collection.run:
+        raise ConfigError(
+            "A collection's folder must hold one run: the same tasks, demonstrator, simulator and seed.",
+            value=f"{output} with run {run}, asked for run {collection.run}",
+            remedy="Choose another output folder, or the settings in its config.yaml.",
+        )

@@ -1,0 +1,186 @@
+"""Plays every episode of an evaluation that its folder lacks, then says what came out."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from embodied.errors import ConfigError
+from embodied.evaluation import report
+from embodied.evaluation.films import film_path, same_course, worth_seeing
+from embodied.evaluation.metrics import phase_order, summarise
+from embodied.evaluation.provenance import cpu, fingerprint, versions
+from embodied.evaluation.results import ResultsFolder
+from embodied.paths import write_atomically
+from embodied.rollout.compute import Compute
+from embodied.rollout.worker import EpisodeJob, WorkerConfig
+from embodied.types import EpisodeRecord
+
+# The least common multiple of 1 to 16: a whole number of balanced blocks, whatever the number of variations.
+SEED_STRIDE = 720720
+SPLIT = "test"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What is evaluated: `episodes` of each task of `worker.tasks` with each policy of `worker.policies`.
+
+    Episode i of every task is sampled from `seed * SEED_STRIDE + i`. Raises `ConfigError` for numbers out of range.
+    """
+
+    suite: str
+    tier: str
+    worker: WorkerConfig
+    episodes: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise ConfigError("episodes must be at least 1.", value=self.episodes)
+        if not 0 <= self.seed < 2**40:
+            raise ConfigError("seed must lie in [0, 2**40).", value=self.seed)
+        if self.episodes > SEED_STRIDE:
+            raise ConfigError(f"episodes must be at most {SEED_STRIDE}.", value=self.episodes)
+        if not self.worker.tasks or not self.worker.policies:
+            raise ConfigError("An evaluation must have at least one task and one policy.")
+
+    @property
+    def run(self) -> str:
+        """The identity of the run: equal settings give equal rows, wherever they are played."""
+        worker = self.worker
+        return fingerprint(
+            {
+                "suite": self.suite,
+                "tasks": worker.tasks,
+                "policies": worker.policies,
+                "simulator": worker.simulator,
+                "controller": worker.controller,
+                "episodes": self.episodes,
+                "seed": self.seed,
+                "split": SPLIT,
+            }
+        )
+
+    def jobs(self) -> Iterator[EpisodeJob]:
+        """Yields every episode, task by task and seed by seed, all policies of a seed together."""
+        run, first = self.run, self.seed * SEED_STRIDE
+        for task in self.worker.tasks:
+            for seed in range(first, first + self.episodes):
+                for policy in self.worker.policies:
+                    episode = f"{task}/{SPLIT}/{seed}"
+                    yield EpisodeJob(run=run, episode=episode, task=task, policy=policy, seed=seed, split=SPLIT)
+
+
+def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: str, videos: int) -> Mapping[str, Any]:
+    """Plays what `output` lacks, writes the reports there, and returns the content of results.json.
+
+    `compute` is entered only if there is something to play; `config` becomes config.yaml; `videos` is the most films
+    per task and tier. Rows are on the disk as soon as their episodes end, so an evaluation that was killed goes on when
+    it is run again, and ends in the same report. Raises `ConfigError` where the folder holds another run, or is being
+    written.
+    """
+    if videos < 0:
+        raise ConfigError("videos must be 0 or more.", value=videos)
+    privileged = [name for name, policy in evaluation.worker.policies.items() if policy.build().privileged]
+    with ResultsFolder(output) as folder, ExitStack() as stack:
+        done = folder.records(evaluation.run)
+        folder.write("config.yaml", config)
+
+        @cache
+        def pool() -> Compute:
+            return stack.enter_context(compute)
+
+        records = _played(evaluation, folder, done=done, pool=pool)
+        results = summarised(evaluation, records, privileged=privileged)
+        chosen = worth_seeing(
+            records, privileged=privileged, policies=list(evaluation.worker.policies), per_task=videos
+        )
+        clips = _filmed(chosen, folder.path, pool=pool)
+        folder.write_json("results.json", results)
+        folder.write("report.md", report.markdown(results, records))
+        folder.write("report.html", report.html(results, records, clips=clips, config=config))
+    return results
+
+
+def summarised(
+    evaluation: Evaluation, records: Sequence[EpisodeRecord], *, privileged: Sequence[str]
+) -> dict[str, Any]:
+    """Returns the content of results.json; it depends on the rows alone, not on how often the run was interrupted."""
+    tasks: dict[str, Any] = {}
+    for name, task in evaluation.worker.tasks.items():
+        own = [record for record in records if f"{record.task}/{record.tier}" == name]
+        chance = 1.0 / len(task.sample(evaluation.seed * SEED_STRIDE, split=SPLIT).candidates)
+        phases = phase_order(own)
+        tasks[name] = {
+            policy: summarise([record for record in own if record.policy == policy], chance=chance, phases=phases)
+            for policy in evaluation.worker.policies
+        }
+    run = {
+        "id": evaluation.run,
+        "suite": evaluation.suite,
+        "tier": evaluation.tier,
+        "policies": list(evaluation.worker.policies),
+        "privileged": list(privileged),
+        "episodes": evaluation.episodes,
+        "seed": evaluation.seed,
+        "seed_stride": SEED_STRIDE,
+        "versions": versions(),
+        "cpu": cpu(),
+        "renderer": _renderer(evaluation.worker),
+        "wall_s": round(sum(record.wall_s for record in records), 3),
+    }
+    return {"run": run, "tasks": tasks}
+
+
+def _played(
+    evaluation: Evaluation, folder: ResultsFolder, *, done: Sequence[EpisodeRecord], pool: Callable[[], Compute]
+) -> list[EpisodeRecord]:
+    """Returns the record of every episode, in the order of the jobs."""
+    known = {(record.policy, record.episode): record for record in done}
+    jobs = list(evaluation.jobs())
+    missing = [job for job in jobs if (job.policy, job.episode) not in known]
+    if done:
+        _log.info("%d of %d episodes were already played; %d are left.", len(done), len(jobs), len(missing))
+    if missing:
+        for result in pool().run(missing):
+            record = folder.append(result.record)
+            known[record.policy, record.episode] = record
+    return [known[job.policy, job.episode] for job in jobs]
+
+
+def _filmed(records: Sequence[EpisodeRecord], folder: Path, *, pool: Callable[[], Compute]) -> list[report.Clip]:
+    """Returns the films of `records`, replaying those whose film is not there yet."""
+    missing = {(record.policy, record.episode): record for record in records if not film_path(folder, record).exists()}
+    jobs = [
+        EpisodeJob(
+            run=record.run,
+            episode=record.episode,
+            task=f"{record.task}/{record.tier}",
+            policy=record.policy,
+            seed=record.seed,
+            split=SPLIT,
+            video=True,
+        )
+        for record in missing.values()
+    ]
+    if jobs:
+        for result in pool().run(jobs):
+            record = missing[result.job.policy, result.job.episode]
+            if result.video and same_course(record, result.record):
+                write_atomically(film_path(folder, record), result.video)
+            else:
+                _log.warning("No film of %s by %s: its replay differed.", record.episode, record.policy)
+    return [report.Clip(record, path) for record in records if (path := film_path(folder, record)).exists()]
+
+
+def _renderer(worker: WorkerConfig) -> str:
+    simulator = worker.simulator.build()
+    try:
+        return simulator.renderer
+    finally:
+        simulator.close()

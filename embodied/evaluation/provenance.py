@@ -1,0 +1,61 @@
+"""What a result was made with: the run's identity, versions of the libraries that matter, the processor."""
+
+import hashlib
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+LIBRARIES = ("embodied-memory", "pybullet", "ompl", "pin", "numpy", "ray")
+DECISIVE = ("embodied-memory", "pybullet", "ompl", "pin")
+RUN_ID_LENGTH = 16
+
+
+def fingerprint(settings: Mapping[str, Any]) -> str:
+    """Returns the identity of everything that determines results: `settings` and the libraries that move bodies.
+
+    Dataclasses count by their name and fields, enums by their value, mappings without regard to order.
+    """
+    decisive = {name: known for name, known in versions().items() if name in DECISIVE}
+    text = msgspec.json.encode(_plain({"settings": settings, "versions": decisive}), order="sorted")
+    return hashlib.sha256(text).hexdigest()[:RUN_ID_LENGTH]
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of the libraries on which results may depend."""
+    found = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def cpu() -> str:
+    """Returns the processor's name and the number of cores that this process may use."""
+    cores = len(os.sched_getaffinity(0))
+    name = platform.processor() or platform.machine()
+    described = Path("/proc/cpuinfo")
+    if described.exists():
+        named = [line for line in described.read_text().splitlines() if line.startswith("model name")]
+        name = named[0].partition(":")[2].strip() if named else name
+    return f"{name}, {cores} {'core' if cores == 1 else 'cores'}"
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {"": type(value).__qualname__, **_plain(asdict(value))}
+    if isinstance(value, Enum):
+        return _plain(value.value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,162 @@
+"""The folder of one evaluation: rows appended as episodes end, other files whole or not at all, one writer."""
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import msgspec
+
+from embodied.errors import ConfigError, DataError, PathError
+from embodied.paths import write_atomically
+from embodied.types import EpisodeRecord, Outcome
+
+EPISODES_FILE = "episodes.jsonl"
+LOCK_FILE = ".lock"
+TIME_DECIMALS = 3
+
+
+class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line of `episodes.jsonl`; its keys stand in this order. Times are rounded to a thousandth of a second."""
+
+    run: str
+    episode: str
+    attempt: int
+    task: str
+    tier: str
+    policy: str
+    variation: int
+    seed: int
+    outcome: Outcome
+    reason: str
+    phases: tuple[str, ...]
+    first_choice: dict[str, Any] | None
+    steps: int
+    sim_time_s: float
+    wall_s: float
+
+
+def encode_row(record: EpisodeRecord) -> bytes:
+    """Returns the line of `record`, newline included: the same record gives the same bytes."""
+    values = {name: getattr(record, name) for name in Row.__struct_fields__}
+    choice = record.first_choice
+    values["first_choice"] = None if choice is None else {key: choice[key] for key in ("chosen", "target", "correct")}
+    values["sim_time_s"] = round(float(record.sim_time_s), TIME_DECIMALS)
+    values["wall_s"] = round(float(record.wall_s), TIME_DECIMALS)
+    return msgspec.json.encode(Row(**values)) + b"\n"
+
+
+def decode_row(line: bytes) -> EpisodeRecord:
+    """Returns the record of one line. Raises `DataError`."""
+    try:
+        row = msgspec.json.decode(line, type=Row)
+    except msgspec.DecodeError as error:
+        raise DataError("A row of episodes.jsonl must be JSON of the documented fields.", value=str(error)) from error
+    return EpisodeRecord(**{name: getattr(row, name) for name in Row.__struct_fields__})
+
+
+class ResultsFolder:
+    """The output of one evaluation, locked while it is open. A context manager.
+
+    Raises `PathError` for a place that cannot hold results and `ConfigError` where another evaluation is writing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        _refuse_strangers(path)
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(path / LOCK_FILE)
+        self._rows: IO[bytes] = (path / EPISODES_FILE).open("ab")
+
+    def records(self, run: str) -> list[EpisodeRecord]:
+        """Returns the finished episodes of `run`, each once, after cutting off a last line that was torn by a crash.
+
+        Raises `ConfigError` if the rows belong to another run, `DataError` if a whole line cannot be read.
+        """
+        found: dict[tuple[str, str], EpisodeRecord] = {}
+        whole = 0
+        for number, line in enumerate(self._lines(), start=1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                record = decode_row(line)
+            except DataError as error:
+                raise DataError(error.rule, value=f"line {number}: {error.value}", remedy=_REPAIR) from error
+            if record.run != run:
+                raise ConfigError(
+                    "A results folder must hold one run: the same tasks, policies, episodes, seed and simulator.",
+                    value=f"{self.path} with run {record.run}, asked for run {run}",
+                    remedy="Choose another output folder, or the settings in its config.yaml.",
+                )
+            found.setdefault((record.policy, record.episode), record)
+            whole += len(line)
+        os.truncate(self.path / EPISODES_FILE, whole)  # The torn line's episode runs again.
+        return list(found.values())
+
+    def append(self, record: EpisodeRecord) -> EpisodeRecord:
+        """Adds one row and returns the record as it will be read back, once it is on the disk."""
+        line = encode_row(record)
+        self._rows.write(line)
+        self._rows.flush()
+        os.fsync(self._rows.fileno())
+        return decode_row(line)
+
+    def write(self, name: str, content: str) -> Path:
+        """Writes a whole text file and returns its path; a crash leaves the old one."""
+        path = self.path / name
+        write_atomically(path, content.encode())
+        return path
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
+        """Writes `content` as indented JSON, keys in the order given."""
+        return self.write(name, msgspec.json.format(msgspec.json.encode(content), indent=2).decode() + "\n")
+
+    def close(self) -> None:
+        """Frees the folder for the next evaluation; calling it twice is harmless."""
+        self._rows.close()
+        self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _lines(self) -> Iterator[bytes]:
+        with (self.path / EPISODES_FILE).open("rb") as file:
+            yield from file
+
+
+_REPAIR = "Remove that line to run its episode again, or choose another output folder."
+
+
+def _refuse_strangers(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise PathError("The output must be a folder.", value=str(path), remedy="Choose another path.")
+    if path.is_dir() and not (path / EPISODES_FILE).exists():
+        strangers = sorted(entry.name for entry in path.iterdir() if entry.name != LOCK_FILE)
+        if strangers:
+            raise PathError(
+                "The output folder must be new, empty, or one of an earlier evaluation.",
+                value=f"{path} with {strangers[0]}",
+                remedy="Choose another folder.",
+            )
+
+
+def _locked(path: Path) -> IO[bytes]:
+    # The kernel frees the lock when its holder dies, however it dies; the file itself may stay.
+    file = path.open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise ConfigError(
+            "Only one evaluation may write to a folder at a time.",
+            value=str(path.parent),
+            remedy="Wait for the other one to end, or choose another output folder.",
+        ) from error
+    return file

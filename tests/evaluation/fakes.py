@@ -1,0 +1,124 @@
+"""A task, policies and a compute that cost nothing, for the evaluator's own tests."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+from embodied.evaluation.evaluator import Evaluation
+from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
+from embodied.scenes.scene import Scene
+from embodied.seeding import stream
+from embodied.types import Episode, EpisodeRecord, Outcome, Progress
+
+PHASES = ("left_patch", "reached_centre", "pressed_button", "returned")
+
+
+@dataclass(kw_only=True)
+class FakeTask:
+    name: str = "put_block_back"
+    tier: str = "strict"
+    patches: int = 4
+
+    def sample(self, seed: int, *, split: str = "test") -> Episode:
+        candidates = tuple(f"patch_{index}" for index in range(self.patches))
+        variation = seed % self.patches
+        return Episode(
+            id=f"{self.name}/{self.tier}/{split}/{seed}", task=self.name, tier=self.tier, variation=variation,
+            seed=seed, split=split, instruction="", scene=Scene(name="empty"), target=candidates[variation],
+            candidates=candidates, time_limit_s=60.0,
+        )  # fmt: skip
+
+    def begin(self, episode: Episode, state: Any) -> Progress:
+        return Progress()
+
+    def advance(self, episode: Episode, progress: Progress, state: Any) -> Progress:
+        return progress
+
+
+@dataclass(kw_only=True)
+class FakePolicy:
+    skill: str = "expert"
+    privileged: bool = True
+
+    def build(self) -> "FakePolicy":
+        return self
+
+
+@dataclass(kw_only=True)
+class FakeSimulator:
+    renderer: str = "none"
+
+    def build(self) -> "FakeSimulator":
+        return self
+
+    def close(self) -> None: ...
+
+
+@dataclass(kw_only=True)
+class FakeController:
+    seed: int = 0
+
+    def build(self, scene: Scene, robot: str) -> Any:
+        raise NotImplementedError
+
+
+class FakeCompute:
+    """Plays jobs by drawing their outcome; in reverse where asked, and stops after `stop_after` of them."""
+
+    def __init__(self, worker: WorkerConfig, *, stop_after: int | None = None, backwards: bool = False) -> None:
+        self.worker = worker
+        self.played: list[EpisodeJob] = []
+        self.entered = 0
+        self._stop_after = stop_after
+        self._backwards = backwards
+
+    def __enter__(self) -> Self:
+        self.entered += 1
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def run(self, jobs: Iterable[EpisodeJob]) -> Iterator[JobResult]:
+        for job in reversed(list(jobs)) if self._backwards else jobs:
+            if self._stop_after is not None and len(self.played) >= self._stop_after:
+                raise KeyboardInterrupt
+            self.played.append(job)
+            record = drawn(self.worker, job, wall_s=0.123456 * len(self.played))
+            yield JobResult(job=job, record=record, video=b"film" if job.video else None)
+
+
+def drawn(worker: WorkerConfig, job: EpisodeJob, *, wall_s: float) -> EpisodeRecord:
+    """What an expert, a guesser and a random policy would do, roughly."""
+    episode = worker.tasks[job.task].sample(job.seed, split=job.split)
+    draw = stream(job.seed, job.policy, job.task)
+    chosen, phases, outcome, reason = episode.target, PHASES, Outcome.SUCCESS, ""
+    if job.policy == "guesser":
+        chosen = str(draw.choice(episode.candidates))
+        if chosen != episode.target:
+            phases, outcome, reason = PHASES[:3], Outcome.FAILURE, f"first choice was {chosen}"
+    if job.policy == "random":
+        phases, outcome = PHASES[: int(draw.integers(2))], Outcome.TIMEOUT
+        reason = str(draw.choice(["time limit of 60 s", "keyframe limit of 25", "<b>|unreachable|</b>"]))
+    made = outcome is not Outcome.TIMEOUT
+    choice = {"chosen": chosen, "target": episode.target, "correct": chosen == episode.target}
+    return EpisodeRecord(
+        run=job.run, episode=job.episode, attempt=job.attempt, task=episode.task, tier=episode.tier, policy=job.policy,
+        variation=episode.variation, seed=job.seed, outcome=outcome, reason=reason, phases=phases,
+        first_choice=choice if made else None, steps=len(phases) * 3, sim_time_s=10.0 + draw.random() * 20,
+        wall_s=wall_s,
+    )  # fmt: skip
+
+
+def evaluation(*, episodes: int = 8, seed: int = 0, patches: int = 4) -> Evaluation:
+    tasks = [FakeTask(patches=patches), FakeTask(name="rearrange_block", patches=2)]
+    worker = WorkerConfig(
+        simulator=FakeSimulator(),
+        controller=FakeController(),
+        tasks={f"{task.name}/{task.tier}": task for task in tasks},
+        policies={
+            "expert": FakePolicy(),
+            "guesser": FakePolicy(skill="guesser"),
+            "random": FakePolicy(skill="random", privileged=False),
+        },
+    )
+    return Evaluation(suite="memorybench", tier="strict", worker=worker, episodes=episodes, seed=seed)

@@ -1,0 +1,128 @@
+"""An evaluation ends in one report, however often it is interrupted."""
+
+import json
+
+import pytest
+
+from embodied.errors import ConfigError
+from embodied.evaluation.evaluator import SEED_STRIDE, evaluate
+from embodied.evaluation.report import terminal_table
+from tests.evaluation.fakes import FakeCompute, evaluation
+
+FILES = {".lock", "config.yaml", "episodes.jsonl", "report.html", "report.md", "results.json", "videos"}
+
+
+def _run(folder, *, plan=None, videos=2, **options):
+    plan = plan or evaluation()
+    compute = FakeCompute(plan.worker, **options)
+    results = evaluate(plan, compute=compute, output=folder, config="seed: 0\n", videos=videos)
+    return results, compute
+
+
+def _rows(folder):
+    """Rows without what may differ, sorted."""
+    rows = [json.loads(line) for line in (folder / "episodes.jsonl").read_bytes().splitlines()]
+    return sorted(json.dumps({key: row[key] for key in row if key not in ("wall_s", "attempt")}) for row in rows)
+
+
+def test_every_episode_is_played_once_with_the_seeds_of_its_block():
+    plan = evaluation(episodes=3, seed=2)
+    jobs = list(plan.jobs())
+    assert len(jobs) == 2 * 3 * 3
+    assert len({(job.episode, job.policy) for job in jobs}) == len(jobs)
+    assert {job.seed for job in jobs} == {2 * SEED_STRIDE, 2 * SEED_STRIDE + 1, 2 * SEED_STRIDE + 2}
+    assert jobs[0].episode == f"put_block_back/strict/test/{2 * SEED_STRIDE}"
+
+
+@pytest.mark.parametrize("variations", range(1, 17))
+def test_blocks_of_seeds_stay_balanced_for_every_number_of_variations(variations):
+    assert SEED_STRIDE % variations == 0
+
+
+def test_the_folder_holds_the_documented_files_and_results(tmp_path):
+    results, _ = _run(tmp_path / "out")
+    assert {entry.name for entry in (tmp_path / "out").iterdir()} == FILES
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == results
+    assert list(results["tasks"]) == ["put_block_back/strict", "rearrange_block/strict"]
+    expert = results["tasks"]["put_block_back/strict"]["expert"]
+    assert (expert["episodes"], expert["success"], expert["chance"]) == (8, 8, 0.25)
+    assert results["tasks"]["rearrange_block/strict"]["guesser"]["chance"] == 0.5
+    assert results["run"]["privileged"] == ["expert", "guesser"]
+    assert {"seed", "versions", "cpu", "renderer", "wall_s"} <= set(results["run"])
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 17, 47, 49])
+def test_an_interrupted_run_goes_on_and_ends_in_the_results_of_the_undisturbed_one(tmp_path, stop_after):
+    whole, _ = _run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path / "torn", stop_after=stop_after)
+    resumed, compute = _run(tmp_path / "torn")
+    assert _rows(tmp_path / "torn") == _rows(tmp_path / "whole")
+    assert sum(not job.video for job in compute.played) == max(48 - stop_after, 0)
+    assert resumed["tasks"] == whole["tasks"]
+
+
+def test_the_order_in_which_episodes_end_changes_nothing_but_the_order_of_rows(tmp_path):
+    forwards, _ = _run(tmp_path / "forwards")
+    backwards, _ = _run(tmp_path / "backwards", backwards=True)
+    assert forwards["tasks"] == backwards["tasks"]
+    assert _rows(tmp_path / "forwards") == _rows(tmp_path / "backwards")
+
+
+def test_running_again_plays_nothing_and_changes_no_file(tmp_path):
+    _run(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    _, compute = _run(tmp_path)
+    assert compute.entered == 0
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"episodes": 9}, {"patches": 8}])
+def test_a_folder_of_other_settings_is_refused_and_left_as_it_was(tmp_path, change):
+    _run(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match="must hold one run"):
+        _run(tmp_path, plan=evaluation(**change))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_the_run_is_the_same_whatever_the_number_of_threads():
+    one, many = evaluation(), evaluation()
+    many.worker.threads = 8
+    assert one.run == many.run
+    many.worker.policies["expert"].skill = "other"
+    assert one.run != many.run
+
+
+@pytest.mark.parametrize("change", [{"episodes": 0}, {"episodes": -1}, {"seed": -1}])
+def test_numbers_out_of_range_are_refused_before_anything_starts(change):
+    with pytest.raises(ConfigError, match="must"):
+        evaluation(**change)
+
+
+def test_films_are_replays_of_a_success_and_of_failures_and_are_kept(tmp_path):
+    _, first = _run(tmp_path, videos=3)
+    films = [job for job in first.played if job.video]
+    policies = [(job.task.split("/")[0], job.policy) for job in films]
+    assert policies == [
+        (task, p) for task in ("put_block_back", "rearrange_block") for p in ("expert", "guesser", "random")
+    ]
+    (tmp_path / "videos" / f"put_block_back-strict-expert-{films[0].seed}.mp4").unlink()
+    _, second = _run(tmp_path, videos=3)
+    assert [(job.policy, job.video) for job in second.played] == [("expert", True)]
+
+
+def test_no_films_are_made_where_none_are_wanted(tmp_path):
+    _, compute = _run(tmp_path, videos=0)
+    assert not any(job.video for job in compute.played)
+    assert not (tmp_path / "videos").exists()
+    assert "<video" not in (tmp_path / "report.html").read_text()
+
+
+def test_the_terminal_table_names_each_task_once_and_aligns_its_columns(tmp_path):
+    results, _ = _run(tmp_path)
+    table = terminal_table(results).splitlines()
+    assert len(table) == 2 + 6
+    assert table[2].startswith("put_block_back/strict   expert   100.0 [67.6, 100.0]")
+    assert sum("rearrange_block/strict" in line for line in table) == 1
+    assert len({len(line) for line in table}) == 1
