@@ -1,0 +1,369 @@
+"""A tiny world for tests: hands that float, blocks that can be carried, bins of which one is right.
+
+It keeps the contracts of `embodied.protocols` and costs microseconds per step.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from embodied.errors import CommandError, IntentError, SimulationError, unknown_name
+from embodied.geometry import Pose, intrinsics_matrix, vector3
+from embodied.protocols import Controller, Policy, Simulator
+from embodied.scenes.scene import Body, Box, Camera, Joint, Part, RobotPlacement, Scene
+from embodied.seeding import stream
+from embodied.types import (
+    CameraImage,
+    Command,
+    Decision,
+    Episode,
+    Intent,
+    MoveTo,
+    Observation,
+    Outcome,
+    Progress,
+    Report,
+    Request,
+    RobotState,
+    Verdict,
+    Wait,
+    WorldState,
+)
+
+PERIOD_S = 0.05
+STEP_M = 0.1
+REACH_M = 0.03
+DOWN = (1.0, 0.0, 0.0, 0.0)
+BINS = {"left": (0.3, 0.3, 0.1), "right": (0.3, -0.3, 0.1)}
+BLOCK_START = (0.5, 0.0, 0.1)
+
+
+# --- A world ----------------------------------------------------------------------------------------------------------
+
+
+def fake_scene(robots: Sequence[str] = ("arm",)) -> Scene:
+    """A free block, two bins, a drawer on a joint, and two cameras."""
+    box = (Part(Box((0.04, 0.04, 0.04))),)
+    return Scene(
+        name="fake",
+        bodies=(
+            Body("table", box),
+            Body("block", box, pose=Pose(BLOCK_START), mass_kg=0.1, graspable=True),
+            *(Body(name, box, pose=Pose(place)) for name, place in BINS.items()),
+            Body("drawer", box, mass_kg=0.1),
+        ),
+        joints=(Joint("slide", "prismatic", "table", "drawer", upper=0.2),),
+        cameras=(Camera("front", Pose(), 16, 12), Camera("wrist", Pose(), 8, 8, mount=robots[0])),
+        robots=tuple(RobotPlacement(name, "panda") for name in robots),
+    )
+
+
+class FakeSimulator:
+    """Hands move straight to `joint_position_rad`, read as x, y, z, by 0.1 m a period; closed hands carry bodies."""
+
+    control_period_s = PERIOD_S
+    renderer = "fake"
+
+    def __init__(self) -> None:
+        self.resets = 0
+        self.closed = False
+
+    def reset(self, episode: Episode) -> None:
+        self.resets += 1
+        scene = episode.scene
+        self._scene, self._ticks, self._poisoned = scene, 0, False
+        self._hand = {robot.name: np.array([0.0, 0.0, 0.5]) for robot in scene.robots}
+        self._goal = {name: place.copy() for name, place in self._hand.items()}
+        self._gripper = {robot.name: robot.gripper for robot in scene.robots}
+        self._held: dict[str, str | None] = {robot.name: None for robot in scene.robots}
+        self._place = {body.name: np.array(body.pose.position_m) for body in scene.bodies}
+
+    def advance(self, commands: Mapping[str, Command]) -> None:
+        for robot, command in commands.items():
+            target = command.joint_position_rad
+            if target is not None and not np.isfinite(target).all():
+                raise CommandError(f"Joint targets of {robot!r} must be finite.", value=target.tolist())
+        for robot, command in commands.items():
+            if command.joint_position_rad is not None:
+                self._goal[robot] = np.array(command.joint_position_rad)
+            if command.gripper is not None:
+                self._gripper[robot] = command.gripper
+        self._ticks += 1
+        for robot in self._hand:
+            self._move(robot)
+
+    def _move(self, robot: str) -> None:
+        way = self._goal[robot] - self._hand[robot]
+        distance = float(np.linalg.norm(way))
+        self._hand[robot] += way if distance <= STEP_M else way * (STEP_M / distance)
+        if abs(self._hand[robot]).max() > 50.0:
+            raise SimulationError("The physics must stay finite.", value=robot)
+        if self._gripper[robot] > 0.5:
+            self._held[robot] = None
+        elif self._held[robot] is None:
+            near = [
+                name for name in ("block", "drawer") if np.linalg.norm(self._place[name] - self._hand[robot]) < REACH_M
+            ]
+            self._held[robot] = near[0] if near else None
+        held = self._held[robot]
+        if held is not None:
+            self._place[held] = self._hand[robot].copy()
+
+    def observe(self, robot: str, cameras: Sequence[str] | None = None) -> Observation:
+        names = [camera.name for camera in self._scene.cameras] if cameras is None else cameras
+        proprio = self._hand[robot].astype(np.float32)
+        images = {name: self._image(name) for name in names}
+        return Observation(robot, images, proprio, float(self._gripper[robot]), self.time_s)
+
+    def _image(self, name: str) -> CameraImage:
+        camera = self._scene.camera(name)
+        shape = (camera.height_px, camera.width_px)
+        rgb = np.full((*shape, 3), self._ticks % 256, dtype=np.uint8)
+        depth_m, instance = np.ones(shape, dtype=np.float32), np.ones(shape, dtype=np.int32)
+        return CameraImage(rgb, depth_m, instance, intrinsics_matrix(*shape[::-1], camera.fov_y_rad), np.eye(4))
+
+    @property
+    def time_s(self) -> float:
+        return self._ticks * PERIOD_S
+
+    def state(self) -> WorldState:
+        robots = {
+            name: RobotState(place.copy(), np.zeros(3), Pose(vector3(place), DOWN), float(self._gripper[name]), Pose())
+            for name, place in self._hand.items()
+        }
+        poses = {name: Pose(vector3(place)) for name, place in self._place.items()}
+        return WorldState(self.time_s, poses, {"slide": 0.0}, frozenset(), dict(self._held), robots)
+
+    def save(self) -> object:
+        raise NotImplementedError
+
+    def restore(self, saved: object) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass(kw_only=True)
+class FakeSimulatorConfig:
+    """Builds the fake world."""
+
+    def build(self) -> Simulator:
+        return FakeSimulator()
+
+
+class FakeController:
+    """Moves straight, then sets the gripper; below z = 0 nothing can be reached."""
+
+    def __init__(self, robot: str) -> None:
+        self._robot = robot
+        self._intent: Intent = Wait(0.0)
+        self._end_s = 0.0
+        self._gripping = False
+        self.begun: list[Intent] = []
+
+    def begin(self, intent: Intent, state: WorldState, *, seed: int) -> Report | None:
+        self.begun.append(intent)
+        self._intent, self._gripping = intent, False
+        if isinstance(intent, Wait):
+            self._end_s = state.time_s + intent.duration_s
+            return None
+        if not isinstance(intent, MoveTo):
+            raise IntentError("The fake controller takes MoveTo and Wait.", value=type(intent).__name__)
+        if intent.position_m[2] < 0.0:
+            return Report(Verdict.FAILED, "below the table")
+        return None
+
+    def tick(self, state: WorldState) -> Command | Report:
+        if isinstance(self._intent, Wait):
+            done = state.time_s >= self._end_s - 1e-9
+            return Report(Verdict.DONE) if done else Command()
+        assert isinstance(self._intent, MoveTo)
+        if self._gripping:
+            return Report(Verdict.DONE)
+        goal = np.array(self._intent.position_m)
+        if np.isfinite(goal).all() and np.linalg.norm(state.robots[self._robot].joint_position_rad - goal) < 1e-6:
+            self._gripping = True
+            return Command(gripper=1.0 if self._intent.gripper_open else 0.0)
+        return Command(joint_position_rad=goal)
+
+
+@dataclass(kw_only=True)
+class FakeControllerConfig:
+    """Builds a fake controller."""
+
+    def build(self, scene: Scene, robot: str) -> Controller:
+        return FakeController(scene.robot(robot).name)
+
+
+# --- A task -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class FakeTask:
+    """Take the block into the right bin: phases `taken`, `binned`; the first bin touched is the choice."""
+
+    name: str = "bin_block"
+    tier: str = "strict"
+    robots: tuple[str, ...] = ("arm",)
+    overrides: Mapping[str, object] = field(default_factory=dict)
+
+    def sample(self, seed: int, *, split: str = "test") -> Episode:
+        target = sorted(BINS)[int(stream(seed, "target", split).integers(2))]
+        episode = Episode(
+            id=f"{self.name}/{split}/{seed}",
+            task=self.name,
+            tier=self.tier,
+            variation=sorted(BINS).index(target),
+            seed=seed,
+            split=split,
+            instruction="put the block into its bin",
+            scene=fake_scene(self.robots),
+            target=target,
+            candidates=tuple(sorted(BINS)),
+            time_limit_s=20.0,
+        )
+        return replace(episode, **self.overrides)
+
+    def begin(self, episode: Episode, state: WorldState) -> Progress:
+        return Progress()
+
+    def advance(self, episode: Episode, progress: Progress, state: WorldState) -> Progress:
+        if not progress.reached and "block" in state.held.values():
+            progress = replace(progress, reached=("taken",))
+        for name, place in BINS.items():
+            if progress.reached and np.linalg.norm(np.subtract(state.pose["block"].position_m, place)) < REACH_M:
+                right = name == episode.target
+                return replace(
+                    progress,
+                    first_choice=name,
+                    reached=(*progress.reached, "binned") if right else progress.reached,
+                    outcome=Outcome.SUCCESS if right else Outcome.FAILURE,
+                    reason="" if right else f"wrong bin: {name}",
+                )
+        return progress
+
+
+# --- Policies ---------------------------------------------------------------------------------------------------------
+
+
+def carry_to(place: tuple[float, float, float]) -> tuple[MoveTo, ...]:
+    """Takes the block to `place`."""
+    return (MoveTo(BLOCK_START, DOWN, gripper_open=False), MoveTo(place, DOWN, gripper_open=False))
+
+
+@dataclass
+class FakePolicy:
+    """Carries the block: to the target if privileged, else to a bin drawn from the request's seed."""
+
+    privileged: bool = False
+    cameras: Sequence[str] | None = ()
+    seen: list[Request] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
+
+    def act(self, requests: Sequence[Request]) -> list[Decision]:
+        self.seen += requests
+        self.batches.append(len(requests))
+        return [self._decide(request) for request in requests]
+
+    def _decide(self, request: Request) -> Decision:
+        names = sorted(BINS)
+        chosen = names[int(stream(request.seed, "choice").integers(2))]
+        if request.truth is not None:
+            chosen = request.truth.episode.target
+        take, put = carry_to(BINS[chosen])
+        return Decision(intents=(put if request.step % 2 else take,), carry=request.step)
+
+
+@dataclass
+class ScriptedPolicy:
+    """Answers with one decision after another, the same for every robot; then it waits."""
+
+    script: Sequence[Sequence[Intent]]
+    privileged: bool = False
+    cameras: Sequence[str] | None = ()
+    seen: list[Request] = field(default_factory=list)
+
+    def act(self, requests: Sequence[Request]) -> list[Decision]:
+        self.seen += requests
+        return [self._decide(request) for request in requests]
+
+    def _decide(self, request: Request) -> Decision:
+        turn = request.carry or 0
+        intents = self.script[turn] if turn < len(self.script) else (Wait(0.5),)
+        return Decision(intents=tuple(intents), carry=turn + 1)
+
+
+@dataclass(kw_only=True)
+class FakePolicyConfig:
+    """Builds a `FakePolicy`."""
+
+    privileged: bool = False
+
+    def build(self) -> Policy:
+        return FakePolicy(privileged=self.privileged)
+
+
+@dataclass(kw_only=True)
+class FaultyPolicyConfig:
+    """Builds an expert that fails on the episodes of `seeds`, at its second request, in the way of `fault`.
+
+    `kill` and `stop` send the signal to their own process, `hang` never returns, `late` needs `late_s`; with a
+    `once_folder` each episode fails only the first time. `error` raises what is not an `EmbodiedError`.
+    """
+
+    fault: str
+    seeds: tuple[int, ...] = ()
+    late_s: float = 0.0
+    once_folder: str = ""
+
+    def build(self) -> Policy:
+        return FaultyPolicy(self)
+
+
+class FaultyPolicy(FakePolicy):
+    """See `FaultyPolicyConfig`."""
+
+    def __init__(self, config: FaultyPolicyConfig) -> None:
+        super().__init__(privileged=True)
+        self._config = config
+
+    def act(self, requests: Sequence[Request]) -> list[Decision]:
+        for request in requests:
+            assert request.truth is not None
+            if request.step == 1 and request.truth.episode.seed in self._config.seeds and self._may_fail(request):
+                self._fail()
+        return super().act(requests)
+
+    def _may_fail(self, request: Request) -> bool:
+        if not self._config.once_folder:
+            return True
+        assert request.truth is not None
+        mark = Path(self._config.once_folder) / str(request.truth.episode.seed)
+        if mark.exists():
+            return False
+        mark.touch()
+        return True
+
+    def _fail(self) -> None:
+        match self._config.fault:
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "segfault":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            case "stop":
+                os.kill(os.getpid(), signal.SIGSTOP)
+            case "hang":
+                while True:
+                    pass
+            case "late":
+                time.sleep(self._config.late_s)
+            case "error":
+                raise ZeroDivisionError("a bug in a policy")
+            case other:
+                raise unknown_name("fault", other, ("kill", "segfault", "stop", "hang", "late", "error"))
