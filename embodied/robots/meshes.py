@@ -1,0 +1,132 @@
+"""Low-poly visuals of robots, made once from their own meshes and kept in the user's cache."""
+
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from embodied.errors import SceneError
+from embodied.paths import cache_folder, write_atomically
+from embodied.robots.decimation import decimate
+from embodied.robots.visuals import LinkMesh, link_visuals, mesh_path, parse_urdf
+
+__all__ = ["TRIANGLES", "LinkMesh", "visual_meshes", "write_low_poly_urdf"]
+
+TRIANGLES = 4400
+_RECIPE = "1"  # Part of every key: raise it when the same sources would give other meshes.
+
+
+def visual_meshes(urdf: Path, *, triangles: int = TRIANGLES, cache: Path | None = None) -> tuple[LinkMesh, ...]:
+    """Returns the visuals of a robot with about `triangles` triangles in all, one mesh per link and colour.
+
+    Made once and kept in `cache` (the user's, by default), keyed by the content of the URDF and its meshes; several
+    processes may do so at once, and a damaged entry is made again. The arrays are read-only.
+    Raises `SceneError` for a URDF or mesh that is missing or malformed, `MissingDependencyError` without Open3D.
+    """
+    if triangles < 1:
+        raise SceneError("A robot must be given at least one triangle.", value=triangles)
+    path = (cache or cache_folder()) / "meshes" / f"{urdf.stem}-{_key(urdf, triangles)}.npz"
+    meshes = _load(path)
+    if meshes is None:
+        write_atomically(path, _dump(decimate(link_visuals(urdf), triangles=triangles)))
+        meshes = _load(path)
+    if meshes is None:
+        raise SceneError("The cache of meshes must be readable once written.", value=str(path))
+    return meshes
+
+
+def write_low_poly_urdf(urdf: Path, *, triangles: int = TRIANGLES, cache: Path | None = None) -> Path:
+    """Returns a copy of `urdf` in the cache whose visuals are `visual_meshes`, as .obj files with one colour each.
+
+    Everything else is kept; paths of collision meshes become absolute. Raises as `visual_meshes` does.
+    """
+    meshes = visual_meshes(urdf, triangles=triangles, cache=cache)
+    folder = (cache or cache_folder()) / "meshes" / f"{urdf.stem}-{_key(urdf, triangles)}"
+    robot = parse_urdf(urdf)
+    for link in robot.findall("link"):
+        for visual in link.findall("visual"):
+            link.remove(visual)
+        for mesh in link.iter("mesh"):
+            mesh.set("filename", str(mesh_path(mesh, urdf).resolve()))
+        for index, mesh in enumerate(mesh for mesh in meshes if mesh.link == link.get("name")):
+            path = folder / f"{mesh.link}-{index}.obj"
+            _write_once(path, _obj(mesh))
+            _add_visual(link, path, mesh)
+    path = folder / urdf.name
+    _write_once(path, ElementTree.tostring(robot))
+    return path
+
+
+def _key(urdf: Path, triangles: int) -> str:
+    """Digests everything that the meshes depend on."""
+    digest = hashlib.sha256(f"{_RECIPE} {triangles}".encode())
+    files = [urdf]
+    for mesh in parse_urdf(urdf).iterfind("link/visual/geometry/mesh"):
+        path = mesh_path(mesh, urdf)
+        files += [path, *sorted(path.parent.glob("*.mtl"))]
+    for path in dict.fromkeys(files):
+        content = path.read_bytes()
+        digest.update(f"{len(content)} ".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def _dump(meshes: tuple[LinkMesh, ...]) -> bytes:
+    arrays: dict[str, np.ndarray] = {
+        "links": np.array([mesh.link for mesh in meshes], dtype=np.str_),
+        "rgba": np.array([mesh.rgba for mesh in meshes], dtype=np.float64).reshape(-1, 4),
+    }
+    for index, mesh in enumerate(meshes):
+        arrays |= {f"vertices_{index}": mesh.vertices, f"faces_{index}": mesh.faces}
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def _load(path: Path) -> tuple[LinkMesh, ...] | None:
+    """Reads an entry of the cache: None where there is none, or where it is damaged."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            meshes = tuple(
+                LinkMesh(str(link), arrays[f"vertices_{index}"], arrays[f"faces_{index}"], tuple(rgba.tolist()))
+                for index, (link, rgba) in enumerate(zip(arrays["links"], arrays["rgba"], strict=True))
+            )
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    if not all(_sound(mesh) for mesh in meshes):
+        return None
+    for mesh in meshes:
+        mesh.vertices.flags.writeable = mesh.faces.flags.writeable = False
+    return meshes
+
+
+def _sound(mesh: LinkMesh) -> bool:
+    vertices, faces = mesh.vertices, mesh.faces
+    return (
+        (vertices.dtype, faces.dtype) == (np.float32, np.int32)
+        and vertices.ndim == faces.ndim == 2
+        and vertices.shape[1] == faces.shape[1] == 3
+        and bool(np.isfinite(vertices).all())
+        and (len(faces) == 0 or (faces.min() >= 0 and faces.max() < len(vertices)))
+        and len(mesh.rgba) == 4
+    )
+
+
+def _obj(mesh: LinkMesh) -> bytes:
+    vertices = [f"v {x:.7g} {y:.7g} {z:.7g}" for x, y, z in mesh.vertices.tolist()]
+    faces = [f"f {a} {b} {c}" for a, b, c in (mesh.faces + 1).tolist()]
+    return ("\n".join([*vertices, *faces]) + "\n").encode()
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != content:
+        write_atomically(path, content)
+
+
+def _add_visual(link: ElementTree.Element, path: Path, mesh: LinkMesh) -> None:
+    visual = ElementTree.SubElement(link, "visual")
+    ElementTree.SubElement(ElementTree.SubElement(visual, "geometry"), "mesh", filename=str(path.resolve()))
+    material = ElementTree.SubElement(visual, "material", name=path.stem)
+    ElementTree.SubElement(material, "color", rgba=" ".join(f"{value:.6g}" for value in mesh.rgba))
