@@ -1,0 +1,119 @@
+"""Joint paths to a tool pose: a straight line of the tool, a straight line of the joints, or a search (OMPL)."""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import pinocchio as pin  # pyright: ignore[reportMissingImports]  # Lies behind a .pth file.
+
+from embodied.controllers.collision_world import CollisionWorld
+from embodied.controllers.config import PlannerConfig
+from embodied.controllers.search import search_path
+from embodied.robots.kinematics import Kinematics
+
+PLANNER_SEED_LIMIT = 2**32 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Waypoints (N, J) in rad from start to goal, how they were found (`line`, `joints`, `search`), or why not."""
+
+    waypoints_rad: np.ndarray | None
+    method: str = ""
+    reason: str = ""
+
+
+class Planner:
+    """Plans one robot's moves. The goal posture depends on the target and the obstacles, never on the start."""
+
+    def __init__(self, moving: Kinematics, config: PlannerConfig) -> None:
+        self._moving = moving
+        self._config = config
+
+    def plan(self, start_rad: np.ndarray, target: pin.SE3, world: CollisionWorld | None, *, seed: int) -> Plan:
+        """Returns a path from `start_rad` (J,) to the tool pose `target` in the base frame.
+
+        None for `world` ignores collisions. `seed` only matters where a search is needed.
+        """
+        start = np.clip(start_rad, self._moving.lower_rad, self._moving.upper_rad)
+        start_gaps = None if world is None else world.distances(start)
+        if world is not None and start_gaps is not None:
+            world.set_margins(np.minimum(-self._config.goal_overlap_m, start_gaps - self._config.contact_slack_m))
+        goal, reason = self._goal(target, world)
+        if goal is None:
+            return Plan(None, reason=reason)
+        if world is not None and start_gaps is not None:
+            nearest = np.minimum(start_gaps, world.distances(goal)) - self._config.contact_slack_m
+            world.set_margins(np.minimum(self._config.clearance_m, nearest))
+        line = self._tool_line(start, goal, target)
+        if line is not None and _all_free(line, world):
+            return Plan(line, "line")
+        direct = resample(np.stack([start, goal]), self._config.joint_step_rad)
+        if world is None or _all_free(direct, world):
+            return Plan(direct, "joints")
+        found = self._search(start, goal, world, seed)
+        if found is None:
+            blocker = next(filter(None, (world.first_collision(joints) for joints in direct)))
+            return Plan(
+                None,
+                reason=f"no path: {self._config.search_iterations} iterations found no way around {blocker}",
+            )
+        return Plan(found, "search")
+
+    def _goal(self, target: pin.SE3, world: CollisionWorld | None) -> tuple[np.ndarray | None, str]:
+        nearest, collision = np.inf, ""
+        for joints, remaining in self._moving.solutions(target):
+            nearest = min(nearest, remaining)
+            if remaining == 0.0:
+                hit = "" if world is None else world.first_collision(joints)
+                if not hit:
+                    return joints, ""
+                collision = collision or hit
+        if collision:
+            return None, f"goal in collision: {collision}"
+        place = np.round(target.translation, 3).tolist()
+        return None, f"unreachable: no joint angles bring the tool to {place} m from the base in this orientation"
+
+    def _tool_line(self, start: np.ndarray, goal: np.ndarray, target: pin.SE3) -> np.ndarray | None:
+        """Returns joints along the tool's straight line from `start` to `goal`, or None where they leave it or jump."""
+        begin = self._moving.tool_transform(start)
+        turn = pin.log3(begin.rotation.T @ target.rotation)
+        shift = target.translation - begin.translation
+        steps = max(
+            np.linalg.norm(shift) / self._config.line_step_m,
+            np.linalg.norm(turn) / self._config.line_step_rad,
+            np.abs(goal - start).max() / self._config.longest_jump_rad,
+            1.0,
+        )
+        line = [start]
+        for share in np.linspace(0.0, 1.0, int(np.ceil(steps)) + 1)[1:-1]:
+            pose = pin.SE3(begin.rotation @ pin.exp3(share * turn), begin.translation + share * shift)
+            joints, remaining = self._moving.solve_near(pose, start + share * (goal - start))
+            if remaining > 0.0:
+                return None
+            line.append(joints)
+        waypoints = np.array([*line, goal])
+        if np.abs(np.diff(waypoints, axis=0)).max() > self._config.longest_jump_rad:
+            return None
+        return waypoints
+
+    def _search(self, start: np.ndarray, goal: np.ndarray, world: CollisionWorld, seed: int) -> np.ndarray | None:
+        bounds = (self._moving.lower_rad, self._moving.upper_rad)
+        path = search_path((start, goal), bounds, world.free, self._config, seed % PLANNER_SEED_LIMIT + 1)
+        if path is None:
+            return None
+        dense = resample(path, self._config.joint_step_rad)
+        return dense if _all_free(dense, world) else None
+
+
+def resample(waypoints_rad: np.ndarray, step_rad: float) -> np.ndarray:
+    """Returns the same polyline (M, J) with no joint moving more than `step_rad` between neighbours."""
+    pieces = [waypoints_rad[:1]]
+    for a, b in itertools.pairwise(waypoints_rad):
+        count = max(1, int(np.ceil(np.abs(b - a).max() / step_rad)))
+        pieces.append(a + (b - a) * np.linspace(0.0, 1.0, count + 1)[1:, None])
+    return np.concatenate(pieces)
+
+
+def _all_free(waypoints_rad: np.ndarray, world: CollisionWorld | None) -> bool:
+    return world is None or all(world.free(joints) for joints in waypoints_rad[1:])

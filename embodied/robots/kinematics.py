@@ -1,0 +1,166 @@
+"""Where a robot's tool and links are, and which joint angles bring the tool somewhere (pinocchio)."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+import pinocchio as pin  # pyright: ignore[reportMissingImports]  # Lies behind a .pth file.
+
+from embodied.errors import SceneError
+from embodied.geometry import Pose, pose_from_matrix
+from embodied.robots.assets import urdf_path
+from embodied.robots.robot import RobotModel
+from embodied.seeding import stream
+
+POSITION_TOLERANCE_M = 1e-5
+ROTATION_TOLERANCE_RAD = 1e-5
+ITERATIONS = 60
+SEEDS = 24
+_DAMPING = 1e-6
+_LONGEST_STEP_RAD = 0.6
+
+
+class Kinematics:
+    """The arm of one robot model. All poses are in the base frame: compose with the base's pose for the world.
+
+    Holds scratch memory, so one instance serves one thread; `kinematics` shares instances within a process.
+    Raises `SceneError` for a model without an arm, or whose joints are not in its URDF.
+    """
+
+    def __init__(self, model: RobotModel) -> None:
+        if model.arm is None:
+            raise SceneError("Kinematics need a robot with an arm.", value=model.name)
+        self.robot = model
+        self.arm = model.arm
+        self.lower_rad = np.array(model.arm.lower_rad)
+        self.upper_rad = np.array(model.arm.upper_rad)
+        self.home_rad = np.array(model.arm.home_rad)
+        self.tree = robot_tree(model)
+        self.configuration_index = [self.tree.joints[self.tree.getJointId(name)].idx_q for name in model.arm.joints]
+        self.tool_joint, self.joint_from_tool = _tool_placement(self.tree, model)
+        self._arm_model, self._tool_frame = _arm_model(self.tree, model)
+        self._arm_scratch = self._arm_model.createData()
+        self._random_seeds = stream(0, "inverse kinematics", model.name).uniform(
+            self.lower_rad, self.upper_rad, (SEEDS, len(self.home_rad))
+        )
+
+    def tool(self, joints_rad: np.ndarray) -> Pose:
+        """Returns the pose of the tool frame at `joints_rad` (J,)."""
+        return pose_from_matrix(self.tool_transform(joints_rad).homogeneous)
+
+    def tool_transform(self, joints_rad: np.ndarray) -> pin.SE3:
+        """Returns the transform of the tool frame at `joints_rad` (J,); the caller may keep it."""
+        pin.forwardKinematics(self._arm_model, self._arm_scratch, joints_rad)
+        return pin.updateFramePlacement(self._arm_model, self._arm_scratch, self._tool_frame).copy()
+
+    def solve_near(self, target: pin.SE3, seed_rad: np.ndarray) -> tuple[np.ndarray, float]:
+        """Returns the joint angles reached from `seed_rad` (J,) within limits, and how far they are from `target`.
+
+        The remaining error is 0.0 within tolerance, else metres plus radians.
+        Levenberg-Marquardt with the damping tied to the error: T. Sugihara, "Solvability-unconcerned inverse
+        kinematics by the Levenberg-Marquardt method", IEEE T-RO 27(5), 2011; projected onto the joint limits.
+        """
+        model, scratch, frame = self._arm_model, self._arm_scratch, self._tool_frame
+        joints = np.clip(seed_rad, self.lower_rad, self.upper_rad)
+        identity = np.eye(len(joints))
+        remaining = np.inf
+        for _ in range(ITERATIONS):
+            pin.computeJointJacobians(model, scratch, joints)
+            error = pin.log6(pin.updateFramePlacement(model, scratch, frame).actInv(target)).vector
+            jacobian = pin.getFrameJacobian(model, scratch, frame, pin.LOCAL)
+            metres, radians = np.sqrt(error[:3] @ error[:3]), np.sqrt(error[3:] @ error[3:])
+            if metres <= POSITION_TOLERANCE_M and radians <= ROTATION_TOLERANCE_RAD:
+                return joints, 0.0
+            remaining = float(metres + radians)
+            damped = jacobian.T @ jacobian + (0.5 * float(error @ error) * 0.1 + _DAMPING) * identity
+            step = np.linalg.solve(damped, jacobian.T @ error)
+            step *= min(1.0, _LONGEST_STEP_RAD / max(float(np.abs(step).max()), 1e-12))
+            moved = np.clip(joints + step, self.lower_rad, self.upper_rad)
+            if np.abs(moved - joints).max() < 1e-9:
+                break  # Stuck at limits or at a local minimum; another seed may do.
+            joints = moved
+        return joints, remaining
+
+    def solutions(self, target: pin.SE3) -> Iterator[tuple[np.ndarray, float]]:
+        """Yields joint angles and remaining error, as `solve_near`, from each seed of a fixed list, home first.
+
+        A pure function of `target`: were the present joints a seed, postures would betray what the robot did before.
+        """
+        yield self.solve_near(target, self.home_rad)
+        for seed in self._random_seeds:
+            yield self.solve_near(target, seed)
+
+    def inverse(self, tool: Pose) -> np.ndarray | None:
+        """Returns the canonical joint angles (J,) for a tool pose in the base frame, or None where none was found."""
+        target = transform_from_pose(tool)
+        return next((joints for joints, remaining in self.solutions(target) if remaining == 0.0), None)
+
+
+@lru_cache(maxsize=16)
+def kinematics(model: RobotModel) -> Kinematics:
+    """Returns this process's kinematics of `model`; the first call parses its URDF."""
+    return Kinematics(model)
+
+
+@lru_cache(maxsize=16)
+def robot_tree(model: RobotModel) -> pin.Model:
+    """Returns pinocchio's model of the whole robot, arm, fingers and wheels; treat it as read-only.
+
+    Raises `SceneError` where the URDF lacks a joint or link that `model` names.
+    """
+    tree = pin.buildModelFromUrdf(str(urdf_path(model, visuals=False)))
+    named = [*(model.arm.joints if model.arm else ()), *(model.gripper.joints if model.gripper else ())]
+    missing = [joint for joint in named if not tree.existJointName(joint)]
+    if model.arm is not None and not tree.existFrame(model.arm.tool_link):
+        missing.append(model.arm.tool_link)
+    if missing:
+        raise SceneError(
+            f"The URDF of {model.name!r} must have the joints and links that the model names.",
+            value=missing,
+            remedy="Correct the catalogue.",
+        )
+    return tree
+
+
+def configuration(model: RobotModel, joints_rad: np.ndarray, gripper: float) -> np.ndarray:
+    """Returns pinocchio's configuration of the whole robot, wheels at zero; `gripper` is the opening in [0, 1]."""
+    tree = robot_tree(model)
+    values = pin.neutral(tree)
+    for name, angle in zip(model.arm.joints if model.arm else (), joints_rad, strict=True):
+        values[tree.joints[tree.getJointId(name)].idx_q] = angle
+    if model.gripper is not None:
+        for name in model.gripper.joints:
+            values[tree.joints[tree.getJointId(name)].idx_q] = gripper * model.gripper.stroke_m
+    return values
+
+
+def joint_transforms(model: RobotModel, values: np.ndarray) -> list[pin.SE3]:
+    """Returns the transform, from the base, of every joint of `robot_tree` at a `configuration`."""
+    tree = robot_tree(model)
+    scratch = tree.createData()
+    pin.forwardKinematics(tree, scratch, values)
+    return [transform.copy() for transform in scratch.oMi]
+
+
+def transform_from_pose(pose: Pose) -> pin.SE3:
+    """Returns pinocchio's form of a pose."""
+    return pin.XYZQUATToSE3(np.array([*pose.position_m, *pose.orientation]))
+
+
+def _tool_placement(whole: pin.Model, model: RobotModel) -> tuple[int, pin.SE3]:
+    assert model.arm is not None
+    link = whole.frames[whole.getFrameId(model.arm.tool_link)]
+    return int(link.parentJoint), link.placement * transform_from_pose(model.arm.tool_in_link)
+
+
+def _arm_model(whole: pin.Model, model: RobotModel) -> tuple[pin.Model, int]:
+    assert model.arm is not None
+    locked = [whole.getJointId(name) for name in list(whole.names)[1:] if name not in model.arm.joints]
+    reduced = pin.buildReducedModel(whole, locked, pin.neutral(whole))
+    if tuple(reduced.names)[1:] != model.arm.joints:
+        raise SceneError("An arm's joints must be listed from base to tool.", value=model.arm.joints)
+    link_id = reduced.getFrameId(model.arm.tool_link)
+    link = reduced.frames[link_id]
+    placement = link.placement * transform_from_pose(model.arm.tool_in_link)
+    tool = pin.Frame("tool", link.parentJoint, link_id, placement, pin.FrameType.OP_FRAME)
+    return reduced, reduced.addFrame(tool, False)
