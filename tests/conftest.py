@@ -1,0 +1,16 @@
+"""What the tests of several rooms share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+RAY_WORKERS = 2
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One Ray for all tests that need it, since it takes seconds to start: pools use what runs and leave it running."""
+    from embodied.rollout.ray_cluster import local_cluster
+
+    with local_cluster(cpus=RAY_WORKERS, object_store_mb=128):
+        yield
