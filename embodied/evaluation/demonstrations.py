@@ -124,8 +124,7 @@ def collect(collection: Collection, *, compute: Compute, output: Path, config: s
     whole are kept, others are made again. Raises `ConfigError` where the folder holds another run, and `DataError`
     where the demonstrator fails in more than half of the episodes (10 failures are always allowed).
     """
-    _require_same_run(collection, output)
-    shelf = _Shelf(collection, output)
+    shelf = _Shelf(collection, output, failures=_known_failures(collection, output))
     write_atomically(output / "config.yaml", config.encode())
     shelf.write_index(complete=False)
     with ExitStack() as stack:
@@ -222,6 +221,9 @@ class _Shelf:
             return False
         try:
             trajectory = read_trajectory(path)
+            wanted = self.collection.job(task, seed).episode
+            if (trajectory.label.episode, trajectory.label.outcome) != (wanted, Outcome.SUCCESS):
+                raise DataError(f"It must hold a success in {wanted}.", value=trajectory.label.episode)
         except DataError as error:
             _log.warning("%s is recorded again: %s", path, error)
             return False
@@ -254,13 +256,17 @@ def _missing_jobs(shelf: _Shelf) -> Iterator[EpisodeJob]:
             yield shelf.collection.job(task, seed)
 
 
-def _require_same_run(collection: Collection, output: Path) -> None:
+def _known_failures(collection: Collection, output: Path) -> dict[tuple[str, int], Failure]:
+    """Returns what the same run has failed at before; lost workers get another chance."""
     if not (output / INDEX_FILE).exists():
-        return
-    run = read_dataset(output).run
-    if run != collection.run:
+        return {}
+    before = read_dataset(output)
+    if before.run != collection.run:
         raise ConfigError(
             "A collection's folder must hold one run: the same tasks, demonstrator, simulator and seed.",
-            value=f"{output} with run {run}, asked for run {collection.run}",
+            value=f"{output} with run {before.run}, asked for run {collection.run}",
             remedy="Choose another output folder, or the settings in its config.yaml.",
         )
+    return {
+        (failure.task, failure.seed): failure for failure in before.failures if failure.outcome is not Outcome.INVALID
+    }

@@ -1,0 +1,182 @@
+"""Collections of demonstrations: complete, checked, resumable, the same however they came about."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from embodied.errors import ConfigError, DataError
+from embodied.evaluation.demonstrations import Collection, collect, read_dataset
+from embodied.evaluation.evaluator import SEED_STRIDE
+from embodied.rollout.inline import InlineCompute
+from embodied.rollout.recorder import RecorderConfig
+from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
+from embodied.trajectory import read_trajectory
+from embodied.types import Outcome
+from tests.fakes import FakeControllerConfig, FakePolicyConfig, FakeTask
+from tests.worlds import PandaWorldConfig
+
+TASK = "bin_block/strict"
+
+
+def collection(*, demos=3, seed=0, expert=True, tasks=(TASK,)):
+    worker = WorkerConfig(
+        simulator=PandaWorldConfig(),
+        controller=FakeControllerConfig(),
+        tasks={name: FakeTask(name=name.partition("/")[0]) for name in tasks},
+        policies={"expert": FakePolicyConfig(privileged=expert)},
+        recorder=RecorderConfig(),
+    )
+    return Collection(worker=worker, demos=demos, seed=seed)
+
+
+class Inline(InlineCompute):
+    """Counts what it plays; is interrupted after `stop_after` episodes, and may play backwards."""
+
+    def __init__(self, worker: WorkerConfig, *, stop_after: int | None = None, backwards: bool = False) -> None:
+        super().__init__(worker)
+        self.played: list[int] = []
+        self._stop_after = stop_after
+        self._backwards = backwards
+
+    def run(self, jobs: Iterable[EpisodeJob]) -> Iterator[JobResult]:
+        for job in reversed(list(jobs)) if self._backwards else jobs:
+            if len(self.played) == self._stop_after:
+                raise KeyboardInterrupt
+            self.played.append(job.seed)
+            yield from super().run([job])
+
+
+def gather(what, output, **behaviour):
+    """Collects in this process; returns the index and the seeds played."""
+    compute = Inline(what.worker, **behaviour)
+    return collect(what, compute=compute, output=output, config="demos: 3\n"), compute.played
+
+
+def content(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_collection_holds_its_demonstrations_and_an_index_that_fits(tmp_path):
+    dataset, played = gather(collection(demos=3, tasks=(TASK, "other/strict")), tmp_path)
+    assert sorted(played) == [0, 0, 1, 1, 2, 2]
+    assert dataset == read_dataset(tmp_path)
+    assert dataset.complete
+    assert dataset.failures == ()
+    assert [(file.task, file.seed) for file in dataset.files] == list(
+        itertools.product([TASK, "other/strict"], range(3))
+    )
+    for file in dataset.files:
+        trajectory = read_trajectory(tmp_path / file.file)
+        assert trajectory.label.split == "train"
+        assert trajectory.label.outcome is Outcome.SUCCESS
+        assert (file.seed, file.variation) == (trajectory.label.seed, trajectory.label.variation)
+        assert file.keyframes == len(trajectory.observations)
+    assert (tmp_path / "config.yaml").read_text() == "demos: 3\n"
+
+
+def test_training_episodes_are_not_those_of_the_test(tmp_path):
+    dataset, _ = gather(collection(seed=2), tmp_path)
+    assert [file.seed for file in dataset.files] == [2 * SEED_STRIDE + index for index in range(3)]
+    task = FakeTask()
+    targets = [[task.sample(seed, split=split).target for seed in range(32)] for split in ("train", "test")]
+    assert targets[0] != targets[1]
+
+
+def test_failures_are_reported_and_replaced_by_the_next_seeds(tmp_path):
+    what = collection(demos=6, expert=False)
+    dataset, played = gather(what, tmp_path)
+    failed = {failure.seed for failure in dataset.failures}
+    assert failed
+    assert all("wrong bin" in failure.reason for failure in dataset.failures)
+    assert len(dataset.files) == 6
+    assert sorted(played) == list(range(6 + len(failed)))
+    assert {file.seed for file in dataset.files} == set(range(6 + len(failed))) - failed
+
+
+@pytest.mark.parametrize("expert", [True, False])
+def test_an_interrupted_collection_goes_on_and_ends_in_the_same_bytes(tmp_path, expert):
+    what = collection(demos=5, expert=expert)
+    gather(what, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        gather(what, tmp_path / "parts", stop_after=3)
+    assert not read_dataset(tmp_path / "parts").complete
+    _, played = gather(what, tmp_path / "parts", backwards=True)
+    kept = {file.seed for file in read_dataset(tmp_path / "whole").files} - set(played)
+    assert kept
+    assert content(tmp_path / "parts") == content(tmp_path / "whole")
+
+
+def test_a_finished_collection_plays_nothing_and_can_be_extended(tmp_path):
+    gather(collection(demos=6, expert=False), tmp_path / "clumsy")
+    whole = content(tmp_path / "clumsy")
+    assert gather(collection(demos=6, expert=False), tmp_path / "clumsy")[1] == []
+    assert content(tmp_path / "clumsy") == whole
+    gather(collection(demos=2), tmp_path)
+    assert gather(collection(demos=2), tmp_path)[1] == []
+    dataset, played = gather(collection(demos=4), tmp_path)
+    assert played == [2, 3]
+    assert len(dataset.files) == 4
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "swap"])
+def test_a_damaged_or_misplaced_file_is_made_again(tmp_path, damage):
+    dataset, _ = gather(collection(), tmp_path)
+    whole = content(tmp_path)
+    path = tmp_path / dataset.files[1].file
+    if damage == "swap":
+        path.write_bytes((tmp_path / dataset.files[0].file).read_bytes())
+    else:
+        octets = bytearray(path.read_bytes())
+        octets[len(octets) // 2] ^= 255
+        path.write_bytes(octets[: len(octets) // 2] if damage == "truncate" else octets)
+    assert gather(collection(), tmp_path)[1] == [1]
+    assert content(tmp_path) == whole
+
+
+def test_another_run_is_refused_before_anything_is_played(tmp_path):
+    gather(collection(), tmp_path)
+    before = content(tmp_path)
+    with pytest.raises(ConfigError, match="one run"):
+        gather(collection(seed=1), tmp_path)
+    assert content(tmp_path) == before
+
+
+@dataclass(kw_only=True)
+class ImpossibleTask(FakeTask):
+    """Nothing can be reached in time."""
+
+    def sample(self, seed, *, split="test"):
+        return replace(super().sample(seed, split=split), time_limit_s=0.1)
+
+
+def test_a_demonstrator_that_mostly_fails_is_given_up_with_the_reason(tmp_path):
+    what = collection(demos=2)
+    worker = replace(what.worker, tasks={TASK: ImpossibleTask()})
+    with pytest.raises(DataError, match=r"at least half .*time limit"):
+        gather(replace(what, worker=worker), tmp_path)
+
+
+def test_a_broken_index_is_refused_by_name(tmp_path):
+    with pytest.raises(DataError, match=r"dataset\.json"):
+        read_dataset(tmp_path)
+    gather(collection(demos=1), tmp_path)
+    index = tmp_path / "dataset.json"
+    index.write_text(index.read_text().replace('"version": 1', '"version": 7'))
+    with pytest.raises(DataError, match="version 1"):
+        read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("numbers", [{"demos": 0}, {"demos": 10**7}, {"seed": -1}])
+def test_numbers_out_of_range_are_refused(numbers):
+    with pytest.raises(ConfigError):
+        collection(**numbers)
+
+
+def test_recorded_pixels_are_the_simulators(tmp_path):
+    dataset, _ = gather(collection(demos=1), tmp_path)
+    observation = read_trajectory(tmp_path / dataset.files[0].file).observations[0]
+    assert observation.images["front"].rgb.shape == (12, 16, 3)
+    np.testing.assert_array_equal(observation.images["front"].depth_m, 1.0)

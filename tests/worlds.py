@@ -1,0 +1,57 @@
+"""The tiny world of `fakes`, with the proprioception of a Panda, and records of what happened in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from embodied.protocols import Simulator
+from embodied.robots.catalogue import robot_model
+from embodied.rollout.episode import Ending
+from embodied.specs import proprio_layout
+from embodied.types import Episode, EpisodeRecord, Observation
+from tests.fakes import FakeSimulator
+
+PROPRIO = len(proprio_layout(robot_model("panda")))
+
+
+class PandaWorld(FakeSimulator):
+    """Its hands are where they are, and their other joints are zero."""
+
+    def observe(self, robot: str, cameras: Sequence[str] | None = None) -> Observation:
+        observation = super().observe(robot, cameras)
+        return replace(
+            observation,
+            proprio=np.resize(np.append(observation.proprio, np.zeros(PROPRIO)), PROPRIO).astype(np.float32),
+        )
+
+
+@dataclass(kw_only=True)
+class PandaWorldConfig:
+    """Builds a `PandaWorld`."""
+
+    def build(self) -> Simulator:
+        return PandaWorld()
+
+
+def record_of(episode: Episode, ending: Ending) -> EpisodeRecord:
+    """The row of one played episode."""
+    progress = ending.progress
+    chosen = progress.first_choice
+    return EpisodeRecord(
+        run="run",
+        episode=episode.id,
+        attempt=1,
+        task=episode.task,
+        tier=episode.tier,
+        policy="policy",
+        variation=episode.variation,
+        seed=episode.seed,
+        outcome=progress.outcome,
+        reason=progress.reason,
+        phases=progress.reached,
+        first_choice=None if chosen is None else {"chosen": chosen, "target": episode.target, "correct": True},
+        steps=ending.steps,
+        sim_time_s=ending.sim_time_s,
+        wall_s=0.0,
+    )
