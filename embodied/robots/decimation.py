@@ -17,7 +17,7 @@ _LIFT_M = 1e-5
 def decimate(meshes: Sequence[LinkMesh], *, triangles: int) -> tuple[LinkMesh, ...]:
     """Returns `meshes` with at most about `triangles` triangles together, each facing outwards.
 
-    Triangles that cannot be seen from outside their link are dropped; the budget is shared by visible area.
+    Triangles that cannot be seen from outside their link are dropped; the budget is shared by the root of visible area.
     Quadric decimation after Garland and Heckbert, Surface Simplification Using Quadric Error Metrics, 1997.
     Raises `MissingDependencyError` without Open3D.
     """
@@ -35,13 +35,13 @@ def decimate(meshes: Sequence[LinkMesh], *, triangles: int) -> tuple[LinkMesh, .
 
 
 def _share(open3d: Any, meshes: Sequence[LinkMesh], triangles: int) -> tuple[LinkMesh, ...]:
-    areas = np.array([_areas(mesh).sum() for mesh in meshes])
+    sizes = np.array([_areas(mesh).sum() for mesh in meshes]) ** 0.5  # Fingers are small, but seen from close by.
     counts = np.array([len(mesh.faces) for mesh in meshes])
     targets = np.zeros(len(meshes))
     simple = np.zeros(len(meshes), dtype=bool)
     for _ in meshes:  # What simple meshes do not need goes to the others.
         targets = np.where(
-            simple, counts, areas / max(areas[~simple].sum(), 1e-12) * (triangles - counts[simple].sum())
+            simple, counts, sizes / max(sizes[~simple].sum(), 1e-12) * (triangles - counts[simple].sum())
         )
         if (simple | (targets < counts)).all():
             break

@@ -1,6 +1,7 @@
 """Triangles from mesh files: Wavefront OBJ, with the colours of its materials, and binary STL."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ def _read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             vertices.append([float(value) for value in rest.split()[:3]])
         elif word == "f":
             corners = [_corner(text, len(vertices)) for text in rest.split()]
-            for second, third in zip(corners[1:-1], corners[2:], strict=True):
+            for second, third in pairwise(corners[1:]):
                 faces.append((corners[0], second, third))
                 rgb.append(colour)
         elif word == "usemtl":
@@ -84,7 +85,7 @@ def _read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _corner(text: str, vertex_count: int) -> int:
-    index = int(text.split("/")[0])
+    index = int(text.split("/", maxsplit=1)[0])
     return index + vertex_count if index < 0 else index - 1
 
 
