@@ -1,0 +1,98 @@
+"""Reopen the drawer that was open: remember one of three like drawers."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from embodied.geometry import Pose, compose, inside_box
+from embodied.scenes.scene import Detent, Region, Scene
+from embodied.scenes.tabletop import DRAWERS, FRONT_IN_DRAWER_M, button, chest, slide, tabletop_scene
+from embodied.tasks.memorybench.layout import ChestLayout, published_chest, random_chest
+from embodied.tasks.predicates import button_pressed
+from embodied.tasks.task import MemoryTask, Tier, choose, complete, fail, succeed
+from embodied.types import Episode, Progress, WorldState
+
+SHUT_M = 0.02
+REOPENED_M = 0.19
+SUCCESS_BOX = "success_box"
+
+_CATCH = Detent(position=0.0, capture=0.03, force=15.0)
+_BOX = Region(SUCCESS_BOX, Pose((0.259, -0.1, 0.95)), (0.2, 0.2, 0.3))
+
+
+@dataclass(kw_only=True)
+class ReopenDrawer(MemoryTask):
+    """Shut the open drawer, press the button, open the same drawer again.
+
+    Randomised. Faithful: the button only; the open drawer is drawn uniformly (published: unequally often). Strict:
+    the open drawer (every three seeds hold each once), place (+-4 cm) and yaw (+-0.25 rad) of the chest, button.
+    Strict drawers have a catch that pulls them shut from 3 cm, so that none is left ajar.
+
+    Success, in this order. `closed`: the drawer is open by less than 2 cm, after 21 cm. `pressed`: button down by
+    more than 3 mm; in strict with all drawers closed. `reopened`: faithful, the middle of the drawer's front is in
+    the published box of 0.2 x 0.2 x 0.3 m, which is about 14 cm; strict, it is open by more than 19 cm.
+
+    Choice: the first drawer open by more than 2 cm after the press; in strict a wrong one is a failure.
+    Chance is 1 / 3.
+    """
+
+    instruction: ClassVar[str] = "shut the open drawer, press the button, then open the same drawer again"
+
+    @property
+    def name(self) -> str:
+        """The task's name in results."""
+        return "reopen_drawer"
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The drawers, from bottom to top."""
+        return DRAWERS
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """Closed, pressed, reopened."""
+        return ("closed", "pressed", "reopened")
+
+    def advance(self, episode: Episode, progress: Progress, state: WorldState) -> Progress:
+        """Returns the progress after one more control period has led to `state`."""
+        if progress.done:
+            return progress
+        opening = {name: state.joint[slide(name)] for name in DRAWERS}
+        shut = all(value < SHUT_M for value in opening.values())
+        strict = self.tier is Tier.STRICT
+        match progress.phase:
+            case 0:
+                return complete(progress, "closed") if opening[episode.target] < SHUT_M else progress
+            case 1:
+                counts = button_pressed(state) and (shut or not strict)
+                return complete(progress, "pressed") if counts else progress
+        if not shut:
+            progress = choose(progress, max(opening, key=opening.__getitem__))
+        if strict and progress.first_choice not in (None, episode.target):
+            return fail(progress, f"wrong first choice: {progress.first_choice}")
+        done = opening[episode.target] > REOPENED_M if strict else _front_in_box(episode, state)
+        return succeed(progress, "reopened") if done else progress
+
+    def _scene(self, name: str, variation: int, random: np.random.Generator) -> Scene:
+        strict = self.tier is Tier.STRICT
+        layout = random_chest(random) if strict else published_chest(random)
+        return _build(name, layout, DRAWERS[variation], _CATCH if strict else None, camera_px=self.camera_px)
+
+
+def _front_in_box(episode: Episode, state: WorldState) -> bool:
+    front = compose(state.pose[episode.target], Pose(FRONT_IN_DRAWER_M))
+    box = episode.scene.region(SUCCESS_BOX)
+    return inside_box(front.position_m, box.pose, box.size_m)
+
+
+def _build(name: str, layout: ChestLayout, opened: str, catch: Detent | None, *, camera_px: int) -> Scene:
+    chest_bodies, chest_joints = chest(layout.chest, opened=opened, detent=catch)
+    button_bodies, button_joints = button(layout.button)
+    return tabletop_scene(
+        name,
+        bodies=(*chest_bodies, *button_bodies),
+        joints=(*chest_joints, *button_joints),
+        regions=() if catch is not None else (_BOX,),
+        camera_px=camera_px,
+    )

@@ -1,0 +1,108 @@
+"""Policies without learning: the expert, a memory-less guesser with the expert's hands, and random keyframes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from embodied.errors import ConfigError
+from embodied.geometry import multiply_quaternions, quaternion_from_axis_angle, quaternion_from_euler, vector3
+from embodied.scenes.tabletop import TABLE_TOP_M, WORKSPACE_M
+from embodied.seeding import stream
+from embodied.tasks.memorybench.experts import begin_errand, next_keyframe
+from embodied.types import Decision, Episode, MoveTo, Request
+
+LOWEST_ABOVE_TABLE_M = 0.03
+
+
+@dataclass(kw_only=True)
+class ExpertConfig:
+    """The expert has no options."""
+
+    def build(self) -> "Expert":
+        """Returns the expert."""
+        return Expert()
+
+
+@dataclass(kw_only=True)
+class GuesserConfig:
+    """The guesser has no options: its guess comes from the episode's seed."""
+
+    def build(self) -> "Guesser":
+        """Returns the guesser."""
+        return Guesser()
+
+
+@dataclass(kw_only=True)
+class RandomPolicyConfig:
+    """`tilt_limit_rad` bounds how far random keyframes lean from pointing straight down, in [0, pi]."""
+
+    tilt_limit_rad: float = 0.3
+
+    def build(self) -> "RandomPolicy":
+        """Returns the policy. Raises `ConfigError`."""
+        if not 0.0 <= self.tilt_limit_rad <= np.pi:
+            raise ConfigError("`tilt_limit_rad` must lie in [0, pi].", value=self.tilt_limit_rad)
+        return RandomPolicy(self)
+
+
+class Expert:
+    """Knows the target and solves the task: the ceiling, and the source of demonstrations."""
+
+    cameras: Sequence[str] | None = ()
+    privileged = True
+
+    def act(self, requests: Sequence[Request]) -> list[Decision]:
+        """Returns one keyframe per request; the carry is its `Errand`. Raises `ConfigError` without truth."""
+        return [self._decide(request) for request in requests]
+
+    def _decide(self, request: Request) -> Decision:
+        truth = request.truth
+        if truth is None:
+            raise ConfigError(
+                "An expert must be shown the truth.", remedy="Hand it requests of a loop that honours `privileged`."
+            )
+        episode, state = truth.episode, truth.state
+        errand = request.carry or begin_errand(episode, state, self._choose(episode))
+        intent, errand = next_keyframe(episode, truth.progress, state, errand)
+        return Decision((intent,), carry=errand)
+
+    def _choose(self, episode: Episode) -> str:
+        return episode.target
+
+
+class Guesser(Expert):
+    """Does all that the expert does, but with a candidate drawn uniformly, once per episode: perfect, memory-less.
+
+    It never reads the target.
+    """
+
+    def _choose(self, episode: Episode) -> str:
+        draw = stream(episode.seed, "guess", episode.task, episode.tier, episode.split)
+        return episode.candidates[int(draw.integers(len(episode.candidates)))]
+
+
+class RandomPolicy:
+    """Goes anywhere in the workspace above the table, pointing roughly down, and opens or closes there."""
+
+    cameras: Sequence[str] | None = ()
+    privileged = False
+
+    def __init__(self, config: RandomPolicyConfig) -> None:
+        self._tilt_limit_rad = config.tilt_limit_rad
+
+    def act(self, requests: Sequence[Request]) -> list[Decision]:
+        """Returns one random keyframe per request, from the request's seed alone."""
+        return [Decision((self._keyframe(request.seed),)) for request in requests]
+
+    def _keyframe(self, seed: int) -> MoveTo:
+        draw = stream(seed, "random keyframe")
+        low, high = np.transpose(WORKSPACE_M)
+        low = np.maximum(low, (-np.inf, -np.inf, TABLE_TOP_M + LOWEST_ABOVE_TABLE_M))
+        position = draw.uniform(low, high)
+        heading = draw.uniform(-np.pi, np.pi)
+        lean = draw.uniform(0.0, self._tilt_limit_rad)
+        axis = (lean * np.cos(heading), lean * np.sin(heading), 0.0)
+        down = quaternion_from_euler(np.pi, 0.0, draw.uniform(-np.pi, np.pi))
+        orientation = multiply_quaternions(quaternion_from_axis_angle(axis), down)
+        return MoveTo(vector3(position), orientation, gripper_open=bool(draw.integers(2)))
