@@ -1,7 +1,8 @@
 """The one loop: a policy decides, controllers move, the task judges."""
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -57,17 +58,10 @@ def play(episode: Episode, stage: Stage, *, observers: Sequence[Observer] = ()) 
     episode's own parts raise (`EmbodiedError`) makes it INVALID with the error as its reason; the simulator is as good
     as new after its next reset. Raises `ConfigError` and `MissingDependencyError`, which no other episode would escape.
     """
-    performance = _Performance(episode, stage, observers)
-    try:
-        performance.begin()
-        while not performance.progress.done:
-            performance.advance()
-    except _EndedError as ended:
-        performance.end(ended.outcome, ended.reason)
-    except (ConfigError, MissingDependencyError):
-        raise
-    except EmbodiedError as error:
-        performance.end(Outcome.INVALID, f"{type(error).__name__}: {error}")
+    performance = Performance(episode, stage, observers)
+    performance.begin()
+    while not performance.progress.done:
+        performance.advance()
     return performance.ending()
 
 
@@ -96,10 +90,13 @@ class _Seat:
         return not self.running and not self.queue
 
 
-class _Performance:
-    """One episode in progress."""
+class Performance:
+    """One episode in progress: `begin`, then `advance` until `progress.done`. See `play` for how it may end.
 
-    def __init__(self, episode: Episode, stage: Stage, observers: Sequence[Observer]) -> None:
+    Whatever else the policy raises passes through, and `advance` then asks it again: so an outsider can decide.
+    """
+
+    def __init__(self, episode: Episode, stage: Stage, observers: Sequence[Observer] = ()) -> None:
         self.progress = Progress()
         self._episode = episode
         self._stage = stage
@@ -111,6 +108,33 @@ class _Performance:
 
     def begin(self) -> None:
         """Resets the world and lets the task look at it."""
+        with self._ends():
+            self._begin()
+
+    def advance(self) -> None:
+        """Runs one control period: the idle ask, controllers command, the world moves, the task judges."""
+        with self._ends():
+            self._advance()
+
+    def ending(self) -> Ending:
+        """Returns how it stands."""
+        steps = sum(seat.steps for seat in self._seats.values())
+        return Ending(self.progress, steps, self._state.time_s)
+
+    @contextmanager
+    def _ends(self) -> Iterator[None]:
+        """Turns what ends an episode into its outcome; what was reached is kept."""
+        try:
+            yield
+        except _EndedError as ended:
+            self.progress = replace(self.progress, outcome=ended.outcome, reason=ended.reason)
+        except (ConfigError, MissingDependencyError):
+            raise
+        except EmbodiedError as error:
+            reason = f"{type(error).__name__}: {error}"
+            self.progress = replace(self.progress, outcome=Outcome.INVALID, reason=reason)
+
+    def _begin(self) -> None:
         self._stage.simulator.reset(self._episode)
         controllers = self._stage.make_controllers(self._episode)
         self._seats = {robot.name: _Seat(controllers[robot.name]) for robot in self._episode.scene.robots}
@@ -119,8 +143,7 @@ class _Performance:
         for observer in self._observers:
             observer.on_begin(self._episode, self._stage.simulator)
 
-    def advance(self) -> None:
-        """Runs one control period: the idle ask, controllers command, the world moves, the task judges."""
+    def _advance(self) -> None:
         self._stage.simulator.advance(self._commands())
         state = self._see()
         self.progress = self._stage.task.advance(self._episode, self.progress, state)
@@ -129,15 +152,6 @@ class _Performance:
         limit_s = self._episode.time_limit_s
         if not self.progress.done and state.time_s >= limit_s - TIME_SLACK_S:
             raise _EndedError(Outcome.TIMEOUT, f"time limit of {limit_s:g} s")
-
-    def end(self, outcome: Outcome, reason: str) -> None:
-        """Keeps what was reached and closes the episode."""
-        self.progress = replace(self.progress, outcome=outcome, reason=reason)
-
-    def ending(self) -> Ending:
-        """Returns how it stands."""
-        steps = sum(seat.steps for seat in self._seats.values())
-        return Ending(self.progress, steps, self._state.time_s)
 
     def _see(self) -> WorldState:
         """Reads the state and counts new grasps of free bodies."""
@@ -168,6 +182,8 @@ class _Performance:
         return commands
 
     def _decide(self, robots: Sequence[str]) -> None:
+        for robot in robots:
+            self._require_keyframes_left(robot)
         requests = [self._request(name) for name in robots]
         decisions = self._stage.policy.act(requests)
         if len(decisions) != len(requests):
@@ -213,9 +229,8 @@ class _Performance:
         return None
 
     def _start(self, robot: str) -> None:
+        self._require_keyframes_left(robot)
         seat = self._seats[robot]
-        if seat.steps >= self._episode.keyframe_limit:
-            raise _EndedError(Outcome.TIMEOUT, f"keyframe limit of {self._episode.keyframe_limit}")
         intent = seat.queue.popleft()
         if self._is_free(self._state.held.get(robot)):
             intent = disturb(self._episode, robot, grasp_count=seat.grasps, intent=intent)
@@ -225,6 +240,14 @@ class _Performance:
         if report is not None:
             _require_done(report)
         seat.running = True
+
+    def _require_keyframes_left(self, robot: str) -> None:
+        if self._seats[robot].steps >= self._episode.keyframe_limit:
+            raise _EndedError(Outcome.TIMEOUT, f"keyframe limit of {self._episode.keyframe_limit}")
+
+    def _require_keyframe(self, seat: _Seat) -> None:
+        if seat.steps >= self._episode.keyframe_limit:
+            raise _EndedError(Outcome.TIMEOUT, f"keyframe limit of {self._episode.keyframe_limit}")
 
 
 def masked(observation: Observation, clock: Clock, *, step: int, privileged: bool) -> Observation:
