@@ -1,0 +1,64 @@
+"""The door to demonstrations: `python -m launch.collect suite=memorybench tier=strict demos=100 output=DIR`."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from embodied.rollout.recorder import RecorderConfig
+from launch import door, schema
+
+
+@dataclass(kw_only=True)
+class CollectConfig:
+    """All settings of `python -m launch.collect`. The parts typed `Any` are checked by the schema of their group."""
+
+    suite: Any = MISSING
+    tier: schema.Tiers = schema.Tiers.strict
+    policy: str = "expert"
+    demos: int = 100
+    seed: int = 0
+    output: str = MISSING
+    address: str = ""
+    recorder: RecorderConfig = field(default_factory=RecorderConfig)
+    simulator: Any = MISSING
+    controller: Any = MISSING
+    compute: Any = MISSING
+
+
+def collect(composed: door.Composed) -> None:
+    """Collects what the output folder lacks, then says what lies there."""
+    from embodied.evaluation.demonstrations import INDEX_FILE, Collection
+    from embodied.evaluation.demonstrations import collect as run
+    from embodied.rollout.worker import WorkerConfig
+
+    config: CollectConfig = composed.config
+    worker = WorkerConfig(
+        simulator=config.simulator,
+        controller=config.controller,
+        tasks=config.suite.build(config.tier),
+        policies=schema.build_policies([config.policy]),
+        recorder=config.recorder,
+    )
+    collection = Collection(worker=worker, demos=config.demos, seed=config.seed)
+    output: Path = door.job_folder(config.output)
+    dataset = run(collection, compute=config.compute.build(worker), output=output, config=composed.text)
+    files = Counter(file.task for file in dataset.files)
+    failures = Counter(failure.task for failure in dataset.failures)
+    for task in dataset.tasks:
+        door.say(f"{task}: {files[task]} demonstrations; the {dataset.policy} failed {failures[task]} times")
+    door.say(f"\nIndex: {output / INDEX_FILE}")
+
+
+def main() -> None:
+    """Enters with the settings of sim_configs/collect.yaml."""
+    schema.register()
+    ConfigStore.instance().store(name="collect_schema", node=CollectConfig)
+    door.enter(collect, config_name="collect")
+
+
+if __name__ == "__main__":
+    main()
