@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import psutil
 import ray
+from ray._raylet import AuthenticationTokenLoader, Config  # pyright: ignore[reportAttributeAccessIssue]
 
 # Ray puts Unix sockets some 65 characters below its folder, and the kernel takes 107 in all.
 LONGEST_TEMP_FOLDER = 24
@@ -136,3 +137,6 @@ def _require_token() -> None:
     os.environ["RAY_AUTH_MODE"] = "token"
     if "RAY_AUTH_TOKEN" not in os.environ and "RAY_AUTH_TOKEN_PATH" not in os.environ:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    # Ray read these variables when it was imported, and would start its servers closed but itself without the key.
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
