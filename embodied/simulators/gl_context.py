@@ -25,12 +25,8 @@ def create_context() -> Any:
         ) from error
 
     def create(device: int | None) -> Any:
-        return moderngl.create_context(
-            require=OPENGL_VERSION,
-            standalone=True,
-            backend="egl",
-            **({} if device is None else {"device_index": device}),
-        )
+        settings: dict[str, Any] = {"backend": "egl"} | ({} if device is None else {"device_index": device})
+        return moderngl.create_context(require=OPENGL_VERSION, standalone=True, **settings)
 
     try:
         return create(None) if "GLCONTEXT_DEVICE_INDEX" in os.environ else _best_device(create)

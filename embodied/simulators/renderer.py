@@ -95,7 +95,7 @@ class OpenGLRenderer:
         if not 0.0 < near_m < far_m:
             raise ConfigError("A renderer must see from near to far, both positive.", value=(near_m, far_m))
         os.environ.setdefault("LP_NUM_THREADS", str(threads))  # Read by Mesa when the process makes its first context.
-        self._context = create_context()
+        self._context: Any = create_context()
         self._range_m = (near_m, far_m)
         with self._context:
             self._program = self._context.program(_VERTEX_SHADER, _FRAGMENT_SHADER)

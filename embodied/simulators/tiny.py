@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from embodied.geometry import CAMERA_FROM_GL, intrinsics_matrix
-from embodied.simulators.renderer import FAR_M, NEAR_M, View
+from embodied.simulators.renderer import BACKGROUND, FAR_M, NEAR_M, View
 from embodied.types import CameraImage
 
 _LINK_SHIFT = 24
@@ -41,23 +41,34 @@ class TinyRenderer:
             view.width_px,
             view.height_px,
             viewMatrix=gl_from_world.T.ravel().tolist(),
-            projectionMatrix=bullet.computeProjectionMatrixFOV(
-                float(np.degrees(view.fov_y_rad)), view.width_px / view.height_px, NEAR_M, FAR_M
-            ),
+            projectionMatrix=self._projection(view),
             renderer=bullet.ER_TINY_RENDERER,
             flags=bullet.ER_SEGMENTATION_MASK_OBJECT_AND_LINKINDEX,
         )
         shape = (view.height_px, view.width_px)
+        rgb = np.array(rgba, dtype=np.uint8).reshape(*shape, 4)[:, :, :3]
         buffer = np.asarray(buffer, dtype=np.float64).reshape(shape)
         codes = np.asarray(codes, dtype=np.int64).reshape(shape)
         depth_m = FAR_M * NEAR_M / (FAR_M - (FAR_M - NEAR_M) * buffer)
+        background = np.rint(255 * np.array(BACKGROUND[:3])).astype(np.uint8)
         return CameraImage(
-            rgb=np.ascontiguousarray(np.asarray(rgba, dtype=np.uint8).reshape(*shape, 4)[:, :, :3]),
+            rgb=np.where((codes >= 0)[:, :, None], rgb, background),
             depth_m=np.where(codes >= 0, depth_m, 0.0).astype(np.float32),
             instance=self._instances(codes),
             intrinsics=intrinsics_matrix(view.width_px, view.height_px, view.fov_y_rad),
             world_from_camera=world_from_camera,
         )
+
+    def _projection(self, view: View) -> list[float]:
+        matrix = list(
+            self._bullet.computeProjectionMatrixFOV(
+                float(np.degrees(view.fov_y_rad)), view.width_px / view.height_px, NEAR_M, FAR_M
+            )
+        )
+        # TinyRenderer looks through the corners of pixels; half a pixel further are their centres.
+        matrix[8] += 1.0 / view.width_px
+        matrix[9] += 1.0 / view.height_px
+        return matrix
 
     def _instances(self, codes: np.ndarray) -> np.ndarray:
         if len(self._codes) == 0:
