@@ -154,7 +154,7 @@ def button(place: Pose) -> tuple[tuple[Body, ...], tuple[Joint, ...]]:
     cap = Body(
         "button_cap",
         (Part(Cylinder(BUTTON_CAP_M / 2, cap_height), rgba=_RED),),
-        mass_kg=0.02,
+        mass_kg=0.05,
         category="button",
     )
     joint = Joint(
@@ -165,7 +165,7 @@ def button(place: Pose) -> tuple[tuple[Body, ...], tuple[Joint, ...]]:
         pose=Pose((0.0, 0.0, BUTTON_TOP_M - cap_height / 2)),
         axis=(0.0, 0.0, -1.0),
         upper=BUTTON_TRAVEL_M,
-        spring=Spring(stiffness=800.0, damping=8.0),
+        spring=Spring(stiffness=1000.0, damping=6.0),
     )
     return (base, cap), (joint,)
 

@@ -180,7 +180,7 @@ class BulletSimulator:
         self._robots: dict[str, BulletRobot] = {}
         self._previous_rad: dict[str, np.ndarray] = {}
         self._grasping = Grasping(self._bullet, Scene("empty"), {})
-        self._mechanisms = Mechanisms(self._bullet, Scene("empty"), {})
+        self._mechanisms = Mechanisms(self._bullet, Scene("empty"), {}, physics_hz=self._config.physics_hz)
         self._periods = 0
         self._state = WorldState(0.0, {}, {}, frozenset(), {}, {})
 
@@ -198,7 +198,7 @@ class BulletSimulator:
         self._handles = create_bodies(bullet, scene, asset_root=self._assets, visuals=visuals)
         self._previous_rad = {name: robot.targets.joint_position_rad for name, robot in self._robots.items()}
         self._grasping = Grasping(bullet, scene, self._handles)
-        self._mechanisms = Mechanisms(bullet, scene, self._handles)
+        self._mechanisms = Mechanisms(bullet, scene, self._handles, physics_hz=self._config.physics_hz)
         self._names = {(handle.uid, handle.link): name for name, handle in self._handles.items()}
         self._pixels.forget()
 

@@ -272,6 +272,14 @@ def test_a_sprung_button_gives_way_to_a_weight_and_comes_back(simulator):
     assert run(simulator, {}, 40)[-1].joint["button"] == pytest.approx(0.05 * 9.81 / 600.0, abs=3e-4)
 
 
+def test_a_spring_that_would_explode_is_refused(simulator):
+    base = Body("base", (Part(Box((0.1, 0.1, 0.02))),))
+    cap = Body("cap", (Part(Cylinder(0.028, 0.02)),), mass_kg=0.02)
+    press = Joint("button", "prismatic", "base", "cap", upper=0.008, spring=Spring(800.0, 8.0))
+    with pytest.raises(SceneError, match="soft enough"):
+        simulator.load(Scene("stiff", (base, cap), (press,)))
+
+
 @pytest.mark.parametrize("renderer", [RendererChoice.OPENGL, RendererChoice.TINY])
 def test_cameras_see_instances_at_their_true_depth(renderer):
     box = Body("box", (Part(Box((0.4, 0.4, 0.2)), rgba=(0.9, 0.1, 0.1, 1.0)),), Pose((1.0, 0.0, 0.1)))
