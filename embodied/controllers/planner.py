@@ -24,7 +24,7 @@ class Plan:
 
 
 class Planner:
-    """Plans one robot's moves. The goal posture depends on the target and the obstacles, never on the start."""
+    """Plans one robot's moves. Where the target is free, the goal posture never depends on where the arm was before."""
 
     def __init__(self, moving: Kinematics, config: PlannerConfig) -> None:
         self._moving = moving
@@ -53,7 +53,7 @@ class Planner:
             return Plan(direct, "joints")
         found = self._search(start, goal, world, seed)
         if found is None:
-            blocker = next(filter(None, (world.first_collision(joints) for joints in direct)))
+            blocker = next(filter(None, (world.deepest_collision(joints) for joints in direct)))
             return Plan(
                 None,
                 reason=f"no path: {self._config.search_iterations} iterations found no way around {blocker}",
@@ -65,7 +65,7 @@ class Planner:
         for joints, remaining in self._moving.solutions(target):
             nearest = min(nearest, remaining)
             if remaining == 0.0:
-                hit = "" if world is None else world.first_collision(joints)
+                hit = "" if world is None else world.deepest_collision(joints)
                 if not hit:
                     return joints, ""
                 collision = collision or hit
