@@ -23,8 +23,13 @@ _ATTEMPTS = 10_000
 _PUBLISHED_REACH_M = (0.30, 0.76)
 _PLATE = (0.25, -0.25, 0.60, 0.30)
 _CHEST_PLATE = (0.253, -0.316, 0.45, 0.25)
-_CHEST_FOOTPRINT_M = (0.36, 0.95)
-_CHEST_FOOTPRINT_CENTRE_M = -0.31
+_CHEST_FOOTPRINT_M = (0.34, 0.565)
+_CHEST_FOOTPRINT_CENTRE_M = -0.1175
+_CHEST_SHIFT_M = ((-0.10, 0.0), (-0.02, 0.06))
+_CHEST_YAW_RAD = (-0.35, 0.10)
+_BESIDE_CHEST_M = ((-0.05, -0.45), (0.50, -0.18))
+_BESIDE_PATCHES_M = ((-0.10, -0.45), (0.60, 0.45))
+_Corners = tuple[tuple[float, float], tuple[float, float]]
 _Drawn = TypeVar("_Drawn")
 
 
@@ -75,7 +80,7 @@ def random_patches(count: int, random: np.random.Generator) -> PatchLayout:
         turn = random.uniform(-np.pi, np.pi)
         angles = turn + 2 * np.pi * np.arange(count) / count
         patches = tuple(on_table(x + radius_m * np.cos(a), y + radius_m * np.sin(a), a) for a in angles)
-        button = _random_button(random)
+        button = _random_button(_BESIDE_PATCHES_M, random)
         places = [on_table(x, y, turn), *patches]
         sizes = [CENTRE_DETECTOR_M, *(patch_m for _ in patches)]
         if not all(within_reach(place, REACH_M) for place in (*places, button)):
@@ -88,12 +93,16 @@ def random_patches(count: int, random: np.random.Generator) -> PatchLayout:
 
 
 def random_chest(random: np.random.Generator) -> ChestLayout:
-    """Returns a chest near its published place (+-4 cm, +-0.25 rad) and a button on the free side."""
+    """Returns a chest near its published place and a button on the free side, clear of the open drawer.
+
+    Shifts of -10 to -2 cm in x and 0 to 6 cm in y, yaws of -0.35 to 0.1 rad: there the arm reaches every handle,
+    shut and open, with its fingers level.
+    """
 
     def draw() -> ChestLayout | None:
-        x, y = random.uniform(-0.04, 0.04, size=2) + PUBLISHED_CHEST
-        chest = on_table(x, y, random.uniform(-0.25, 0.25))
-        button = _random_button(random)
+        x, y = random.uniform(*_CHEST_SHIFT_M) + PUBLISHED_CHEST
+        chest = on_table(x, y, random.uniform(*_CHEST_YAW_RAD))
+        button = _random_button(_BESIDE_CHEST_M, random)
         if not within_reach(button, REACH_M) or boxes_overlap(*_chest_footprint(chest), button, (BUTTON_M,) * 3):
             return None
         return ChestLayout(chest, button)
@@ -128,8 +137,8 @@ def _ring_radius(count: int, patch_m: float) -> float:
     return max(0.175, half + (half + gap) / float(np.tan(np.pi / count))) if count > 2 else 0.175
 
 
-def _random_button(random: np.random.Generator) -> Pose:
-    x, y = random.uniform((-0.1, -0.45), (0.6, 0.45))
+def _random_button(corners_m: _Corners, random: np.random.Generator) -> Pose:
+    x, y = random.uniform(*corners_m)
     return on_table(x, y, random.uniform(-np.pi, np.pi))
 
 
@@ -148,7 +157,7 @@ def _plate_button(plate: tuple[float, float, float, float], random: np.random.Ge
 
 
 def _chest_footprint(chest: Pose) -> tuple[Pose, tuple[float, float, float]]:
-    # The chest, its open drawer, and the room that the hand and the forearm need to pull it out.
+    # The chest, an open drawer and its handle, with 4 cm to spare; the pulling hand passes above the button.
     yaw, (x, y, z) = chest.yaw_rad, chest.position_m
     behind = _CHEST_FOOTPRINT_CENTRE_M
     middle = Pose((x - behind * float(np.sin(yaw)), y + behind * float(np.cos(yaw)), z), chest.orientation)
