@@ -120,7 +120,7 @@ def test_an_absolute_a_missing_and_a_rootless_mesh_are_refused(tmp_path: Path) -
     (tmp_path / "t.obj").write_text(TETRAHEDRON)
     with pytest.raises(PathError, match="inside its root"):
         triangulate(Mesh(str(tmp_path / "t.obj")), asset_root=tmp_path)
-    with pytest.raises(PathError, match="must exist.*'gone.obj'"):
+    with pytest.raises(PathError, match=r"must exist.*'gone.obj'"):
         triangulate(Mesh("gone.obj"), asset_root=tmp_path)
     with pytest.raises(PathError, match="asset root"):
         triangulate(Mesh("t.obj"))
