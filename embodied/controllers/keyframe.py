@@ -63,14 +63,7 @@ class KeyframeController:
         if self._stage is _Stage.MOVE and self._periods == len(self._path):
             self._enter(_Stage.SETTLE)
         if self._stage is _Stage.SETTLE:
-            report = self._settled(here)
-            if (
-                report is not None
-                and self._corrections_left > 0
-                and self._error(here)[0] > self._config.arrival.correction_m
-            ):
-                self._corrections_left -= 1
-                report = self._plan(state)
+            report = self._arrived(state)
             if report is not None and (report.verdict is Verdict.FAILED or self._opening is None):
                 return report
             if report is not None:
@@ -81,6 +74,14 @@ class KeyframeController:
         self._periods += 1
         # Until the tool has arrived the gripper keeps its last target, so that what it holds stays held.
         return Command(joint_position_rad=goal, gripper=self._opening if self._stage is _Stage.GRIP else None)
+
+    def _arrived(self, state: WorldState) -> Report | None:
+        here = state.robots[self._robot]
+        report = self._settled(here)
+        if report is None or self._corrections_left == 0 or self._error(here)[0] <= self._config.arrival.correction_m:
+            return report
+        self._corrections_left -= 1
+        return self._plan(state)
 
     def _enter(self, stage: _Stage) -> None:
         self._stage, self._periods, self._still = stage, 0, 0
