@@ -10,6 +10,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from embodied.errors import ConfigError
 from embodied.paths import write_atomically
 from embodied.rollout.worker import WorkerConfig
 from launch import door, schema
@@ -52,11 +53,13 @@ class BenchConfig:
 
 
 def bench(composed: door.Composed) -> None:
-    """Measures, writes the result with its settings as JSON, and says it."""
+    """Measures, writes the result with its settings as JSON, and says it. Raises `ConfigError`."""
     config: BenchConfig = composed.config
     output = Path(config.output)
     if output.suffix != ".json":
-        output = output / f"{config.what.value}.json"
+        raise ConfigError("output must name a .json file.", value=config.output)
+    if not 0 <= config.seed < 2**40:
+        raise ConfigError("seed must lie in [0, 2**40).", value=config.seed)
     result = {**MEASURES[config.what](config, output), "config": composed.text}
     write_atomically(output, (json.dumps(result, indent=2) + "\n").encode())
     shown = {name: value for name, value in result.items() if name != "config"}

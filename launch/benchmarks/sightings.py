@@ -1,9 +1,11 @@
 """What a robot sees just before it must choose, and the forms in which probes are shown it."""
 
 import io
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -50,9 +52,9 @@ class Sighting:
     def read(path: Path) -> "Sighting":
         """Reads what `to_bytes` wrote. Raises `DataError` for a file that is not such."""
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
                 return Sighting(**{field.name: stored[field.name] for field in fields(Sighting)})
-        except (ValueError, KeyError, OSError, EOFError) as error:
+        except (ValueError, KeyError, OSError, EOFError, BadZipFile, zlib.error) as error:
             raise DataError(
                 "A sighting must be a whole file of this version.", value=str(path), remedy="Delete it and run again."
             ) from error
