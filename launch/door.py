@@ -56,7 +56,11 @@ def enter(task: Callable[[Composed], None], *, config_name: str) -> None:
     # Hydra would print its own errors and exit; this makes it raise them, so that they can be said in our way.
     os.environ["HYDRA_FULL_ERROR"] = "1"
 
+    entered = False
+
     def job(composed: DictConfig) -> None:
+        nonlocal entered
+        entered = True
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
         # Hydra would print a line of its own for an Exception; SystemExit passes through it.
         with _spoken():
@@ -64,7 +68,12 @@ def enter(task: Callable[[Composed], None], *, config_name: str) -> None:
             task(Composed(OmegaConf.to_object(composed), OmegaConf.to_yaml(composed, resolve=True)))
 
     with _spoken():
-        hydra.main(config_path=str(CONFIGS), config_name=config_name, version_base="1.3")(job)()
+        try:
+            hydra.main(config_path=str(CONFIGS), config_name=config_name, version_base="1.3")(job)()
+        except ValueError as error:
+            if entered:
+                raise
+            raise restated(error) from error  # Hydra's own, such as a group that is set to null.
 
 
 def say(text: str) -> None:
