@@ -168,6 +168,7 @@ class RayPool:
         try:
             answer: Any = ray.get(member.pending)
         except RayTaskError as error:
+            member.job = None  # The worker itself is well.
             if isinstance(error.cause, EmbodiedError):
                 raise error.cause from error
             raise
