@@ -38,6 +38,23 @@ def test_the_tool_goes_straight_where_nothing_is_in_the_way():
     assert np.diff(tools[:, 1]).max() < 0.0
 
 
+def test_a_line_is_taken_only_where_the_tool_can_follow_it_without_a_jump():
+    random = np.random.default_rng(0)
+    methods = set()
+    for _ in range(40):
+        start, end = random.uniform(MOVING.lower_rad, MOVING.upper_rad, (2, 7))
+        found = plan(table_scene(), start, MOVING.tool(end), collisions=False)
+        if found.waypoints_rad is None:
+            continue
+        methods.add(found.method)
+        assert np.abs(np.diff(found.waypoints_rad, axis=0)).max() <= PlannerConfig().longest_jump_rad
+        tools = np.array([MOVING.tool(joints).position_m for joints in found.waypoints_rad])
+        along = (tools[-1] - tools[0]) / np.linalg.norm(tools[-1] - tools[0])
+        off_line_m = np.linalg.norm(np.cross(tools - tools[0], along), axis=1).max()
+        assert (off_line_m < 1e-3) == (found.method == "line")
+    assert methods == {"line", "joints"}
+
+
 def test_a_wall_is_avoided_and_ignored_only_on_request():
     scene, start = table_scene(WALL), joints_at(LEFT)
     around = plan(scene, start, RIGHT)
