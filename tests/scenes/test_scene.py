@@ -5,7 +5,7 @@ import json
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embodied.errors import SceneError, UnknownNameError
@@ -91,6 +91,7 @@ def scenes(draw) -> Scene:
     )
 
 
+@settings(deadline=None, max_examples=50)
 @given(scenes())
 def test_json_gives_back_an_equal_scene(scene):
     text = scene.to_json()

@@ -7,7 +7,7 @@ import sys
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embodied.errors import ConfigError, UnknownNameError
@@ -37,6 +37,7 @@ print(digest.hexdigest())
 """
 
 
+@settings(deadline=None)
 @given(st.integers(-50, 10_000), st.sampled_from(VARIANTS), st.sampled_from(["train", "test"]))
 def test_every_aligned_block_of_strict_seeds_holds_every_variation_once(block, variant, split):
     name, options = variant

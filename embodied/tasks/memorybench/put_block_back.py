@@ -118,7 +118,7 @@ class PutBlockBack(MemoryTask):
                 progress = choose(progress, name)
         if progress.first_choice not in (None, episode.target):
             return fail(progress, f"wrong first choice: {progress.first_choice}")
-        home = left_on(state, BLOCK, episode.scene.region(detector(episode.target))) and nothing_held(state)
+        home = left_on(state, BLOCK, episode.scene.region(detector(episode.target)))
         return succeed(progress, "returned") if home else progress
 
     def _advance_in_any_order(self, episode: Episode, progress: Progress, state: WorldState) -> Progress:
