@@ -258,12 +258,12 @@ def test_many_scenes_leave_no_memory_behind(renderer: OpenGLRenderer) -> None:
     def play(index: int) -> None:
         vertices = random.uniform(0.9, 0.901, (30_000, 3)).astype(np.float32)
         renderer.load([Visual(0, vertices, faces, BLUE, 1)])
-        renderer.render(poses, [view(width_px=100 + index)])
+        renderer.render(poses, [view(width_px=300 + index, height_px=300)])
 
     for index in range(4):
         play(index)
     before = psutil.Process().memory_info().rss
-    for index in range(4, 54):  # About 1 MB of buffers and 0.1 MB of images each.
+    for index in range(4, 54):  # About 1 MB of buffers and 1.4 MB of images each.
         play(index)
     assert psutil.Process().memory_info().rss - before < 15e6
 
