@@ -9,7 +9,7 @@ import pytest
 
 from embodied.controllers.config import ControllerConfig, PlannerConfig
 from embodied.errors import ConfigError, IntentError, UnknownNameError
-from embodied.geometry import Pose, compose, quaternion_from_yaw
+from embodied.geometry import Pose, compose, multiply_quaternions, quaternion_from_yaw
 from embodied.robots.catalogue import robot_model
 from embodied.robots.kinematics import kinematics
 from embodied.scenes.scene import RobotPlacement, Scene
@@ -142,6 +142,37 @@ def test_an_arm_that_is_held_back_fails_far_from_its_goal_and_is_done_near_it():
                 break
         assert outcome.verdict is verdict
     assert outcome.reason == "blocked: tool is 163 mm from its goal"
+
+
+def test_an_arm_that_is_held_back_turned_away_from_its_goal_fails():
+    active = controller()
+    turned = multiply_quaternions(DOWN, quaternion_from_yaw(0.5))
+    stuck = world_state(SCENE, kinematics(robot_model("panda")).inverse(Pose(AHEAD, turned)))
+    assert active.begin(MoveTo(AHEAD, DOWN, True), stuck, seed=1) is None
+    for _ in range(200):
+        outcome = active.tick(stuck)
+        if isinstance(outcome, Report):
+            break
+    assert outcome == Report(Verdict.FAILED, "blocked: tool is turned 0.50 rad from its goal")
+
+
+def test_a_base_that_gives_way_is_made_up_for():
+    scene = Scene("hall", robots=(RobotPlacement("robot", "mobile_panda"),))
+    active, state = controller(scene), world_state(scene)
+    target = compose(state.robots["robot"].tool, Pose((0.1, 0.05, 0.1)))
+    assert active.begin(MoveTo(target.position_m, target.orientation, True), state, seed=1) is None
+    for period in range(300):
+        outcome = active.tick(state)
+        if isinstance(outcome, Report):
+            break
+        state = obeyed(state, outcome)
+        if period == 5:
+            rolled = Pose((0.012, 0.0, 0.0), quaternion_from_yaw(0.01))
+            state = replace(state, robots={"robot": replace(state.robots["robot"], base=rolled)})
+    assert outcome.verdict is Verdict.DONE
+    joints = state.robots["robot"].joint_position_rad
+    reached = compose(rolled, kinematics(robot_model("mobile_panda")).tool(joints))
+    assert reached.position_m == pytest.approx(target.position_m, abs=1e-4)
 
 
 def test_a_gripper_that_never_rests_is_not_waited_for():

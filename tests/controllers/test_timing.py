@@ -39,6 +39,13 @@ def test_a_move_takes_no_longer_than_its_slowest_joint_needs():
     assert speeds[-1] < 0.1
 
 
+def test_the_tool_turns_no_faster_than_its_limit():
+    way = np.stack([HOME, HOME + np.array([0, 0, 0, 0, 0, 0, 0.5])])
+    path = timed_path(MOVING, way, SpeedLimits(np.full(7, 100.0), 100.0, 1.0), PERIOD_S)
+    assert np.abs(np.diff(path[:, 6])).max() <= 1.0 * PERIOD_S
+    assert len(path) == np.ceil(PEAK_OVER_MEAN * 0.5 / PERIOD_S)
+
+
 def test_standing_still_takes_one_period():
     assert np.array_equal(
         timed_path(MOVING, np.stack([HOME, HOME]), SpeedLimits(np.ones(7), 1.0, 1.0), PERIOD_S), [HOME]
