@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
@@ -29,6 +30,7 @@ from embodied.errors import ConfigError, EmbodiedError, unknown_name
 
 CONFIGS = Path(__file__).parents[1] / "sim_configs"
 SCHEMA = "_schema"
+STDOUT, STDERR = 1, 2
 REFUSED = 2
 INTERRUPTED = 130
 _TYPE_NAMES = {
@@ -64,6 +66,7 @@ def enter(task: Callable[[Composed], None], *, config_name: str) -> None:
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
         # Hydra would print a line of its own for an Exception; SystemExit passes through it.
         with _spoken():
+            _results_descriptor()
             _check_keys(composed)
             task(Composed(OmegaConf.to_object(composed), OmegaConf.to_yaml(composed, resolve=True)))
 
@@ -78,8 +81,7 @@ def enter(task: Callable[[Composed], None], *, config_name: str) -> None:
 
 def say(text: str) -> None:
     """Writes one result to stdout."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    os.write(_results_descriptor(), f"{text}\n".encode())
 
 
 def job_folder(output: str) -> Path:
@@ -108,6 +110,15 @@ def restated(error: Exception) -> EmbodiedError:
             return _restated_setting(cause)
     rule, *rest = str(error).strip().splitlines() or [type(error).__name__]
     return ConfigError(f"{rule.rstrip('.')}.", remedy=" ".join(line.strip() for line in rest if line.strip()))
+
+
+@cache
+def _results_descriptor() -> int:
+    """Returns where results go, after turning stdout over to stderr: C libraries print to it as they like."""
+    sys.stdout.flush()
+    kept = os.dup(STDOUT)
+    os.dup2(STDERR, STDOUT)
+    return kept
 
 
 @contextmanager
