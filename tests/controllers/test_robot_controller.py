@@ -128,6 +128,8 @@ def test_goals_out_of_reach_or_inside_things_fail_at_once_with_the_reason():
     inside = active.begin(MoveTo((0.5, 0.3, 0.15), DOWN, True), state, seed=1)
     assert inside.reason.startswith("goal in collision: ")
     assert inside.reason.endswith(" with cabinet")
+    with pytest.raises(IntentError, match="did not fail"):
+        active.tick(state)
     assert active.begin(MoveTo((0.5, 0.3, 0.15), DOWN, True, avoid_collisions=False), state, seed=1) is None
 
 
