@@ -149,4 +149,4 @@ def _svg(figure: "Figure", name: str) -> str:
         figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
     body = text.getvalue()
     body = body[body.index("<svg") :].replace(INK, "currentColor")
-    return re.sub(r' id="[a-z0-9]+_\d+"', "", body)  # Names of artists, which nothing refers to.
+    return re.sub(r' id="[\w.]+_\d+"', "", body)  # Names of artists, which nothing refers to.
