@@ -64,6 +64,7 @@ def enter(task: Callable[[Composed], None], *, config_name: str) -> None:
         nonlocal entered
         entered = True
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+        logging.getLogger("hydra").setLevel(logging.WARNING)
         # Hydra would print a line of its own for an Exception; SystemExit passes through it.
         with _spoken():
             _results_descriptor()
