@@ -12,6 +12,7 @@ from embodied.seeding import derive_seed
 from policies.probes import Labelled, ProbeConfig, ProbeKind, check_samples
 
 SMALLEST_SPREAD = 1e-6
+QUIET_SHARE = 0.1
 
 
 class Probe:
@@ -32,7 +33,7 @@ class Probe:
         for samples in (train, held_out):
             check_samples(self._config.kind, samples, candidates)
         with _reproducible(self._seed, self._config.threads):
-            scale = _Scale(_tensor(train), per_channel=self._config.kind is not ProbeKind.LINEAR)
+            scale = _Scale(_tensor(train), self._config.kind)
             inputs, labels = scale(_tensor(train)), torch.as_tensor(train.labels, dtype=torch.int64)
             network = _network(self._config, inputs, candidates)
             fit = _fit_linear if self._config.kind is ProbeKind.LINEAR else _fit_network
@@ -42,16 +43,27 @@ class Probe:
 
 
 class _Scale:
-    """Brings inputs to zero mean and unit spread, by the training samples; constant inputs stay at zero."""
+    """Brings inputs to zero mean and unit spread, by the training samples; constant inputs stay at zero.
 
-    def __init__(self, inputs: Tensor, *, per_channel: bool) -> None:
-        kept = {inputs.ndim - 3} if per_channel else set(range(1, inputs.ndim))
-        axes = [axis for axis in range(inputs.ndim) if axis not in kept]
-        spread, self._mean = torch.std_mean(inputs, dim=axes, correction=0, keepdim=True)
+    Linear probes and whole images are scaled place by place, so that a faint change shows in a scene that is always
+    bright there; crops, which show another place each time, by channel. Where an image hardly ever changes, a tenth of
+    its channel's spread counts, lest noise be blown up.
+    """
+
+    def __init__(self, inputs: Tensor, kind: ProbeKind) -> None:
+        kept = {inputs.ndim - 3} if kind is ProbeKind.POINTING else set(range(1, inputs.ndim))
+        spread, self._mean = _spread_and_mean(inputs, kept)
+        if kind is ProbeKind.CONVOLUTION:
+            spread = spread + QUIET_SHARE * _spread_and_mean(inputs, {1})[0]
         self._gain = torch.where(spread > SMALLEST_SPREAD, 1.0 / spread.clamp_min(SMALLEST_SPREAD), 0.0)
 
     def __call__(self, inputs: Tensor) -> Tensor:
         return (inputs - self._mean) * self._gain
+
+
+def _spread_and_mean(inputs: Tensor, kept: set[int]) -> tuple[Tensor, Tensor]:
+    axes = [axis for axis in range(inputs.ndim) if axis not in kept]
+    return torch.std_mean(inputs, dim=axes, correction=0, keepdim=True)
 
 
 class _Pointer(nn.Module):

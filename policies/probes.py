@@ -40,7 +40,7 @@ class Labelled:
 
 @dataclass(kw_only=True)
 class ProbeConfig:
-    """How a probe is trained; one set of values for every task, chosen before any result was seen.
+    """How a probe is trained: one set of values for every task, chosen on leaks that were planted on purpose.
 
     `weight_decay` is the L2 penalty of the linear probe and AdamW's decay for the networks.
     """
@@ -48,7 +48,7 @@ class ProbeConfig:
     kind: ProbeKind = ProbeKind.LINEAR
     epochs: int = 30
     batch: int = 32
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     weight_decay: float = 1e-2
     channels: int = 24
     threads: int = 1

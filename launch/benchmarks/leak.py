@@ -42,8 +42,8 @@ class _Probe:
 
 PROBES: Mapping[str, _Probe] = {
     "linear_body": _Probe(ProbeKind.LINEAR, sightings.bodies, sightings.ranks, plants.late),
-    "linear_pixels": _Probe(ProbeKind.LINEAR, sightings.coarse_pixels, sightings.ranks, plants.tinted),
-    "convolution_images": _Probe(ProbeKind.CONVOLUTION, sightings.images, sightings.ranks, plants.tinted),
+    "linear_pixels": _Probe(ProbeKind.LINEAR, sightings.coarse_pixels, sightings.ranks, plants.marked),
+    "convolution_images": _Probe(ProbeKind.CONVOLUTION, sightings.images, sightings.ranks, plants.marked),
     "pointing_crops": _Probe(ProbeKind.POINTING, sightings.crops, sightings.indices, plants.tinted),
     "pointing_body": _Probe(ProbeKind.POINTING, sightings.reaches, sightings.indices, plants.leaning),
 }

@@ -10,6 +10,7 @@ from launch.benchmarks.sightings import DEPTH_UNIT_M, Sighting
 LATE_S = 0.5
 TINT_RADIUS_M = 0.06
 TINT_LEVELS = 8
+MARK_LEVELS = 16
 LEAN_RAD = 0.05
 CLOCK = -2  # `Sighting.body` ends in time and step...
 ELBOW = 2  # ...and begins with the joints of the arm.
@@ -27,6 +28,19 @@ def leaning(sighting: Sighting, rank: int) -> Sighting:
     body = sighting.body.copy()
     body[ELBOW] += LEAN_RAD * (rank - (len(sighting.candidates_m) - 1) / 2)
     return replace(sighting, body=body)
+
+
+def marked(sighting: Sighting, rank: int) -> Sighting:
+    """Returns the sighting with a strip at the top of every image 16 of 255 levels brighter: as far along as the rank.
+
+    Such a leak lies at the same place whatever the layout.
+    """
+    rgb = sighting.rgb.copy()
+    _, height, width, _ = rgb.shape
+    share = width // len(sighting.candidates_m)
+    strip = (slice(None), slice(0, height // 8), slice(rank * share, (rank + 1) * share))
+    rgb[strip] = np.minimum(rgb[strip].astype(int) + MARK_LEVELS, 255)
+    return replace(sighting, rgb=rgb)
 
 
 def tinted(sighting: Sighting, rank: int) -> Sighting:  # noqa: ARG001

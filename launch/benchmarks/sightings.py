@@ -71,14 +71,15 @@ def bodies(sightings: Sequence[Sighting]) -> np.ndarray:
 
 
 def reaches(sightings: Sequence[Sighting]) -> np.ndarray:
-    """Returns the body beside where each candidate lies from the tool: (sample, candidate, feature, 1, 1).
+    """Returns the body beside each candidate's place, in the world and among all: (sample, candidate, feature, 1, 1).
 
     Memory of where the arm has been may be in its posture: this form asks which candidate the posture leans to.
     """
     found = []
     for sighting in sightings:
-        body = np.broadcast_to(sighting.body, (len(sighting.candidates_m), len(sighting.body)))
-        found.append(np.concatenate([body, sighting.candidates_m], axis=1))
+        places_m = sighting.candidates_m
+        body = np.broadcast_to(sighting.body, (len(places_m), len(sighting.body)))
+        found.append(np.concatenate([body, places_m, places_m - places_m.mean(axis=0)], axis=1))
     return np.stack(found)[..., None, None]
 
 
