@@ -165,3 +165,9 @@ def test_options_show_in_the_name_so_that_results_do_not_mix():
     names = {PutBlockBack(patches=n, distractor_presses=d).name for n in (2, 4, 8) for d in (0, 3)}
     assert len(names) == 6
     assert PutBlockBack().name == "put_block_back"
+
+
+def test_every_distractor_press_lengthens_the_limits():
+    plain, longer = PutBlockBack().sample(0), PutBlockBack(distractor_presses=3).sample(0)
+    assert longer.keyframe_limit == plain.keyframe_limit + 6
+    assert longer.time_limit_s == plain.time_limit_s + 30.0
