@@ -115,5 +115,5 @@ class RandomPolicy:
 
 
 def _within_reach(position_m: np.ndarray) -> bool:
-    wrist_m = position_m + (0.0, 0.0, WRIST_ABOVE_TOOL_M)
+    wrist_m = np.add(position_m, (0.0, 0.0, WRIST_ABOVE_TOOL_M))
     return NEAREST_M <= float(np.linalg.norm(wrist_m - SHOULDER_M)) <= FARTHEST_M

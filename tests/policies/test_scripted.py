@@ -135,7 +135,7 @@ def test_random_keyframes_fill_what_the_arm_reaches_of_the_workspace_and_depend_
     assert (positions.min(axis=0) >= (-0.3, -0.5, TABLE_TOP_M + 0.03)).all()
     assert (positions.max(axis=0) <= (0.7, 0.5, 1.6)).all()
     assert (np.ptp(positions, axis=0) > (0.6, 0.9, 0.5)).all()
-    wrists = positions + (0.27, 0.0, 0.21 - TABLE_TOP_M - 0.333)
+    wrists = np.add(positions, (0.27, 0.0, 0.21 - TABLE_TOP_M - 0.333))
     assert (np.linalg.norm(wrists, axis=1) <= 0.66).all()
     leans = [np.arccos(-rotation_matrix(move.orientation)[2, 2]) for move in moves]
     assert max(leans) <= 0.3 + 1e-9
