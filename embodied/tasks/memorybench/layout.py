@@ -96,7 +96,7 @@ def random_patches(count: int, random: np.random.Generator) -> PatchLayout:
 def random_chest(random: np.random.Generator) -> ChestLayout:
     """Returns a chest near its published place and a button on the free side, clear of the open drawer.
 
-    Shifts of -10 to -2 cm in x and 0 to 6 cm in y, yaws of -0.35 to 0.1 rad: there the arm reaches every handle,
+    Shifts of -10 to 0 cm in x and -2 to 6 cm in y, yaws of -0.35 to 0.1 rad: there the arm reaches every handle,
     shut and open, with its fingers level.
     """
 
