@@ -54,6 +54,14 @@ class SimulationError(EmbodiedError):
     """The physics left the finite world; the episode is invalid and the simulator must be reset."""
 
 
+class MemoryBankError(EmbodiedError):
+    """An event, query or file that the memory bank refuses; nothing was written."""
+
+
+class ConflictError(MemoryBankError):
+    """Somebody else changed what this write was based on (a stale version, lease or epoch): read again and retry."""
+
+
 class DataError(EmbodiedError):
     """A file that we wrote is truncated, altered, or of another version."""
 
