@@ -76,3 +76,13 @@ class Able:
     success: float
     cost_s: float
     distance_m: float
+
+
+@dataclass(frozen=True)
+class EventFilter:
+    """Which events one wants: all given conditions hold at once, empty ones hold always; `entities` any of."""
+
+    kinds: tuple[str, ...] = ()
+    robot: str = ""
+    task: str = ""
+    entities: tuple[str, ...] = ()

@@ -1,0 +1,36 @@
+"""What every projection is: tables that follow from the log, and nothing else."""
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Protocol
+
+from embodied.memory.stem.event import Event
+from embodied.memory.stem.names import Names
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Where projections live: the connection and the names as integers."""
+
+    db: sqlite3.Connection
+    names: Names
+
+
+class Projection(Protocol):
+    """Tables that follow from the log.
+
+    `schema` creates them where they are missing; `tables` names them. `check` raises `MemoryBankError` for an event
+    that the state of the tables forbids; `apply` writes what an event means, and depends on the tables and the event
+    alone, so that a rebuild from the log gives the same rows. Both run inside the caller's transaction.
+    """
+
+    schema: str
+    tables: tuple[str, ...]
+
+    def check(self, tables: Tables, event: Event) -> None:
+        """Raises `MemoryBankError` or `ConflictError` where the event contradicts what is known."""
+        ...
+
+    def apply(self, tables: Tables, event: Event) -> None:
+        """Writes what the event means; its `seq` is set."""
+        ...

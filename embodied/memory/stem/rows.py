@@ -1,0 +1,171 @@
+"""An event as a row: compact MessagePack by position, and a digest chained to the row before.
+
+A payload is written as an array of its fields in order, without names; trailing defaults are left out, so fields
+that a later version adds at the end with a default still read. Poses are packed, zeros left out; embeddings and
+tokens lie in a column of their own (`bulk`), where the index of moments reads them without decoding an event.
+"""
+
+import hashlib
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from embodied.errors import EmbodiedError, MemoryBankError, unknown_name
+from embodied.geometry import Pose
+from embodied.memory.stem.event import Event
+from embodied.memory.stem.kinds import KINDS, MomentStored
+
+DIGEST_BYTES = 8
+FIRST_DIGEST = bytes(DIGEST_BYTES)
+POSE_VALUES = 7
+MILLI = 1000.0
+_LENGTH = struct.Struct("<I")
+_encode = msgspec.msgpack.Encoder().encode
+COLUMNS = (
+    "seq, writer, writer_seq, valid_time_s, received_ms, robot, task, cause, schema_version, kind, body, bulk, digest"
+)
+
+
+class Row(NamedTuple):
+    """One line of the table `event`, with names as text. `received_ms` is on the bank's clock, milliseconds."""
+
+    seq: int
+    writer: str
+    writer_seq: int
+    valid_time_s: float
+    received_ms: int
+    robot: str
+    task: str
+    cause: bytes | None
+    schema_version: int
+    kind: str
+    body: bytes
+    bulk: bytes | None
+    digest: bytes
+
+
+class _Codec:
+    """How payloads of one kind become bytes and back."""
+
+    def __init__(self, kind: type[msgspec.Struct]) -> None:
+        self.kind = kind
+        fields = msgspec.structs.fields(kind)
+        self.poses = [i for i, field in enumerate(fields) if field.type is Pose]
+        self.defaults = [field.default for field in fields]
+        twin = msgspec.defstruct(kind.__name__, [_twin_field(field) for field in fields], array_like=True)
+        self.read: Callable[[bytes], Any] = msgspec.msgpack.Decoder(twin).decode
+
+    def encode(self, payload: msgspec.Struct) -> bytes:
+        values = list(msgspec.structs.astuple(payload))
+        for i in self.poses:
+            values[i] = pack_pose(values[i])
+        while values and values[-1] == self.defaults[len(values) - 1]:
+            values.pop()
+        return _encode(values)
+
+    def decode(self, body: bytes) -> Any:
+        values = msgspec.structs.astuple(self.read(body))
+        if self.poses:
+            values = list(values)
+            for i in self.poses:
+                values[i] = unpack_pose(values[i])
+        return self.kind(*values)
+
+
+def encode_payload(payload: msgspec.Struct) -> tuple[bytes, bytes | None]:
+    """Returns body and bulk of a payload; the types of its fields are checked by reading them back.
+
+    Raises `MemoryBankError` for a kind that is unknown, and for fields of the wrong type or values no pose can have.
+    """
+    codec = _CODECS.get(type(payload).__struct_config__.tag if isinstance(payload, msgspec.Struct) else None)
+    if codec is None or codec.kind is not type(payload):
+        raise MemoryBankError(
+            "A payload must be of a known kind.", value=type(payload).__name__, remedy=f"Known: {', '.join(KINDS)}."
+        )
+    bulk = None
+    try:
+        if isinstance(payload, MomentStored):
+            bulk = bytes(payload.embedding) + bytes(payload.tokens)
+            payload = msgspec.structs.replace(payload, embedding=_LENGTH.pack(len(payload.embedding)), tokens=b"")
+        body = codec.encode(payload)
+        codec.decode(body)
+    except (EmbodiedError, msgspec.ValidationError, TypeError, ValueError, AttributeError, struct.error) as error:
+        raise MemoryBankError(
+            f"The fields of {codec.kind.__struct_config__.tag!r} must be of their documented types and ranges.",
+            value=str(error),
+            remedy="Nothing was written.",
+        ) from error
+    return body, bulk
+
+
+def decode_payload(kind: str, body: bytes, bulk: bytes | None) -> Any:
+    """Returns the payload of a row; raises `UnknownNameError` for a kind of another version."""
+    codec = _CODECS.get(kind)
+    if codec is None:
+        raise unknown_name("kind of event", kind, KINDS)
+    payload = codec.decode(body)
+    if bulk is not None:
+        (length,) = _LENGTH.unpack(payload.embedding)
+        payload = msgspec.structs.replace(payload, embedding=bulk[:length], tokens=bulk[length:])
+    return payload
+
+
+def pack_pose(pose: Pose) -> bytes:
+    """Returns a pose as a byte that says which of its seven values are not zero, and those as float64."""
+    values = (*pose.position_m, *pose.orientation)
+    mask = 0
+    kept = []
+    for i, value in enumerate(values):
+        if value:
+            mask |= 1 << i
+            kept.append(value)
+    return struct.pack(f"<B{len(kept)}d", mask, *kept)
+
+
+def unpack_pose(packed: bytes) -> Pose:
+    """Returns the pose of `pack_pose`; raises `SceneError` where it is not finite or not of unit length."""
+    kept = iter(struct.unpack_from(f"<{(len(packed) - 1) // 8}d", packed, 1))
+    mask = packed[0]
+    x, y, z, i, j, k, w = (next(kept) if mask >> n & 1 else 0.0 for n in range(POSE_VALUES))
+    return Pose((x, y, z), (i, j, k, w))
+
+
+def chained_digest(previous: bytes, row: Sequence[object]) -> bytes:
+    """Returns the digest of a row (all columns of `Row` but the last) that follows a row of digest `previous`."""
+    return hashlib.blake2b(_encode(row), key=previous, digest_size=DIGEST_BYTES).digest()
+
+
+def event_from_row(row: Row) -> Event:
+    """Returns the event of a row."""
+    return Event(
+        writer=row.writer,
+        writer_seq=row.writer_seq,
+        valid_time_s=row.valid_time_s,
+        payload=decode_payload(row.kind, row.body, row.bulk),
+        robot=row.robot,
+        task=row.task,
+        cause=_decode_cause(row.cause) if row.cause else (),
+        seq=row.seq,
+        received_time_s=row.received_ms / MILLI,
+        schema_version=row.schema_version,
+    )
+
+
+def encode_cause(cause: tuple[int, ...]) -> bytes | None:
+    """Returns the causes as bytes, None where there are none."""
+    return _encode(cause) if cause else None
+
+
+_decode_cause = msgspec.msgpack.Decoder(tuple[int, ...]).decode
+
+
+def _twin_field(field: msgspec.structs.FieldInfo) -> tuple[Any, ...]:
+    """Returns a field for the array-like twin of a payload: poses travel packed."""
+    if field.type is Pose:
+        return (field.name, bytes)
+    return (field.name, field.type) if field.required else (field.name, field.type, field.default)
+
+
+_CODECS = {tag: _Codec(kind) for tag, kind in KINDS.items()}
