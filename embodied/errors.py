@@ -62,6 +62,10 @@ class ConflictError(MemoryBankError):
     """Somebody else changed what this write was based on (a stale version, lease or epoch): read again and retry."""
 
 
+class StorageError(MemoryBankError):
+    """The disk under the memory bank is full or fails; nothing of this write holds, and it can be tried again."""
+
+
 class DataError(EmbodiedError):
     """A file that we wrote is truncated, altered, or of another version."""
 

@@ -1,19 +1,11 @@
 """What every projection is: tables that follow from the log, and nothing else."""
 
-import sqlite3
-from dataclasses import dataclass
 from typing import Protocol
 
 from embodied.memory.stem.event import Event
-from embodied.memory.stem.names import Names
+from embodied.memory.stem.tables import Tables
 
-
-@dataclass(frozen=True)
-class Tables:
-    """Where projections live: the connection and the names as integers."""
-
-    db: sqlite3.Connection
-    names: Names
+PROJECTIONS_VERSION = 1  # Grows whenever a schema or the meaning of an event changes: old tables are then rebuilt.
 
 
 class Projection(Protocol):

@@ -15,7 +15,7 @@ import msgspec
 from embodied.errors import EmbodiedError, MemoryBankError, unknown_name
 from embodied.geometry import Pose
 from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import KINDS, MomentStored
+from embodied.memory.stem.kinds import KINDS, EpisodeBegun, MomentStored
 
 DIGEST_BYTES = 8
 FIRST_DIGEST = bytes(DIGEST_BYTES)
@@ -74,30 +74,30 @@ class _Codec:
         return self.kind(*values)
 
 
-def encode_payload(payload: msgspec.Struct) -> tuple[bytes, bytes | None]:
-    """Returns body and bulk of a payload; the types of its fields are checked by reading them back.
+def encode_payload(payload: msgspec.Struct) -> tuple[Any, bytes, bytes | None]:
+    """Returns the payload as it will be read again, its body and its bulk.
 
-    Raises `MemoryBankError` for a kind that is unknown, and for fields of the wrong type or values no pose can have.
+    Raises `MemoryBankError` for a kind that is unknown, for fields of the wrong type, and for a pose that is not
+    finite or not of unit length: reading back what was written checks them all.
     """
-    codec = _CODECS.get(type(payload).__struct_config__.tag if isinstance(payload, msgspec.Struct) else None)
+    codec = _CODECS.get(payload.__struct_config__.tag if isinstance(payload, msgspec.Struct) else None)  # type: ignore[arg-type]
     if codec is None or codec.kind is not type(payload):
         raise MemoryBankError(
             "A payload must be of a known kind.", value=type(payload).__name__, remedy=f"Known: {', '.join(KINDS)}."
         )
     bulk = None
     try:
-        if isinstance(payload, MomentStored):
-            bulk = bytes(payload.embedding) + bytes(payload.tokens)
-            payload = msgspec.structs.replace(payload, embedding=_LENGTH.pack(len(payload.embedding)), tokens=b"")
+        if isinstance(payload, MomentStored | EpisodeBegun):
+            payload, bulk = _without_bulk(payload)
+        payload = codec.decode(codec.encode(payload))
         body = codec.encode(payload)
-        codec.decode(body)
     except (EmbodiedError, msgspec.ValidationError, TypeError, ValueError, AttributeError, struct.error) as error:
         raise MemoryBankError(
             f"The fields of {codec.kind.__struct_config__.tag!r} must be of their documented types and ranges.",
             value=str(error),
-            remedy="Nothing was written.",
+            remedy="Mend the event; nothing was written.",
         ) from error
-    return body, bulk
+    return (payload if bulk is None else _with_bulk(payload, bulk)), body, bulk
 
 
 def decode_payload(kind: str, body: bytes, bulk: bytes | None) -> Any:
@@ -106,10 +106,7 @@ def decode_payload(kind: str, body: bytes, bulk: bytes | None) -> Any:
     if codec is None:
         raise unknown_name("kind of event", kind, KINDS)
     payload = codec.decode(body)
-    if bulk is not None:
-        (length,) = _LENGTH.unpack(payload.embedding)
-        payload = msgspec.structs.replace(payload, embedding=bulk[:length], tokens=bulk[length:])
-    return payload
+    return payload if bulk is None else _with_bulk(payload, bulk)
 
 
 def pack_pose(pose: Pose) -> bytes:
@@ -159,6 +156,24 @@ def encode_cause(cause: tuple[int, ...]) -> bytes | None:
 
 
 _decode_cause = msgspec.msgpack.Decoder(tuple[int, ...]).decode
+
+
+def _without_bulk(payload: MomentStored | EpisodeBegun) -> tuple[msgspec.Struct, bytes | None]:
+    """Returns a payload whose embedding is only its length, and the bytes it had."""
+    bulk = bytes(payload.embedding) + bytes(getattr(payload, "tokens", b""))
+    if not bulk:
+        return payload, None
+    length = _LENGTH.pack(len(payload.embedding))
+    if isinstance(payload, MomentStored):
+        return msgspec.structs.replace(payload, embedding=length, tokens=b""), bulk
+    return msgspec.structs.replace(payload, embedding=length), bulk
+
+
+def _with_bulk(payload: Any, bulk: bytes) -> Any:
+    (length,) = _LENGTH.unpack(payload.embedding)
+    if isinstance(payload, MomentStored):
+        return msgspec.structs.replace(payload, embedding=bulk[:length], tokens=bulk[length:])
+    return msgspec.structs.replace(payload, embedding=bulk)
 
 
 def _twin_field(field: msgspec.structs.FieldInfo) -> tuple[Any, ...]:
