@@ -25,7 +25,7 @@ def most_alike(
         rows = rows[scores >= float(least) - _slack(len(vector))]
     likeness = _exact(embeddings, rows, vector)
     best = np.lexsort((seq[rows], -likeness))[:top_k]
-    return rows[best], np.clip(likeness[best], -1.0, 1.0)
+    return rows[best], likeness[best]
 
 
 def _slack(dimensions: int) -> float:

@@ -243,4 +243,5 @@ def _alike(rows: MomentRows, left: np.ndarray, vector: np.ndarray, query: Query)
         in_time = np.lexsort((rows["seq"][best], rows["time_s"][best]))
         in_time = in_time if query.order is Order.OLDEST else in_time[::-1]
         best, likeness = best[in_time], likeness[in_time]
-    return [(int(seq), float(cosine)) for seq, cosine in zip(rows["seq"][best], likeness, strict=True)]
+    cosines = np.clip(likeness, -1.0, 1.0)  # Lengths are 1 within rounding only.
+    return [(int(seq), float(cosine)) for seq, cosine in zip(rows["seq"][best], cosines, strict=True)]
