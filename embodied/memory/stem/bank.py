@@ -68,7 +68,7 @@ class Bank(View):
         self.path = path
         self._owner = owner
         self._snapshots = None if path is None else snapshots.SnapshotWriter(path)
-        self._indexed: tuple[int, MomentIndex] | None = None
+        self._indexed: MomentIndex | None = None
         self._open = True
 
     def __enter__(self) -> Self:
@@ -144,13 +144,12 @@ class Bank(View):
             self._owner.release()
 
     def _index(self) -> "MomentIndex":
-        """Returns the index of moments, made at the first use and again after anything was forgotten."""
+        """Returns the index of moments, made at the first use; it follows the log by itself."""
         from embodied.memory.stem.moment_index import MomentIndex
 
-        forgotten = self._log.forgotten
-        if self._indexed is None or self._indexed[0] != forgotten:
-            self._indexed = (forgotten, MomentIndex(self._log.tables.db))
-        return self._indexed[1]
+        if self._indexed is None:
+            self._indexed = MomentIndex(self._log.tables)
+        return self._indexed
 
 
 class Subscription:
