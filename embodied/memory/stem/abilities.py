@@ -4,8 +4,7 @@ import math
 from dataclasses import dataclass
 
 from embodied.geometry import Vector3
-from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import RobotRegistered, RobotState
+from embodied.memory.stem.kinds import Payload, RobotRegistered, RobotState
 from embodied.memory.stem.log import EventLog
 from embodied.memory.stem.places import inside_polygon
 from embodied.memory.stem.query import Able
@@ -51,11 +50,10 @@ def success_probability(log: EventLog, robot: str, wish: Wish, at: Instant) -> f
 
 
 def _robot_able(log: EventLog, robot: int, wish: Wish, at: Instant) -> Able | None:
-    registered = _last_event(log, robot, "robot_registered", at)
-    state = _last_event(log, robot, "robot_state", at)
-    if registered is None or state is None:
+    card = _last_said(log, robot, "robot_registered", at)
+    now = _last_said(log, robot, "robot_state", at)
+    if not isinstance(card, RobotRegistered) or not isinstance(now, RobotState):
         return None
-    card, now = registered.payload, state.payload
     spec = next((one for one in card.skills if one.name == wish.skill), None)
     if spec is None or now.battery < LEAST_BATTERY or now.status in UNABLE:
         return None
@@ -91,11 +89,11 @@ def _leased(log: EventLog, robot: int, at: Instant) -> int:
     return found[0] if found else 0
 
 
-def _last_event(log: EventLog, subject: int, kind: str, at: Instant) -> Event | None:
+def _last_said(log: EventLog, subject: int, kind: str, at: Instant) -> Payload | None:
     found = log.tables.row(
         "SELECT seq FROM mention WHERE subject = ? AND kind = ? AND valid_time_s <= ? AND seq <= ? "
         "ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
         subject, log.tables.names.find(kind), at.time_s, at.seq,
     )  # fmt: skip
     event = log.event(found[0]) if found else None
-    return event if event and isinstance(event.payload, RobotRegistered | RobotState) else None
+    return event.payload if event else None

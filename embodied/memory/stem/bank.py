@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from embodied.errors import MemoryBankError
-from embodied.memory.stem import snapshots, verify
+from embodied.memory.stem import embodiment, snapshots, verify
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.location import bank_path
 from embodied.memory.stem.log import EventLog
@@ -100,6 +100,17 @@ class Bank(View):
         if self._snapshots is not None:
             self._snapshots.note(self._log.head)
         return results
+
+    def last_of_writer(self, writer: str) -> tuple[int, float]:
+        """Returns the last number and valid time (seconds) of a writer, (0, -inf) for one who never wrote."""
+        with self._log.tables.lock:
+            return self._log.last_of_writer(writer)
+
+    def newest_lease(self, subtask: str) -> tuple[int, str, float]:
+        """Returns epoch, robot and end (seconds) of a subtask's newest lease; epoch 0 where it was never leased."""
+        with self._log.tables.lock:
+            epoch, robot, expires_s, _ = embodiment.newest_lease(self._log.tables, subtask)
+            return epoch, robot, expires_s
 
     def snapshot(self, seq: int | None = None) -> View:
         """Returns a view of everything up to `seq` (None: now) that answers the same however often it is asked."""

@@ -56,7 +56,8 @@ class Embodiment:
                 )  # fmt: skip
 
 
-def _newest_lease(tables: Tables, subtask: str) -> tuple[int, str, float, int | None]:
+def newest_lease(tables: Tables, subtask: str) -> tuple[int, str, float, int | None]:
+    """Returns epoch, robot, end (seconds) and ending event of a subtask's newest lease; epoch 0 where it has none."""
     found = tables.row(
         "SELECT epoch, robot, expires_s, ended_seq FROM lease WHERE subtask = ? ORDER BY epoch DESC LIMIT 1",
         tables.names.find(subtask),
@@ -68,7 +69,7 @@ def _newest_lease(tables: Tables, subtask: str) -> tuple[int, str, float, int | 
 
 
 def _check_grant(tables: Tables, event: Event, said: LeaseGranted) -> None:
-    epoch, holder, expires_s, ended_seq = _newest_lease(tables, said.subtask)
+    epoch, holder, expires_s, ended_seq = newest_lease(tables, said.subtask)
     if ended_seq is not None:
         raise ConflictError(
             "A subtask that ended must not be leased again.",
@@ -90,7 +91,7 @@ def _check_grant(tables: Tables, event: Event, said: LeaseGranted) -> None:
 
 
 def _check_end(tables: Tables, event: Event, said: SubtaskEnded) -> None:
-    epoch, holder, _, ended_seq = _newest_lease(tables, said.subtask)
+    epoch, holder, _, ended_seq = newest_lease(tables, said.subtask)
     if said.epoch != epoch or (epoch and holder != event.robot):
         raise ConflictError(
             "An outcome must be told under the newest lease of its subtask, by the robot that has it.",

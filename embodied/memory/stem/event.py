@@ -7,7 +7,7 @@ from embodied.memory.stem.kinds import Payload
 SCHEMA_VERSION = 1
 
 
-class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """The truth of the bank, one line of it.
 
     `writer` and `writer_seq` make an append idempotent: the same pair again is the same event, told again.

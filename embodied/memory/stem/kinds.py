@@ -16,7 +16,7 @@ PREDICATES = ("in", "on", "part_of", "held_by", "near", "connects")
 CONTAINMENT = ("in", "on", "part_of", "held_by")  # Of these, an entity has at most one: its parent.
 
 
-class PlaceDefined(msgspec.Struct, frozen=True, tag="place_defined", forbid_unknown_fields=True):
+class PlaceDefined(msgspec.Struct, frozen=True, tag="place_defined", forbid_unknown_fields=True, gc=False):
     """A node in the tree of places. `polygon` on the ground and (`bottom_m`, `top_m`); only a site has no parent."""
 
     place: str
@@ -29,7 +29,7 @@ class PlaceDefined(msgspec.Struct, frozen=True, tag="place_defined", forbid_unkn
     labels: tuple[str, ...] = ()
 
 
-class EntitySeen(msgspec.Struct, frozen=True, tag="entity_seen", forbid_unknown_fields=True):
+class EntitySeen(msgspec.Struct, frozen=True, tag="entity_seen", forbid_unknown_fields=True, gc=False):
     """Somebody perceived an entity at a pose. `confidence` in (0, 1]; `evidence` is a reference to a frame."""
 
     entity: str
@@ -43,7 +43,7 @@ class EntitySeen(msgspec.Struct, frozen=True, tag="entity_seen", forbid_unknown_
     evidence: str = ""
 
 
-class AbsenceSeen(msgspec.Struct, frozen=True, tag="absence_seen", forbid_unknown_fields=True):
+class AbsenceSeen(msgspec.Struct, frozen=True, tag="absence_seen", forbid_unknown_fields=True, gc=False):
     """Somebody looked where an entity should be and saw that it is not there: visible and empty.
 
     `visible_fraction` of the entity's box was in sight, unoccluded; below one half it proves nothing and is refused.
@@ -54,7 +54,7 @@ class AbsenceSeen(msgspec.Struct, frozen=True, tag="absence_seen", forbid_unknow
     confidence: float = 1.0
 
 
-class RelationSet(msgspec.Struct, frozen=True, tag="relation_set", forbid_unknown_fields=True):
+class RelationSet(msgspec.Struct, frozen=True, tag="relation_set", forbid_unknown_fields=True, gc=False):
     """`subject predicate object` holds from now. For containment it replaces the subject's parent.
 
     `expected_version` is compare-and-set: the version of the subject's containment that the writer has read (0 for an
@@ -69,7 +69,7 @@ class RelationSet(msgspec.Struct, frozen=True, tag="relation_set", forbid_unknow
     expected_version: int | None = None
 
 
-class RelationEnded(msgspec.Struct, frozen=True, tag="relation_ended", forbid_unknown_fields=True):
+class RelationEnded(msgspec.Struct, frozen=True, tag="relation_ended", forbid_unknown_fields=True, gc=False):
     """`subject predicate object` holds no more. `expected_version` as in `RelationSet`, for containment."""
 
     subject: str
@@ -78,14 +78,14 @@ class RelationEnded(msgspec.Struct, frozen=True, tag="relation_ended", forbid_un
     expected_version: int | None = None
 
 
-class EntityMerged(msgspec.Struct, frozen=True, tag="entity_merged", forbid_unknown_fields=True):
+class EntityMerged(msgspec.Struct, frozen=True, tag="entity_merged", forbid_unknown_fields=True, gc=False):
     """Two entities turned out to be one; `entity` lives on as `into`."""
 
     entity: str
     into: str
 
 
-class SkillSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SkillSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """A skill: `arguments` is a JSON schema (of type object) as JSON text; conditions are predicate strings."""
 
     name: str
@@ -95,7 +95,7 @@ class SkillSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cost_s: float = 1.0
 
 
-class RobotRegistered(msgspec.Struct, frozen=True, tag="robot_registered", forbid_unknown_fields=True):
+class RobotRegistered(msgspec.Struct, frozen=True, tag="robot_registered", forbid_unknown_fields=True, gc=False):
     """A robot joins the site. It reaches `reach_m` around its base, and lives in `workspace` (empty: anywhere)."""
 
     robot: str
@@ -107,7 +107,7 @@ class RobotRegistered(msgspec.Struct, frozen=True, tag="robot_registered", forbi
     workspace: Polygon = ()
 
 
-class RobotState(msgspec.Struct, frozen=True, tag="robot_state", forbid_unknown_fields=True):
+class RobotState(msgspec.Struct, frozen=True, tag="robot_state", forbid_unknown_fields=True, gc=False):
     """A robot about itself: only the robot named in the event's `robot` may write it. `battery` in [0, 1]."""
 
     pose: Pose
@@ -115,7 +115,7 @@ class RobotState(msgspec.Struct, frozen=True, tag="robot_state", forbid_unknown_
     status: str = "idle"
 
 
-class SkillEnded(msgspec.Struct, frozen=True, tag="skill_ended", forbid_unknown_fields=True):
+class SkillEnded(msgspec.Struct, frozen=True, tag="skill_ended", forbid_unknown_fields=True, gc=False):
     """A robot tried a skill. `context` (such as an object's category) keys its statistics, Beta(a, b)."""
 
     skill: str
@@ -125,7 +125,7 @@ class SkillEnded(msgspec.Struct, frozen=True, tag="skill_ended", forbid_unknown_
     reason: str = ""
 
 
-class Interaction(msgspec.Struct, frozen=True, tag="interaction", forbid_unknown_fields=True):
+class Interaction(msgspec.Struct, frozen=True, tag="interaction", forbid_unknown_fields=True, gc=False):
     """A robot dealt with an entity: pick and place, open, close, press. Times are on the site clock, ascending.
 
     For pick and place the four are: pick start, carry start, place start, place end. A press or an opening has the
@@ -143,7 +143,7 @@ class Interaction(msgspec.Struct, frozen=True, tag="interaction", forbid_unknown
     success: bool = True
 
 
-class ToolCalled(msgspec.Struct, frozen=True, tag="tool_called", forbid_unknown_fields=True):
+class ToolCalled(msgspec.Struct, frozen=True, tag="tool_called", forbid_unknown_fields=True, gc=False):
     """A planner or policy called a tool; `arguments` and `feedback` are JSON text."""
 
     tool: str
@@ -153,7 +153,7 @@ class ToolCalled(msgspec.Struct, frozen=True, tag="tool_called", forbid_unknown_
     duration_s: float = 0.0
 
 
-class SubtaskEnded(msgspec.Struct, frozen=True, tag="subtask_ended", forbid_unknown_fields=True):
+class SubtaskEnded(msgspec.Struct, frozen=True, tag="subtask_ended", forbid_unknown_fields=True, gc=False):
     """A subtask of the event's `task` came to an outcome, under lease `epoch` (0: none)."""
 
     subtask: str
@@ -162,7 +162,7 @@ class SubtaskEnded(msgspec.Struct, frozen=True, tag="subtask_ended", forbid_unkn
     epoch: int = 0
 
 
-class EpisodeBegun(msgspec.Struct, frozen=True, tag="episode_begun", forbid_unknown_fields=True):
+class EpisodeBegun(msgspec.Struct, frozen=True, tag="episode_begun", forbid_unknown_fields=True, gc=False):
     """An episode starts; `embedding` describes its task for `similar_episodes`, empty where nobody made one."""
 
     episode: str
@@ -171,7 +171,7 @@ class EpisodeBegun(msgspec.Struct, frozen=True, tag="episode_begun", forbid_unkn
     embedding: Embedding = b""
 
 
-class EpisodeEnded(msgspec.Struct, frozen=True, tag="episode_ended", forbid_unknown_fields=True):
+class EpisodeEnded(msgspec.Struct, frozen=True, tag="episode_ended", forbid_unknown_fields=True, gc=False):
     """An episode ends; its summary keeps the range of sequence numbers that belong to it."""
 
     episode: str
@@ -181,7 +181,7 @@ class EpisodeEnded(msgspec.Struct, frozen=True, tag="episode_ended", forbid_unkn
     first_seq: int = 0
 
 
-class MomentStored(msgspec.Struct, frozen=True, tag="moment_stored", forbid_unknown_fields=True):
+class MomentStored(msgspec.Struct, frozen=True, tag="moment_stored", forbid_unknown_fields=True, gc=False):
     """A policy's `Moment`: `tokens` is little-endian float32 of shape (`token_count`, dim), empty where it has none."""
 
     episode: str
@@ -194,7 +194,7 @@ class MomentStored(msgspec.Struct, frozen=True, tag="moment_stored", forbid_unkn
     labels: tuple[str, ...] = ()
 
 
-class LeaseGranted(msgspec.Struct, frozen=True, tag="lease_granted", forbid_unknown_fields=True):
+class LeaseGranted(msgspec.Struct, frozen=True, tag="lease_granted", forbid_unknown_fields=True, gc=False):
     """The event's `robot` may work on `subtask` until `expires_s`; `epoch` is the fencing token, growing by one."""
 
     subtask: str
@@ -202,13 +202,13 @@ class LeaseGranted(msgspec.Struct, frozen=True, tag="lease_granted", forbid_unkn
     expires_s: float
 
 
-class PastClosed(msgspec.Struct, frozen=True, tag="past_closed", forbid_unknown_fields=True):
+class PastClosed(msgspec.Struct, frozen=True, tag="past_closed", forbid_unknown_fields=True, gc=False):
     """Nothing before `before_s` will be told any more: later events with an earlier valid time are refused."""
 
     before_s: float
 
 
-class Forgotten(msgspec.Struct, frozen=True, tag="forgotten", forbid_unknown_fields=True):
+class Forgotten(msgspec.Struct, frozen=True, tag="forgotten", forbid_unknown_fields=True, gc=False):
     """Retention removed events from the log; their sequence numbers and digest remain. See `retention`."""
 
     reason: str
@@ -217,7 +217,7 @@ class Forgotten(msgspec.Struct, frozen=True, tag="forgotten", forbid_unknown_fie
     kept: tuple[int, ...] = ()
 
 
-class Observed(msgspec.Struct, frozen=True, tag="observed", forbid_unknown_fields=True):
+class Observed(msgspec.Struct, frozen=True, tag="observed", forbid_unknown_fields=True, gc=False):
     """A robot made an observation worth a reference (a frame on disk, say); `place` is where it was looking."""
 
     evidence: str

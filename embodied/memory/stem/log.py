@@ -31,7 +31,6 @@ class EventLog:
         self._clock = clock
         self._writers: dict[str, tuple[int, float]] = {}
         self._head, self._digest = last_of(tables)
-        self.forgotten = 0  # How often this process has forgotten something: caches outside the tables watch it.
 
     @property
     def head(self) -> int:
@@ -75,6 +74,19 @@ class EventLog:
         found = self.tables.row(f"SELECT {COLUMNS} FROM event WHERE seq = ?", seq)  # noqa: S608
         return None if found is None else self._event(found)
 
+    def last_of_writer(self, writer: str) -> tuple[int, float]:
+        """Returns the last number and valid time (seconds) of a writer, (0, -inf) for one who never wrote."""
+        known = self._writers.get(writer)
+        if known is None:
+            found = self.tables.row(
+                "SELECT writer_seq, valid_time_s FROM event WHERE writer = ? ORDER BY writer_seq DESC LIMIT 1",
+                self.tables.names.find(writer),
+            )
+            mark = forgotten_writer(self.tables, writer)
+            known = (max(mark[0], found[0]), max(mark[1], found[1])) if found else mark
+            self._writers[writer] = known
+        return known
+
     def events(self, after: int, *, to: int, where: str = "TRUE", values: Sequence[Any] = ()) -> Iterator[Event]:
         """Yields the events after `after` up to `to`, in order; `where` is SQL of ours, never a caller's."""
         step = 1000
@@ -117,14 +129,13 @@ class EventLog:
         self._insert(event, received_ms, body, bulk)
         if isinstance(event.payload, Forgotten):
             forget(self.tables, event.payload)
-            self.forgotten += 1
         for projection in self.projections:
             projection.apply(self.tables, event)
         self._writers[event.writer] = (event.writer_seq, event.valid_time_s)
         return seq
 
     def _check(self, event: Event) -> None:
-        _, last_s = self._last_of_writer(event.writer)
+        _, last_s = self.last_of_writer(event.writer)
         if event.valid_time_s < last_s:
             raise MemoryBankError(
                 "The valid times of one writer must not run backwards.",
@@ -145,7 +156,7 @@ class EventLog:
 
     def _insert(self, event: Event, received_ms: int, body: bytes, bulk: bytes | None) -> None:
         cause = rows.encode_cause(event.cause)
-        row = (
+        row = Row(
             event.seq, event.writer, event.writer_seq, event.valid_time_s, received_ms, event.robot, event.task,
             cause, event.schema_version, event.kind, body, bulk,
         )  # fmt: skip
@@ -160,7 +171,7 @@ class EventLog:
 
     def _known(self, event: Event, body: bytes, bulk: bytes | None) -> int | None:
         """Returns the number of an event that is told again, None for a new one."""
-        last_seq, _ = self._last_of_writer(event.writer)
+        last_seq, _ = self.last_of_writer(event.writer)
         if event.writer_seq > last_seq:
             return None
         found = self.tables.row(
@@ -175,7 +186,7 @@ class EventLog:
                 value=(event.writer, event.writer_seq),
                 remedy=f"Its last one was {last_seq}: continue above it.",
             )
-        row = self.row(found)
+        row = rows.row_with_names(found, self.tables.names.text)
         told = row._replace(
             valid_time_s=event.valid_time_s, robot=event.robot, task=event.task, cause=rows.encode_cause(event.cause),
             schema_version=event.schema_version, kind=event.kind, body=body, bulk=bulk,
@@ -188,29 +199,8 @@ class EventLog:
             )
         return row.seq
 
-    def _last_of_writer(self, writer: str) -> tuple[int, float]:
-        known = self._writers.get(writer)
-        if known is None:
-            found = self.tables.row(
-                "SELECT writer_seq, valid_time_s FROM event WHERE writer = ? ORDER BY writer_seq DESC LIMIT 1",
-                self.tables.names.find(writer),
-            )
-            mark = forgotten_writer(self.tables, writer)
-            known = (max(mark[0], found[0]), max(mark[1], found[1])) if found else mark
-            self._writers[writer] = known
-        return known
-
-    def row(self, values: Sequence[Any]) -> Row:
-        """Returns a row of the table with its names as text."""
-        text = self.tables.names.text
-        seq, writer, writer_seq, valid, received, robot, task, cause, version, kind, body, bulk, digest = values
-        return Row(
-            seq, text(writer), writer_seq, valid, received, text(robot), text(task), cause, version, text(kind),
-            body, bulk, digest,
-        )  # fmt: skip
-
     def _event(self, values: Sequence[Any]) -> Event:
-        return rows.event_from_row(self.row(values))
+        return rows.event_from_row(values, self.tables.names.text)
 
     def _return_to(self, names: int, head: int, digest: bytes) -> None:
         self.tables.names.forget_after(names)

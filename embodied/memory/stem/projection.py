@@ -11,13 +11,20 @@ PROJECTIONS_VERSION = 1  # Grows whenever a schema or the meaning of an event ch
 class Projection(Protocol):
     """Tables that follow from the log.
 
-    `schema` creates them where they are missing; `tables` names them. `check` raises `MemoryBankError` for an event
+    `check` raises `MemoryBankError` for an event
     that the state of the tables forbids; `apply` writes what an event means, and depends on the tables and the event
     alone, so that a rebuild from the log gives the same rows. Both run inside the caller's transaction.
     """
 
-    schema: str
-    tables: tuple[str, ...]
+    @property
+    def schema(self) -> str:
+        """SQL that creates what is missing."""
+        ...
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The names of its tables."""
+        ...
 
     def check(self, tables: Tables, event: Event) -> None:
         """Raises `MemoryBankError` or `ConflictError` where the event contradicts what is known."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from embodied.errors import EmbodiedError, MemoryBankError, unknown_name
+from embodied.errors import DataError, EmbodiedError, MemoryBankError, SceneError, UnknownNameError, unknown_name
 from embodied.geometry import Pose
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.kinds import KINDS, EpisodeBegun, MomentStored
@@ -21,6 +21,9 @@ DIGEST_BYTES = 8
 FIRST_DIGEST = bytes(DIGEST_BYTES)
 POSE_VALUES = 7
 MILLI = 1000.0
+_ALL = (1 << POSE_VALUES) - 1
+_SLOTS = [tuple(bool(mask >> i & 1) for i in range(POSE_VALUES)) for mask in range(_ALL + 1)]
+_PACKED = [struct.Struct(f"<{sum(slots)}d") for slots in _SLOTS]
 _LENGTH = struct.Struct("<I")
 _encode = msgspec.msgpack.Encoder().encode
 COLUMNS = (
@@ -29,7 +32,7 @@ COLUMNS = (
 
 
 class Row(NamedTuple):
-    """One line of the table `event`, with names as text. `received_ms` is on the bank's clock, milliseconds."""
+    """What `chained_digest` covers, names as text; `received_ms` is on the bank's clock, milliseconds."""
 
     seq: int
     writer: str
@@ -43,7 +46,6 @@ class Row(NamedTuple):
     kind: str
     body: bytes
     bulk: bytes | None
-    digest: bytes
 
 
 class _Codec:
@@ -112,42 +114,52 @@ def decode_payload(kind: str, body: bytes, bulk: bytes | None) -> Any:
 def pack_pose(pose: Pose) -> bytes:
     """Returns a pose as a byte that says which of its seven values are not zero, and those as float64."""
     values = (*pose.position_m, *pose.orientation)
-    mask = 0
-    kept = []
-    for i, value in enumerate(values):
-        if value:
-            mask |= 1 << i
-            kept.append(value)
-    return struct.pack(f"<B{len(kept)}d", mask, *kept)
+    mask = sum(1 << i for i, value in enumerate(values) if value)
+    return bytes((mask,)) + _PACKED[mask].pack(*(value for value in values if value))
 
 
 def unpack_pose(packed: bytes) -> Pose:
     """Returns the pose of `pack_pose`; raises `SceneError` where it is not finite or not of unit length."""
-    kept = iter(struct.unpack_from(f"<{(len(packed) - 1) // 8}d", packed, 1))
     mask = packed[0]
-    x, y, z, i, j, k, w = (next(kept) if mask >> n & 1 else 0.0 for n in range(POSE_VALUES))
+    values = _PACKED[mask].unpack_from(packed, 1)
+    if mask != _ALL:
+        kept = iter(values)
+        values = [next(kept) if slot else 0.0 for slot in _SLOTS[mask]]
+    x, y, z, i, j, k, w = values
     return Pose((x, y, z), (i, j, k, w))
 
 
-def chained_digest(previous: bytes, row: Sequence[object]) -> bytes:
-    """Returns the digest of a row (all columns of `Row` but the last) that follows a row of digest `previous`."""
+def row_with_names(values: Sequence[Any], text: Callable[[int], str]) -> Row:
+    """Returns a row of the table `event` with its ids spelled out, and without its digest."""
+    seq, writer, writer_seq, valid_time_s, received_ms, robot, task, cause, version, kind, body, bulk, _ = values
+    return Row(
+        seq, text(writer), writer_seq, valid_time_s, received_ms, text(robot), text(task), cause, version, text(kind),
+        body, bulk,
+    )  # fmt: skip
+
+
+def chained_digest(previous: bytes, row: Row) -> bytes:
+    """Returns the digest of a row that follows a row of digest `previous`."""
     return hashlib.blake2b(_encode(row), key=previous, digest_size=DIGEST_BYTES).digest()
 
 
-def event_from_row(row: Row) -> Event:
-    """Returns the event of a row."""
+def event_from_row(values: Sequence[Any], text: Callable[[int], str]) -> Event:
+    """Returns the event of a row of the table, whose names are ids that `text` spells out.
+
+    Raises `DataError` where it cannot be read: the file is damaged, or of another version.
+    """
+    seq, writer, writer_seq, valid_time_s, received_ms, robot, task, cause, version, kind, body, bulk, _ = values
+    try:
+        payload = decode_payload(text(kind), body, bulk)
+        causes = _decode_cause(cause) if cause else ()
+    except (SceneError, UnknownNameError, msgspec.DecodeError, struct.error, IndexError, TypeError) as error:
+        raise DataError(
+            "Every event in the memory bank must be readable.", value=seq, remedy=f"{error} Verify the file."
+        ) from error
     return Event(
-        writer=row.writer,
-        writer_seq=row.writer_seq,
-        valid_time_s=row.valid_time_s,
-        payload=decode_payload(row.kind, row.body, row.bulk),
-        robot=row.robot,
-        task=row.task,
-        cause=_decode_cause(row.cause) if row.cause else (),
-        seq=row.seq,
-        received_time_s=row.received_ms / MILLI,
-        schema_version=row.schema_version,
-    )
+        text(writer), writer_seq, valid_time_s, payload, text(robot), text(task), causes, seq, received_ms / MILLI,
+        version,
+    )  # fmt: skip
 
 
 def encode_cause(cause: tuple[int, ...]) -> bytes | None:

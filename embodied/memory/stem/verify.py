@@ -13,7 +13,7 @@ from typing import Any
 from embodied.errors import DataError, PathError
 from embodied.memory.stem.log import EventLog
 from embodied.memory.stem.names import Names
-from embodied.memory.stem.rows import COLUMNS, FIRST_DIGEST, chained_digest
+from embodied.memory.stem.rows import COLUMNS, FIRST_DIGEST, chained_digest, row_with_names
 from embodied.memory.stem.snapshots import TABLES, rebuild, replay
 from embodied.memory.stem.storage import PROJECTIONS, check_format, connect, create_tables, open_tables
 from embodied.memory.stem.tables import Tables, translated
@@ -166,8 +166,7 @@ def _readable(path: Path, *, copy: bool) -> Iterator[sqlite3.Connection]:
 def _digest(previous: Any, values: Sequence[Any], names: Mapping[int, str]) -> bytes | None:
     """Returns the digest that a row should have, None where it names nobody or cannot have any."""
     try:
-        row = [names[value] if i in TEXT_COLUMNS else value for i, value in enumerate(values[:-1])]
-        return chained_digest(previous, row)
+        return chained_digest(previous, row_with_names(values, names.__getitem__))
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
 

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from embodied.geometry import Pose
 from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import AbsenceSeen, EntitySeen
+from embodied.memory.stem.kinds import AbsenceSeen, EntitySeen, PlaceDefined
 from embodied.memory.stem.log import EventLog
 from embodied.memory.stem.places import Place, smallest_place
 from embodied.memory.stem.query import Whereabouts
@@ -110,14 +111,15 @@ def places_at(log: EventLog, at: Instant) -> list[Place]:
     places: dict[str, Place] = {}
     for (seq,) in found:
         event = log.event(seq)
-        known = None if event is None else places.get(event.payload.place)
-        if event is None or event.valid_time_s > at.time_s or (known and known.valid_time_s > event.valid_time_s):
+        if event is None or not isinstance(event.payload, PlaceDefined) or event.valid_time_s > at.time_s:
             continue
         said = event.payload
-        places[said.place] = Place(
-            said.place, said.level, said.parent or "", said.polygon, said.bottom_m, said.top_m,
-            event.valid_time_s, seq,
-        )  # fmt: skip
+        known = places.get(said.place)
+        if known is None or known.valid_time_s <= event.valid_time_s:
+            places[said.place] = Place(
+                said.place, said.level, said.parent or "", said.polygon, said.bottom_m, said.top_m,
+                event.valid_time_s, seq,
+            )  # fmt: skip
     return list(places.values())
 
 
@@ -145,11 +147,16 @@ def _pose(log: EventLog, seen: Event | None, parent: Parent, at: Instant) -> tup
         if root and (moved or (parent.since_s, parent.seq) > own):
             if holder is not None:
                 since_s, seq = max((parent.since_s, parent.seq), _when(holder))
-                return holder.payload.pose, since_s, seq
+                return _sighted(holder), since_s, seq
             parent = parent_at(log, root, at)
             continue
         break
-    return (None if seen is None else seen.payload.pose), *own
+    return (None if seen is None else _sighted(seen)), own[0], own[1]
+
+
+def _sighted(event: Event) -> Pose:
+    said: Any = event.payload  # `EntitySeen` or `RobotState`.
+    return said.pose
 
 
 def _place(log: EventLog, parent: Parent, pose: Pose | None, at: Instant) -> str:
