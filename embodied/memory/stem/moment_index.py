@@ -2,7 +2,7 @@
 
 Per model one matrix in the order of time. A query narrows to its interval by bisection, then by masks over what is
 left, and only the survivors are compared: see `likeness` for why the answer is exact. Embeddings are float32; in
-float16 they would take half the room, but NumPy multiplies those 100 times slower.
+float16 they would take half the room, but NumPy multiplies those more than ten times slower.
 """
 
 from array import array
