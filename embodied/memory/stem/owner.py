@@ -7,10 +7,14 @@ from pathlib import Path
 from embodied.errors import MemoryBankError
 
 
+class OwnedError(MemoryBankError):
+    """Another process owns the file."""
+
+
 class Ownership:
     """The lock `<file>.lock`, held from construction to `release`; the file names the owner's process.
 
-    Raises `MemoryBankError`, naming the owner's pid, where somebody else holds it, in this process or another.
+    Raises `OwnedError`, naming the owner's pid, where somebody else holds it, in this process or another.
     """
 
     def __init__(self, path: Path) -> None:
@@ -21,7 +25,7 @@ class Ownership:
         except BlockingIOError as error:
             pid = os.read(self._descriptor, 32).decode(errors="replace").strip()
             os.close(self._descriptor)
-            raise MemoryBankError(
+            raise OwnedError(
                 "One process owns a memory bank's file.",
                 value=path.name,
                 remedy=f"Process {pid or 'unknown'} has it open: write through its service, or close it first.",
