@@ -205,21 +205,23 @@ def inside_polygon_many(polygon: Polygon, x: np.ndarray, y: np.ndarray) -> np.nd
 
     The bounding box goes first, so that only what is near is compared with the edges.
     """
-    corners = np.array(polygon, np.float64)
-    (left, bottom), (right, top) = corners.min(axis=0), corners.max(axis=0)
+    left, right = min(corner[0] for corner in polygon), max(corner[0] for corner in polygon)
+    bottom, top = min(corner[1] for corner in polygon), max(corner[1] for corner in polygon)
     inside = (x >= left) & (x <= right) & (y >= bottom) & (y <= top)
     near = np.flatnonzero(inside)
-    inside[near] = _crossings(corners, x[near], y[near])
+    inside[near] = _crossings(polygon, x[near], y[near])
     return inside
 
 
-def _crossings(corners: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _crossings(polygon: Polygon, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     inside, border = np.zeros(len(x), bool), np.zeros(len(x), bool)
-    for (x1, y1), (x2, y2) in zip(np.roll(corners, 1, axis=0), corners, strict=True):
+    x1, y1 = polygon[-1]
+    for x2, y2 in polygon:
         side = (x2 - x1) * (y - y1) - (y2 - y1) * (x - x1)
         in_box = (x >= min(x1, x2)) & (x <= max(x1, x2)) & (y >= min(y1, y2)) & (y <= max(y1, y2))
         border |= (side == 0) & in_box
         inside ^= ((y1 > y) != (y2 > y)) & ((side > 0) == (y2 > y1))
+        x1, y1 = x2, y2
     return inside | border
 
 
