@@ -1,0 +1,164 @@
+"""From the images of one instant to objects: name, category, upright box, colour, and how sure the pose is."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from embodied.errors import ConfigError
+from embodied.memory.perception.absence import visible_fraction
+from embodied.memory.perception.boxes import UprightBox, fit_box, lowered, support_height, under
+from embodied.memory.perception.clouds import Cloud, fuse, lift, require_instances
+from embodied.memory.perception.colours import Colour, median_colour
+from embodied.memory.stem.kinds import Covariance
+from embodied.scenes.scene import Scene
+from embodied.types import CameraImage
+
+BACKGROUND = ("table",)
+UPRIGHT_STD_RAD = 0.05  # Upright boxes assume no roll and pitch; this is how far the assumption is trusted.
+EMPTY_FRACTION = 0.5
+TURNED_STD_RAD = 0.05
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a mask shows. An empty `entity` means that nobody knows which one of its category it is."""
+
+    category: str
+    entity: str = ""
+
+
+class Labeller(Protocol):
+    """Says what a mask shows: an instance table in simulation, a learned classifier of crops elsewhere."""
+
+    def label(self, instance: int, images: Mapping[str, CameraImage]) -> Label | None:
+        """Returns what the pixels of `instance` show in `images`, or None for what is no object (table, robot)."""
+        ...
+
+
+@dataclass(frozen=True)
+class InstanceTable:
+    """Labels by instance id, as a simulator knows them; an id that is not in the table is no object."""
+
+    labels: Mapping[int, Label]
+
+    @staticmethod
+    def of_scene(scene: Scene, *, background: Iterable[str] = BACKGROUND) -> "InstanceTable":
+        """Returns the table of a scene's bodies, without robots and without bodies of the `background` categories."""
+        ids, ignored = scene.instance_ids(), set(background)
+        return InstanceTable(
+            {
+                ids[body.name]: Label(body.category or body.name, body.name)
+                for body in scene.bodies
+                if body.category not in ignored
+            }
+        )
+
+    def label(self, instance: int, images: Mapping[str, CameraImage]) -> Label | None:  # noqa: ARG002
+        """Returns the entry of `instance`, or None."""
+        return self.labels.get(instance)
+
+
+@dataclass(kw_only=True)
+class PerceptionConfig:
+    """How pixels become objects, and what counts as moved or gone.
+
+    A mask of fewer than `least_pixels` in every view is left alone. Clouds keep one point per `voxel_m`; a depth step
+    of more than `jump_px` pixel widths between neighbours is an edge. A thing has moved where its centre is
+    `moved_m` from where it was; it is gone where at least `gone_fraction` of its box is seen to be empty. As long as
+    it stays, the `instants` that showed most of it are fused.
+    """
+
+    least_pixels: int = 10
+    voxel_m: float = 0.002
+    jump_px: float = 3.0
+    moved_m: float = 0.02
+    gone_fraction: float = 0.5
+    instants: int = 5
+
+    def check(self) -> None:
+        """Raises `ConfigError` for values that mean nothing."""
+        if min(self.least_pixels, self.instants, self.voxel_m, self.jump_px, self.moved_m) <= 0:
+            raise ConfigError("Pixels, instants, lengths and steps of perception must be positive.", value=self)
+        if not 0.5 <= self.gone_fraction <= 1.0:
+            raise ConfigError("perception.gone_fraction must lie in [0.5, 1].", value=self.gone_fraction)
+
+
+@dataclass(frozen=True, eq=False)
+class SeenObject:
+    """One thing as seen; `entity` is empty where nobody has named it yet. `covariance` is that of the box's pose."""
+
+    entity: str
+    category: str
+    box: UprightBox
+    colour: Colour
+    covariance: Covariance
+    cloud: Cloud
+
+    @property
+    def confidence(self) -> float:
+        """How sure it is that there is something, in (0, 1): 0.5 at 10 pixels, 0.9 at 90."""
+        return self.cloud.pixels / (self.cloud.pixels + 10.0)
+
+
+def perceive(
+    images: Mapping[str, CameraImage], labeller: Labeller, *, config: PerceptionConfig
+) -> tuple[SeenObject, ...]:
+    """Returns what `images` of one instant show, in the order of instance ids; ids mean the same in all of them.
+
+    Raises `SceneError` for an image without instances and `MissingDependencyError` without Open3D.
+    """
+    labels: dict[int, Label] = {}
+    for instance in _large_enough(images, config.least_pixels):
+        label = labeller.label(instance, images)
+        if label is not None:
+            labels[instance] = label
+    lifted = lift(images, labels, jump_px=config.jump_px)
+    return tuple(
+        seen_object(labels[instance], fuse(clouds, voxel_m=config.voxel_m), images)
+        for instance, clouds in lifted.items()
+        if clouds
+    )
+
+
+def seen_object(label: Label, cloud: Cloud, images: Mapping[str, CameraImage]) -> SeenObject:
+    """Returns the object that a cloud is: its box, its colour, and the covariance of its pose."""
+    box = _set_down(fit_box(cloud.points_m), cloud, images)
+    return SeenObject(label.entity, label.category, box, median_colour(cloud.rgb), covariance_of(box, cloud), cloud)
+
+
+def covariance_of(box: UprightBox, cloud: Cloud) -> Covariance:
+    """Returns the covariance of a box's pose, 6 x 6 row-major, m and rad, diagonal.
+
+    An edge is known to about half a pixel's width, and a centre is the mean of two edges; one view alone leaves the
+    far side unseen, which may hide a tenth of the box. The yaw of a round thing could be anything.
+    """
+    sides_m = np.array(box.size_m)
+    pixel_m = cloud.footprint_m / 2
+    unseen_m = sides_m * (0.1 if cloud.views == 1 else 0.02)
+    yaw_std_rad = TURNED_STD_RAD if box.turned else np.pi / np.sqrt(3)
+    stds = [*np.hypot(pixel_m, unseen_m), UPRIGHT_STD_RAD, UPRIGHT_STD_RAD, yaw_std_rad]
+    return tuple(float(value) for value in np.diag(np.square(stds)).ravel())
+
+
+def _set_down(box: UprightBox, cloud: Cloud, images: Mapping[str, CameraImage]) -> UprightBox:
+    """Returns the box, let down to what it stands on: cameras from above miss the lower half of a ball.
+
+    It stays where it is when the gap is higher than the thing itself, or seen to be empty: then the thing is held.
+    """
+    bottom_m = support_height(cloud.points_m, cloud.around_m)
+    if bottom_m is None:
+        return box
+    gap = under(box, bottom_m)
+    if not 0.0 < gap.size_m[2] < box.size_m[2] + cloud.footprint_m:
+        return box
+    return lowered(box, bottom_m) if visible_fraction(gap, images) < EMPTY_FRACTION else box
+
+
+def _large_enough(images: Mapping[str, CameraImage], least_pixels: int) -> list[int]:
+    found: set[int] = set()
+    for name, image in images.items():
+        ids, counts = np.unique(require_instances(name, image), return_counts=True)
+        found.update(int(instance) for instance in ids[(counts >= least_pixels) & (ids > 0)])
+    return sorted(found)

@@ -1,0 +1,346 @@
+"""Perception: what is seen is found where it is, and only what was looked for and seen empty is gone."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embodied.errors import ConfigError, SceneError
+from embodied.geometry import Pose, intrinsics_matrix, look_at, quaternion_from_yaw, transform_points
+from embodied.memory.perception.absence import visible_fraction
+from embodied.memory.perception.boxes import UprightBox, fit_box
+from embodied.memory.perception.clouds import sound_pixels
+from embodied.memory.perception.colours import NAMED_RGB, lab_from_rgb, median_colour
+from embodied.memory.perception.objects import InstanceTable, Label, PerceptionConfig, perceive
+from embodied.memory.perception.watch import Watch, events_of
+from embodied.memory.stem.checks import check_envelope, check_payload
+from embodied.memory.stem.kinds import AbsenceSeen, EntitySeen
+from embodied.scenes.scene import Body, Box, Part, Sphere
+from embodied.scenes.tabletop import ROBOT, TABLE_TOP_M, on_table, tabletop_scene
+from embodied.simulators.bullet import BulletConfig
+from embodied.types import CameraImage
+from launch.benchmarks.perception import CAMERAS, compare, most_pixels, random_scene, remove_one, worn
+
+VISIBLE_PX = 10
+FAR = Pose((5.0, 0.0, 0.1))  # Behind the front camera, out of every view.
+BOX = UprightBox(Pose((0.0, 0.0, 1.0)), (0.2, 0.2, 0.2))  # One metre ahead of the cameras of `wall`.
+
+
+@pytest.fixture(scope="module")
+def simulator():
+    built = BulletConfig().build()
+    yield built
+    built.close()
+
+
+def two_things():
+    brick = Body("brick", (Part(Box((0.08, 0.05, 0.04)), rgba=(*NAMED_RGB["red"], 1.0)),), mass_kg=0.1, category="toy")
+    ball = Body("ball", (Part(Sphere(0.03), rgba=(*NAMED_RGB["blue"], 1.0)),), mass_kg=0.1, category="toy")
+    placed = [
+        Body("brick", brick.parts, on_table(0.2, -0.15, 0.5, height_m=0.02), 0.1, category="toy"),
+        Body("ball", ball.parts, on_table(0.3, 0.15, height_m=0.03), 0.1, category="toy"),
+    ]
+    return tabletop_scene("two_things", bodies=placed, camera_px=128)
+
+
+def watch_of(scene):
+    return Watch(InstanceTable.of_scene(scene), config=PerceptionConfig())
+
+
+def look(simulator, watch, time_s, cameras=CAMERAS):
+    return watch.look(simulator.observe(ROBOT, cameras).images, time_s=time_s)
+
+
+def wall(depth_m, *, instance=None):
+    """Returns a camera at the origin that looks along +z at 64 x 64 depths."""
+    depth = np.broadcast_to(np.asarray(depth_m, dtype=np.float32), (64, 64))
+    mask = np.zeros((64, 64), np.int32) if instance is None else instance
+    return CameraImage(np.zeros((64, 64, 3), np.uint8), depth, mask, intrinsics_matrix(64, 64, 0.7), np.eye(4))
+
+
+class Nameless:
+    """Knows the table and the robot, and that everything else is a toy, but not which one."""
+
+    def __init__(self, scene):
+        self._table = InstanceTable.of_scene(scene)
+
+    def label(self, instance, images):
+        known = self._table.label(instance, images)
+        return None if known is None else Label("toy")
+
+
+# --- Must show ---
+
+
+def test_every_visible_thing_on_20_random_tables_is_found_within_a_centimetre(simulator):
+    results = []
+    for seed in range(20):
+        scene = random_scene(seed, camera_px=128)
+        simulator.load(scene)
+        images = simulator.observe(ROBOT, CAMERAS).images
+        visible = [name for name, pixels in most_pixels(scene, images).items() if pixels >= VISIBLE_PX]
+        results += compare(scene, perceive(images, InstanceTable.of_scene(scene), config=PerceptionConfig()), visible)
+    assert len(results) > 60
+    assert all(result.found for result in results)
+    assert np.median([result.centre_m for result in results]) <= 0.001
+    assert max(result.centre_m for result in results) <= 0.005
+    assert max(result.yaw_rad for result in results if result.yaw_rad is not None) <= np.radians(0.5)
+    assert not any(result.crossed for result in results)
+
+
+def test_a_noisy_sensor_with_bleeding_masks_still_finds_everything_within_a_centimetre(simulator):
+    for seed in range(5):
+        scene = random_scene(seed, camera_px=128)
+        simulator.load(scene)
+        images = worn(simulator.observe(ROBOT, CAMERAS).images, seed, noise_m=0.002)
+        visible = [name for name, pixels in most_pixels(scene, images).items() if pixels >= VISIBLE_PX]
+        seen = perceive(images, InstanceTable.of_scene(scene), config=PerceptionConfig())
+        results = compare(scene, seen, visible)
+        assert all(result.found and result.centre_m <= 0.01 for result in results)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_removed_thing_is_gone_once_looked_at_and_never_before(simulator, seed):
+    scene = random_scene(seed, camera_px=128)
+    simulator.load(scene)
+    missed = remove_one(simulator, scene, seed, visible_px=VISIBLE_PX)
+    assert not missed.away, "declared gone though the camera looked away"
+    assert not missed.covered, "declared gone though it was covered"
+    assert missed.in_sight, "not declared gone though its place was in sight"
+    assert missed.wrongly == 0, "another thing, which was there, was declared gone"
+
+
+# --- Absence ---
+
+
+@pytest.mark.parametrize(
+    ("depth_m", "share"),
+    [(2.0, 1.0), (0.5, 0.0), (0.0, 0.0), (0.9, 0.0)],
+    ids=["seen through", "hidden behind something nearer", "depth unknown", "its own front face"],
+)
+def test_only_space_that_is_seen_through_is_empty(depth_m, share):
+    assert visible_fraction(BOX, {"camera": wall(depth_m)}) == share
+
+
+def test_a_half_covered_place_counts_half():
+    depth = np.where(np.arange(64) < 32, 0.5, 2.0)
+    assert 0.4 <= visible_fraction(BOX, {"camera": wall(depth)}) <= 0.6
+
+
+def test_two_cameras_add_what_each_sees():
+    left, right = np.where(np.arange(64) < 32, 0.5, 2.0), np.where(np.arange(64) < 32, 2.0, 0.5)
+    assert visible_fraction(BOX, {"left": wall(left), "right": wall(right)}) == 1.0
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(-np.pi, np.pi), st.floats(0.3, 3.0), st.floats(-2.0, 2.0))
+def test_nothing_behind_a_camera_or_beside_its_view_is_seen_empty(angle_rad, reach_m, height_m):
+    x, z = reach_m * np.sin(angle_rad), reach_m * np.cos(angle_rad)
+    away = UprightBox(Pose((x, height_m, z)), (0.05, 0.05, 0.05))
+    outside = z < 0.05 or max(abs(x), abs(height_m)) - 0.05 > (z + 0.05) * np.tan(0.35)
+    if outside:
+        assert visible_fraction(away, {"camera": wall(100.0)}) == 0.0
+
+
+# --- Clouds and boxes ---
+
+
+def test_a_mask_that_bleeds_onto_the_background_loses_only_the_bled_rim():
+    mask = np.zeros((64, 64), np.int32)
+    mask[20:40, 20:41] = 7  # Column 40 lies behind.
+    depth = np.full((64, 64), 2.0)
+    depth[20:40, 20:40] = 1.0
+    sound = sound_pixels(depth, mask, jump_m=np.full((64, 64), 0.02)) & (mask == 7)
+    assert not sound[:, 40].any()
+    assert sound[20:40, 20:40].all()
+
+
+def test_flying_pixels_and_pixels_without_depth_are_left_out():
+    mask = np.ones((64, 64), np.int32)
+    depth = np.full((64, 64), 1.0)
+    depth[10, 10], depth[30, 30] = 0.7, 0.0
+    sound = sound_pixels(depth, mask, jump_m=np.full((64, 64), 0.02))
+    assert not sound[10, 10]
+    assert not sound[30, 30]
+    assert np.count_nonzero(~sound) == 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(-3.1, 3.1), st.floats(0.03, 0.05), st.floats(0.06, 0.12), st.floats(0.03, 0.08))
+def test_a_box_is_recovered_with_its_longer_side_along_x(yaw_rad, short_m, long_m, height_m):
+    steps = np.linspace(-0.5, 0.5, 9)
+    grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    pose = Pose((0.3, -0.1, 0.8), quaternion_from_yaw(yaw_rad))
+    box = fit_box(transform_points(pose.matrix, grid * (short_m, long_m, height_m)))
+    assert box.turned
+    assert box.size_m == pytest.approx((long_m, short_m, height_m), abs=5e-4)
+    assert box.pose.position_m == pytest.approx(pose.position_m, abs=5e-4)
+    assert abs(np.sin(box.pose.yaw_rad - yaw_rad - np.pi / 2)) <= np.sin(np.radians(0.2))
+    assert abs(box.pose.yaw_rad) <= np.pi / 2 + 1e-6
+
+
+def test_a_round_outline_has_no_yaw(simulator):
+    scene = two_things()
+    simulator.load(scene)
+    seen = {
+        thing.entity: thing
+        for thing in perceive(
+            simulator.observe(ROBOT, CAMERAS).images, InstanceTable.of_scene(scene), config=PerceptionConfig()
+        )
+    }
+    assert not seen["ball"].box.turned
+    assert seen["brick"].box.turned
+    assert seen["ball"].covariance[35] > 100 * seen["brick"].covariance[35]
+
+
+def test_a_ball_seen_from_above_reaches_down_to_the_table_but_a_held_one_does_not(simulator):
+    scene = two_things()
+    simulator.load(scene)
+    watch = watch_of(scene)
+    above = look(simulator, watch, 0.0, ["left_shoulder"])
+    assert {thing.entity: thing for thing in above.seen}["ball"].box.pose.position_m[2] == pytest.approx(
+        TABLE_TOP_M + 0.03, abs=0.004
+    )
+    held = on_table(0.3, 0.15, height_m=0.08)
+    simulator.teleport("ball", held)
+    lifted = look(simulator, watch, 1.0)
+    assert lifted.moved == ("ball",)
+    assert watch.remembered["ball"].box.pose.position_m == pytest.approx(held.position_m, abs=0.01)
+
+
+# --- Colours ---
+
+
+def test_lab_agrees_with_published_values():
+    lab = lab_from_rgb(np.array([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]))
+    np.testing.assert_allclose(lab, [[100, 0, 0], [53.24, 80.09, 67.20], [32.30, 79.19, -107.86]], atol=0.02)
+
+
+@pytest.mark.parametrize("name", NAMED_RGB)
+def test_a_known_colour_keeps_its_name_with_half_of_it_in_shade(name):
+    lit = np.tile(NAMED_RGB[name], (10, 1))
+    assert median_colour(np.concatenate([lit, 0.5 * lit[:9]])).name == name
+
+
+# --- Over time ---
+
+
+def test_a_thing_seen_elsewhere_has_moved_and_is_not_gone(simulator):
+    scene = two_things()
+    simulator.load(scene)
+    watch = watch_of(scene)
+    look(simulator, watch, 0.0)
+    place = on_table(0.4, -0.2, 0.1, height_m=0.02)
+    simulator.teleport("brick", place)
+    after = look(simulator, watch, 1.0)
+    assert after.moved == ("brick",)
+    assert after.gone == ()
+    assert watch.remembered["brick"].box.pose.position_m == pytest.approx(place.position_m, abs=0.003)
+
+
+def test_what_stays_is_fused_over_views_and_instants_and_never_moves(simulator):
+    scene = two_things()
+    simulator.load(scene)
+    watch = watch_of(scene)
+    looks = [look(simulator, watch, float(index), [CAMERAS[index % 3]]) for index in range(9)]
+    assert all(one.moved == () and one.gone == () for one in looks)
+    brick = watch.remembered["brick"]
+    assert brick.cloud.views == PerceptionConfig().instants
+    assert brick.box.pose.position_m == pytest.approx(scene.body("brick").pose.position_m, abs=0.003)
+    assert brick.box.size_m == pytest.approx((0.08, 0.05, 0.04), abs=0.004)
+
+
+def test_without_ids_a_thing_keeps_its_name_where_it_stays_and_where_its_old_place_is_seen_empty(simulator):
+    scene = two_things()
+    simulator.load(scene)
+    watch = Watch(Nameless(scene), config=PerceptionConfig())
+    first = look(simulator, watch, 0.0)
+    names = {thing.colour.name: thing.entity for thing in first.seen}
+    assert set(names) == {"red", "blue"}
+    assert len(set(names.values())) == 2
+    again = look(simulator, watch, 1.0)
+    assert {thing.colour.name: thing.entity for thing in again.seen} == names
+    simulator.teleport("brick", on_table(0.4, -0.2, 0.1, height_m=0.02))
+    moved = look(simulator, watch, 2.0)
+    assert moved.moved == (names["red"],)
+    assert moved.gone == ()
+    assert {thing.colour.name: thing.entity for thing in moved.seen} == names
+
+
+def test_without_ids_a_likeness_is_a_second_thing_while_the_old_place_is_out_of_sight(simulator):
+    scene = two_things()
+    simulator.load(scene)
+    watch = Watch(Nameless(scene), config=PerceptionConfig())
+    first = {thing.colour.name: thing.entity for thing in look(simulator, watch, 0.0).seen}
+    simulator.teleport("brick", on_table(0.4, -0.2, 0.1, height_m=0.02))
+    images = simulator.observe(ROBOT, CAMERAS).images
+    x, y, _ = scene.body("brick").pose.position_m
+    ahead = look_at((x, y, 1.2), (x, y + 1e-3, TABLE_TOP_M))
+    hidden = {name: _covered(image, ahead.position_m[:2]) for name, image in images.items()}
+    second = watch.look(hidden, time_s=1.0)
+    red = [thing.entity for thing in second.seen if thing.colour.name == "red"]
+    assert len(red) == 1
+    assert red[0] not in first.values()
+    assert second.gone == ()
+
+
+def _covered(image, centre_m):
+    """Returns the image with no depth within 12 cm of a point on the table."""
+    rows, columns = np.mgrid[: image.depth_m.shape[0], : image.depth_m.shape[1]]
+    rays = np.stack([columns + 0.5, rows + 0.5, np.ones_like(rows)], axis=-1) @ np.linalg.inv(image.intrinsics).T
+    points = transform_points(image.world_from_camera, rays * image.depth_m[..., None])
+    near = np.linalg.norm(points[..., :2] - np.asarray(centre_m), axis=-1) < 0.12
+    return replace(image, depth_m=np.where(near, np.float32(0), image.depth_m))
+
+
+def test_the_same_looks_give_the_same_bits(simulator):
+    scene = random_scene(3, camera_px=128)
+    runs = []
+    for _ in range(2):
+        simulator.load(scene)
+        watch = watch_of(scene)
+        looks = [look(simulator, watch, float(index)) for index in range(2)]
+        runs.append([event for one in looks for event in events_of(one, writer="eyes", first_seq=1)])
+    assert runs[0] == runs[1]
+
+
+# --- What the bank is told ---
+
+
+def test_a_look_becomes_events_that_the_bank_takes(simulator):
+    scene = two_things()
+    simulator.load(scene)
+    watch = watch_of(scene)
+    look(simulator, watch, 0.0)
+    simulator.teleport("ball", FAR)
+    events = events_of(look(simulator, watch, 2.5), writer="panda/eyes", first_seq=4, robot="panda", evidence="frame")
+    for event in events:
+        check_envelope(event)
+        check_payload(event)
+    assert [event.writer_seq for event in events] == [4, 5]
+    assert {event.valid_time_s for event in events} == {2.5}
+    seen, absent = (event.payload for event in events)
+    assert isinstance(seen, EntitySeen)
+    assert (seen.entity, seen.category, seen.labels, seen.evidence) == ("brick", "toy", ("red",), "frame")
+    assert seen.size_m == pytest.approx((0.08, 0.05, 0.04), abs=0.003)
+    assert isinstance(absent, AbsenceSeen)
+    assert absent.entity == "ball"
+    assert absent.visible_fraction >= 0.5
+    assert "ball" not in watch.remembered
+
+
+# --- Refusals ---
+
+
+def test_images_without_instances_are_refused():
+    image = replace(wall(1.0), instance=None)
+    with pytest.raises(SceneError, match="instance mask of camera 'front'"):
+        perceive({"front": image}, InstanceTable({}), config=PerceptionConfig())
+
+
+@pytest.mark.parametrize("wrong", [{"least_pixels": 0}, {"voxel_m": 0.0}, {"gone_fraction": 0.4}, {"instants": 0}])
+def test_a_configuration_that_means_nothing_is_refused(wrong):
+    with pytest.raises(ConfigError):
+        Watch(InstanceTable({}), config=PerceptionConfig(**wrong))
