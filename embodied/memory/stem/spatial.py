@@ -64,9 +64,9 @@ class Spatial:
             case PlaceDefined() as said:
                 _check_place(tables, said)
             case RelationSet() | RelationEnded() as said if said.predicate in CONTAINMENT:
-                _check_containment(tables, event, said)
+                _check_containment(tables, said)
             case EntityMerged() as said:
-                _check_merge(tables, event, said)
+                _check_merge(tables, said)
 
     def apply(self, tables: Tables, event: Event) -> None:
         """Writes places, relations and merges; what is seen is found through `mention`."""
@@ -125,7 +125,7 @@ def _level(tables: Tables, place: str) -> str:
     return tables.names.text(found[0]) if found else ""
 
 
-def _check_containment(tables: Tables, event: Event, said: RelationSet | RelationEnded) -> None:
+def _check_containment(tables: Tables, said: RelationSet | RelationEnded) -> None:
     subject = root_of(tables, said.subject)
     now = parent_of(tables, subject)
     text = tables.names.text
@@ -151,7 +151,6 @@ def _check_containment(tables: Tables, event: Event, said: RelationSet | Relatio
                 "replace that.",
             )
         _refuse_circle(tables, subject, _object(tables, said))
-    _refuse_earlier(event, now, said.subject)
 
 
 def _refuse_circle(tables: Tables, subject: int, holder: int) -> None:
@@ -167,16 +166,7 @@ def _refuse_circle(tables: Tables, subject: int, holder: int) -> None:
         above = parent_of(tables, above).object
 
 
-def _refuse_earlier(event: Event, now: Parent, subject: str) -> None:
-    if event.valid_time_s < now.since_s:
-        raise MemoryBankError(
-            "A new parent must not be from before the one it replaces.",
-            value=event.valid_time_s,
-            remedy=f"{subject!r} has been there since {now.since_s} s.",
-        )
-
-
-def _check_merge(tables: Tables, event: Event, said: EntityMerged) -> None:
+def _check_merge(tables: Tables, said: EntityMerged) -> None:
     entity, into = root_of(tables, said.entity), root_of(tables, said.into)
     names = tables.names
     if entity != names.find(said.entity) or entity == into:
@@ -186,9 +176,6 @@ def _check_merge(tables: Tables, event: Event, said: EntityMerged) -> None:
             remedy=f"It lives on as {names.text(entity)!r}: merge that one.",
         )
     _refuse_circle(tables, entity, parent_of(tables, into).object)
-    _refuse_earlier(event, parent_of(tables, entity), said.entity)
-    for (child,) in tables.rows("SELECT subject FROM containment WHERE object = ?", entity):
-        _refuse_earlier(event, parent_of(tables, child), names.text(child))
 
 
 def _merge(tables: Tables, event: Event, said: EntityMerged) -> None:
@@ -203,8 +190,13 @@ def _merge(tables: Tables, event: Event, said: EntityMerged) -> None:
 
 
 def _change(tables: Tables, event: Event, subject: int, predicate: int, holder: int) -> None:
-    version = parent_of(tables, subject).version + 1
-    values = (subject, predicate, holder, version, event.valid_time_s, event.seq)
+    """Writes the next parent. It counts from its valid time, but never from before the one it replaces.
+
+    Clocks of robots differ a little; whoever knew the version also knew what came before.
+    """
+    now = parent_of(tables, subject)
+    since_s = max(event.valid_time_s, now.since_s)
+    values = (subject, predicate, holder, now.version + 1, since_s, event.seq)
     tables.write("INSERT OR REPLACE INTO containment VALUES (?, ?, ?, ?, ?, ?)", *values)
     tables.write(
         "INSERT INTO parent_change (subject, predicate, object, version, since_s, seq) VALUES (?, ?, ?, ?, ?, ?)",
