@@ -1,5 +1,6 @@
 """How fast the memory bank answers, in one run with NumPy and LanceDB, and whether its answers are exact."""
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -114,10 +115,10 @@ def judge(result: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what is measured of what is wanted, and whether each holds; None where LanceDB was left out."""
     filtered = result["filtered"]
     rival = filtered["ways"].get("lancedb")
-    speedup = None if rival is None else round(rival["p95_ms"] / filtered["ways"]["bank"]["p95_ms"], 1)
+    ratio = None if rival is None else rival["p95_ms"] / filtered["ways"]["bank"]["p95_ms"]
     reached = {
         "filtered_p95_ms": filtered["ways"]["bank"]["p95_ms"],
-        "filtered_speedup_over_lancedb": speedup,
+        "filtered_speedup_over_lancedb": None if ratio is None else math.floor(10 * ratio) / 10,  # Never flatters.
         "unfiltered_p95_ms": result["unfiltered"]["ways"]["bank"]["p95_ms"],
         "last_pose_p99_ms": result["last_pose"]["p99_ms"],
         "changes_p99_ms": result["changes"]["p99_ms"],
@@ -129,6 +130,12 @@ def judge(result: Mapping[str, Any]) -> dict[str, Any]:
     }
     exact = {f"{name}_exact": result[name]["exact"] == result[name]["questions"] for name in ("filtered", "unfiltered")}
     return {"reached": reached, "passes": {**passes, **exact}}
+
+
+def agreement(found: Sequence[int], right: Sequence[int]) -> float:
+    """Returns the share that two answers have in common, 1 where both are empty."""
+    longest = max(len(found), len(right))
+    return len({*found} & {*right}) / longest if longest else 1.0
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:
@@ -193,7 +200,7 @@ def _take_turns(questions: Sequence[Question], ways: Answers, top_k: int, moment
             found = ask(question, top_k)
             seconds[name].append(time.perf_counter() - started_s)
             exact += name == "bank" and found == right
-            agreed[name].append(len({*found} & {*right}) / max(1, len(right)))
+            agreed[name].append(agreement(found, right))
     return {
         "questions": len(questions),
         "exact": exact,

@@ -176,6 +176,16 @@ def test_late_moments_are_found_in_their_time(site: Site, monkeypatch: pytest.Mo
     assert np.all(np.diff(rows["time_s"]) >= 0)
 
 
+def test_room_grows_by_doubling() -> None:
+    rows, rooms = moment_rows.MomentRows(1), set()
+    for i in range(5000):
+        row = {name: np.array([i]) for name in moment_rows.COLUMNS}
+        rows.add(row, np.array([[i]], np.float32))
+        rooms.add(len(rows._embeddings))
+    assert len(rooms) == 4
+    assert rows["seq"].tolist() == rows["embeddings"][:, 0].tolist() == list(range(5000))
+
+
 def test_a_view_of_the_past_sees_no_later_moment(site: Site) -> None:
     first = site.moment(1.0, towards(30))
     site.moment(0.5, towards(0))
@@ -193,6 +203,8 @@ def test_what_was_forgotten_is_not_recalled(site: Site) -> None:
     asked = Query(order=Order.OLDEST, entities=("mug",))
     assert site.seqs(asked) == [told[0], told[2], told[4]]
     assert site.seqs(Query(order=Order.OLDEST)) == [told[0], told[2], told[4]]
+    assert [list(seqs) for seqs in site.index._tags["entity"]._seqs.values()] == [[told[0], told[2], told[4]]]
+    assert len(site.index) == 3
     again = site.moment(2.5, towards(0), entities=("mug",))
     assert site.seqs(asked) == [told[0], told[2], again, told[4]]
     assert MomentIndex(site.log.tables).recall(asked, resolve_region=PLACES.__getitem__)[2].seq == again
@@ -204,6 +216,7 @@ def test_a_bank_is_loaded_in_pieces_as_it_was_told(site: Site, monkeypatch: pyte
     site.tell(20.0, EntitySeen("mug", "mug", Pose()))
     assert site.seqs(Query(order=Order.OLDEST, text_labels=("red",), top_k=99)) == told
     assert site.seqs(Query(embedding=towards(7), model_id="clip", top_k=1)) == [told[7]]
+    assert [list(seqs) for seqs in site.index._tags["label"]._seqs.values()] == [told]
 
 
 @pytest.mark.parametrize(
@@ -240,6 +253,7 @@ def test_queries_that_make_no_sense_are_refused_with_rule_value_and_remedy(site:
         [SQUARE, SQUARE[::-1], ((0.0, 0.0), (8.0, 0.0), (8.0, 8.0), (4.0, 3.0), (0.0, 8.0)), ((0, 0), (7, 1), (3, 5))]
     ),
 )
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_many_points_are_in_a_polygon_when_each_of_them_is(
     points: list[tuple[int, int]], polygon: tuple[tuple[float, float], ...]
 ) -> None:
@@ -253,7 +267,7 @@ def test_many_points_are_in_a_polygon_when_each_of_them_is(
     dimensions=st.sampled_from([1, 3, 64, 384]),
     top_k=st.integers(1, 40),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_most_alike_are_exact_among_near_ties_and_in_any_company(
     seed: int, count: int, dimensions: int, top_k: int
 ) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embodied.errors import MemoryBankError
@@ -70,6 +70,7 @@ def test_moments_recalled_without_an_embedding_are_ranked_by_the_rest() -> None:
 @given(
     st.floats(-1.0, 1.0), st.floats(-1e6, 1e6), st.floats(-1e3, 1e3), st.lists(st.floats(0, 10), min_size=4, max_size=4)
 )
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_scores_lie_between_nothing_and_one(likeness: float, time_s: float, x: float, weights: list[float]) -> None:
     if sum(weights) == 0:
         weights = [1.0, *weights[1:]]
