@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from embodied.errors import MemoryBankError
 from embodied.geometry import Pose
 from embodied.memory.stem import moment_index, moment_rows
+from embodied.memory.stem.bank import open_bank
 from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import EntitySeen, Forgotten, MomentStored, Payload
+from embodied.memory.stem.kinds import EntityMerged, EntitySeen, Forgotten, MomentStored, Payload, PlaceDefined
 from embodied.memory.stem.likeness import most_alike
 from embodied.memory.stem.log import EventLog
 from embodied.memory.stem.moment_index import MomentIndex, inside_polygon_many
@@ -208,6 +209,24 @@ def test_what_was_forgotten_is_not_recalled(site: Site) -> None:
     again = site.moment(2.5, towards(0), entities=("mug",))
     assert site.seqs(asked) == [told[0], told[2], again, told[4]]
     assert MomentIndex(site.log.tables).recall(asked, resolve_region=PLACES.__getitem__)[2].seq == again
+
+
+def test_the_bank_recalls_an_entity_under_all_its_names_and_from_its_places() -> None:
+    square = PlaceDefined("table", "region", "hall", polygon=SQUARE)
+    said = MomentStored("e", "clip", towards(0).tobytes(), (1.0, 1.0, 0.0), entities=("box_7",))
+    with open_bank(":memory:") as bank:
+        for number, payload in enumerate((PlaceDefined("hall", "site"), square, said), 1):
+            bank.append(Event("panda", number, float(number), payload, robot="panda"))
+        by_name = Query(entities=("mug",))
+        assert bank.recall(by_name) == []
+        (merged,) = bank.append(Event("panda", 4, 4.0, EntityMerged("box_7", into="mug"), robot="panda"))
+        assert [found.seq for found in bank.recall(by_name)] == [3]
+        assert [found.seq for found in bank.recall(Query(entities=("box_7",), region="table"))] == [3]
+        assert bank.snapshot(merged - 1).recall(by_name) == []
+        with pytest.raises(MemoryBankError, match="region"):
+            bank.recall(Query(region="hall"))
+        with pytest.raises(MemoryBankError, match="region"):
+            bank.recall(Query(region="nowhere"))
 
 
 def test_a_bank_is_loaded_in_pieces_as_it_was_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,11 @@ from embodied.types import Moment
 
 
 class Order(StrEnum):
-    """How recalled moments are sorted; time orders break ties by sequence number."""
+    """How recalled moments are sorted; time orders break ties by sequence number.
+
+    With an embedding, the moments most alike are chosen and then sorted; without one, the oldest or the newest are
+    chosen, and `LIKENESS` means `NEWEST`.
+    """
 
     LIKENESS = "likeness"
     OLDEST = "oldest"
@@ -23,7 +27,7 @@ class Query:
 
     `embedding` (D,) of unit length asks for likeness and needs `model_id`; `time_s` is a closed interval on the site
     clock; `region` the name of a place or a polygon on the ground; `text_labels` any of; `entities` any of;
-    `kinds` of events, empty for moments.
+    `kinds` of events, empty for moments: nothing else can be recalled.
     """
 
     embedding: np.ndarray | None = None

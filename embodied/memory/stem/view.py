@@ -1,7 +1,8 @@
 """What one can ask the bank: at its newest state, or as of one sequence number."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,12 +49,14 @@ class View:
         return self._log.head if self._seq is None else self._seq
 
     def recall(self, query: Query) -> list[Recalled]:
-        """Returns the moments that pass all filters of the query, at most `top_k`, in its order."""
+        """Returns the moments that pass all filters of the query, at most `top_k`, in its order.
+
+        An entity is also found under the names of those that turned out to be it. Raises `MemoryBankError` for a query
+        that makes no sense; see `MomentIndex.recall`.
+        """
         with self._log.tables.lock:
-            index = self._moments()
-            if self._seq is None:
-                return index.recall(query, resolve_region=self._polygon)
-            return index.recall(query, resolve_region=self._polygon, up_to_seq=self._seq)
+            query = replace(query, entities=tuple(self._names_of(query.entities)))
+            return self._moments().recall(query, resolve_region=self._polygon, up_to_seq=self._seq)
 
     def where_is(self, entity: str, *, as_of_s: float | None = None) -> Whereabouts | None:
         """Returns where an entity or robot is believed to be, None for one that nobody has spoken of by then."""
@@ -64,6 +67,11 @@ class View:
         """Returns the names of what is directly in, on, part of or held by a place, entity or robot, sorted."""
         with self._log.tables.lock:
             return whereabouts.contents(self._log, holder, self._at(as_of_s))
+
+    def related(self, name: str, *, as_of_s: float | None = None) -> list[tuple[str, str, str]]:
+        """Returns the relations (subject, predicate, object) of an entity or place that are no containment, sorted."""
+        with self._log.tables.lock:
+            return whereabouts.related(self._log, name, self._at(as_of_s))
 
     def places(self, *, as_of_s: float | None = None) -> list[Place]:
         """Returns the tree of places, in the order of their first definition."""
@@ -176,10 +184,7 @@ class View:
     def _mentions(self, name: str, from_s: float, to_s: float, kinds: Sequence[str]) -> list[int]:
         tables, at = self._log.tables, Instant(self.head, math.inf)
         with tables.lock:
-            subject = tables.names.find(name)
-            if subject is None:
-                return []
-            members = whereabouts.members_at(self._log, whereabouts.root_at(self._log, subject, at), at)
+            members = self._members(name)
             found: set[tuple[float, int]] = set()
             for member in members:
                 for kind in _known_kinds(kinds) or KINDS:
@@ -191,6 +196,21 @@ class View:
                         )  # type: ignore[arg-type]
                     )  # fmt: skip
         return [seq for _, seq in sorted(found)]
+
+    def _members(self, name: str) -> list[int]:
+        """Returns the ids of all entities that are one with this one, none for a name never heard of."""
+        at = Instant(self.head, math.inf)
+        subject = self._log.tables.names.find(name)
+        if subject is None:
+            return []
+        return whereabouts.members_at(self._log, whereabouts.root_at(self._log, subject, at), at)
+
+    def _names_of(self, entities: Sequence[str]) -> Iterator[str]:
+        """Yields each name and, after it, those of all that are one with it."""
+        text = self._log.tables.names.text
+        for name in entities:
+            yield name
+            yield from map(text, self._members(name))
 
     def _polygon(self, place: str) -> Polygon:
         found = next((one.polygon for one in self.places() if one.name == place), ())

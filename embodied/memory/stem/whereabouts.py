@@ -68,6 +68,19 @@ def contents(log: EventLog, holder: str, at: Instant) -> list[str]:
     return sorted(names.text(subject) for (subject,) in found)
 
 
+def related(log: EventLog, name: str, at: Instant) -> list[tuple[str, str, str]]:
+    """Returns the relations that are no containment (`near`, `connects`), in either role, sorted."""
+    names = log.tables.names
+    number = names.find(name)
+    found = log.tables.rows(
+        "SELECT subject, predicate, object, holds FROM link_change WHERE (subject = ? OR object = ?) "
+        "AND valid_time_s <= ? AND seq <= ? ORDER BY valid_time_s, seq",
+        number, number, at.time_s, at.seq,
+    )  # fmt: skip
+    last = {(names.text(a), names.text(b), names.text(c)): holds for a, b, c, holds in found}
+    return sorted(link for link, holds in last.items() if holds)
+
+
 def root_at(log: EventLog, entity: int, at: Instant) -> int:
     """Returns the id under which an entity lived at that instant."""
     question = "SELECT root FROM merge WHERE entity = ? AND valid_time_s <= ? AND seq <= ?"
