@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from embodied.errors import ConfigError
 from embodied.evaluation.provenance import cpu, versions
 from embodied.geometry import Pose
@@ -61,8 +63,12 @@ def measure(config: MemoryLoadConfig, *, seed: int) -> dict[str, Any]:
             crowd: Any = ray.remote(num_cpus=1)(_run_clients)
             shares = [range(first, config.clients, config.processes) for first in range(config.processes)]
             start_s = time.time() + START_DELAY_S
+            owner = psutil.Process(link.pid())
+            before_s = _cpu_s(owner)
             runs = [crowd.remote(config, link, list(share), (seed, start_s, folder)) for share in shares]
-            late = [seconds for part in ray.get(runs) for seconds in part]
+            done = ray.get(runs)
+            owner_cpu_s = _cpu_s(owner) - before_s
+        late = [seconds for part, _ in done for seconds in part]
         with open_bank(url) as bank:
             kept, problems = bank.head, bank.verify().problems
     told = config.clients * round(config.events_per_s * config.duration_s)
@@ -79,6 +85,10 @@ def measure(config: MemoryLoadConfig, *, seed: int) -> dict[str, Any]:
         "kept": kept,
         "problems": list(problems),
         "acknowledgement": times,
+        "cpu_ms_per_event": {
+            "owner": round(1000 * owner_cpu_s / told, 3),
+            "clients": round(1000 * sum(cpu_s for _, cpu_s in done) / told, 3),
+        },
         "wanted_p99_ms": WANTED_P99_MS,
         "passes": told == len(late) == kept and not problems and times["p99_ms"] <= WANTED_P99_MS,
     }
@@ -86,9 +96,13 @@ def measure(config: MemoryLoadConfig, *, seed: int) -> dict[str, Any]:
 
 def _run_clients(
     config: MemoryLoadConfig, link: Link, numbers: Sequence[int], run: tuple[int, float, str]
-) -> list[float]:
-    """Returns the seconds from due to acknowledged of each event of these clients; one thread per client tells."""
+) -> tuple[list[float], float]:
+    """Returns the seconds from due to acknowledged of each event of these clients, and those of computing.
+
+    One thread per client tells.
+    """
     seed, start_s, folder = run
+    cpu_s = time.process_time()
     late: list[float] = []
     threads = [
         threading.Thread(target=_run_client, args=(config, link, _Client(number, seed, start_s, folder), late))
@@ -98,7 +112,12 @@ def _run_clients(
         thread.start()
     for thread in threads:
         thread.join()
-    return late
+    return late, time.process_time() - cpu_s
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 @dataclass(frozen=True)

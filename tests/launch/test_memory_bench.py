@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from embodied.errors import ConfigError
-from launch.benchmarks import memory
+from launch.benchmarks import memory, memory_load
 from launch.benchmarks.memory import MemoryBenchConfig, agreement, judge, percentiles
+from launch.benchmarks.memory_load import MemoryLoadConfig
 from launch.benchmarks.moments import WEEK_S, make_moments, make_questions, moment_events, sighting_events
 from launch.benchmarks.rivals import brute_force, passes, truth
 
@@ -100,3 +101,18 @@ def test_percentiles_are_in_milliseconds() -> None:
 def test_counts_that_measure_nothing_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigError):
         memory.measure(MemoryBenchConfig(**wrong), seed=0)  # type: ignore[arg-type]
+
+
+def test_every_event_of_a_load_is_told_acknowledged_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_load, "START_DELAY_S", 0.0)
+    config = MemoryLoadConfig(clients=3, events_per_s=20.0, duration_s=0.5, processes=1)
+    result = memory_load.measure(config, seed=0)
+    assert result["told"] == result["acknowledged"] == result["kept"] == 30
+    assert result["problems"] == []
+    assert result["acknowledgement"]["p99_ms"] >= result["acknowledgement"]["p50_ms"] > 0.0
+    assert min(result["cpu_ms_per_event"].values()) > 0.0
+
+
+def test_a_load_of_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError):
+        memory_load.measure(MemoryLoadConfig(clients=0), seed=0)
