@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,13 +103,9 @@ class View:
                 where.append(f"{column} = ?")
                 values.append(find(text))
         asked = set(wanted.entities)
-        found: list[Event] = []
-        for event in self._log.events(seq, to=self.head, where=" AND ".join(where), values=values):
-            if len(found) == limit:
-                break
-            if not asked or asked.intersection(mentioned(event)):
-                found.append(event)
-        return found
+        events = self._log.events(seq, to=self.head, where=" AND ".join(where), values=values)
+        # `islice` asks for no event beyond the last: the log reads a thousand at a time.
+        return list(islice((event for event in events if not asked or asked.intersection(mentioned(event))), limit))
 
     def able(self, skill: str, near_m: Vector3, *, as_of_s: float | None = None, context: str = "") -> list[Able]:
         """Returns the robots that can do a skill at a point (site frame, metres) now, cheapest first."""
