@@ -1,6 +1,7 @@
 """How fast the memory bank answers, in one run with NumPy and LanceDB, and whether its answers are exact."""
 
 import math
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -100,6 +101,7 @@ def measure(config: MemoryBenchConfig, *, seed: int) -> dict[str, Any]:
         "what": "memory",
         "seed": seed,
         "cpu": cpu(),
+        "load_average": os.getloadavg()[0],
         "versions": {**versions(), "lancedb": lance.version if lance else "not installed: left out"},
         "settings": asdict(config),
         "written": written,
