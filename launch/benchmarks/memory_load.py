@@ -51,26 +51,13 @@ def measure(config: MemoryLoadConfig, *, seed: int) -> dict[str, Any]:
     file. Events fall due at even intervals whether or not earlier ones are answered, and the time counts from when an
     event was due: a client that falls behind makes the figures worse.
     """
-    import ray
-
-    from embodied.memory.stem.hosting import Host, hosted
-    from embodied.rollout.ray_cluster import local_cluster
-
     config.check()
     with tempfile.TemporaryDirectory(prefix="memory_load_") as folder:
         url = f"sqlite:///{Path(folder) / 'bank.db'}"
-        with local_cluster(cpus=config.processes, object_store_mb=OBJECT_STORE_MB), hosted(Host(url)) as link:
-            crowd: Any = ray.remote(num_cpus=1)(_run_clients)
-            shares = [range(first, config.clients, config.processes) for first in range(config.processes)]
-            start_s = time.time() + START_DELAY_S
-            owner = psutil.Process(link.pid())
-            before_s = _cpu_s(owner)
-            runs = [crowd.remote(config, link, list(share), (seed, start_s, folder)) for share in shares]
-            done = ray.get(runs)
-            owner_cpu_s = _cpu_s(owner) - before_s
-        late = [seconds for part, _ in done for seconds in part]
+        done, owner_cpu_s = _run_crowd(config, url, folder, seed)
         with open_bank(url) as bank:
             kept, problems = bank.head, bank.verify().problems
+    late = [seconds for part, _ in done for seconds in part]
     told = config.clients * round(config.events_per_s * config.duration_s)
     times = percentiles(late)
     return {
@@ -92,6 +79,25 @@ def measure(config: MemoryLoadConfig, *, seed: int) -> dict[str, Any]:
         "wanted_p99_ms": WANTED_P99_MS,
         "passes": told == len(late) == kept and not problems and times["p99_ms"] <= WANTED_P99_MS,
     }
+
+
+def _run_crowd(
+    config: MemoryLoadConfig, url: str, folder: str, seed: int
+) -> tuple[list[tuple[list[float], float]], float]:
+    """Returns what `_run_clients` returns for each process, and the seconds that the owner computed meanwhile."""
+    import ray
+
+    from embodied.memory.stem.hosting import Host, hosted
+    from embodied.rollout.ray_cluster import local_cluster
+
+    with local_cluster(cpus=config.processes, object_store_mb=OBJECT_STORE_MB), hosted(Host(url)) as link:
+        crowd: Any = ray.remote(num_cpus=1)(_run_clients)
+        shares = [range(first, config.clients, config.processes) for first in range(config.processes)]
+        start_s = time.time() + START_DELAY_S
+        owner = psutil.Process(link.pid())
+        before_s = _cpu_s(owner)
+        done = ray.get([crowd.remote(config, link, list(share), (seed, start_s, folder)) for share in shares])
+        return done, _cpu_s(owner) - before_s
 
 
 def _run_clients(
