@@ -60,11 +60,12 @@ class Compared:
     """One visible thing against the truth: metres, radians.
 
     `yaw_rad` is how far its outline is turned, None but for boxes; `crossed` says that the shorter of two sides was
-    taken for the longer.
+    taken for the longer. `deviations` is the worst error of the centre along x, y or z in its own standard deviations.
     """
 
     found: bool
     centre_m: float = 0.0
+    deviations: float = 0.0
     yaw_rad: float | None = None
     crossed: bool = False
     size_m: float = 0.0
@@ -121,7 +122,7 @@ def random_scene(seed: int, *, camera_px: int) -> Scene:
         if all(np.linalg.norm(place - other) > radius_m + radius + GAP_M for other, radius in taken):
             taken.append((place, radius_m))
             colour = str(draw.choice(list(NAMED_RGB)))
-            pose = on_table(*place, draw.uniform(-np.pi, np.pi), height_m=height_m / 2)
+            pose = on_table(place[0], place[1], draw.uniform(-np.pi, np.pi), height_m=height_m / 2)
             part = Part(shape, rgba=(*NAMED_RGB[colour], 1.0))
             bodies.append(Body(f"thing_{len(bodies)}", (part,), pose, mass_kg=0.1, category=colour))
     lid = Body(LID, (Part(Box((_LID_M, _LID_M, _LID_M))),), _PARKED, mass_kg=0.1, category="table")
@@ -224,6 +225,7 @@ def _summary(results: list[Compared]) -> dict[str, Any]:
         "visible": len(results),
         "found": len(found),
         "centre_m": _spread(centres_m),
+        "centre_in_deviations": _spread([result.deviations for result in found]),
         "box_yaw_deg": _spread(yaws_deg),
         "boxes_crossed": sum(result.crossed for result in found),
         "size_m": _spread([result.size_m for result in found]),
@@ -262,9 +264,12 @@ def _against(body: Body, seen: SeenObject) -> Compared:
         yaw_rad = abs(_wrapped(off, np.pi / 2))
         oblong = max(sides_m[:2]) >= OBLONG * min(sides_m[:2])
         crossed = oblong and abs(_wrapped(off, np.pi)) > np.pi / 4
+    error_m = np.subtract(seen.box.pose.position_m, body.pose.position_m)
+    std_m = np.sqrt(np.diag(np.reshape(seen.covariance, (6, 6)))[:3])
     return Compared(
         found=True,
-        centre_m=float(np.linalg.norm(np.subtract(seen.box.pose.position_m, body.pose.position_m))),
+        centre_m=float(np.linalg.norm(error_m)),
+        deviations=float(np.max(np.abs(error_m) / std_m)),
         yaw_rad=yaw_rad,
         crossed=crossed,
         size_m=float(np.max(np.abs(np.sort(seen.box.size_m) - np.sort(sides_m)))),
@@ -293,5 +298,5 @@ def _sides(shape: Shape) -> tuple[float, float, float]:
     if isinstance(shape, Cylinder):
         return (2 * shape.radius_m, 2 * shape.radius_m, shape.height_m)
     if isinstance(shape, Sphere):
-        return (2 * shape.radius_m,) * 3
+        return (2 * shape.radius_m, 2 * shape.radius_m, 2 * shape.radius_m)
     raise ConfigError("The bench knows boxes, cylinders and balls.", value=shape)

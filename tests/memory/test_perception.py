@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from embodied.errors import ConfigError, SceneError
 from embodied.geometry import Pose, intrinsics_matrix, look_at, quaternion_from_yaw, transform_points
-from embodied.memory.perception.absence import visible_fraction
+from embodied.memory.perception.absence import absences, visible_fraction
 from embodied.memory.perception.boxes import UprightBox, fit_box
-from embodied.memory.perception.clouds import sound_pixels
+from embodied.memory.perception.clouds import Cloud, fuse, sound_pixels
 from embodied.memory.perception.colours import NAMED_RGB, lab_from_rgb, median_colour
 from embodied.memory.perception.objects import InstanceTable, Label, PerceptionConfig, perceive
 from embodied.memory.perception.watch import Watch, events_of
@@ -129,6 +129,13 @@ def test_a_half_covered_place_counts_half():
     assert 0.4 <= visible_fraction(BOX, {"camera": wall(depth)}) <= 0.6
 
 
+@pytest.mark.parametrize(("columns", "gone"), [(20, True), (36, False)])
+def test_a_thing_is_gone_only_where_half_of_its_place_is_seen_empty(columns, gone):
+    depth = np.where(np.arange(64) < columns, 0.5, 2.0)
+    found = absences({"box": BOX}, {"camera": wall(depth)}, least=0.5)
+    assert [absence.entity for absence in found] == (["box"] if gone else [])
+
+
 def test_two_cameras_add_what_each_sees():
     left, right = np.where(np.arange(64) < 32, 0.5, 2.0), np.where(np.arange(64) < 32, 2.0, 0.5)
     assert visible_fraction(BOX, {"left": wall(left), "right": wall(right)}) == 1.0
@@ -165,6 +172,16 @@ def test_flying_pixels_and_pixels_without_depth_are_left_out():
     assert not sound[10, 10]
     assert not sound[30, 30]
     assert np.count_nonzero(~sound) == 2
+
+
+def test_a_stray_point_is_no_part_of_a_fused_cloud_and_views_are_counted():
+    plane = np.stack([*np.meshgrid(np.linspace(0, 0.05, 20), np.linspace(0, 0.05, 20)), np.zeros((20, 20))], axis=-1)
+    points = np.concatenate([plane.reshape(-1, 3), [[0.025, 0.025, 0.05]]])
+    part = Cloud(points, np.full(points.shape, 0.5), np.zeros((0, 3)), len(points), 1, 0.001)
+    fused = fuse([part, replace(part, pixels=9)], voxel_m=0.002)
+    assert fused.points_m[:, 2].max() < 1e-9
+    assert len(fused.points_m) <= len(plane.reshape(-1, 3))
+    assert (fused.views, fused.pixels) == (2, len(points))
 
 
 @settings(max_examples=40, deadline=None)
@@ -207,7 +224,7 @@ def test_a_ball_seen_from_above_reaches_down_to_the_table_but_a_held_one_does_no
     simulator.teleport("ball", held)
     lifted = look(simulator, watch, 1.0)
     assert lifted.moved == ("ball",)
-    assert watch.remembered["ball"].box.pose.position_m == pytest.approx(held.position_m, abs=0.01)
+    assert watch.remembered["ball"].box.pose.position_m == pytest.approx(held.position_m, abs=0.015)
 
 
 # --- Colours ---

@@ -15,7 +15,7 @@ LEAST_FRIENDS = 2
 RING_PX = 2
 AROUND_VOXEL_M = 0.01
 OUTLIER_NEIGHBOURS = 12
-OUTLIER_DEVIATIONS = 3.0
+OUTLIER_DEVIATIONS = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ def sound_pixels(depth_m: np.ndarray, instance: np.ndarray, *, jump_m: np.ndarra
 def fuse(clouds: Sequence[Cloud], *, voxel_m: float) -> Cloud:
     """Returns one cloud: a point per voxel of `voxel_m` (the mean of those in it), without statistical outliers.
 
-    A point is an outlier where its mean distance to 12 neighbours lies 3 deviations above the usual one (Rusu et al.,
+    A point is an outlier where its mean distance to 12 neighbours lies 4 deviations above the usual one (Rusu et al.,
     2008). Raises `MissingDependencyError` without Open3D.
     """
     open3d = _open3d()

@@ -19,6 +19,8 @@ BACKGROUND = ("table",)
 UPRIGHT_STD_RAD = 0.05  # Upright boxes assume no roll and pitch; this is how far the assumption is trusted.
 EMPTY_FRACTION = 0.5
 TURNED_STD_RAD = 0.05
+HIDDEN_SHARE = 0.1
+SEEN_SHARE = 0.02
 
 
 @dataclass(frozen=True)
@@ -123,37 +125,48 @@ def perceive(
 
 
 def seen_object(label: Label, cloud: Cloud, images: Mapping[str, CameraImage]) -> SeenObject:
-    """Returns the object that a cloud is: its box, its colour, and the covariance of its pose."""
-    box = _set_down(fit_box(cloud.points_m), cloud, images)
-    return SeenObject(label.entity, label.category, box, median_colour(cloud.rgb), covariance_of(box, cloud), cloud)
+    """Returns the object that a cloud is: its box, its colour, and the covariance of its pose.
+
+    The box is let down to what the thing stands on, since cameras from above miss the lower half of a ball; `images`
+    tell whether it is held instead: then the room under it is seen to be empty.
+    """
+    box = fit_box(cloud.points_m)
+    bottom_m = _stands_on(box, cloud, images)
+    if bottom_m is not None:
+        box = lowered(box, bottom_m)
+    covariance = covariance_of(box, cloud, stands=bottom_m is not None)
+    return SeenObject(label.entity, label.category, box, median_colour(cloud.rgb), covariance, cloud)
 
 
-def covariance_of(box: UprightBox, cloud: Cloud) -> Covariance:
+def covariance_of(box: UprightBox, cloud: Cloud, *, stands: bool) -> Covariance:
     """Returns the covariance of a box's pose, 6 x 6 row-major, m and rad, diagonal.
 
-    An edge is known to about half a pixel's width, and a centre is the mean of two edges; one view alone leaves the
-    far side unseen, which may hide a tenth of the box. The yaw of a round thing could be anything.
+    A cautious rule, not a fit: an edge is known to half a pixel's width; of what is unseen (the far side where there
+    was one view, the underside of what does not stand on anything) a tenth of the side may be hidden, elsewhere a
+    fiftieth. The yaw of a round thing could be anything.
     """
-    sides_m = np.array(box.size_m)
     pixel_m = cloud.footprint_m / 2
-    unseen_m = sides_m * (0.1 if cloud.views == 1 else 0.02)
+    sideways = HIDDEN_SHARE if cloud.views == 1 else SEEN_SHARE
+    unseen_m = np.array(box.size_m) * (sideways, sideways, SEEN_SHARE if stands else HIDDEN_SHARE)
     yaw_std_rad = TURNED_STD_RAD if box.turned else np.pi / np.sqrt(3)
     stds = [*np.hypot(pixel_m, unseen_m), UPRIGHT_STD_RAD, UPRIGHT_STD_RAD, yaw_std_rad]
     return tuple(float(value) for value in np.diag(np.square(stds)).ravel())
 
 
-def _set_down(box: UprightBox, cloud: Cloud, images: Mapping[str, CameraImage]) -> UprightBox:
-    """Returns the box, let down to what it stands on: cameras from above miss the lower half of a ball.
+def _stands_on(box: UprightBox, cloud: Cloud, images: Mapping[str, CameraImage]) -> float | None:
+    """Returns the height of what is under the box, or None where there is nothing, or a gap that shows.
 
-    It stays where it is when the gap is higher than the thing itself, or seen to be empty: then the thing is held.
+    A gap shows where it is higher than the thing itself, or is seen to be empty.
     """
     bottom_m = support_height(cloud.points_m, cloud.around_m)
     if bottom_m is None:
-        return box
+        return None
     gap = under(box, bottom_m)
-    if not 0.0 < gap.size_m[2] < box.size_m[2] + cloud.footprint_m:
-        return box
-    return lowered(box, bottom_m) if visible_fraction(gap, images) < EMPTY_FRACTION else box
+    if gap.size_m[2] <= 0.0:
+        return bottom_m
+    if gap.size_m[2] >= box.size_m[2] + cloud.footprint_m:
+        return None
+    return bottom_m if visible_fraction(gap, images) < EMPTY_FRACTION else None
 
 
 def _large_enough(images: Mapping[str, CameraImage], least_pixels: int) -> list[int]:
