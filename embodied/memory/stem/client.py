@@ -140,6 +140,11 @@ class BankClient(Reads):
         self.flush()
         return self._until_reached(self._link.head)
 
+    def last_of_writer(self, writer: str) -> tuple[int, float]:
+        """Returns the last number and valid time (seconds) of a writer, (0, -inf) for none."""
+        self.flush()
+        return self._until_reached(partial(self._link.last_of_writer, writer))
+
     def subscribe(self, wanted: EventFilter | None = None, *, after_seq: int | None = None) -> "RemoteSubscription":
         """Returns a subscription to the wanted events after `after_seq` (None: those to come)."""
         start = self.head() if after_seq is None else after_seq

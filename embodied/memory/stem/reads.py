@@ -10,7 +10,7 @@ from embodied.geometry import Vector3
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.mentions import EVERYBODY
 from embodied.memory.stem.places import Place
-from embodied.memory.stem.query import Able, Query, Recalled, Whereabouts
+from embodied.memory.stem.query import Able, EventFilter, Query, Recalled, Whereabouts
 from embodied.memory.stem.service import Question
 
 
@@ -41,6 +41,10 @@ class Reads:
     ) -> list[Event]:
         """Returns the events about an entity, place or robot by valid time, both ends (seconds) included."""
         return self._put(Question("history", (name,), {"from_s": from_s, "to_s": to_s, "kinds": tuple(kinds)}))
+
+    def changes_since(self, seq: int, *, wanted: EventFilter | None = None, limit: int = 1000) -> list[Event]:
+        """Returns the events after `seq` in the order of the log, at most `limit`, that `wanted` lets through."""
+        return self._put(Question("changes_since", (seq,), {"wanted": wanted, "limit": limit}))
 
     def able(self, skill: str, near_m: Vector3, *, as_of_s: float | None = None, context: str = "") -> list[Able]:
         """Returns the robots that can do a skill at a point (site frame, metres) now, cheapest first."""

@@ -159,6 +159,8 @@ class BankService:
     def _commit_waiting(self) -> None:
         """Commits all that waits at once; the calls for those that were taken along then find nothing."""
         requests = self._take()
+        if not requests:
+            return
         try:
             results = iter(self._bank.append_batches([group for request in requests for group in request.sound]))
             for request in requests:
