@@ -87,12 +87,12 @@ class Happenings:
 
     def see(self, state: WorldState, now_s: float) -> Iterator[Happening]:
         """Yields what is new in `state`, at `now_s` on the site clock."""
-        for robot, body in state.held.items():
-            before = self._held.get(robot)
-            if body != before:
-                self._held[robot] = body
-                yield from self._let_go(robot, before, now_s)
-                yield from self._take(robot, body, now_s)
+        changed = [robot for robot, body in state.held.items() if body != self._held.get(robot)]
+        for robot in changed:  # All let go before any takes: a thing may pass from hand to hand in one period.
+            yield from self._let_go(robot, self._held.get(robot), now_s)
+        for robot in changed:
+            self._held[robot] = state.held[robot]
+            yield from self._take(robot, state.held[robot], now_s)
         yield from self._settle(state, now_s)
         for joint in self._joints:
             yield from self._follow(joint, state, now_s)

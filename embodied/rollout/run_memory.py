@@ -28,6 +28,6 @@ class RunMemory:
         return BankClient(self.link, Outbox(None), writer="worker")
 
     def name_of(self, job: "EpisodeJob") -> str:
-        """Returns what an episode is called in the bank: one name for all attempts if they resume, else one for each."""
+        """Returns what an episode is called in the bank: attempts that resume share a name, others do not."""
         again = "" if self.feed.resume or job.attempt == 1 else f"#{job.attempt}"
         return f"{job.run}/{job.policy}/{job.episode}{again}"

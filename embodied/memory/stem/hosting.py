@@ -153,9 +153,15 @@ def hosted(host: Host) -> Iterator[RayLink]:
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     remote_class: Any = ray.remote(BankActor)
     actor = remote_class.options(
-        name=host.name, namespace=NAMESPACE, num_cpus=0, max_restarts=-1, max_task_retries=0,
-        max_concurrency=CALLS_AT_ONCE, scheduling_strategy=here, runtime_env={"env_vars": {"PYTHONPATH": _python_path()}},
-    ).remote(host)  # fmt: skip
+        name=host.name,
+        namespace=NAMESPACE,
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=0,
+        max_concurrency=CALLS_AT_ONCE,
+        scheduling_strategy=here,
+        runtime_env={"env_vars": {"PYTHONPATH": _python_path()}},
+    ).remote(host)
     link = RayLink(host.name)
     try:
         try:
