@@ -42,8 +42,7 @@ test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 bench: setup
-	mkdir -p outputs/bench
-	for what in render physics rollout; do $(BIN)/python -m launch.bench what=$$what output=outputs/bench/$$what.json; done
+	for what in render physics rollout; do $(BIN)/python -m launch.bench what=$$what; done
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

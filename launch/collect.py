@@ -19,6 +19,7 @@ class CollectConfig:
     suite: Any = MISSING
     tier: schema.Tiers = schema.Tiers.strict
     policy: str = "expert"
+    policy_options: Any = field(default_factory=schema.PolicyOptions)
     demos: int = 100
     seed: int = 0
     output: str = MISSING
@@ -39,8 +40,8 @@ def collect(composed: door.Composed) -> None:
     worker = WorkerConfig(
         simulator=config.simulator,
         controller=config.controller,
-        tasks=config.suite.build(config.tier),
-        policies=schema.build_policies([config.policy]),
+        tasks=schema.build_tasks(config.suite, config.tier),
+        policies=schema.chosen_policies([config.policy], config.policy_options),
         recorder=config.recorder,
     )
     collection = Collection(worker=worker, demos=config.demos, seed=config.seed)

@@ -3,12 +3,14 @@
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from enum import Enum
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, get_type_hints
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -26,8 +28,18 @@ from omegaconf.errors import (
 
 from embodied.errors import ConfigError, EmbodiedError, unknown_name
 
+CONFIGS = Path(__file__).parents[1] / "sim_configs"
+SCHEMA = "_schema"
+STDOUT, STDERR = 1, 2
 REFUSED = 2
 INTERRUPTED = 130
+_TYPE_NAMES = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    list[str]: "a list of names, such as '[expert,guesser]'",
+}
 
 
 @dataclass(frozen=True)
@@ -46,20 +58,31 @@ def enter(task: Callable[[Composed], None], *, config_name: str) -> None:
     # Hydra would print its own errors and exit; this makes it raise them, so that they can be said in our way.
     os.environ["HYDRA_FULL_ERROR"] = "1"
 
+    entered = False
+
     def job(composed: DictConfig) -> None:
+        nonlocal entered
+        entered = True
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
-        # Hydra turns an Exception into a failed job and prints a line of its own; SystemExit passes through.
-        with _Said():
+        logging.getLogger("hydra").setLevel(logging.WARNING)
+        # Hydra would print a line of its own for an Exception; SystemExit passes through it.
+        with _spoken():
+            _results_descriptor()
+            _check_keys(composed)
             task(Composed(OmegaConf.to_object(composed), OmegaConf.to_yaml(composed, resolve=True)))
 
-    with _Said():
-        hydra.main(config_path="pkg://sim_configs", config_name=config_name, version_base="1.3")(job)()
+    with _spoken():
+        try:
+            hydra.main(config_path=str(CONFIGS), config_name=config_name, version_base="1.3")(job)()
+        except ValueError as error:
+            if entered:
+                raise
+            raise restated(error) from error  # Hydra's own, such as a group that is set to null.
 
 
 def say(text: str) -> None:
     """Writes one result to stdout."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    os.write(_results_descriptor(), f"{text}\n".encode())
 
 
 def job_folder(output: str) -> Path:
@@ -75,35 +98,62 @@ def restated(error: Exception) -> EmbodiedError:
     for cause in causes:
         if isinstance(cause, MissingConfigException) and cause.options is not None:
             group, _, name = str(cause.missing_cfg_file).rpartition("/")
-            return unknown_name(f"choice of {group or 'configuration'}", name, cause.options)
+            options = [option for option in cause.options if not option.endswith(SCHEMA)]
+            return unknown_name(f"choice of {group or 'settings'}", name, options)
         if isinstance(cause, OverrideParseException):
             return ConfigError(
                 "A setting must read key=value.",
                 value=cause.override,
-                remedy="Quote lists for the shell: policy='[expert,guesser]'.",
+                remedy="Lists are quoted for the shell: policy='[expert,guesser]'.",
             )
-    for cause in reversed(causes):
-        if isinstance(cause, OmegaConfBaseException):
-            return _restated_value(cause)
+        # The outer of OmegaConf's errors know which setting they are about, the inner ones do not.
+        if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+            return _restated_setting(cause)
     rule, *rest = str(error).strip().splitlines() or [type(error).__name__]
-    return ConfigError(rule, remedy=" ".join(line.strip() for line in rest if line.strip()))
+    return ConfigError(f"{rule.rstrip('.')}.", remedy=" ".join(line.strip() for line in rest if line.strip()))
 
 
-class _Said:
+@cache
+def _results_descriptor() -> int:
+    """Returns where results go, after turning stdout over to stderr: C libraries print to it as they like."""
+    sys.stdout.flush()
+    kept = os.dup(STDOUT)
+    os.dup2(STDERR, STDOUT)
+    return kept
+
+
+@contextmanager
+def _spoken() -> Iterator[None]:
     """Turns the errors that a caller may mend into one message and an exit code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted. The same command goes on where this one stopped.\n")
+        raise SystemExit(INTERRUPTED) from None
+    except EmbodiedError as error:
+        _refuse(error)
+    except (HydraException, OmegaConfBaseException) as error:
+        _refuse(restated(error))
 
-    def __enter__(self) -> None:
-        return None
 
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, KeyboardInterrupt):
-            sys.stderr.write("\nInterrupted. The same command goes on where this one stopped.\n")
-            raise SystemExit(INTERRUPTED) from None
-        if isinstance(error, HydraException | OmegaConfBaseException):
-            error = restated(error)
-        if isinstance(error, EmbodiedError):
-            sys.stderr.write(f"{type(error).__name__}: {error}\n")
-            raise SystemExit(REFUSED) from None
+def _refuse(error: EmbodiedError) -> NoReturn:
+    sys.stderr.write(f"{type(error).__name__}: {error}\n")
+    raise SystemExit(REFUSED) from None
+
+
+def _check_keys(node: DictConfig, path: str = "") -> None:
+    """Refuses settings that were added with + or removed with ~: Hydra lets them pass, and nobody would read them."""
+    schema = OmegaConf.get_type(node)
+    known = [option.name for option in fields(schema)] if is_dataclass(schema) else list(node)
+    for key in node:
+        if key not in known:
+            raise _no_such_setting(f"{path}{key}", known)
+    for key in known:
+        if key not in node.keys():  # noqa: SIM118 - `in node` would not see those that are yet to be given
+            raise ConfigError("A setting must not be removed.", value=f"{path}{key}", remedy="Give it a value instead.")
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
+            _check_keys(child, f"{path}{key}.")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -113,45 +163,42 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         seen = seen.__cause__ or seen.__context__
 
 
-def _restated_value(error: OmegaConfBaseException) -> ConfigError:
-    key = error.full_key or str(error.key or "")
+def _restated_setting(error: OmegaConfBaseException) -> ConfigError:
+    key = str(error.full_key)
     if isinstance(error, ConfigAttributeError | ConfigKeyError):
-        known = _sisters(error)
-        near = get_close_matches(str(error.key), known, n=1, cutoff=0.5)
-        hint = f"Did you mean {_beside(key, near[0])!r}? " if near else ""
+        parent = error.parent_node
+        return _no_such_setting(key, [str(name) for name in parent] if isinstance(parent, DictConfig) else [])
+    if isinstance(error, MissingMandatoryValue):
+        return ConfigError(f"The setting {key!r} must be given.", remedy=f"Add {key}=... to the command.")
+    if isinstance(error, InterpolationToMissingValueError):
         return ConfigError(
-            "A setting must be one that exists.", value=key, remedy=f"{hint}Known here: {', '.join(known)}."
+            "What other settings refer to must be given, and once for the whole sweep.",
+            value=str(error).splitlines()[0],
+            remedy="Add output=... to the command.",
         )
-    if isinstance(error, MissingMandatoryValue | InterpolationToMissingValueError):
-        missing = key if isinstance(error, MissingMandatoryValue) else "output"
-        return ConfigError(f"The setting {missing!r} must be given.", remedy=f"Add {missing}=... to the command.")
-    if isinstance(error, ValidationError):
-        return _restated_type(key, error)
+    if isinstance(error, ValidationError) and is_dataclass(error.object_type):
+        wanted = get_type_hints(error.object_type).get(str(error.key))
+        return _wrong_type(key, error.value, wanted)  # type: ignore[attr-defined]
     return ConfigError(f"The setting {key!r} must fit its schema.", remedy=str(error).splitlines()[0])
 
 
-def _restated_type(key: str, error: OmegaConfBaseException) -> ConfigError:
-    said = str(error).splitlines()[0]
-    value = said.split("'")[1] if said.count("'") >= 2 else said
-    wanted = error.ref_type
+def _wrong_type(key: str, value: Any, wanted: Any) -> ConfigError:
     if isinstance(wanted, type) and issubclass(wanted, Enum):
-        options = [option.name for option in wanted]
-        near = get_close_matches(value.lower(), options, n=1, cutoff=0.5)
+        options = [option.name.lower() for option in wanted]
+        near = get_close_matches(str(value).lower(), options, n=1, cutoff=0.5)
         hint = f"Did you mean {near[0]!r}? " if near else ""
-        return ConfigError(
-            f"The setting {key!r} must be one of its choices.",
-            value=value,
-            remedy=f"{hint}Known: {', '.join(options)}.",
-        )
-    name = getattr(wanted, "__name__", str(wanted))
-    return ConfigError(f"The setting {key!r} must be of type {name}.", value=value, remedy="See --help.")
+        rule = f"The setting {key!r} must be one of its choices."
+        return ConfigError(rule, value=value, remedy=f"{hint}Known: {', '.join(options)}.")
+    name = _TYPE_NAMES.get(wanted, str(wanted))
+    return ConfigError(f"The setting {key!r} must be {name}.", value="null" if value is None else value)
 
 
-def _sisters(error: OmegaConfBaseException) -> list[str]:
-    parent = error.parent_node
-    return sorted(str(name) for name in parent) if isinstance(parent, DictConfig) else []
-
-
-def _beside(key: str, name: str) -> str:
-    head, dot, _ = key.rpartition(".")
-    return f"{head}{dot}{name}"
+def _no_such_setting(key: str, known: Sequence[str]) -> ConfigError:
+    head, dot, name = key.rpartition(".")
+    own = sorted(set(known) - {"hydra"})
+    near = get_close_matches(name, own, n=1, cutoff=0.5)
+    hint = f"Did you mean {head}{dot}{near[0]}? " if near else ""
+    place = f"in {head}" if head else "here"
+    return ConfigError(
+        "A setting must be one that exists.", value=key, remedy=f"{hint}Known {place}: {', '.join(own)}."
+    )

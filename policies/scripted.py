@@ -7,12 +7,16 @@ import numpy as np
 
 from embodied.errors import ConfigError
 from embodied.geometry import multiply_quaternions, quaternion_from_axis_angle, quaternion_from_euler, vector3
-from embodied.scenes.tabletop import TABLE_TOP_M, WORKSPACE_M
+from embodied.scenes.tabletop import ROBOT_BASE_M, TABLE_TOP_M, WORKSPACE_M
 from embodied.seeding import stream
 from embodied.tasks.memorybench.experts import begin_errand, next_keyframe
 from embodied.types import Decision, Episode, MoveTo, Request
 
 LOWEST_ABOVE_TABLE_M = 0.03
+SHOULDER_M = (ROBOT_BASE_M[0], ROBOT_BASE_M[1], ROBOT_BASE_M[2] + 0.333)
+WRIST_ABOVE_TOOL_M = 0.21
+# Distances of the wrist from the shoulder at which nearly all poses that point down have joint angles.
+NEAREST_M, FARTHEST_M = 0.3, 0.66
 
 
 @dataclass(kw_only=True)
@@ -83,7 +87,7 @@ class Guesser(Expert):
 
 
 class RandomPolicy:
-    """Goes anywhere in the workspace above the table, pointing roughly down, and opens or closes there."""
+    """Goes anywhere above the table within the arm's reach, pointing roughly down, and opens or closes there."""
 
     cameras: Sequence[str] | None = ()
     privileged = False
@@ -100,9 +104,16 @@ class RandomPolicy:
         low, high = np.transpose(WORKSPACE_M)
         low = np.maximum(low, (-np.inf, -np.inf, TABLE_TOP_M + LOWEST_ABOVE_TABLE_M))
         position = draw.uniform(low, high)
+        while not _within_reach(position):
+            position = draw.uniform(low, high)
         heading = draw.uniform(-np.pi, np.pi)
         lean = draw.uniform(0.0, self._tilt_limit_rad)
         axis = (lean * np.cos(heading), lean * np.sin(heading), 0.0)
         down = quaternion_from_euler(np.pi, 0.0, draw.uniform(-np.pi, np.pi))
         orientation = multiply_quaternions(quaternion_from_axis_angle(axis), down)
         return MoveTo(vector3(position), orientation, gripper_open=bool(draw.integers(2)))
+
+
+def _within_reach(position_m: np.ndarray) -> bool:
+    wrist_m = np.add(position_m, (0.0, 0.0, WRIST_ABOVE_TOOL_M))
+    return NEAREST_M <= float(np.linalg.norm(wrist_m - SHOULDER_M)) <= FARTHEST_M

@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-RAY_WORKERS = 2
+# How long an example takes says something about the machine, not about the code.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
+
+LOGICAL_CPUS = 4  # So many workers may be alive at once; they share the real ones.
 
 
 @pytest.fixture(scope="session")
@@ -12,5 +17,5 @@ def ray_session() -> Iterator[None]:
     """One Ray for all tests that need it, since it takes seconds to start: pools use what runs and leave it running."""
     from embodied.rollout.ray_cluster import local_cluster
 
-    with local_cluster(cpus=RAY_WORKERS, object_store_mb=128):
+    with local_cluster(cpus=LOGICAL_CPUS, object_store_mb=128):
         yield

@@ -1,5 +1,6 @@
 """What a robot could run into at one instant, and how close it may come (pinocchio, coal)."""
 
+import coal  # pyright: ignore[reportMissingImports]  # Lies behind a .pth file.
 import numpy as np
 import pinocchio as pin  # pyright: ignore[reportMissingImports]  # Lies behind a .pth file.
 
@@ -37,7 +38,7 @@ class CollisionWorld:
         for first, second in self._pairs:
             geometry.addCollisionPair(pin.CollisionPair(first, second))
         self._geometry = geometry
-        self._checks = geometry.createData()
+        self._checks = _fresh_checks(geometry)
         self._scratch = self._tree.createData()
         self._configuration = configuration(
             self._moving.robot, self._state.joint_position_rad, float(np.clip(self._state.gripper, 0.0, 1.0))
@@ -67,12 +68,12 @@ class CollisionWorld:
             self._tree, self._scratch, self._geometry, self._checks, self._configuration, True
         )
 
-    def first_collision(self, joints_rad: np.ndarray) -> str:
-        """Returns what collides at `joints_rad` (J,), such as `panda_hand with cabinet`, or an empty string."""
+    def deepest_collision(self, joints_rad: np.ndarray) -> str:
+        """Returns what collides most at `joints_rad` (J,), such as `panda_hand with cabinet`, or an empty string."""
         if self.free(joints_rad):
             return ""
-        hit = next(index for index, result in enumerate(self._checks.collisionResults) if result.isCollision())
-        return " with ".join(self.pairs[hit])
+        margins = [request.security_margin for request in self._checks.collisionRequests]
+        return " with ".join(self.pairs[int(np.argmin(self.distances(joints_rad) - margins))])
 
     def _place(self, joints_rad: np.ndarray) -> None:
         self._configuration[self._moving.configuration_index] = joints_rad
@@ -127,3 +128,19 @@ class CollisionWorld:
             *((links + obstacle, part) for obstacle in range(obstacles) for part in loads),
             *((link, part) for link in arm for part in loads),
         ]
+
+
+def _fresh_checks(geometry: pin.GeometryModel) -> pin.GeometryData:
+    """Returns query data whose answers depend on nothing but the question.
+
+    By default pinocchio starts each query from the last one's result, which changes last digits, and asks coal for
+    no contacts, in which case coal has missed overlaps of aligned boxes.
+    """
+    checks = geometry.createData()
+    overlap, gap = coal.CollisionRequest(), coal.DistanceRequest()
+    overlap.enable_contact = True
+    overlap.gjk_initial_guess = gap.gjk_initial_guess = coal.GJKInitialGuess.BoundingVolumeGuess
+    for index in range(len(geometry.collisionPairs)):
+        checks.collisionRequests[index] = overlap
+        checks.distanceRequests[index] = gap
+    return checks

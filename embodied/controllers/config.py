@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class PlannerConfig:
     """How paths are sought; lengths in metres, angles in radians.
 
-    `clearance_m` is kept on the way, except where the start or the goal is nearer. Contacts of the start may last,
+    `clearance_m` is kept on the way (half of it between the points that a search looks at), except where the start or
+    the goal is nearer. Contacts of the start may last,
     but deepen by at most `contact_slack_m`; the goal may overlap by `goal_overlap_m`, so that things can be set down.
     """
 
@@ -30,7 +31,8 @@ class PlannerConfig:
     clearance_m: float = 0.005
     contact_slack_m: float = 0.003
     goal_overlap_m: float = 0.002
-    search_iterations: int = 2000
+    search_iterations: int = 1000
+    search_attempts: int = 3
     search_range_rad: float = 0.6
 
 
@@ -40,6 +42,7 @@ class ArrivalConfig:
 
     The move has arrived once every joint is within `joint_tolerance_rad` of its goal. If contact holds the arm back
     until it stands still, it is done within `tool_tolerance_m` and `tool_tolerance_rad`, and has failed otherwise.
+    On wheels, which give way, a move that ends more than `correction_m` off is planned anew up to `corrections` times.
     """
 
     joint_tolerance_rad: float = 0.005
@@ -48,6 +51,8 @@ class ArrivalConfig:
     settle_limit_s: float = 1.0
     tool_tolerance_m: float = 0.02
     tool_tolerance_rad: float = 0.2
+    correction_m: float = 0.003
+    corrections: int = 3
     gripper_still: float = 0.004
     gripper_limit_s: float = 0.6
 

@@ -36,19 +36,24 @@ class KeyframeController:
 
     def begin(self, intent: MoveTo, state: WorldState, *, seed: int) -> Report | None:
         """Plans the move; returns a FAILED report with the reason where there is no way."""
-        here = state.robots[self._robot]
+        self._intent, self._seed = intent, seed
         self._target = Pose(intent.position_m, intent.orientation)
+        self._corrections_left = 0 if self._moving.robot.fixed else self._config.arrival.corrections
+        self._opening = float(intent.gripper_open) if self._moving.robot.gripper is not None else None
+        return self._plan(state)
+
+    def _plan(self, state: WorldState) -> Report | None:
+        here, intent = state.robots[self._robot], self._intent
         target = transform_from_pose(here.base).actInv(transform_from_pose(self._target))
         world = None
         if intent.avoid_collisions:
             world = CollisionWorld(self._scene, self._robot, state, assets=self._config.asset_root)
-        plan = self._planner.plan(here.joint_position_rad, target, world, seed=seed)
+        plan = self._planner.plan(here.joint_position_rad, target, world, seed=self._seed)
         self.plan_method = plan.method
         if plan.waypoints_rad is None:
             return Report(Verdict.FAILED, plan.reason)
         self._path = timed_path(self._moving, plan.waypoints_rad, self._limits, self._config.period_s)
-        self._opening = float(intent.gripper_open) if self._moving.robot.gripper is not None else None
-        self._stage, self._periods, self._still = _Stage.MOVE, 0, 0
+        self._enter(_Stage.MOVE)
         self._last_opening = here.gripper
         return None
 
@@ -58,7 +63,7 @@ class KeyframeController:
         if self._stage is _Stage.MOVE and self._periods == len(self._path):
             self._enter(_Stage.SETTLE)
         if self._stage is _Stage.SETTLE:
-            report = self._settled(here)
+            report = self._arrived(state)
             if report is not None and (report.verdict is Verdict.FAILED or self._opening is None):
                 return report
             if report is not None:
@@ -70,6 +75,14 @@ class KeyframeController:
         # Until the tool has arrived the gripper keeps its last target, so that what it holds stays held.
         return Command(joint_position_rad=goal, gripper=self._opening if self._stage is _Stage.GRIP else None)
 
+    def _arrived(self, state: WorldState) -> Report | None:
+        here = state.robots[self._robot]
+        report = self._settled(here)
+        if report is None or self._corrections_left == 0 or self._error(here)[0] <= self._config.arrival.correction_m:
+            return report
+        self._corrections_left -= 1
+        return self._plan(state)
+
     def _enter(self, stage: _Stage) -> None:
         self._stage, self._periods, self._still = stage, 0, 0
 
@@ -79,17 +92,20 @@ class KeyframeController:
         speed = np.abs(here.joint_velocity_radps).max()
         self._still = self._still + 1 if speed <= arrival.still_radps else 0
         if error <= arrival.joint_tolerance_rad and self._still > 0:
-            return DONE
+            return self._judge(here)
         late = self._periods * self._config.period_s >= arrival.settle_limit_s
         if self._still < arrival.still_periods and not late:
             return None
         return self._judge(here)
 
-    def _judge(self, here: RobotState) -> Report:
-        arrival = self._config.arrival
+    def _error(self, here: RobotState) -> tuple[float, float]:
         tool = compose(here.base, self._moving.tool(here.joint_position_rad))
         metres = float(np.linalg.norm(np.subtract(tool.position_m, self._target.position_m)))
-        radians = angle_between(tool.orientation, self._target.orientation)
+        return metres, angle_between(tool.orientation, self._target.orientation)
+
+    def _judge(self, here: RobotState) -> Report:
+        arrival = self._config.arrival
+        metres, radians = self._error(here)
         if metres > arrival.tool_tolerance_m:
             return Report(Verdict.FAILED, f"blocked: tool is {metres * 1000:.0f} mm from its goal")
         if radians > arrival.tool_tolerance_rad:

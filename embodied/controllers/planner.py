@@ -24,7 +24,7 @@ class Plan:
 
 
 class Planner:
-    """Plans one robot's moves. The goal posture depends on the target and the obstacles, never on the start."""
+    """Plans one robot's moves. Where the target is free, the goal posture never depends on where the arm was before."""
 
     def __init__(self, moving: Kinematics, config: PlannerConfig) -> None:
         self._moving = moving
@@ -42,30 +42,49 @@ class Planner:
         goal, reason = self._goal(target, world)
         if goal is None:
             return Plan(None, reason=reason)
-        if world is not None and start_gaps is not None:
-            nearest = np.minimum(start_gaps, world.distances(goal)) - self._config.contact_slack_m
-            world.set_margins(np.minimum(self._config.clearance_m, nearest))
-        line = self._tool_line(start, goal, target)
-        if line is not None and _all_free(line, world):
-            return Plan(line, "line")
-        direct = resample(np.stack([start, goal]), self._config.joint_step_rad)
-        if world is None or _all_free(direct, world):
-            return Plan(direct, "joints")
-        found = self._search(start, goal, world, seed)
-        if found is None:
-            blocker = next(filter(None, (world.first_collision(joints) for joints in direct)))
-            return Plan(
-                None,
-                reason=f"no path: {self._config.search_iterations} iterations found no way around {blocker}",
-            )
-        return Plan(found, "search")
+        if world is None or start_gaps is None:
+            line = self._tool_line(start, goal, target)
+            return Plan(self._direct(start, goal), "joints") if line is None else Plan(line, "line")
+        nearest = np.minimum(start_gaps, world.distances(goal)) - self._config.contact_slack_m
+        return self._plan_clear((start, goal), target, world, nearest_m=nearest, seed=seed)
+
+    def _plan_clear(
+        self,
+        ends: tuple[np.ndarray, np.ndarray],
+        target: pin.SE3,
+        world: CollisionWorld,
+        *,
+        nearest_m: np.ndarray,
+        seed: int,
+    ) -> Plan:
+        world.set_margins(np.minimum(self._config.clearance_m, nearest_m))
+        line, direct = self._tool_line(*ends, target), self._direct(*ends)
+        for waypoints, method in ((line, "line"), (direct, "joints")):
+            if waypoints is not None and _all_free(waypoints, world):
+                return Plan(waypoints, method)
+        blocker = next(filter(None, (world.deepest_collision(joints) for joints in direct)))
+        bounds = (self._moving.lower_rad, self._moving.upper_rad)
+        for attempt in range(self._config.search_attempts):
+            world.set_margins(np.minimum(self._config.clearance_m, nearest_m))
+            path = search_path(ends, bounds, world.free, self._config, (seed + attempt) % PLANNER_SEED_LIMIT + 1)
+            if path is not None:
+                # The search looks at discrete points; between them a path may come a little nearer.
+                world.set_margins(np.minimum(self._config.clearance_m / 2, nearest_m))
+                dense = resample(path, self._config.joint_step_rad)
+                if _all_free(dense, world):
+                    return Plan(dense, "search")
+        tried = f"{self._config.search_attempts} searches of {self._config.search_iterations} iterations"
+        return Plan(None, reason=f"no path: {tried} found no way around {blocker}")
+
+    def _direct(self, start: np.ndarray, goal: np.ndarray) -> np.ndarray:
+        return resample(np.stack([start, goal]), self._config.joint_step_rad)
 
     def _goal(self, target: pin.SE3, world: CollisionWorld | None) -> tuple[np.ndarray | None, str]:
         nearest, collision = np.inf, ""
         for joints, remaining in self._moving.solutions(target):
             nearest = min(nearest, remaining)
             if remaining == 0.0:
-                hit = "" if world is None else world.first_collision(joints)
+                hit = "" if world is None else world.deepest_collision(joints)
                 if not hit:
                     return joints, ""
                 collision = collision or hit
@@ -97,14 +116,6 @@ class Planner:
             return None
         return waypoints
 
-    def _search(self, start: np.ndarray, goal: np.ndarray, world: CollisionWorld, seed: int) -> np.ndarray | None:
-        bounds = (self._moving.lower_rad, self._moving.upper_rad)
-        path = search_path((start, goal), bounds, world.free, self._config, seed % PLANNER_SEED_LIMIT + 1)
-        if path is None:
-            return None
-        dense = resample(path, self._config.joint_step_rad)
-        return dense if _all_free(dense, world) else None
-
 
 def resample(waypoints_rad: np.ndarray, step_rad: float) -> np.ndarray:
     """Returns the same polyline (M, J) with no joint moving more than `step_rad` between neighbours."""
@@ -115,5 +126,5 @@ def resample(waypoints_rad: np.ndarray, step_rad: float) -> np.ndarray:
     return np.concatenate(pieces)
 
 
-def _all_free(waypoints_rad: np.ndarray, world: CollisionWorld | None) -> bool:
-    return world is None or all(world.free(joints) for joints in waypoints_rad[1:])
+def _all_free(waypoints_rad: np.ndarray, world: CollisionWorld) -> bool:
+    return all(world.free(joints) for joints in waypoints_rad[1:])

@@ -30,7 +30,7 @@ class RobotController:
         self._model = robot_model(scene.robot(robot).model)
         self._config = config
         self._active: _Ticking | None = None
-        self._drive = DriveController(config.period_s)
+        self._drive = DriveController(robot, config)
         self._wait = WaitController(config.period_s)
         if self._model.arm is not None:
             moving = kinematics(self._model)

@@ -25,6 +25,9 @@ class Solid:
     joint: int
     placement: pin.SE3
 
+    def __post_init__(self) -> None:
+        self.shape.computeLocalAABB()  # Queries start from the bounding boxes.
+
 
 @lru_cache(maxsize=16)
 def robot_solids(model: RobotModel) -> tuple[Solid, ...]:

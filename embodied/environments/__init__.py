@@ -1,1 +1,14 @@
-"""The worlds as other people's interfaces expect them."""
+"""The worlds as other people's interfaces expect them. Importing this registers every task with Gymnasium."""
+
+from gymnasium.envs.registration import register
+
+from embodied.tasks.suites import TASKS
+from embodied.tasks.task import Tier
+
+for _name, _kind in TASKS.items():
+    for _tier in Tier:
+        register(
+            id=f"embodied/{_kind.__name__}-{_tier.value}-v0",
+            entry_point="embodied.environments.keyframe:KeyframeEnv",
+            kwargs={"task": _name, "tier": _tier.value},
+        )

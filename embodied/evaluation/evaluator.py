@@ -76,6 +76,30 @@ class Evaluation:
                     yield EpisodeJob(run=run, episode=episode, task=task, policy=policy, seed=seed, split=SPLIT)
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What only the built parts know: who is privileged, and what makes the pixels."""
+
+    privileged: tuple[str, ...]
+    renderer: str
+
+
+def rehearse(evaluation: Evaluation) -> Parts:
+    """Builds every part once in this process, so that whatever cannot be built is refused before anything starts."""
+    worker = evaluation.worker
+    privileged = tuple(name for name, policy in worker.policies.items() if policy.build().privileged)
+    simulator = worker.simulator.build()
+    try:
+        renderer = simulator.renderer
+    finally:
+        simulator.close()
+    for task in worker.tasks.values():
+        scene = task.sample(evaluation.seed * SEED_STRIDE, split=SPLIT).scene
+        for robot in scene.robots:
+            worker.controller.build(scene, robot.name)
+    return Parts(privileged, renderer)
+
+
 def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: str, videos: int) -> Mapping[str, Any]:
     """Plays what `output` lacks, writes the reports there, and returns the content of results.json.
 
@@ -86,7 +110,7 @@ def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: 
     """
     if videos < 0:
         raise ConfigError("videos must be 0 or more.", value=videos)
-    privileged = [name for name, policy in evaluation.worker.policies.items() if policy.build().privileged]
+    parts = rehearse(evaluation)
     with ResultsFolder(output) as folder, ExitStack() as stack:
         done = folder.records(evaluation.run)
         folder.write("config.yaml", config)
@@ -96,9 +120,9 @@ def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: 
             return stack.enter_context(compute)
 
         records = _played(evaluation, folder, done=done, pool=pool)
-        results = summarised(evaluation, records, privileged=privileged)
+        results = summarised(evaluation, records, parts)
         chosen = worth_seeing(
-            records, privileged=privileged, policies=list(evaluation.worker.policies), per_task=videos
+            records, privileged=parts.privileged, policies=list(evaluation.worker.policies), per_task=videos
         )
         clips = _filmed(chosen, folder.path, pool=pool)
         folder.write_json("results.json", results)
@@ -107,9 +131,7 @@ def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: 
     return results
 
 
-def summarised(
-    evaluation: Evaluation, records: Sequence[EpisodeRecord], *, privileged: Sequence[str]
-) -> dict[str, Any]:
+def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts) -> dict[str, Any]:
     """Returns the content of results.json; it depends on the rows alone, not on how often the run was interrupted."""
     tasks: dict[str, Any] = {}
     for name, task in evaluation.worker.tasks.items():
@@ -125,13 +147,13 @@ def summarised(
         "suite": evaluation.suite,
         "tier": evaluation.tier,
         "policies": list(evaluation.worker.policies),
-        "privileged": list(privileged),
+        "privileged": list(parts.privileged),
         "episodes": evaluation.episodes,
         "seed": evaluation.seed,
         "seed_stride": SEED_STRIDE,
         "versions": versions(),
         "cpu": cpu(),
-        "renderer": _renderer(evaluation.worker),
+        "renderer": parts.renderer,
         "wall_s": round(sum(record.wall_s for record in records), 3),
     }
     return {"run": run, "tasks": tasks}
@@ -176,11 +198,3 @@ def _filmed(records: Sequence[EpisodeRecord], folder: Path, *, pool: Callable[[]
             else:
                 _log.warning("No film of %s by %s: its replay differed.", record.episode, record.policy)
     return [report.Clip(record, path) for record in records if (path := film_path(folder, record)).exists()]
-
-
-def _renderer(worker: WorkerConfig) -> str:
-    simulator = worker.simulator.build()
-    try:
-        return simulator.renderer
-    finally:
-        simulator.close()

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from embodied.types import EpisodeRecord, Outcome
 
+MOVED_S = 1.0
+
 
 def worth_seeing(
     records: Sequence[EpisodeRecord], *, privileged: Iterable[str], policies: Sequence[str], per_task: int
@@ -12,7 +14,7 @@ def worth_seeing(
     """Returns up to `per_task` episodes of each task and tier: a success of the best policy, then one failure each.
 
     The best is the privileged policy with most successes, or any policy where none is privileged. Of the failures of a
-    policy the one that came furthest is shown, and among equals the one with the lowest seed.
+    policy the one that came furthest is shown, rather one in which something moved, and among equals the lowest seed.
     """
     experts = set(privileged) or set(policies)
     chosen: list[EpisodeRecord] = []
@@ -50,4 +52,4 @@ def _success(records: Sequence[EpisodeRecord], experts: Sequence[str]) -> Episod
 
 def _failure(records: Sequence[EpisodeRecord]) -> EpisodeRecord | None:
     lost = [record for record in records if record.outcome in (Outcome.FAILURE, Outcome.TIMEOUT)]
-    return min(lost, key=lambda record: (-len(record.phases), record.seed), default=None)
+    return min(lost, key=lambda record: (-len(record.phases), record.sim_time_s < MOVED_S, record.seed), default=None)

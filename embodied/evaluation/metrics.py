@@ -1,5 +1,6 @@
 """What may be said after finitely many episodes: intervals, bands of chance, and the entries of `results.json`."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import exp, lgamma, log, sqrt
 from statistics import NormalDist
@@ -9,6 +10,7 @@ from embodied.errors import ConfigError
 from embodied.types import EpisodeRecord, Outcome
 
 CONFIDENCE = 0.95
+_POSITION = re.compile(r"\[[-+.,e\d\s]+\]")
 
 
 def wilson_interval(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -83,11 +85,14 @@ def phase_order(records: Iterable[EpisodeRecord]) -> tuple[str, ...]:
 
 
 def reasons(records: Iterable[EpisodeRecord]) -> Mapping[tuple[str, str], int]:
-    """Returns how often each (outcome, reason) other than success occurred, most frequent first."""
+    """Returns how often each (outcome, reason) other than success occurred, most frequent first.
+
+    Positions in a reason are left out, so that the same mishap at two places counts as one reason.
+    """
     counts: dict[tuple[str, str], int] = {}
     for record in records:
         if record.outcome is not Outcome.SUCCESS:
-            key = (record.outcome.value, record.reason or "no reason given")
+            key = (record.outcome.value, _POSITION.sub("[...]", record.reason) or "no reason given")
             counts[key] = counts.get(key, 0) + 1
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 

@@ -42,21 +42,21 @@ def first_choice_figure(tasks: Tasks, colour: Mapping[str, str]) -> str:
     for y, task, policy in rows:
         entry = tasks[task][policy]
         reached, correct = entry["first_choice"]["reached"], entry["first_choice"]["correct"]
-        _chance_tick(axes, y, entry["chance"])
         if reached == 0:
             axes.text(1.0, y, " never came to the choice", va="center", fontsize=8, color=INK, alpha=0.7)
             continue
         low, high = chance_band(entry["chance"], reached)
         axes.barh(y, 100 * (high - low) / reached, left=100 * low / reached, height=0.8, color="#888888", alpha=0.28)
+        _chance_tick(axes, y, entry["chance"])
         _whisker(axes, y, correct / reached, wilson_interval(correct, reached), colour[policy])
-    axes.set_xlabel("first choices that were right (%), of episodes that came to the choice; grey: 95 % band of chance")
+    axes.set_xlabel("first choices that were right (%), with 95 % intervals; grey is the band of chance")
     return _svg(figure, "first-choice")
 
 
 def phases_figure(entries: Mapping[str, Mapping[str, Any]], colour: Mapping[str, str], *, task: str) -> str:
     """Returns the share of episodes that reached each phase of one task, top to bottom, one line per policy."""
     phases = list(next(iter(entries.values()))["phases"])
-    figure, axes = _figure(0.9 + ROW_HEIGHT_IN * 1.25 * max(len(phases), 1))
+    figure, axes = _figure(0.8 + ROW_HEIGHT_IN * max(len(phases), 1), width_in=WIDTH_IN / 2)
     heights = list(range(len(phases)))
     for policy, entry in entries.items():
         total = max(entry["episodes"], 1)
@@ -66,7 +66,6 @@ def phases_figure(entries: Mapping[str, Mapping[str, Any]], colour: Mapping[str,
     axes.set_ylim(len(phases) - 0.5, -0.5)
     axes.set_xlim(-3, 103)
     axes.set_xlabel("episodes that reached the phase (%)")
-    axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return _svg(figure, f"phases-{task}")
 
 
@@ -105,10 +104,10 @@ def _forest(tasks: Tasks) -> "tuple[Figure, Axes, list[tuple[float, str, str]]]"
         middle = start + (len(policies) - 1) / 2
         label = task.replace("/", "\n").replace("_", " ")
         axes.annotate(
-            label, (0, middle), xytext=(-215, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+            label, (0, middle), xytext=(-165, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
             va="center", ha="left", fontsize=8.5, color=INK,
         )  # fmt: skip
-    figure.subplots_adjust(left=0.40)
+    figure.subplots_adjust(left=0.30)
     return figure, axes, rows
 
 
@@ -121,10 +120,10 @@ def _chance_tick(axes: "Axes", y: float, chance: float) -> None:
     axes.plot([100 * chance, 100 * chance], [y - 0.42, y + 0.42], color=INK, alpha=0.75, linewidth=1.2)
 
 
-def _figure(height_in: float) -> "tuple[Figure, Axes]":
+def _figure(height_in: float, *, width_in: float = WIDTH_IN) -> "tuple[Figure, Axes]":
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH_IN, height_in), layout=None)
+    figure = Figure(figsize=(width_in, height_in), layout=None)
     axes = figure.add_subplot()
     figure.patch.set_alpha(0.0)
     axes.patch.set_alpha(0.0)
@@ -150,4 +149,4 @@ def _svg(figure: "Figure", name: str) -> str:
         figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
     body = text.getvalue()
     body = body[body.index("<svg") :].replace(INK, "currentColor")
-    return re.sub(r'<g id="[^"]*">', "<g>", body)
+    return re.sub(r' id="[\w.]+_\d+"', "", body)  # Names of artists, which nothing refers to.

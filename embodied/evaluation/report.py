@@ -201,6 +201,6 @@ def _templates() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["words"] = lambda name: name.replace("_", " ")
+    templates.filters["words"] = lambda name: name.replace("_", " ").replace("/", ", ")
     templates.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
     return templates

@@ -1,14 +1,14 @@
 """Low-poly visuals of robots, made once from their own meshes and kept in the user's cache."""
 
 import hashlib
-import io
-import zipfile
+import json
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 
-from embodied.errors import SceneError
+from embodied.archive import read_archive, write_archive
+from embodied.errors import DataError, SceneError
 from embodied.paths import cache_folder, write_atomically
 from embodied.robots.decimation import decimate
 from embodied.robots.visuals import LinkMesh, link_visuals, mesh_path, parse_urdf
@@ -31,10 +31,10 @@ def visual_meshes(urdf: Path, *, triangles: int = TRIANGLES, cache: Path | None 
     path = (cache or cache_folder()) / "meshes" / f"{urdf.stem}-{_key(urdf, triangles)}.npz"
     meshes = _load(path)
     if meshes is None:
-        write_atomically(path, _dump(decimate(link_visuals(urdf), triangles=triangles)))
+        _store(path, decimate(link_visuals(urdf), triangles=triangles))
         meshes = _load(path)
     if meshes is None:
-        raise SceneError("The cache of meshes must be readable once written.", value=str(path))
+        raise DataError("The cache of meshes must be readable once written.", value=str(path))
     return meshes
 
 
@@ -73,33 +73,25 @@ def _key(urdf: Path, triangles: int) -> str:
     return digest.hexdigest()[:16]
 
 
-def _dump(meshes: tuple[LinkMesh, ...]) -> bytes:
-    arrays: dict[str, np.ndarray] = {
-        "links": np.array([mesh.link for mesh in meshes], dtype=np.str_),
-        "rgba": np.array([mesh.rgba for mesh in meshes], dtype=np.float64).reshape(-1, 4),
-    }
-    for index, mesh in enumerate(meshes):
-        arrays |= {f"vertices_{index}": mesh.vertices, f"faces_{index}": mesh.faces}
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    return buffer.getvalue()
+def _store(path: Path, meshes: tuple[LinkMesh, ...]) -> None:
+    header = json.dumps({"links": [mesh.link for mesh in meshes], "rgba": [mesh.rgba for mesh in meshes]})
+    arrays = {f"vertices_{index}": mesh.vertices for index, mesh in enumerate(meshes)}
+    arrays |= {f"faces_{index}": mesh.faces for index, mesh in enumerate(meshes)}
+    write_archive(path, header.encode(), arrays)
 
 
 def _load(path: Path) -> tuple[LinkMesh, ...] | None:
     """Reads an entry of the cache: None where there is none, or where it is damaged."""
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            meshes = tuple(
-                LinkMesh(str(link), arrays[f"vertices_{index}"], arrays[f"faces_{index}"], tuple(rgba.tolist()))
-                for index, (link, rgba) in enumerate(zip(arrays["links"], arrays["rgba"], strict=True))
-            )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        text, arrays = read_archive(path)
+        header = json.loads(text)
+        meshes = tuple(
+            LinkMesh(link, arrays[f"vertices_{index}"], arrays[f"faces_{index}"], tuple(rgba))
+            for index, (link, rgba) in enumerate(zip(header["links"], header["rgba"], strict=True))
+        )
+    except (DataError, ValueError, KeyError):
         return None
-    if not all(_sound(mesh) for mesh in meshes):
-        return None
-    for mesh in meshes:
-        mesh.vertices.flags.writeable = mesh.faces.flags.writeable = False
-    return meshes
+    return meshes if all(_sound(mesh) for mesh in meshes) else None
 
 
 def _sound(mesh: LinkMesh) -> bool:
@@ -115,7 +107,7 @@ def _sound(mesh: LinkMesh) -> bool:
 
 
 def _obj(mesh: LinkMesh) -> bytes:
-    vertices = [f"v {x:.7g} {y:.7g} {z:.7g}" for x, y, z in mesh.vertices.tolist()]
+    vertices = [f"v {x:.9g} {y:.9g} {z:.9g}" for x, y, z in mesh.vertices.tolist()]
     faces = [f"f {a} {b} {c}" for a, b, c in (mesh.faces + 1).tolist()]
     return ("\n".join([*vertices, *faces]) + "\n").encode()
 

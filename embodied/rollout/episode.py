@@ -245,10 +245,6 @@ class Performance:
         if self._seats[robot].steps >= self._episode.keyframe_limit:
             raise _EndedError(Outcome.TIMEOUT, f"keyframe limit of {self._episode.keyframe_limit}")
 
-    def _require_keyframe(self, seat: _Seat) -> None:
-        if seat.steps >= self._episode.keyframe_limit:
-            raise _EndedError(Outcome.TIMEOUT, f"keyframe limit of {self._episode.keyframe_limit}")
-
 
 def masked(observation: Observation, clock: Clock, *, step: int, privileged: bool) -> Observation:
     """Returns what a policy may see: time as `clock` shows it, instance images only for the privileged."""

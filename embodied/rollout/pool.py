@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 1.0
 REMOTE_KILL_WAIT_S = 10.0
+FAREWELL_S = 2.0
 
 
 class WorkersDiedError(EmbodiedError):
@@ -167,6 +168,7 @@ class RayPool:
         try:
             answer: Any = ray.get(member.pending)
         except RayTaskError as error:
+            member.job = None  # The worker itself is well.
             if isinstance(error.cause, EmbodiedError):
                 raise error.cause from error
             raise
@@ -186,7 +188,8 @@ class RayPool:
     def _bury(self, member: _Member, reason: str, again: deque[EpisodeJob]) -> Iterator[JobResult]:
         """Ends a worker for good; its episode gets a new attempt, or is given up as INVALID."""
         self._members.remove(member)
-        _kill(member)
+        ray.kill(member.actor, no_restart=True)
+        _end_process(member.whereabouts)
         self._deaths_in_a_row += 1
         job = member.job
         if job is None:
@@ -214,34 +217,41 @@ class RayPool:
         return min(max(soonest_s, 0.0), POLL_S)
 
     def _dismiss(self, *, only_busy: bool = False) -> None:
+        """Ends workers that are no longer needed: politely, all at once, then for good."""
         with deaf_to_signals():
-            for member in [member for member in self._members if member.job is not None or not only_busy]:
-                self._members.remove(member)
-                _kill(member)
+            leaving = [member for member in self._members if member.job is not None or not only_busy]
+            self._members = [member for member in self._members if member not in leaving]
+            for member in leaving:
+                ray.kill(member.actor, no_restart=True)
+            patience_s = time.monotonic() + FAREWELL_S
+            for member in leaving:
+                _end_process(member.whereabouts, patience_s=max(0.0, patience_s - time.monotonic()))
 
 
-def _kill(member: _Member) -> None:
-    """Ends a worker though it may be stopped, or hold the interpreter's lock inside PyBullet for ever."""
-    ray.kill(member.actor, no_restart=True)
-    where = member.whereabouts
+def _end_process(where: Whereabouts | None, *, patience_s: float = 0.0) -> None:
+    """Ends a worker though it may be stopped, or hold the interpreter's lock inside PyBullet for ever.
+
+    It has `patience_s` to end by itself. A worker that never told where it runs is left to Ray.
+    """
     if where is None:
         return
     if where.node == ray.get_runtime_context().get_node_id():
-        _end(where)
+        _end_here(where, patience_s)
         return
     pinned = NodeAffinitySchedulingStrategy(where.node, soft=False)
-    task = ray.remote(_end).options(num_cpus=0, max_retries=0, scheduling_strategy=pinned).remote(where)
+    remote_end: Any = ray.remote(_end_here)
+    task = remote_end.options(num_cpus=0, max_retries=0, scheduling_strategy=pinned).remote(where, patience_s)
     try:
-        ray.get(task, timeout=REMOTE_KILL_WAIT_S)
+        ray.get(task, timeout=patience_s + REMOTE_KILL_WAIT_S)
     except (GetTimeoutError, RayError) as error:
         logger.warning("Process %d of node %s could not be reached to end it: %s", where.pid, where.node, error)
 
 
-def _end(where: Whereabouts) -> None:
+def _end_here(where: Whereabouts, patience_s: float) -> None:
     try:
         process = psutil.Process(where.pid)
         if process.create_time() == where.started_s:
-            end_processes([process])
+            end_processes([process], patience_s=patience_s)
     except psutil.NoSuchProcess:
         return  # Dead already.
 

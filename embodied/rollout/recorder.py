@@ -72,14 +72,13 @@ class TrajectoryRecorder:
         """Takes the last keyframe; an invalid episode leaves no trajectory."""
         if self._episode is None or record.outcome is Outcome.INVALID:
             return
-        begun = record.steps  # A decision beyond the keyframe limit is never carried out.
         robot = self._episode.scene.robots[0]
         self._trajectory = Trajectory(
             label=_label(self._episode, record),
             robot=robot.name,
             proprio_names=proprio_layout(robot_model(robot.model)),
-            observations=(*self._observations[:begun], self._see(begun)),
-            intents=tuple(self._intents[:begun]),
+            observations=(*self._observations, self._see(len(self._intents))),
+            intents=tuple(self._intents),
         )
 
     def trajectory(self) -> Trajectory | None:

@@ -56,7 +56,8 @@ _STEEL: Rgba = (0.75, 0.75, 0.78, 1.0)
 _GREY: Rgba = (0.35, 0.35, 0.38, 1.0)
 _TABLE: Rgba = (0.8, 0.78, 0.74, 1.0)
 
-_LOOK_AT_M: Vector3 = (0.25, 0.0, 0.80)
+_FRONT_LOOKS_AT_M: Vector3 = (0.2, 0.0, 0.95)
+_SHOULDERS_LOOK_AT_M: Vector3 = (0.25, 0.0, 0.80)
 _WRIST_CAMERA = Pose((0.07, 0.0, -0.14), quaternion_from_yaw(np.pi / 2))
 _CABINET_M = 0.26
 _CABINET_FRONT_M = -0.095
@@ -87,7 +88,7 @@ def tabletop_scene(
 ) -> Scene:
     """Returns a scene of `bodies` on the table with the Panda behind it, and its four square cameras.
 
-    The cameras `front`, `left_shoulder` and `right_shoulder` (40 degrees) look at the middle of the table top;
+    The cameras `front`, `left_shoulder` and `right_shoulder` (40 degrees) look at the table's middle;
     `wrist` (60 degrees) rides on the hand, beside it, and sees the finger tips at its lower edge.
     """
     return Scene(
@@ -202,14 +203,11 @@ def _table() -> Body:
 
 def _cameras(size_px: int) -> tuple[Camera, ...]:
     fixed = {
-        "front": (1.35, 0.0, 1.58),
-        "left_shoulder": (-0.175, 0.20, 1.98),
-        "right_shoulder": (-0.175, -0.20, 1.98),
+        "front": look_at((1.35, 0.0, 1.58), _FRONT_LOOKS_AT_M),
+        "left_shoulder": look_at((-0.175, 0.20, 1.98), _SHOULDERS_LOOK_AT_M),
+        "right_shoulder": look_at((-0.175, -0.20, 1.98), _SHOULDERS_LOOK_AT_M),
     }
-    around = [
-        Camera(name, look_at(eye, _LOOK_AT_M), size_px, size_px, fov_y_rad=float(np.radians(40)))
-        for name, eye in fixed.items()
-    ]
+    around = [Camera(name, pose, size_px, size_px, fov_y_rad=float(np.radians(40))) for name, pose in fixed.items()]
     wrist = Camera("wrist", _WRIST_CAMERA, size_px, size_px, fov_y_rad=float(np.radians(60)), mount=ROBOT)
     return (*around, wrist)
 

@@ -13,6 +13,8 @@ from embodied.seeding import stream
 from embodied.types import Clock, Episode, Outcome, Progress, WorldState
 
 SPLITS = ("train", "validation", "test")
+PRESS_KEYFRAMES = 2  # Down and up.
+PRESS_TIME_S = 10.0
 
 
 class Tier(StrEnum):
@@ -60,6 +62,11 @@ class MemoryTask(ABC):
         """The task's name in results."""
 
     @property
+    def extra_presses(self) -> int:
+        """Presses of the button beyond the first; each lengthens the limits of an episode."""
+        return 0
+
+    @property
     @abstractmethod
     def candidates(self) -> tuple[str, ...]:
         """What memory must choose among, by variation: `candidates[variation]` is the target."""
@@ -104,8 +111,8 @@ class MemoryTask(ABC):
             scene=self._scene(identifier, variation, stream(seed, *names, "layout")),
             target=self.candidates[variation],
             candidates=self.candidates,
-            time_limit_s=self.time_limit_s,
-            keyframe_limit=self.keyframe_limit,
+            time_limit_s=self.time_limit_s + PRESS_TIME_S * self.extra_presses,
+            keyframe_limit=self.keyframe_limit + PRESS_KEYFRAMES * self.extra_presses,
             clock=Clock.KEYFRAMES if strict else Clock.SECONDS,
             placement_noise_m=self.placement_noise_m if strict else 0.0,
             placement_noise_rad=self.placement_noise_rad if strict else 0.0,

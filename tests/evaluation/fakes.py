@@ -59,7 +59,7 @@ class FakeController:
     seed: int = 0
 
     def build(self, scene: Scene, robot: str) -> Any:
-        raise NotImplementedError
+        raise AssertionError("nothing moves here")
 
 
 class FakeCompute:

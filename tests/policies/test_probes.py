@@ -68,11 +68,12 @@ def test_a_probe_leaves_the_random_state_and_threads_of_torch_alone():
     assert torch.get_num_threads() == threads
 
 
-def test_a_feature_that_is_constant_in_training_cannot_disturb_the_answers():
-    train = samples(ProbeKind.LINEAR, count=150, signal=1.0, seed=1)
-    held_out = samples(ProbeKind.LINEAR, count=90, signal=1.0, seed=2)
-    train.inputs[:, 29], held_out.inputs[:, 29] = 4.0, 1e6
-    probe = ProbeConfig().build(seed=0)
+def test_a_channel_that_is_constant_in_training_cannot_disturb_the_answers():
+    train = samples(ProbeKind.POINTING, count=150, signal=1.0, seed=1)
+    held_out = samples(ProbeKind.POINTING, count=90, signal=1.0, seed=2)
+    train.inputs[:, :, 0] = 4.0
+    held_out.inputs[:, :, 0] = np.random.default_rng(3).uniform(0, 100, size=(90, CANDIDATES, 16, 16))
+    probe = ProbeConfig(kind=ProbeKind.POINTING, epochs=EPOCHS).build(seed=0)
     assert probe.correct(train, held_out, candidates=CANDIDATES) >= 70
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embodied.geometry import angle_between, multiply_quaternions, quaternion_from_yaw
+from embodied.geometry import angle_between, quaternion_from_euler, rotation_matrix
 from embodied.rollout.disturbance import disturb
 from embodied.types import MoveTo, Wait
 from tests.fakes import DOWN, FakeTask
@@ -39,12 +39,12 @@ def test_one_grasp_has_one_offset_and_the_next_another():
     assert len({same, *different}) == 4
 
 
-def test_the_yaw_turns_about_the_world_axis():
-    moved = disturb(NOISY, "arm", grasp_count=1, intent=MOVE)
-    yaw = 2 * float(np.arctan2(moved.orientation[1], moved.orientation[0]))
-    expected = multiply_quaternions(quaternion_from_yaw(yaw), DOWN)
-    assert angle_between(moved.orientation, expected) < 1e-6
-    assert abs(yaw) > 1e-3
+def test_the_yaw_turns_about_the_world_axis_and_not_the_tool_axis():
+    tilted = replace(MOVE, orientation=quaternion_from_euler(2.6, 0.3, 0.2))
+    moved = disturb(NOISY, "arm", grasp_count=1, intent=tilted)
+    turn = rotation_matrix(moved.orientation) @ rotation_matrix(tilted.orientation).T
+    assert np.allclose(turn[2], [0.0, 0.0, 1.0])
+    assert abs(turn[0, 1]) > 1e-3
 
 
 def test_offsets_spread_evenly_over_the_square():

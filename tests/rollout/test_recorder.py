@@ -88,7 +88,7 @@ def test_intents_are_recorded_as_decided_before_placement_noise():
     assert trajectory.intents == carry_to(BINS[episode.target])
 
 
-def test_an_intent_beyond_the_keyframe_limit_is_not_recorded():
+def test_an_episode_cut_off_by_the_keyframe_limit_is_recorded_to_its_end():
     away = carry_to((0.5, 0.0, 0.4))
     script = [(move,) for move in (*away, *away)]
     trajectory, record, _ = recorded(ScriptedPolicy(script), task=FakeTask(overrides={"keyframe_limit": 2}))

@@ -141,6 +141,7 @@ def test_threads_are_set_and_not_inherited():
     code = (
         "import os, torch\n"
         "from tests.rollout.test_worker import CONFIG, SimulatorWorker\n"
+        "torch.set_num_threads(7)\n"
         "SimulatorWorker(CONFIG)\n"
         "print(torch.get_num_threads(), os.environ['OMP_NUM_THREADS'], os.environ['LP_NUM_THREADS'])\n"
     )

@@ -91,7 +91,7 @@ def _put_block_back(episode: Episode, state: WorldState, errand: Errand) -> _Key
         partial(to.grasp_block, state, BLOCK),
         partial(to.carry_over, state, BLOCK, centre),
         partial(to.set_down, state, BLOCK, centre),
-        partial(to.rise, state, holding=False),
+        partial(to.rise, state),
         partial(to.above_button, episode),
         partial(to.press_button, episode),
         partial(to.release_button, episode),
@@ -111,11 +111,11 @@ def _rearrange_block(episode: Episode, state: WorldState, errand: Errand) -> _Ke
         partial(to.grasp_block, state, first),
         partial(to.carry_over, state, first, empty),
         partial(to.set_down, state, first, empty),
+        partial(to.rise, state),
         partial(to.above_button, episode),
         partial(to.press_button, episode),
         partial(to.above_block, state, choice),
         partial(to.grasp_block, state, choice),
-        partial(to.rise, state, holding=True),
         partial(to.carry_over, state, choice, centre),
         partial(to.set_down, state, choice, centre),
     )
@@ -139,7 +139,7 @@ def _centre_block(episode: Episode, state: WorldState) -> str:
 _PLANS = {
     "reopen_drawer": _Plan(7, _open_drawer, _reopen_drawer, press=6),
     "put_block_back": _Plan(10, _only_block, _put_block_back, press=6),
-    "rearrange_block": _Plan(6, _centre_block, _rearrange_block, press=5),
+    "rearrange_block": _Plan(7, _centre_block, _rearrange_block, press=6),
 }
 
 

@@ -53,10 +53,10 @@ def set_down(state: WorldState, block: str, place: Pose) -> MoveTo:
     return MoveTo(_tool_for(state, block, place), _downwards(), gripper_open=True, avoid_collisions=False)
 
 
-def rise(state: WorldState, *, holding: bool) -> MoveTo:
-    """Returns the keyframe straight above the tool, which keeps what it holds or stays open."""
+def rise(state: WorldState) -> MoveTo:
+    """Returns the keyframe straight above the tool, open."""
     x, y, _ = tool_pose(state).position_m
-    return MoveTo((x, y, HOVER_M), tool_pose(state).orientation, gripper_open=not holding, avoid_collisions=False)
+    return MoveTo((x, y, HOVER_M), tool_pose(state).orientation, gripper_open=True, avoid_collisions=False)
 
 
 def above_button(episode: Episode) -> MoveTo:

@@ -12,7 +12,7 @@ from embodied.scenes.tabletop import BUTTON_M, PATCH_M, ROBOT_BASE_M, WORKSPACE_
 
 CENTRE_DETECTOR_M = 0.125
 SMALL_PATCH_M = 0.07
-REACH_M = (0.30, 0.74)
+REACH_M = (0.29, 0.75)
 GAP_M = 0.02
 PUBLISHED_CENTRE = (0.275, 0.175)
 PUBLISHED_PATCHES = ((0.275, 0.350), (0.456, 0.176), (0.275, 0.0), (0.075, 0.175))
@@ -20,11 +20,15 @@ PUBLISHED_PAIR = ((0.275, 0.350), (0.281, 0.001))
 PUBLISHED_CHEST = (0.258, 0.233)
 
 _ATTEMPTS = 10_000
-_PUBLISHED_REACH_M = (0.30, 0.76)
+_PUBLISHED_REACH_M = (0.29, 0.76)
 _PLATE = (0.25, -0.25, 0.60, 0.30)
 _CHEST_PLATE = (0.253, -0.316, 0.45, 0.25)
-_CHEST_FOOTPRINT_M = (0.36, 0.95)
-_CHEST_FOOTPRINT_CENTRE_M = -0.31
+_CHEST_FOOTPRINT_M = (0.34, 0.565)
+_CHEST_FOOTPRINT_CENTRE_M = -0.1175
+_CHEST_SHIFT_M = ((-0.10, 0.0), (-0.02, 0.06))
+_CHEST_YAW_RAD = (-0.35, 0.10)
+_BESIDE_CHEST_M = ((-0.05, -0.45), (0.50, -0.18))
+_BESIDE_PATCHES_M = ((-0.10, -0.45), (0.60, 0.45))
 _Drawn = TypeVar("_Drawn")
 
 
@@ -71,32 +75,38 @@ def random_patches(count: int, random: np.random.Generator) -> PatchLayout:
     radius_m = _ring_radius(count, patch_m)
 
     def draw() -> PatchLayout | None:
-        x, y = random.uniform((0.0, -0.3), (0.5, 0.3))
-        turn = random.uniform(-np.pi, np.pi)
+        distance = random.uniform(REACH_M[0] + radius_m / 2, REACH_M[1] - radius_m / 2)
+        bearing, turn = random.uniform((-0.6, -np.pi), (0.6, np.pi))
+        x = ROBOT_BASE_M[0] + distance * np.cos(bearing)
+        y = ROBOT_BASE_M[1] + distance * np.sin(bearing)
         angles = turn + 2 * np.pi * np.arange(count) / count
-        patches = tuple(on_table(x + radius_m * np.cos(a), y + radius_m * np.sin(a), a) for a in angles)
-        button = _random_button(random)
-        places = [on_table(x, y, turn), *patches]
-        sizes = [CENTRE_DETECTOR_M, *(patch_m for _ in patches)]
-        if not all(within_reach(place, REACH_M) for place in (*places, button)):
+        spots = [(x + radius_m * np.cos(angle), y + radius_m * np.sin(angle)) for angle in angles]
+        button_x, button_y = random.uniform(*_BESIDE_PATCHES_M)
+        if not all(within_reach(*spot, REACH_M) for spot in [*spots, (button_x, button_y)]):
             return None
-        if any(_too_close(button, place, size) for place, size in zip(places, sizes, strict=True)):
-            return None
-        return PatchLayout(places[0], patches, button, patch_m)
+        button = on_table(button_x, button_y, random.uniform(-np.pi, np.pi))
+        centre = on_table(x, y, turn)
+        patches = tuple(on_table(*spot, angle) for spot, angle in zip(spots, angles, strict=True))
+        clear = all(_clear(button, patch, patch_m) for patch in patches) and _clear(button, centre, CENTRE_DETECTOR_M)
+        return PatchLayout(centre, patches, button, patch_m) if clear else None
 
     return _first(draw)
 
 
 def random_chest(random: np.random.Generator) -> ChestLayout:
-    """Returns a chest near its published place (+-4 cm, +-0.25 rad) and a button on the free side."""
+    """Returns a chest near its published place and a button on the free side, clear of the open drawer.
+
+    Shifts of -10 to 0 cm in x and -2 to 6 cm in y, yaws of -0.35 to 0.1 rad: there the arm reaches every handle,
+    shut and open, with its fingers level.
+    """
 
     def draw() -> ChestLayout | None:
-        x, y = random.uniform(-0.04, 0.04, size=2) + PUBLISHED_CHEST
-        chest = on_table(x, y, random.uniform(-0.25, 0.25))
-        button = _random_button(random)
-        if not within_reach(button, REACH_M) or boxes_overlap(*_chest_footprint(chest), button, (BUTTON_M,) * 3):
-            return None
-        return ChestLayout(chest, button)
+        x, y = random.uniform(*_CHEST_SHIFT_M) + PUBLISHED_CHEST
+        chest = on_table(x, y, random.uniform(*_CHEST_YAW_RAD))
+        button_x, button_y = random.uniform(*_BESIDE_CHEST_M)
+        button = on_table(button_x, button_y, random.uniform(-np.pi, np.pi))
+        clear = not boxes_overlap(*_chest_footprint(chest), button, (BUTTON_M,) * 3)
+        return ChestLayout(chest, button) if clear and within_reach(button_x, button_y, REACH_M) else None
 
     return _first(draw)
 
@@ -113,24 +123,18 @@ def random_on_patch(place: Pose, noise_m: float, noise_rad: float, random: np.ra
     return on_table(x + dx, y + dy, yaw)
 
 
-def within_reach(place: Pose, reach_m: tuple[float, float]) -> bool:
+def within_reach(x_m: float, y_m: float, reach_m: tuple[float, float]) -> bool:
     """Returns whether a place lies in the workspace and its distance from the arm's axis is within `reach_m`."""
-    x, y, _ = place.position_m
     margin = BUTTON_M / 2
     (x_low, x_high), (y_low, y_high), _ = WORKSPACE_M
-    inside = x_low + margin <= x <= x_high - margin and y_low + margin <= y <= y_high - margin
-    return inside and reach_m[0] <= float(np.hypot(x - ROBOT_BASE_M[0], y - ROBOT_BASE_M[1])) <= reach_m[1]
+    inside = x_low + margin <= x_m <= x_high - margin and y_low + margin <= y_m <= y_high - margin
+    return inside and reach_m[0] <= float(np.hypot(x_m - ROBOT_BASE_M[0], y_m - ROBOT_BASE_M[1])) <= reach_m[1]
 
 
 def _ring_radius(count: int, patch_m: float) -> float:
     # Tangential squares on a ring touch at their inner corners; the published ring has 0.175 to 0.2 m.
     half, gap = patch_m / 2, 0.003
     return max(0.175, half + (half + gap) / float(np.tan(np.pi / count))) if count > 2 else 0.175
-
-
-def _random_button(random: np.random.Generator) -> Pose:
-    x, y = random.uniform((-0.1, -0.45), (0.6, 0.45))
-    return on_table(x, y, random.uniform(-np.pi, np.pi))
 
 
 def _plate_button(plate: tuple[float, float, float, float], random: np.random.Generator) -> Pose:
@@ -142,21 +146,21 @@ def _plate_button(plate: tuple[float, float, float, float], random: np.random.Ge
     def draw() -> Pose | None:
         dx, dy = random.uniform(-half, half)
         place = on_table(x + dx, y + dy, random.uniform(-np.pi, np.pi))
-        return place if within_reach(place, _PUBLISHED_REACH_M) else None
+        return place if within_reach(x + dx, y + dy, _PUBLISHED_REACH_M) else None
 
     return _first(draw)
 
 
 def _chest_footprint(chest: Pose) -> tuple[Pose, tuple[float, float, float]]:
-    # The chest, its open drawer, and the room that the hand and the forearm need to pull it out.
+    # The chest, an open drawer and its handle, with 4 cm to spare; the pulling hand passes above the button.
     yaw, (x, y, z) = chest.yaw_rad, chest.position_m
     behind = _CHEST_FOOTPRINT_CENTRE_M
     middle = Pose((x - behind * float(np.sin(yaw)), y + behind * float(np.cos(yaw)), z), chest.orientation)
     return middle, (*_CHEST_FOOTPRINT_M, 1.0)
 
 
-def _too_close(button: Pose, place: Pose, size_m: float) -> bool:
-    return boxes_overlap(button, (BUTTON_M + 2 * GAP_M,) * 3, place, (size_m, size_m, 1.0))
+def _clear(button: Pose, place: Pose, size_m: float) -> bool:
+    return not boxes_overlap(button, (BUTTON_M + 2 * GAP_M,) * 3, place, (size_m, size_m, 1.0))
 
 
 def _first(draw: Callable[[], _Drawn | None]) -> _Drawn:

@@ -68,9 +68,6 @@ class PutBlockBack(MemoryTask):
                 value=(self.patches, self.distractor_presses),
                 remedy="Use tier=strict.",
             )
-        # Two keyframes and some seconds more for each press.
-        self.keyframe_limit += 2 * self.distractor_presses
-        self.time_limit_s += 10.0 * self.distractor_presses
 
     @property
     def name(self) -> str:
@@ -78,6 +75,11 @@ class PutBlockBack(MemoryTask):
         patches = f"_{self.patches}_patches" if self.patches != 4 else ""
         presses = f"_{self.distractor_presses}_distractors" if self.distractor_presses else ""
         return f"put_block_back{patches}{presses}"
+
+    @property
+    def extra_presses(self) -> int:
+        """Presses beyond the first."""
+        return self.distractor_presses
 
     @property
     def candidates(self) -> tuple[str, ...]:
@@ -118,7 +120,7 @@ class PutBlockBack(MemoryTask):
                 progress = choose(progress, name)
         if progress.first_choice not in (None, episode.target):
             return fail(progress, f"wrong first choice: {progress.first_choice}")
-        home = left_on(state, BLOCK, episode.scene.region(detector(episode.target))) and nothing_held(state)
+        home = left_on(state, BLOCK, episode.scene.region(detector(episode.target)))
         return succeed(progress, "returned") if home else progress
 
     def _advance_in_any_order(self, episode: Episode, progress: Progress, state: WorldState) -> Progress:

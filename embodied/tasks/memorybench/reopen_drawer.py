@@ -26,7 +26,7 @@ class ReopenDrawer(MemoryTask):
     """Shut the open drawer, press the button, open the same drawer again.
 
     Randomised. Faithful: the button only; the open drawer is drawn uniformly (published: unequally often). Strict:
-    the open drawer (every three seeds hold each once), place (+-4 cm) and yaw (+-0.25 rad) of the chest, button.
+    the open drawer (every three seeds hold each once), place (8 x 6 cm) and yaw (0.45 rad) of the chest, button.
     Strict drawers have a catch that pulls them shut from 3 cm, so that none is left ajar.
 
     Success, in this order. `closed`: the drawer is open by less than 2 cm, after 21 cm. `pressed`: button down by

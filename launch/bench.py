@@ -1,0 +1,129 @@
+"""The door to measurements: `python -m launch.bench what=render|physics|rollout|leak|faults output=FILE.json`."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from embodied.errors import ConfigError
+from embodied.paths import write_atomically
+from embodied.rollout.worker import WorkerConfig
+from launch import door, schema
+from launch.benchmarks.faults import FaultsBenchConfig
+from launch.benchmarks.leak import LeakBenchConfig
+from launch.benchmarks.physics import PhysicsBenchConfig
+from launch.benchmarks.render import RenderBenchConfig
+from launch.benchmarks.rollout import RolloutBenchConfig
+from policies.scripted import ExpertConfig
+
+
+class What(Enum):
+    """What is measured."""
+
+    render = "render"
+    physics = "physics"
+    rollout = "rollout"
+    leak = "leak"
+    faults = "faults"
+
+
+@dataclass(kw_only=True)
+class BenchConfig:
+    """All settings of `python -m launch.bench`. The parts typed `Any` are checked by the schema of their group."""
+
+    what: What = MISSING
+    seed: int = 0
+    output: str = MISSING
+    address: str = ""
+    tier: schema.Tiers = schema.Tiers.both
+    render: RenderBenchConfig = field(default_factory=RenderBenchConfig)
+    physics: PhysicsBenchConfig = field(default_factory=PhysicsBenchConfig)
+    rollout: RolloutBenchConfig = field(default_factory=RolloutBenchConfig)
+    leak: LeakBenchConfig = field(default_factory=LeakBenchConfig)
+    faults: FaultsBenchConfig = field(default_factory=FaultsBenchConfig)
+    suite: Any = MISSING
+    simulator: Any = MISSING
+    controller: Any = MISSING
+    compute: Any = MISSING
+
+
+def bench(composed: door.Composed) -> None:
+    """Measures, writes the result with its settings as JSON, and says it. Raises `ConfigError`."""
+    config: BenchConfig = composed.config
+    output = Path(config.output)
+    if output.suffix != ".json":
+        raise ConfigError("output must name a .json file.", value=config.output)
+    if not 0 <= config.seed < 2**40:
+        raise ConfigError("seed must lie in [0, 2**40).", value=config.seed)
+    result = {**MEASURES[config.what](config, output), "config": composed.text}
+    write_atomically(output, (json.dumps(result, indent=2) + "\n").encode())
+    shown = {name: value for name, value in result.items() if name != "config"}
+    door.say(f"{json.dumps(shown, indent=2)}\n\nResult: {output}")
+
+
+def _render(config: BenchConfig, output: Path) -> Mapping[str, Any]:
+    from launch.benchmarks import render
+
+    del output
+    return render.measure(config.render)
+
+
+def _physics(config: BenchConfig, output: Path) -> Mapping[str, Any]:
+    from launch.benchmarks import physics
+
+    del output
+    return physics.measure(config.physics, config.simulator, tasks=_worker(config).tasks, seed=config.seed)
+
+
+def _rollout(config: BenchConfig, output: Path) -> Mapping[str, Any]:
+    from launch.benchmarks import rollout
+
+    del output
+    return rollout.measure(config.rollout, _worker(config), compute=config.compute, seed=config.seed)
+
+
+def _leak(config: BenchConfig, output: Path) -> Mapping[str, Any]:
+    from launch.benchmarks import leak
+
+    folder = output.with_suffix("")
+    return leak.measure(config.leak, _worker(config), compute=config.compute, seed=config.seed, folder=folder)
+
+
+def _faults(config: BenchConfig, output: Path) -> Mapping[str, Any]:
+    from launch.benchmarks import faults
+
+    return faults.measure(config.faults, seed=config.seed, folder=output.with_suffix(""))
+
+
+MEASURES: Mapping[What, Callable[[BenchConfig, Path], Mapping[str, Any]]] = {
+    What.render: _render,
+    What.physics: _physics,
+    What.rollout: _rollout,
+    What.leak: _leak,
+    What.faults: _faults,
+}
+
+
+def _worker(config: BenchConfig) -> WorkerConfig:
+    return WorkerConfig(
+        simulator=config.simulator,
+        controller=config.controller,
+        tasks=schema.build_tasks(config.suite, config.tier),
+        policies={"expert": ExpertConfig()},
+    )
+
+
+def main() -> None:
+    """Enters with the settings of sim_configs/bench.yaml."""
+    schema.register()
+    ConfigStore.instance().store(name="bench_schema", node=BenchConfig)
+    door.enter(bench, config_name="bench")
+
+
+if __name__ == "__main__":
+    main()

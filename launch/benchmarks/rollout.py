@@ -1,0 +1,122 @@
+"""How fast episodes run: the expert with all cameras at every keyframe, on one worker and on several."""
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from embodied.errors import ConfigError
+from embodied.evaluation.evaluator import SEED_STRIDE
+from embodied.evaluation.provenance import cpu, versions
+from embodied.rollout.compute import Compute, ComputeConfig
+from embodied.rollout.recorder import RecorderConfig
+from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
+from embodied.types import Outcome
+
+EXPERT = "expert"
+REAL_TIME_GOAL = 8.0
+SCALING_GOAL = 1.7
+
+
+@dataclass(kw_only=True)
+class RolloutBenchConfig:
+    """How many episodes of each task are timed, on how many `workers`, after how many to warm each worker up."""
+
+    episodes: int = 20
+    workers: list[int] | None = None
+    warm_up: int = 2
+
+    def check(self) -> None:
+        """Raises `ConfigError` for counts that are not positive."""
+        counts = [self.episodes, self.warm_up, *(self.workers or [])]
+        if min(counts) < 1:
+            raise ConfigError("rollout.episodes, warm_up and workers must be at least 1.", value=counts)
+
+
+def measure(config: RolloutBenchConfig, worker: WorkerConfig, *, compute: ComputeConfig, seed: int) -> dict[str, Any]:
+    """Returns simulated seconds per second for each number of workers, the same episodes for each.
+
+    `worker` must have the policy `expert`. Time runs from the first job handed out to the last result, with workers
+    warm: it counts resets, planning, physics, pixels of every camera at each keyframe, and the way back to the driver.
+    """
+    config.check()
+    worker = replace(worker, recorder=RecorderConfig())
+    counts = config.workers or [1, 2]
+    runs = {count: _run(config, worker, replace(compute, workers=count), seed=seed) for count in counts}
+    result: dict[str, Any] = {
+        "what": "rollout",
+        "seed": seed,
+        "cpu": cpu(),
+        "renderer": _renderer(worker),
+        "versions": versions(),
+        "workers": {str(count): run for count, run in runs.items()},
+    }
+    if {1, 2} <= set(counts):
+        one, two = (runs[count]["real_time_factor"] for count in (1, 2))
+        result["scaling_1_to_2"] = round(two / one, 3)
+        result["goals"] = {
+            "real_time_factor_per_worker": {"at_least": REAL_TIME_GOAL, "met": one >= REAL_TIME_GOAL},
+            "scaling_1_to_2": {"at_least": SCALING_GOAL, "met": two / one >= SCALING_GOAL},
+        }
+    return result
+
+
+def _run(config: RolloutBenchConfig, worker: WorkerConfig, compute: ComputeConfig, *, seed: int) -> dict[str, Any]:
+    first = seed * SEED_STRIDE
+    warm_up = _jobs(worker, range(first, first + config.warm_up * compute.workers), split="train")
+    with compute.build(worker) as pool:
+        started_s = time.perf_counter()
+        _play(pool, warm_up)
+        start_up_s = time.perf_counter() - started_s
+        started_s = time.perf_counter()
+        results = _play(pool, _jobs(worker, range(first, first + config.episodes), split="test"))
+        wall_s = time.perf_counter() - started_s
+    return {"start_up_and_warm_up_s": round(start_up_s, 2)} | _summary(results, wall_s, compute.workers)
+
+
+def _jobs(worker: WorkerConfig, seeds: Sequence[int], *, split: str) -> list[EpisodeJob]:
+    """Returns the jobs, task after task within a seed, so that no worker is left with the longest at the end."""
+    return [
+        EpisodeJob("bench", f"{task}/{split}/{seed}", task, EXPERT, seed=seed, split=split, trajectory=True)
+        for seed in seeds
+        for task in worker.tasks
+    ]
+
+
+def _play(pool: Compute, jobs: Sequence[EpisodeJob]) -> list[JobResult]:
+    return list(pool.run(jobs))
+
+
+def _summary(results: Sequence[JobResult], wall_s: float, workers: int) -> dict[str, Any]:
+    records = [result.record for result in results]
+    simulated_s = sum(record.sim_time_s for record in records)
+    views = sum(len(result.trajectory.observations) for result in results if result.trajectory is not None)
+    return {
+        "episodes": len(records),
+        "success": sum(record.outcome is Outcome.SUCCESS for record in records),
+        "observations": views,
+        "sim_time_s": round(simulated_s, 2),
+        "wall_s": round(wall_s, 3),
+        "real_time_factor": round(simulated_s / wall_s, 3),
+        "real_time_factor_per_worker": round(simulated_s / wall_s / workers, 3),
+        "episodes_per_minute": round(60 * len(records) / wall_s, 1),
+        "by_task": {name: _of_task(results, name) for name in dict.fromkeys(result.job.task for result in results)},
+    }
+
+
+def _of_task(results: Sequence[JobResult], task: str) -> dict[str, float]:
+    records = [result.record for result in results if result.job.task == task]
+    simulated_s, wall_s = (sum(getattr(record, name) for record in records) for name in ("sim_time_s", "wall_s"))
+    return {
+        "median_wall_s": round(statistics.median(record.wall_s for record in records), 3),
+        "real_time_factor": round(simulated_s / wall_s, 2),
+    }
+
+
+def _renderer(worker: WorkerConfig) -> str:
+    simulator = worker.simulator.build()
+    try:
+        return simulator.renderer
+    finally:
+        simulator.close()

@@ -1,0 +1,117 @@
+"""What may stand in a configuration: the dataclasses that check YAML and command line, registered with Hydra."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, make_dataclass
+from enum import Enum, StrEnum
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from embodied.controllers.config import ControllerConfig
+from embodied.errors import ConfigError, unknown_name
+from embodied.protocols import Task
+from embodied.rollout.compute import ComputeConfig, ComputeKind
+from embodied.rollout.worker import PolicyBuilder
+from embodied.simulators.bullet import BulletConfig
+from embodied.simulators.simulator import RendererChoice
+from embodied.tasks.suites import SUITES, TASKS, make_task
+from embodied.tasks.task import MemoryTask, Tier
+from policies.scripted import ExpertConfig, GuesserConfig, RandomPolicyConfig
+
+POLICIES: dict[str, type[Any]] = {"expert": ExpertConfig, "guesser": GuesserConfig, "random": RandomPolicyConfig}
+
+
+class Tiers(Enum):
+    """Which tiers of each task are run."""
+
+    faithful = (Tier.FAITHFUL,)
+    strict = (Tier.STRICT,)
+    both = (Tier.FAITHFUL, Tier.STRICT)
+
+
+@dataclass(kw_only=True)
+class SuiteConfig:
+    """Which tasks of a suite are run; the suite's schema adds the options of each, under its name."""
+
+    name: str = MISSING
+    tasks: list[str] = MISSING
+
+
+PolicyOptions = make_dataclass(
+    "PolicyOptions", [(name, kind, field(default_factory=kind)) for name, kind in POLICIES.items()], kw_only=True
+)
+
+
+@dataclass(kw_only=True)
+class EvaluateConfig:
+    """All settings of `python -m launch.evaluate`. The parts typed `Any` are checked by the schema of their group."""
+
+    suite: Any = MISSING
+    tier: Tiers = Tiers.strict
+    policy: list[str] = MISSING
+    policy_options: Any = field(default_factory=PolicyOptions)
+    episodes: int = 100
+    seed: int = 0
+    videos: int = 3
+    output: str = MISSING
+    address: str = ""
+    simulator: Any = MISSING
+    controller: Any = MISSING
+    compute: Any = MISSING
+
+
+def suite_schema(suite: str) -> type[SuiteConfig]:
+    """Returns the schema of a suite: `SuiteConfig`, and the options of each of its tasks."""
+    kinds = {name: _options(TASKS[name]) for name in SUITES[suite]}
+    options = [(name, kind, field(default_factory=kind)) for name, kind in kinds.items()]
+    return make_dataclass(f"{suite}_suite", [("name", str, suite), *options], bases=(SuiteConfig,), kw_only=True)
+
+
+def build_tasks(suite: SuiteConfig, tiers: Tiers) -> dict[str, Task]:
+    """Returns the chosen tasks by `name/tier`. Raises `UnknownNameError`, and `ConfigError` for options and repeats."""
+    names = checked_names(f"task of {suite.name}", suite.tasks, SUITES[suite.name])
+    options = {name: asdict(getattr(suite, name)) for name in names}
+    tasks = [make_task(name, tier=tier, options=options[name]) for name in names for tier in tiers.value]
+    return {f"{task.name}/{task.tier.value}": task for task in tasks}
+
+
+def chosen_policies(names: Sequence[str], options: Any) -> dict[str, PolicyBuilder]:
+    """Returns the configs of the policies called `names`. Raises `UnknownNameError`, `ConfigError`."""
+    return {name: getattr(options, name) for name in checked_names("policy", names, POLICIES)}
+
+
+def checked_names(kind: str, names: Sequence[str], known: Sequence[str] | Mapping[str, Any]) -> Sequence[str]:
+    """Returns `names`: at least one, each known, none twice. Raises `UnknownNameError`, `ConfigError`."""
+    for name in names:
+        if name not in known:
+            raise unknown_name(kind, name, known)
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(f"At least one {kind} must be named, and each once.", value=list(names))
+    return names
+
+
+def register() -> None:
+    """Tells Hydra the schemas that the files in sim_configs refer to."""
+    for choices in (ComputeKind, RendererChoice, Tier):
+        _accept_values(choices)
+    store = ConfigStore.instance()
+    store.store(name="evaluate_schema", node=EvaluateConfig)
+    for suite in SUITES:
+        store.store(group="suite", name=f"{suite}_schema", node=suite_schema(suite))
+    store.store(group="simulator", name="bullet_schema", node=BulletConfig)
+    store.store(group="controller", name="controller_schema", node=ControllerConfig)
+    store.store(group="compute", name="compute_schema", node=ComputeConfig)
+
+
+def _options(kind: type[MemoryTask]) -> type[Any]:
+    """Returns the options of a task as a dataclass: its fields but the tier, which is chosen for the whole suite."""
+    own = [
+        (option.name, option.type, field(default=option.default)) for option in fields(kind) if option.name != "tier"
+    ]
+    return make_dataclass(f"{kind.__name__}Options", own, kw_only=True)
+
+
+def _accept_values(choices: type[StrEnum]) -> None:
+    # OmegaConf looks choices up by member name; people type the value: renderer=tiny rather than TINY.
+    choices._member_map_.update({option.value: option for option in choices})

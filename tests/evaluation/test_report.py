@@ -1,0 +1,133 @@
+"""One file that needs no other, safe whatever a reason says."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from embodied.evaluation.evaluator import Parts, summarised
+from embodied.evaluation.films import film_name, worth_seeing
+from embodied.evaluation.metrics import reasons
+from embodied.evaluation.report import Clip, html, lines, markdown
+from embodied.types import Outcome
+from tests.evaluation.fakes import drawn, evaluation
+
+VOID = {"meta", "br", "path", "use", "hr"}
+
+
+@pytest.fixture(scope="module")
+def plan():
+    return evaluation(episodes=12)
+
+
+@pytest.fixture(scope="module")
+def records(plan):
+    return [drawn(plan.worker, job, wall_s=1.5) for job in plan.jobs()]
+
+
+@pytest.fixture(scope="module")
+def results(plan, records):
+    return summarised(plan, records, Parts(("expert", "guesser"), "none"))
+
+
+@pytest.fixture(scope="module")
+def page(results, records, tmp_path_factory):
+    film = tmp_path_factory.mktemp("films") / "film.mp4"
+    film.write_bytes(b"\x00film")
+    return html(results, records, clips=[Clip(records[0], film)], config="seed: 0 # <script>\n")
+
+
+class _Balance(HTMLParser):
+    """Checks that every element is closed, and remembers what is referred to."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.sources, self.tags = [], [], set()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.sources += [value for name, value in attrs if name in ("src", "href", "xlink:href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.handle_endtag(tag)
+
+
+def test_the_page_is_whole_and_needs_no_other_file(page):
+    parser = _Balance()
+    parser.feed(page)
+    assert parser.open == []
+    assert {"video", "svg", "table"} <= parser.tags
+    assert all(source.startswith(("data:video/mp4;base64,", "#")) for source in parser.sources)
+    assert "script" not in parser.tags
+
+
+def test_a_reason_cannot_become_markup(page, records):
+    assert any("<b>" in record.reason for record in records)
+    assert "<b>|unreachable|" not in page
+    assert "&lt;b&gt;|unreachable|" in page
+    assert "&lt;script&gt;" in page
+
+
+def test_figures_follow_the_colour_of_the_page_and_share_no_ids(page):
+    assert "currentColor" in page
+    assert "#0a0b0c" not in page
+    names = re.findall(r' id="([^"]+)"', page)
+    assert len(names) == len(set(names))
+
+
+def test_the_page_says_what_it_was_made_with(page, results):
+    for fact in (results["run"]["cpu"], results["run"]["id"], "720720", "pybullet 3.2.7", "seed 0"):
+        assert fact in page
+
+
+def test_the_same_rows_give_the_same_page(results, records):
+    pages = {html(results, records, clips=[], config="") for _ in range(2)}
+    assert len(pages) == 1
+
+
+def test_a_pipe_in_a_reason_does_not_break_a_markdown_table(results, records):
+    rows = [line for line in markdown(results, records).splitlines() if line.startswith("|")]
+    assert any("\\|unreachable\\|" in row for row in rows)
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {10, 6}
+
+
+def test_the_verdict_tells_memory_from_guessing(results):
+    verdicts = {(line.task, line.policy): line.verdict for line in lines(results)}
+    assert verdicts["put_block_back/strict", "expert"] == "above chance"
+    assert verdicts["put_block_back/strict", "guesser"] == "like chance"
+    assert verdicts["put_block_back/strict", "random"] == "never chose"
+
+
+def test_the_same_mishap_at_two_places_is_one_reason(records):
+    failed = replace(records[0], outcome=Outcome.FAILURE, reason="unreachable: [0.1, -0.2, 3e-05] m")
+    other = replace(failed, reason="unreachable: [1, 2.5, 0.0] m")
+    assert reasons([failed, other]) == {("failure", "unreachable: [...] m"): 2}
+
+
+def test_films_show_one_success_and_a_failure_of_each_other_policy(records):
+    chosen = worth_seeing(
+        records, privileged=("expert", "guesser"), policies=("expert", "guesser", "random"), per_task=3
+    )
+    assert [(record.task, record.policy, record.outcome.value) for record in chosen] == [
+        (task, policy, outcome)
+        for task in ("put_block_back", "rearrange_block")
+        for policy, outcome in (("expert", "success"), ("guesser", "failure"), ("random", "timeout"))
+    ]
+    assert len({film_name(record) for record in chosen}) == len(chosen)
+    assert len(worth_seeing(records, privileged=(), policies=("expert",), per_task=1)) == 2
+
+
+def test_a_film_rather_shows_an_episode_in_which_something_moved(records):
+    failed = [replace(record, outcome=Outcome.FAILURE, phases=(), policy="random") for record in records[:3]]
+    failed = [replace(failed[0], sim_time_s=0.0, seed=1), replace(failed[1], seed=9), replace(failed[2], seed=5)]
+    (chosen,) = worth_seeing(failed, privileged=(), policies=("random",), per_task=2)
+    assert chosen.seed == 5
