@@ -12,6 +12,8 @@ SQUARE_RATIO = 1.1  # Sides whose ratio is below this count as equal: the longer
 LEAST_SIDE_M = 1e-4
 BESIDE_M = 0.03
 LEVEL_M = 0.003
+UNDER_SHARE = 0.9
+UNDER_ROUND_SHARE = 0.5
 LEAST_SUPPORT = 3
 ROUND_GAIN = 0.2  # A square gains 1.0 in area when turned by 45 degrees, a disc 0.0.
 
@@ -64,19 +66,23 @@ def support_height(points_m: np.ndarray, around_m: np.ndarray) -> float | None:
 
 
 def lowered(box: UprightBox, bottom_m: float) -> UprightBox:
-    """Returns the box with its underside at the height `bottom_m`, its top where it was."""
+    """Returns the box with its underside at the height `bottom_m`, but no higher than it was, and the same top."""
     x, y, z = box.pose.position_m
-    top_m = z + box.size_m[2] / 2
+    top_m, bottom_m = z + box.size_m[2] / 2, min(bottom_m, z - box.size_m[2] / 2)
     pose = Pose((x, y, (top_m + bottom_m) / 2), box.pose.orientation)
     return UprightBox(pose, (*box.size_m[:2], top_m - bottom_m), box.turned)
 
 
 def under(box: UprightBox, bottom_m: float) -> UprightBox:
-    """Returns the room between the box's underside and the height `bottom_m` below it."""
+    """Returns the room between the box's underside and the height `bottom_m` that a thing standing there must fill.
+
+    A little narrower than the box; half as wide where the outline is round, for a ball leaves the corners empty.
+    """
     x, y, z = box.pose.position_m
     underside_m = z - box.size_m[2] / 2
+    share = UNDER_SHARE if box.turned else UNDER_ROUND_SHARE
     pose = Pose((x, y, (underside_m + bottom_m) / 2), box.pose.orientation)
-    return UprightBox(pose, (*box.size_m[:2], underside_m - bottom_m), box.turned)
+    return UprightBox(pose, (box.size_m[0] * share, box.size_m[1] * share, underside_m - bottom_m), box.turned)
 
 
 def inside(box: UprightBox, points_m: np.ndarray, *, margin_m: float) -> np.ndarray:
