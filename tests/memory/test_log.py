@@ -12,7 +12,7 @@ from embodied.geometry import Pose, quaternion_from_yaw
 from embodied.memory.stem.bank import open_bank
 from embodied.memory.stem.kinds import KINDS, EntitySeen, EpisodeBegun, Forgotten, Observed, SkillSpec
 from embodied.memory.stem.query import EventFilter
-from embodied.memory.stem.rows import decode_payload, encode_payload
+from embodied.memory.stem.rows import chained_digest, decode_payload, encode_payload, row_with_names
 from tests.memory.tellers import Teller, contents_of, unit
 
 
@@ -65,6 +65,17 @@ def test_a_row_needs_no_names_of_fields_and_loses_nothing(kind):
     _, body, bulk = encode_payload(made)
     assert decode_payload(kind.__struct_config__.tag, body, bulk) == made
     assert not any(field.encode() in body for field in kind.__struct_fields__ if len(field) > 3)
+
+
+def test_what_is_acknowledged_has_reached_the_disk(tmp_path):
+    with open_bank("sqlite:///bank.db", root=tmp_path) as bank:
+        (synchronous,) = bank._log.tables.row("PRAGMA synchronous")
+        assert synchronous >= 2, "FULL: a commit waits for the disk"
+
+
+def test_the_digest_of_a_row_depends_on_the_row_before_it():
+    row = row_with_names((*range(12), b""), str)
+    assert chained_digest(bytes(8), row) != chained_digest(bytes(7) + b"1", row)
 
 
 def test_an_event_told_again_keeps_its_number_and_changes_nothing(bank, teller):

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from embodied.errors import ConflictError, DataError, EmbodiedError, MemoryBankError, PathError, SceneError
+from embodied.errors import ConflictError, DataError, MemoryBankError, PathError, SceneError
 from embodied.geometry import Pose
 from embodied.memory.stem import kinds
 from embodied.memory.stem.bank import open_bank
@@ -253,8 +253,9 @@ def test_a_database_of_another_program_is_refused_and_left_as_it_is(tmp_path):
 
 def test_a_file_that_is_no_database_is_refused(tmp_path):
     (tmp_path / "bank.db").write_bytes(b"SAM" * 1000)
-    with pytest.raises(EmbodiedError, match="not a database"):
-        open_bank("sqlite:///bank.db", root=tmp_path)
+    for thorough in (True, False):
+        with pytest.raises(DataError, match="not a database"):
+            open_bank("sqlite:///bank.db", root=tmp_path, thorough=thorough)
 
 
 def test_questions_that_make_no_sense_are_refused(bank):
