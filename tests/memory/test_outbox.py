@@ -162,7 +162,7 @@ def test_what_was_told_survives_a_kill(tmp_path):
         "outbox = Outbox(Path(sys.argv[1]))\n"
         "outbox.adopt('arm', 0)\n"
         "for i in range(20): outbox.add([said(f'{i}')])\n"
-        "outbox.remove(outbox.waiting()[:5])\n"
+        "outbox.remove(outbox.waiting()[:5], at_once=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     path = tmp_path / "outbox.db"

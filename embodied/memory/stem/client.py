@@ -253,7 +253,8 @@ class BankClient(Reads):
             if letter.answer is None and isinstance(result, MemoryBankError):
                 logger.warning("The bank refuses what %s told before it was restarted: %s", self.writer, result)
                 self._outbox.refuse(letter.parcel, str(result))
-        self._outbox.remove([letter.parcel for letter, _ in answered])
+        refused = any(isinstance(result, MemoryBankError) for _, result in answered)
+        self._outbox.remove([letter.parcel for letter, _ in answered], at_once=refused)  # It must not be told again.
         with self._changed:
             for _ in answered:
                 self._letters.popleft()

@@ -1,12 +1,16 @@
 """The owner of a bank on Ray: one actor that is replaced when it dies, and the way to reach it from any process."""
 
 import asyncio
+import itertools
 import os
+import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,20 +89,38 @@ class BankActor:
         return await asyncio.get_running_loop().run_in_executor(self._readers, call)
 
 
+@dataclass(eq=False)
+class _Sending:
+    """What one thread sends; another may take it along."""
+
+    groups: Sequence[bytes]
+    answer: Future[list[Result]] = field(default_factory=Future)
+
+
 class RayLink:
-    """Reaches the owner of a bank by the name of its actor; it travels to other processes of the same cluster."""
+    """Reaches the owner of a bank by the name of its actor; it travels to other processes of the same cluster.
+
+    Threads that commit while a call is on its way share the next call: calls cost more than what is in them.
+    """
 
     def __init__(self, name: str, *, patience_s: float = 10.0) -> None:
         self._name = name
         self._patience_s = patience_s
         self._actor: ActorHandle | None = None
+        self._waiting: deque[_Sending] = deque()
+        self._turn = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _link, (self._name, self._patience_s)
 
     def commit(self, groups: Sequence[bytes]) -> list[Result]:
         """As `Link.commit`."""
-        return self._call("commit", list(groups))
+        sending = _Sending(groups)
+        self._waiting.append(sending)
+        with self._turn:
+            if not sending.answer.done():
+                self._commit_waiting()
+        return sending.answer.result()
 
     def ask(self, question: Question) -> Any:
         """As `Link.ask`."""
@@ -123,6 +145,17 @@ class RayLink:
     def pid(self) -> int:
         """Returns the process that owns the bank now."""
         return self._call("pid")
+
+    def _commit_waiting(self) -> None:
+        taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        try:
+            results = iter(self._call("commit", [group for sending in taken for group in sending.groups]))
+            for sending in taken:
+                sending.answer.set_result(list(itertools.islice(results, len(sending.groups))))
+        finally:
+            for sending in taken:
+                if not sending.answer.done():
+                    sending.answer.set_exception(sys.exception())
 
     def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
         try:

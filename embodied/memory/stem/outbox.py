@@ -3,7 +3,7 @@
 import hashlib
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +74,9 @@ class Outbox:
             self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
             self._prepare()
             (self._events,) = self._row("SELECT COALESCE(SUM(count), 0) FROM parcel")
+            self._last: dict[str, int] = dict(self._rows("SELECT name, last FROM writer"))
+            self._answered: list[int] = []
+            self._open = True
         except BaseException:
             self._release()
             raise
@@ -85,11 +88,14 @@ class Outbox:
 
     def knows(self, writer: str) -> bool:
         """Returns whether a writer's numbers are kept here."""
-        return bool(self._rows("SELECT 1 FROM writer WHERE name = ?", writer))
+        return writer in self._last
 
     def adopt(self, writer: str, last: int) -> None:
         """Keeps a writer's numbers from now on: `last` is the last that it has used, 0 for none."""
-        self._run("INSERT OR IGNORE INTO writer VALUES (?, ?)", writer, last)
+        with self._lock:
+            if writer not in self._last:
+                self._run("INSERT INTO writer VALUES (?, ?)", writer, last)
+                self._last[writer] = last
 
     def add(self, events: Sequence[Event]) -> Parcel:
         """Returns the parcel of events, once it is safe; those with `writer_seq` 0 get their writer's next numbers.
@@ -105,25 +111,19 @@ class Outbox:
                     remedy=f"{self._events} of {self._limit} wait for the bank to come back: tell less, or raise the "
                     "limit.",
                 )
-            self._run("BEGIN IMMEDIATE")
-            try:
-                content = encode_events([self._numbered(event) for event in events])
-                decode_events(content)  # What cannot be read would block all that comes after it.
-                number = self._run(
-                    "INSERT INTO parcel (count, content, digest) VALUES (?, ?, ?)",
-                    len(events), content, _digest(content),
-                )  # fmt: skip
-                self._run("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+            last = dict(self._last)
+            content = encode_events([_numbered(event, last) for event in events])
+            decode_events(content)  # What cannot be read would block all that comes after it.
+            parcel = Parcel(self._insert(len(events), content, last), len(events), content)
+            self._last = last
             self._events += len(events)
-            return Parcel(number, len(events), content)
+            return parcel
 
     def waiting(self) -> list[Parcel]:
         """Returns all parcels, oldest first. Raises `DataError` for one that was altered."""
-        found = self._rows("SELECT number, count, content, digest FROM parcel ORDER BY number")
+        with self._lock:
+            self._forget()
+            found = self._rows("SELECT number, count, content, digest FROM parcel ORDER BY number")
         for number, _, content, digest in found:
             if digest != _digest(content):
                 raise DataError(
@@ -133,16 +133,16 @@ class Outbox:
                 )
         return [Parcel(number, count, content) for number, count, content, _ in found]
 
-    def remove(self, parcels: Sequence[Parcel]) -> None:
-        """Forgets parcels that the bank has; it need not reach the disk, since the bank knows what it is told twice."""
+    def remove(self, parcels: Sequence[Parcel], *, at_once: bool = False) -> None:
+        """Forgets parcels that the bank has answered; on disk with the next parcel, unless `at_once`.
+
+        A kill in between sends them again, which does no harm where the bank has accepted them.
+        """
         with self._lock:
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._run("BEGIN IMMEDIATE")
-            for parcel in parcels:
-                self._run("DELETE FROM parcel WHERE number = ?", parcel.number)
-            self._run("COMMIT")
-            self._synchronise()
+            self._answered += [parcel.number for parcel in parcels]
             self._events -= sum(parcel.count for parcel in parcels)
+            if at_once:
+                self._forget()
 
     def refuse(self, parcel: Parcel, reason: str) -> None:
         """Keeps a copy of a parcel that the bank refuses and nobody waits for."""
@@ -156,6 +156,9 @@ class Outbox:
     def close(self) -> None:
         """Closes the file; safe to call twice. What waits is sent when it is opened again."""
         with self._lock:
+            if self._open:
+                self._forget()
+            self._open = False
             self._db.close()
             self._release()
 
@@ -173,18 +176,32 @@ class Outbox:
         except sqlite3.Error as error:
             raise _translated(error) from error
 
-    def _numbered(self, event: Event) -> Event:
-        found = self._rows("SELECT last FROM writer WHERE name = ?", event.writer)
-        last = found[0][0] if found else 0
-        if not event.writer_seq and not found:
-            raise MemoryBankError(
-                "An outbox must know a writer's last number before it gives the next.",
-                value=event.writer,
-                remedy="Ask the bank for it, and `adopt` it.",
+    def _insert(self, count: int, content: bytes, last: Mapping[str, int]) -> int:
+        self._run("BEGIN IMMEDIATE")
+        try:
+            number = self._run(
+                "INSERT INTO parcel (count, content, digest) VALUES (?, ?, ?)", count, content, _digest(content)
             )
-        number = event.writer_seq or last + 1
-        self._run("INSERT OR REPLACE INTO writer VALUES (?, ?)", event.writer, max(last, number))
-        return event if event.writer_seq else msgspec.structs.replace(event, writer_seq=number)
+            for writer, value in last.items():
+                if self._last[writer] != value:
+                    self._run("UPDATE writer SET last = ? WHERE name = ?", value, writer)
+            self._run_each("DELETE FROM parcel WHERE number = ?", self._answered)
+            self._run("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        self._answered.clear()
+        return number
+
+    def _forget(self) -> None:
+        """Deletes what was answered; it need not reach the disk, since the bank knows what it is told twice."""
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._run("BEGIN IMMEDIATE")
+        self._run_each("DELETE FROM parcel WHERE number = ?", self._answered)
+        self._run("COMMIT")
+        self._synchronise()
+        self._answered.clear()
 
     def _synchronise(self) -> None:
         self._db.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
@@ -206,9 +223,31 @@ class Outbox:
         except sqlite3.Error as error:
             raise _translated(error) from error
 
+    def _run_each(self, sql: str, values: Sequence[int]) -> None:
+        try:
+            self._db.executemany(sql, [(value,) for value in values])
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+
     def _release(self) -> None:
         if self._owner is not None:
             self._owner.release()
+
+
+def _numbered(event: Event, last: dict[str, int]) -> Event:
+    """Returns the event with its number, which is noted in `last`."""
+    known = last.get(event.writer)
+    if known is None and not event.writer_seq:
+        raise MemoryBankError(
+            "An outbox must know a writer's last number before it gives the next.",
+            value=event.writer,
+            remedy="Ask the bank for it, and `adopt` it.",
+        )
+    if known is None:
+        return event  # Its writer counts for itself.
+    number = event.writer_seq or known + 1
+    last[event.writer] = max(known, number)
+    return event if event.writer_seq else msgspec.structs.replace(event, writer_seq=number)
 
 
 def _digest(content: bytes) -> bytes:
