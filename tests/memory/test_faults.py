@@ -155,6 +155,16 @@ def test_a_write_ahead_log_that_ends_in_a_torn_transaction_opens(tmp_path):
         assert bank.verify().problems == ()
 
 
+def test_a_file_whose_owner_died_before_the_first_table_opens(tmp_path):
+    path = tmp_path / "bank.db"
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+    db.close()
+    assert path.stat().st_size > 0
+    with open_bank(f"sqlite:///{path}") as bank:
+        assert bank.append(Teller().seen("block")) == [1]
+
+
 def test_a_full_disk_is_a_clean_error_and_work_goes_on_once_there_is_space(tmp_path):
     teller = filled(tmp_path / "bank.db", 20)
     with open_bank(f"sqlite:///{tmp_path}/bank.db") as bank:

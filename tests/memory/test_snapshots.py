@@ -4,6 +4,7 @@ import sqlite3
 
 import pytest
 
+from embodied.errors import MemoryBankError
 from embodied.memory.stem import snapshots
 from embodied.memory.stem.bank import open_bank
 from embodied.memory.stem.kinds import EntityMerged, EpisodeBegun, EpisodeEnded, Forgotten, SkillEnded
@@ -96,6 +97,12 @@ def test_snapshots_are_written_by_the_way_and_only_the_newest_are_kept(bank):
     assert len(kept) == snapshots.KEPT
     assert not list(bank.path.parent.glob(".bank.db*")), "no half-written file stays"
     assert 0 < bank.rebuild() <= bank.head
+
+
+def test_an_empty_bank_has_no_snapshot(tmp_path):
+    with open_bank("sqlite:///empty.db", root=tmp_path) as bank, pytest.raises(MemoryBankError, match="hold something"):
+        bank.write_snapshot()
+    assert {path.name for path in tmp_path.iterdir()} == {"empty.db.lock", "empty.db"}, "no half-written file stays"
 
 
 def test_projections_of_an_older_version_are_made_again_on_opening(bank, tmp_path):

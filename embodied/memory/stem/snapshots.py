@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from embodied.errors import MemoryBankError
 from embodied.memory.stem.log import EventLog
 from embodied.memory.stem.projection import PROJECTIONS_VERSION
 from embodied.memory.stem.storage import PROJECTIONS, connect
@@ -130,11 +131,13 @@ def _copy_out(path: Path, name: str) -> int:
             "CREATE TABLE snapshot.about AS SELECT seq, digest, version FROM main.event, main.projections "
             "ORDER BY seq DESC LIMIT 1"
         )
-        (seq,) = db.execute("SELECT seq FROM snapshot.about").fetchone()
+        found = db.execute("SELECT seq FROM snapshot.about").fetchone()
         db.execute("COMMIT")
     finally:
         db.close()
-    return int(seq)
+    if found is None:
+        raise MemoryBankError("A snapshot must hold something.", value=path.name, remedy="Append an event first.")
+    return int(found[0])
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from embodied.memory.stem.log import EventLog
 from embodied.memory.stem.names import Names
 from embodied.memory.stem.rows import COLUMNS, FIRST_DIGEST, chained_digest, row_with_names
 from embodied.memory.stem.snapshots import TABLES, rebuild, replay
-from embodied.memory.stem.storage import PROJECTIONS, check_format, connect, create_tables, open_tables
+from embodied.memory.stem.storage import PROJECTIONS, check_format, connect, create_tables, fresh, open_tables
 from embodied.memory.stem.tables import Tables, translated
 from embodied.memory.stem.write_ahead import write_ahead_damage
 
@@ -49,6 +49,8 @@ def inspect_file(path: Path) -> Damage:
     frames = write_ahead_damage(path)
     with _readable(path, copy=bool(frames)) as db:
         try:
+            if fresh(db):
+                return Damage(frames, 0)  # Its owner was killed before it had made any table.
             check_format(db)
             found = inspect_tables(db)
         except sqlite3.Error as error:
