@@ -131,8 +131,8 @@ def test_repeated_moments_are_merged_and_the_novel_ones_stay(bank):
 def test_beyond_the_budget_the_oldest_go_but_last_sightings_stay(bank):
     teller = Teller()
     bank.append([teller.seen("lost", 5.0, 0.0, writer="early")])
+    bank.append(teller.tell(AbsenceSeen("lost", 0.8), 0.0))
     bank.append([teller.seen("cup", float(t), float(t)) for t in range(100)])
-    bank.append(teller.tell(AbsenceSeen("lost", 0.8), 100.0))
     before = [bank.where_is(name) for name in ("lost", "cup")]
     done = retain(bank, RetentionConfig(fresh_s=0.0, observations=10))
     assert done.forgotten == {OLD: 92}

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from embodied.geometry import Pose
+from embodied.geometry import Pose, angle_between
 
 Spot = tuple[float, int]  # Valid time, seconds, and sequence number: the order in which things were so.
 
@@ -135,9 +135,9 @@ def _next_break(breaks: Sequence[Spot], at: int, spot: Spot) -> int:
 def _same(one: Sighting, other: Sighting, still: Stillness) -> bool:
     if (one.name, one.said) != (other.name, other.said):
         return False
-    cosine = min(1.0, abs(float(np.dot(one.pose.orientation, other.pose.orientation))))
-    shift_m = math.dist(one.pose.position_m, other.pose.position_m)
-    return shift_m <= still.shift_m and 2.0 * math.acos(cosine) <= still.turn_rad
+    if math.dist(one.pose.position_m, other.pose.position_m) > still.shift_m:
+        return False
+    return angle_between(one.pose.orientation, other.pose.orientation) <= still.turn_rad
 
 
 def _held(life: Life, one: Sighting) -> bool:
