@@ -3,13 +3,14 @@
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 
@@ -144,6 +145,25 @@ def test_clients_try_again_when_the_disk_fails():
         assert client.append(seen("a")) == [1]
 
 
+def test_a_group_that_alone_meets_a_failing_disk_is_sent_again():
+    class Flaky(SlowBank):
+        def append_batches(self, batches):
+            if self.failures:
+                self.failures -= 1
+                return [StorageError("The disk under a memory bank must take and give what is asked.", value="I/O")]
+            return self._bank.append_batches(batches)
+
+    bank = Flaky(open_bank(":memory:"))
+    bank.failures = 1_000_000
+    with BankService(bank) as service, client_of(service, patience_s=0.3) as client:
+        with pytest.raises(UnreachableError, match="last trouble: The disk"):
+            client.append(seen("a"))
+        assert bank.failures > 999_900  # It pauses in between.
+        bank.failures = 0
+        client.flush(patience_s=5.0)
+        assert client.where_is("a") is not None
+
+
 def test_a_bug_in_the_bank_reaches_the_caller_instead_of_leaving_it_waiting():
     class Broken(SlowBank):
         def append_batches(self, batches):
@@ -212,6 +232,16 @@ def test_a_refused_group_is_told_to_its_caller_forgotten_and_no_obstacle(service
             client.tell(RelationSet("cup", "in", "shelf", expected_version=0))
         assert client.where_is("a") is None
         assert client.tell(RelationSet("cup", "in", "shelf", expected_version=1)) == 2
+
+
+def test_what_was_refused_is_not_told_again_by_the_next_process(service, tmp_path):
+    path = tmp_path / "outbox.db"
+    with client_of(service, path=path) as client:
+        client.tell(EntitySeen("cup", "cup", Pose()))
+        with pytest.raises(ConflictError):
+            client.tell(RelationSet("cup", "in", "shelf", expected_version=1))
+        with closing(sqlite3.connect(path)) as left_by_a_kill_now:
+            assert left_by_a_kill_now.execute("SELECT COUNT(*) FROM parcel").fetchone() == (0,)
 
 
 def test_an_answer_that_was_lost_is_fetched_again_and_nothing_is_doubled(service):

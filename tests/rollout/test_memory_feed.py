@@ -468,6 +468,16 @@ def test_the_times_of_moments_tell_no_more_than_the_clock_of_the_episode(bank, c
     assert [moment.time_s for moment in policy.seen[3].memory.moments] == pytest.approx(expected)
 
 
+def test_an_episode_that_is_played_again_recalls_what_it_did_the_first_time_and_not_its_future(bank):
+    recalled = []
+    for _ in range(2):
+        policy = Rememberer()
+        fed(bank, policy)
+        recalled.append([[moment.time_s for moment in moments] for moments in policy.memories])
+    assert recalled[0] == recalled[1]
+    assert recalled[0][0] == []
+
+
 def test_policies_get_nothing_that_others_told(bank):
     policy = FakePolicy()
     fed(bank, policy)
