@@ -7,11 +7,13 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
+from embodied.controllers.config import ControllerConfig
 from embodied.errors import ConfigError, DataError, MemoryBankError
 from embodied.geometry import Pose
 from embodied.memory.stem.bank import open_bank
@@ -26,6 +28,10 @@ from embodied.rollout.remembering import Remembering
 from embodied.rollout.run_memory import RunMemory
 from embodied.rollout.worker import EpisodeJob, SimulatorWorker, WorkerConfig
 from embodied.scenes.scene import Body, Box, Joint, Part, RobotPlacement, Scene, Spring
+from embodied.scenes.tabletop import ROBOT
+from embodied.simulators.bullet import BulletConfig
+from embodied.tasks.memorybench.put_block_back import PutBlockBack
+from embodied.tasks.memorybench.reopen_drawer import ReopenDrawer
 from embodied.types import (
     Clock,
     Decision,
@@ -42,6 +48,7 @@ from embodied.types import (
 from embodied.types import (
     RobotState as TrueRobot,
 )
+from policies.scripted import Expert
 from tests.fakes import (
     BINS,
     DOWN,
@@ -382,13 +389,15 @@ class Rememberer:
     privileged: bool = True
     cameras: Sequence[str] | None = ()
     dies_at: int | None = None
+    once: str = ""
     memories: tuple = ()
 
     def act(self, requests):
         return [self._decide(request) for request in requests]
 
     def _decide(self, request):
-        if request.step == self.dies_at:
+        if request.step == self.dies_at and not (self.once and Path(self.once).exists()):
+            Path(self.once or os.devnull).touch()
             os.kill(os.getpid(), signal.SIGKILL)
         self.memories = (*self.memories, request.memory.moments)
         robot = request.observation.robot
@@ -406,9 +415,10 @@ class Rememberer:
 @dataclass(kw_only=True)
 class RemembererConfig:
     dies_at: int | None = None
+    once: str = ""
 
     def build(self):
-        return Rememberer(dies_at=self.dies_at)
+        return Rememberer(dies_at=self.dies_at, once=self.once)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -490,12 +500,15 @@ def test_policies_get_nothing_that_others_told(bank):
 JOB = EpisodeJob(run="r", episode="bin_block/strict/test/3", task="bin_block/strict", policy="rememberer", seed=3)
 
 
-def config_of(link, *, resume=True, dies_at=None):
+def config_of(link, *, resume=True, dies_at=None, once=""):
     return WorkerConfig(
         simulator=FakeSimulatorConfig(),
         controller=FakeControllerConfig(),
         tasks={JOB.task: FakeTask()},
-        policies={"rememberer": RemembererConfig(dies_at=dies_at), "expert": FakePolicyConfig(privileged=True)},
+        policies={
+            "rememberer": RemembererConfig(dies_at=dies_at, once=once),
+            "expert": FakePolicyConfig(privileged=True),
+        },
         memory=RunMemory(link=link, feed=MemoryFeedConfig(resume=resume)),
     )
 
@@ -553,19 +566,46 @@ def test_a_record_is_the_same_with_and_without_a_bank(bank):
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_workers_on_ray_tell_one_bank(tmp_path):
+def test_workers_on_ray_tell_one_bank_and_resume_when_one_is_killed(tmp_path):
     from embodied.memory.stem.hosting import Host, hosted
     from embodied.rollout.compute import ComputeConfig, ComputeKind
 
     url = f"sqlite:///{tmp_path / 'run.db'}"
     jobs = [replace(JOB, episode=f"bin_block/strict/test/{seed}", seed=seed) for seed in range(4)]
-    with (
-        hosted(Host(url, name="run")) as link,
-        ComputeConfig(kind=ComputeKind.LOCAL, workers=2).build(config_of(link)) as compute,
-    ):
-        records = [result.record for result in compute.run(jobs)]
+    with hosted(Host(url, name="run")) as link:
+        config = config_of(link, dies_at=3, once=str(tmp_path / "died"))
+        with ComputeConfig(kind=ComputeKind.LOCAL, workers=2).build(config) as compute:
+            records = [result.record for result in compute.run(jobs)]
     assert [record.outcome for record in records] == [Outcome.SUCCESS] * 4
+    assert sorted(record.attempt for record in records) == [1, 1, 1, 2]
     with open_bank(url) as bank:
         ended = [event.payload for event in told(bank, EpisodeEnded)]
         assert sorted(said.episode for said in ended) == [f"r/rememberer/bin_block/strict/test/{i}" for i in range(4)]
+        assert len(told(bank, MomentStored)) == 4
         assert not bank.verify().problems
+
+
+# --- Real physics -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("task", "deeds"),
+    [
+        (PutBlockBack(), ["pick_place patch_0 block centre", "press  button_cap ", "pick_place centre block patch_0"]),
+        (ReopenDrawer(), ["close  drawer_top ", "press  button_cap ", "open  drawer_top "]),
+    ],
+)
+def test_what_the_expert_does_on_the_table_is_told(bank, task, deeds):
+    episode = task.sample(3)
+    feed = MemoryFeedConfig().build(bank, NAME)
+    simulator, controllers = BulletConfig().build(), ControllerConfig()
+    stage = Stage(simulator, task, Expert(), lambda episode: {ROBOT: controllers.build(episode.scene, ROBOT)})
+    ending = play(episode, stage, observers=[feed])
+    feed.on_end(record_of(episode, ending))
+    simulator.close()
+    assert ending.progress.outcome is Outcome.SUCCESS
+    done = [event.payload for event in told(bank, Interaction)]
+    names = [f"{said.action} {said.source} {said.entity} {said.target}".replace(f"{NAME}/", "") for said in done]
+    assert names == deeds
+    assert all(said.success and said.pick_start_s < said.place_end_s for said in done)
+    assert bank.nth_interaction(2).payload.action == "press"

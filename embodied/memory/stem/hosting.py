@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,6 +53,7 @@ class BankActor:
     def __init__(self, host: Host) -> None:
         self._service = BankService(_take_over(host))
         self._readers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="reader")
+        self._watchers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="watcher")  # They may wait long.
 
     async def commit(self, groups: Sequence[bytes]) -> list[Result]:
         """As `BankService.commit`."""
@@ -71,7 +73,8 @@ class BankActor:
 
     async def changes(self, wanted: EventFilter, *, after_seq: int, wait_s: float) -> tuple[list[Event], int]:
         """As `BankService.changes`."""
-        return await self._read(lambda: self._service.changes(wanted, after_seq=after_seq, wait_s=wait_s))
+        look = partial(self._service.changes, wanted, after_seq=after_seq, wait_s=wait_s)
+        return await asyncio.get_running_loop().run_in_executor(self._watchers, look)
 
     async def lease(self, subtask: str, robot: str, *, duration_s: float, epoch: int) -> Lease:
         """As `BankService.lease`."""
