@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import os
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -94,7 +93,7 @@ class BankActor:
 
 @dataclass(eq=False)
 class _Sending:
-    """What one thread sends; another may take it along."""
+    """What one thread sends; it shares a call with others."""
 
     groups: Sequence[bytes]
     answer: Future[list[Result]] = field(default_factory=Future)
@@ -111,7 +110,7 @@ class RayLink:
         self._patience_s = patience_s
         self._actor: ActorHandle | None = None
         self._waiting: deque[_Sending] = deque()
-        self._turn = threading.Lock()
+        self._caller = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commits")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _link, (self._name, self._patience_s)
@@ -120,9 +119,7 @@ class RayLink:
         """As `Link.commit`."""
         sending = _Sending(groups)
         self._waiting.append(sending)
-        with self._turn:
-            if not sending.answer.done():
-                self._commit_waiting()
+        self._caller.submit(self._commit_waiting)
         return sending.answer.result()
 
     def ask(self, question: Question) -> Any:
@@ -150,7 +147,10 @@ class RayLink:
         return self._call("pid")
 
     def _commit_waiting(self) -> None:
+        """Sends all that waits in one call; those that were taken along then find nothing left to do."""
         taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        if not taken:
+            return
         try:
             results = iter(self._call("commit", [group for sending in taken for group in sending.groups]))
             for sending in taken:
