@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, make_dataclass
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -12,12 +12,11 @@ from embodied.controllers.config import ControllerConfig
 from embodied.errors import ConfigError, unknown_name
 from embodied.memory.stem.service import Link
 from embodied.protocols import Task
-from embodied.rollout.compute import ComputeConfig, ComputeKind
+from embodied.rollout.compute import ComputeConfig
 from embodied.rollout.memory_feed import MemoryFeedConfig
 from embodied.rollout.run_memory import RunMemory
 from embodied.rollout.worker import PolicyBuilder
 from embodied.simulators.bullet import BulletConfig
-from embodied.simulators.simulator import RendererChoice
 from embodied.tasks.suites import SUITES, TASKS, make_task
 from embodied.tasks.task import MemoryTask, Tier
 from policies.scripted import ExpertConfig, GuesserConfig, RandomPolicyConfig
@@ -115,8 +114,6 @@ def checked_names(kind: str, names: Sequence[str], known: Sequence[str] | Mappin
 
 def register() -> None:
     """Tells Hydra the schemas that the files in sim_configs refer to."""
-    for choices in (ComputeKind, RendererChoice, Tier):
-        _accept_values(choices)
     store = ConfigStore.instance()
     store.store(name="evaluate_schema", node=EvaluateConfig)
     for suite in SUITES:
@@ -132,8 +129,3 @@ def _options(kind: type[MemoryTask]) -> type[Any]:
         (option.name, option.type, field(default=option.default)) for option in fields(kind) if option.name != "tier"
     ]
     return make_dataclass(f"{kind.__name__}Options", own, kw_only=True)
-
-
-def _accept_values(choices: type[StrEnum]) -> None:
-    # OmegaConf looks choices up by member name; people type the value: renderer=tiny rather than TINY.
-    choices._member_map_.update({option.value: option for option in choices})

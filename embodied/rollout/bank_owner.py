@@ -19,7 +19,7 @@ def owned_bank(url: str, compute: ComputeConfig) -> Iterator[Link]:
     for a bank that cannot be opened, `PathError` for one in no folder, `ConfigError` for one in memory with Ray.
     """
     path = bank_path(url)
-    if compute.kind is ComputeKind.INLINE:
+    if compute.kind is ComputeKind.inline:
         with BankService(open_bank(url)) as service:
             yield service
         return
@@ -32,7 +32,7 @@ def owned_bank(url: str, compute: ComputeConfig) -> Iterator[Link]:
     from embodied.memory.stem.hosting import Host, hosted
     from embodied.rollout.ray_cluster import existing_cluster, local_cluster
 
-    if compute.kind is ComputeKind.CLUSTER:
+    if compute.kind is ComputeKind.cluster:
         cluster = existing_cluster(compute.address)
     else:
         cluster = local_cluster(cpus=compute.workers, object_store_mb=compute.object_store_mb)

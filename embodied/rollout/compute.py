@@ -12,11 +12,14 @@ from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
 
 
 class ComputeKind(StrEnum):
-    """INLINE: this process, without Ray. LOCAL: Ray processes on this machine. CLUSTER: an existing Ray cluster."""
+    """`inline`: this process, without Ray. `local`: Ray processes on this machine. `cluster`: an existing Ray cluster.
 
-    INLINE = "inline"
-    LOCAL = "local"
-    CLUSTER = "cluster"
+    Members are named as people type them, since Hydra looks choices up by name.
+    """
+
+    inline = "inline"
+    local = "local"
+    cluster = "cluster"
 
 
 class Compute(Protocol):
@@ -43,11 +46,11 @@ class ComputeConfig:
 
     An episode that takes longer than `deadline_s` of wall time has its worker killed and is tried again, `max_attempts`
     times in all; then it counts as invalid. After more than `max_restarts` deaths in a row, with no episode finished in
-    between, the run stops. `start_deadline_s` bounds the start of a worker. INLINE can enforce no deadline. `address`
-    is for CLUSTER alone, `object_store_mb` for LOCAL alone.
+    between, the run stops. `start_deadline_s` bounds the start of a worker. `inline` can enforce no deadline. `address`
+    is for `cluster` alone, `object_store_mb` for `local` alone.
     """
 
-    kind: ComputeKind = ComputeKind.LOCAL
+    kind: ComputeKind = ComputeKind.local
     workers: int = 2
     address: str = ""
     deadline_s: float = 300.0
@@ -61,7 +64,7 @@ class ComputeConfig:
         """Returns the compute; nothing runs before it is entered. Raises `ConfigError`."""
         self._check()
         worker = replace(worker, threads=self.threads_per_worker)
-        if self.kind is ComputeKind.INLINE:
+        if self.kind is ComputeKind.inline:
             return InlineCompute(worker)
         from embodied.rollout.pool import PoolLimits, RayPool
         from embodied.rollout.ray_cluster import existing_cluster, local_cluster
@@ -73,7 +76,7 @@ class ComputeConfig:
             max_attempts=self.max_attempts,
             max_restarts=self.max_restarts,
         )
-        if self.kind is ComputeKind.CLUSTER:
+        if self.kind is ComputeKind.cluster:
             return RayPool(worker, limits, lambda: existing_cluster(self.address))
         return RayPool(worker, limits, lambda: local_cluster(cpus=self.workers, object_store_mb=self.object_store_mb))
 
@@ -88,7 +91,7 @@ class ComputeConfig:
             raise ConfigError("compute.max_restarts must not be negative.", value=self.max_restarts)
         if self.object_store_mb < 80:
             raise ConfigError("compute.object_store_mb must be at least 80, as Ray asks.", value=self.object_store_mb)
-        if (self.kind is ComputeKind.CLUSTER) != bool(self.address):
+        if (self.kind is ComputeKind.cluster) != bool(self.address):
             raise ConfigError(
                 "compute.address must be given for kind CLUSTER, and for no other.",
                 value=(str(self.kind), self.address),

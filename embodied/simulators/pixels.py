@@ -31,10 +31,10 @@ class Pixels:
         self._config = config
         self._assets = assets
         self._opengl: OpenGLRenderer | None = None
-        self._tiny = config.renderer is RendererChoice.TINY
+        self._tiny = config.renderer is RendererChoice.tiny
         self._loaded = False
         self._meshes: dict[str, tuple[LinkMesh, ...]] = {}
-        if config.renderer is RendererChoice.AUTO:
+        if config.renderer is RendererChoice.auto:
             try:
                 self._start_opengl()
             except MissingDependencyError:

@@ -7,11 +7,14 @@ from embodied.errors import ConfigError
 
 
 class RendererChoice(StrEnum):
-    """What makes pixels: OpenGL through EGL, PyBullet's TinyRenderer, or OpenGL where it starts and else Tiny."""
+    """What makes pixels: OpenGL through EGL, PyBullet's TinyRenderer, or OpenGL where it starts and else Tiny.
 
-    AUTO = "auto"
-    OPENGL = "opengl"
-    TINY = "tiny"
+    Members are named as people type them, since Hydra looks choices up by name.
+    """
+
+    auto = "auto"
+    opengl = "opengl"
+    tiny = "tiny"
 
 
 @dataclass(kw_only=True)
@@ -23,7 +26,7 @@ class SimulatorConfig:
 
     physics_hz: int = 240
     control_hz: int = 20
-    renderer: RendererChoice = RendererChoice.AUTO
+    renderer: RendererChoice = RendererChoice.auto
     render_threads: int = 1
     asset_root: str = ""
 

@@ -51,8 +51,8 @@ def measure(config: RenderBenchConfig) -> dict[str, Any]:
     take turns in one run, so that they meet the same load. Agreement is between `opengl` and `tiny`.
     """
     config.check()
-    opengl = BulletConfig(renderer=RendererChoice.OPENGL).build()
-    tiny = BulletConfig(renderer=RendererChoice.TINY).build()
+    opengl = BulletConfig(renderer=RendererChoice.opengl).build()
+    tiny = BulletConfig(renderer=RendererChoice.tiny).build()
     try:
         sizes = {str(size_px): _measure_size(config, opengl, tiny, size_px) for size_px in config.sizes_px}
         renderer = opengl.renderer

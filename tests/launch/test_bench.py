@@ -109,7 +109,7 @@ def test_rollouts_are_measured_with_pixels_at_every_keyframe(worker: SimulatorWo
     result = rollout.measure(
         rollout.RolloutBenchConfig(episodes=2, warm_up=1),
         one_task,
-        compute=ComputeConfig(kind=ComputeKind.INLINE),
+        compute=ComputeConfig(kind=ComputeKind.inline),
         seed=0,
     )
     for run in result["workers"].values():

@@ -20,7 +20,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         stop = FaultyPolicyConfig(fault="stop", seeds=(1,), once_folder=folder)
         config = replace(CONFIG, policies={"faulty": stop})
-        compute = ComputeConfig(kind=ComputeKind.CLUSTER, address=cluster.address, workers=1, deadline_s=3.0)
+        compute = ComputeConfig(kind=ComputeKind.cluster, address=cluster.address, workers=1, deadline_s=3.0)
         with compute.build(config) as pool:
             results = list(pool.run([replace(JOB, policy="faulty", seed=seed) for seed in range(3)]))
     connected = ray.is_initialized()

@@ -16,7 +16,7 @@ def test_inline_plays_lazily_and_in_order():
             read.append(seed)
             yield replace(JOB, seed=seed)
 
-    with ComputeConfig(kind=ComputeKind.INLINE).build(CONFIG) as compute:
+    with ComputeConfig(kind=ComputeKind.inline).build(CONFIG) as compute:
         assert isinstance(compute, InlineCompute)
         results = compute.run(jobs())
         assert next(results).record.seed == 0
@@ -26,7 +26,7 @@ def test_inline_plays_lazily_and_in_order():
 
 def test_inline_gives_the_same_rows_twice_in_one_process():
     jobs = [replace(JOB, policy=policy, seed=seed) for seed in range(4) for policy in CONFIG.policies]
-    with ComputeConfig(kind=ComputeKind.INLINE).build(CONFIG) as compute:
+    with ComputeConfig(kind=ComputeKind.inline).build(CONFIG) as compute:
         first = [row(result) for result in compute.run(jobs)]
         assert [row(result) for result in compute.run(jobs)] == first
 
@@ -41,7 +41,7 @@ def test_inline_gives_the_same_rows_twice_in_one_process():
         ({"start_deadline_s": float("nan")}, "start_deadline_s"),
         ({"max_restarts": -1}, "max_restarts"),
         ({"object_store_mb": 10}, "object_store_mb"),
-        ({"kind": ComputeKind.CLUSTER}, "address"),
+        ({"kind": ComputeKind.cluster}, "address"),
         ({"address": "10.0.0.5:6379"}, "address"),
     ],
 )

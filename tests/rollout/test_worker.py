@@ -155,7 +155,7 @@ def test_inline_rollouts_import_neither_ray_nor_torch():
         "import sys\n"
         "from embodied.rollout.compute import ComputeConfig, ComputeKind\n"
         "from tests.rollout.test_worker import CONFIG, JOB\n"
-        "with ComputeConfig(kind=ComputeKind.INLINE).build(CONFIG) as compute:\n"
+        "with ComputeConfig(kind=ComputeKind.inline).build(CONFIG) as compute:\n"
         "    print(*(result.record.outcome for result in compute.run([JOB])))\n"
         "print({'ray', 'torch', 'pybullet'} & set(sys.modules))\n"
     )

@@ -280,7 +280,7 @@ def test_a_spring_that_would_explode_is_refused(simulator):
         simulator.load(Scene("stiff", (base, cap), (press,)))
 
 
-@pytest.mark.parametrize("renderer", [RendererChoice.OPENGL, RendererChoice.TINY])
+@pytest.mark.parametrize("renderer", [RendererChoice.opengl, RendererChoice.tiny])
 def test_cameras_see_instances_at_their_true_depth(renderer):
     box = Body("box", (Part(Box((0.4, 0.4, 0.2)), rgba=(0.9, 0.1, 0.1, 1.0)),), Pose((1.0, 0.0, 0.1)))
     camera = Camera("top", look_at((1.0, 0.0, 1.7), (1.0, 0.0, 0.0), up=(1.0, 0.0, 0.0)), 64, 48, 0.8)

@@ -388,7 +388,7 @@ def test_opengl_and_tiny_renderer_agree_on_a_panda_at_a_table() -> None:
         robots=(RobotPlacement("arm", "panda"),),
     )
     images = []
-    for choice in (RendererChoice.OPENGL, RendererChoice.TINY):
+    for choice in (RendererChoice.opengl, RendererChoice.tiny):
         simulator = BulletConfig(renderer=choice).build()
         try:
             simulator.load(scene)
