@@ -574,7 +574,7 @@ def test_workers_on_ray_tell_one_bank_and_resume_when_one_is_killed(tmp_path):
     jobs = [replace(JOB, episode=f"bin_block/strict/test/{seed}", seed=seed) for seed in range(4)]
     with hosted(Host(url, name="run")) as link:
         config = config_of(link, dies_at=3, once=str(tmp_path / "died"))
-        with ComputeConfig(kind=ComputeKind.LOCAL, workers=2).build(config) as compute:
+        with ComputeConfig(kind=ComputeKind.local, workers=2).build(config) as compute:
             records = [result.record for result in compute.run(jobs)]
     assert [record.outcome for record in records] == [Outcome.SUCCESS] * 4
     assert sorted(record.attempt for record in records) == [1, 1, 1, 2]
