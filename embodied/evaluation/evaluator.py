@@ -54,8 +54,12 @@ class Evaluation:
     def run(self) -> str:
         """The identity of the run: equal settings give equal rows, wherever they are played."""
         worker = self.worker
+        memory = worker.memory
+        # What a bank is told, and policies are reminded of, belongs to the run; which bank it is does not.
+        reminded = {} if memory is None else {"memory": {"feed": memory.feed, "capacity": memory.capacity}}
         return fingerprint(
             {
+                **reminded,
                 "suite": self.suite,
                 "tasks": worker.tasks,
                 "policies": worker.policies,

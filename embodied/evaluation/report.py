@@ -115,15 +115,7 @@ def html(
         failures=_failures(results, records),
         times=_times(results, records),
         films=_films(results, clips),
-        memories=[
-            {
-                "record": record,
-                "page": page,
-                "timeline": memory_plots.timeline_figure(page),
-                "maps": memory_plots.maps_figure(page),
-            }
-            for record, page in pages
-        ],
+        memories=_memories(pages),
         config=config,
     )
 
@@ -195,6 +187,18 @@ def _films(results: Mapping[str, Any], clips: Sequence[Clip]) -> dict[str, list[
                 {"record": clip.record, "data": base64.b64encode(clip.file.read_bytes()).decode()} for clip in own
             ]
     return films
+
+
+def _memories(pages: Sequence[tuple[EpisodeRecord, Page]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "record": record,
+            "rows": page.rows,
+            "timeline": memory_plots.timeline_figure(page),
+            "maps": memory_plots.maps_figure(page),
+        }
+        for record, page in pages
+    ]
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:

@@ -8,6 +8,7 @@ from embodied.memory.stem.bank import open_bank
 from embodied.memory.stem.kinds import Interaction
 from embodied.types import Outcome
 from launch.benchmarks.two_robots import BLOCK, MOVER, SPOTS_M, tell
+from launch.benchmarks.two_robots_picture import draw
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +49,10 @@ def test_the_bank_opened_again_knows_who_moved_the_block_and_where_it_was_before
         assert bank.where_is(block).predicate == "held_by"
         assert bank.contents("fetcher") == [block]
         assert not bank.verify().problems
+
+
+def test_both_tellings_are_drawn_into_one_small_picture(courses, tmp_path):
+    draw({"with the bank": courses[True], "without": courses[False]}, tmp_path / "story.png")
+    content = (tmp_path / "story.png").read_bytes()
+    assert content.startswith(b"\x89PNG")
+    assert len(content) < 200_000
