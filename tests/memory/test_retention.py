@@ -141,6 +141,13 @@ def test_beyond_the_budget_the_oldest_go_but_last_sightings_stay(bank):
     assert done.left == len(bank.changes_since(0, limit=1000)) == 11
 
 
+def test_a_budget_too_small_for_what_is_fresh_waits(bank):
+    teller = Teller()
+    bank.append([teller.seen("cup", float(t), float(t)) for t in range(100)])
+    assert retain(bank, RetentionConfig(fresh_s=29.0, observations=10)).forgotten == {OLD: 71}
+    assert kept_times(bank, "entity_seen") == [float(t) for t in range(71, 100)]
+
+
 def a_round(teller, number):
     """What a robot says of one visit: it looks around twice a second, moves the cup, and remembers what it saw."""
     start_s, episode = 100.0 * number, f"round {number}"
