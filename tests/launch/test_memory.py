@@ -211,3 +211,14 @@ def test_a_bank_that_cannot_be_is_refused_before_anything_is_played(tmp_path, se
     assert done.returncode == 2
     assert wanted in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_benches_of_memory_go_through_the_door_of_benches(tmp_path):
+    few = ["memory_faults.kills=1", "memory_faults.flips=2", "memory_faults.writers=2"]
+    done = enter(tmp_path, "bench", "what=memory_faults", "seed=7", "output=faults.json", *few)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "faults.json").read_text())
+    assert (result["kills"]["kills"], result["kills"]["lost"], result["flips"]["missed"]) == (1, 0, 0)
+    done = enter(tmp_path, "bench", "what=memory", "memory.top_k=0", "output=memory.json")
+    assert done.returncode == 2
+    assert "memory" in done.stderr

@@ -77,18 +77,20 @@ def same_sightings(life: Life, still: Stillness) -> list[int]:
     return surplus
 
 
-def alike_moments(embeddings: np.ndarray, *, alike: float) -> np.ndarray:
-    """Returns which rows of (N, D), unit length, are a repetition: as like an earlier one that stays, or liker.
+def alike_moments(embeddings: np.ndarray, *, alike: float, among: int = 512) -> np.ndarray:
+    """Returns which rows of (N, D), unit length, are a repetition: at least as like one of the last `among` that stay.
 
-    The last one stays, so that how far a memory reaches does not change.
+    The last row stays, so that how far a memory reaches does not change.
     """
     repeated = np.zeros(len(embeddings), bool)
-    kept: list[int] = []
+    kept = np.empty_like(embeddings)
+    count = 0
     for row in range(len(embeddings) - 1):
-        likeness = embeddings[kept] @ embeddings[row] if kept else np.empty(0)
+        likeness = kept[max(0, count - among) : count] @ embeddings[row]
         repeated[row] = bool(np.any(likeness >= alike))
         if not repeated[row]:
-            kept.append(row)
+            kept[count] = embeddings[row]
+            count += 1
     return repeated
 
 
