@@ -81,9 +81,10 @@ def _open_gap(tables: Tables, first: int, last: int) -> None:
     """Adds a gap, joined with those it touches; the digest is that of its last event."""
     found = tables.row("SELECT digest FROM event WHERE seq = ?", last)
     touching = tables.rows(
-        "SELECT first_seq, last_seq, digest FROM gap WHERE first_seq <= ? AND last_seq >= ? ORDER BY first_seq",
-        last + 1, first - 1,
-    )  # fmt: skip
+        "SELECT first_seq, last_seq, digest FROM gap WHERE first_seq <= ? AND last_seq >= ? "
+        "AND first_seq >= IFNULL((SELECT MAX(first_seq) FROM gap WHERE first_seq <= ?), 0) ORDER BY first_seq",
+        last + 1, first - 1, first,
+    )  # fmt: skip  # Gaps never overlap: of those that begin before this one, only the last can touch it.
     end, digest = (last, found[0]) if found else (0, b"")
     for _, other_last, other_digest in touching:
         if other_last > end or not digest:

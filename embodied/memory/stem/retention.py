@@ -4,7 +4,7 @@ Three things go, in this order: sightings in the middle of a run that says the s
 of their episode (likeness) or are not among its keyframes (novelty), and the oldest observations beyond a budget.
 What others build on stays: places, containment, interactions, skills and their statistics, leases, episodes and their
 summaries with their ranges of sequence numbers, the last sighting of everything, and what caused an event that stays.
-Half-lives of existence are counted when asked, from the last sighting, and need nobody to delete anything.
+The file keeps its size, and what is told later fills the room. Half-lives of existence are counted when asked, from the last sighting, and need nobody to delete anything.
 """
 
 import math
@@ -47,7 +47,7 @@ from embodied.memory.stem.surplus import (
 WRITER = "retention"
 OBSERVATIONS = tuple(kind for kind in FORGETTABLE if kind != "interaction")
 PAGE = 2000
-MOST_RANGES = 1000
+MOST_RANGES = 10_000
 SAME, ALIKE, PLAIN, OLD = "sightings that say the same", "moments alike", "moments that are not novel", "oldest first"
 
 
