@@ -4,7 +4,8 @@ Three things go, in this order: sightings in the middle of a run that says the s
 of their episode (likeness) or are not among its keyframes (novelty), and the oldest observations beyond a budget.
 What others build on stays: places, containment, interactions, skills and their statistics, leases, episodes and their
 summaries with their ranges of sequence numbers, the last sighting of everything, and what caused an event that stays.
-The file keeps its size, and what is told later fills the room. Half-lives of existence are counted when asked, from the last sighting, and need nobody to delete anything.
+The file keeps its size, and what is told later fills the room. Half-lives of existence are counted when asked, from
+the last sighting, and need nobody to delete anything.
 """
 
 import math
