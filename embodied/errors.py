@@ -2,20 +2,31 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from enum import Enum
+from typing import ClassVar
+
+
+class NotGiven(Enum):
+    """Stands for no value, where None may be one; an enum stays itself across processes."""
+
+    VALUE = "not given"
 
 
 class EmbodiedError(Exception):
     """Root of every error that this project raises on purpose.
 
-    The message reads `<rule> Got <value>. <remedy>`: what must hold, what was given, and what to do about it.
+    The message reads `<rule> Got <value>. <remedy>`: what must hold, what was given, and what to do about it. A kind
+    of error has a usual remedy, for where the rule says all that there is to say.
     """
 
-    def __init__(self, rule: str, *, value: object = None, remedy: str = "") -> None:
+    usual_remedy: ClassVar[str] = ""
+
+    def __init__(self, rule: str, *, value: object = NotGiven.VALUE, remedy: str = "") -> None:
         self.rule = rule
         self.value = value
-        self.remedy = remedy
-        shown = "" if value is None else f" Got {value!r}."
-        super().__init__(f"{rule}{shown}{' ' + remedy if remedy else ''}")
+        self.remedy = remedy or self.usual_remedy
+        shown = "" if value is NotGiven.VALUE else f" Got {value!r}."
+        super().__init__(f"{rule}{shown}{' ' + self.remedy if self.remedy else ''}")
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors cross process boundaries (Ray); the default would pass the finished message as the rule.
@@ -25,9 +36,13 @@ class EmbodiedError(Exception):
 class ConfigError(EmbodiedError):
     """A configuration key, type or value is wrong."""
 
+    usual_remedy = "Change the setting and run again."
+
 
 class SceneError(EmbodiedError, ValueError):
     """A scene, its JSON, a mesh or a URDF cannot be used."""
+
+    usual_remedy = "Correct the scene; nothing was built."
 
 
 class UnknownNameError(EmbodiedError):
@@ -37,13 +52,19 @@ class UnknownNameError(EmbodiedError):
 class CommandError(EmbodiedError):
     """A command was refused before the simulator saw it."""
 
+    usual_remedy = "Send numbers within the limits of `specs.check_command`; nothing moved."
+
 
 class IntentError(EmbodiedError):
     """An intent is malformed, or the robot has no controller for it."""
 
+    usual_remedy = "Send an intent as `embodied.types` describes it; nothing moved."
+
 
 class PathError(EmbodiedError):
     """A path leaves the folder that confines it, or does not exist."""
+
+    usual_remedy = "Choose another path."
 
 
 class MissingDependencyError(EmbodiedError):

@@ -13,10 +13,14 @@ def confined(root: Path, relative: str) -> Path:
     Raises `PathError` for an absolute path, one that leaves `root` (also through a link), and one that is missing.
     """
     base = root.resolve()
-    path = (base / relative).resolve()
+    try:
+        path = (base / relative).resolve()
+        exists = path.is_file()
+    except (OSError, ValueError) as error:  # Too long, or with a zero byte in it.
+        raise PathError("The name of a file must be one that can exist.", value=relative[:80]) from error
     if Path(relative).is_absolute() or not path.is_relative_to(base):
         raise PathError("A file must lie inside its root.", value=relative, remedy=f"Put it under {root.name}/.")
-    if not path.is_file():
+    if not exists:
         raise PathError("A file must exist.", value=relative, remedy=f"Looked in the root {root.name}/.")
     return path
 

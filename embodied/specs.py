@@ -39,6 +39,8 @@ def check_command(robot: str, model: RobotModel, command: Command) -> None:
 
     PyBullet takes a NaN target without complaint and stays poisoned until it is reset, so this comes first.
     """
+    if not isinstance(command, Command):
+        raise CommandError(f"What {robot!r} is sent must be a `Command`.", value=type(command).__name__)
     if command.joint_position_rad is not None:
         if model.arm is None:
             raise CommandError(f"Robot {robot!r} ({model.name}) has no arm to command.")
@@ -56,7 +58,8 @@ def check_command(robot: str, model: RobotModel, command: Command) -> None:
     if command.gripper is not None:
         if model.gripper is None:
             raise CommandError(f"Robot {robot!r} ({model.name}) has no gripper to command.")
-        if not (np.isfinite(command.gripper) and 0.0 <= command.gripper <= 1.0):
+        opening = _vector(f"The gripper opening of {robot!r}", [command.gripper], 1)[0]
+        if not 0.0 <= opening <= 1.0:
             raise CommandError(f"The gripper opening of {robot!r} must lie in [0, 1].", value=command.gripper)
     if command.base_velocity is not None:
         if model.drive is None:

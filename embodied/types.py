@@ -220,7 +220,8 @@ class Episode:
 
     `candidates` are the entities among which memory must choose, `target` the right one: chance is 1 / len.
     `placement_noise_m` and `placement_noise_rad` bound the uniform error of every transport (see
-    `rollout.disturbance`), so that where a policy sets things down cannot serve as its memory.
+    `rollout.disturbance`), so that a policy that aims at the middle leaves no trace; deliberate notes in the
+    world are not ruled out.
     """
 
     id: str

@@ -1,6 +1,7 @@
 """The door to measurements: `python -m launch.bench what=render|physics|rollout|leak|faults|... output=FILE.json`."""
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -10,7 +11,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from embodied.errors import ConfigError
+from embodied.errors import ConfigError, PathError
 from embodied.paths import write_atomically
 from embodied.rollout.worker import WorkerConfig
 from launch import door, schema
@@ -71,12 +72,25 @@ def bench(composed: door.Composed) -> None:
     output = Path(config.output)
     if output.suffix != ".json":
         raise ConfigError("output must name a .json file.", value=config.output)
+    _require_writable(output)
+    schema.check_agreement(config.simulator, config.controller)
     if not 0 <= config.seed < 2**40:
         raise ConfigError("seed must lie in [0, 2**40).", value=config.seed)
     result = {**MEASURES[config.what](config, output), "config": composed.text}
     write_atomically(output, (json.dumps(result, indent=2) + "\n").encode())
     shown = {name: value for name, value in result.items() if name != "config"}
     door.say(f"{json.dumps(shown, indent=2)}\n\nResult: {output}")
+
+
+def _require_writable(output: Path) -> None:
+    # Asked before an hour of measuring, not after it.
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        writable = os.access(output.parent, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise PathError("output must lie in a folder that can be written.", value=str(output), remedy="Choose another.")
 
 
 def _render(config: BenchConfig, output: Path) -> Mapping[str, Any]:

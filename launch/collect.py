@@ -37,6 +37,7 @@ def collect(composed: door.Composed) -> None:
     from embodied.rollout.worker import WorkerConfig
 
     config: CollectConfig = composed.config
+    schema.check_agreement(config.simulator, config.controller)
     worker = WorkerConfig(
         simulator=config.simulator,
         controller=config.controller,
@@ -50,8 +51,14 @@ def collect(composed: door.Composed) -> None:
     files = Counter(file.task for file in dataset.files)
     failures = Counter(failure.task for failure in dataset.failures)
     for task in dataset.tasks:
-        door.say(f"{task}: {files[task]} demonstrations; the {dataset.policy} failed {failures[task]} times")
+        made, failed = counted(files[task], "demonstration"), counted(failures[task], "failure")
+        door.say(f"{task}: {made}, {failed} of policy {dataset.policy}")
     door.say(f"\nIndex: {output / INDEX_FILE}")
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns such as "1 failure", "3 failures"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def main() -> None:

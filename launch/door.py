@@ -26,7 +26,7 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from embodied.errors import ConfigError, EmbodiedError, unknown_name
+from embodied.errors import ConfigError, EmbodiedError, PathError, unknown_name
 
 CONFIGS = Path(__file__).parents[1] / "sim_configs"
 SCHEMA = "_schema"
@@ -138,6 +138,16 @@ def _spoken() -> Iterator[None]:
         _refuse(error)
     except (HydraException, OmegaConfBaseException) as error:
         _refuse(restated(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _refuse(
+            PathError(
+                "A file or folder must be one that can be made.",
+                value=str(error.filename),
+                remedy=f"{error.strerror}: choose another output.",
+            )
+        )
 
 
 def _refuse(error: EmbodiedError) -> NoReturn:

@@ -15,6 +15,7 @@ def evaluate(composed: door.Composed) -> None:
     from embodied.rollout.worker import WorkerConfig
 
     config: schema.EvaluateConfig = composed.config
+    schema.check_agreement(config.simulator, config.controller)
     worker = WorkerConfig(
         simulator=config.simulator,
         controller=config.controller,

@@ -17,7 +17,7 @@ from embodied.rollout.memory_feed import MemoryFeedConfig
 from embodied.rollout.run_memory import RunMemory
 from embodied.rollout.worker import PolicyBuilder
 from embodied.simulators.bullet import BulletConfig
-from embodied.tasks.suites import SUITES, TASKS, make_task
+from embodied.tasks.suites import SUITES, TASKS, make_task, suite_tasks
 from embodied.tasks.task import MemoryTask, Tier
 from policies.scripted import ExpertConfig, GuesserConfig, RandomPolicyConfig
 
@@ -91,10 +91,23 @@ def suite_schema(suite: str) -> type[SuiteConfig]:
 
 def build_tasks(suite: SuiteConfig, tiers: Tiers) -> dict[str, Task]:
     """Returns the chosen tasks by `name/tier`. Raises `UnknownNameError`, and `ConfigError` for options and repeats."""
-    names = checked_names(f"task of {suite.name}", suite.tasks, SUITES[suite.name])
+    names = checked_names(f"task of {suite.name}", suite.tasks, suite_tasks(suite.name))
     options = {name: asdict(getattr(suite, name)) for name in names}
     tasks = [make_task(name, tier=tier, options=options[name]) for name in names for tier in tiers.value]
     return {f"{task.name}/{task.tier.value}": task for task in tasks}
+
+
+def check_agreement(simulator: BulletConfig, controller: ControllerConfig) -> None:
+    """Raises `ConfigError` where the simulator and the controllers are told different things."""
+    simulator.check()
+    if abs(controller.period_s * simulator.control_hz - 1.0) > 1e-9:
+        raise ConfigError(
+            "controller.period_s must be 1 / simulator.control_hz.",
+            value=(controller.period_s, simulator.control_hz),
+            remedy=f"Set controller.period_s={1 / simulator.control_hz:g}."
+            if simulator.control_hz
+            else "20 Hz will do.",
+        )
 
 
 def chosen_policies(names: Sequence[str], options: Any) -> dict[str, PolicyBuilder]:

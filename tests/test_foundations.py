@@ -145,3 +145,21 @@ def test_a_base_that_is_told_to_go_too_fast_is_refused():
 def test_every_error_of_the_project_has_one_root():
     assert issubclass(UnknownNameError, EmbodiedError)
     assert issubclass(SceneError, ValueError)
+
+
+def test_a_value_of_none_is_shown_and_a_usual_remedy_is_given():
+    assert "Got None." in str(CommandError("A target must be a number.", value=None))
+    assert "Got" not in str(CommandError("A target must be a number."))
+    assert "nothing moved" in str(CommandError("A target must be a number."))
+
+
+@pytest.mark.parametrize("name", ["a\0b.obj", "x" * 5000])
+def test_a_file_name_that_cannot_exist_is_refused(tmp_path, name):
+    with pytest.raises(PathError, match="can exist"):
+        confined(tmp_path, name)
+
+
+@pytest.mark.parametrize("command", [None, "up", Command(gripper="open"), Command(gripper=1j)])  # type: ignore[arg-type]
+def test_what_is_no_command_is_refused(command):
+    with pytest.raises(CommandError):
+        specs.check_command("panda", PANDA, command)

@@ -9,6 +9,6 @@ for _name, _kind in TASKS.items():
     for _tier in Tier:
         register(
             id=f"embodied/{_kind.__name__}-{_tier.value}-v0",
-            entry_point="embodied.environments.keyframe:KeyframeEnv",
-            kwargs={"task": _name, "tier": _tier.value},
+            entry_point="embodied.environments.keyframe:RegisteredEnv",
+            kwargs={"world": f"{_name}/{_tier.value}"},
         )

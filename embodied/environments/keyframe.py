@@ -9,7 +9,7 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
 from embodied.controllers.config import ControllerConfig
-from embodied.errors import IntentError, unknown_name
+from embodied.errors import ConfigError, IntentError, unknown_name
 from embodied.geometry import Pose, compose, quaternion, vector3
 from embodied.protocols import Controller
 from embodied.robots.catalogue import robot_model
@@ -142,6 +142,24 @@ class KeyframeEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         }
 
 
+class RegisteredEnv(KeyframeEnv):
+    """A `KeyframeEnv` that Gymnasium makes by name; `world` reads `<task>/<tier>`, which the name has settled.
+
+    Raises `ConfigError` for a `task` or `tier` among the options, since episodes would not be what the name says.
+    """
+
+    def __init__(self, world: str, *, render_mode: str | None = None, **task_options: Any) -> None:
+        for option in ("task", "tier"):
+            if option in task_options:
+                raise ConfigError(
+                    f"The {option} of an environment must be that of its name.",
+                    value=task_options[option],
+                    remedy=f"Leave {option!r} out, and make the environment that is named after what you want.",
+                )
+        task, _, tier = world.partition("/")
+        super().__init__(task, tier, render_mode=render_mode, **task_options)
+
+
 class _AskedError(Exception):
     """The loop asks for a decision that the caller of `step` has yet to give."""
 
@@ -177,13 +195,21 @@ def _controllers(episode: Episode) -> dict[str, Controller]:
 
 
 def _move(action: np.ndarray, base: Pose) -> MoveTo:
-    values = np.asarray(action, dtype=np.float64)
-    if values.shape != (9,) or not np.isfinite(values).all():
+    values = _numbers(action)
+    if values is None or values.shape != (9,) or not np.isfinite(values).all():
         raise IntentError("An action must be 9 finite numbers.", value=action, remedy="See `KeyframeEnv`.")
     if np.linalg.norm(values[3:7]) < SHORTEST_QUATERNION:
         raise IntentError("An action's quaternion must not be zero.", value=values[3:7].tolist())
     tool = compose(base, Pose(vector3(values[:3]), quaternion(values[3:7])))
     return MoveTo(tool.position_m, tool.orientation, bool(values[7] >= 0.5), bool(values[8] >= 0.5))
+
+
+def _numbers(action: Any) -> np.ndarray | None:
+    try:
+        values = np.asarray(action)
+    except (TypeError, ValueError):  # Of ragged lists, for one.
+        return None
+    return values.astype(np.float64) if values.dtype.kind in "biuf" else None
 
 
 def _observation_space(episode: Episode) -> spaces.Dict:

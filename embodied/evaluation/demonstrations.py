@@ -12,7 +12,9 @@ import msgspec
 from embodied.archive import file_sha256
 from embodied.errors import ConfigError, DataError
 from embodied.evaluation.evaluator import SEED_STRIDE
+from embodied.evaluation.output_folder import claim
 from embodied.evaluation.provenance import fingerprint
+from embodied.evaluation.rehearsal import rehearse
 from embodied.paths import write_atomically
 from embodied.rollout.compute import Compute
 from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
@@ -48,7 +50,7 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`dataset.json`: `demos` files per task once `complete`; `version` is that of the trajectories."""
+    """`dataset.json`: at least `demos` files per task once `complete`; `version` is that of the trajectories."""
 
     schema: str
     version: int
@@ -121,20 +123,23 @@ def collect(collection: Collection, *, compute: Compute, output: Path, config: s
     """Plays what `output` lacks, writes each solved episode there at once, and returns the finished index.
 
     `compute` is entered only if there is something to play; `config` becomes config.yaml. Files that are there and
-    whole are kept, others are made again. Raises `ConfigError` where the folder holds another run, and `DataError`
-    where the demonstrator fails in more than half of the episodes (10 failures are always allowed).
+    whole are kept, also beyond the number asked for; others are made again. Raises `PathError` for a folder of other
+    things, `ConfigError` where it holds another run or is being written, and `DataError` where the demonstrator fails
+    in more than half of the episodes (10 failures are always allowed).
     """
-    shelf = _Shelf(collection, output, failures=_known_failures(collection, output))
-    write_atomically(output / "config.yaml", config.encode())
-    shelf.write_index(complete=False)
-    with ExitStack() as stack:
+    rehearse(collection.worker, seed=collection.seed * SEED_STRIDE, split=SPLIT)
+    with claim(output, kind="collection", mark=INDEX_FILE), ExitStack() as stack:
+        shelf = _Shelf(collection, output, failures=_known_failures(collection, output))
+        shelf.keep_whole_files()
+        shelf.write_index(complete=False)
+        write_atomically(output / "config.yaml", config.encode())
 
         @cache
         def pool() -> Compute:
             return stack.enter_context(compute)
 
         _fill(shelf, pool)
-    return shelf.write_index(complete=True)
+        return shelf.write_index(complete=True)
 
 
 def read_dataset(folder: Path) -> Dataset:
@@ -162,18 +167,22 @@ class _Shelf:
     files: dict[tuple[str, int], File] = field(default_factory=dict)
     failures: dict[tuple[str, int], Failure] = field(default_factory=dict)
 
-    def missing(self, task: str) -> list[int]:
-        """Returns the seeds of `task` to play next: the first ones, as many as successes are still needed.
+    def keep_whole_files(self) -> None:
+        """Keeps every whole demonstration in the folder, also those that fewer `demos` would not ask for."""
+        for task in self.collection.worker.tasks:
+            for path in sorted((self.folder / task).glob(f"*{SUFFIX}")):
+                if path.name.removesuffix(SUFFIX).isdecimal():
+                    self._keep_if_whole(task, int(path.name.removesuffix(SUFFIX)))
 
-        Whole files found on the way are kept.
-        """
+    def missing(self, task: str) -> list[int]:
+        """Returns the seeds of `task` to play next: the first ones, as many as successes are still needed."""
         first, demos = self.collection.seed * SEED_STRIDE, self.collection.demos
         failed = sorted(seed for name, seed in self.failures if name == task)
         end = first + demos
         for seed in failed:
             end += seed < end
         seeds = [seed for seed in range(first, end) if seed not in failed]
-        return [seed for seed in seeds if (task, seed) not in self.files and not self._found(task, seed)]
+        return [seed for seed in seeds if (task, seed) not in self.files]
 
     def put(self, result: JobResult) -> None:
         """Writes a solved episode, or notes the failure. Raises `DataError` once there are too many."""
@@ -182,7 +191,7 @@ class _Shelf:
             sha256 = write_trajectory(self._path(job.task, job.seed), result.trajectory)
             self._keep(job.task, result.trajectory, sha256)
             return
-        _log.warning("The %s did not solve %s: %s, %s.", job.policy, job.episode, record.outcome, record.reason)
+        _log.warning("%s was not solved by policy %s: %s, %s.", job.episode, job.policy, record.outcome, record.reason)
         self.failures[job.task, job.seed] = Failure(job.task, job.seed, record.outcome, record.reason)
         failed = sum(task == job.task for task, _ in self.failures)
         if failed > max(FAILURES_ALLOWED, self.collection.demos):
@@ -214,21 +223,17 @@ class _Shelf:
     def _path(self, task: str, seed: int) -> Path:
         return self.folder / task / f"{seed}{SUFFIX}"
 
-    def _found(self, task: str, seed: int) -> bool:
-        """Keeps the file of `seed` if it is there and whole."""
+    def _keep_if_whole(self, task: str, seed: int) -> None:
         path = self._path(task, seed)
-        if not path.exists():
-            return False
         try:
             trajectory = read_trajectory(path)
             wanted = self.collection.job(task, seed).episode
             if (trajectory.label.episode, trajectory.label.outcome) != (wanted, Outcome.SUCCESS):
                 raise DataError(f"It must hold a success in {wanted}.", value=trajectory.label.episode)
         except DataError as error:
-            _log.warning("%s is recorded again: %s", path, error)
-            return False
-        self._keep(task, trajectory, file_sha256(path))
-        return True
+            _log.warning("%s does not count: %s", path, error)
+        else:
+            self._keep(task, trajectory, file_sha256(path))
 
     def _keep(self, task: str, trajectory: Trajectory, sha256: str) -> None:
         label = trajectory.label

@@ -129,9 +129,10 @@ def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: 
         chosen = worth_seeing(
             records, privileged=parts.privileged, policies=list(evaluation.worker.policies), per_task=videos
         )
-        clips = _filmed(chosen, folder.path, pool=pool)
+        # The figures are safe before the films, which may still lose a worker.
         folder.write_json("results.json", results)
         folder.write("report.md", report.markdown(results, records))
+        clips = _filmed(chosen, folder.path, pool=pool)
         pages = _remembered(evaluation.worker, records, clips)
         folder.write("report.html", report.html(results, records, clips=clips, pages=pages, config=config))
     return results

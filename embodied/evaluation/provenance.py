@@ -6,14 +6,15 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from enum import Enum
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-LIBRARIES = ("embodied-memory", "pybullet", "ompl", "pin", "numpy", "ray")
-DECISIVE = ("embodied-memory", "pybullet", "ompl", "pin")
+LIBRARIES = ("embodied-memory", "pybullet", "ompl", "pin", "coal", "numpy", "ray")
+DECISIVE = ("embodied-memory", "pybullet", "ompl", "pin", "coal", "numpy")
 RUN_ID_LENGTH = 16
 
 
@@ -23,7 +24,7 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
     Dataclasses count by their name and fields, enums by their value, mappings without regard to order.
     """
     decisive = {name: known for name, known in versions().items() if name in DECISIVE}
-    text = msgspec.json.encode(_plain({"settings": settings, "versions": decisive}), order="sorted")
+    text = msgspec.json.encode(_plain({"settings": settings, "versions": decisive, "code": _code()}), order="sorted")
     return hashlib.sha256(text).hexdigest()[:RUN_ID_LENGTH]
 
 
@@ -47,6 +48,19 @@ def cpu() -> str:
         named = [line for line in described.read_text().splitlines() if line.startswith("model name")]
         name = named[0].partition(":")[2].strip() if named else name
     return f"{name}, {cores} {'core' if cores == 1 else 'cores'}"
+
+
+@cache
+def _code() -> str:
+    """Digests the sources that move and judge: an edited task or policy is another run, whatever its version says.
+
+    Reports are left out: they may be made better without playing all episodes again.
+    """
+    root, digest = Path(__file__).parents[2], hashlib.sha256()
+    sources = [*root.glob("embodied/**/*.py"), *root.glob("policies/**/*.py")]
+    for path in sorted(path for path in sources if path.parent.name != "evaluation"):
+        digest.update(f"{path.relative_to(root)} ".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,5 @@
 """The folder of one evaluation: rows appended as episodes end, other files whole or not at all, one writer."""
 
-import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,12 +8,12 @@ from typing import IO, Any, Self
 
 import msgspec
 
-from embodied.errors import ConfigError, DataError, PathError
+from embodied.errors import ConfigError, DataError
+from embodied.evaluation.output_folder import claim
 from embodied.paths import write_atomically
 from embodied.types import EpisodeRecord, Outcome
 
 EPISODES_FILE = "episodes.jsonl"
-LOCK_FILE = ".lock"
 TIME_DECIMALS = 3
 
 
@@ -60,14 +59,12 @@ def decode_row(line: bytes) -> EpisodeRecord:
 class ResultsFolder:
     """The output of one evaluation, locked while it is open. A context manager.
 
-    Raises `PathError` for a place that cannot hold results and `ConfigError` where another evaluation is writing.
+    Raises `PathError` for a place that cannot hold results and `ConfigError` where another run is writing.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        _refuse_strangers(path)
-        path.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(path / LOCK_FILE)
+        self._lock = claim(path, kind="evaluation", mark=EPISODES_FILE)
         self._rows: IO[bytes] = (path / EPISODES_FILE).open("ab")
 
     def records(self, run: str) -> list[EpisodeRecord]:
@@ -132,31 +129,3 @@ class ResultsFolder:
 
 
 _REPAIR = "Remove that line to run its episode again, or choose another output folder."
-
-
-def _refuse_strangers(path: Path) -> None:
-    if path.exists() and not path.is_dir():
-        raise PathError("The output must be a folder.", value=str(path), remedy="Choose another path.")
-    if path.is_dir() and not (path / EPISODES_FILE).exists():
-        strangers = sorted(entry.name for entry in path.iterdir() if entry.name != LOCK_FILE)
-        if strangers:
-            raise PathError(
-                "The output folder must be new, empty, or one of an earlier evaluation.",
-                value=f"{path} with {strangers[0]}",
-                remedy="Choose another folder.",
-            )
-
-
-def _locked(path: Path) -> IO[bytes]:
-    # The kernel frees the lock when its holder dies, however it dies; the file itself may stay.
-    file = path.open("wb")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.close()
-        raise ConfigError(
-            "Only one evaluation may write to a folder at a time.",
-            value=str(path.parent),
-            remedy="Wait for the other one to end, or choose another output folder.",
-        ) from error
-    return file

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from embodied.errors import ConfigError
+from embodied.rollout.address import check_address
 from embodied.rollout.inline import InlineCompute
 from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
 
@@ -77,6 +78,7 @@ class ComputeConfig:
             max_restarts=self.max_restarts,
         )
         if self.kind is ComputeKind.cluster:
+            check_address(self.address)
             return RayPool(worker, limits, lambda: existing_cluster(self.address))
         return RayPool(worker, limits, lambda: local_cluster(cpus=self.workers, object_store_mb=self.object_store_mb))
 
@@ -93,7 +95,7 @@ class ComputeConfig:
             raise ConfigError("compute.object_store_mb must be at least 80, as Ray asks.", value=self.object_store_mb)
         if (self.kind is ComputeKind.cluster) != bool(self.address):
             raise ConfigError(
-                "compute.address must be given for kind CLUSTER, and for no other.",
+                "compute.address must be given for compute=cluster, and for no other.",
                 value=(str(self.kind), self.address),
-                remedy="Such as compute=cluster compute.address=10.0.0.5:6379.",
+                remedy="Such as compute=cluster address=10.0.0.5:6379.",
             )

@@ -1,10 +1,10 @@
-"""Placement noise: every transport ends a little beside where it was meant to, so places cannot serve as memory."""
+"""Placement noise: every transport ends a little beside where it was meant to, so careful placement leaves no trace."""
 
 from dataclasses import replace
 
 import numpy as np
 
-from embodied.geometry import multiply_quaternions, quaternion_from_yaw
+from embodied.geometry import UNIT_TOLERANCE, multiply_quaternions, quaternion_from_yaw
 from embodied.seeding import stream
 from embodied.types import Episode, Intent, MoveTo
 
@@ -18,14 +18,23 @@ def disturb(episode: Episode, robot: str, *, grasp_count: int, intent: Intent) -
     """
     if not isinstance(intent, MoveTo) or (episode.placement_noise_m == 0.0 and episode.placement_noise_rad == 0.0):
         return intent
+    if not _well_formed(intent):
+        return intent  # The controller refuses it, in its own words.
     draw = stream(episode.seed, "placement", robot, grasp_count).uniform(-1.0, 1.0, size=3)
     shift_x_m, shift_y_m = (float(value) for value in draw[:2] * episode.placement_noise_m)
     yaw_rad = float(draw[2] * episode.placement_noise_rad)
     x_m, y_m, z_m = intent.position_m
-    if not np.isfinite([*intent.position_m, *intent.orientation]).all():
-        return intent  # The controller refuses it, in its own words.
     return replace(
         intent,
         position_m=(x_m + shift_x_m, y_m + shift_y_m, z_m),
         orientation=multiply_quaternions(quaternion_from_yaw(yaw_rad), intent.orientation),
     )
+
+
+def _well_formed(intent: MoveTo) -> bool:
+    try:
+        values = np.array([*intent.position_m, *intent.orientation], dtype=np.float64)
+    except (TypeError, ValueError):
+        return False
+    unit = values.shape == (7,) and len(intent.position_m) == 3
+    return unit and bool(np.isfinite(values).all()) and abs(float(np.linalg.norm(values[3:])) - 1.0) <= UNIT_TOLERANCE

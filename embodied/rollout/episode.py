@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from embodied.errors import ConfigError, EmbodiedError, IntentError, MissingDependencyError
+from embodied.errors import ConfigError, EmbodiedError, IntentError, MissingDependencyError, unknown_name
 from embodied.protocols import Controller, Observer, Policy, Simulator, Task
 from embodied.rollout.disturbance import disturb
 from embodied.rollout.observers import SPECTATOR
+from embodied.scenes.scene import Scene
 from embodied.seeding import derive_seed
 from embodied.types import (
     Clock,
@@ -135,6 +136,7 @@ class Performance:
             self.progress = replace(self.progress, outcome=Outcome.INVALID, reason=reason)
 
     def _begin(self) -> None:
+        require_cameras(self._episode.scene, self._stage.policy.cameras, user="the policy")
         self._stage.simulator.reset(self._episode)
         controllers = self._stage.make_controllers(self._episode)
         self._seats = {robot.name: _Seat(controllers[robot.name]) for robot in self._episode.scene.robots}
@@ -244,6 +246,15 @@ class Performance:
     def _require_keyframes_left(self, robot: str) -> None:
         if self._seats[robot].steps >= self._episode.keyframe_limit:
             raise _EndedError(Outcome.TIMEOUT, f"keyframe limit of {self._episode.keyframe_limit}")
+
+
+def require_cameras(scene: Scene, names: Sequence[str] | None, *, user: str) -> None:
+    """Raises `ConfigError` unless `scene` has every camera that `user` names; None stands for all there are."""
+    known = [camera.name for camera in scene.cameras if camera.name != SPECTATOR]
+    for name in names or ():
+        if name not in known:
+            remedy = unknown_name("camera", name, known).remedy
+            raise ConfigError(f"A camera of {user} must be one of scene {scene.name!r}.", value=name, remedy=remedy)
 
 
 def masked(observation: Observation, clock: Clock, *, step: int, privileged: bool) -> Observation:

@@ -70,12 +70,16 @@ class PooledWorker(SimulatorWorker):
 
 @dataclass(eq=False)
 class _Member:
-    """One live worker; `pending` is the answer it owes until `due_s`: its whereabouts first, then results."""
+    """One live worker; `pending` is the answer it owes until `due_s`.
+
+    Before every episode it is asked for its whereabouts; the episode has `begun` once it was there to answer.
+    """
 
     actor: Any
-    pending: Any
-    due_s: float
-    job: EpisodeJob | None
+    pending: Any = None
+    due_s: float = 0.0
+    job: EpisodeJob | None = None
+    begun: bool = False
     whereabouts: Whereabouts | None = None
 
 
@@ -147,7 +151,7 @@ class RayPool:
             if free is None:
                 self._members.append(self._hire(job))
             else:
-                self._assign(free, job)
+                self._offer(free, job)
 
     def _hire(self, job: EpisodeJob) -> _Member:
         environment = {**thread_environment(self._config.threads), "PYTHONPATH": _python_path()}
@@ -155,12 +159,19 @@ class RayPool:
         actor = remote_class.options(
             num_cpus=1, max_restarts=0, max_task_retries=0, runtime_env={"env_vars": environment}
         ).remote(self._shared_config)
-        due_s = time.monotonic() + self._limits.start_deadline_s
-        return _Member(actor=actor, pending=actor.whereabouts.remote(), due_s=due_s, job=job)
+        member = _Member(actor)
+        self._offer(member, job)
+        return member
 
-    def _assign(self, member: _Member, job: EpisodeJob) -> None:
-        member.job = job
-        member.pending = member.actor.run.remote(job)
+    def _offer(self, member: _Member, job: EpisodeJob) -> None:
+        """Asks first whether the worker is there: one that died while idle must not cost `job` an attempt."""
+        member.job, member.begun = job, False
+        member.pending = member.actor.whereabouts.remote()
+        member.due_s = time.monotonic() + self._limits.start_deadline_s
+
+    def _begin(self, member: _Member) -> None:
+        member.begun = True
+        member.pending = member.actor.run.remote(member.job)
         member.due_s = time.monotonic() + self._limits.deadline_s
 
     def _collect(self, member: _Member, again: deque[EpisodeJob]) -> Iterator[JobResult]:
@@ -178,8 +189,7 @@ class RayPool:
             return
         if isinstance(answer, Whereabouts):
             member.whereabouts = answer
-            if member.job is not None:
-                self._assign(member, member.job)
+            self._begin(member)
             return
         self._deaths_in_a_row = 0
         member.job = None
@@ -201,7 +211,7 @@ class RayPool:
                 value=reason,
                 remedy="Look for exhausted memory or a crash that every episode meets; compute=inline shows it.",
             )
-        if member.whereabouts is None:
+        if not member.begun:
             again.append(job)  # It never began, so this was no attempt.
         elif job.attempt < self._limits.max_attempts:
             again.append(replace(job, attempt=job.attempt + 1))
@@ -210,7 +220,7 @@ class RayPool:
             yield JobResult(job, lost_record(job, self._config.task(job.task), reason))
 
     def _deadline_s(self, member: _Member) -> float:
-        return self._limits.start_deadline_s if member.whereabouts is None else self._limits.deadline_s
+        return self._limits.deadline_s if member.begun else self._limits.start_deadline_s
 
     def _patience_s(self, members: Iterable[_Member]) -> float:
         soonest_s = min(member.due_s for member in members) - time.monotonic()

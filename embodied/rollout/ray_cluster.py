@@ -16,6 +16,8 @@ import psutil
 import ray
 from ray._raylet import AuthenticationTokenLoader, Config  # pyright: ignore[reportAttributeAccessIssue]
 
+from embodied.rollout.address import require_answer, unreachable
+
 # Ray puts Unix sockets some 65 characters below its folder, and the kernel takes 107 in all.
 LONGEST_TEMP_FOLDER = 24
 STOP_WAIT_S = 5.0
@@ -57,18 +59,29 @@ def local_cluster(*, cpus: int, object_store_mb: int) -> Iterator[None]:
 
 @contextmanager
 def existing_cluster(address: str) -> Iterator[None]:
-    """Joins the Ray cluster at `address` and leaves it, running, at the end; its token is the user's to set."""
+    """Joins the Ray cluster at `address` and leaves it, running, at the end; its token is the user's to set.
+
+    `address` reads HOST:PORT, or "auto" for the cluster of this machine. Raises `ConfigError` where none runs there.
+    """
     if ray.is_initialized():
         with stopped_by_sigterm():
             yield
         return
+    require_answer(address)
     try:
-        ray.init(address=address, log_to_driver=False, configure_logging=False)
+        _join(address)
         with stopped_by_sigterm():
             yield
     finally:
         with deaf_to_signals():
             ray.shutdown()
+
+
+def _join(address: str) -> None:
+    try:
+        ray.init(address=address, log_to_driver=False, configure_logging=False)
+    except ConnectionError as error:
+        raise unreachable(address, error) from error
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from embodied.errors import ConfigError, IntentError
 from embodied.protocols import Simulator
 from embodied.robots.catalogue import robot_model
-from embodied.rollout.episode import masked
+from embodied.rollout.episode import masked, require_cameras
 from embodied.rollout.observers import SPECTATOR
 from embodied.specs import proprio_layout
 from embodied.trajectory import Label, Trajectory
@@ -29,7 +29,13 @@ class RecorderConfig:
     cameras: list[str] | None = None
 
     def build(self) -> "TrajectoryRecorder":
-        """Returns a recorder of one episode."""
+        """Returns a recorder of one episode. Raises `ConfigError` for a list that names no camera."""
+        if self.cameras is not None and not self.cameras:
+            raise ConfigError(
+                "recorder.cameras must name at least one camera.",
+                value=self.cameras,
+                remedy="Leave it null to record through all cameras.",
+            )
         return TrajectoryRecorder(self)
 
 
@@ -49,11 +55,12 @@ class TrajectoryRecorder:
         self._trajectory: Trajectory | None = None
 
     def on_begin(self, episode: Episode, simulator: Simulator) -> None:
-        """Remembers whom to watch. Raises `ConfigError` for an episode of several robots."""
+        """Remembers whom to watch. Raises `ConfigError` for several robots, and for a camera that is not there."""
         if len(episode.scene.robots) != 1:
             raise ConfigError(
                 "A recorded episode must have one robot.", value=[robot.name for robot in episode.scene.robots]
             )
+        require_cameras(episode.scene, self._cameras, user="the recorder")
         if self._cameras is None:
             self._cameras = [camera.name for camera in episode.scene.cameras if camera.name != SPECTATOR]
         self._simulator, self._episode = simulator, episode

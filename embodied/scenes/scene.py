@@ -134,7 +134,8 @@ class Joint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         _require_name("joint", self.name)
-        _require_finite(f"Limits of joint {self.name!r}", self.lower, self.upper, self.position, self.friction)
+        _require_finite(f"Limits of joint {self.name!r}", self.lower, self.upper, self.position)
+        _require_finite(f"The friction of joint {self.name!r}", self.friction, minimum=0.0)
         if not self.lower <= self.position <= self.upper:
             raise SceneError(
                 f"Joint {self.name!r} must start within its limits.", value=(self.lower, self.position, self.upper)
@@ -187,13 +188,15 @@ class RobotPlacement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         _require_name("robot", self.name)
         _require_finite(f"Joints of robot {self.name!r}", *(self.joint_position_rad or ()))
+        if not 0.0 <= self.gripper <= 1.0:
+            raise SceneError(f"The gripper opening of robot {self.name!r} must lie in [0, 1].", value=self.gripper)
 
 
 class Scene(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One world. Names are unique over bodies, joints, regions, cameras and robots together.
 
     Raises `SceneError` for names used twice, joints or cameras that refer to nothing, a child with two parents,
-    joints in a ring, and a free body without mass.
+    and joints in a ring.
     """
 
     name: str
@@ -246,7 +249,7 @@ class Scene(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Reads a scene. Raises `SceneError` naming the path of whatever is malformed, unknown or inconsistent."""
         try:
             return msgspec.json.decode(text, type=Scene)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise SceneError(
                 "A scene must be well-formed JSON of the documented fields.",
                 value=str(error),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from embodied import specs
-from embodied.errors import EmbodiedError, SceneError, SimulationError, unknown_name
+from embodied.errors import CommandError, EmbodiedError, SceneError, SimulationError, unknown_name
 from embodied.geometry import Pose
 from embodied.robots.assets import asset_root
 from embodied.scenes.scene import Scene
@@ -96,6 +96,8 @@ class BulletSimulator:
 
         Raises `UnknownNameError` or `CommandError` before anything moves, `SimulationError` afterwards.
         """
+        if not isinstance(commands, Mapping):
+            raise CommandError("Commands must be a mapping from robot names.", value=type(commands).__name__)
         for name, command in commands.items():
             specs.check_command(name, self._robot(name).model, command)
         for name, command in commands.items():
@@ -160,10 +162,14 @@ class BulletSimulator:
         self._state = self._read_state()
 
     def teleport(self, body: str, pose: Pose) -> None:
-        """Puts a free body at `pose`, at rest. Raises `UnknownNameError`."""
+        """Puts a free body at `pose`, at rest. Raises `UnknownNameError`, `SceneError` for a body that is not free."""
         if body not in self._handles:
             raise unknown_name("body", body, self._handles)
         handle = self._handles[body]
+        if handle.link >= 0 or self._scene.body(body).mass_kg == 0.0:
+            raise SceneError(
+                "Only a free body can be put elsewhere.", value=body, remedy="Move its joint, or its root."
+            )
         self._bullet.resetBasePositionAndOrientation(handle.uid, pose.position_m, pose.orientation)
         self._bullet.resetBaseVelocity(handle.uid, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
         self._state = self._read_state()

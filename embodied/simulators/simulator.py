@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from embodied.errors import ConfigError
 
@@ -39,6 +40,12 @@ class SimulatorConfig:
                 "simulator.control_hz must divide simulator.physics_hz.",
                 value=(self.control_hz, self.physics_hz),
                 remedy="240 and 20 do.",
+            )
+        if self.asset_root and not Path(self.asset_root).is_dir():
+            raise ConfigError(
+                "simulator.asset_root must be a folder.",
+                value=self.asset_root,
+                remedy="Leave it empty for the files that come with PyBullet.",
             )
         if self.render_threads < 1:
             raise ConfigError("simulator.render_threads must be at least 1.", value=self.render_threads)

@@ -49,6 +49,12 @@ class MemoryTask(ABC):
         for field in ("camera_px", "keyframe_limit", "time_limit_s"):
             if not getattr(self, field) > 0:
                 raise ConfigError(f"`{field}` of a task must be positive.", value=getattr(self, field))
+        if not 0.0 <= self.placement_noise_rad <= np.pi:
+            raise ConfigError(
+                "`placement_noise_rad` must lie in [0, pi].",
+                value=self.placement_noise_rad,
+                remedy="pi / 4 makes every yaw of a cube as likely as any other.",
+            )
         if not 0.0 <= self.placement_noise_m <= 0.02:
             raise ConfigError(
                 "`placement_noise_m` must lie in [0, 0.02].",

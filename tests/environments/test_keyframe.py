@@ -154,13 +154,20 @@ def test_an_unreachable_pose_ends_the_episode_with_the_reason(env):
     [
         (np.full(9, np.nan), "finite"),
         (np.zeros(8), "9 finite numbers"),
+        ("up", "9 finite numbers"),
+        (None, "9 finite numbers"),
+        (["0.5"] * 9, "9 finite numbers"),
+        ([[0.5], 0.5], "9 finite numbers"),
+        ({"position": 1}, "9 finite numbers"),
+        (np.full(9, 1j), "9 finite numbers"),
         (np.array([0.5, 0, 0.5, 0, 0, 0, 0, 1, 1.0]), "must not be zero"),
     ],
 )
 def test_a_malformed_action_is_refused_and_the_episode_goes_on(env, action, message):
     env.reset(seed=0)
-    with pytest.raises(IntentError, match=message):
+    with pytest.raises(IntentError, match=message) as refused:
         env.unwrapped.step(action)
+    assert refused.value.remedy
     assert not any(env.step(HOME)[2:4])
 
 
@@ -173,6 +180,14 @@ def test_unknown_names_are_refused_with_the_nearest_right_one(env):
         env.reset(seed=0, options={"split": "trian"})
     with pytest.raises(ResetNeeded):
         gymnasium.make("embodied/PutBlockBack-strict-v0", camera_px=16).unwrapped.step(HOME)
+
+
+@pytest.mark.parametrize("option", [{"tier": "faithful"}, {"tier": "strict"}, {"task": "reopen_drawer"}])
+def test_a_name_settles_task_and_tier(option):
+    with pytest.raises(ConfigError, match="must be that of its name") as refused:
+        gymnasium.make("embodied/PutBlockBack-strict-v0", camera_px=16, **option)
+    assert refused.value.value in option.values()
+    assert "Leave" in refused.value.remedy
 
 
 def test_options_reach_the_task():

@@ -39,6 +39,7 @@ class FakeTask:
 class FakePolicy:
     skill: str = "expert"
     privileged: bool = True
+    cameras: tuple[str, ...] = ()
 
     def build(self) -> "FakePolicy":
         return self

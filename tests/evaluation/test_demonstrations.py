@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from embodied.errors import ConfigError, DataError
+from embodied.errors import ConfigError, DataError, PathError
 from embodied.evaluation.demonstrations import Collection, collect, read_dataset
 from embodied.evaluation.evaluator import SEED_STRIDE
+from embodied.evaluation.output_folder import locked
 from embodied.rollout.inline import InlineCompute
 from embodied.rollout.recorder import RecorderConfig
 from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
 from embodied.trajectory import read_trajectory
 from embodied.types import Outcome
-from tests.fakes import FakeControllerConfig, FakePolicyConfig, FakeTask
+from tests.fakes import FakeControllerConfig, FakePolicy, FakePolicyConfig, FakeTask
 from tests.worlds import PandaWorldConfig
 
 TASK = "bin_block/strict"
@@ -85,9 +86,10 @@ def test_training_episodes_are_not_those_of_the_test(tmp_path):
     assert targets[0] != targets[1]
 
 
-def test_failures_are_reported_and_replaced_by_the_next_seeds(tmp_path):
+def test_failures_are_reported_and_replaced_by_the_next_seeds(tmp_path, caplog):
     what = collection(demos=6, expert=False)
     dataset, played = gather(what, tmp_path)
+    assert "was not solved by policy expert: failure, wrong bin" in caplog.text
     failed = {failure.seed for failure in dataset.failures}
     assert failed
     assert all("wrong bin" in failure.reason for failure in dataset.failures)
@@ -114,9 +116,9 @@ def test_a_finished_collection_plays_nothing_and_can_be_extended(tmp_path):
     whole = content(tmp_path / "clumsy")
     assert gather(collection(demos=6, expert=False), tmp_path / "clumsy")[1] == []
     assert content(tmp_path / "clumsy") == whole
-    gather(collection(demos=2), tmp_path)
-    assert gather(collection(demos=2), tmp_path)[1] == []
-    dataset, played = gather(collection(demos=4), tmp_path)
+    gather(collection(demos=2), tmp_path / "expert")
+    assert gather(collection(demos=2), tmp_path / "expert")[1] == []
+    dataset, played = gather(collection(demos=4), tmp_path / "expert")
     assert played == [2, 3]
     assert len(dataset.files) == 4
 
@@ -142,6 +144,94 @@ def test_another_run_is_refused_before_anything_is_played(tmp_path):
     with pytest.raises(ConfigError, match="one run"):
         gather(collection(seed=1), tmp_path)
     assert content(tmp_path) == before
+
+
+def test_fewer_demonstrations_than_before_drop_none(tmp_path):
+    gather(collection(demos=6, expert=False), tmp_path)
+    before = read_dataset(tmp_path)
+    dataset, played = gather(collection(demos=2, expert=False), tmp_path)
+    assert played == []
+    assert dataset.files == before.files
+    assert dataset.failures == before.failures
+
+
+def test_whole_files_of_an_interrupted_collection_are_kept_by_a_smaller_one(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        gather(collection(demos=5), tmp_path, stop_after=4)
+    (tmp_path / TASK / "notes.npz").write_text("no demonstration")
+    dataset, played = gather(collection(demos=2), tmp_path)
+    assert played == []
+    assert [file.seed for file in dataset.files] == [0, 1, 2, 3]
+
+
+def test_a_folder_with_other_things_in_it_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(PathError, match=r"thesis\.tex"):
+        gather(collection(), tmp_path)
+    assert content(tmp_path) == {"thesis.tex": b"years of work"}
+
+
+def test_two_collectors_cannot_write_one_folder(tmp_path):
+    gather(collection(demos=1), tmp_path)
+    before = content(tmp_path)
+    with locked(tmp_path), pytest.raises(ConfigError, match="Only one run"):
+        gather(collection(demos=2), tmp_path)
+    assert content(tmp_path) == before
+    assert len(gather(collection(demos=2), tmp_path)[0].files) == 2
+
+
+def test_the_folder_is_locked_while_demonstrations_are_played(tmp_path):
+    class Rival(Inline):
+        def run(self, jobs):
+            with pytest.raises(ConfigError, match="Only one run"):
+                gather(what, tmp_path)
+            yield from super().run(jobs)
+
+    what = collection(demos=1)
+    collect(what, compute=Rival(what.worker), output=tmp_path, config="")
+
+
+@dataclass(kw_only=True)
+class BrokenConfig:
+    """Settings of any part that cannot be built."""
+
+    def build(self, *_):
+        raise ConfigError("It must work.")
+
+
+@dataclass(kw_only=True)
+class MisguidedConfig:
+    """A policy that wants a camera which is not there."""
+
+    def build(self):
+        return FakePolicy(cameras=("frnt",))
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"simulator": BrokenConfig()}, "It must work"),
+        ({"controller": BrokenConfig()}, "It must work"),
+        ({"policies": {"expert": BrokenConfig()}}, "It must work"),
+        ({"recorder": BrokenConfig()}, "It must work"),
+        ({"policies": {"expert": MisguidedConfig()}}, "camera of policy 'expert'.*Did you mean 'front'"),
+        ({"recorder": RecorderConfig(cameras=["frnt"])}, "Did you mean 'front'"),
+        ({"recorder": RecorderConfig(cameras=[])}, "at least one"),
+    ],
+)
+def test_parts_that_cannot_work_are_refused_before_anything_is_written(tmp_path, part, message):
+    what = collection()
+    what = replace(what, worker=replace(what.worker, **part))
+    with pytest.raises(ConfigError, match=message):
+        collect(what, compute=NeverEntered(what.worker), output=tmp_path / "out", config="")
+    assert not (tmp_path / "out").exists()
+
+
+class NeverEntered(InlineCompute):
+    """Fails the test where it is started."""
+
+    def __enter__(self):
+        pytest.fail("the compute was started")
 
 
 @dataclass(kw_only=True)

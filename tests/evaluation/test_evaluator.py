@@ -5,6 +5,7 @@ import json
 import pytest
 
 from embodied.errors import ConfigError
+from embodied.evaluation import evaluator, provenance
 from embodied.evaluation.evaluator import SEED_STRIDE, evaluate
 from embodied.evaluation.report import terminal_table
 from tests.evaluation.fakes import FakeCompute, evaluation
@@ -126,3 +127,20 @@ def test_the_terminal_table_names_each_task_once_and_aligns_its_columns(tmp_path
     assert table[2].startswith("put_block_back/strict   expert   100.0 [67.6, 100.0]")
     assert sum("rearrange_block/strict" in line for line in table) == 1
     assert len({len(line) for line in table}) == 1
+
+
+def test_edited_sources_are_another_run(monkeypatch):
+    before = evaluation().run
+    monkeypatch.setattr(provenance, "_code", lambda: "edited")
+    assert evaluation().run != before
+
+
+def test_figures_are_safe_before_films_are_made(tmp_path, monkeypatch):
+    def lost(*_arguments, **_options):
+        raise ConfigError("The worker died.")
+
+    monkeypatch.setattr(evaluator, "_filmed", lost)
+    with pytest.raises(ConfigError, match="died"):
+        _run(tmp_path)
+    assert (tmp_path / "results.json").is_file()
+    assert (tmp_path / "report.md").is_file()

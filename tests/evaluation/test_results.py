@@ -101,6 +101,18 @@ def test_a_folder_with_other_things_in_it_is_refused_and_left_alone(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_place_where_no_folder_can_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PathError, match="can be made"):
+        ResultsFolder(tmp_path / "file" / "out")
+
+
+def test_what_a_run_left_that_was_killed_at_its_very_start_is_no_stranger(tmp_path):
+    for name in (".lock", ".config.yaml.1234.part"):
+        (tmp_path / name).write_text("")
+    ResultsFolder(tmp_path).close()
+
+
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(PathError, match="must be a folder"):
@@ -120,7 +132,7 @@ def test_two_evaluations_cannot_write_one_folder_and_a_killed_one_frees_it(tmp_p
     other.start()
     try:
         assert held.wait(30)
-        with pytest.raises(ConfigError, match="Only one evaluation"):
+        with pytest.raises(ConfigError, match="Only one run"):
             ResultsFolder(tmp_path)
     finally:
         other.kill()

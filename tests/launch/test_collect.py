@@ -14,6 +14,7 @@ from embodied.archive import file_sha256
 from embodied.evaluation.demonstrations import read_dataset
 from embodied.trajectory import read_trajectory
 from embodied.types import Outcome
+from launch.collect import counted
 
 COMMAND = [sys.executable, "-m", "launch.collect", "suite.tasks=[put_block_back]", "suite.put_block_back.camera_px=32"]
 LIMIT_S = 240
@@ -33,7 +34,7 @@ def collected(tmp_path_factory):
     folder = tmp_path_factory.mktemp("collected")
     done = run("demos=3", "compute=inline", f"output={folder}")
     assert done.returncode == 0, done.stderr
-    assert "put_block_back/strict: 3 demonstrations; the expert failed 0 times" in done.stdout
+    assert "put_block_back/strict: 3 demonstrations, 0 failures of policy expert" in done.stdout
     assert str(folder / "dataset.json") in done.stdout
     return folder
 
@@ -92,6 +93,19 @@ def test_a_wrong_setting_is_refused_before_anything_is_written(tmp_path, setting
     done = run("compute=inline", f"output={output}", setting)
     assert done.returncode == 2
     assert re.search(message, done.stderr)
+    assert "Traceback" not in done.stderr
+    assert not output.exists()
+
+
+def test_one_thing_is_told_in_the_singular():
+    assert [counted(number, "failure") for number in (0, 1, 2)] == ["0 failures", "1 failure", "2 failures"]
+
+
+def test_settings_that_no_part_can_have_are_refused_before_anything_is_written_or_started(tmp_path):
+    output = tmp_path / "out"
+    done = run("compute=local", f"output={output}", "simulator.physics_hz=0", "simulator.control_hz=20")
+    assert done.returncode == 2
+    assert "physics_hz" in done.stderr
     assert "Traceback" not in done.stderr
     assert not output.exists()
 

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,3 +65,12 @@ def test_without_noise_and_for_other_intents_nothing_changes():
 def test_a_move_that_is_not_finite_is_left_for_the_controller_to_refuse():
     broken = replace(MOVE, position_m=(float("nan"), 0.0, 0.0))
     assert disturb(NOISY, "arm", grasp_count=1, intent=broken) is broken
+
+
+@pytest.mark.parametrize(
+    ("position", "orientation"),
+    [((0.3, 0.0), (0.0, 0.0, 0.0, 1.0)), (None, (0.0, 0.0, 0.0, 1.0)), ((0.3, 0.0, 1.0), (0.0, 0.0, 0.0, 2.0))],
+)
+def test_a_malformed_intent_is_left_to_the_controller_to_refuse(position, orientation):
+    intent = MoveTo(position, orientation, gripper_open=False)
+    assert disturb(NOISY, "arm", grasp_count=1, intent=intent) is intent

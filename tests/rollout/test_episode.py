@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from embodied.errors import MissingDependencyError
+from embodied.errors import ConfigError, MissingDependencyError
 from embodied.rollout.episode import Stage, play
 from embodied.seeding import derive_seed
 from embodied.types import Clock, Drive, MoveTo, Outcome, Wait
@@ -202,6 +202,14 @@ def test_a_policy_gets_its_cameras_its_own_seed_and_its_carry_back():
     assert [request.carry for request in policy.seen] == [None, 1, 2]
     assert [request.seed for request in policy.seen] == [derive_seed(11, "policy", "arm", step) for step in range(3)]
     assert all(list(request.observation.images) == ["wrist"] for request in policy.seen)
+
+
+@pytest.mark.parametrize("name", ["wirst", "spectator"])
+def test_a_policy_that_names_an_unknown_camera_stops_the_run_instead_of_spoiling_every_episode(name):
+    policy = ScriptedPolicy([[Wait(1.0)]], cameras=("front", name))
+    with pytest.raises(ConfigError, match=r"camera of the policy .*front, wrist"):
+        Theatre(policy).play()
+    assert policy.seen == []
 
 
 # --- Several robots ---------------------------------------------------------------------------------------------------

@@ -173,6 +173,15 @@ def test_a_poison_episode_is_given_up_and_the_others_are_played(nobody_left):
     assert (poison.task, poison.tier, poison.policy) == ("bin_block", "strict", "faulty")
 
 
+def test_the_death_of_an_idle_worker_costs_the_next_episode_no_attempt(nobody_left):
+    with pool(CONFIG) as compute:
+        list(compute.run(jobs(1)))
+        (idle,) = set(workers_of_ray()) - nobody_left
+        idle.kill()
+        psutil.wait_procs([idle], timeout=5.0)
+        assert outcomes(compute.run(jobs(2))) == {0: (Outcome.SUCCESS, 1), 1: (Outcome.SUCCESS, 1)}
+
+
 def test_workers_that_only_die_stop_the_run(nobody_left):
     with pool_with(faulty("kill"), max_restarts=1, max_attempts=2) as compute, pytest.raises(WorkersDiedError):
         list(compute.run(jobs(50, "faulty")))

@@ -117,6 +117,12 @@ def test_an_episode_of_two_robots_is_refused():
         recorded(FakePolicy(privileged=True), task=FakeTask(robots=("arm", "other")))
 
 
+@pytest.mark.parametrize(("cameras", "message"), [([], "at least one"), (["front", "wirst"], "Did you mean 'wrist'")])
+def test_cameras_that_cannot_be_recorded_are_refused(cameras, message):
+    with pytest.raises(ConfigError, match=message):
+        recorded(FakePolicy(privileged=True), config=RecorderConfig(cameras=cameras))
+
+
 def test_what_is_recorded_can_be_written_and_read(tmp_path):
     trajectory, _, _ = recorded(FakePolicy(privileged=True))
     write_trajectory(tmp_path / "e.npz", trajectory)

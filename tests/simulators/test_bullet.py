@@ -63,7 +63,7 @@ def drawer_scene(position: float, detent: Detent | None = None) -> Scene:
         (Command(np.zeros(6)), "shape"),
         (Command(np.array([9.0, 0, 0, -1, 0, 1, 0])), "panda_joint1"),
         (Command(gripper=1.5), r"\[0, 1\]"),
-        (Command(gripper=math.nan), r"\[0, 1\]"),
+        (Command(gripper=math.nan), "finite"),
         (Command(base_velocity=np.zeros(2)), "no wheels"),
     ],
 )
@@ -312,3 +312,21 @@ def test_an_unknown_camera_is_named_with_the_nearest_right_one(simulator):
     simulator.load(Scene("wrist", (FLOOR,), cameras=(camera,), robots=(PANDA,)))
     with pytest.raises(UnknownNameError, match="Did you mean 'wrist'"):
         simulator.observe("panda", ("wrst",))
+
+
+def test_only_a_free_body_can_be_put_elsewhere(simulator):
+    simulator.load(drawer_scene(0.1))
+    for body in ("drawer", "cabinet"):
+        with pytest.raises(SceneError, match="free body"):
+            simulator.teleport(body, Pose((3.0, 0.0, 1.0)))
+
+
+def test_an_asset_root_that_is_no_folder_is_refused():
+    with pytest.raises(ConfigError, match="asset_root must be a folder"):
+        BulletConfig(asset_root="/nonexistent").build()
+
+
+def test_commands_that_are_no_mapping_are_refused(simulator):
+    simulator.load(Scene("plain", robots=(PANDA,)))
+    with pytest.raises(CommandError, match="mapping"):
+        simulator.advance(None)

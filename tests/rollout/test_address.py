@@ -1,0 +1,72 @@
+import socket
+import time
+
+import pytest
+import ray
+
+from embodied.errors import ConfigError
+from embodied.rollout.address import host_and_port, require_answer
+from embodied.rollout.compute import ComputeConfig, ComputeKind
+from embodied.rollout.ray_cluster import existing_cluster
+from tests.rollout.test_worker import CONFIG
+
+MALFORMED = ["not an address", "127.0.0.1", "127.0.0.1:0", "host:99999", ":6379", "[::1:6379", "http://host:1", "a/b:1"]
+
+
+@pytest.fixture
+def nothing_joined(monkeypatch):
+    """As in a process that has joined no Ray yet; joining one fails as it does where none runs."""
+
+    def init(**settings):
+        joined.append(settings)
+        raise ConnectionError("Could not find any running Ray instance.")
+
+    joined = []
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    return joined
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("address", "meant"),
+    [("10.0.0.5:6379", ("10.0.0.5", 6379)), ("head:1", ("head", 1)), ("[::1]:6379", ("::1", 6379))],
+)
+def test_an_address_names_a_host_and_a_port(address, meant):
+    assert host_and_port(address) == meant
+
+
+@pytest.mark.parametrize("address", MALFORMED)
+def test_what_is_no_address_is_refused_before_anything_starts(address):
+    with pytest.raises(ConfigError, match="HOST:PORT") as refused:
+        ComputeConfig(kind=ComputeKind.cluster, address=address).build(CONFIG)
+    assert refused.value.value == address
+    assert "10.0.0.5:6379" in refused.value.remedy
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid", "a..b"])
+def test_an_address_where_nobody_answers_is_refused_at_once(nothing_joined, host):
+    address, started_s = f"{host}:{free_port()}", time.monotonic()
+    with pytest.raises(ConfigError, match="running Ray cluster") as refused, existing_cluster(address):
+        pass
+    assert time.monotonic() - started_s < 30.0
+    assert address in str(refused.value.value)
+    assert "ray start" in refused.value.remedy
+    assert nothing_joined == []
+
+
+def test_an_address_where_somebody_answers_passes():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        require_answer(f"127.0.0.1:{server.getsockname()[1]}")
+
+
+def test_auto_is_left_to_ray_and_refused_clearly_where_no_cluster_runs(nothing_joined):
+    ComputeConfig(kind=ComputeKind.cluster, address="auto").build(CONFIG)
+    with pytest.raises(ConfigError, match="ray start"), existing_cluster("auto"):
+        pass
+    assert [settings["address"] for settings in nothing_joined] == ["auto"]
