@@ -23,7 +23,9 @@ def evaluate(composed: door.Composed) -> None:
         policies=schema.chosen_policies(config.policy, config.policy_options),
     )
     output = door.job_folder(config.output)
-    config.compute.build(worker)  # What is wrong with it is said before a bank is opened.
+    # What is wrong with either is said before a bank is opened.
+    config.compute.build(worker)
+    config.memory.feed()
     if not config.memory.url:
         _evaluate(composed, worker, output)
         return

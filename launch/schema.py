@@ -57,10 +57,15 @@ class MemoryConfig:
 
     def build(self, link: Link) -> RunMemory:
         """Returns what workers need to reach the bank. Raises `ConfigError`."""
+        return RunMemory(link=link, feed=self.feed(), capacity=self.capacity)
+
+    def feed(self) -> MemoryFeedConfig:
+        """Returns how episodes are told. Raises `ConfigError` for values out of range, the bank's own included."""
         if self.capacity < 1:
             raise ConfigError("memory.capacity must be at least 1.", value=self.capacity)
         feed = MemoryFeedConfig(pose_rate_hz=self.pose_rate_hz, start_s=self.start_s, resume=self.resume)
-        return RunMemory(link=link, feed=feed, capacity=self.capacity)
+        feed.check()
+        return feed
 
 
 @dataclass(kw_only=True)

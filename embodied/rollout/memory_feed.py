@@ -71,13 +71,17 @@ class MemoryFeedConfig:
 
     def build(self, bank: Bank, name: str) -> "MemoryFeed":
         """Returns the feed of one episode, called `name` in the bank and nowhere else used. Raises `ConfigError`."""
+        self.check()
+        return MemoryFeed(self, bank, name)
+
+    def check(self) -> None:
+        """Raises `ConfigError` for values out of range."""
         if not 0.0 < self.pose_rate_hz <= 20.0:
             raise ConfigError(
                 "memory.pose_rate_hz must lie in (0, 20].", value=self.pose_rate_hz, remedy="Control runs at 20 Hz."
             )
         if not math.isfinite(self.start_s):
             raise ConfigError("memory.start_s must be finite.", value=self.start_s)
-        return MemoryFeed(self, bank, name)
 
 
 @dataclass(eq=False)

@@ -139,6 +139,12 @@ def test_what_makes_no_sense_is_refused_in_one_message(folder, arguments, wanted
     assert not (folder / "none.db").exists()
 
 
+def test_a_bank_that_another_process_owns_is_not_asked_behind_its_back(folder):
+    with open_bank("sqlite:///site.db", root=folder):
+        for what in ("summary", "verify"):
+            assert f"Process {os.getpid()} has it open" in said(folder, what, "url=sqlite:///site.db", code=2)
+
+
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluated")
@@ -201,7 +207,8 @@ def test_workers_on_ray_tell_one_owner(tmp_path):
     [
         (["memory.url=run.db", "compute=inline"], "must name an SQLite file"),
         (["memory.url=sqlite:///:memory:"], "must lie in a file"),
-        (["memory.url=sqlite:///run.db", "memory.capacity=0", "compute=inline"], "memory.capacity"),
+        (["memory.url=sqlite:///run.db", "memory.capacity=0"], "memory.capacity"),
+        (["memory.url=sqlite:///run.db", "memory.pose_rate_hz=0"], "memory.pose_rate_hz must lie in"),
         (["memory.ulr=sqlite:///run.db"], "Did you mean memory.url?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -210,7 +217,7 @@ def test_a_bank_that_cannot_be_is_refused_before_anything_is_played(tmp_path, se
     done = enter(tmp_path, "evaluate", "output=out", *settings)
     assert done.returncode == 2
     assert wanted in done.stderr
-    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_benches_of_memory_go_through_the_door_of_benches(tmp_path):
