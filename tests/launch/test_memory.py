@@ -71,6 +71,9 @@ def test_a_summary_counts_what_is_there(folder):
         ({"since": 16}, r"17  panda  skill pick: success\n.* 18  panda  moment stored \(m, 4 values\) cup"),
         ({"name": "cup"}, r"11\.00 s +18  panda +\(0\.00, 0\.00, 0\.00\) m  m  cup"),
         ({"name": "cup", "to_s": 10.0}, r"^No moments fit"),
+        ({"nth": 1, "name": "cup", "robot": "kuka"}, r"^There is no such interaction"),
+        ({"nth": 1, "name": "cup", "action": "press"}, r"^There is no such interaction"),
+        ({"why": 99}, r"^There is no such event"),
     ],
     ids=str,
 )
