@@ -14,6 +14,7 @@ from embodied.evaluation.films import film_path, same_course, worth_seeing
 from embodied.evaluation.memory_pages import Page, episode_page
 from embodied.evaluation.metrics import phase_order, summarise
 from embodied.evaluation.provenance import cpu, fingerprint, versions
+from embodied.evaluation.rehearsal import Parts, rehearse
 from embodied.evaluation.results import ResultsFolder
 from embodied.paths import write_atomically
 from embodied.rollout.compute import Compute
@@ -81,30 +82,6 @@ class Evaluation:
                     yield EpisodeJob(run=run, episode=episode, task=task, policy=policy, seed=seed, split=SPLIT)
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What only the built parts know: who is privileged, and what makes the pixels."""
-
-    privileged: tuple[str, ...]
-    renderer: str
-
-
-def rehearse(evaluation: Evaluation) -> Parts:
-    """Builds every part once in this process, so that whatever cannot be built is refused before anything starts."""
-    worker = evaluation.worker
-    privileged = tuple(name for name, policy in worker.policies.items() if policy.build().privileged)
-    simulator = worker.simulator.build()
-    try:
-        renderer = simulator.renderer
-    finally:
-        simulator.close()
-    for task in worker.tasks.values():
-        scene = task.sample(evaluation.seed * SEED_STRIDE, split=SPLIT).scene
-        for robot in scene.robots:
-            worker.controller.build(scene, robot.name)
-    return Parts(privileged, renderer)
-
-
 def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: str, videos: int) -> Mapping[str, Any]:
     """Plays what `output` lacks, writes the reports there, and returns the content of results.json.
 
@@ -115,7 +92,7 @@ def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: 
     """
     if videos < 0:
         raise ConfigError("videos must be 0 or more.", value=videos)
-    parts = rehearse(evaluation)
+    parts = rehearse(evaluation.worker, seed=evaluation.seed * SEED_STRIDE, split=SPLIT)
     with ResultsFolder(output) as folder, ExitStack() as stack:
         done = folder.records(evaluation.run)
         folder.write("config.yaml", config)
