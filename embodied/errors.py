@@ -75,6 +75,18 @@ class SimulationError(EmbodiedError):
     """The physics left the finite world; the episode is invalid and the simulator must be reset."""
 
 
+class MemoryBankError(EmbodiedError):
+    """An event, query or file that the memory bank refuses; nothing was written."""
+
+
+class ConflictError(MemoryBankError):
+    """Somebody else changed what this write was based on (a stale version, lease or epoch): read again and retry."""
+
+
+class StorageError(MemoryBankError):
+    """The disk under the memory bank is full or fails; nothing of this write holds, and it can be tried again."""
+
+
 class DataError(EmbodiedError):
     """A file that we wrote is truncated, altered, or of another version."""
 

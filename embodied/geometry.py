@@ -15,7 +15,7 @@ UNIT_TOLERANCE = 1e-3
 CAMERA_FROM_GL = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
-class Pose(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Pose(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """A rigid placement: `position_m` in metres and `orientation` as a unit quaternion xyzw.
 
     Raises `SceneError` for values that are not finite and for a quaternion off unit length by more than 0.001.

@@ -1,9 +1,9 @@
-"""The door to measurements: `python -m launch.bench what=render|physics|rollout|leak|faults output=FILE.json`."""
+"""The door to measurements: `python -m launch.bench what=render|physics|rollout|leak|faults|... output=FILE.json`."""
 
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,10 @@ from embodied.rollout.worker import WorkerConfig
 from launch import door, schema
 from launch.benchmarks.faults import FaultsBenchConfig
 from launch.benchmarks.leak import LeakBenchConfig
+from launch.benchmarks.memory import MemoryBenchConfig
+from launch.benchmarks.memory_faults import MemoryFaultsConfig
+from launch.benchmarks.memory_load import MemoryLoadConfig
+from launch.benchmarks.perception import PerceptionBenchConfig
 from launch.benchmarks.physics import PhysicsBenchConfig
 from launch.benchmarks.render import RenderBenchConfig
 from launch.benchmarks.rollout import RolloutBenchConfig
@@ -31,6 +35,11 @@ class What(Enum):
     rollout = "rollout"
     leak = "leak"
     faults = "faults"
+    memory = "memory"
+    memory_faults = "memory_faults"
+    memory_service = "memory_service"
+    perception = "perception"
+    two_robots = "two_robots"
 
 
 @dataclass(kw_only=True)
@@ -47,6 +56,10 @@ class BenchConfig:
     rollout: RolloutBenchConfig = field(default_factory=RolloutBenchConfig)
     leak: LeakBenchConfig = field(default_factory=LeakBenchConfig)
     faults: FaultsBenchConfig = field(default_factory=FaultsBenchConfig)
+    memory: MemoryBenchConfig = field(default_factory=MemoryBenchConfig)
+    memory_faults: MemoryFaultsConfig = field(default_factory=MemoryFaultsConfig)
+    memory_service: MemoryLoadConfig = field(default_factory=MemoryLoadConfig)
+    perception: PerceptionBenchConfig = field(default_factory=PerceptionBenchConfig)
     suite: Any = MISSING
     simulator: Any = MISSING
     controller: Any = MISSING
@@ -114,12 +127,51 @@ def _faults(config: BenchConfig, output: Path) -> Mapping[str, Any]:
     return faults.measure(config.faults, seed=config.seed, folder=output.with_suffix(""))
 
 
+def _memory(config: BenchConfig, output: Path) -> Mapping[str, Any]:
+    from launch.benchmarks import memory
+
+    del output
+    return memory.measure(config.memory, seed=config.seed)
+
+
+def _memory_faults(config: BenchConfig, output: Path) -> Mapping[str, Any]:
+    from launch.benchmarks import memory_faults
+
+    del output
+    return memory_faults.measure(replace(config.memory_faults, seed=config.seed))
+
+
+def _memory_service(config: BenchConfig, output: Path) -> Mapping[str, Any]:
+    from launch.benchmarks import memory_load
+
+    del output
+    return memory_load.measure(config.memory_service, seed=config.seed)
+
+
+def _perception(config: BenchConfig, output: Path) -> Mapping[str, Any]:
+    from launch.benchmarks import perception
+
+    del output
+    return perception.measure(config.perception)
+
+
+def _two_robots(config: BenchConfig, output: Path) -> Mapping[str, Any]:
+    from launch.benchmarks import two_robots
+
+    return two_robots.measure(seed=config.seed, picture=output.with_suffix(".png"))
+
+
 MEASURES: Mapping[What, Callable[[BenchConfig, Path], Mapping[str, Any]]] = {
     What.render: _render,
     What.physics: _physics,
     What.rollout: _rollout,
     What.leak: _leak,
     What.faults: _faults,
+    What.memory: _memory,
+    What.memory_faults: _memory_faults,
+    What.memory_service: _memory_service,
+    What.perception: _perception,
+    What.two_robots: _two_robots,
 }
 
 

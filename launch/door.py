@@ -33,6 +33,7 @@ SCHEMA = "_schema"
 STDOUT, STDERR = 1, 2
 REFUSED = 2
 INTERRUPTED = 130
+UNHEARD = 141
 _TYPE_NAMES = {
     int: "a whole number",
     float: "a number",
@@ -82,7 +83,10 @@ def enter(task: Callable[[Composed], None], *, config_name: str) -> None:
 
 def say(text: str) -> None:
     """Writes one result to stdout."""
-    os.write(_results_descriptor(), f"{text}\n".encode())
+    try:
+        os.write(_results_descriptor(), f"{text}\n".encode())
+    except BrokenPipeError:
+        raise SystemExit(UNHEARD) from None  # Whoever read it has left, such as `head`.
 
 
 def job_folder(output: str) -> Path:

@@ -1,15 +1,17 @@
 """The door to benchmarks: `python -m launch.evaluate suite=memorybench tier=strict policy=[expert] output=DIR`."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launch import door, schema
 
+if TYPE_CHECKING:
+    from embodied.rollout.worker import WorkerConfig
+
 
 def evaluate(composed: door.Composed) -> None:
-    """Runs the evaluation, then says its table and where the report lies."""
-    from embodied.evaluation.evaluator import Evaluation
-    from embodied.evaluation.evaluator import evaluate as run
-    from embodied.evaluation.report import terminal_table
+    """Runs the evaluation, tells its episodes to a bank where one is named, then says its table and the report."""
     from embodied.rollout.worker import WorkerConfig
 
     config: schema.EvaluateConfig = composed.config
@@ -20,6 +22,26 @@ def evaluate(composed: door.Composed) -> None:
         tasks=schema.build_tasks(config.suite, config.tier),
         policies=schema.chosen_policies(config.policy, config.policy_options),
     )
+    output = door.job_folder(config.output)
+    # What is wrong with either is said before a bank is opened.
+    config.compute.build(worker)
+    config.memory.feed()
+    if not config.memory.url:
+        _evaluate(composed, worker, output)
+        return
+    from embodied.rollout.bank_owner import owned_bank
+
+    with owned_bank(config.memory.url, config.compute) as link:
+        _evaluate(composed, replace(worker, memory=config.memory.build(link)), output)
+    door.say(f"Memory: {config.memory.url}")
+
+
+def _evaluate(composed: door.Composed, worker: "WorkerConfig", output: Path) -> None:
+    from embodied.evaluation.evaluator import Evaluation
+    from embodied.evaluation.evaluator import evaluate as run
+    from embodied.evaluation.report import terminal_table
+
+    config: schema.EvaluateConfig = composed.config
     evaluation = Evaluation(
         suite=config.suite.name,
         tier=config.tier.name,
@@ -27,7 +49,6 @@ def evaluate(composed: door.Composed) -> None:
         episodes=config.episodes,
         seed=config.seed,
     )
-    output: Path = door.job_folder(config.output)
     results = run(
         evaluation, compute=config.compute.build(worker), output=output, config=composed.text, videos=config.videos
     )

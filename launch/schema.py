@@ -10,8 +10,11 @@ from omegaconf import MISSING
 
 from embodied.controllers.config import ControllerConfig
 from embodied.errors import ConfigError, unknown_name
+from embodied.memory.stem.service import Link
 from embodied.protocols import Task
 from embodied.rollout.compute import ComputeConfig
+from embodied.rollout.memory_feed import MemoryFeedConfig
+from embodied.rollout.run_memory import RunMemory
 from embodied.rollout.worker import PolicyBuilder
 from embodied.simulators.bullet import BulletConfig
 from embodied.tasks.suites import SUITES, TASKS, make_task, suite_tasks
@@ -43,6 +46,29 @@ PolicyOptions = make_dataclass(
 
 
 @dataclass(kw_only=True)
+class MemoryConfig:
+    """The bank that episodes are told to: `url` "" for none; the rest as in `MemoryFeedConfig` and `RunMemory`."""
+
+    url: str = ""
+    pose_rate_hz: float = 2.0
+    start_s: float = 0.0
+    resume: bool = False
+    capacity: int = 64
+
+    def build(self, link: Link) -> RunMemory:
+        """Returns what workers need to reach the bank. Raises `ConfigError`."""
+        return RunMemory(link=link, feed=self.feed(), capacity=self.capacity)
+
+    def feed(self) -> MemoryFeedConfig:
+        """Returns how episodes are told. Raises `ConfigError` for values out of range, the bank's own included."""
+        if self.capacity < 1:
+            raise ConfigError("memory.capacity must be at least 1.", value=self.capacity)
+        feed = MemoryFeedConfig(pose_rate_hz=self.pose_rate_hz, start_s=self.start_s, resume=self.resume)
+        feed.check()
+        return feed
+
+
+@dataclass(kw_only=True)
 class EvaluateConfig:
     """All settings of `python -m launch.evaluate`. The parts typed `Any` are checked by the schema of their group."""
 
@@ -55,6 +81,7 @@ class EvaluateConfig:
     videos: int = 3
     output: str = MISSING
     address: str = ""
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
     simulator: Any = MISSING
     controller: Any = MISSING
     compute: Any = MISSING

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from embodied.errors import ConfigError
 from embodied.evaluation import report
 from embodied.evaluation.films import film_path, same_course, worth_seeing
+from embodied.evaluation.memory_pages import Page, episode_page
 from embodied.evaluation.metrics import phase_order, summarise
 from embodied.evaluation.provenance import cpu, fingerprint, versions
 from embodied.evaluation.rehearsal import Parts, rehearse
@@ -18,7 +19,7 @@ from embodied.evaluation.results import ResultsFolder
 from embodied.paths import write_atomically
 from embodied.rollout.compute import Compute
 from embodied.rollout.worker import EpisodeJob, WorkerConfig
-from embodied.types import EpisodeRecord
+from embodied.types import EpisodeRecord, Outcome
 
 # The least common multiple of 1 to 16: a whole number of balanced blocks, whatever the number of variations.
 SEED_STRIDE = 720720
@@ -54,8 +55,12 @@ class Evaluation:
     def run(self) -> str:
         """The identity of the run: equal settings give equal rows, wherever they are played."""
         worker = self.worker
+        memory = worker.memory
+        # What a bank is told, and policies are reminded of, belongs to the run; which bank it is does not.
+        reminded = {} if memory is None else {"memory": {"feed": memory.feed, "capacity": memory.capacity}}
         return fingerprint(
             {
+                **reminded,
                 "suite": self.suite,
                 "tasks": worker.tasks,
                 "policies": worker.policies,
@@ -105,8 +110,27 @@ def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: 
         folder.write_json("results.json", results)
         folder.write("report.md", report.markdown(results, records))
         clips = _filmed(chosen, folder.path, pool=pool)
-        folder.write("report.html", report.html(results, records, clips=clips, config=config))
+        pages = _remembered(evaluation.worker, records, clips)
+        folder.write("report.html", report.html(results, records, clips=clips, pages=pages, config=config))
     return results
+
+
+def _remembered(
+    worker: WorkerConfig, records: Sequence[EpisodeRecord], clips: Sequence[report.Clip]
+) -> list[tuple[EpisodeRecord, Page]]:
+    """Returns what the bank tells of one episode per task: of one that is filmed, else of one that succeeded."""
+    if worker.memory is None:
+        return []
+    filmed = [clip.record for clip in clips]
+    pages: list[tuple[EpisodeRecord, Page]] = []
+    with worker.memory.connect() as bank:
+        for task in worker.tasks:
+            own = [record for record in records if f"{record.task}/{record.tier}" == task]
+            own.sort(key=lambda record: (record not in filmed, record.outcome is not Outcome.SUCCESS))
+            page = episode_page(bank, worker.memory.name_of(_job(own[0])))
+            if page is not None:
+                pages.append((own[0], page))
+    return pages
 
 
 def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts) -> dict[str, Any]:
@@ -156,18 +180,7 @@ def _played(
 def _filmed(records: Sequence[EpisodeRecord], folder: Path, *, pool: Callable[[], Compute]) -> list[report.Clip]:
     """Returns the films of `records`, replaying those whose film is not there yet."""
     missing = {(record.policy, record.episode): record for record in records if not film_path(folder, record).exists()}
-    jobs = [
-        EpisodeJob(
-            run=record.run,
-            episode=record.episode,
-            task=f"{record.task}/{record.tier}",
-            policy=record.policy,
-            seed=record.seed,
-            split=SPLIT,
-            video=True,
-        )
-        for record in missing.values()
-    ]
+    jobs = [replace(_job(record), attempt=1, video=True) for record in missing.values()]
     if jobs:
         for result in pool().run(jobs):
             record = missing[result.job.policy, result.job.episode]
@@ -176,3 +189,11 @@ def _filmed(records: Sequence[EpisodeRecord], folder: Path, *, pool: Callable[[]
             else:
                 _log.warning("No film of %s by %s: its replay differed.", record.episode, record.policy)
     return [report.Clip(record, path) for record in records if (path := film_path(folder, record)).exists()]
+
+
+def _job(record: EpisodeRecord) -> EpisodeJob:
+    task = f"{record.task}/{record.tier}"
+    return EpisodeJob(
+        run=record.run, episode=record.episode, task=task, policy=record.policy, seed=record.seed, split=SPLIT,
+        attempt=record.attempt,
+    )  # fmt: skip

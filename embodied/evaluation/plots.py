@@ -33,7 +33,7 @@ def success_figure(tasks: Tasks, colour: Mapping[str, str]) -> str:
         _whisker(axes, y, entry["success_rate"], entry["ci95"], colour[policy])
         _chance_tick(axes, y, entry["chance"])
     axes.set_xlabel("episodes that succeeded (%), with 95 % intervals; the tick is chance")
-    return _svg(figure, "success")
+    return as_svg(figure, "success")
 
 
 def first_choice_figure(tasks: Tasks, colour: Mapping[str, str]) -> str:
@@ -50,13 +50,13 @@ def first_choice_figure(tasks: Tasks, colour: Mapping[str, str]) -> str:
         _chance_tick(axes, y, entry["chance"])
         _whisker(axes, y, correct / reached, wilson_interval(correct, reached), colour[policy])
     axes.set_xlabel("first choices that were right (%), with 95 % intervals; grey is the band of chance")
-    return _svg(figure, "first-choice")
+    return as_svg(figure, "first-choice")
 
 
 def phases_figure(entries: Mapping[str, Mapping[str, Any]], colour: Mapping[str, str], *, task: str) -> str:
     """Returns the share of episodes that reached each phase of one task, top to bottom, one line per policy."""
     phases = list(next(iter(entries.values()))["phases"])
-    figure, axes = _figure(0.8 + ROW_HEIGHT_IN * max(len(phases), 1), width_in=WIDTH_IN / 2)
+    figure, axes = new_figure(0.8 + ROW_HEIGHT_IN * max(len(phases), 1), width_in=WIDTH_IN / 2)
     heights = list(range(len(phases)))
     for policy, entry in entries.items():
         total = max(entry["episodes"], 1)
@@ -66,12 +66,12 @@ def phases_figure(entries: Mapping[str, Mapping[str, Any]], colour: Mapping[str,
     axes.set_ylim(len(phases) - 0.5, -0.5)
     axes.set_xlim(-3, 103)
     axes.set_xlabel("episodes that reached the phase (%)")
-    return _svg(figure, f"phases-{task}")
+    return as_svg(figure, f"phases-{task}")
 
 
 def time_figure(records: Sequence[EpisodeRecord], colour: Mapping[str, str]) -> str:
     """Returns what each episode cost: simulated against real seconds, with the line of real time."""
-    figure, axes = _figure(3.1)
+    figure, axes = new_figure(3.1)
     for policy, shade in colour.items():
         shown = [record for record in records if record.policy == policy and record.sim_time_s > 0 < record.wall_s]
         times = [record.sim_time_s for record in shown], [record.wall_s for record in shown]
@@ -84,7 +84,7 @@ def time_figure(records: Sequence[EpisodeRecord], colour: Mapping[str, str]) -> 
     axes.set_ylim(bottom=0)
     axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.6)
     axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="center left", bbox_to_anchor=(1.08, 0.5))
-    return _svg(figure, "time")
+    return as_svg(figure, "time")
 
 
 def _forest(tasks: Tasks) -> "tuple[Figure, Axes, list[tuple[float, str, str]]]":
@@ -95,7 +95,7 @@ def _forest(tasks: Tasks) -> "tuple[Figure, Axes, list[tuple[float, str, str]]]"
             rows.append((y, task, policy))
             y += 1.0
         y += 0.7
-    figure, axes = _figure(0.9 + ROW_HEIGHT_IN * max(y, 2.0))
+    figure, axes = new_figure(0.9 + ROW_HEIGHT_IN * max(y, 2.0))
     axes.set_yticks([y for y, _, _ in rows], [policy for _, _, policy in rows])
     axes.set_ylim(max(y, 2.0) - 1.0, -0.9)
     axes.set_xlim(-2, 102)
@@ -120,7 +120,8 @@ def _chance_tick(axes: "Axes", y: float, chance: float) -> None:
     axes.plot([100 * chance, 100 * chance], [y - 0.42, y + 0.42], color=INK, alpha=0.75, linewidth=1.2)
 
 
-def _figure(height_in: float, *, width_in: float = WIDTH_IN) -> "tuple[Figure, Axes]":
+def new_figure(height_in: float, *, width_in: float = WIDTH_IN) -> "tuple[Figure, Axes]":
+    """Returns an empty figure in the style of the report, sizes in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width_in, height_in), layout=None)
@@ -140,7 +141,7 @@ def _figure(height_in: float, *, width_in: float = WIDTH_IN) -> "tuple[Figure, A
     return figure, axes
 
 
-def _svg(figure: "Figure", name: str) -> str:
+def as_svg(figure: "Figure", name: str) -> str:
     """Returns the figure as an SVG element: no XML head, real text, and ids that no other figure on the page has."""
     import matplotlib
 

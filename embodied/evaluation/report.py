@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from embodied.evaluation import plots
+from embodied.evaluation import memory_plots, plots
+from embodied.evaluation.memory_pages import Page
 from embodied.evaluation.metrics import chance_band, reasons
 from embodied.types import EpisodeRecord
 
@@ -84,10 +85,17 @@ def markdown(results: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> st
     return page.render(run=results["run"], lines=lines(results), failures=_failures(results, records))
 
 
-def html(results: Mapping[str, Any], records: Sequence[EpisodeRecord], *, clips: Sequence[Clip], config: str) -> str:
+def html(
+    results: Mapping[str, Any],
+    records: Sequence[EpisodeRecord],
+    *,
+    clips: Sequence[Clip],
+    config: str,
+    pages: Sequence[tuple[EpisodeRecord, Page]] = (),
+) -> str:
     """Returns `report.html`: one file that needs no other, with figures and films inside.
 
-    `config` is the text of config.yaml.
+    `config` is the text of config.yaml, `pages` are episodes as a memory bank tells them.
     """
     tasks = results["tasks"]
     colour = plots.colours(results["run"]["policies"])
@@ -107,6 +115,7 @@ def html(results: Mapping[str, Any], records: Sequence[EpisodeRecord], *, clips:
         failures=_failures(results, records),
         times=_times(results, records),
         films=_films(results, clips),
+        memories=_memories(pages),
         config=config,
     )
 
@@ -178,6 +187,18 @@ def _films(results: Mapping[str, Any], clips: Sequence[Clip]) -> dict[str, list[
                 {"record": clip.record, "data": base64.b64encode(clip.file.read_bytes()).decode()} for clip in own
             ]
     return films
+
+
+def _memories(pages: Sequence[tuple[EpisodeRecord, Page]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "record": record,
+            "rows": page.rows,
+            "timeline": memory_plots.timeline_figure(page),
+            "maps": memory_plots.maps_figure(page),
+        }
+        for record, page in pages
+    ]
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:

@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from embodied.errors import unknown_name
+from embodied.memory.stem.client import BankClient
 from embodied.protocols import Controller, Observer, Policy, Simulator, Task
 from embodied.rollout.episode import Ending, Stage, play
+from embodied.rollout.memory_feed import MemoryFeed
 from embodied.rollout.observers import VideoConfig, with_spectator
+from embodied.rollout.remembering import Remembering
+from embodied.rollout.run_memory import RunMemory
 from embodied.scenes.scene import Scene
 from embodied.types import Episode, EpisodeRecord, Outcome
 
@@ -103,6 +107,7 @@ class WorkerConfig:
     policies: Mapping[str, PolicyBuilder]
     video: VideoConfig = field(default_factory=VideoConfig)
     recorder: RecorderBuilder | None = None
+    memory: RunMemory | None = None
     threads: int = 1
 
     def task(self, name: str) -> Task:
@@ -120,6 +125,7 @@ class SimulatorWorker:
         self._config = config
         self._simulator: Simulator | None = None
         self._policies: dict[str, Policy] = {}
+        self._bank: BankClient | None = None
 
     def run(self, job: EpisodeJob) -> JobResult:
         """Plays the episode of `job` to its outcome. The same job gives the same record in any worker and any order.
@@ -132,9 +138,12 @@ class SimulatorWorker:
         episode = task.sample(job.seed, split=job.split)
         video = self._config.video.build() if job.video else None
         recorder = self._config.recorder.build() if job.trajectory and self._config.recorder is not None else None
-        observers: list[Observer] = [observer for observer in (video, recorder) if observer is not None]
+        memory = self._remember(job)
+        observers: list[Observer] = [observer for observer in (video, recorder, memory) if observer is not None]
         if video is not None:
             episode = with_spectator(episode, self._config.video)
+        if memory is not None and self._config.memory is not None:
+            policy = Remembering(policy, memory, capacity=self._config.memory.capacity)
         stage = Stage(self._simulate(), task, policy, self._controllers)
         ending = play(episode, stage, observers=observers)
         record = _record(job, episode, ending, wall_s=time.perf_counter() - started_s)
@@ -148,10 +157,13 @@ class SimulatorWorker:
         )
 
     def close(self) -> None:
-        """Frees the simulator; calling it twice is harmless."""
+        """Frees the simulator and leaves the memory bank; calling it twice is harmless."""
         if self._simulator is not None:
             self._simulator.close()
             self._simulator = None
+        if self._bank is not None:
+            self._bank.close()
+            self._bank = None
 
     def _simulate(self) -> Simulator:
         if self._simulator is None:
@@ -165,6 +177,14 @@ class SimulatorWorker:
             self._policies[name] = self._config.policies[name].build()
             limit_threads(self._config.threads)  # Again: the policy may just have loaded torch.
         return self._policies[name]
+
+    def _remember(self, job: EpisodeJob) -> MemoryFeed | None:
+        memory = self._config.memory
+        if memory is None:
+            return None
+        if self._bank is None:
+            self._bank = memory.connect()
+        return memory.feed.build(self._bank, memory.name_of(job))
 
     def _controllers(self, episode: Episode) -> dict[str, Controller]:
         scene = episode.scene

@@ -1,0 +1,150 @@
+"""Figures of what a bank remembers: the lanes of a timeline, and the graph of things from above."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from embodied.evaluation.memory_pages import Map, Page, Span, Thing
+from embodied.evaluation.plots import INK, PALETTE, as_svg, new_figure
+from embodied.geometry import Pose, rotation_matrix
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LANE_IN = 0.34
+MAP_IN = 3.0
+MARGIN_M = 0.13
+NEAR_M = 0.06  # Parts nearer than this to what they are part of are not named, nor is the relation.
+DEED_SHARE = 0.035  # Of the width; a shorter bar has no room for its words, which stand beside it.
+
+
+def timeline_figure(page: Page) -> str:
+    """Returns who did what when, and where each moved thing was meanwhile, as SVG."""
+    lanes = list(dict.fromkeys(span.lane for span in page.spans))
+    lanes.sort(key=lambda lane: (lane == "phases", lane not in _robots(page), lane))
+    figure, axes = new_figure(0.7 + LANE_IN * max(len(lanes), 1))
+    begin_s = min([span.begin_s for span in page.spans], default=0.0)
+    end_s = max([span.end_s for span in page.spans], default=1.0)
+    colour = _lane_colours(page.spans)
+    for span in page.spans:
+        _draw_span(axes, span, lanes.index(span.lane), colour[span.text], length_s=max(end_s - begin_s, 1e-9))
+    axes.set_yticks(range(len(lanes)), [_words(lane) for lane in lanes])
+    axes.set_ylim(len(lanes) - 0.4, -0.6)
+    axes.set_xlabel("seconds on the site clock")
+    return as_svg(figure, f"timeline-{page.name}")
+
+
+def maps_figure(page: Page) -> str:
+    """Returns the things of an episode from above at each of its times, as SVG: metres, x to the right, y up."""
+    from matplotlib.figure import Figure
+
+    count = max(len(page.maps), 1)
+    figure = Figure(figsize=(MAP_IN * min(count, 2), MAP_IN * math.ceil(count / 2)), layout="constrained")
+    figure.patch.set_alpha(0.0)
+    categories = list(dict.fromkeys(thing.category for one in page.maps for thing in one.things))
+    limits = _limits(page.maps)
+    moved = {span.lane for span in page.spans} | set(page.dealt_with)
+    for number, one in enumerate(page.maps):
+        axes = figure.add_subplot(math.ceil(count / 2), min(count, 2), number + 1)
+        _draw_map(axes, one, categories, moved)
+        axes.set_xlim(*limits[0])
+        axes.set_ylim(*limits[1])
+    return as_svg(figure, f"maps-{page.name}")
+
+
+def _robots(page: Page) -> set[str]:
+    return {robot for one in page.maps for robot in one.robots}
+
+
+def _lane_colours(spans: Sequence[Span]) -> dict[str, str]:
+    texts = list(dict.fromkeys(span.text for span in spans))
+    return {text: PALETTE[number % len(PALETTE)] for number, text in enumerate(texts)}
+
+
+def _draw_span(axes: "Axes", span: Span, y: int, colour: str, *, length_s: float) -> None:
+    text = _words(span.text)
+    if span.lane == "phases":
+        axes.plot([span.begin_s], [y], marker="v", markersize=5, color=INK)
+        axes.text(span.begin_s, y + 0.16, text, fontsize=7.5, color=INK, ha="center", va="top")
+        return
+    axes.barh(y, span.end_s - span.begin_s, left=span.begin_s, height=0.62, color=colour, alpha=0.45, linewidth=0)
+    narrow = span.end_s - span.begin_s < DEED_SHARE * length_s
+    at_s = span.end_s if narrow else span.begin_s + 0.004 * length_s
+    axes.text(at_s, y, f" {text}", fontsize=7.5, color=INK, va="center", clip_on=False)
+
+
+def _limits(maps: Sequence[Map]) -> tuple[tuple[float, float], tuple[float, float]]:
+    points = [thing.pose.position_m for one in maps for thing in one.things]
+    points += [pose.position_m for one in maps for pose in one.robots.values()]
+    points = points or [(0.0, 0.0, 0.0)]
+    (left, right), (low, high) = [(min(p[i] for p in points), max(p[i] for p in points)) for i in (0, 1)]
+    return (left - MARGIN_M, right + MARGIN_M), (low - MARGIN_M, high + MARGIN_M)
+
+
+def _draw_map(axes: "Axes", one: Map, categories: Sequence[str], moved: set[str]) -> None:
+    axes.set_title(f"{one.time_s:.2f} s", fontsize=9, color=INK, loc="left")
+    axes.set_aspect("equal")
+    axes.patch.set_alpha(0.0)
+    axes.tick_params(colors=INK, labelsize=7, length=0)
+    for spine in axes.spines.values():
+        spine.set_color(INK)
+        spine.set_alpha(0.25)
+    for way in one.trail:
+        axes.plot([x for x, _ in way], [y for _, y in way], color=INK, alpha=0.25, linewidth=1.0, zorder=1)
+    for robot, pose in one.robots.items():
+        axes.plot(*pose.position_m[:2], marker="o", markersize=9, color=INK, alpha=0.55, zorder=2)
+        axes.text(*pose.position_m[:2], f"   {_words(robot)}", fontsize=7.5, color=INK, va="center", clip_on=True)
+    places = {thing.name: thing.pose for thing in one.things} | one.robots
+    for thing in sorted(one.things, key=lambda thing: thing.name in moved):
+        colour = PALETTE[categories.index(thing.category) % len(PALETTE)]
+        holder = places.get(thing.parent)
+        near = holder is not None and math.dist(thing.pose.position_m[:2], holder.position_m[:2]) < NEAR_M
+        height_m = _draw_box(axes, thing, colour, moved=thing.name in moved)
+        if thing.name in moved or not near:
+            _draw_name(axes, thing, height_m, moved=thing.name in moved)
+        if holder is not None and not near:
+            _draw_relation(axes, thing, holder)
+
+
+def _draw_box(axes: "Axes", thing: Thing, colour: str, *, moved: bool) -> float:
+    """Draws a thing; returns how far from its middle its name stands, metres."""
+    from matplotlib.patches import Rectangle
+
+    x, y, _ = thing.pose.position_m
+    if thing.size_m is None:
+        axes.plot([x], [y], marker="s", markersize=4, color=colour, zorder=4 if moved else 3)
+        return 0.02
+    width, depth = thing.size_m[:2]
+    box = Rectangle(
+        (x - width / 2, y - depth / 2), width, depth, angle=_yaw_deg(thing.pose), rotation_point="center",
+        facecolor=colour, alpha=0.9 if moved else 0.3, zorder=4 if moved else 3,
+    )  # fmt: skip
+    axes.add_patch(box)
+    return 0.75 * max(width, depth)
+
+
+def _draw_name(axes: "Axes", thing: Thing, height_m: float, *, moved: bool) -> None:
+    x, y, _ = thing.pose.position_m
+    at_y, align = (y + height_m, "bottom") if moved else (y - height_m, "top")
+    axes.text(
+        x, at_y, _words(thing.name), fontsize=7.5, color=INK, ha="center", va=align, zorder=6, clip_on=True,
+        fontweight="bold" if moved else "normal", alpha=1.0 if moved else 0.7,
+    )  # fmt: skip
+
+
+def _draw_relation(axes: "Axes", thing: Thing, holder: Pose) -> None:
+    (x, y, _), (u, v, _) = thing.pose.position_m, holder.position_m
+    axes.plot([x, u], [y, v], color=INK, linewidth=1.1, linestyle=(0, (2, 2)), zorder=5)
+    axes.text(
+        (x + u) / 2, (y + v) / 2, _words(thing.predicate), fontsize=7, color=INK, ha="center", va="bottom", zorder=6
+    )
+
+
+def _yaw_deg(pose: Pose) -> float:
+    turn = rotation_matrix(pose.orientation)
+    return math.degrees(math.atan2(turn[1, 0], turn[0, 0]))
+
+
+def _words(name: str) -> str:
+    """Returns a name as words, a dollar sign as one and not as the start of a formula."""
+    return name.replace("_", " ").replace("$", r"\$")

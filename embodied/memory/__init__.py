@@ -1,0 +1,1 @@
+"""What outlives a moment: one bank for space, time and embodiment, and the perception that feeds it."""

@@ -1,0 +1,1 @@
+"""STEM: spatial, temporal and embodiment memory as projections of one durable log of events."""

@@ -1,0 +1,72 @@
+"""Leases: who may work on a subtask until when, by the site clock, with a fencing epoch that outdates stale work."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from embodied.errors import ConflictError, MemoryBankError
+from embodied.memory.stem.bank import Bank
+from embodied.memory.stem.event import Event
+from embodied.memory.stem.kinds import LeaseGranted
+
+WRITER = "site/leases"
+
+
+@dataclass(frozen=True)
+class Lease:
+    """`robot` may work on `subtask` until `expires_s` on the site clock; its outcome must name `epoch`.
+
+    The first lease of a subtask has epoch 1, and each grant or renewal the next one.
+    """
+
+    subtask: str
+    robot: str
+    epoch: int
+    expires_s: float
+
+
+class LeaseOffice:
+    """Grants leases beside the bank, so that one clock decides: robots' own clocks do not count.
+
+    An expired lease may be renewed by its robot as long as nobody else has taken the subtask. Grants are events
+    (`lease_granted`), and the bank refuses outcomes (`subtask_ended`) under any epoch but the newest.
+    """
+
+    def __init__(self, bank: Bank, *, clock: Callable[[], float] = time.time) -> None:
+        self._bank = bank
+        self._clock = clock
+        self._turn = threading.Lock()
+
+    def acquire(self, subtask: str, robot: str, *, duration_s: float) -> Lease:
+        """Returns a new lease; asking again for one's own gives a newer epoch.
+
+        Raises `ConflictError` where another robot has the subtask now, or where it has ended; `MemoryBankError` for
+        empty names and durations that are not positive.
+        """
+        with self._turn:
+            epoch, _, _ = self._bank.newest_lease(subtask)
+            return self._grant(subtask, robot, epoch + 1, duration_s)
+
+    def renew(self, lease: Lease, *, duration_s: float) -> Lease:
+        """Returns the lease with the next epoch and a later end. Raises `ConflictError` where it is not the newest."""
+        with self._turn:
+            epoch, robot, _ = self._bank.newest_lease(lease.subtask)
+            if (epoch, robot) != (lease.epoch, lease.robot):
+                raise ConflictError(
+                    "Only the newest lease of a subtask can be renewed.",
+                    value=(lease.subtask, lease.robot, lease.epoch),
+                    remedy=f"{robot or 'Nobody'!r} has epoch {epoch}: stop this work, and ask anew.",
+                )
+            return self._grant(lease.subtask, lease.robot, epoch + 1, duration_s)
+
+    def _grant(self, subtask: str, robot: str, epoch: int, duration_s: float) -> Lease:
+        if not (math.isfinite(duration_s) and duration_s > 0):
+            raise MemoryBankError("The duration of a lease must be finite and above 0 s.", value=duration_s)
+        number, last_s = self._bank.last_of_writer(WRITER)
+        now_s = max(self._clock(), last_s)
+        lease = Lease(subtask, robot, epoch, now_s + duration_s)
+        said = LeaseGranted(subtask=subtask, epoch=epoch, expires_s=lease.expires_s)
+        self._bank.append(Event(WRITER, number + 1, now_s, said, robot=robot))
+        return lease

@@ -1,0 +1,55 @@
+"""The rows most like a query, exactly: fast dot products in float32 choose, float64 decides.
+
+A dot product in float32 depends on how a library splits its sum, so near ties could change with the number of rows.
+It only chooses candidates here, with room for its worst rounding error; the likeness that counts is the product in
+float64 (exact for each pair of float32 values), summed in one order. The same bytes so have the same likeness in any
+company, and equal ones are ordered by sequence number.
+"""
+
+import numpy as np
+
+BLOCK_ROWS = 8192
+DENSE = 4  # From one row in four on, reading all rows between the first and the last is faster than picking.
+
+
+def most_alike(
+    embeddings: np.ndarray, rows: np.ndarray, vector: np.ndarray, *, seq: np.ndarray, top_k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the `top_k` of `rows` (ascending) most like `vector`, best first, and their likeness (float64).
+
+    `embeddings` (N, D) and `vector` (D,) are float32 of unit length, `seq` (N,) orders equals, the oldest first.
+    """
+    scores = _scores(embeddings, rows, vector)
+    if len(rows) > top_k:
+        least = np.partition(scores, len(rows) - top_k)[len(rows) - top_k]
+        rows = rows[scores >= float(least) - _slack(len(vector))]
+    likeness = _exact(embeddings, rows, vector)
+    best = np.lexsort((seq[rows], -likeness))[:top_k]
+    return rows[best], likeness[best]
+
+
+def _slack(dimensions: int) -> float:
+    """Returns by how much the order of two dot products in float32 may be wrong.
+
+    One errs by at most D u sum|a b| <= D u for unit vectors, with u = eps / 2 (Higham, Accuracy and Stability of
+    Numerical Algorithms, section 3.1), however it is summed; both may. The rest is for lengths that are 0.1 % off.
+    """
+    return 1.01 * (dimensions + 4) * float(np.finfo(np.float32).eps)
+
+
+def _scores(embeddings: np.ndarray, rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    if len(rows) == 0:
+        return np.empty(0, np.float32)
+    first, last = int(rows[0]), int(rows[-1]) + 1
+    if last - first <= DENSE * len(rows):
+        scores = embeddings[first:last] @ vector
+        return scores if len(rows) == last - first else scores[rows - first]
+    blocks = range(0, len(rows), BLOCK_ROWS)
+    return np.concatenate([embeddings[rows[start : start + BLOCK_ROWS]] @ vector for start in blocks])
+
+
+def _exact(embeddings: np.ndarray, rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    wide = vector.astype(np.float64)
+    blocks = range(0, len(rows), BLOCK_ROWS)
+    parts = [(embeddings[rows[start : start + BLOCK_ROWS]] * wide).sum(axis=1) for start in blocks]
+    return np.concatenate(parts) if parts else np.empty(0)

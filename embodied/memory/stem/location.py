@@ -1,0 +1,31 @@
+"""Where a bank lives: `sqlite:///relative.db`, `sqlite:////absolute.db` or `:memory:`."""
+
+from pathlib import Path
+
+from embodied.errors import MemoryBankError, PathError
+
+SCHEME = "sqlite:///"
+IN_MEMORY = ":memory:"
+
+
+def bank_path(url: str, *, root: Path | None = None) -> Path | None:
+    """Returns the file of a bank's URL, None for one in memory.
+
+    A relative path counts from `root`, or from the working folder where no root confines it. Raises
+    `MemoryBankError` for another scheme or no file name, `PathError` for a file outside `root` or in no folder.
+    """
+    if url in (IN_MEMORY, SCHEME + IN_MEMORY):
+        return None
+    name = url.removeprefix(SCHEME)
+    if name == url or not name or "\0" in name or "?" in name or name.endswith("/"):
+        raise MemoryBankError(
+            "The URL of a bank must name an SQLite file.",
+            value=url,
+            remedy="Write sqlite:///relative.db, sqlite:////absolute.db or :memory:.",
+        )
+    path = ((root or Path()) / name).resolve()
+    if root is not None and not path.is_relative_to(root.resolve()):
+        raise PathError("A bank's file must lie inside its root.", value=url, remedy=f"Put it under {root.name}/.")
+    if path.is_dir() or not path.parent.is_dir():
+        raise PathError("A bank must be a file in a folder that exists.", value=url, remedy="Make its folder first.")
+    return path

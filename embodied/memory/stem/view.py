@@ -1,0 +1,229 @@
+"""What one can ask the bank: at its newest state, or as of one sequence number."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from embodied.errors import MemoryBankError
+from embodied.geometry import Vector3
+from embodied.memory.stem import abilities, whereabouts
+from embodied.memory.stem.abilities import Wish
+from embodied.memory.stem.event import Event
+from embodied.memory.stem.kinds import KINDS, EpisodeBegun, Interaction, Polygon
+from embodied.memory.stem.log import EventLog
+from embodied.memory.stem.mentions import EVERYBODY, mentioned
+from embodied.memory.stem.places import Place
+from embodied.memory.stem.query import Able, EventFilter, Query, Recalled, Whereabouts
+from embodied.memory.stem.whereabouts import Instant
+
+if TYPE_CHECKING:
+    from embodied.memory.stem.moment_index import MomentIndex
+
+
+class View:
+    """Questions to the bank. `as_of_s` asks what was so at a valid time, seconds on the site clock; None: the latest.
+
+    A view with a sequence number sees only events up to it, and answers the same for ever (but for what retention
+    has forgotten since).
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        moments: Callable[[], "MomentIndex"],
+        *,
+        seq: int | None = None,
+        half_life_s: Mapping[str, float] | None = None,
+    ) -> None:
+        self._log = log
+        self._moments = moments
+        self._seq = seq
+        self._half_life_s = dict(half_life_s or {})
+
+    @property
+    def head(self) -> int:
+        """The newest sequence number that this view sees, 0 where there is none."""
+        return self._log.head if self._seq is None else self._seq
+
+    def recall(self, query: Query) -> list[Recalled]:
+        """Returns the moments that pass all filters of the query, at most `top_k`, in its order.
+
+        An entity is also found under the names of those that turned out to be it. Raises `MemoryBankError` for a query
+        that makes no sense; see `MomentIndex.recall`.
+        """
+        with self._log.tables.lock:
+            query = replace(query, entities=tuple(self._names_of(query.entities)))
+            return self._moments().recall(query, resolve_region=self._polygon, up_to_seq=self._seq)
+
+    def where_is(self, entity: str, *, as_of_s: float | None = None) -> Whereabouts | None:
+        """Returns where an entity or robot is believed to be, None for one that nobody has spoken of by then."""
+        with self._log.tables.lock:
+            return whereabouts.where_is(self._log, entity, self._at(as_of_s), self._half_life_s)
+
+    def contents(self, holder: str, *, as_of_s: float | None = None) -> list[str]:
+        """Returns the names of what is directly in, on, part of or held by a place, entity or robot, sorted."""
+        with self._log.tables.lock:
+            return whereabouts.contents(self._log, holder, self._at(as_of_s))
+
+    def related(self, name: str, *, as_of_s: float | None = None) -> list[tuple[str, str, str]]:
+        """Returns the relations (subject, predicate, object) of an entity or place that are no containment, sorted."""
+        with self._log.tables.lock:
+            return whereabouts.related(self._log, name, self._at(as_of_s))
+
+    def places(self, *, as_of_s: float | None = None) -> list[Place]:
+        """Returns the tree of places, in the order of their first definition."""
+        with self._log.tables.lock:
+            return whereabouts.places_at(self._log, self._at(as_of_s))
+
+    def history(
+        self, name: str = EVERYBODY, *, from_s: float = -math.inf, to_s: float = math.inf, kinds: Sequence[str] = ()
+    ) -> list[Event]:
+        """Returns the events about an entity, place or robot by valid time, both ends (seconds) included.
+
+        Without a name it is the timeline of the site: all but sightings, robot states, observations and moments.
+        """
+        numbers = self._mentions(name, from_s, to_s, kinds)
+        return [event for seq in numbers if (event := self._log.event(seq))]
+
+    def changes_since(self, seq: int, *, wanted: EventFilter | None = None, limit: int = 1000) -> list[Event]:
+        """Returns the events after `seq` in the order of the log, at most `limit`, that `wanted` lets through."""
+        wanted = wanted or EventFilter()
+        find = self._log.tables.names.find
+        kinds = [find(kind) for kind in _known_kinds(wanted.kinds)]
+        where, values = ["TRUE"], []
+        if kinds:
+            where.append(f"kind IN ({', '.join('?' * len(kinds))})")
+            values += kinds
+        for column in ("robot", "task"):
+            if text := getattr(wanted, column):
+                where.append(f"{column} = ?")
+                values.append(find(text))
+        asked = set(wanted.entities)
+        events = self._log.events(seq, to=self.head, where=" AND ".join(where), values=values)
+        # `islice` asks for no event beyond the last: the log reads a thousand at a time.
+        return list(islice((event for event in events if not asked or asked.intersection(mentioned(event))), limit))
+
+    def able(self, skill: str, near_m: Vector3, *, as_of_s: float | None = None, context: str = "") -> list[Able]:
+        """Returns the robots that can do a skill at a point (site frame, metres) now, cheapest first."""
+        with self._log.tables.lock:
+            return abilities.able(self._log, Wish(skill, near_m, context), self._at(as_of_s))
+
+    def why(self, seq: int) -> list[Event]:
+        """Returns the events that led to event `seq`, causes of causes included, oldest first, itself last."""
+        wanted, found = [seq], {}
+        while wanted:
+            number = wanted.pop()
+            event = self._log.event(number) if number <= self.head and number not in found else None
+            if event is not None:
+                found[number] = event
+                wanted += event.cause
+        return [found[number] for number in sorted(found)]
+
+    def nth_interaction(
+        self,
+        number: int,
+        *,
+        entity: str = "",
+        robot: str = "",
+        action: str = "",
+        between_s: tuple[float, float] = (-math.inf, math.inf),
+    ) -> Event | None:
+        """Returns the n-th interaction that fits, by valid time: 1 the first, -1 the last; None where there is none."""
+        if number == 0:
+            raise MemoryBankError("Interactions count from 1, or from -1 backwards.", value=number)
+        numbers = self._mentions(entity or robot or EVERYBODY, *between_s, ("interaction",))
+        left = abs(number)
+        for seq in numbers if number > 0 else reversed(numbers):
+            event = self._log.event(seq)
+            if event is None or not _fits(event, entity, robot, action):
+                continue
+            left -= 1
+            if not left:
+                return event
+        return None
+
+    def similar_episodes(self, embedding: np.ndarray, model_id: str, *, top_k: int = 5) -> list[tuple[str, float]]:
+        """Returns the episodes whose tasks are most alike and their cosines, best first.
+
+        `embedding` (D,) of unit length must come from `model_id`. Raises `MemoryBankError` for another size.
+        """
+        found = self._log.tables.rows(
+            "SELECT begun_seq FROM episode WHERE model_id = ? AND bytes > 0 AND begun_seq <= ?",
+            self._log.tables.names.find(model_id), self.head,
+        )  # fmt: skip
+        wanted = np.asarray(embedding, dtype="<f4")
+        likeness: dict[str, float] = {}
+        for (seq,) in found:
+            event = self._log.event(seq)
+            if event is None or not isinstance(event.payload, EpisodeBegun):
+                continue
+            known = np.frombuffer(event.payload.embedding, "<f4")
+            if known.shape != wanted.shape:
+                raise MemoryBankError(
+                    "An embedding must have the size of its model's.",
+                    value=wanted.shape,
+                    remedy=f"{model_id!r} has {len(known)} values.",
+                )
+            likeness[event.payload.episode] = float(known @ wanted)
+        return sorted(likeness.items(), key=lambda pair: (-pair[1], pair[0]))[:top_k]
+
+    def event(self, seq: int) -> Event | None:
+        """Returns one event, None where this view sees none of that number or it was forgotten."""
+        return self._log.event(seq) if seq <= self.head else None
+
+    def _at(self, as_of_s: float | None) -> Instant:
+        return Instant(self.head, math.inf if as_of_s is None else as_of_s)
+
+    def _mentions(self, name: str, from_s: float, to_s: float, kinds: Sequence[str]) -> list[int]:
+        tables, at = self._log.tables, Instant(self.head, math.inf)
+        with tables.lock:
+            members = self._members(name)
+            found: set[tuple[float, int]] = set()
+            for member in members:
+                for kind in _known_kinds(kinds) or KINDS:
+                    found.update(
+                        tables.rows(
+                            "SELECT valid_time_s, seq FROM mention WHERE subject = ? AND kind = ? "
+                            "AND valid_time_s BETWEEN ? AND ? AND seq <= ?",
+                            member, tables.names.find(kind), from_s, to_s, at.seq,
+                        )  # type: ignore[arg-type]
+                    )  # fmt: skip
+        return [seq for _, seq in sorted(found)]
+
+    def _members(self, name: str) -> list[int]:
+        """Returns the ids of all entities that are one with this one, none for a name never heard of."""
+        at = Instant(self.head, math.inf)
+        subject = self._log.tables.names.find(name)
+        if subject is None:
+            return []
+        return whereabouts.members_at(self._log, whereabouts.root_at(self._log, subject, at), at)
+
+    def _names_of(self, entities: Sequence[str]) -> Iterator[str]:
+        """Yields each name and, after it, those of all that are one with it."""
+        text = self._log.tables.names.text
+        for name in entities:
+            yield name
+            yield from map(text, self._members(name))
+
+    def _polygon(self, place: str) -> Polygon:
+        found = next((one.polygon for one in self.places() if one.name == place), ())
+        if not found:
+            raise MemoryBankError("A region must be a place with an extent.", value=place, remedy="Define it first.")
+        return found
+
+
+def _fits(event: Event, entity: str, robot: str, action: str) -> bool:
+    said: Any = event.payload
+    pairs = ((robot, event.robot), (action, said.action if isinstance(said, Interaction) else ""))
+    return all(not wanted or wanted == is_so for wanted, is_so in pairs) and (not entity or entity == said.entity)
+
+
+def _known_kinds(kinds: Sequence[str]) -> Sequence[str]:
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown:
+        raise MemoryBankError("Kinds must be known ones.", value=unknown, remedy=f"Known: {', '.join(KINDS)}.")
+    return kinds

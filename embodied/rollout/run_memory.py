@@ -1,0 +1,33 @@
+"""The memory of a run: which bank its episodes are told to, and how its policies are reminded."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from embodied.memory.stem.client import BankClient
+from embodied.memory.stem.outbox import Outbox
+from embodied.memory.stem.service import Link
+from embodied.rollout.memory_feed import MemoryFeedConfig
+
+if TYPE_CHECKING:
+    from embodied.rollout.worker import EpisodeJob
+
+
+@dataclass(kw_only=True)
+class RunMemory:
+    """Reaches a bank through `link`, which must travel to the workers: a `RayLink` does, a `BankService` stays here.
+
+    Policies are given their newest `capacity` moments.
+    """
+
+    link: Link
+    feed: MemoryFeedConfig = field(default_factory=MemoryFeedConfig)
+    capacity: int = 64
+
+    def connect(self) -> BankClient:
+        """Returns a client for this process. Its outbox lies in memory: a worker's episodes can be played again."""
+        return BankClient(self.link, Outbox(None), writer="worker")
+
+    def name_of(self, job: "EpisodeJob") -> str:
+        """Returns what an episode is called in the bank: attempts that resume share a name, others do not."""
+        again = "" if self.feed.resume or job.attempt == 1 else f"#{job.attempt}"
+        return f"{job.run}/{job.policy}/{job.episode}{again}"

@@ -1,0 +1,67 @@
+"""A process that owns a bank and writes to it from several threads until it is killed; acknowledgements go to stdout.
+
+One line per acknowledged event: writer, its number, the bank's number. Run by `memory_faults` only.
+"""
+
+import os
+import sys
+import threading
+
+from embodied.errors import ConflictError
+from embodied.geometry import Pose
+from embodied.memory.stem.bank import Bank, open_bank
+from embodied.memory.stem.event import Event
+from embodied.memory.stem.kinds import EntitySeen, Observed, Payload, RelationSet
+
+BATCH = 3
+OBJECTS = 5
+
+
+def main() -> None:
+    """Usage: `python -m launch.benchmarks.memory_writer URL WRITERS`."""
+    url, writers = sys.argv[1:]
+    bank = open_bank(url, thorough=False)
+    acknowledge("ready", 0, bank.head)
+    threads = [threading.Thread(target=write, args=(bank, f"writer_{i}")) for i in range(int(writers))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def write(bank: Bank, writer: str) -> None:
+    """Appends small batches for ever, and says so only once they are acknowledged; conflicts are tried anew."""
+    number, time_s = bank.last_of_writer(writer)
+    time_s = max(time_s, 0.0)
+    while True:
+        events = []
+        for i in range(1, BATCH + 1):
+            payload = payload_of(bank, writer, number + i)
+            events.append(Event(writer, number + i, time_s + 0.05 * i, payload, robot=writer))
+        try:
+            numbers = bank.append(events)
+        except ConflictError:
+            continue
+        for event, seq in zip(events, numbers, strict=True):
+            acknowledge(writer, event.writer_seq, seq)
+        number, time_s = events[-1].writer_seq, events[-1].valid_time_s
+
+
+def payload_of(bank: Bank, writer: str, number: int) -> Payload:
+    """Returns the next thing to say: a sighting, an observation, or a change of an object that all writers share."""
+    thing = f"object_{number % OBJECTS}"
+    if number % BATCH == 0:
+        found = bank.where_is(thing)
+        return RelationSet(thing, "on", f"shelf_of_{writer}", expected_version=found.version if found else 0)
+    if number % BATCH == 1:
+        return EntitySeen(thing, "cube", Pose((0.1 * number, 0.0, 0.0)))
+    return Observed(f"frames/{number}.png", entities=(thing,))
+
+
+def acknowledge(writer: str, number: int, seq: int) -> None:
+    """Writes one line in one system call: a kill leaves all of it or nothing."""
+    os.write(1, f"{writer} {number} {seq}\n".encode())
+
+
+if __name__ == "__main__":
+    main()

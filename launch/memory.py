@@ -1,0 +1,153 @@
+"""The door to memory banks: `python -m launch.memory summary|query|timeline|export|verify url=sqlite:///run.db`."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from embodied.errors import ConfigError, PathError
+from embodied.memory.stem import verify
+from embodied.memory.stem.bank import Bank, open_bank
+from embodied.memory.stem.location import bank_path
+from embodied.memory.stem.owner import Ownership
+from embodied.memory.stem.retention import RetentionConfig
+from launch import door, memory_text
+from launch.memory_text import Question
+
+DAMAGED = 1
+
+
+class What(Enum):
+    """What is done with a bank."""
+
+    summary = "summary"
+    query = "query"
+    timeline = "timeline"
+    export = "export"
+    verify = "verify"
+    retain = "retain"
+    rebuild = "rebuild"
+
+
+@dataclass(kw_only=True)
+class MemoryDoorConfig(Question):
+    """All settings of `python -m launch.memory`. `root` confines the file; `output` is a new file."""
+
+    what: What = MISSING
+    url: str = MISSING
+    root: str = ""
+    output: str = ""
+    retention: RetentionConfig = field(default_factory=RetentionConfig)
+
+
+def memory(composed: door.Composed) -> None:
+    """Does one thing with a bank that exists. Raises `EmbodiedError` for what is refused; damage exits with 1."""
+    config: MemoryDoorConfig = composed.config
+    path = bank_path(config.url, root=Path(config.root) if config.root else None)
+    if path is None or not path.is_file():
+        raise PathError(
+            "A bank must be a file that exists to be asked.", value=config.url, remedy="Check what follows sqlite:///."
+        )
+    if config.limit < 1:
+        raise ConfigError("limit must be at least 1.", value=config.limit)
+    if config.output and config.what not in (What.export, What.verify):
+        raise ConfigError("output belongs to export and verify.", value=config.output)
+    if config.output and Path(config.output).exists():
+        raise PathError("output must be a new file.", value=config.output, remedy="Choose another name.")
+    if config.what is What.verify:
+        _verify(config, path)
+        return
+    root = Path(config.root) if config.root else None
+    with open_bank(config.url, root=root, thorough=config.what is not What.rebuild) as bank:
+        for line in DEEDS[config.what](bank, config):
+            door.say(line)
+
+
+def _verify(config: MemoryDoorConfig, path: Path) -> None:
+    """Says what is wrong with the file, and writes or offers its last good prefix."""
+    owner = Ownership(path)
+    try:
+        damage = verify.inspect_file(path)
+    finally:
+        owner.release()
+    if not damage.problems:
+        with open_bank(config.url, root=Path(config.root) if config.root else None, thorough=False) as bank:
+            problems = bank.verify().problems
+            head = bank.head
+        if not problems:
+            door.say(f"{path.name} is sound: {head} events, chained digests, and projections as the log gives them.")
+            return
+        door.say("\n".join(problems))
+        door.say(f"The log is sound. `python -m launch.memory rebuild url={config.url}` makes the projections again.")
+        raise SystemExit(DAMAGED)
+    door.say(f"{path.name} is damaged:")
+    for problem in damage.problems:
+        door.say(f"  {problem}")
+    _offer_prefix(config, path, damage.sound_seq)
+    raise SystemExit(DAMAGED)
+
+
+def _offer_prefix(config: MemoryDoorConfig, path: Path, sound_seq: int) -> None:
+    if not sound_seq:
+        door.say("No event before the damage can be read.")
+    elif config.output:
+        verify.rescue(path, Path(config.output))
+        door.say(f"Events 1 to {sound_seq} are sound; they are in {config.output} now.")
+    else:
+        target = path.with_name(f"{path.stem}-sound{path.suffix}")
+        again = f"python -m launch.memory verify url={config.url} output={target}"
+        door.say(f"Events 1 to {sound_seq} are sound. To save them into a new file:\n  {again}")
+
+
+def _export(bank: Bank, config: MemoryDoorConfig) -> Iterator[str]:
+    if not config.output:
+        yield from memory_text.json_lines(bank, config)
+        return
+    target = Path(config.output)
+    part = target.with_name(f".{target.name}.part")
+    count = 0
+    with part.open("w") as file:
+        for line in memory_text.json_lines(bank, config):
+            file.write(f"{line}\n")
+            count += 1
+    part.replace(target)
+    yield f"{count} events: {target}"
+
+
+def _retain(bank: Bank, config: MemoryDoorConfig) -> Iterator[str]:
+    done = config.retention.build().apply(bank)
+    for reason, count in done.forgotten.items():
+        yield f"{count:>9}  {reason}"
+    yield f"{done.left:>9}  events are left"
+
+
+def _rebuild(bank: Bank, config: MemoryDoorConfig) -> Iterator[str]:
+    del config
+    start = bank.rebuild()
+    yield f"The projections are made again, from {f'the snapshot at {start}' if start else 'the first event'} on."
+
+
+DEEDS: Mapping[What, Callable[[Bank, MemoryDoorConfig], Iterator[str]]] = {
+    What.summary: memory_text.summary,
+    What.query: memory_text.answer,
+    What.timeline: memory_text.timeline,
+    What.export: _export,
+    What.retain: _retain,
+    What.rebuild: _rebuild,
+}
+
+
+def main() -> None:
+    """Enters with the settings of sim_configs/memory.yaml; the first word may stand without `what=`."""
+    if len(sys.argv) > 1 and not sys.argv[1].startswith("-") and "=" not in sys.argv[1]:
+        sys.argv[1] = f"what={sys.argv[1]}"
+    ConfigStore.instance().store(name="memory_schema", node=MemoryDoorConfig)
+    door.enter(memory, config_name="memory")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""What a memory bank answers, in lines of text."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from embodied.errors import ConfigError, unknown_name
+from embodied.evaluation.memory_pages import HIDDEN, shortener
+from embodied.memory.stem.bank import Bank
+from embodied.memory.stem.event import Event
+from embodied.memory.stem.kinds import EpisodeBegun, EpisodeEnded, SkillEnded
+from embodied.memory.stem.mentions import mentioned
+from embodied.memory.stem.query import EventFilter, Order, Query, Whereabouts
+from embodied.memory.stem.words import Shown, describe
+
+PAGE = 2000
+LONGEST_NAME = 90
+MOST_NAMES = 12
+
+
+@dataclass(kw_only=True)
+class Question:
+    """What is asked of a bank. Times in seconds on the site clock, points in metres.
+
+    A query answers the first that is given of `where`, `contents`, `skill`, `why`, `nth` and `since`, else it recalls
+    moments. `name` is an entity, robot or place; `nth` counts interactions from 1, or from -1 backwards.
+    """
+
+    where: str = ""
+    contents: str = ""
+    skill: str = ""
+    near_m: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    why: int = 0
+    nth: int = 0
+    since: int = -1
+    as_of_s: float | None = None
+    name: str = ""
+    action: str = ""
+    episode: str = ""
+    robot: str = ""
+    place: str = ""
+    kinds: list[str] = field(default_factory=list)
+    from_s: float | None = None
+    to_s: float | None = None
+    limit: int = 200
+
+
+def summary(bank: Bank, question: Question) -> Iterator[str]:
+    """Yields how much of what the bank holds, its episodes and their outcomes, skills, places and robots."""
+    kinds: Counter[str] = Counter()
+    robots: Counter[str] = Counter()
+    skills: Counter[tuple[str, str, str, bool]] = Counter()
+    episodes: dict[str, str] = {}
+    first_s, last_s = math.inf, -math.inf
+    for event in all_events(bank):
+        kinds[event.kind] += 1
+        first_s, last_s = min(first_s, event.valid_time_s), max(last_s, event.valid_time_s)
+        if event.robot:
+            robots[event.robot] += 1
+        match event.payload:
+            case EpisodeBegun(episode=episode):
+                episodes[episode] = "still runs"
+            case EpisodeEnded() as said:
+                episodes[said.episode] = f"{said.outcome}{f': {said.reason}' if said.reason else ''}"
+            case SkillEnded() as said:
+                skills[event.robot, said.skill, said.context, said.success] += 1
+    if not kinds:
+        yield "The bank is empty."
+        return
+    yield f"{sum(kinds.values())} events up to number {bank.head}, from {first_s:.2f} s to {last_s:.2f} s"
+    yield from _table("Kinds", [(kind, str(count)) for kind, count in kinds.most_common()])
+    yield from _table("Robots", [(robot, f"{count} events") for robot, count in sorted(robots.items())])
+    yield from _table("Places", [(place.name, f"{place.level} of {place.parent}") for place in bank.places()])
+    yield from _table("Skills", _skill_rows(skills))
+    shown = list(episodes.items())[-question.limit :]
+    left_out = f", the last {len(shown)} of {len(episodes)}" if len(shown) < len(episodes) else ""
+    yield from _table(f"Episodes ({len(episodes)}{left_out})", shown)
+
+
+def timeline(bank: Bank, question: Question) -> Iterator[str]:
+    """Yields what happened, by valid time: of an episode, of an entity, robot or place, or of the whole site."""
+    shown = shortener(question.episode) if question.episode else str
+    from_s, to_s = _interval(question)
+    if question.episode:
+        wanted = EventFilter(kinds=tuple(question.kinds), robot=question.robot, task=question.episode)
+        events = [
+            event for event in all_events(bank, wanted=wanted)
+            if (question.kinds or event.kind not in HIDDEN) and from_s <= event.valid_time_s <= to_s
+        ]  # fmt: skip
+        events.sort(key=lambda event: (event.valid_time_s, event.seq))
+    else:
+        events = bank.history(question.name, from_s=from_s, to_s=to_s, kinds=tuple(question.kinds))
+        events = [event for event in events if question.robot in ("", event.robot)]
+    if not events:
+        raise _nothing(bank, question.episode or question.name)
+    yield from _lines(events[: question.limit], shown)
+    if len(events) > question.limit:
+        yield f"... {len(events) - question.limit} more; limit={len(events)} shows all"
+
+
+def answer(bank: Bank, question: Question) -> Iterator[str]:
+    """Yields the answer to one question."""
+    if question.where:
+        there = bank.where_is(question.where, as_of_s=question.as_of_s)
+        if there is None:
+            raise _nothing(bank, question.where)
+        yield from _where(there)
+    elif question.contents:
+        found = bank.contents(question.contents, as_of_s=question.as_of_s)
+        yield from found or [f"Nothing is in, on, part of or held by {question.contents}."]
+    elif question.skill:
+        yield from _able(bank, question)
+    elif question.why:
+        yield from _lines(bank.why(question.why), str) if bank.event(question.why) else ["There is no such event."]
+    elif question.nth:
+        event = bank.nth_interaction(
+            question.nth, entity=question.name, robot=question.robot, action=question.action,
+            between_s=_interval(question),
+        )  # fmt: skip
+        yield from _lines([event], str) if event else ["There is no such interaction."]
+    elif question.since >= 0:
+        wanted = EventFilter(kinds=tuple(question.kinds), robot=question.robot, task=question.episode)
+        yield from _lines(bank.changes_since(question.since, wanted=wanted, limit=question.limit), str)
+    else:
+        yield from _moments(bank, question)
+
+
+def json_lines(bank: Bank, question: Question) -> Iterator[str]:
+    """Yields events as JSON, one per line, as `decode_event` reads them; bytes are in base64."""
+    from_s, to_s = _interval(question)
+    wanted = EventFilter(kinds=tuple(question.kinds), robot=question.robot, task=question.episode)
+    for event in all_events(bank, wanted=wanted):
+        if from_s <= event.valid_time_s <= to_s and (not question.name or question.name in mentioned(event)):
+            yield msgspec.json.encode(event).decode()
+
+
+def all_events(bank: Bank, *, wanted: EventFilter | None = None) -> Iterator[Event]:
+    """Yields all wanted events, in the order of the log."""
+    after = 0
+    while page := bank.changes_since(after, wanted=wanted, limit=PAGE):
+        yield from page
+        after = page[-1].seq
+
+
+def _where(there: Whereabouts) -> Iterator[str]:
+    yield there.entity
+    if there.pose is not None:
+        x, y, z = there.pose.position_m
+        yield f"  at       ({x:.3f}, {y:.3f}, {z:.3f}) m"
+    if there.parent:
+        yield f"  {there.predicate.replace('_', ' '):<8} {there.parent}"
+    if there.place:
+        yield f"  place    {there.place}"
+    yield f"  since    {there.since_s:.2f} s, event {there.seq}"
+    yield f"  exists   {100 * there.existence:.1f} %"
+
+
+def _able(bank: Bank, question: Question) -> Iterator[str]:
+    if len(question.near_m) != 3:
+        raise ConfigError("near_m must be a point (x, y, z), metres.", value=question.near_m)
+    x, y, z = question.near_m
+    found = bank.able(question.skill, (x, y, z), as_of_s=question.as_of_s, context=question.name)
+    rows = [
+        (one.robot, f"{one.cost_s:.1f} s, success {100 * one.success:.0f} %, {one.distance_m:.2f} m away")
+        for one in found
+    ]
+    yield from _table("Able, cheapest first", rows) if rows else [f"No robot can {question.skill} there now."]
+
+
+def _moments(bank: Bank, question: Question) -> Iterator[str]:
+    query = Query(
+        time_s=_interval(question), region=question.place or None, robot=question.robot or None,
+        episode=question.episode or None, entities=(question.name,) if question.name else (), top_k=question.limit,
+        order=Order.NEWEST,
+    )  # fmt: skip
+    found = bank.recall(query)
+    for one in found:
+        moment = one.moment
+        x, y, z = moment.position_m
+        things = ", ".join(moment.entities)
+        at = f"({x:.2f}, {y:.2f}, {z:.2f}) m"
+        yield f"{moment.time_s:>10.2f} s  {one.seq:>8}  {moment.robot}  {at}  {moment.model_id}  {things}".rstrip()
+    if not found:
+        yield "No moments fit. Other questions: where=, contents=, skill=, why=, nth=, since=."
+
+
+def _interval(question: Question) -> tuple[float, float]:
+    from_s = -math.inf if question.from_s is None else question.from_s
+    to_s = math.inf if question.to_s is None else question.to_s
+    if not from_s <= to_s:
+        raise ConfigError("from_s must not lie after to_s.", value=(from_s, to_s))
+    return from_s, to_s
+
+
+def _lines(events: Sequence[Event], shown: Shown) -> Iterator[str]:
+    width = max((len(event.robot) for event in events), default=0)
+    for event in events:
+        words = describe(event, shown=shown)
+        yield f"{event.valid_time_s:>10.2f} s  {event.seq:>8}  {event.robot:<{width}}  {words}"
+
+
+def _table(title: str, rows: Sequence[tuple[str, str]]) -> Iterator[str]:
+    if not rows:
+        return
+    width = min(LONGEST_NAME, max(len(name) for name, _ in rows))
+    yield f"\n{title}"
+    for name, text in rows:
+        yield f"  {name:<{width}}  {text}"
+
+
+def _skill_rows(skills: Counter[tuple[str, str, str, bool]]) -> list[tuple[str, str]]:
+    rows = []
+    for robot, skill, context in dict.fromkeys(key[:3] for key in sorted(skills)):
+        good, bad = skills[robot, skill, context, True], skills[robot, skill, context, False]
+        name = f"{robot} {skill}{f' {context}' if context else ''}"
+        rows.append((name, f"{good} of {good + bad}, Beta({good + 1}, {bad + 1})"))
+    return rows
+
+
+def _nothing(bank: Bank, name: str) -> Exception:
+    """Returns the refusal of a name that the bank does not know, with the nearest that it does."""
+    known: dict[str, None] = {}
+    for event in all_events(bank):
+        known.update(dict.fromkeys((*mentioned(event), event.task)))
+    names = sorted(filter(None, known), key=lambda one: (name not in one, one))
+    return unknown_name("name in this bank", name, names[:MOST_NAMES])

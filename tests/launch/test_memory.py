@@ -1,0 +1,234 @@
+"""The door to memory banks, and evaluations that tell their episodes to one."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from embodied.memory.stem.bank import open_bank
+from embodied.memory.stem.checks import decode_event
+from embodied.memory.stem.kinds import Interaction, RobotRegistered, SkillEnded, SkillSpec
+from launch.memory_text import Question, answer
+from tests.memory.tellers import Teller, home
+
+ROOT = Path(__file__).parents[2]
+
+
+def enter(folder, door, *arguments):
+    """Runs a door as a person would."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error::SyntaxWarning"}
+    return subprocess.run(
+        [sys.executable, "-m", f"launch.{door}", *arguments],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+
+
+def said(folder, *arguments, code=0):
+    done = enter(folder, "memory", *arguments)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout if code < 2 else done.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    teller = Teller()
+    with open_bank("sqlite:///site.db", root=folder, clock=lambda: 0.0) as bank:
+        bank.append([teller.tell(place) for place in home()])
+        bank.append(teller.tell(RobotRegistered("panda", "panda", (SkillSpec("pick"),)), robot="panda"))
+        bank.append(teller.state("panda", 0.5))
+        bank.append([teller.seen("cup", 1.0, float(t)) for t in range(10)])
+        bank.append(teller.put("cup", "in", "kitchen", time_s=9.0))
+        deed = Interaction("pick_place", "cup", 9.0, 9.5, 10.0, 10.5, source="shelf", target="table")
+        bank.append(teller.tell(deed, 10.5, robot="panda", cause=(4,)))
+        bank.append(teller.tell(SkillEnded("pick", success=True), 10.5, robot="panda"))
+        bank.append(teller.moment(entities=("cup",), time_s=11.0))
+    return folder
+
+
+def test_a_summary_counts_what_is_there(folder):
+    text = said(folder, "summary", "url=sqlite:///site.db")
+    assert "18 events up to number 18, from 0.00 s to 11.00 s" in text
+    assert re.search(r"entity_seen +10\n", text)
+    assert re.search(r"kitchen +region of home\n", text)
+    assert re.search(r"panda pick +1 of 1, Beta\(2, 1\)\n", text)
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ({"where": "cup"}, r"at +\(1\.000, 0\.000, 0\.000\) m\n +in +kitchen\n +place +kitchen\n +since +9\.00 s"),
+        ({"where": "cup", "as_of_s": 3.5}, r"since +3\.00 s, event 8"),
+        ({"contents": "kitchen"}, r"^cup$"),
+        ({"skill": "pick", "near_m": [0.6, 0.0, 0.0]}, r"panda +1\.5 s, success 67 %, 0\.10 m away"),
+        ({"why": 16}, r" 4 .*idle at[^\n]*\n.* 16  panda  pick place: cup from shelf to table"),
+        ({"nth": -1, "name": "cup", "robot": "panda"}, r"10\.50 s +16  panda  pick place: cup"),
+        ({"since": 16}, r"17  panda  skill pick: success\n.* 18  panda  moment stored \(m, 4 values\) cup"),
+        ({"name": "cup"}, r"11\.00 s +18  panda +\(0\.00, 0\.00, 0\.00\) m  m  cup"),
+        ({"name": "cup", "to_s": 10.0}, r"^No moments fit"),
+        ({"nth": 1, "name": "cup", "robot": "kuka"}, r"^There is no such interaction"),
+        ({"nth": 1, "name": "cup", "action": "press"}, r"^There is no such interaction"),
+        ({"why": 99}, r"^There is no such event"),
+    ],
+    ids=str,
+)
+def test_a_query_is_answered(folder, asked, wanted):
+    with open_bank("sqlite:///site.db", root=folder) as bank:
+        assert re.search(wanted, "\n".join(answer(bank, Question(**asked))), re.MULTILINE)
+
+
+def test_the_door_answers_too(folder):
+    assert "event 8" in said(folder, "query", "url=sqlite:///site.db", "where=cup", "as_of_s=3.5")
+
+
+def test_a_timeline_tells_in_order_and_what_was_left_out(folder):
+    lines = said(folder, "timeline", "url=sqlite:///site.db").splitlines()
+    assert [line.split()[2] for line in lines] == ["1", "2", "3", "15", "16", "17"]
+    shown = said(folder, "timeline", "url=sqlite:///site.db", "name=cup", "kinds=[entity_seen]", "limit=2", "from_s=5")
+    assert shown.splitlines()[-1] == "... 3 more; limit=5 shows all"
+
+
+def test_an_export_reads_back_as_the_same_events(folder):
+    assert "18 events" in said(folder, "what=export", "url=sqlite:///site.db", "output=events.jsonl")
+    lines = (folder / "events.jsonl").read_text().splitlines()
+    with open_bank("sqlite:///site.db", root=folder) as bank:
+        assert [decode_event(line) for line in lines] == bank.changes_since(0)
+    few = said(folder, "export", "url=sqlite:///site.db", "kinds=[interaction]").splitlines()
+    assert [json.loads(line)["seq"] for line in few] == [16]
+
+
+def test_a_sound_file_is_said_to_be_and_a_damaged_one_names_the_event_and_gives_its_prefix(folder):
+    assert "site.db is sound: 18 events" in said(folder, "verify", "url=sqlite:///site.db")
+    content = (folder / "site.db").read_bytes()
+    assert content.count(b"shelf") >= 1
+    (folder / "bad.db").write_bytes(content.replace(b"shelf", b"shelg"))
+    text = said(folder, "verify", "url=sqlite:///bad.db", code=1)
+    assert "Event 16 does not match its digest." in text
+    again = re.search(r"python -m launch\.memory (verify .*)", text).group(1)
+    assert "Events 1 to 15 are sound; they are in" in said(folder, *again.split(), code=1)
+    with open_bank("sqlite:///bad-sound.db", root=folder) as bank:
+        assert bank.head == 15
+        assert bank.where_is("cup").parent == "kitchen"
+    assert "must be sound" in said(folder, "summary", "url=sqlite:///bad.db", code=2)
+
+
+def test_retention_says_what_it_forgot(folder):
+    (folder / "lean.db").write_bytes((folder / "site.db").read_bytes())
+    text = said(folder, "retain", "url=sqlite:///lean.db", "retention.fresh_s=0")
+    assert re.search(r"8 +sightings that say the same\n +11 +events are left", text)
+    assert "The projections are made again" in said(folder, "rebuild", "url=sqlite:///lean.db")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["query", "url=sqlite:///none.db"], "must be a file that exists"),
+        (["look", "url=sqlite:///site.db"], "Known: summary, query"),
+        (["query", "url=sqlite:///site.db", "where=cupp"], "Did you mean 'cup'?"),
+        (["query", "url=sqlite:///site.db", "limit=0"], "limit must be at least 1"),
+        (["summary", "url=sqlite:///../site.db", "root=."], "must lie inside its root"),
+        (["export", "url=sqlite:///site.db", "output=site.db"], "must be a new file"),
+        (["summary"], "'url' must be given"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_makes_no_sense_is_refused_in_one_message(folder, arguments, wanted):
+    assert wanted in said(folder, *arguments, code=2)
+    assert not (folder / "none.db").exists()
+
+
+def test_a_bank_that_another_process_owns_is_not_asked_behind_its_back(folder):
+    with open_bank("sqlite:///site.db", root=folder):
+        for what in ("summary", "verify"):
+            assert f"Process {os.getpid()} has it open" in said(folder, what, "url=sqlite:///site.db", code=2)
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluated")
+    command = [
+        "compute=inline", "suite.tasks=[put_block_back]", "policy=[expert]", "episodes=1", "videos=0",
+        "memory.url=sqlite:///run.db", "output=out",
+    ]  # fmt: skip
+    done = enter(folder, "evaluate", *command)
+    assert done.returncode == 0, done.stderr
+    return folder, command
+
+
+def test_an_evaluation_tells_its_episodes_to_the_bank(evaluated):
+    folder, _ = evaluated
+    record = json.loads((folder / "out" / "episodes.jsonl").read_text().splitlines()[-1])
+    episode = f"{record['run']}/expert/{record['episode']}"
+    with open_bank("sqlite:///run.db", root=folder) as bank:
+        deeds = [event.payload.action for event in bank.history("panda", kinds=("interaction",))]
+        assert deeds == ["pick_place", "press", "pick_place"]
+        first, last = (bank.nth_interaction(n, entity=f"{episode}/block").payload for n in (1, -1))
+        assert first.source == last.target == bank.where_is(f"{episode}/block").parent
+        (end,) = bank.history(kinds=("episode_ended",))
+        assert (end.payload.episode, end.payload.outcome) == (episode, "success")
+
+
+def test_its_report_shows_the_timeline_and_the_things_from_above(evaluated):
+    folder, _ = evaluated
+    text = (folder / "out" / "report.html").read_text()
+    section = text[text.index("What the memory bank tells") : text.index("How far episodes came")]
+    assert section.count("<svg") == 2
+    for words in ("held by panda", "pick and place block", "on centre", "patch 3", "returned", "seconds on the site"):
+        assert words in section, words
+    assert re.search(r"pick place: block from patch_\d to centre", section)
+
+
+def test_playing_it_again_tells_nothing_twice(evaluated):
+    folder, command = evaluated
+    with open_bank("sqlite:///run.db", root=folder) as bank:
+        head = bank.head
+    done = enter(folder, "evaluate", *command[:-1], "output=again")
+    assert done.returncode == 0, done.stderr
+    with open_bank("sqlite:///run.db", root=folder) as bank:
+        assert bank.head == head
+
+
+def test_workers_on_ray_tell_one_owner(tmp_path):
+    done = enter(
+        tmp_path, "evaluate", "compute.workers=2", "suite.tasks=[put_block_back]", "policy=[expert,guesser]",
+        "episodes=1", "videos=0", "memory.url=sqlite:///run.db", "output=out",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with open_bank("sqlite:///run.db", root=tmp_path) as bank:
+        ended = bank.history(kinds=("episode_ended",))
+        assert sorted(event.payload.outcome for event in ended) == ["failure", "success"]
+        assert not bank.verify().problems
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        (["memory.url=run.db", "compute=inline"], "must name an SQLite file"),
+        (["memory.url=sqlite:///:memory:"], "must lie in a file"),
+        (["memory.url=sqlite:///run.db", "memory.capacity=0"], "memory.capacity"),
+        (["memory.url=sqlite:///run.db", "memory.pose_rate_hz=0"], "memory.pose_rate_hz must lie in"),
+        (["memory.ulr=sqlite:///run.db"], "Did you mean memory.url?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_bank_that_cannot_be_is_refused_before_anything_is_played(tmp_path, settings, wanted):
+    done = enter(tmp_path, "evaluate", "output=out", *settings)
+    assert done.returncode == 2
+    assert wanted in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_benches_of_memory_go_through_the_door_of_benches(tmp_path):
+    few = ["memory_faults.kills=1", "memory_faults.flips=2", "memory_faults.writers=2"]
+    done = enter(tmp_path, "bench", "what=memory_faults", "seed=7", "output=faults.json", *few)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "faults.json").read_text())
+    assert (result["kills"]["kills"], result["kills"]["lost"], result["flips"]["missed"]) == (1, 0, 0)
+    done = enter(tmp_path, "bench", "what=memory", "memory.top_k=0", "output=memory.json")
+    assert done.returncode == 2
+    assert "memory" in done.stderr

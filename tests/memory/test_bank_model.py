@@ -1,0 +1,301 @@
+"""The bank against a model that keeps a plain list of events and answers by looking through all of it."""
+
+import math
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from embodied.errors import MemoryBankError
+from embodied.geometry import Pose
+from embodied.memory.stem.bank import open_bank
+from embodied.memory.stem.event import Event
+from embodied.memory.stem.kinds import (
+    CONTAINMENT,
+    EntitySeen,
+    Forgotten,
+    PastClosed,
+    RelationEnded,
+    RelationSet,
+)
+from tests.memory.tellers import contents_of
+
+WRITERS = st.sampled_from(["ann", "bob", "cy"])
+THINGS = st.sampled_from(["ball", "cup", "box"])
+HOLDERS = st.sampled_from(["box", "shelf", "ann"])
+TIMES = st.integers(0, 8).map(float)
+
+
+class Model:
+    """What should be so: accepted events in order, and questions answered without any index."""
+
+    def __init__(self):
+        self.events: list[Event] = []
+        self.closed_s = -math.inf
+
+    def last(self, writer):
+        mine = [event for event in self.events if event.writer == writer]
+        return (mine[-1].writer_seq, mine[-1].valid_time_s) if mine else (0, 0.0)
+
+    def parent(self, thing, *, as_of_s=math.inf, upto=None):
+        """(predicate, object, version, since) of a thing: changes hold from their time, never before the last one."""
+        now = best = ("", "", 0, -math.inf)
+        for event in self.events[:upto]:
+            said = event.payload
+            if (
+                isinstance(said, RelationSet | RelationEnded)
+                and said.subject == thing
+                and said.predicate in CONTAINMENT
+            ):
+                held = (said.predicate, said.object) if isinstance(said, RelationSet) else ("", "")
+                now = (*held, now[2] + 1, max(now[3], event.valid_time_s))
+                best = now if now[3] <= as_of_s else best
+        return best
+
+    def seen(self, thing, *, as_of_s=math.inf, upto=None):
+        found = [
+            (event.valid_time_s, number)
+            for number, event in enumerate(self.events[:upto], 1)
+            if isinstance(event.payload, EntitySeen) and event.payload.entity == thing and event.valid_time_s <= as_of_s
+        ]
+        return max(found, default=None)
+
+    def inside(self, thing, holder):
+        while holder:
+            if holder == thing:
+                return True
+            holder = self.parent(holder)[1]
+        return False
+
+    def accepts(self, event):
+        number, time_s = self.last(event.writer)
+        if event.writer_seq <= number or event.valid_time_s < time_s or event.valid_time_s < self.closed_s:
+            return False
+        said = event.payload
+        if isinstance(said, PastClosed):
+            return said.before_s <= event.valid_time_s
+        if isinstance(said, RelationSet | RelationEnded):
+            predicate, thing, version, _ = self.parent(said.subject)
+            if said.subject == said.object or said.expected_version not in (None, version):
+                return False
+            if isinstance(said, RelationEnded):
+                return (predicate, thing) == (said.predicate, said.object)
+            return not (predicate and said.expected_version is None) and not self.inside(said.subject, said.object)
+        return True
+
+    def take(self, event):
+        self.events.append(event)
+        if isinstance(event.payload, PastClosed):
+            self.closed_s = max(self.closed_s, event.payload.before_s)
+
+
+class BankAgainstModel(RuleBasedStateMachine):
+    """Any interleaving of writers, retries, late, doubled and refused events."""
+
+    def __init__(self):
+        super().__init__()
+        self.bank = open_bank(":memory:")
+        self.model = Model()
+        self.answers: list[tuple] = []
+
+    def teardown(self):
+        assert self.bank.verify().problems == ()
+        self.bank.close()
+
+    def event(self, writer, time_s, payload):
+        return Event(writer, self.model.last(writer)[0] + 1, time_s, payload, robot=writer)
+
+    def offer(self, event):
+        if self.model.accepts(event):
+            assert self.bank.append(event) == [len(self.model.events) + 1]
+            self.model.take(event)
+            return
+        before = contents_of(self.bank)
+        try:
+            self.bank.append(event)
+        except MemoryBankError:
+            assert contents_of(self.bank) == before
+        else:
+            raise AssertionError(f"the bank took what the model refuses: {event}")
+
+    @rule(writer=WRITERS, time_s=TIMES, thing=THINGS, x=st.floats(-2, 2))
+    def see(self, writer, time_s, thing, x):
+        self.offer(self.event(writer, time_s, EntitySeen(thing, "toy", Pose((x, 0.0, 0.0)))))
+
+    @rule(
+        writer=WRITERS, time_s=TIMES, thing=THINGS, predicate=st.sampled_from(CONTAINMENT), holder=HOLDERS,
+        behind=st.sampled_from([0, 0, 0, 1, None]), over=st.sampled_from([False, False, True]),
+    )  # fmt: skip
+    def put(self, writer, time_s, thing, predicate, holder, behind, over):  # noqa: PLR0917
+        version = self.model.parent(thing)[2]
+        expected = None if behind is None or version < behind else version - behind
+        kind = RelationEnded if over else RelationSet
+        self.offer(self.event(writer, time_s, kind(thing, predicate, holder, expected_version=expected)))
+
+    @rule(writer=WRITERS, thing=THINGS, time_s=TIMES)
+    def take_out(self, writer, thing, time_s):
+        predicate, holder, version, _ = self.model.parent(thing)
+        if predicate:
+            self.offer(self.event(writer, time_s, RelationEnded(thing, predicate, holder, version)))
+
+    @precondition(lambda self: self.model.events)
+    @rule(data=st.data())
+    def tell_again(self, data):
+        number = data.draw(st.integers(1, len(self.model.events)))
+        before = contents_of(self.bank)
+        assert self.bank.append(self.model.events[number - 1]) == [number]
+        assert contents_of(self.bank) == before
+
+    @rule(writer=WRITERS, times=st.lists(TIMES, min_size=2, max_size=3), thing=THINGS)
+    def see_several_at_once(self, writer, times, thing):
+        """One append of several events holds wholly or not at all."""
+        number = self.model.last(writer)[0]
+        events = [
+            Event(writer, number + i, time_s, EntitySeen(thing, "toy", Pose((time_s, 0.0, 0.0))))
+            for i, time_s in enumerate(times, 1)
+        ]
+        fits = sorted(times) == times and times[0] >= max(self.model.last(writer)[1], self.model.closed_s)
+        before = contents_of(self.bank)
+        try:
+            numbers = self.bank.append(events)
+        except MemoryBankError:
+            assert not fits
+            assert contents_of(self.bank) == before
+        else:
+            assert fits
+            assert numbers == list(range(len(self.model.events) + 1, len(self.model.events) + 1 + len(events)))
+            for event in events:
+                self.model.take(event)
+
+    @rule(time_s=TIMES, before_s=TIMES)
+    def close_the_past(self, time_s, before_s):
+        self.offer(self.event("clerk", time_s, PastClosed(before_s)))
+        for thing in ("ball", "cup", "box"):
+            for tenth in range(1, 4):
+                asked = self.model.closed_s - tenth / 4
+                if asked > -1:
+                    self.answers.append((thing, asked, self.bank.where_is(thing, as_of_s=asked)))
+
+    @rule()
+    def make_the_projections_again(self):
+        before = contents_of(self.bank)
+        self.bank.rebuild()
+        assert contents_of(self.bank) == before
+
+    @rule()
+    def hold_a_snapshot(self):
+        held = self.bank.snapshot()
+        upto = len(self.model.events)
+        self.answers.append((held, upto, [held.where_is(thing) for thing in ("ball", "cup", "box")]))
+
+    @invariant()
+    def the_log_holds_what_was_accepted(self):
+        found = self.bank.changes_since(0)
+        assert [(e.writer, e.writer_seq, e.valid_time_s, e.payload) for e in found] == [
+            (e.writer, e.writer_seq, e.valid_time_s, e.payload) for e in self.model.events
+        ]
+        assert [event.seq for event in found] == list(range(1, len(self.model.events) + 1))
+
+    @invariant()
+    def everything_is_where_the_model_says(self):
+        for thing in ("ball", "cup", "box"):
+            for as_of_s in (None, 0.0, 3.0, 6.5):
+                until = math.inf if as_of_s is None else as_of_s
+                seen = self.model.seen(thing, as_of_s=until)
+                predicate, holder, version, _ = self.model.parent(thing, as_of_s=until)
+                found = self.bank.where_is(thing, as_of_s=as_of_s)
+                if seen is None and not version:
+                    assert found is None
+                    continue
+                assert (found.predicate, found.parent, found.version) == (predicate, holder, version)
+                if seen is not None and not predicate:
+                    assert (found.since_s, found.seq) == seen
+                    assert found.pose == self.model.events[seen[1] - 1].payload.pose
+
+    @invariant()
+    def everything_has_at_most_one_parent(self):
+        for as_of_s in (None, 2.0, 5.0):
+            until = math.inf if as_of_s is None else as_of_s
+            inside = {holder: self.bank.contents(holder, as_of_s=as_of_s) for holder in ("box", "shelf", "ann")}
+            for holder, things in inside.items():
+                expected = [x for x in ("ball", "box", "cup") if self.model.parent(x, as_of_s=until)[1] == holder]
+                assert things == expected
+
+    @invariant()
+    def answers_about_a_closed_past_and_of_snapshots_never_change(self):
+        for answer in self.answers:
+            if isinstance(answer[0], str):
+                thing, asked, found = answer
+                assert self.bank.where_is(thing, as_of_s=asked) == found
+            else:
+                held, _, found = answer
+                assert [held.where_is(thing) for thing in ("ball", "cup", "box")] == found
+
+
+TestBankAgainstModel = BankAgainstModel.TestCase
+TestBankAgainstModel.settings = settings(
+    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow],
+    derandomize=True,
+)  # fmt: skip
+
+
+@st.composite
+def stories(draw):
+    """Sightings of several writers, each in its own order of time; all times differ."""
+    count = draw(st.integers(1, 12))
+    times = draw(st.permutations(range(count)))
+    writers = draw(st.lists(WRITERS, min_size=count, max_size=count))
+    told = {}
+    for writer in set(writers):
+        mine = sorted(time_s for time_s, who in zip(times, writers, strict=True) if who == writer)
+        told[writer] = [
+            Event(writer, number, float(t), EntitySeen(f"thing_{t % 2}", "toy", Pose((float(t), 0.0, 0.0))))
+            for number, t in enumerate(mine, 1)
+        ]
+    return told, draw(st.permutations(writers)), draw(st.permutations(writers)), draw(st.sets(st.integers(0, count)))
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(stories())
+def test_the_order_in_which_writers_arrive_and_retries_make_no_difference_to_what_was_where(story):
+    told, first, second, retried = story
+    answers = []
+    for order, retries in ((first, set()), (second, retried)):
+        left = {writer: iter(events) for writer, events in told.items()}
+        with open_bank(":memory:") as bank:
+            for number, writer in enumerate(order):
+                event = next(left[writer])
+                bank.append(event)
+                if number in retries:
+                    bank.append([event, told[writer][0]])
+            found = [bank.where_is(f"thing_{i}", as_of_s=t / 2) for i in (0, 1) for t in range(26)]
+            answers.append([(one.pose, one.since_s) if one else None for one in found])
+    assert answers[0] == answers[1]
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(st.integers(2, 15), st.data())
+def test_forgetting_any_sightings_leaves_a_bank_as_if_they_had_never_been(count, data):
+    gone = data.draw(st.sets(st.integers(1, count)))
+    with open_bank(":memory:") as bank, open_bank(":memory:") as other:
+        for number in range(1, count + 1):
+            event = Event("eye", number, float(number), EntitySeen("cup", "toy", Pose((float(number), 0.0, 0.0))))
+            bank.append(event)
+            if number not in gone:
+                other.append(event)
+        ranges = tuple((number, number) for number in sorted(gone))
+        bank.append(Event("clerk", 1, 0.0, Forgotten("test", ranges, len(gone))))
+        for time_s in range(count + 2):
+            mine, theirs = (one.where_is("cup", as_of_s=float(time_s)) for one in (bank, other))
+            assert (mine and (mine.pose, mine.since_s)) == (theirs and (theirs.pose, theirs.since_s))
+        assert bank.verify().problems == ()
+        before = contents_of(bank)
+        bank.rebuild()
+        assert contents_of(bank) == before
+
+
+def test_the_model_refuses_what_it_should():
+    model = Model()
+    model.take(Event("ann", 1, 5.0, RelationSet("cup", "in", "box", expected_version=0)))
+    assert not model.accepts(Event("ann", 2, 4.0, EntitySeen("cup", "toy", Pose())))
+    assert not model.accepts(Event("bob", 1, 0.0, RelationSet("box", "in", "cup", expected_version=0)))

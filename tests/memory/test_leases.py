@@ -1,0 +1,112 @@
+"""Leases: one robot at a time, until the site clock says otherwise, and no outcome under a stale epoch."""
+
+from dataclasses import replace
+
+import pytest
+
+from embodied.errors import ConflictError, MemoryBankError
+from embodied.memory.stem.bank import open_bank
+from embodied.memory.stem.event import Event
+from embodied.memory.stem.kinds import SubtaskEnded
+from embodied.memory.stem.leases import Lease, LeaseOffice
+
+
+class Site:
+    """A bank, an office, and a clock that the test turns."""
+
+    def __init__(self, bank):
+        self.now_s = 100.0
+        self.bank = bank
+        self.office = LeaseOffice(bank, clock=lambda: self.now_s)
+        self.told = 0
+
+    def end(self, lease):
+        self.told += 1
+        said = SubtaskEnded(lease.subtask, "success", epoch=lease.epoch)
+        return self.bank.append(Event(f"{lease.robot}/{self.told}", 1, self.now_s, said, robot=lease.robot))
+
+
+@pytest.fixture
+def site():
+    with open_bank(":memory:") as bank:
+        yield Site(bank)
+
+
+def test_a_lease_is_for_one_robot_until_it_expires_by_the_site_clock(site):
+    assert site.office.acquire("wash", "a", duration_s=10.0) == Lease("wash", "a", 1, 110.0)
+    site.now_s = 109.999
+    with pytest.raises(ConflictError, match="'a' has it until 110"):
+        site.office.acquire("wash", "b", duration_s=10.0)
+    assert site.office.acquire("dry", "b", duration_s=10.0).epoch == 1
+    site.now_s = 110.0
+    assert site.office.acquire("wash", "b", duration_s=10.0) == Lease("wash", "b", 2, 120.0)
+
+
+def test_an_outcome_under_a_stale_epoch_is_rejected_and_that_of_the_newest_counts_once(site):
+    stale = site.office.acquire("wash", "a", duration_s=1.0)
+    site.now_s = 105.0
+    fresh = site.office.acquire("wash", "b", duration_s=10.0)
+    with pytest.raises(ConflictError, match="no longer yours"):
+        site.end(stale)
+    with pytest.raises(ConflictError):
+        site.end(replace(fresh, robot="a"))
+    site.end(fresh)
+    with pytest.raises(MemoryBankError, match="only once"):
+        site.end(fresh)
+    with pytest.raises(ConflictError, match="ended"):
+        site.office.acquire("wash", "a", duration_s=1.0)
+
+
+def test_a_renewal_prolongs_and_outdates_the_lease_before(site):
+    first = site.office.acquire("wash", "a", duration_s=10.0)
+    site.now_s = 109.0
+    second = site.office.renew(first, duration_s=10.0)
+    assert second == Lease("wash", "a", 2, 119.0)
+    with pytest.raises(ConflictError, match="'a' has epoch 2"):
+        site.office.renew(first, duration_s=10.0)
+    site.now_s = 118.0
+    with pytest.raises(ConflictError):
+        site.office.acquire("wash", "b", duration_s=1.0)
+    with pytest.raises(ConflictError):
+        site.end(first)
+    site.end(second)
+
+
+def test_a_lease_that_another_robot_took_over_cannot_be_renewed(site):
+    first = site.office.acquire("wash", "a", duration_s=1.0)
+    site.now_s = 102.0
+    site.office.acquire("wash", "b", duration_s=1.0)
+    site.now_s = 104.0
+    with pytest.raises(ConflictError, match="'b' has epoch 2"):
+        site.office.renew(first, duration_s=10.0)
+
+
+def test_asking_again_for_ones_own_lease_after_a_lost_answer_gives_a_newer_one(site):
+    site.office.acquire("wash", "a", duration_s=10.0)
+    assert site.office.acquire("wash", "a", duration_s=10.0).epoch == 2
+
+
+def test_a_clock_that_is_set_back_does_not_shorten_or_stop_leases(site):
+    site.office.acquire("wash", "a", duration_s=10.0)
+    site.now_s = 50.0
+    assert site.office.acquire("dry", "b", duration_s=10.0).expires_s == 110.0
+
+
+def test_leases_and_epochs_survive_their_owner(tmp_path):
+    url = f"sqlite:///{tmp_path / 'bank.db'}"
+    with open_bank(url) as bank:
+        lease = LeaseOffice(bank, clock=lambda: 5.0).acquire("wash", "a", duration_s=10.0)
+    with open_bank(url) as bank:
+        office = LeaseOffice(bank, clock=lambda: 6.0)
+        with pytest.raises(ConflictError):
+            office.acquire("wash", "b", duration_s=1.0)
+        assert office.renew(lease, duration_s=10.0).epoch == 2
+
+
+@pytest.mark.parametrize("duration_s", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_duration_must_be_finite_and_positive(site, duration_s):
+    with pytest.raises(MemoryBankError, match="duration"):
+        site.office.acquire("wash", "a", duration_s=duration_s)
+    assert site.bank.head == 0
+    with pytest.raises(MemoryBankError):
+        site.office.acquire("", "a", duration_s=1.0)

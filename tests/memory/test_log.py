@@ -1,0 +1,217 @@
+"""The log: what is acknowledged, told twice, refused, or written by somebody else."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from embodied.errors import ConflictError, MemoryBankError
+from embodied.geometry import Pose, quaternion_from_yaw
+from embodied.memory.stem.bank import open_bank
+from embodied.memory.stem.kinds import KINDS, EntitySeen, EpisodeBegun, Forgotten, Observed, SkillSpec
+from embodied.memory.stem.query import EventFilter
+from embodied.memory.stem.rows import chained_digest, decode_payload, encode_payload, row_with_names
+from tests.memory.tellers import Teller, contents_of, unit
+
+
+@pytest.fixture
+def teller():
+    return Teller()
+
+
+@pytest.fixture
+def bank():
+    with open_bank(":memory:", clock=lambda: 1234.5678) as made:
+        yield made
+
+
+def test_an_event_comes_back_as_it_was_told_with_its_place_and_time(bank, teller):
+    first = teller.seen("block", 1.0, 2.0)
+    told = teller.tell(
+        EntitySeen("cup", "mug", Pose((0.1, -0.2, 0.3), quaternion_from_yaw(0.7)), tuple([0.0] * 36), (0.1, 0.1, 0.2),
+                   ("red",), 0.25, 3, "frames/7.png"),
+        2.5, "panda", robot="panda", task="tidy", cause=(1,),
+    )  # fmt: skip
+    assert bank.append([first, told]) == [1, 2]
+    event = bank.event(2)
+    assert event.payload == told.payload
+    assert (event.writer, event.robot, event.task, event.cause) == ("panda", "panda", "tidy", (1,))
+    assert (event.seq, event.valid_time_s, event.received_time_s) == (2, 2.5, 1234.568)
+    assert bank.event(3) is None
+
+
+def test_whole_numbers_are_read_back_as_the_floats_they_stand_for(bank, teller):
+    bank.append(teller.tell(EntitySeen("a", "b", Pose((1, 2, 3), (0, 0, 0, 1)), confidence=1), 4))
+    event = bank.event(1)
+    assert type(event.valid_time_s) is float
+    assert type(event.payload.confidence) is float
+    assert bank.append(Teller().tell(EntitySeen("a", "b", Pose((1.0, 2.0, 3.0)), confidence=1.0), 4.0)) == [1]
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_row_needs_no_names_of_fields_and_loses_nothing(kind):
+    examples = {str: "x", float: 0.5, int: 3, bool: False, bytes: unit(4), Pose: Pose((1.0, 0.0, -2.0))}
+    others = {
+        "skills": (SkillSpec("pick"),), "ranges": ((1, 2), (4, 5)), "size_m": (1.0, 2.0, 3.0), "parent": "p",
+        "position_m": (1.0, 2.0, 3.0), "expected_version": 4, "kept": (2,),
+    }  # fmt: skip
+    fields = {}
+    for field in kind.__struct_fields__:
+        annotation = kind.__annotations__[field]
+        fields[field] = others.get(field, examples.get(annotation, ()))
+    made = kind(**fields)
+    _, body, bulk = encode_payload(made)
+    assert decode_payload(kind.__struct_config__.tag, body, bulk) == made
+    assert not any(field.encode() in body for field in kind.__struct_fields__ if len(field) > 3)
+
+
+def test_what_is_acknowledged_has_reached_the_disk(tmp_path):
+    with open_bank("sqlite:///bank.db", root=tmp_path) as bank:
+        (synchronous,) = bank._log.tables.row("PRAGMA synchronous")
+        assert synchronous >= 2, "FULL: a commit waits for the disk"
+
+
+def test_the_digest_of_a_row_depends_on_the_row_before_it():
+    row = row_with_names((*range(12), b""), str)
+    assert chained_digest(bytes(8), row) != chained_digest(bytes(7) + b"1", row)
+
+
+def test_an_event_told_again_keeps_its_number_and_changes_nothing(bank, teller):
+    events = [teller.seen("block", x, x) for x in (1.0, 2.0, 3.0)]
+    assert bank.append(events) == [1, 2, 3]
+    before = contents_of(bank)
+    assert bank.append([events[1], events[0]]) == [2, 1]
+    assert contents_of(bank) == before
+    assert bank.append([events[2], teller.seen("cup", 4.0, 4.0)]) == [3, 4]
+
+
+def test_a_number_used_for_another_event_is_refused(bank, teller):
+    bank.append(teller.seen("block", 1.0, 1.0))
+    for other in (Teller().seen("block", 2.0, 1.0), Teller().seen("block", 1.0, 2.0)):
+        with pytest.raises(MemoryBankError, match="number twice"):
+            bank.append(other)
+    assert bank.head == 1
+
+
+def test_each_batch_holds_wholly_or_not_at_all_whatever_becomes_of_the_others(bank):
+    left, right = Teller(), Teller()
+    good = [left.put("block", "in", "box", 0, writer="left"), left.seen("block", 1.0, 1.0, "left")]
+    stale = [right.seen("ghost", 1.0, 0.0, "right"), right.put("block", "in", "bag", 0, writer="right")]
+    late = [left.seen("block", 2.0, 2.0, "left")]
+    first, second, third = bank.append_batches([good, stale, late])
+    assert (first, third) == ([1, 2], [3])
+    assert isinstance(second, ConflictError)
+    assert bank.where_is("ghost") is None
+    assert bank.where_is("block").parent == "box"
+    assert bank.append(Teller().seen("new", 1.0, 0.0, "right")) == [4], "the refused numbers are free again"
+    assert bank.verify().problems == ()
+
+
+def test_writers_go_on_where_they_were_after_the_bank_was_closed(tmp_path, teller):
+    with open_bank("sqlite:///bank.db", root=tmp_path) as bank:
+        bank.append([teller.seen("block", 1.0, 1.0), teller.seen("block", 2.0, 2.0)])
+    with open_bank("sqlite:///bank.db", root=tmp_path) as bank:
+        assert bank.head == 2
+        assert bank.last_of_writer("panda") == (2, 2.0)
+        assert bank.last_of_writer("nobody") == (0, -float("inf"))
+        with pytest.raises(MemoryBankError, match="backwards"):
+            bank.append(teller.seen("block", 3.0, 1.5))
+        assert bank.where_is("block").pose.position_m == (2.0, 0.0, 0.0)
+    bank.close()
+
+
+def test_a_second_opener_is_told_who_owns_the_file(tmp_path):
+    url = f"sqlite:///{tmp_path}/bank.db"
+    script = f"from embodied.memory.stem.bank import open_bank\nopen_bank({url!r})"
+    with open_bank(url) as bank:
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        assert f"Process {os.getpid()} has it open" in done.stderr
+        with pytest.raises(MemoryBankError, match="owns"):
+            open_bank(url)
+        bank.append(Teller().seen("block"))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_changes_since_come_in_order_and_through_the_filter(bank, teller):
+    for i in range(5):
+        bank.append([teller.seen(f"block_{i % 2}", float(i), float(i)), teller.state("kuka", float(i), float(i))])
+    assert [event.seq for event in bank.changes_since(7)] == [8, 9, 10]
+    assert [event.seq for event in bank.changes_since(0, limit=2)] == [1, 2]
+    assert [event.seq for event in bank.changes_since(0, wanted=EventFilter(kinds=("robot_state",)))] == [
+        2,
+        4,
+        6,
+        8,
+        10,
+    ]
+    assert [event.seq for event in bank.changes_since(0, wanted=EventFilter(entities=("block_1",)))] == [3, 7]
+    assert [event.seq for event in bank.changes_since(4, wanted=EventFilter(robot="kuka"))] == [6, 8, 10]
+    assert bank.changes_since(0, wanted=EventFilter(robot="nobody")) == []
+
+
+def test_a_subscription_hands_out_each_wanted_event_once(bank, teller):
+    bank.append(teller.seen("old"))
+    subscription = bank.subscribe(EventFilter(kinds=("entity_seen",)))
+    assert subscription.poll() == []
+    bank.append([*(teller.seen(f"new_{i}") for i in range(3)), teller.state("kuka")])
+    assert [event.payload.entity for event in subscription.poll(limit=2)] == ["new_0", "new_1"]
+    assert [event.payload.entity for event in subscription.poll()] == ["new_2"]
+    assert subscription.poll() == []
+
+
+def test_a_snapshot_answers_the_same_however_much_is_written_later(bank, teller):
+    bank.append([teller.seen("block", 1.0, 1.0), teller.put("block", "in", "box", 0, time_s=1.0)])
+    held = bank.snapshot()
+    before = (held.where_is("block"), held.contents("box"), held.history("block"), held.changes_since(0))
+    bank.append([teller.put("block", "in", "bag", 1, time_s=2.0), teller.seen("block", 5.0, 3.0)])
+    bank.append(teller.seen("block", 4.0, 0.5, "late"))
+    assert (held.where_is("block"), held.contents("box"), held.history("block"), held.changes_since(0)) == before
+    assert held.event(3) is None
+    assert bank.contents("box") == []
+    assert bank.where_is("block") != before[0]
+
+
+def test_forgotten_events_leave_their_numbers_and_a_sound_chain(tmp_path, teller):
+    with open_bank("sqlite:///bank.db", root=tmp_path) as bank:
+        events = [teller.seen("block", float(i), float(i)) for i in range(10)]
+        bank.append(events)
+        clerk = Teller()
+        bank.append(clerk.tell(Forgotten("old", ((2, 4), (6, 9)), 6, (8,)), 9.0, "clerk"))
+        assert [event.seq for event in bank.changes_since(0)] == [1, 5, 8, 10, 11]
+        assert [event.seq for event in bank.history("block")] == [1, 5, 8, 10]
+        bank.append(clerk.tell(Forgotten("old", ((5, 5), (8, 10)), 4), 9.0, "clerk"))
+        assert bank.where_is("block").seq == 1
+        assert bank.append([events[9], events[0]]) == [0, 1], "a forgotten event told again is known, and stays so"
+        assert bank.last_of_writer("panda") == (10, 9.0)
+        assert bank.verify().problems == ()
+        bank.rebuild()
+        assert [event.seq for event in bank.history("block")] == [1]
+    with open_bank("sqlite:///bank.db", root=tmp_path) as bank:
+        assert bank.head == 12
+        with pytest.raises(MemoryBankError, match="backwards"):
+            bank.append(teller.seen("block", 1.0, 8.0))
+        assert bank._log.tables.rows("SELECT first_seq, last_seq FROM gap") == [(2, 10)]
+
+
+def test_why_follows_the_causes_to_their_beginnings(bank, teller):
+    bank.append([teller.seen("a"), teller.seen("b")])
+    bank.append(teller.tell(Observed("f"), cause=(1,), robot="panda"))
+    bank.append(teller.tell(Observed("g"), cause=(3, 2), robot="panda"))
+    bank.append(teller.seen("c"))
+    assert [event.seq for event in bank.why(4)] == [1, 2, 3, 4]
+    assert bank.why(99) == []
+
+
+def test_similar_episodes_come_best_first(bank, teller):
+    for name, axis in (("wash", 0), ("dry", 1), ("wash again", 0)):
+        bank.append(teller.tell(EpisodeBegun(name, name, "m", unit(4, axis))))
+    asked = np.array([0.8, 0.6, 0.0, 0.0])
+    found = bank.similar_episodes(asked, "m", top_k=2)
+    assert [name for name, _ in found] == ["wash", "wash again"]
+    assert found[0][1] == pytest.approx(0.8)
+    assert bank.similar_episodes(asked, "other") == []
+    with pytest.raises(MemoryBankError, match="size"):
+        bank.similar_episodes(np.ones(3), "m")

@@ -1,0 +1,181 @@
+"""The outbox: safe before anybody goes on, in order, numbered, bounded, and honest about damage."""
+
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+from embodied.errors import ConfigError, DataError, MemoryBankError, StorageError
+from embodied.geometry import Pose
+from embodied.memory.stem.event import Event
+from embodied.memory.stem.kinds import EntitySeen, RelationSet
+from embodied.memory.stem.outbox import Outbox, OutboxConfig
+from embodied.memory.stem.wire import decode_events
+
+
+def said(text, writer="arm", number=0):
+    return Event(writer, number, 0.0, RelationSet(text, "on", "table"))
+
+
+@pytest.fixture
+def outbox(tmp_path):
+    made = Outbox(tmp_path / "outbox.db")
+    made.adopt("arm", 0)
+    yield made
+    made.close()
+
+
+def waiting(outbox):
+    return [(event.writer_seq, event.payload.subject) for parcel in outbox.waiting() for event in decode(parcel)]
+
+
+def decode(parcel):
+    return decode_events(parcel.content)
+
+
+def test_parcels_keep_their_order_their_numbers_and_what_was_told_together(outbox):
+    first, second = outbox.add([said("a"), said("b")]), outbox.add([said("c")])
+    assert [parcel.number for parcel in outbox.waiting()] == [first.number, second.number]
+    assert [event.writer_seq for event in decode(first)] == [1, 2]
+    assert waiting(outbox) == [(1, "a"), (2, "b"), (3, "c")]
+    assert outbox.events == 3
+    outbox.remove([first])
+    assert waiting(outbox) == [(3, "c")]
+    assert outbox.events == 1
+
+
+def test_numbers_go_on_after_all_was_answered_and_the_outbox_was_opened_again(tmp_path):
+    path = tmp_path / "outbox.db"
+    outbox = Outbox(path)
+    outbox.adopt("arm", 41)
+    outbox.remove([outbox.add([said("a")])])
+    outbox.close()
+    again = Outbox(path)
+    assert again.knows("arm")
+    assert not again.knows("leg")
+    assert decode(again.add([said("b")]))[0].writer_seq == 43
+    again.close()
+
+
+def test_a_number_that_the_caller_gave_is_kept_and_counted_from(outbox):
+    assert decode(outbox.add([said("a", number=7)]))[0].writer_seq == 7
+    assert decode(outbox.add([said("b")]))[0].writer_seq == 8
+
+
+def test_a_writer_without_numbers_is_refused_and_nothing_kept(outbox):
+    with pytest.raises(MemoryBankError, match="adopt"):
+        outbox.add([said("a"), said("b", writer="leg")])
+    assert waiting(outbox) == []
+    assert decode(outbox.add([said("c")]))[0].writer_seq == 1
+
+
+def test_a_full_outbox_refuses_with_rule_value_and_remedy_and_takes_again_once_there_is_room(tmp_path):
+    outbox = OutboxConfig(path=str(tmp_path / "outbox.db"), limit=3).build()
+    outbox.adopt("arm", 0)
+    parcel = outbox.add([said("a"), said("b")])
+    with pytest.raises(MemoryBankError, match=r"more events than its limit. Got 4. 2 of 3 wait"):
+        outbox.add([said("c"), said("d")])
+    assert len(waiting(outbox)) == 2
+    outbox.remove([parcel])
+    outbox.add([said("c"), said("d")])
+    assert waiting(outbox) == [(3, "c"), (4, "d")]
+    outbox.close()
+    with pytest.raises(ConfigError):
+        OutboxConfig(limit=0).build()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Event("arm", 0, 0.0, "no payload"),
+        Event("arm", 0, "now", RelationSet("a", "on", "b")),
+        Event("arm", 0, 0.0, EntitySeen("a", "b", Pose(), confidence="high")),
+    ],
+)
+def test_what_no_bank_could_read_is_refused_before_it_blocks_what_comes_after(outbox, wrong):
+    with pytest.raises(MemoryBankError):
+        outbox.add([said("a"), wrong])
+    assert waiting(outbox) == []
+    outbox.add([said("b")])
+    assert waiting(outbox) == [(1, "b")]
+
+
+def test_a_parcel_that_was_altered_is_named(tmp_path):
+    path = tmp_path / "outbox.db"
+    outbox = Outbox(path)
+    outbox.adopt("arm", 0)
+    outbox.add([said("a")])
+    number = outbox.add([said("b")]).number
+    outbox.close()
+    with sqlite3.connect(path) as db:
+        (content,) = db.execute("SELECT content FROM parcel WHERE number = ?", (number,)).fetchone()
+        flipped = content[:-1] + bytes([content[-1] ^ 1])
+        db.execute("UPDATE parcel SET content = ? WHERE number = ?", (flipped, number))
+    db.close()
+    again = Outbox(path)
+    with pytest.raises(DataError, match=f"Got {number}"):
+        again.waiting()
+    again.close()
+
+
+def test_the_file_of_another_program_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE mine (a)")
+    db.close()
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="outbox"):
+        Outbox(path)
+    assert path.read_bytes() == before
+    path.write_bytes(b"no database at all" * 100)
+    with pytest.raises(DataError):
+        Outbox(path)
+
+
+def test_one_process_owns_an_outbox(outbox, tmp_path):
+    with pytest.raises(MemoryBankError, match="One process"):
+        Outbox(tmp_path / "outbox.db")
+    outbox.close()
+    outbox.close()
+    Outbox(tmp_path / "outbox.db").close()
+
+
+def test_a_disk_that_is_full_refuses_the_parcel_and_keeps_the_others(outbox):
+    outbox.add([said("a")])
+    (pages,) = outbox._db.execute("PRAGMA page_count").fetchone()
+    outbox._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StorageError, match="Free space"):
+        outbox.add([said("b" * 100_000)])
+    assert waiting(outbox) == [(1, "a")]
+    outbox._db.execute("PRAGMA max_page_count = 1000000")
+    outbox.add([said("c")])
+    assert waiting(outbox) == [(1, "a"), (2, "c")]
+
+
+def test_what_was_told_survives_a_kill(tmp_path):
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from embodied.memory.stem.outbox import Outbox\n"
+        "from tests.memory.test_outbox import said\n"
+        "outbox = Outbox(Path(sys.argv[1]))\n"
+        "outbox.adopt('arm', 0)\n"
+        "for i in range(20): outbox.add([said(f'{i}')])\n"
+        "outbox.remove(outbox.waiting()[:5], at_once=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    path = tmp_path / "outbox.db"
+    assert subprocess.run([sys.executable, "-c", code, path], check=False).returncode == -9
+    outbox = Outbox(path)
+    assert waiting(outbox) == [(i + 1, f"{i}") for i in range(5, 20)]
+    outbox.close()
+
+
+def test_what_is_refused_without_anybody_waiting_is_laid_aside_with_its_reason(outbox):
+    parcel = outbox.add([said("a")])
+    outbox.refuse(parcel, "two parents")
+    outbox.remove([parcel])
+    ((events, reason),) = outbox.refused()
+    assert (events[0].payload.subject, reason) == ("a", "two parents")
+    assert outbox.waiting() == []

@@ -1,0 +1,270 @@
+"""What the bank refuses: rule, value and remedy are said, and nothing is written."""
+
+import sqlite3
+
+import msgspec
+import numpy as np
+import pytest
+
+from embodied.errors import ConflictError, DataError, MemoryBankError, PathError, SceneError
+from embodied.geometry import Pose
+from embodied.memory.stem import kinds
+from embodied.memory.stem.bank import open_bank
+from embodied.memory.stem.checks import decode_event
+from embodied.memory.stem.event import Event
+from embodied.memory.stem.kinds import (
+    AbsenceSeen,
+    EntityMerged,
+    EntitySeen,
+    EpisodeEnded,
+    Interaction,
+    LeaseGranted,
+    MomentStored,
+    PastClosed,
+    PlaceDefined,
+    RelationEnded,
+    RelationSet,
+    RobotRegistered,
+    RobotState,
+    SkillSpec,
+    SubtaskEnded,
+)
+from tests.memory.tellers import CORNER, Teller, contents_of, home, unit
+
+NAN, INF = float("nan"), float("inf")
+HERE = Pose((1.0, 1.0, 1.0))
+
+
+def forced(kind, **fields):
+    """A payload or pose with values that its constructor would refuse, as memory could hold them."""
+    made = kind()
+    for name, value in fields.items():
+        msgspec.structs.force_setattr(made, name, value)
+    return made
+
+
+REFUSED = {
+    "nan pose": (EntitySeen("b", "cube", forced(Pose, position_m=(NAN, 0.0, 0.0))), "finite"),
+    "non-unit pose": (EntitySeen("b", "cube", forced(Pose, orientation=(0.0, 0.0, 0.0, 2.0))), "unit"),
+    "nan robot pose": (RobotState(forced(Pose, position_m=(0.0, INF, 0.0))), "finite"),
+    "wrong type": (EntitySeen("b", 3, HERE), "documented types"),  # type: ignore[arg-type]
+    "no pose": (EntitySeen("b", "cube", None), "documented types"),  # type: ignore[arg-type]
+    "not a payload": (Event("a", 1, 0.0, EntitySeen("b", "cube", HERE)), "known kind"),
+    "confidence": (EntitySeen("b", "cube", HERE, confidence=1.5), r"\[0, 1\]"),
+    "nan confidence": (EntitySeen("b", "cube", HERE, confidence=NAN), r"\[0, 1\]"),
+    "zero confidence": (EntitySeen("b", "cube", HERE, confidence=0.0), "above 0"),
+    "negative covariance": (EntitySeen("b", "cube", HERE, tuple((-np.eye(6)).ravel().tolist())), "semi-definite"),
+    "short covariance": (EntitySeen("b", "cube", HERE, (1.0, 2.0)), "6 x 6"),
+    "no size": (EntitySeen("b", "cube", HERE, size_m=(0.0, 1.0, 1.0)), "positive"),
+    "nameless": (EntitySeen("", "cube", HERE), "must not be empty"),
+    "hidden absence": (AbsenceSeen("block", 0.4), "half"),
+    "nan absence": (AbsenceSeen("block", NAN), "half"),
+    "embedding of another size": (MomentStored("e", "m", unit(5), (0.0, 0.0, 0.0)), "same size"),
+    "embedding not of unit length": (MomentStored("e", "m", bytes(16), (0.0, 0.0, 0.0)), "unit length"),
+    "nan embedding": (MomentStored("e", "m", np.full(4, NAN, "<f4").tobytes(), (0.0, 0.0, 0.0)), "unit length"),
+    "no embedding": (MomentStored("e", "m", b"", (0.0, 0.0, 0.0)), "float32"),
+    "no model": (MomentStored("e", "", unit(4), (0.0, 0.0, 0.0)), "model"),
+    "nan moment": (MomentStored("e", "m", unit(4), (0.0, NAN, 0.0)), "finite"),
+    "tokens without count": (MomentStored("e", "m", unit(4), (0.0, 0.0, 0.0), unit(4)), "Tokens"),
+    "ragged tokens": (MomentStored("e", "m", unit(4), (0.0, 0.0, 0.0), bytes(20), 2), "Tokens"),
+    "second parent": (RelationSet("block", "in", "home"), "two parents"),
+    "unknown predicate": (RelationSet("block", "under", "home"), "predicate"),
+    "inside itself": (RelationSet("panda", "on", "block", expected_version=0), "inside itself"),
+    "related to itself": (RelationSet("panda", "near", "panda"), "itself"),
+    "version of a link": (RelationSet("block", "near", "home", expected_version=0), "containment"),
+    "end of what is not": (RelationEnded("block", "in", "home"), "holds can end"),
+    "self merge": (EntityMerged("block", "block"), "itself"),
+    "empty region": (PlaceDefined("hall", "region", "home"), "empty"),
+    "flat region": (PlaceDefined("hall", "region", "home", ((0.0, 0.0), (1.0, 0.0), (2.0, 0.0))), "empty"),
+    "crossing region": (
+        PlaceDefined("hall", "region", "home", ((0.0, 0.0), (3.0, 2.0), (3.0, 0.0), (0.0, 1.0))), "cross",
+    ),
+    "nan region": (PlaceDefined("hall", "region", "home", ((0.0, 0.0), (NAN, 1.0), (1.0, 0.0))), "finite"),
+    "no parent": (PlaceDefined("hall", "region", None, CORNER), "site"),
+    "unknown parent": (PlaceDefined("hall", "region", "castle", CORNER), "not defined"),
+    "parent too narrow": (PlaceDefined("hall", "floor", "kitchen"), "wider"),
+    "other level": (PlaceDefined("kitchen", "slot", "home"), "keep its level"),
+    "no height": (PlaceDefined("hall", "region", "home", CORNER, 2.0, 1.0), "height"),
+    "battery": (RobotState(HERE, 2.0), r"\[0, 1\]"),
+    "skill without schema": (RobotRegistered("panda", "arm", (SkillSpec("pick", "[1]"),)), "JSON object"),
+    "skill of broken JSON": (RobotRegistered("panda", "arm", (SkillSpec("pick", "{"),)), "JSON text"),
+    "reach": (RobotRegistered("panda", "arm", reach_m=-1.0), "negative"),
+    "times of an interaction": (Interaction("pick", "block", 1.0, 3.0, 2.0, 4.0), "ascend"),
+    "episode that never began": (EpisodeEnded("nowhere", "success"), "runs"),
+    "closed future": (PastClosed(11.0), "past"),
+    "lease that has ended": (LeaseGranted("wash", 2, 9.0), "after it begins"),
+    "forgetting what others build on": (kinds.Forgotten("old", ((1, 2),), 2), "no state is built"),
+    "forgetting the future": (kinds.Forgotten("old", ((90, 99),), 10), "past"),
+}  # fmt: skip
+STALE = {
+    "stale version": (RelationSet("block", "in", "home", expected_version=0), "read again"),
+    "lease of another": (LeaseGranted("wash", 2, 20.0), "one robot at a time"),
+    "skipped epoch": (LeaseGranted("wash", 3, 200.0), "grow by one"),
+    "stale outcome": (SubtaskEnded("wash", "done", epoch=2), "no longer yours"),
+    "outcome without lease": (SubtaskEnded("wash", "done"), "newest lease"),
+    "lease held by another": (SubtaskEnded("wash", "done", epoch=1), "no longer yours"),
+}
+
+
+@pytest.fixture
+def bank(tmp_path):
+    """A bank in which a block lies in the kitchen; the robot `other` has leased a subtask; all at 10 s."""
+    teller = Teller()
+    with open_bank("sqlite:///bank.db", root=tmp_path) as made:
+        made.append([*(teller.tell(place, 1.0, "map") for place in home())])
+        made.append([teller.seen("block", 1.0, 10.0, "eye"), teller.moment(time_s=1.0)])
+        made.append(teller.put("block", "in", "kitchen", time_s=10.0, writer="eye"))
+        made.append(teller.put("kit", "on", "panda", time_s=1.0, writer="eye2"))
+        made.append(teller.put("block", "held_by", "kit", 1, time_s=10.5, writer="eye"))
+        made.append(teller.put("block", "in", "kitchen", 2, time_s=10.5, writer="eye"))
+        made.append(teller.put("block", "held_by", "kit", 3, time_s=10.5, writer="eye"))
+        made.append(teller.tell(LeaseGranted("wash", 1, 100.0), 10.0, "leases", robot="other"))
+        yield made
+
+
+def refuse(bank, event, error, match):
+    before = contents_of(bank)
+    with pytest.raises(error, match=match) as caught:
+        bank.append([Teller().tell(EntitySeen("new", "cube", HERE), 50.0, "fresh"), event])
+    assert type(caught.value) is error
+    assert caught.value.rule
+    assert contents_of(bank) == before
+    assert bank.where_is("new") is None, "an event of the same append, before the refused one, must not stay either"
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refused_event_writes_nothing_and_says_why(bank, case):
+    payload, match = REFUSED[case]
+    expected = {"inside itself": 0}.get(case)
+    if expected is not None:
+        payload = msgspec.structs.replace(payload, expected_version=expected)
+    refuse(bank, Event("panda", 2, 10.0, payload, robot="panda"), MemoryBankError, match)
+
+
+@pytest.mark.parametrize("case", STALE)
+def test_what_builds_on_something_stale_is_a_conflict(bank, case):
+    payload, match = STALE[case]
+    refuse(bank, Event("panda", 2, 10.0, payload, robot="panda"), ConflictError, match)
+
+
+@pytest.mark.parametrize(
+    ("fields", "match"),
+    [
+        ({"valid_time_s": 0.5}, "backwards"),
+        ({"valid_time_s": NAN}, "finite"),
+        ({"valid_time_s": "now"}, "finite"),
+        ({"writer": ""}, "writer"),
+        ({"writer_seq": 0}, "writer"),
+        ({"writer_seq": 1}, "number twice"),
+        ({"schema_version": 2}, "schema version"),
+        ({"schema_version": 0}, "schema version"),
+        ({"cause": (99,)}, "before it"),
+        ({"cause": (0,)}, "before it"),
+        ({"seq": 7}, "bank itself"),
+        ({"received_time_s": 7.0}, "bank itself"),
+        ({"robot": None}, "text"),
+        ({"robot": "other", "payload": RobotState(HERE)}, "Only a robot itself"),
+        ({"robot": "", "payload": RobotState(HERE)}, "Only a robot itself"),
+    ],
+)
+def test_an_envelope_that_makes_no_sense_is_refused(bank, fields, match):
+    event = Event("panda", 2, 10.0, EntitySeen("b", "cube", HERE), robot="panda")
+    refuse(bank, msgspec.structs.replace(event, **fields), MemoryBankError, match)
+
+
+def test_a_number_below_the_last_that_was_never_told_is_refused(bank):
+    bank.append(Event("panda", 5, 10.0, EntitySeen("b", "cube", HERE)))
+    refuse(bank, Event("panda", 4, 10.0, EntitySeen("b", "cube", HERE)), MemoryBankError, "order of their numbers")
+
+
+def test_what_comes_after_the_past_was_closed_is_refused(bank):
+    bank.append(Teller().tell(PastClosed(5.0), 10.0, "clerk"))
+    refuse(bank, Teller().seen("b", 1.0, 4.9, "late"), MemoryBankError, "closed past")
+    bank.append(Teller().seen("b", 1.0, 5.0, "late"))
+
+
+def test_a_pose_that_is_not_one_cannot_even_be_made():
+    with pytest.raises(SceneError, match="finite"):
+        Pose((NAN, 0.0, 0.0))
+    with pytest.raises(SceneError, match="unit"):
+        Pose((0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.5))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"writer": "a", "writer_seq": 1, "valid_time_s": 0, "payload": {"type": "telepathy"}}',
+        '{"writer": "a", "writer_seq": 1, "valid_time_s": 0, "payload": {"type": "absence_seen", "entity": "b"}}',
+        '{"writer": "a", "writer_seq": 1, "valid_time_s": 0, "payload": {"type": "past_closed", "x": 1}}',
+        '{"writer": "a", "writer_seq": 1}',
+        "{",
+    ],
+)
+def test_json_of_an_unknown_kind_or_form_is_refused(text):
+    with pytest.raises(MemoryBankError, match="known kind"):
+        decode_event(text)
+
+
+def test_json_of_a_known_event_is_read():
+    event = Teller().seen("block", 1.0, 2.0)
+    assert decode_event(msgspec.json.encode(event)) == event
+
+
+@pytest.mark.parametrize("url", ["postgres://x", "bank.db", "sqlite:///", "sqlite://bank.db", "sqlite:///a.db?mode=ro"])
+def test_a_url_that_names_no_sqlite_file_is_refused(tmp_path, url):
+    with pytest.raises(MemoryBankError, match="URL"):
+        open_bank(url, root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:///../x.db", "sqlite:////etc/x.db", "sqlite:///away/x.db", "sqlite:///no/x.db"]
+)
+def test_a_file_outside_its_root_is_refused(tmp_path, url):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "away").symlink_to(tmp_path)
+    with pytest.raises(PathError):
+        open_bank(url, root=root)
+    assert {path.name for path in tmp_path.rglob("*")} == {"root", "away"}
+
+
+def test_a_bank_of_a_newer_version_is_refused_and_left_as_it_is(tmp_path):
+    with open_bank("sqlite:///bank.db", root=tmp_path) as bank:
+        bank.append(Teller().seen("block"))
+    with sqlite3.connect(tmp_path / "bank.db") as db:
+        db.execute("PRAGMA user_version = 2")
+    db.close()
+    before = (tmp_path / "bank.db").read_bytes()
+    for thorough in (True, False):
+        with pytest.raises(DataError, match="newer version"):
+            open_bank("sqlite:///bank.db", root=tmp_path, thorough=thorough)
+    assert (tmp_path / "bank.db").read_bytes() == before
+
+
+def test_a_database_of_another_program_is_refused_and_left_as_it_is(tmp_path):
+    with sqlite3.connect(tmp_path / "bank.db") as db:
+        db.execute("CREATE TABLE event (seq)")
+    db.close()
+    before = (tmp_path / "bank.db").read_bytes()
+    with pytest.raises(DataError, match="another program"):
+        open_bank("sqlite:///bank.db", root=tmp_path, thorough=False)
+    assert (tmp_path / "bank.db").read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path):
+    (tmp_path / "bank.db").write_bytes(b"SAM" * 1000)
+    for thorough in (True, False):
+        with pytest.raises(DataError, match="not a database"):
+            open_bank("sqlite:///bank.db", root=tmp_path, thorough=thorough)
+
+
+def test_questions_that_make_no_sense_are_refused(bank):
+    for ask in (
+        lambda: bank.snapshot(99),
+        lambda: bank.history("block", kinds=["telepathy"]),
+        lambda: bank.nth_interaction(0),
+        lambda: bank.similar_episodes(np.ones(3), "m") or bank.snapshot(-1),
+    ):
+        with pytest.raises(MemoryBankError):
+            ask()
+    assert bank.where_is("unheard of") is None

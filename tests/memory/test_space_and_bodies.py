@@ -1,0 +1,235 @@
+"""Where things are and were, who can do what, and the n-th time something happened."""
+
+import pytest
+
+from embodied.errors import MemoryBankError
+from embodied.geometry import Pose
+from embodied.memory.stem.bank import open_bank
+from embodied.memory.stem.kinds import (
+    AbsenceSeen,
+    EntityMerged,
+    EntitySeen,
+    Interaction,
+    LeaseGranted,
+    PlaceDefined,
+    RelationEnded,
+    RelationSet,
+    RobotRegistered,
+    RobotState,
+    SkillEnded,
+    SkillSpec,
+)
+from embodied.memory.stem.places import check_polygon, inside_polygon
+from tests.memory.tellers import Teller, home
+
+
+@pytest.fixture
+def teller():
+    return Teller()
+
+
+@pytest.fixture
+def bank():
+    with open_bank(":memory:", half_life_s={"cube": 100.0}) as made:
+        map_maker = Teller()
+        made.append([map_maker.tell(place, 0.0, "map") for place in home()])
+        yield made
+
+
+def place(bank, name, x, y, z=0.0):
+    teller = Teller()
+    teller.numbers["pin"] = bank.last_of_writer("pin")[0]
+    return bank.append(teller.tell(EntitySeen(name, "cube", Pose((x, y, z))), 1.0, "pin"))
+
+
+def test_the_last_sighting_by_valid_time_counts_however_late_it_is_told(bank, teller):
+    bank.append([teller.seen("block", 1.0, 10.0), teller.seen("block", 3.0, 30.0)])
+    bank.append(teller.seen("block", 2.0, 20.0, "late"))
+    assert bank.where_is("block").pose.position_m[0] == 3.0
+    at = {t: bank.where_is("block", as_of_s=t) for t in (9.9, 10.0, 19.9, 20.0, 29.0, 31.0)}
+    assert at.pop(9.9) is None
+    assert [found.pose.position_m[0] for found in at.values()] == [1.0, 1.0, 2.0, 2.0, 3.0]
+    assert [found.seq for found in at.values()] == [3, 3, 5, 5, 4]
+
+
+def test_the_place_is_the_smallest_one_around(bank):
+    for name, x, y, expected in (("a", 1.0, 1.0, "kitchen"), ("b", 3.0, 3.0, "home"), ("c", 9.0, 0.0, "")):
+        place(bank, name, x, y)
+        assert bank.where_is(name).place == expected
+    place(bank, "flying", 1.0, 1.0, 5.0)
+    assert bank.where_is("flying").place == ""
+
+
+def test_a_place_can_be_redrawn_and_the_old_drawing_holds_for_before(bank, teller):
+    bank.append(teller.seen("block", 3.5, 1.0))
+    assert bank.where_is("block").place == "home"
+    bank.append(teller.tell(PlaceDefined("kitchen", "region", "home", ((0.0, 0.0), (3.9, 0.0), (3.9, 3.9))), 50.0))
+    assert bank.where_is("block").place == "kitchen"
+    assert bank.where_is("block", as_of_s=49.0).place == "home"
+
+
+def test_a_thing_goes_where_its_holder_goes_until_it_is_seen_elsewhere(bank, teller):
+    bank.append([teller.seen("block", 1.0, 1.0), teller.put("block", "held_by", "kuka", 0, time_s=2.0)])
+    assert bank.where_is("block").pose.position_m[0] == 1.0, "nobody knows where the holder is"
+    bank.append(teller.state("kuka", 3.0, 1.5))
+    found = bank.where_is("block")
+    assert (found.pose.position_m[0], found.parent, found.predicate, found.since_s) == (3.0, "kuka", "held_by", 2.0)
+    bank.append(teller.state("kuka", 5.0, 3.0))
+    assert bank.where_is("block").pose.position_m[0] == 5.0
+    assert bank.where_is("block", as_of_s=2.5).pose.position_m[0] == 3.0
+    bank.append(teller.seen("block", 7.0, 4.0))
+    assert bank.where_is("block").pose.position_m[0] == 7.0
+    bank.append([teller.put("block", "in", "kitchen", 1, time_s=5.0)])
+    found = bank.where_is("block")
+    assert (found.pose.position_m[0], found.place, found.version) == (7.0, "kitchen", 2)
+    assert bank.contents("kuka") == []
+    assert bank.contents("kitchen") == ["block"]
+    assert bank.contents("kuka", as_of_s=4.5) == ["block"]
+
+
+def test_a_thing_in_a_box_on_a_shelf_is_where_the_shelf_stands(bank, teller):
+    bank.append([teller.seen("shelf", 1.0, 1.0), teller.put("shelf", "in", "kitchen", 0, time_s=1.0)])
+    bank.append([teller.put("box", "on", "shelf", 0, time_s=2.0), teller.put("pen", "in", "box", 0, time_s=3.0)])
+    found = bank.where_is("pen")
+    assert (found.pose.position_m[0], found.place, found.parent) == (1.0, "kitchen", "box")
+    bank.append(teller.tell(RelationEnded("pen", "in", "box", 1), 4.0))
+    found = bank.where_is("pen")
+    assert (found.pose, found.parent, found.predicate, found.version) == (None, "", "", 2)
+    bank.append(teller.put("pen", "in", "box", time_s=5.0))
+    assert bank.where_is("pen").version == 3
+
+
+def test_being_unseen_is_no_proof_but_seeing_the_empty_place_is(bank, teller):
+    bank.append(teller.seen("block", 1.0, 0.0, confidence=0.8))
+    assert bank.where_is("block", as_of_s=0.0).existence == pytest.approx(0.8)
+    assert bank.where_is("block", as_of_s=100.0).existence == pytest.approx(0.4), "a half-life has passed"
+    bank.append(teller.tell(AbsenceSeen("block", 0.75, 0.8), 100.0))
+    assert bank.where_is("block", as_of_s=99.0).existence > 0.4
+    assert bank.where_is("block", as_of_s=100.0).existence == pytest.approx(0.4 * 0.4)
+    bank.append(teller.seen("block", 2.0, 100.0, confidence=0.9))
+    assert bank.where_is("block", as_of_s=100.0).existence == pytest.approx(0.9), "seen again"
+    bank.append(teller.tell(AbsenceSeen("block", 1.0), 50.0, "late"))
+    assert bank.where_is("block", as_of_s=100.0).existence == pytest.approx(0.9), "what was before does not count"
+
+
+def test_two_entities_that_turn_out_to_be_one_share_history_and_contents(bank, teller):
+    bank.append([teller.seen("box", 1.0, 1.0), teller.seen("crate", 2.0, 2.0)])
+    bank.append([teller.put("pen", "in", "crate", 0, time_s=2.0), teller.put("crate", "in", "kitchen", 0, time_s=2.0)])
+    held = bank.snapshot()
+    bank.append(teller.tell(EntityMerged("crate", "box"), 3.0))
+    assert bank.where_is("box").pose.position_m[0] == 2.0
+    assert bank.where_is("crate").pose == bank.where_is("box").pose
+    assert bank.contents("box") == bank.contents("crate") == ["pen"]
+    assert bank.contents("kitchen") == []
+    bank.append(teller.seen("crate", 4.0, 4.0))
+    assert bank.where_is("box").pose.position_m[0] == 4.0
+    assert [event.seq for event in bank.history("box", kinds=["entity_seen"])] == [3, 4, 8]
+    assert bank.where_is("box", as_of_s=2.5).pose.position_m[0] == 1.0
+    assert held.where_is("box").pose.position_m[0] == 1.0
+    assert held.contents("crate") == ["pen"]
+    with pytest.raises(MemoryBankError, match="only once"):
+        bank.append(teller.tell(EntityMerged("crate", "pen"), 5.0))
+    assert bank.verify().problems == ()
+
+
+def test_a_thing_cannot_be_merged_into_what_it_holds(bank, teller):
+    bank.append([teller.put("pen", "in", "box", 0), teller.put("box", "in", "bag", 0)])
+    with pytest.raises(MemoryBankError, match="inside itself"):
+        bank.append(teller.tell(EntityMerged("bag", "pen"), 1.0))
+
+
+def test_other_relations_may_be_many(bank, teller):
+    bank.append([teller.put("a", "near", "b"), teller.put("a", "near", "c"), teller.put("a", "near", "b")])
+    bank.append(teller.tell(RelationEnded("a", "near", "b")))
+    assert bank.related("a") == [("a", "near", "c")]
+    assert bank.related("c") == [("a", "near", "c")]
+    assert bank.snapshot(5).related("a") == [("a", "near", "b"), ("a", "near", "c")]
+
+
+def register(teller, robot, x, **fields):
+    card = RobotRegistered(robot, "arm", (SkillSpec("pick", cost_s=2.0),), **fields)
+    return [teller.tell(card, 1.0, "clerk"), teller.state(robot, x, 1.0)]
+
+
+def test_who_can_do_a_skill_comes_cheapest_first_and_the_unable_not_at_all(bank, teller):
+    bank.append(register(teller, "near", 0.0, reach_m=1.0))
+    bank.append(register(teller, "far", 5.0, reach_m=1.0, speed_mps=2.0))
+    bank.append(register(teller, "fixed", 5.0, reach_m=1.0))
+    bank.append(register(teller, "fenced", 0.5, workspace=((4.0, 4.0), (5.0, 4.0), (5.0, 5.0))))
+    bank.append([*register(teller, "empty", 0.0), teller.tell(RobotState(Pose(), 0.05), 2.0, "empty", robot="empty")])
+    bank.append([*register(teller, "broken", 0.0), teller.state("broken", 0.0, 2.0)])
+    bank.append(teller.tell(RobotState(Pose(), 1.0, "error"), 3.0, "broken", robot="broken"))
+    found = bank.able("pick", (0.5, 0.0, 0.0))
+    assert [able.robot for able in found] == ["near", "far"]
+    assert found[0].cost_s == pytest.approx(2.0 / 0.5)
+    assert found[1].cost_s == pytest.approx((3.5 / 2.0 + 2.0) / 0.5)
+    assert found[1].distance_m == pytest.approx(4.5)
+    assert bank.able("fly", (0.5, 0.0, 0.0)) == []
+    for success in (False, False, False):
+        bank.append(teller.tell(SkillEnded("pick", success, "mug"), 4.0, "near", robot="near"))
+    bank.append([teller.tell(SkillEnded("pick", True, "cube"), 4.0, "near", robot="near")])
+    assert [able.robot for able in bank.able("pick", (0.5, 0.0, 0.0), context="mug")] == ["far", "near"]
+    assert bank.able("pick", (0.5, 0.0, 0.0), context="mug")[1].success == pytest.approx(1 / 5)
+    assert bank.able("pick", (0.5, 0.0, 0.0), context="cube")[0].success == pytest.approx(2 / 3)
+    assert sorted(able.success for able in bank.able("pick", (0.5, 0.0, 0.0))) == pytest.approx([2 / 6, 0.5])
+
+
+def test_a_robot_with_a_lease_is_queued_for(bank, teller):
+    bank.append(register(teller, "near", 0.0))
+    before = bank.able("pick", (0.0, 0.0, 0.0))[0].cost_s
+    bank.append(teller.tell(LeaseGranted("wash", 1, 100.0), 5.0, "leases", robot="near"))
+    assert bank.able("pick", (0.0, 0.0, 0.0))[0].cost_s == pytest.approx(2 * before)
+    assert bank.able("pick", (0.0, 0.0, 0.0), as_of_s=200.0)[0].cost_s == pytest.approx(before)
+
+
+def test_the_nth_interaction_counts_by_valid_time(bank, teller):
+    for t, robot, action, entity in (
+        (30.0, "a", "open", "drawer_top"),
+        (10.0, "b", "open", "drawer_low"),
+        (20.0, "b", "close", "drawer_top"),
+        (40.0, "a", "open", "drawer_low"),
+    ):
+        teller.numbers["w" + str(t)] = 0
+        bank.append(teller.tell(Interaction(action, entity, t - 1, t - 1, t, t), t, f"w{t}", robot=robot))
+
+    def when(*asked, **fits):
+        found = bank.nth_interaction(*asked, **fits)
+        return found.valid_time_s if found else None
+
+    assert [when(n) for n in (1, 2, 3, 4, 5, -1, -4, -5)] == [10.0, 20.0, 30.0, 40.0, None, 40.0, 10.0, None]
+    assert when(1, entity="drawer_top") == 20.0
+    assert when(1, entity="drawer_top", action="open") == 30.0
+    assert when(2, robot="a") == 40.0
+    assert when(1, robot="b", entity="drawer_top") == 20.0
+    assert when(1, between_s=(15.0, 35.0)) == 20.0
+    assert [event.valid_time_s for event in bank.history(from_s=15.0, to_s=30.0)] == [20.0, 30.0]
+
+
+@pytest.mark.parametrize("shift", range(4))
+def test_the_border_of_a_polygon_belongs_to_it(shift):
+    bent = ((0.0, 0.0), (4.0, 0.0), (4.0, 4.0), (2.0, 1.0), (0.0, 4.0))
+    polygon = bent[shift:] + bent[:shift]
+    check_polygon(polygon)
+    check_polygon(polygon[::-1])
+    for ring in (polygon, polygon[::-1]):
+        assert all(inside_polygon(ring, x, y) for x, y in (*ring, (2.0, 0.5), (0.5, 2.0), (2.0, 0.0), (3.0, 2.5)))
+        assert not any(inside_polygon(ring, x, y) for x, y in ((2.0, 1.5), (-0.1, 0.0), (4.1, 0.0), (2.0, 4.0)))
+
+
+@pytest.mark.parametrize(
+    "polygon",
+    [
+        ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0)),
+        ((0.0, 0.0), (2.0, 0.0), (2.0, 2.0), (0.0, 2.0), (2.0, 1.0), (0.0, 1.0)),
+        ((0.0, 0.0), (2.0, 0.0), (1.0, 0.0), (1.0, 1.0)),
+        ((0.0, 0.0), (0.0, 0.0), (1.0, 0.0), (1.0, 1.0)),
+    ],
+)
+def test_a_polygon_that_touches_itself_is_refused(polygon):
+    with pytest.raises(MemoryBankError, match="cross"):
+        check_polygon(polygon)
+
+
+def test_a_confidence_of_a_relation_is_kept_with_its_event(bank, teller):
+    bank.append(teller.tell(RelationSet("a", "near", "b", 0.25)))
+    assert bank.history("a")[0].payload.confidence == 0.25

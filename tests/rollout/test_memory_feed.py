@@ -1,0 +1,611 @@
+"""The feed tells what happens and changes nothing; policies get back only what they stored, and resume with it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from embodied.controllers.config import ControllerConfig
+from embodied.errors import ConfigError, DataError, MemoryBankError
+from embodied.geometry import Pose
+from embodied.memory.stem.bank import open_bank
+from embodied.memory.stem.event import Event
+from embodied.memory.stem.kinds import EntitySeen, EpisodeEnded, Interaction, MomentStored, RobotState
+from embodied.memory.stem.service import BankService
+from embodied.rollout.decisions import decode_decision, encode_decision
+from embodied.rollout.episode import Stage, play
+from embodied.rollout.happenings import Happenings
+from embodied.rollout.memory_feed import MemoryFeedConfig
+from embodied.rollout.remembering import Remembering
+from embodied.rollout.run_memory import RunMemory
+from embodied.rollout.worker import EpisodeJob, SimulatorWorker, WorkerConfig
+from embodied.scenes.scene import Body, Box, Joint, Part, RobotPlacement, Scene, Spring
+from embodied.scenes.tabletop import ROBOT
+from embodied.simulators.bullet import BulletConfig
+from embodied.tasks.memorybench.put_block_back import PutBlockBack
+from embodied.tasks.memorybench.reopen_drawer import ReopenDrawer
+from embodied.types import (
+    Clock,
+    Decision,
+    DeltaPose,
+    Drive,
+    GoTo,
+    Moment,
+    MoveTo,
+    Outcome,
+    Skill,
+    Wait,
+    WorldState,
+)
+from embodied.types import (
+    RobotState as TrueRobot,
+)
+from policies.scripted import Expert
+from tests.fakes import (
+    BINS,
+    DOWN,
+    FakeController,
+    FakeControllerConfig,
+    FakePolicy,
+    FakePolicyConfig,
+    FakeSimulator,
+    FakeSimulatorConfig,
+    FakeTask,
+    carry_to,
+)
+from tests.worlds import record_of
+
+NAME = "run/policy/episode"
+
+
+@pytest.fixture
+def bank():
+    with open_bank(":memory:") as made:
+        yield made
+
+
+def fed(bank, policy, *, task=None, config=None, seed=3, name=NAME, capacity=64):
+    """Plays an episode with a feed and returns its ending."""
+    task = task or FakeTask()
+    episode = task.sample(seed)
+    feed = (config or MemoryFeedConfig()).build(bank, name)
+    controllers = {robot.name: FakeController(robot.name) for robot in episode.scene.robots}
+    stage = Stage(FakeSimulator(), task, Remembering(policy, feed, capacity=capacity), lambda _: controllers)
+    ending = play(episode, stage, observers=[feed])
+    feed.on_end(record_of(episode, ending))
+    return ending
+
+
+def told(bank, kind=None):
+    events = bank.changes_since(0, limit=100_000)
+    return [event for event in events if kind is None or isinstance(event.payload, kind)]
+
+
+# --- What is told -----------------------------------------------------------------------------------------------------
+
+
+def test_the_feed_changes_nothing(bank):
+    task = FakeTask()
+    for privileged in (True, False):
+        policy = FakePolicy(privileged=privileged)
+        plain = play(task.sample(3), Stage(FakeSimulator(), task, policy, lambda _: {"arm": FakeController("arm")}))
+        watched = fed(bank, FakePolicy(privileged=privileged), name=f"run/{privileged}/3")
+        assert watched == plain
+
+
+def test_an_episode_is_told_from_beginning_to_end_with_its_range(bank):
+    bank.append(Event("somebody", 1, 0.0, EntitySeen("x", "y", Pose())))
+    ending = fed(bank, FakePolicy(privileged=True))
+    events = told(bank)[1:]
+    assert events[0].kind == "episode_begun"
+    last = events[-1].payload
+    assert isinstance(last, EpisodeEnded)
+    assert (last.outcome, last.phases, last.first_seq) == ("success", ("taken", "binned"), events[0].seq)
+    assert events[-1].valid_time_s == ending.sim_time_s
+    assert {event.task for event in events} == {NAME}
+    assert [event.payload.subtask for event in events if event.kind == "subtask_ended"] == [
+        f"{NAME}/taken", f"{NAME}/binned",
+    ]  # fmt: skip
+
+
+def test_times_are_on_the_site_clock_and_poses_at_their_rate_and_at_decisions(bank):
+    ending = fed(bank, FakePolicy(privileged=True), config=MemoryFeedConfig(start_s=1000.0, pose_rate_hz=2.0))
+    times = [event.valid_time_s - 1000.0 for event in told(bank, RobotState)]
+    decisions = [event.valid_time_s - 1000.0 for event in told(bank) if event.kind == "tool_called"]
+    ticks = [0.5 * i for i in range(1, int(ending.sim_time_s * 2 + 1e-6) + 1)]
+    assert times == pytest.approx(sorted([0.0, *decisions, *ticks, ending.sim_time_s]))
+    tool = f"{NAME}/arm/tool"
+    assert bank.where_is(tool).pose.position_m == pytest.approx(BINS[FakeTask().sample(3).target], abs=0.03)
+    assert bank.where_is(tool, as_of_s=1000.0).pose.position_m == (0.0, 0.0, 0.5)
+
+
+def test_a_thing_that_is_carried_is_where_it_was_seen_last_and_still_ones_are_told_once(bank):
+    fed(bank, FakePolicy(privileged=True))
+    place = bank.where_is(f"{NAME}/block")
+    assert place.pose.position_m == pytest.approx(BINS[FakeTask().sample(3).target], abs=0.03)
+    assert (place.predicate, place.parent) == ("held_by", "arm")
+    seen = Counter(event.payload.entity for event in told(bank, EntitySeen))
+    assert seen[f"{NAME}/left"] == seen[f"{NAME}/right"] == 1
+    assert seen[f"{NAME}/block"] > 2
+
+
+def test_the_same_episode_tells_the_same_and_nothing_twice(bank):
+    fed(bank, FakePolicy(privileged=True))
+    before = told(bank)
+    fed(bank, FakePolicy(privileged=True))
+    assert told(bank) == before
+    with open_bank(":memory:") as other:
+        fed(other, FakePolicy(privileged=True))
+        assert [untimed(event) for event in told(other)] == [untimed(event) for event in before]
+    with pytest.raises(MemoryBankError, match="number twice"):
+        fed(bank, FakePolicy(privileged=True), seed=4)
+
+
+def untimed(event):
+    return msgspec.structs.replace(event, received_time_s=0.0)
+
+
+def test_what_happens_is_caused_by_the_decision_before_it(bank):
+    fed(bank, FakePolicy(privileged=True))
+    held = next(event for event in told(bank) if event.kind == "relation_set" and event.payload.predicate == "held_by")
+    decision, itself = bank.why(held.seq)[-2:]
+    assert itself == held
+    step, (intent,) = decode_decision(decision.payload.arguments)
+    assert (step, intent) == (0, carry_to(BINS["left"])[0])
+
+
+def test_two_robots_tell_each_by_itself(bank):
+    task = FakeTask(robots=("a", "b"))
+    fed(bank, FakePolicy(privileged=True), task=task)
+    assert {event.writer for event in told(bank)} == {f"a/{NAME}", f"b/{NAME}"}
+    assert all(event.writer.startswith(event.robot) for event in told(bank, RobotState))
+
+
+@pytest.mark.parametrize("wrong", [{"pose_rate_hz": 0.0}, {"pose_rate_hz": 21.0}, {"start_s": float("nan")}])
+def test_wild_rates_and_times_are_refused(bank, wrong):
+    with pytest.raises(ConfigError):
+        MemoryFeedConfig(**wrong).build(bank, NAME)
+
+
+def test_decisions_are_kept_exactly_and_strange_ones_are_refused():
+    intents = (
+        MoveTo((0.1, np.float64(1 / 3), 0.3), DOWN, gripper_open=True, avoid_collisions=False),
+        DeltaPose((0.0, 0.1, 0.0), (0.0, 0.0, 1e-17), gripper_open=False),
+        Drive(0.1, 0.2, 3.0), GoTo((1.0, 2.0), yaw_rad=None), Skill("pick", {"object": "cup"}), Wait(0.5),
+    )  # fmt: skip
+    assert decode_decision(encode_decision(7, Decision(intents))) == (7, intents)
+    for text in ("{", "{}", '{"step": 1, "intents": [{"type": "Jump"}]}', '{"step": 1, "intents": [{"type": "Wait"}]}'):
+        with pytest.raises(DataError):
+            decode_decision(text)
+
+
+# --- What happens -----------------------------------------------------------------------------------------------------
+
+BOX = (Part(Box((0.1, 0.1, 0.1))),)
+SCENE = Scene(
+    name="happenings",
+    bodies=(
+        Body("table", BOX),
+        Body("shelf", BOX, pose=Pose((2.0, 0.0, 0.0))),
+        Body("mark", (Part(Box((0.2, 0.2, 0.001)), collides=False),), pose=Pose((1.0, 0.0, 0.05))),
+        Body("block", BOX, pose=Pose((0.0, 0.0, 0.1)), mass_kg=1.0),
+        Body("brick", BOX, pose=Pose((0.5, 0.0, 0.1)), mass_kg=1.0),
+        Body("drawer", BOX, mass_kg=1.0),
+        Body("cap", BOX, mass_kg=1.0),
+    ),
+    joints=(
+        Joint("slide", "prismatic", "shelf", "drawer", upper=0.2),
+        Joint("button", "prismatic", "table", "cap", upper=0.008, spring=Spring(1.0, 1.0)),
+    ),
+    robots=(RobotPlacement("arm", "panda"), RobotPlacement("leg", "panda")),
+)
+
+
+class Story:
+    """A world that the test moves by hand, and what is told of it; 20 states a second."""
+
+    def __init__(self):
+        self.happenings = Happenings(SCENE, lambda body: body)
+        self.ticks = 0
+        self.held = {"arm": None, "leg": None}
+        self.pose = {body.name: body.pose for body in SCENE.bodies}
+        self.joint = {"slide": 0.0, "button": 0.0}
+        self.contact = {("block", "table"), ("brick", "table")}
+        self.told = list(self.happenings.begin())
+
+    @property
+    def now_s(self):
+        return self.ticks / 20
+
+    def go_on(self, seconds=0.05):
+        for _ in range(round(seconds * 20)):
+            self.ticks += 1
+            robots = dict.fromkeys(self.held, TrueRobot(np.zeros(0), np.zeros(0), None, 1.0, Pose()))
+            state = WorldState(
+                self.now_s, dict(self.pose), dict(self.joint), frozenset(self.contact), dict(self.held), robots
+            )
+            self.told += self.happenings.see(state, self.now_s)
+
+    def news(self):
+        news, self.told = self.told, []
+        return [(happening.robot, summary(happening.payload)) for happening in news]
+
+    def put(self, body, at, *on):
+        self.pose[body] = Pose(at)
+        self.contact = {pair for pair in self.contact if body not in pair}
+        self.contact |= {(min(body, other), max(body, other)) for other in on}
+
+
+def summary(said):
+    if isinstance(said, Interaction):
+        times_s = (said.pick_start_s, said.carry_start_s, said.place_start_s, said.place_end_s)
+        return (said.action, said.entity, said.source, said.target, said.success, *np.round(times_s, 3).tolist())
+    return (type(said).__name__, said.subject, said.predicate, said.object, said.expected_version)
+
+
+def test_a_block_is_taken_and_set_down_with_its_four_times_and_one_parent():
+    story = Story()
+    story.go_on()
+    assert story.news() == [
+        ("", ("RelationSet", "drawer", "part_of", "shelf", 0)),
+        ("", ("RelationSet", "cap", "part_of", "table", 0)),
+        ("", ("RelationSet", "block", "on", "table", 0)),
+        ("", ("RelationSet", "brick", "on", "table", 0)),
+    ]
+    story.happenings.decided("arm", story.now_s)
+    story.go_on(0.45)
+    story.held["arm"] = "block"
+    story.put("block", (1.0, 0.0, 0.5))
+    story.go_on(0.5)
+    story.happenings.decided("arm", story.now_s)
+    story.go_on(0.5)
+    story.held["arm"] = None
+    story.go_on(0.1)  # It falls.
+    story.put("block", (1.05, 0.0, 0.1), "table")
+    story.go_on(0.5)
+    assert story.news() == [
+        ("arm", ("RelationSet", "block", "held_by", "arm", 1)),
+        ("arm", ("RelationEnded", "block", "held_by", "arm", 2)),
+        ("arm", ("RelationSet", "block", "on", "mark", 3)),
+        ("arm", ("pick_place", "block", "table", "mark", True, 0.05, 0.55, 1.0, 1.55)),
+    ]
+
+
+def test_a_block_on_a_block_is_not_on_the_mark_below_and_a_push_is_seen_at_the_next_decision():
+    story = Story()
+    story.go_on()
+    story.news()
+    story.put("block", (1.0, 0.0, 0.1), "table")
+    story.put("brick", (1.0, 0.0, 0.2), "block")
+    story.go_on()
+    assert story.news() == []
+    story.happenings.decided("leg", story.now_s)
+    story.go_on()
+    assert story.news() == [
+        ("", ("RelationSet", "block", "on", "mark", 1)), ("", ("RelationSet", "brick", "on", "block", 1)),
+    ]  # fmt: skip
+
+
+def test_a_block_that_never_comes_to_rest_was_not_placed():
+    story = Story()
+    story.go_on()
+    for end_by_waiting in (True, False):
+        story.held["arm"] = "block"
+        story.go_on()
+        story.put("block", (5.0, 0.0, 0.5))
+        story.held["arm"] = None
+        story.go_on(0.5)
+        story.news()
+        if end_by_waiting:
+            story.go_on(0.8)
+        else:
+            story.told += story.happenings.finish(story.now_s)
+        ((robot, deed),) = story.news()
+        assert (robot, *deed[:2], *deed[3:5]) == ("arm", "pick_place", "block", "", False)
+
+
+@pytest.mark.parametrize(("giver", "taker"), [("arm", "leg"), ("leg", "arm")])
+def test_a_block_can_be_handed_over(giver, taker):
+    story = Story()
+    story.go_on()
+    story.held[giver] = "block"
+    story.put("block", (0.0, 0.0, 0.5))
+    story.go_on()
+    story.news()
+    story.held.update({giver: None, taker: "block"})
+    story.go_on()
+    assert story.news() == [
+        (giver, ("RelationEnded", "block", "held_by", giver, 2)),
+        (taker, ("RelationSet", "block", "held_by", taker, 3)),
+    ]
+
+
+def test_a_drawer_is_opened_and_closed_by_who_holds_it():
+    story = Story()
+    story.go_on()
+    story.news()
+    story.happenings.decided("leg", story.now_s)
+    story.held["leg"] = "drawer"
+    story.go_on(0.2)
+    for opening in (0.05, 0.1, 0.15):
+        story.joint["slide"] = opening
+        story.go_on()
+    story.go_on(0.5)
+    assert story.news() == [("leg", ("open", "drawer", "", "", True, 0.05, 0.3, 0.3, 0.65))]
+    story.joint["slide"] = 0.0
+    story.go_on()
+    assert story.news() == []
+    story.told += story.happenings.finish(story.now_s)
+    ((robot, deed),) = story.news()
+    assert (robot, deed[:2]) == ("leg", ("close", "drawer"))
+
+
+def test_a_drawer_that_is_only_nudged_was_not_opened():
+    story = Story()
+    story.go_on()
+    story.news()
+    story.joint["slide"] = 0.015
+    story.go_on(1.0)
+    assert story.news() == []
+
+
+def test_a_press_is_told_once_until_the_button_is_up_again():
+    story = Story()
+    story.go_on()
+    story.news()
+    story.happenings.decided("leg", story.now_s)
+    story.contact.add(("cap", "leg"))
+    for travel in (0.001, 0.002, 0.004, 0.008, 0.002, 0.006):
+        story.joint["button"] = travel
+        story.go_on()
+    assert story.news() == [("leg", ("press", "cap", "", "", True, 0.05, 0.1, 0.1, 0.2))]
+    story.joint["button"] = 0.0
+    story.go_on()
+    story.joint["button"] = 0.005
+    story.go_on()
+    assert len(story.news()) == 1
+
+
+# --- Policies that remember through the bank --------------------------------------------------------------------------
+
+HINTED = np.eye(2, dtype=np.float32)
+
+
+@dataclass
+class Rememberer:
+    """Sees the right bin at its first request only, stores a moment of it, and goes by its moments ever after.
+
+    It has no carry. It stands for a policy that saw the scene before it was rearranged.
+    """
+
+    privileged: bool = True
+    cameras: Sequence[str] | None = ()
+    dies_at: int | None = None
+    once: str = ""
+    memories: tuple = ()
+
+    def act(self, requests):
+        return [self._decide(request) for request in requests]
+
+    def _decide(self, request):
+        if request.step == self.dies_at and not (self.once and Path(self.once).exists()):
+            Path(self.once or os.devnull).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.memories = (*self.memories, request.memory.moments)
+        robot = request.observation.robot
+        if request.step == 0:
+            index = sorted(BINS).index(request.truth.episode.target)
+            moment = Moment(HINTED[index], HINTED, "hint", 0.0, (0.5, 0.0, 0.1), robot, "mine", ("block",))
+            return Decision((Wait(0.3),), moments=(moment,))
+        if not request.memory.moments:
+            return Decision((Wait(0.3),))
+        chosen = sorted(BINS)[int(np.argmax(request.memory.moments[0].embedding))]
+        take, put = carry_to(BINS[chosen])
+        return Decision((take,) if request.step < 3 else (put,))
+
+
+@dataclass(kw_only=True)
+class RemembererConfig:
+    dies_at: int | None = None
+    once: str = ""
+
+    def build(self):
+        return Rememberer(dies_at=self.dies_at, once=self.once)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_policy_remembers_through_the_bank_alone_and_is_lost_without(bank, seed):
+    policy = Rememberer()
+    assert fed(bank, policy, seed=seed).progress.outcome is Outcome.SUCCESS
+    assert policy.memories[0] == ()
+    (moment,) = policy.memories[-1]
+    assert (moment.model_id, moment.robot, moment.episode, moment.entities) == ("hint", "arm", NAME, ("block",))
+    np.testing.assert_array_equal(moment.tokens, HINTED)
+    assert fed(bank, Rememberer(), seed=seed, name="amnesia", capacity=1, config=Forgetful()).progress.outcome is (
+        Outcome.TIMEOUT
+    )
+
+
+class Forgetful(MemoryFeedConfig):
+    """Its feed gives no moments back."""
+
+    def build(self, bank, name):
+        feed = super().build(bank, name)
+        feed.moments = lambda robot, *, limit: ()
+        return feed
+
+
+def test_moments_come_oldest_first_at_most_as_many_as_fit_and_of_this_robot_and_episode(bank):
+    class Diarist(FakePolicy):
+        def _decide(self, request):
+            vector = np.zeros(64, np.float32)
+            vector[request.step] = 1.0
+            moment = Moment(vector, None, "diary", 0.0, (0.0, 0.0, 0.0), "x", "y")
+            return Decision((Wait(0.2),), moments=(moment,))
+
+    task = FakeTask(robots=("a", "b"), overrides={"time_limit_s": 2.0})
+    fed(bank, Diarist(), task=task, name="other")
+    policy = Diarist()
+    fed(bank, policy, task=task, capacity=3)
+    steps = {
+        robot: [
+            [int(np.argmax(moment.embedding)) for moment in request.memory.moments]
+            for request in policy.seen if request.observation.robot == robot
+        ] for robot in ("a", "b")
+    }  # fmt: skip
+    assert steps["a"] == steps["b"]
+    assert steps["a"][:6] == [[], [0], [0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 4]]
+
+
+@pytest.mark.parametrize(("clock", "expected"), [(Clock.SECONDS, [0.0, 0.2, 0.4]), (Clock.HIDDEN, [0.0, 1.0, 2.0])])
+def test_the_times_of_moments_tell_no_more_than_the_clock_of_the_episode(bank, clock, expected):
+    class Diarist(FakePolicy):
+        def _decide(self, request):
+            moment = Moment(HINTED[0], None, "diary", 0.0, (0.0, 0.0, 0.0), "x", "y")
+            return Decision((Wait(0.2),), moments=(moment,))
+
+    policy = Diarist()
+    task = FakeTask(overrides={"time_limit_s": 0.7, "clock": clock})
+    fed(bank, policy, task=task, config=MemoryFeedConfig(start_s=500.0))
+    assert [moment.time_s for moment in policy.seen[3].memory.moments] == pytest.approx(expected)
+
+
+def test_an_episode_that_is_played_again_recalls_what_it_did_the_first_time_and_not_its_future(bank):
+    recalled = []
+    for _ in range(2):
+        policy = Rememberer()
+        fed(bank, policy)
+        recalled.append([[moment.time_s for moment in moments] for moments in policy.memories])
+    assert recalled[0] == recalled[1]
+    assert recalled[0][0] == []
+
+
+def test_policies_get_nothing_that_others_told(bank):
+    policy = FakePolicy()
+    fed(bank, policy)
+    assert all(request.memory.moments == () for request in policy.seen)
+    assert all(request.truth is None for request in policy.seen)
+
+
+# --- Workers ----------------------------------------------------------------------------------------------------------
+
+JOB = EpisodeJob(run="r", episode="bin_block/strict/test/3", task="bin_block/strict", policy="rememberer", seed=3)
+
+
+def config_of(link, *, resume=True, dies_at=None, once=""):
+    return WorkerConfig(
+        simulator=FakeSimulatorConfig(),
+        controller=FakeControllerConfig(),
+        tasks={JOB.task: FakeTask()},
+        policies={
+            "rememberer": RemembererConfig(dies_at=dies_at, once=once),
+            "expert": FakePolicyConfig(privileged=True),
+        },
+        memory=RunMemory(link=link, feed=MemoryFeedConfig(resume=resume)),
+    )
+
+
+def row(record):
+    return replace(record, wall_s=0.0, attempt=0)
+
+
+@pytest.mark.parametrize("dies_at", [1, 3])
+def test_a_worker_killed_in_mid_episode_resumes_with_its_memory(tmp_path, dies_at):
+    code = (
+        "import sys\n"
+        "from tests.rollout.test_memory_feed import *\n"
+        "with BankService(open_bank(sys.argv[1])) as service:\n"
+        "    SimulatorWorker(config_of(service, dies_at=int(sys.argv[2]))).run(JOB)\n"
+    )
+    url = f"sqlite:///{tmp_path / 'run.db'}"
+    killed = subprocess.run([sys.executable, "-c", code, url, str(dies_at)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    with BankService(open_bank(url)) as service:
+        before = service.head()
+        worker = SimulatorWorker(config_of(service))
+        resumed = worker.run(replace(JOB, attempt=2)).record
+        asked = [len(moments) for moments in worker._policies["rememberer"].memories]
+        worker.close()
+        whole = [untimed(event) for event in told(service._bank)]
+    assert before > 0
+    assert resumed.outcome is Outcome.SUCCESS
+    assert asked == [1] * (resumed.steps - dies_at)  # What it had decided before is not asked again.
+    with BankService(open_bank(":memory:")) as service:
+        worker = SimulatorWorker(config_of(service))
+        assert row(worker.run(JOB).record) == row(resumed)
+        worker.close()
+        assert [untimed(event) for event in told(service._bank)] == whole
+
+
+def test_a_worker_killed_without_resuming_is_lost_without_its_carry_and_begins_anew_under_a_new_name(bank):
+    with BankService(bank) as service:
+        worker = SimulatorWorker(config_of(service, resume=False))
+        for attempt in (1, 2):
+            assert worker.run(replace(JOB, attempt=attempt)).record.outcome is Outcome.SUCCESS
+        worker.close()
+        begun = [event.payload.episode for event in told(bank) if event.kind == "episode_begun"]
+        assert begun == ["r/rememberer/bin_block/strict/test/3", "r/rememberer/bin_block/strict/test/3#2"]
+        assert len(told(bank, MomentStored)) == 2
+
+
+def test_a_record_is_the_same_with_and_without_a_bank(bank):
+    with BankService(bank) as service:
+        job = replace(JOB, policy="expert")
+        worker = SimulatorWorker(config_of(service))
+        with_bank = worker.run(job).record
+        worker.close()
+        assert row(SimulatorWorker(replace(config_of(service), memory=None)).run(job).record) == row(with_bank)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_workers_on_ray_tell_one_bank_and_resume_when_one_is_killed(tmp_path):
+    from embodied.memory.stem.hosting import Host, hosted
+    from embodied.rollout.compute import ComputeConfig, ComputeKind
+
+    url = f"sqlite:///{tmp_path / 'run.db'}"
+    jobs = [replace(JOB, episode=f"bin_block/strict/test/{seed}", seed=seed) for seed in range(4)]
+    with hosted(Host(url, name="run")) as link:
+        config = config_of(link, dies_at=3, once=str(tmp_path / "died"))
+        with ComputeConfig(kind=ComputeKind.local, workers=2).build(config) as compute:
+            records = [result.record for result in compute.run(jobs)]
+    assert [record.outcome for record in records] == [Outcome.SUCCESS] * 4
+    assert sorted(record.attempt for record in records) == [1, 1, 1, 2]
+    with open_bank(url) as bank:
+        ended = [event.payload for event in told(bank, EpisodeEnded)]
+        assert sorted(said.episode for said in ended) == [f"r/rememberer/bin_block/strict/test/{i}" for i in range(4)]
+        assert len(told(bank, MomentStored)) == 4
+        assert not bank.verify().problems
+
+
+# --- Real physics -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("task", "deeds"),
+    [
+        (PutBlockBack(), ["pick_place patch_0 block centre", "press  button_cap ", "pick_place centre block patch_0"]),
+        (ReopenDrawer(), ["close  drawer_top ", "press  button_cap ", "open  drawer_top "]),
+    ],
+)
+def test_what_the_expert_does_on_the_table_is_told(bank, task, deeds):
+    episode = task.sample(3)
+    feed = MemoryFeedConfig().build(bank, NAME)
+    simulator, controllers = BulletConfig().build(), ControllerConfig()
+    stage = Stage(simulator, task, Expert(), lambda episode: {ROBOT: controllers.build(episode.scene, ROBOT)})
+    ending = play(episode, stage, observers=[feed])
+    feed.on_end(record_of(episode, ending))
+    simulator.close()
+    assert ending.progress.outcome is Outcome.SUCCESS
+    done = [event.payload for event in told(bank, Interaction)]
+    names = [f"{said.action} {said.source} {said.entity} {said.target}".replace(f"{NAME}/", "") for said in done]
+    assert names == deeds
+    assert all(said.success and said.pick_start_s < said.place_end_s for said in done)
+    assert bank.nth_interaction(2).payload.action == "press"
