@@ -19,6 +19,7 @@ from embodied.memory.stem.tables import Tables, translated
 EVERY = 50_000
 KEPT = 2
 DIGEST_BYTES = 8
+LOW_PRIORITY = 19
 TABLES = tuple(table for projection in PROJECTIONS for table in projection.tables)
 _logger = logging.getLogger(__name__)
 
@@ -45,6 +46,8 @@ class SnapshotWriter:
             self._thread.join()
 
     def _write(self) -> None:
+        # Whoever waits for an acknowledgement goes first. On Linux a thread has a niceness of its own.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOW_PRIORITY)
         try:
             write_snapshot(self._path)
         except (sqlite3.Error, OSError) as error:
