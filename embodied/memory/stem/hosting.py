@@ -1,6 +1,7 @@
 """The owner of a bank on Ray: one actor that is replaced when it dies, and the way to reach it from any process."""
 
 import asyncio
+import gc
 import itertools
 import os
 import sys
@@ -51,6 +52,7 @@ class BankActor:
 
     def __init__(self, host: Host) -> None:
         self._service = BankService(_take_over(host))
+        gc.freeze()  # What was imported is never garbage; looking through it would hold up every client.
         self._readers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="reader")
         self._watchers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="watcher")  # They may wait long.
 
