@@ -1,0 +1,1 @@
+"""Neural memories: modules with explicit state, all behind one contract."""
