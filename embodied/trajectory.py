@@ -25,7 +25,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from embodied.archive import broken, read_archive, write_archive
+from embodied.archive import broken, peek_archive, read_archive, write_archive
 from embodied.errors import DataError
 from embodied.types import CameraImage, MoveTo, Observation, Outcome
 
@@ -83,6 +83,20 @@ class Trajectory:
     intents: tuple[MoveTo, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """What can be told of a file without unpacking its images: `image_px` (height, width) by camera.
+
+    `intents_m` (T - 1, 3) are the positions of all intents, world frame.
+    """
+
+    label: Label
+    robot: str
+    proprio_names: tuple[str, ...]
+    image_px: Mapping[str, tuple[int, int]]
+    intents_m: np.ndarray
+
+
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`header.json`."""
 
@@ -123,14 +137,36 @@ def read_trajectory(path: Path) -> Trajectory:
     version.
     """
     text, arrays = read_archive(path)
-    try:
-        header = msgspec.json.decode(text, type=Header)
-    except msgspec.DecodeError as error:
-        raise broken(path, f"its header says {error}") from error
+    header = _header(path, text)
     problem = _mismatch(header, arrays)
     if problem:
         raise broken(path, problem)
     return _unstack(header, arrays)
+
+
+def outline_trajectory(path: Path) -> Outline:
+    """Returns the outline of a file, without checking its images: those are checked when they are read.
+
+    Raises `DataError`, naming the file and what is wrong, as far as it has looked.
+    """
+    text, arrays, shapes = peek_archive(path, ["intent_position_m"])
+    header = _header(path, text)
+    intents_m = arrays.get("intent_position_m", np.zeros(0))
+    known = (header.schema, header.version) == (SCHEMA, SCHEMA_VERSION)
+    if not known or intents_m.shape != (header.keyframes - 1, 3) or not np.isfinite(intents_m).all():
+        raise broken(path, f"it is not a whole {SCHEMA!r} of version {SCHEMA_VERSION}")
+    sizes = {camera: shapes.get(f"rgb.{camera}", ()) for camera in header.cameras}
+    if any(len(size) != 4 for size in sizes.values()):
+        raise broken(path, "a camera of its header has no images")
+    image_px = {camera: (size[1], size[2]) for camera, size in sizes.items()}
+    return Outline(header.label, header.robot, header.proprio_names, image_px, intents_m)
+
+
+def _header(path: Path, text: bytes) -> Header:
+    try:
+        return msgspec.json.decode(text, type=Header)
+    except msgspec.DecodeError as error:
+        raise broken(path, f"its header says {error}") from error
 
 
 def _cameras(trajectory: Trajectory) -> tuple[str, ...]:

@@ -1,0 +1,68 @@
+"""SE(3) augmentation: the world frame is moved once per sequence, and all that is told in it moves along."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from embodied.geometry import multiply_quaternions, quaternion_from_yaw, rotation_matrix, transform_points
+from policies.training.config import AugmentationConfig
+
+
+class Augmentation:
+    """Draws moves of the world, and counts how often an intent would have left the workspace.
+
+    The vertical axis in the middle of `workspace_m` ((low, high) for x, y, z) is what the world is turned about.
+    """
+
+    def __init__(self, config: AugmentationConfig, workspace_m: Sequence[tuple[float, float]]) -> None:
+        self._config = config
+        self._low, self._high = np.transpose(np.asarray(workspace_m, dtype=np.float64))
+        self.copies = config.copies
+        self.redrawn = 0
+        self.given_up = 0
+
+    def draw(self, random: np.random.Generator, intents_m: np.ndarray) -> np.ndarray:
+        """Returns a transform (4, 4) that keeps `intents_m` (T, 3) in the workspace, or the identity for want of one.
+
+        The same generator and intents give the same transform.
+        """
+        for _ in range(self._config.tries):
+            moved = self._draw_once(random)
+            placed = transform_points(moved, intents_m)
+            if ((placed >= self._low) & (placed <= self._high)).all():
+                return moved
+            self.redrawn += 1
+        self.given_up += 1
+        return np.eye(4)
+
+    def _draw_once(self, random: np.random.Generator) -> np.ndarray:
+        yaw_rad = random.uniform(-self._config.yaw_rad, self._config.yaw_rad)
+        shift_m = random.uniform(-1.0, 1.0, 3) * self._config.shift_m
+        middle_m = (self._low + self._high) / 2 * (1.0, 1.0, 0.0)
+        moved = np.eye(4)
+        moved[:3, :3] = rotation_matrix(quaternion_from_yaw(float(yaw_rad)))
+        moved[:3, 3] = middle_m - moved[:3, :3] @ middle_m + shift_m
+        return moved
+
+
+def move_world(sequence: Mapping[str, np.ndarray], moved: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns a sequence of keyframes (arrays of `learner.Batch`, one episode) as told in a world moved by `moved`.
+
+    Cameras, tool and intents move; what the cameras saw and all else stays.
+    """
+    turn = _yaw_quaternion(moved)
+    return {
+        **sequence,
+        "world_from_camera": moved @ sequence["world_from_camera"],
+        **{name: transform_points(moved, sequence[name]) for name in ("tool_position_m", "intent_position_m")},
+        **{name: _turned(turn, sequence[name]) for name in ("tool_orientation", "intent_orientation")},
+    }
+
+
+def _yaw_quaternion(moved: np.ndarray) -> Sequence[float]:
+    return quaternion_from_yaw(float(np.arctan2(moved[1, 0], moved[0, 0])))
+
+
+def _turned(turn: Sequence[float], orientations: np.ndarray) -> np.ndarray:
+    turned = [multiply_quaternions(turn, orientation) for orientation in orientations]
+    return np.array(turned, dtype=np.float64).reshape(-1, 4)

@@ -1,0 +1,104 @@
+"""The seam between training and a family of policies: what a learner is shown, and what it must tell."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from embodied.geometry import Vector3
+
+Batch = dict[str, Tensor]
+"""Sequences of keyframes, batch first, then time, padded at the end by repeating the last keyframe.
+
+Cameras are in the order of `Learner.cameras`.
+
+    rgb                      uint8   (B, T, C, H, W, 3)
+    depth_m                  float32 (B, T, C, H, W)      metres along the optical axis, 0 unknown
+    intrinsics               float32 (B, T, C, 3, 3)      pixels
+    world_from_camera        float32 (B, T, C, 4, 4)
+    tool_position_m          float32 (B, T, 3)            world frame
+    tool_orientation         float32 (B, T, 4)            xyzw
+    gripper                  float32 (B, T)               opening, 0 closed to 1 open
+    time                     int64   (B, T)               number of the keyframe in its episode, not the clock
+    intent_position_m        float32 (B, T, 3)            target: world frame
+    intent_orientation       float32 (B, T, 4)            target: xyzw
+    intent_gripper_open      bool    (B, T)               target
+    intent_avoid_collisions  bool    (B, T)               target
+    valid                    bool    (B, T)               False in the padding
+    first                    bool    (B, T)               where a memory begins anew: the first keyframe of a sequence
+    words                    int64   (B, W)               `Learner.tokenise` of the instruction, padded with zeros
+    episode                  int64   (B,)                 number among the episodes trained on, for messages
+    frozen.<name>                    (B, T, ...)          what `Learner.frozen_features` gave, where it is cached
+"""
+
+ACTION_FORM = "keyframe pose, world frame"
+FROZEN = "frozen."
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What all demonstrations have in common.
+
+    `image_px` (height, width) by camera; `intent_low_m` and `intent_high_m` bound all intents, world frame; `longest`
+    counts the intents of the longest episode; `digest` is a SHA-256 over all files.
+    """
+
+    robot: str
+    image_px: Mapping[str, tuple[int, int]]
+    proprio_names: tuple[str, ...]
+    action_form: str
+    tasks: tuple[str, ...]
+    instructions: tuple[str, ...]
+    intent_low_m: Vector3
+    intent_high_m: Vector3
+    longest: int
+    digest: str
+
+
+class Learner(nn.Module, ABC):
+    """A policy that can be trained: `forward` is the only thing that a step calls, so DDP can wrap it.
+
+    `cameras` are those it is shown, in its order; `workspace_m` ((low, high) for x, y, z, world frame) is where
+    augmented intents must stay; `policy_config` is the dataclass, JSON-able, whose `build()` made it.
+    """
+
+    cameras: Sequence[str]
+    workspace_m: Sequence[tuple[float, float]]
+    policy_config: Any
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the loss, a mean over the valid keyframes of the batch, and metrics: detached scalars, means too.
+
+        The mean matters: workers weigh their gradients by how many valid keyframes they were shown.
+        """
+
+    @abstractmethod
+    def check(self, data: DataFacts) -> None:
+        """Raises `ConfigError` where cameras, image size, action form, proprioception or normalisation do not fit."""
+
+    @abstractmethod
+    def tokenise(self, instruction: str) -> np.ndarray:
+        """Returns the words of an instruction as int64 (W,); 0 is kept for padding."""
+
+    def pictures(self, batch: Batch) -> dict[str, np.ndarray]:
+        """Returns predictions drawn as uint8 (H, W, 3), by name; none by default."""
+        del batch
+        return {}
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Returns all parameters by the name under which a stage may freeze them; by default, one group per child."""
+        groups = {name: list(child.parameters()) for name, child in self.named_children()}
+        return {name: parameters for name, parameters in groups.items() if parameters}
+
+    def frozen_features(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns what frozen parts make of each keyframe, (B, T, ...) by name; none by default.
+
+        They are computed once per episode and augmentation copy, without dropout and gradients, and come back as
+        `frozen.<name>`. Only asked for in stages with `cache_features`.
+        """
+        del batch
+        return {}
