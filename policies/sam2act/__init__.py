@@ -1,0 +1,1 @@
+"""SAM2Act and SAM2Act+: keyframes from RGB-D through virtual views, with and without memory."""

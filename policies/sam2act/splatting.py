@@ -1,0 +1,80 @@
+"""Orthographic pictures of a point cloud: every point is splat onto the pixels around it, the nearest one is seen."""
+
+import torch
+from torch import Tensor
+
+from policies.sam2act.points import Cloud
+from policies.sam2act.views import COLUMNS, DEPTHS, ROWS, VIEWS, depths
+
+CHANNELS = 10
+# One number per point, how far it is and then its index, so that the least is the nearest, and the first of equals.
+_STEPS = 1 << 20
+_INDEX_BITS = 32
+_INDEX = (1 << _INDEX_BITS) - 1
+_EMPTY = 1 << 62
+
+
+def splat(cloud: Cloud, centre_m: Tensor, half_m: float, *, size: int, radius_px: int = 1) -> Tensor:
+    """Returns pictures (frame, view, channel, size, size) of the cube of `half_m` around each `centre_m` (frame, 3).
+
+    Channels: x, y, z of the visible point in the cube, red, green, blue, depth, row and column position, and 1 where
+    something is seen. All lie in [-1, 1], colours in [0, 1]; where nothing is seen all but the positions are 0.
+    A point covers the square of 2 * `radius_px` + 1 pixels around its own.
+    """
+    frames, count = cloud.position_m.shape[:2]
+    point = ((cloud.position_m - centre_m[:, None]) / half_m).view(-1, 3)
+    inside = (point.abs() < 1.0).all(1).nonzero()[:, 0]
+    point = point[inside]
+    nearest = _nearest(point, inside // max(count, 1), frames, size)
+    for _ in range(radius_px):
+        nearest = _spread(nearest)
+    seen = nearest < _EMPTY
+    index = nearest[seen] & _INDEX
+    pictures = point.new_zeros(frames, len(VIEWS), size, size, CHANNELS)
+    rgb = cloud.rgb.view(-1, 3)[inside[index]].to(point.dtype) / 255.0
+    visible, view = point[index], seen.nonzero()[:, 1]
+    depth = depths(visible).gather(1, view[:, None])
+    pictures[..., 7:9] = _positions(size, like=point)
+    place = pictures[..., 7:9][seen]
+    pictures[seen] = torch.cat((visible, rgb, depth, place, torch.ones_like(depth)), 1)
+    return pictures.permute(0, 1, 4, 2, 3).contiguous()
+
+
+def _nearest(point: Tensor, frame: Tensor, frames: int, size: int) -> Tensor:
+    """Returns distance and index of the nearest point of each pixel, (frame, view, size, size)."""
+    # One row per axis, in 32 bits: this is most of the time that a picture takes.
+    scaled = (point.T.contiguous() + 1.0) / 2
+    cell = (scaled * size).int().clamp_(0, size - 1)
+    distance = (scaled * _STEPS).int()
+    first = frame.int() * (len(VIEWS) * size * size)
+    number = torch.arange(len(point), device=point.device)
+    nearest = number.new_full((frames, len(VIEWS), size, size), _EMPTY)
+    for view in range(len(VIEWS)):
+        row, column = (_along(cell, axis, sign, size - 1) for axis, sign in (ROWS[view], COLUMNS[view]))
+        pixel = (row * size).add_(column).add_(first).add_(view * size * size)
+        key = _along(distance, *DEPTHS[view], _STEPS).long()
+        key = key.bitwise_left_shift_(_INDEX_BITS).bitwise_or_(number)
+        nearest.view(-1).scatter_reduce_(0, pixel.long(), key, "amin")
+    return nearest
+
+
+def _along(values: Tensor, axis: int, sign: float, most: int) -> Tensor:
+    return values[axis] if sign > 0 else most - values[axis]
+
+
+def _spread(nearest: Tensor) -> Tensor:
+    """Returns the nearest of each pixel and its eight neighbours."""
+    for dim in (2, 3):
+        length = nearest.shape[dim] - 1
+        wider = nearest.clone()
+        for ours, theirs in ((0, 1), (1, 0)):
+            target = wider.narrow(dim, ours, length)
+            torch.minimum(target, nearest.narrow(dim, theirs, length), out=target)
+        nearest = wider
+    return nearest
+
+
+def _positions(size: int, *, like: Tensor) -> Tensor:
+    """Returns row and column of every pixel, (size, size, 2) in [-1, 1]."""
+    middle = (torch.arange(size, device=like.device, dtype=like.dtype) + 0.5) * (2 / size) - 1.0
+    return torch.stack(torch.meshgrid(middle, middle, indexing="ij"), -1)
