@@ -1,0 +1,1 @@
+"""Encoders: from virtual views and instructions to features."""

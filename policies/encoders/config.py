@@ -1,0 +1,48 @@
+"""What may be chosen of encoders; none of it needs PyTorch to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from embodied.errors import ConfigError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from policies.encoders.convolutional import ConvolutionalEncoder
+
+GROUP = 8
+
+
+@dataclass(kw_only=True)
+class ConvolutionalConfig:
+    """A small network that learns from nothing: one stage per width, each halving the image.
+
+    `inputs` is the number of channels of an image, `blocks` that of residual blocks per stage.
+    """
+
+    inputs: int = 10
+    widths: tuple[int, ...] = (32, 64, 96)
+    blocks: int = 1
+
+    def build(self) -> ConvolutionalEncoder:
+        """Returns the encoder. Raises `ConfigError` for sizes out of range, `MissingDependencyError`."""
+        if self.inputs < 1 or self.blocks < 0 or not self.widths:
+            raise ConfigError("A convolutional encoder needs inputs >= 1, blocks >= 0 and a width.", value=self)
+        if any(width < 1 or width % GROUP for width in self.widths):
+            raise ConfigError(f"The widths of an encoder must be multiples of {GROUP}.", value=self.widths)
+        with explained():
+            from policies.encoders.convolutional import ConvolutionalEncoder
+        return ConvolutionalEncoder(self)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turns an import that fails into `MissingDependencyError` with its remedy."""
+    try:
+        yield
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Encoders need {error.name}.", remedy="Install it: pip install 'embodied-memory[train]'."
+        ) from error

@@ -1,0 +1,1 @@
+"""Heads: from features to where, and how, the hand goes."""

@@ -1,0 +1,35 @@
+"""Heat maps: where in a view the hand should go, as a distribution over its pixels."""
+
+import torch
+from torch import Tensor
+
+SIGMA_PX = 1.5
+REACH_SIGMAS = 3.0
+
+
+def gaussian(points_px: Tensor, size: int, *, sigma_px: float = SIGMA_PX) -> Tensor:
+    """Returns the target (..., size, size): a Gaussian around each point (..., 2), cut at three sigma, of sum 1.
+
+    Points are (row, column) in pixels from the outer corner, so that pixel centres lie at half-integers. Where no
+    pixel is within reach of the point, the target is zero everywhere.
+    """
+    centres = torch.arange(size, dtype=points_px.dtype, device=points_px.device) + 0.5
+    row, column = ((centres - points_px[..., axis, None]).square() for axis in (0, 1))
+    squared = row[..., :, None] + column[..., None, :]
+    heat = torch.exp(squared / (-2 * sigma_px**2)).masked_fill(squared > (REACH_SIGMAS * sigma_px) ** 2, 0.0)
+    total = heat.sum((-2, -1), keepdim=True)
+    return torch.where(total > 0, heat / total.clamp_min(torch.finfo(heat.dtype).tiny), 0.0)
+
+
+def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Returns the cross-entropy (...) of heat maps given as logits (..., height, width), in nats.
+
+    It is least, the target's own entropy, where softmax(logits) is the target; zero where the target is empty.
+    """
+    log_heat = logits.float().flatten(-2).log_softmax(-1)
+    return -(target.flatten(-2) * log_heat).sum(-1)
+
+
+def heatmap_loss(logits: Tensor, points_px: Tensor, *, sigma_px: float = SIGMA_PX) -> Tensor:
+    """Returns the loss (...) of square heat maps (..., size, size) for points (..., 2), (row, column) in pixels."""
+    return soft_cross_entropy(logits, gaussian(points_px.float(), logits.shape[-1], sigma_px=sigma_px))
