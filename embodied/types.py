@@ -246,7 +246,10 @@ class Episode:
 
 @dataclass(frozen=True, eq=False)
 class Moment:
-    """What a policy remembers of one instant: `embedding` (D,) of unit length, `tokens` (N, D) or None."""
+    """What a policy remembers of one instant: `embedding` (D,) of unit length, `tokens` (N, D) or None.
+
+    `step` is that of the request at which it was stored, as the feed gives it back; None where that is not known.
+    """
 
     embedding: np.ndarray
     tokens: np.ndarray | None
@@ -256,6 +259,7 @@ class Moment:
     robot: str
     episode: str
     entities: tuple[str, ...] = ()
+    step: int | None = None
 
 
 @dataclass(frozen=True)

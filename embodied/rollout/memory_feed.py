@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -86,11 +86,15 @@ class MemoryFeedConfig:
 
 @dataclass(eq=False)
 class _Stream:
-    """What one robot says; its events are numbered here, so that the same episode tells the same again."""
+    """What one robot says; its events are numbered here, so that the same episode tells the same again.
+
+    `stored` has the steps of the moments that it stored, in order, by their time on the site clock.
+    """
 
     writer: str
     number: int = 0
     decided: tuple[int, ...] = ()
+    stored: dict[float, list[int]] = field(default_factory=dict)
 
 
 class MemoryFeed:
@@ -141,6 +145,7 @@ class MemoryFeed:
         self._tell(robot, ToolCalled(ACT, encode_decision(request.step, decision)))
         for moment in decision.moments:
             self._tell(robot, _stored(moment, self.name))
+            stream.stored.setdefault(self.now_s, []).append(request.step)
         stream.decided = (self._flush()[0],)
         self._happenings.decided(robot, self.now_s)
 
@@ -179,16 +184,22 @@ class MemoryFeed:
     def moments(self, robot: str, *, limit: int) -> tuple[Moment, ...]:
         """Returns the newest moments that a robot has stored in this episode before now, oldest first.
 
-        Their `time_s` counts seconds since the reset where the episode's clock shows them, else 0, 1, 2, ...
+        Their `step` is that at which they were stored. Their `time_s` counts seconds since the reset where the
+        episode's clock shows them, else it is the step. Another attempt's moments are not among them.
         """
         before_s = math.nextafter(self.now_s, -math.inf)
         query = Query(
             time_s=(-math.inf, before_s), robot=robot, episode=self.name, top_k=limit, order=Order.NEWEST,
         )  # fmt: skip
-        found = [recalled.moment for recalled in self._bank.recall(query)][::-1]
         shown = self._episode.clock is Clock.SECONDS
-        times_s = [moment.time_s - self._config.start_s if shown else float(i) for i, moment in enumerate(found)]
-        return tuple(replace(moment, time_s=time_s) for moment, time_s in zip(found, times_s, strict=True))
+        steps = {at_s: list(stored) for at_s, stored in self._streams[robot].stored.items()}
+        given: list[Moment] = []
+        for moment in (recalled.moment for recalled in self._bank.recall(query)):
+            if steps.get(moment.time_s):
+                step = steps[moment.time_s].pop()  # The newest first, as they are recalled.
+                time_s = moment.time_s - self._config.start_s if shown else float(step)
+                given.append(replace(moment, time_s=time_s, step=step))
+        return tuple(given[::-1])
 
     def _recorded(self) -> dict[tuple[str, int], Decision]:
         """Returns the decisions that the bank has of this episode, by robot and step, with the moments they stored."""

@@ -39,7 +39,7 @@ class Memory(nn.Module, ABC):
 
     @abstractmethod
     def write(self, state: State, written: Tensor, time: Tensor, mask: Tensor) -> State:
-        """Returns the state after `written` (batch, tokens, slot_dim) at `time` (batch,), in rows of `mask` (batch,)."""
+        """Returns the state after `written` (batch, tokens, slot_dim) at `time` (batch,) in rows of `mask` (batch,)."""
 
     def consolidate(self, state: State) -> State:
         """Returns the state once it has been brought within its capacity; the same where there is nothing to do."""
@@ -47,10 +47,9 @@ class Memory(nn.Module, ABC):
 
     def reset(self, state: State, done: Tensor) -> State:
         """Returns the state with the rows of `done` (batch,) as new; the others are bitwise what they were."""
-        fresh = self.init_state(len(done), device=done.device)
-        return {name: _rows(done, fresh[name], value) for name, value in state.items()}
+        return chosen(done, self.init_state(len(done), device=done.device), state)
 
-    def unroll(
+    def unroll(  # noqa: PLR0913 - a sequence is these five
         self, query: Tensor, written: Tensor, time: Tensor, first: Tensor, valid: Tensor, *, detach_writes: bool = False
     ) -> tuple[Tensor, Tensor, State]:
         """Returns fused queries (batch, time, tokens, dim), attention (batch, time, moment) and the last state.
@@ -71,6 +70,8 @@ class Memory(nn.Module, ABC):
         return torch.stack(fused, 1), torch.stack(attended, 1), state
 
 
-def _rows(chosen: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """Returns the rows of `one` where `chosen`, else those of `other`."""
-    return torch.where(chosen.view(-1, *[1] * (other.dim() - 1)), one, other)
+def chosen(mask: Tensor, one: State, other: State) -> State:
+    """Returns the rows of `one` where `mask` (batch,), else those of `other`, bitwise."""
+    return {
+        name: torch.where(mask.view(-1, *[1] * (value.dim() - 1)), one[name], value) for name, value in other.items()
+    }

@@ -1,0 +1,43 @@
+"""The first moments of an episode are kept for ever, and the newest in the slots that remain."""
+
+import torch
+from torch import Tensor
+
+from policies.memory.config import KeepFirstMemoryConfig, TokenGrid
+from policies.memory.contract import State, chosen
+from policies.memory.slots import PlacedMemory, moment_of, pushed
+
+
+class KeepFirstMemory(PlacedMemory):
+    """Keeps the first `first` moments, oldest first, then a window of the newest, newest first.
+
+    What a task asks for is often how things were before anything was touched; a window forgets it.
+    """
+
+    def __init__(self, grid: TokenGrid, config: KeepFirstMemoryConfig) -> None:
+        super().__init__(grid, config, slots=config.capacity)
+        self.first = config.first
+
+    def write(self, state: State, written: Tensor, time: Tensor, mask: Tensor) -> State:
+        """Returns the state with the moment in the next of the first slots, or else as the newest of the window."""
+        new = moment_of(written, time)
+        first, window = ({name: part(value) for name, value in state.items()} for part in (self._first, self._window))
+        filled = first["valid"].sum(1)
+        here = torch.arange(self.first, device=filled.device) == filled[:, None]
+        first = {
+            name: torch.where(here.view(*here.shape, *[1] * (value.dim() - 2)), new[name], value)
+            for name, value in first.items()
+        }
+        window = chosen(filled == self.first, pushed(window, new), window)
+        return chosen(mask, {name: torch.cat((first[name], window[name]), 1) for name in state}, state)
+
+    def place(self, before: Tensor, age: Tensor) -> Tensor:
+        """Returns the slot of moments: by their number if they are among the first, else by their age."""
+        slot = torch.where(before < self.first, before, self.first + age - 1)
+        return torch.where(slot < self.slots, slot, -1)
+
+    def _first(self, value: Tensor) -> Tensor:
+        return value[:, : self.first]
+
+    def _window(self, value: Tensor) -> Tensor:
+        return value[:, self.first :]
