@@ -7,6 +7,7 @@ from embodied.errors import ConfigError
 from embodied.scenes.tabletop import WORKSPACE_M
 from policies.encoders.config import ConvolutionalConfig
 from policies.encoders.language import HashedWordsConfig
+from policies.memory.config import MomentEncoderConfig
 from policies.sam2act.branch import BranchConfig
 from policies.sam2act.splatting import CHANNELS
 from policies.sam2act.views import Cube
@@ -35,6 +36,8 @@ class Sam2ActConfig:
     language: Any = field(default_factory=HashedWordsConfig)
     branch: BranchConfig = field(default_factory=BranchConfig)
     memory: Any = None
+    moment: MomentEncoderConfig = field(default_factory=lambda: MomentEncoderConfig(halvings=3))
+    slot_dim: int = 32
     hand_hidden: int = 256
     heat_sigma_px: float = 1.5
 

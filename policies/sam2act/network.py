@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from policies.heads.autoregressive import AutoregressiveHead
 from policies.heads.heatmap import gaussian
+from policies.memory.config import TokenGrid
 from policies.memory.contract import Memory
-from policies.memory.encoder import MomentEncoder
 from policies.sam2act.body import body_numbers, mark_tool
 from policies.sam2act.branch import Branch
 from policies.sam2act.config import Sam2ActConfig
@@ -59,8 +59,9 @@ class Sam2Act(nn.Module):
         grid = config.branch.grid
         self.memory: Memory | None = None
         if config.memory is not None:
-            self.memory = config.memory.build(dim=config.branch.dim, views=len(VIEWS), rows=grid, columns=grid)
-            self.moment = MomentEncoder(dim=config.branch.dim, slot_dim=self.memory.slot_dim, grid=grid)
+            tokens = TokenGrid(views=len(VIEWS), rows=grid, cols=grid, dim=config.branch.dim, slot_dim=config.slot_dim)
+            self.memory = config.memory.build(tokens)
+            self.moment = config.moment.build(tokens)
 
     def look(self, branch: Branch, cloud: Cloud, centre_m: Tensor, half_m: float, words: Tensor, body: Body) -> Look:
         """Returns what a branch makes of the cube of `half_m` around each `centre_m` (frame, 3)."""
