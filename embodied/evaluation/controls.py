@@ -8,6 +8,7 @@ from typing import Any
 from embodied.errors import ConfigError
 from embodied.protocols import ChoiceTask, Guided, Policy, Remembers, Simulator, Task
 from embodied.rollout.episode import Performance, Stage, without_instances
+from embodied.rollout.memory_feed import MemoryFeedConfig
 from embodied.rollout.worker import Control, Controlled
 from embodied.tasks.memorybench.experts import Errand, decision_step, errand_after_press, next_keyframe
 from embodied.types import (
@@ -113,6 +114,16 @@ def choice_task(task: Task) -> ChoiceTask:
         value=task.name,
         remedy="Give it `choice_open` and `twin` (`protocols.ChoiceTask`), or play controls=[normal].",
     )
+
+
+def refuse_resuming(feed: MemoryFeedConfig | None) -> None:
+    """Raises `ConfigError` if killed episodes go on from a bank, which knows nothing of what a control has done."""
+    if feed is not None and feed.resume:
+        raise ConfigError(
+            "Episodes under a control of memory must be played from their beginning.",
+            value="memory.resume=true",
+            remedy="Set memory.resume=false, or controls=[normal].",
+        )
 
 
 def memory_at_choice(episode: Episode, stage: Stage) -> Mapping[str, Any] | str:
