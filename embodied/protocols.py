@@ -1,7 +1,7 @@
 """The seams of the house, on one page. Read this first; every room either implements or calls one of these."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from embodied.geometry import Pose
 from embodied.types import (
@@ -100,6 +100,19 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class ChoiceTask(Task, Protocol):
+    """A task at one moment of which memory must choose: what controls of memory need to know."""
+
+    def choice_open(self, progress: Progress) -> bool:
+        """Returns whether all phases before the choice are done: from now on memory is needed."""
+        ...
+
+    def twin(self, episode: Episode) -> Episode:
+        """Returns the episode of the same layout and the next variation, under its own id."""
+        ...
+
+
 class Controller(Protocol):
     """The cerebellum of one robot: one intent into many commands. Seeded and deterministic."""
 
@@ -130,6 +143,29 @@ class Policy(Protocol):
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
         """Returns one decision per request. All state is in `Request.carry` and `Decision.carry`."""
+        ...
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """What a policy offers beside `act` if its carry holds a memory. `carry` is one that `act` has returned."""
+
+    def wiped(self, carry: Any) -> Any:
+        """Returns the same carry with an empty memory."""
+        ...
+
+    def swapped(self, carry: Any, donor: Any) -> Any:
+        """Returns the same carry with the memory of the carry `donor`."""
+        ...
+
+
+@runtime_checkable
+class Guided(Protocol):
+    """What a policy says beside `act` if it can be led by `Request.hint`."""
+
+    @property
+    def takes_hints(self) -> bool:
+        """Whether it takes the hint as its coarse waypoint; what it does there stays its own."""
         ...
 
 

@@ -283,7 +283,8 @@ class Request:
     """One robot asks its policy for the next intents.
 
     `seed` is this request's own random stream; `carry` is what the policy returned last time, None at first;
-    `truth` is None unless the policy is privileged.
+    `truth` is None unless the policy is privileged. `hint` is privileged too, and given by the oracle control alone:
+    where the expert would go now. `pictures` asks for `Decision.pictures`; it must not change what is decided.
     """
 
     observation: Observation
@@ -293,15 +294,24 @@ class Request:
     memory: MemoryContext = MemoryContext()
     carry: Any = None
     truth: Truth | None = None
+    hint: MoveTo | None = None
+    pictures: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """A policy's answer: intents to run in order, moments to store, and the state to hand back next time."""
+    """A policy's answer: intents to run in order, moments to store, and the state to hand back next time.
+
+    `pictures` is what the policy saw and meant, for people: uint8 (H, W, 3) by name, only where it was asked for.
+    """
 
     intents: tuple[Intent, ...]
     moments: tuple[Moment, ...] = ()
     carry: Any = None
+    pictures: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+NORMAL = "normal"  # The control that changes nothing.
 
 
 @dataclass(frozen=True)
@@ -310,6 +320,8 @@ class EpisodeRecord:
 
     `phases` are those reached, in order; `first_choice` is `{"chosen", "target", "correct"}` or None; `steps` counts
     intents run; `wall_s` and `attempt` are the only fields that may differ between two runs of the same seed.
+    `control` says what was done to the policy's memory; where it was exchanged, `donor` is the target of the episode
+    that it came from, None where that one never came to its choice.
     """
 
     run: str
@@ -327,3 +339,5 @@ class EpisodeRecord:
     steps: int
     sim_time_s: float
     wall_s: float
+    control: str = NORMAL
+    donor: str | None = None

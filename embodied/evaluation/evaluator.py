@@ -1,7 +1,7 @@
 """Plays every episode of an evaluation that its folder lacks, then says what came out."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache
@@ -10,16 +10,18 @@ from typing import Any
 
 from embodied.errors import ConfigError
 from embodied.evaluation import report
+from embodied.evaluation.controls import SWAPPED, choice_task, refuse_resuming
+from embodied.evaluation.curves import curves_of
 from embodied.evaluation.films import film_path, same_course, worth_seeing
 from embodied.evaluation.memory_pages import Page, episode_page
-from embodied.evaluation.metrics import phase_order, summarise
+from embodied.evaluation.metrics import following, phase_order, summarise
 from embodied.evaluation.provenance import cpu, fingerprint, versions
 from embodied.evaluation.rehearsal import Parts, rehearse
 from embodied.evaluation.results import ResultsFolder
 from embodied.paths import write_atomically
 from embodied.rollout.compute import Compute
 from embodied.rollout.worker import EpisodeJob, WorkerConfig
-from embodied.types import EpisodeRecord, Outcome
+from embodied.types import NORMAL, EpisodeRecord, Outcome
 
 # The least common multiple of 1 to 16: a whole number of balanced blocks, whatever the number of variations.
 SEED_STRIDE = 720720
@@ -32,7 +34,8 @@ _log = logging.getLogger(__name__)
 class Evaluation:
     """What is evaluated: `episodes` of each task of `worker.tasks` with each policy of `worker.policies`.
 
-    Episode i of every task is sampled from `seed * SEED_STRIDE + i`. Raises `ConfigError` for numbers out of range.
+    Episode i of every task is sampled from `seed * SEED_STRIDE + i`, and played as it is and under each control of
+    `worker.controls`. Raises `ConfigError` for numbers out of range, and for controls that cannot be.
     """
 
     suite: str
@@ -50,6 +53,15 @@ class Evaluation:
             raise ConfigError(f"episodes must be at most {SEED_STRIDE}.", value=self.episodes)
         if not self.worker.tasks or not self.worker.policies:
             raise ConfigError("An evaluation must have at least one task and one policy.")
+        if self.worker.controls:
+            for task in self.worker.tasks.values():
+                choice_task(task)
+            refuse_resuming(self.worker.memory.feed if self.worker.memory else None)
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """The controls under which episodes are played, the normal one first."""
+        return (NORMAL, *self.worker.controls)
 
     @property
     def run(self) -> str:
@@ -58,9 +70,11 @@ class Evaluation:
         memory = worker.memory
         # What a bank is told, and policies are reminded of, belongs to the run; which bank it is does not.
         reminded = {} if memory is None else {"memory": {"feed": memory.feed, "capacity": memory.capacity}}
+        tampered = {"controls": sorted(worker.controls)} if worker.controls else {}
         return fingerprint(
             {
                 **reminded,
+                **tampered,
                 "suite": self.suite,
                 "tasks": worker.tasks,
                 "policies": worker.policies,
@@ -72,14 +86,24 @@ class Evaluation:
             }
         )
 
-    def jobs(self) -> Iterator[EpisodeJob]:
-        """Yields every episode, task by task and seed by seed, all policies of a seed together."""
-        run, first = self.run, self.seed * SEED_STRIDE
+    def jobs(self, obstacles: Mapping[str, Container[str]] | None = None) -> Iterator[EpisodeJob]:
+        """Yields every episode, task by task and seed by seed, all policies and controls of a seed together.
+
+        `obstacles` are the controls under which a policy cannot be played.
+        """
+        first = self.seed * SEED_STRIDE
+        played = [
+            (policy, control)
+            for policy in self.worker.policies
+            for control in self.controls
+            if control not in (obstacles or {}).get(policy, ())
+        ]
+        plain = EpisodeJob(run=self.run, episode="", task="", policy="", seed=first, split=SPLIT)
         for task in self.worker.tasks:
             for seed in range(first, first + self.episodes):
-                for policy in self.worker.policies:
+                for policy, control in played:
                     episode = f"{task}/{SPLIT}/{seed}"
-                    yield EpisodeJob(run=run, episode=episode, task=task, policy=policy, seed=seed, split=SPLIT)
+                    yield replace(plain, episode=episode, task=task, policy=policy, seed=seed, control=control)
 
 
 def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: str, videos: int) -> Mapping[str, Any]:
@@ -92,6 +116,7 @@ def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: 
     """
     if videos < 0:
         raise ConfigError("videos must be 0 or more.", value=videos)
+    curves = curves_of(evaluation.worker.policies)
     parts = rehearse(evaluation.worker, seed=evaluation.seed * SEED_STRIDE, split=SPLIT)
     with ResultsFolder(output) as folder, ExitStack() as stack:
         done = folder.records(evaluation.run)
@@ -101,7 +126,7 @@ def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: 
         def pool() -> Compute:
             return stack.enter_context(compute)
 
-        records = _played(evaluation, folder, done=done, pool=pool)
+        records = _played(list(evaluation.jobs(parts.obstacles)), folder, done=done, pool=pool)
         results = summarised(evaluation, records, parts)
         chosen = worth_seeing(
             records, privileged=parts.privileged, policies=list(evaluation.worker.policies), per_task=videos
@@ -111,7 +136,8 @@ def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: 
         folder.write("report.md", report.markdown(results, records))
         clips = _filmed(chosen, folder.path, pool=pool)
         pages = _remembered(evaluation.worker, records, clips)
-        folder.write("report.html", report.html(results, records, clips=clips, pages=pages, config=config))
+        attached = report.Attached(clips, pages, curves)
+        folder.write("report.html", report.html(results, records, config=config, attached=attached))
     return results
 
 
@@ -126,7 +152,7 @@ def _remembered(
     with worker.memory.connect() as bank:
         for task in worker.tasks:
             own = [record for record in records if f"{record.task}/{record.tier}" == task]
-            own.sort(key=lambda record: (record not in filmed, record.outcome is not Outcome.SUCCESS))
+            own.sort(key=lambda r: (r not in filmed, r.control != NORMAL, r.outcome is not Outcome.SUCCESS))
             page = episode_page(bank, worker.memory.name_of(_job(own[0])))
             if page is not None:
                 pages.append((own[0], page))
@@ -134,16 +160,26 @@ def _remembered(
 
 
 def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts) -> dict[str, Any]:
-    """Returns the content of results.json; it depends on the rows alone, not on how often the run was interrupted."""
+    """Returns the content of results.json; it depends on the rows alone, not on how often the run was interrupted.
+
+    `tasks` tells of episodes played as they are, `controls` (only where there are any) of the others.
+    """
     tasks: dict[str, Any] = {}
+    controls: dict[str, Any] = {}
     for name, task in evaluation.worker.tasks.items():
         own = [record for record in records if f"{record.task}/{record.tier}" == name]
         chance = 1.0 / len(task.sample(evaluation.seed * SEED_STRIDE, split=SPLIT).candidates)
         phases = phase_order(own)
-        tasks[name] = {
-            policy: summarise([record for record in own if record.policy == policy], chance=chance, phases=phases)
+        entries: dict[str, dict[str, Any]] = {
+            policy: {
+                control: _entry([r for r in own if (r.policy, r.control) == (policy, control)], control, chance, phases)
+                for control in evaluation.controls
+                if control not in parts.obstacles.get(policy, {})
+            }
             for policy in evaluation.worker.policies
         }
+        tasks[name] = {policy: by_control.pop(NORMAL) for policy, by_control in entries.items()}
+        controls[name] = {policy: by_control for policy, by_control in entries.items() if by_control}
     run = {
         "id": evaluation.run,
         "suite": evaluation.suite,
@@ -158,32 +194,39 @@ def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: 
         "renderer": parts.renderer,
         "wall_s": round(sum(record.wall_s for record in records), 3),
     }
-    return {"run": run, "tasks": tasks}
+    if not evaluation.worker.controls:
+        return {"run": run, "tasks": tasks}
+    run |= {"controls": list(evaluation.controls), "not_played": parts.obstacles}
+    return {"run": run, "tasks": tasks, "controls": controls}
+
+
+def _entry(records: Sequence[EpisodeRecord], control: str, chance: float, phases: Sequence[str]) -> dict[str, Any]:
+    entry = summarise(records, chance=chance, phases=phases)
+    return {**entry, "follows_donor": following(records)} if control == SWAPPED else entry
 
 
 def _played(
-    evaluation: Evaluation, folder: ResultsFolder, *, done: Sequence[EpisodeRecord], pool: Callable[[], Compute]
+    jobs: Sequence[EpisodeJob], folder: ResultsFolder, *, done: Sequence[EpisodeRecord], pool: Callable[[], Compute]
 ) -> list[EpisodeRecord]:
-    """Returns the record of every episode, in the order of the jobs."""
-    known = {(record.policy, record.episode): record for record in done}
-    jobs = list(evaluation.jobs())
-    missing = [job for job in jobs if (job.policy, job.episode) not in known]
+    """Returns the record of every job, in their order."""
+    known = {_key(record): record for record in done}
+    missing = [job for job in jobs if _key(job) not in known]
     if done:
         _log.info("%d of %d episodes were already played; %d are left.", len(done), len(jobs), len(missing))
     if missing:
         for result in pool().run(missing):
             record = folder.append(result.record)
-            known[record.policy, record.episode] = record
-    return [known[job.policy, job.episode] for job in jobs]
+            known[_key(record)] = record
+    return [known[_key(job)] for job in jobs]
 
 
 def _filmed(records: Sequence[EpisodeRecord], folder: Path, *, pool: Callable[[], Compute]) -> list[report.Clip]:
     """Returns the films of `records`, replaying those whose film is not there yet."""
-    missing = {(record.policy, record.episode): record for record in records if not film_path(folder, record).exists()}
+    missing = {_key(record): record for record in records if not film_path(folder, record).exists()}
     jobs = [replace(_job(record), attempt=1, video=True) for record in missing.values()]
     if jobs:
         for result in pool().run(jobs):
-            record = missing[result.job.policy, result.job.episode]
+            record = missing[_key(result.job)]
             if result.video and same_course(record, result.record):
                 write_atomically(film_path(folder, record), result.video)
             else:
@@ -195,5 +238,9 @@ def _job(record: EpisodeRecord) -> EpisodeJob:
     task = f"{record.task}/{record.tier}"
     return EpisodeJob(
         run=record.run, episode=record.episode, task=task, policy=record.policy, seed=record.seed, split=SPLIT,
-        attempt=record.attempt,
+        attempt=record.attempt, control=record.control,
     )  # fmt: skip
+
+
+def _key(played: EpisodeJob | EpisodeRecord) -> tuple[str, str, str]:
+    return played.policy, played.control, played.episode

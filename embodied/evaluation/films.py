@@ -1,9 +1,10 @@
-"""Which episodes a report shows: one that went right, and of each policy one that did not."""
+"""Which episodes a report shows: one that went right, and of each policy one that did not, or was made to forget."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from embodied.types import EpisodeRecord, Outcome
+from embodied.evaluation.controls import OFF, ORACLE, SWAPPED, WIPED
+from embodied.types import NORMAL, EpisodeRecord, Outcome
 
 MOVED_S = 1.0
 
@@ -11,24 +12,30 @@ MOVED_S = 1.0
 def worth_seeing(
     records: Sequence[EpisodeRecord], *, privileged: Iterable[str], policies: Sequence[str], per_task: int
 ) -> list[EpisodeRecord]:
-    """Returns up to `per_task` episodes of each task and tier: a success of the best policy, then one failure each.
+    """Returns up to `per_task` episodes of each task and tier.
 
-    The best is the privileged policy with most successes, or any policy where none is privileged. Of the failures of a
-    policy the one that came furthest is shown, rather one in which something moved, and among equals the lowest seed.
+    Where controls of memory were played, each policy that has one comes first, the most successful before the others:
+    a success, a failure, a memory swapped, wiped, off, and a hand led. Then a success of the best policy, and one
+    failure each. The best is the privileged policy with most successes, or any policy where none is privileged. Of the
+    failures of a policy the one that came furthest is shown, rather one in which something moved, and among equals the
+    lowest seed; of swapped memories rather one that was followed.
     """
     experts = set(privileged) or set(policies)
     chosen: list[EpisodeRecord] = []
     for task in dict.fromkeys((record.task, record.tier) for record in records):
         own = [record for record in records if (record.task, record.tier) == task]
-        picks = [_success(own, [policy for policy in policies if policy in experts])]
-        picks += [_failure([record for record in own if record.policy == policy]) for policy in policies]
-        chosen += [record for record in picks if record is not None][:per_task]
+        normal = [record for record in own if record.control == NORMAL]
+        picks = _controlled(own, policies)
+        picks.append(_success(normal, [policy for policy in policies if policy in experts]))
+        picks += [_failure([record for record in normal if record.policy == policy]) for policy in policies]
+        chosen += list({id(record): record for record in picks if record is not None}.values())[:per_task]
     return chosen
 
 
 def film_name(record: EpisodeRecord) -> str:
     """Returns the file name of the film of an episode."""
-    return f"{record.task}-{record.tier}-{record.policy}-{record.seed}.mp4"
+    control = "" if record.control == NORMAL else f"-{record.control}"
+    return f"{record.task}-{record.tier}-{record.policy}{control}-{record.seed}.mp4"
 
 
 def film_path(folder: Path, record: EpisodeRecord) -> Path:
@@ -38,8 +45,29 @@ def film_path(folder: Path, record: EpisodeRecord) -> Path:
 
 def same_course(first: EpisodeRecord, second: EpisodeRecord) -> bool:
     """Returns whether two plays of an episode went the same way."""
-    keys = ("episode", "policy", "outcome", "reason", "phases", "first_choice", "steps")
+    keys = ("episode", "policy", "outcome", "reason", "phases", "first_choice", "steps", "control", "donor")
     return all(getattr(first, key) == getattr(second, key) for key in keys)
+
+
+def _controlled(records: Sequence[EpisodeRecord], policies: Sequence[str]) -> list[EpisodeRecord | None]:
+    def of(policy: str, control: str) -> list[EpisodeRecord]:
+        return [record for record in records if (record.policy, record.control) == (policy, control)]
+
+    def wins(policy: str) -> int:
+        return sum(record.outcome is Outcome.SUCCESS for record in of(policy, NORMAL))
+
+    tampered = {record.policy for record in records if record.control != NORMAL}
+    picks: list[EpisodeRecord | None] = []
+    for policy in sorted((policy for policy in policies if policy in tampered), key=lambda policy: -wins(policy)):
+        swapped = of(policy, SWAPPED)
+        follower = min((record for record in swapped if _followed(record)), key=lambda r: r.seed, default=None)
+        picks += [_success(of(policy, NORMAL), [policy]), _failure(of(policy, NORMAL)), follower or _failure(swapped)]
+        picks += [_failure(of(policy, WIPED)), _failure(of(policy, OFF)), _success(of(policy, ORACLE), [policy])]
+    return picks
+
+
+def _followed(record: EpisodeRecord) -> bool:
+    return record.first_choice is not None and record.first_choice["chosen"] == record.donor
 
 
 def _success(records: Sequence[EpisodeRecord], experts: Sequence[str]) -> EpisodeRecord | None:

@@ -63,15 +63,35 @@ def summarise(records: Sequence[EpisodeRecord], *, chance: float, phases: Sequen
     episodes = len(records)
     success = sum(record.outcome is Outcome.SUCCESS for record in records)
     choices = [record.first_choice for record in records if record.first_choice is not None]
+    correct = sum(bool(choice["correct"]) for choice in choices)
     return {
         "episodes": episodes,
         "success": success,
         "success_rate": _rounded(success / episodes) if episodes else 0.0,
-        "ci95": [_rounded(bound) for bound in wilson_interval(success, episodes)],
+        "ci95": _ci95(success, episodes),
         "chance": _rounded(chance),
-        "first_choice": {"reached": len(choices), "correct": sum(bool(choice["correct"]) for choice in choices)},
+        "first_choice": {"reached": len(choices), "correct": correct, "ci95": _ci95(correct, len(choices))},
         "invalid": sum(record.outcome is Outcome.INVALID for record in records),
         "phases": {phase: sum(phase in record.phases for record in records) for phase in phases},
+    }
+
+
+def following(records: Iterable[EpisodeRecord]) -> dict[str, Any]:
+    """Returns what `results.json` says of episodes with another's memory: how often the choice was the donor's target.
+
+    `reached` counts the episodes with a donor in which a choice was made, `without_donor` those that had none.
+    """
+    records = list(records)
+    chosen = [
+        record.first_choice["chosen"] == record.donor
+        for record in records
+        if record.donor is not None and record.first_choice is not None
+    ]
+    return {
+        "reached": len(chosen),
+        "followed": sum(chosen),
+        "ci95": _ci95(sum(chosen), len(chosen)),
+        "without_donor": sum(record.donor is None for record in records),
     }
 
 
@@ -102,6 +122,10 @@ def _binomial(count: int, trials: int, chance: float) -> float:
         return float(count == round(chance * trials))
     choose = lgamma(trials + 1) - lgamma(count + 1) - lgamma(trials - count + 1)
     return exp(choose + count * log(chance) + (trials - count) * log(1.0 - chance))
+
+
+def _ci95(successes: int, trials: int) -> list[float]:
+    return [_rounded(bound) for bound in wilson_interval(successes, trials)]
 
 
 def _rounded(value: float) -> float:

@@ -54,11 +54,12 @@ def cpu() -> str:
 def _code() -> str:
     """Digests the sources that move and judge: an edited task or policy is another run, whatever its version says.
 
-    Reports are left out: they may be made better without playing all episodes again.
+    Reports are left out: they may be made better without playing all episodes again. Of their room, controls alone
+    change what happens in an episode.
     """
     root, digest = Path(__file__).parents[2], hashlib.sha256()
     sources = [*root.glob("embodied/**/*.py"), *root.glob("policies/**/*.py")]
-    for path in sorted(path for path in sources if path.parent.name != "evaluation"):
+    for path in sorted(path for path in sources if path.parent.name != "evaluation" or path.name == "controls.py"):
         digest.update(f"{path.relative_to(root)} ".encode() + path.read_bytes())
     return digest.hexdigest()
 
@@ -70,6 +71,8 @@ def _plain(value: Any) -> Any:
         return _plain(value.value)
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Path):
+        return str(value)
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value

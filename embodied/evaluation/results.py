@@ -11,14 +11,17 @@ import msgspec
 from embodied.errors import ConfigError, DataError
 from embodied.evaluation.output_folder import claim
 from embodied.paths import write_atomically
-from embodied.types import EpisodeRecord, Outcome
+from embodied.types import NORMAL, EpisodeRecord, Outcome
 
 EPISODES_FILE = "episodes.jsonl"
 TIME_DECIMALS = 3
 
 
-class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One line of `episodes.jsonl`; its keys stand in this order. Times are rounded to a thousandth of a second."""
+class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One line of `episodes.jsonl`; its keys stand in this order. Times are rounded to a thousandth of a second.
+
+    `control` is left out where it is the normal one, `donor` where there is none, as in rows older than controls.
+    """
 
     run: str
     episode: str
@@ -35,6 +38,8 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     steps: int
     sim_time_s: float
     wall_s: float
+    control: str = NORMAL
+    donor: str | None = None
 
 
 def encode_row(record: EpisodeRecord) -> bytes:
@@ -72,7 +77,7 @@ class ResultsFolder:
 
         Raises `ConfigError` if the rows belong to another run, `DataError` if a whole line cannot be read.
         """
-        found: dict[tuple[str, str], EpisodeRecord] = {}
+        found: dict[tuple[str, str, str], EpisodeRecord] = {}
         whole = 0
         for number, line in enumerate(self._lines(), start=1):
             if not line.endswith(b"\n"):
@@ -83,11 +88,11 @@ class ResultsFolder:
                 raise DataError(error.rule, value=f"line {number}: {error.value}", remedy=_REPAIR) from error
             if record.run != run:
                 raise ConfigError(
-                    "A results folder must hold one run: the same tasks, policies, episodes, seed and simulator.",
+                    "A results folder must hold one run: equal tasks, policies, controls, episodes, seed and simulator.",
                     value=f"{self.path} with run {record.run}, asked for run {run}",
                     remedy="Choose another output folder, or the settings in its config.yaml.",
                 )
-            found.setdefault((record.policy, record.episode), record)
+            found.setdefault((record.policy, record.control, record.episode), record)
             whole += len(line)
         os.truncate(self.path / EPISODES_FILE, whole)  # The torn line's episode runs again.
         return list(found.values())

@@ -34,12 +34,16 @@ BEFORE_RESET = WorldState(time_s=0.0, pose={}, joint={}, contact=frozenset(), he
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """Who takes part, alive in this process. `make_controllers` gives one controller per robot of an episode."""
+    """Who takes part, alive in this process. `make_controllers` gives one controller per robot of an episode.
+
+    With `pictures` the policy is asked to show what it sees and means.
+    """
 
     simulator: Simulator
     task: Task
     policy: Policy
     make_controllers: Callable[[Episode], Mapping[str, Controller]]
+    pictures: bool = False
 
 
 @dataclass(frozen=True)
@@ -215,6 +219,7 @@ class Performance:
             seed=derive_seed(self._episode.seed, "policy", robot, seat.steps),
             carry=seat.carry,
             truth=Truth(self._episode, self._state, self.progress) if policy.privileged else None,
+            pictures=self._stage.pictures,
         )
 
     def _next_command(self, robot: str) -> Command | None:
@@ -260,10 +265,14 @@ def require_cameras(scene: Scene, names: Sequence[str] | None, *, user: str) -> 
 def masked(observation: Observation, clock: Clock, *, step: int, privileged: bool) -> Observation:
     """Returns what a policy may see: time as `clock` shows it, instance images only for the privileged."""
     time_s = {Clock.SECONDS: observation.time_s, Clock.KEYFRAMES: float(step), Clock.HIDDEN: None}[clock]
-    images = observation.images
-    if not privileged:
-        images = {name: replace(image, instance=None) for name, image in images.items()}
-    return replace(observation, images=images, time_s=time_s)
+    shown = observation if privileged else without_instances(observation)
+    return replace(shown, time_s=time_s)
+
+
+def without_instances(observation: Observation) -> Observation:
+    """Returns the observation without instance images, which only the privileged may see."""
+    images = {name: replace(image, instance=None) for name, image in observation.images.items()}
+    return replace(observation, images=images)
 
 
 def _require_done(report: Report) -> None:

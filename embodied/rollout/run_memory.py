@@ -7,6 +7,7 @@ from embodied.memory.stem.client import BankClient
 from embodied.memory.stem.outbox import Outbox
 from embodied.memory.stem.service import Link
 from embodied.rollout.memory_feed import MemoryFeedConfig
+from embodied.types import NORMAL
 
 if TYPE_CHECKING:
     from embodied.rollout.worker import EpisodeJob
@@ -28,6 +29,10 @@ class RunMemory:
         return BankClient(self.link, Outbox(None), writer="worker")
 
     def name_of(self, job: "EpisodeJob") -> str:
-        """Returns what an episode is called in the bank: attempts that resume share a name, others do not."""
+        """Returns what an episode is called in the bank: attempts that resume share a name, others do not.
+
+        A policy under a control other than the normal one is another: `<policy>:<control>`.
+        """
         again = "" if self.feed.resume or job.attempt == 1 else f"#{job.attempt}"
-        return f"{job.run}/{job.policy}/{job.episode}{again}"
+        policy = job.policy if job.control == NORMAL else f"{job.policy}:{job.control}"
+        return f"{job.run}/{policy}/{job.episode}{again}"

@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from embodied.errors import unknown_name
@@ -16,7 +16,7 @@ from embodied.rollout.observers import VideoConfig, with_spectator
 from embodied.rollout.remembering import Remembering
 from embodied.rollout.run_memory import RunMemory
 from embodied.scenes.scene import Scene
-from embodied.types import Episode, EpisodeRecord, Outcome
+from embodied.types import NORMAL, Episode, EpisodeRecord, Outcome, Progress
 
 # Read by the libraries when they load, so a pool puts them into the environment of a worker before it starts.
 THREAD_VARIABLES = (
@@ -68,12 +68,39 @@ class RecorderBuilder(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Controlled:
+    """How an episode is played under a control: by `policy`, with the memory of an episode whose target was `donor`.
+
+    Where `unplayable` says why, it is not played at all.
+    """
+
+    policy: Policy
+    donor: str | None = None
+    unplayable: str = ""
+
+
+class Control(Protocol):
+    """The configuration of a control of memory, such as one that empties it."""
+
+    def obstacle(self, policy: Policy) -> str:
+        """Returns why `policy` cannot be played under it, in a few words; "" where it can."""
+        ...
+
+    def prepare(self, episode: Episode, stage: Stage) -> Controlled:
+        """Returns how `episode` is to be played by the policy of `stage`, whose simulator it may use before the reset.
+
+        Raises `ConfigError` for a task or policy with which that cannot be.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class EpisodeJob:
     """One episode to play: small values that travel.
 
-    `episode` is unique in `run` together with `task` and `policy`, which name entries of `WorkerConfig`; `seed` and
-    `split` are what the task samples from. `attempt` starts at 1.
+    `episode` is unique in `run` together with `task`, `policy` and `control`, which name entries of `WorkerConfig`;
+    `seed` and `split` are what the task samples from. `attempt` starts at 1.
     """
 
     run: str
@@ -85,6 +112,7 @@ class EpisodeJob:
     attempt: int = 1
     video: bool = False
     trajectory: bool = False
+    control: str = NORMAL
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +127,10 @@ class JobResult:
 
 @dataclass(kw_only=True)
 class WorkerConfig:
-    """All that a worker needs to play any job of a run; sent to each worker once."""
+    """All that a worker needs to play any job of a run; sent to each worker once.
+
+    `controls` are those beside `NORMAL`, which every run has.
+    """
 
     simulator: SimulatorBuilder
     controller: ControllerBuilder
@@ -109,6 +140,7 @@ class WorkerConfig:
     recorder: RecorderBuilder | None = None
     memory: RunMemory | None = None
     threads: int = 1
+    controls: Mapping[str, Control] = field(default_factory=dict)
 
     def task(self, name: str) -> Task:
         """Returns the task called `name`. Raises `UnknownNameError`."""
@@ -130,23 +162,28 @@ class SimulatorWorker:
     def run(self, job: EpisodeJob) -> JobResult:
         """Plays the episode of `job` to its outcome. The same job gives the same record in any worker and any order.
 
-        Raises `UnknownNameError` for a task or policy that the configuration lacks, and whatever building them raises.
+        Raises `UnknownNameError` for a task, policy or control that the configuration lacks, and whatever building them
+        raises.
         """
         started_s = time.perf_counter()
         task = self._config.task(job.task)
-        policy = self._policy(job.policy)
         episode = task.sample(job.seed, split=job.split)
+        stage = Stage(self._simulate(), task, self._policy(job.policy), self._controllers)
+        controlled = self._controlled(job.control, episode, stage)
+        if controlled.unplayable:
+            ending = Ending(Progress(outcome=Outcome.INVALID, reason=controlled.unplayable), 0, 0.0)
+            return JobResult(job, _record(job, episode, ending, donor=controlled.donor, started_s=started_s))
         video = self._config.video.build() if job.video else None
         recorder = self._config.recorder.build() if job.trajectory and self._config.recorder is not None else None
         memory = self._remember(job)
         observers: list[Observer] = [observer for observer in (video, recorder, memory) if observer is not None]
         if video is not None:
             episode = with_spectator(episode, self._config.video)
+        policy = controlled.policy
         if memory is not None and self._config.memory is not None:
             policy = Remembering(policy, memory, capacity=self._config.memory.capacity)
-        stage = Stage(self._simulate(), task, policy, self._controllers)
-        ending = play(episode, stage, observers=observers)
-        record = _record(job, episode, ending, wall_s=time.perf_counter() - started_s)
+        ending = play(episode, replace(stage, policy=policy, pictures=job.video), observers=observers)
+        record = _record(job, episode, ending, donor=controlled.donor, started_s=started_s)
         for observer in observers:
             observer.on_end(record)
         return JobResult(
@@ -177,6 +214,13 @@ class SimulatorWorker:
             self._policies[name] = self._config.policies[name].build()
             limit_threads(self._config.threads)  # Again: the policy may just have loaded torch.
         return self._policies[name]
+
+    def _controlled(self, name: str, episode: Episode, stage: Stage) -> Controlled:
+        if name == NORMAL:
+            return Controlled(stage.policy)
+        if name not in self._config.controls:
+            raise unknown_name("control of this run", name, [NORMAL, *self._config.controls])
+        return self._config.controls[name].prepare(episode, stage)
 
     def _remember(self, job: EpisodeJob) -> MemoryFeed | None:
         memory = self._config.memory
@@ -222,10 +266,11 @@ def lost_record(job: EpisodeJob, task: Task, reason: str) -> EpisodeRecord:
         steps=0,
         sim_time_s=0.0,
         wall_s=0.0,
+        control=job.control,
     )
 
 
-def _record(job: EpisodeJob, episode: Episode, ending: Ending, *, wall_s: float) -> EpisodeRecord:
+def _record(job: EpisodeJob, episode: Episode, ending: Ending, *, donor: str | None, started_s: float) -> EpisodeRecord:
     progress, chosen = ending.progress, ending.progress.first_choice
     choice = {"chosen": chosen, "target": episode.target, "correct": chosen == episode.target}
     return EpisodeRecord(
@@ -243,5 +288,7 @@ def _record(job: EpisodeJob, episode: Episode, ending: Ending, *, wall_s: float)
         first_choice=None if chosen is None else choice,
         steps=ending.steps,
         sim_time_s=ending.sim_time_s,
-        wall_s=wall_s,
+        wall_s=time.perf_counter() - started_s,
+        control=job.control,
+        donor=donor,
     )

@@ -82,6 +82,15 @@ class MemoryTask(ABC):
     def phases(self) -> tuple[str, ...]:
         """All phases, in the order in which the expert completes them."""
 
+    @property
+    def cue_phases(self) -> tuple[str, ...]:
+        """The phases after all of which memory must choose: all but the last, unless a task says otherwise."""
+        return self.phases[:-1]
+
+    def choice_open(self, progress: Progress) -> bool:
+        """Returns whether all phases before the choice are done: from now on memory is needed."""
+        return set(self.cue_phases) <= set(progress.reached)
+
     @abstractmethod
     def advance(self, episode: Episode, progress: Progress, state: WorldState) -> Progress:
         """Returns the progress after one more control period has led to `state`."""
@@ -102,10 +111,20 @@ class MemoryTask(ABC):
         """
         if split not in SPLITS:
             raise unknown_name("split", split, SPLITS)
-        names = (self.name, self.tier.value, split)
-        variation = self._variation(seed, names)
-        identifier = f"{self.name}-{self.tier.value}-{split}-{seed:06d}"
+        variation = self._variation(seed, (self.name, self.tier.value, split))
+        return self._episode(f"{self.name}-{self.tier.value}-{split}-{seed:06d}", variation, seed, split)
+
+    def twin(self, episode: Episode) -> Episode:
+        """Returns the episode of the same layout and the next variation, under its own id.
+
+        It differs from `episode` in what is to be remembered alone, and is no episode that `sample` returns.
+        """
+        variation = (episode.variation + 1) % len(self.candidates)
+        return self._episode(f"{episode.id}-twin", variation, episode.seed, episode.split)
+
+    def _episode(self, identifier: str, variation: int, seed: int, split: str) -> Episode:
         strict = self.tier is Tier.STRICT
+        layout = stream(seed, self.name, self.tier.value, split, "layout")
         return Episode(
             id=identifier,
             task=self.name,
@@ -114,7 +133,7 @@ class MemoryTask(ABC):
             seed=seed,
             split=split,
             instruction=self.instruction,
-            scene=self._scene(identifier, variation, stream(seed, *names, "layout")),
+            scene=self._scene(identifier, variation, layout),
             target=self.candidates[variation],
             candidates=self.candidates,
             time_limit_s=self.time_limit_s + PRESS_TIME_S * self.extra_presses,

@@ -83,7 +83,7 @@ def test_a_summary_has_the_keys_of_the_results_file_in_order():
         "episodes", "success", "success_rate", "ci95", "chance", "first_choice", "invalid", "phases",
     ]  # fmt: skip
     assert entry["success"] == entry["episodes"] == 20
-    assert entry["first_choice"] == {"reached": 20, "correct": 20}
+    assert entry["first_choice"] == {"reached": 20, "correct": 20, "ci95": [0.838875, 1.0]}
     assert entry["phases"] == {"left_patch": 20, "never": 0}
 
 
@@ -102,7 +102,7 @@ def test_an_invalid_episode_is_counted_and_not_a_success():
 
 def test_first_choices_count_only_the_episodes_that_came_to_them():
     entry = summarise(_records("random"), chance=0.25, phases=())
-    assert entry["first_choice"] == {"reached": 0, "correct": 0}
+    assert entry["first_choice"] == {"reached": 0, "correct": 0, "ci95": [0.0, 1.0]}
     guesses = summarise(_records("guesser"), chance=0.25, phases=())
     assert guesses["first_choice"]["reached"] == 20
     assert 0 < guesses["first_choice"]["correct"] == guesses["success"] < 20

@@ -9,7 +9,7 @@ import pytest
 from embodied.evaluation.evaluator import Parts, summarised
 from embodied.evaluation.films import film_name, worth_seeing
 from embodied.evaluation.metrics import reasons
-from embodied.evaluation.report import Clip, html, lines, markdown
+from embodied.evaluation.report import Attached, Clip, html, lines, markdown
 from embodied.types import Outcome
 from tests.evaluation.fakes import drawn, evaluation
 
@@ -35,7 +35,7 @@ def results(plan, records):
 def page(results, records, tmp_path_factory):
     film = tmp_path_factory.mktemp("films") / "film.mp4"
     film.write_bytes(b"\x00film")
-    return html(results, records, clips=[Clip(records[0], film)], config="seed: 0 # <script>\n")
+    return html(results, records, config="seed: 0 # <script>\n", attached=Attached(clips=[Clip(records[0], film)]))
 
 
 class _Balance(HTMLParser):
@@ -90,14 +90,14 @@ def test_the_page_says_what_it_was_made_with(page, results):
 
 
 def test_the_same_rows_give_the_same_page(results, records):
-    pages = {html(results, records, clips=[], config="") for _ in range(2)}
+    pages = {html(results, records, config="") for _ in range(2)}
     assert len(pages) == 1
 
 
 def test_a_pipe_in_a_reason_does_not_break_a_markdown_table(results, records):
     rows = [line for line in markdown(results, records).splitlines() if line.startswith("|")]
     assert any("\\|unreachable\\|" in row for row in rows)
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {10, 6}
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {11, 6}
 
 
 def test_the_verdict_tells_memory_from_guessing(results):

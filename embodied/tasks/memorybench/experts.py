@@ -46,6 +46,14 @@ def begin_errand(episode: Episode, state: WorldState, choice: str) -> Errand:
     return Errand(choice=choice, first=_plan(episode.task).first(episode, state))
 
 
+def errand_after_press(episode: Episode, state: WorldState, choice: str) -> Errand:
+    """Returns the errand of one who has done all that precedes the choice: next comes the keyframe after the press.
+
+    Raises `UnknownNameError` without an expert.
+    """
+    return replace(begin_errand(episode, state, choice), step=_plan(episode.task).press + 1)
+
+
 def next_keyframe(episode: Episode, progress: Progress, state: WorldState, errand: Errand) -> tuple[Intent, Errand]:
     """Returns the keyframe of `errand.step`, from true poses now, and the errand of the next one.
 

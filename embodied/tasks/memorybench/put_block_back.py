@@ -132,7 +132,7 @@ class PutBlockBack(MemoryTask):
         }
         for phase, true in facts.items():
             progress = complete(progress, phase) if true else progress
-        if not set(facts) <= set(progress.reached):
+        if not self.choice_open(progress):
             return progress
         for name in episode.candidates:
             if block_in(state, BLOCK, episode.scene.region(detector(name))):

@@ -65,11 +65,16 @@ class RearrangeBlock(MemoryTask):
         """Lifted, placed, pressed, other lifted, other centred."""
         return ("lifted", "placed", "pressed", "other_lifted", "other_centred")
 
+    @property
+    def cue_phases(self) -> tuple[str, ...]:
+        """Placed and pressed; the faithful tier would count the lift later too."""
+        return ("placed", "pressed")
+
     def advance(self, episode: Episode, progress: Progress, state: WorldState) -> Progress:
         """Returns the progress after one more control period has led to `state`."""
         if progress.done:
             return progress
-        if {"placed", "pressed"} <= set(progress.reached):
+        if self.choice_open(progress):
             for name in BLOCKS:
                 progress = choose(progress, name) if lifted(state, name) else progress
         if self.tier is Tier.FAITHFUL:

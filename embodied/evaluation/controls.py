@@ -1,0 +1,284 @@
+"""Controls of memory: what becomes of the choice when the memory is off, wiped, that of another, or not needed."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from embodied.errors import ConfigError
+from embodied.protocols import ChoiceTask, Guided, Policy, Remembers, Simulator, Task
+from embodied.rollout.episode import Performance, Stage, without_instances
+from embodied.rollout.memory_feed import MemoryFeedConfig
+from embodied.rollout.worker import Control, Controlled
+from embodied.tasks.memorybench.experts import Errand, decision_step, errand_after_press, next_keyframe
+from embodied.types import (
+    Decision,
+    Episode,
+    EpisodeRecord,
+    MemoryContext,
+    MoveTo,
+    Progress,
+    Request,
+    Truth,
+    WorldState,
+)
+
+OFF, WIPED, SWAPPED, ORACLE = "off", "wiped", "swapped", "oracle"
+NO_MEMORY = "no memory"
+NO_HINTS = "takes no hints"
+
+
+@dataclass(kw_only=True)
+class Off:
+    """The memory is empty at every decision."""
+
+    def obstacle(self, policy: Policy) -> str:
+        """Returns that the policy has no memory, if so."""
+        return "" if isinstance(policy, Remembers) else NO_MEMORY
+
+    def prepare(self, episode: Episode, stage: Stage) -> Controlled:
+        """Returns the policy without its memory. Raises `ConfigError` if it has none."""
+        del episode
+        return Controlled(_Off(stage.policy, choice_task(stage.task)))
+
+
+@dataclass(kw_only=True)
+class Wiped(Off):
+    """The memory is emptied once, at the first decision of the open choice, and goes on from there."""
+
+    def prepare(self, episode: Episode, stage: Stage) -> Controlled:
+        """Returns the policy that will forget. Raises `ConfigError` if it has no memory."""
+        del episode
+        return Controlled(_Wiped(stage.policy, choice_task(stage.task)))
+
+
+@dataclass(kw_only=True)
+class Swapped(Off):
+    """The memory is replaced by that of a donor, at the first decision of the open choice, and goes on from there.
+
+    The donor is the same policy in the episode's twin (the same layout, the next variation), played up to the moment
+    at which its own choice opens. It is not told to a memory bank, nor reminded by one.
+    """
+
+    def prepare(self, episode: Episode, stage: Stage) -> Controlled:
+        """Plays the donor, and returns the policy that will remember what that one saw; unplayable without a donor.
+
+        Raises `ConfigError` if the policy has no memory.
+        """
+        task = choice_task(stage.task)
+        _memory_of(stage.policy)
+        twin = task.twin(episode)
+        donor = memory_at_choice(twin, stage)
+        if isinstance(donor, str):
+            return Controlled(stage.policy, unplayable=f"no donor: {donor}")
+        return Controlled(_Swapped(stage.policy, task, donor), donor=twin.target)
+
+
+@dataclass(kw_only=True)
+class Oracle:
+    """The ceiling of the hands: at every decision of the open choice the policy is told where the expert would go.
+
+    The expert's course is taken to be just after its press when the choice opens, and to go on by one keyframe per
+    decision. A policy that needs more or fewer keyframes than the expert from there on is led astray, also where it
+    failed to grasp: the expert does not look back.
+    """
+
+    def obstacle(self, policy: Policy) -> str:
+        """Returns that the policy takes no hints, if so."""
+        return "" if isinstance(policy, Guided) and policy.takes_hints else NO_HINTS
+
+    def prepare(self, episode: Episode, stage: Stage) -> Controlled:
+        """Returns the policy that will be led.
+
+        Raises `ConfigError` if it takes no hints, `UnknownNameError` for a task without an expert.
+        """
+        decision_step(episode.task)
+        if self.obstacle(stage.policy):
+            raise ConfigError(
+                f"A policy under control {ORACLE!r} must take hints.",
+                value=type(stage.policy).__name__,
+                remedy="Give it `takes_hints` (`protocols.Guided`), or leave the control out.",
+            )
+        return Controlled(_Led(stage.policy, choice_task(stage.task)))
+
+
+CONTROLS: dict[str, type[Control]] = {OFF: Off, WIPED: Wiped, SWAPPED: Swapped, ORACLE: Oracle}
+
+
+def choice_task(task: Task) -> ChoiceTask:
+    """Returns `task`, known to have a choice. Raises `ConfigError` if it does not say when memory must choose."""
+    if isinstance(task, ChoiceTask):
+        return task
+    raise ConfigError(
+        "A task under a control of memory must say when its choice is open.",
+        value=task.name,
+        remedy="Give it `choice_open` and `twin` (`protocols.ChoiceTask`), or play controls=[normal].",
+    )
+
+
+def refuse_resuming(feed: MemoryFeedConfig | None) -> None:
+    """Raises `ConfigError` if killed episodes go on from a bank, which knows nothing of what a control has done."""
+    if feed is not None and feed.resume:
+        raise ConfigError(
+            "Episodes under a control of memory must be played from their beginning.",
+            value="memory.resume=true",
+            remedy="Set memory.resume=false, or controls=[normal].",
+        )
+
+
+def memory_at_choice(episode: Episode, stage: Stage) -> Mapping[str, Any] | str:
+    """Returns the carry of each robot when the choice of `episode` opens; else, in words, why it never did."""
+    carries = _Carries()
+    performance = Performance(episode, stage, [carries])
+    performance.begin()
+    task = choice_task(stage.task)
+    while not performance.progress.done:
+        if task.choice_open(performance.progress) and carries.newest:
+            return carries.newest
+        performance.advance()
+    progress = performance.progress
+    return f"its twin ended before the choice, {progress.outcome.value}: {progress.reason or 'no reason given'}"
+
+
+class _Carries:
+    """An observer that keeps the newest carry of each robot."""
+
+    def __init__(self) -> None:
+        self.newest: dict[str, Any] = {}
+
+    def on_begin(self, episode: Episode, simulator: Simulator) -> None:
+        """Nothing has been decided yet."""
+
+    def on_decision(self, request: Request, decision: Decision) -> None:
+        """Keeps what the policy will be handed back."""
+        self.newest[request.observation.robot] = decision.carry
+
+    def on_step(self, state: WorldState, progress: Progress) -> None:
+        """Carries change at decisions alone."""
+
+    def on_end(self, record: EpisodeRecord) -> None:
+        """The carries are what is wanted."""
+
+
+def _memory_of(policy: Policy) -> Remembers:
+    if isinstance(policy, Remembers):
+        return policy
+    raise ConfigError(
+        "A policy under a control of memory must have a memory that can be changed.",
+        value=type(policy).__name__,
+        remedy="Give it `wiped` and `swapped` (`protocols.Remembers`), or leave the control out.",
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Course:
+    """What a control carries beside the policy's own `carry`.
+
+    `open` is whether a decision of the open choice has been made, `stored` how many moments have been since then,
+    `errand` where the expert would be.
+    """
+
+    carry: Any = None
+    open: bool = False
+    stored: int = 0
+    errand: Errand | None = None
+
+
+class _Tampered(ABC):
+    """A policy with something done to what it remembers or is told.
+
+    It is shown the truth, since it must know how far the episode is; the policy inside sees what it would see anyway.
+    """
+
+    privileged = True
+
+    def __init__(self, policy: Policy, task: ChoiceTask) -> None:
+        self._policy = policy
+        self._task = task
+        self.cameras = policy.cameras
+
+    def act(self, requests: Sequence[Request]) -> list[Decision]:
+        """Returns one decision per request, asking the policy inside once for all of them."""
+        asked = [self._ask(request) for request in requests]
+        decisions = self._policy.act([request for request, _ in asked])
+        return [
+            replace(decision, carry=_after(course, decision))
+            for (_, course), decision in zip(asked, decisions, strict=True)
+        ]
+
+    def _ask(self, request: Request) -> tuple[Request, _Course]:
+        """Returns what the policy inside is asked, and the course of this decision."""
+        truth, course = request.truth, request.carry or _Course()
+        if truth is None:
+            raise ConfigError(
+                "A control of memory must be shown the truth.",
+                remedy="Hand it requests of a loop that honours `privileged`.",
+            )
+        first = not course.open and self._task.choice_open(truth.progress)
+        course = replace(course, open=course.open or first)
+        plain = replace(request, carry=course.carry)
+        if not self._policy.privileged:
+            plain = replace(plain, truth=None, observation=without_instances(request.observation))
+        return self._changed(plain, course, truth, first=first)
+
+    @abstractmethod
+    def _changed(self, request: Request, course: _Course, truth: Truth, *, first: bool) -> tuple[Request, _Course]:
+        """Returns the request after the control's work; `first` at the first decision of the open choice."""
+
+
+def _after(course: _Course, decision: Decision) -> _Course:
+    stored = course.stored + len(decision.moments) if course.open else 0
+    return replace(course, carry=decision.carry, stored=stored)
+
+
+def _reminded_since(request: Request, course: _Course) -> MemoryContext:
+    """What a bank reminds the policy of counts as memory too: only moments stored since the choice opened are left."""
+    if not course.open:
+        return request.memory
+    moments = request.memory.moments
+    return MemoryContext(moments[max(0, len(moments) - course.stored) :])
+
+
+class _Off(_Tampered):
+    def __init__(self, policy: Policy, task: ChoiceTask) -> None:
+        super().__init__(policy, task)
+        self._memory = _memory_of(policy)
+
+    def _changed(self, request: Request, course: _Course, truth: Truth, *, first: bool) -> tuple[Request, _Course]:
+        del truth, first
+        # Nothing has been carried before the first decision.
+        carry = None if request.carry is None else self._memory.wiped(request.carry)
+        return replace(request, carry=carry, memory=MemoryContext()), course
+
+
+class _Wiped(_Off):
+    def _changed(self, request: Request, course: _Course, truth: Truth, *, first: bool) -> tuple[Request, _Course]:
+        del truth
+        if first and request.carry is not None:
+            request = replace(request, carry=self._memory.wiped(request.carry))
+        return replace(request, memory=_reminded_since(request, course)), course
+
+
+class _Swapped(_Off):
+    def __init__(self, policy: Policy, task: ChoiceTask, donor: Mapping[str, Any]) -> None:
+        super().__init__(policy, task)
+        self._donor = donor
+
+    def _changed(self, request: Request, course: _Course, truth: Truth, *, first: bool) -> tuple[Request, _Course]:
+        del truth
+        if first:
+            donor = self._donor[request.observation.robot]
+            request = replace(request, carry=self._memory.swapped(request.carry, donor))
+        return replace(request, memory=_reminded_since(request, course)), course
+
+
+class _Led(_Tampered):
+    def _changed(self, request: Request, course: _Course, truth: Truth, *, first: bool) -> tuple[Request, _Course]:
+        del first
+        if not course.open:
+            return request, course
+        episode, state = truth.episode, truth.state
+        errand = course.errand or errand_after_press(episode, state, episode.target)
+        intent, errand = next_keyframe(episode, truth.progress, state, errand)
+        hint = intent if isinstance(intent, MoveTo) else None  # After the last keyframe the expert rests.
+        return replace(request, hint=hint), replace(course, errand=errand)

@@ -1,0 +1,74 @@
+"""Learning curves of policies: read from where their training left them, drawn for the report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from embodied.errors import DataError
+from embodied.evaluation.plots import INK, PALETTE, as_svg, new_figure
+from embodied.rollout.worker import PolicyBuilder
+
+STEP = "step"
+LOSS = "loss"
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Metrics of a training by name, one value per step of `steps`; None where a step has none."""
+
+    steps: tuple[float, ...]
+    metrics: Mapping[str, tuple[float | None, ...]]
+
+    @property
+    def losses(self) -> Mapping[str, tuple[float | None, ...]]:
+        """The metrics whose name speaks of a loss; all of them if there is none."""
+        found = {name: values for name, values in self.metrics.items() if LOSS in name.lower()}
+        return found or self.metrics
+
+
+def curves_of(policies: Mapping[str, PolicyBuilder]) -> dict[str, Curves]:
+    """Returns the curves of those policies whose configuration has a path `curves`. Raises `DataError`."""
+    paths = {name: getattr(policy, "curves", None) for name, policy in policies.items()}
+    return {name: read_curves(Path(path)) for name, path in paths.items() if path is not None}
+
+
+def read_curves(path: Path) -> Curves:
+    """Returns the curves in a file such as `{"step": [0, 100], "train_loss": [2.5, null]}`.
+
+    Raises `DataError` for a file that is not there or holds anything else.
+    """
+    try:
+        columns = msgspec.json.decode(path.read_bytes(), type=dict[str, list[float | None]])
+    except (OSError, msgspec.DecodeError) as error:
+        raise DataError(
+            "Learning curves must be a JSON file of lists of numbers.", value=str(path), remedy=str(error)
+        ) from error
+    steps = columns.pop(STEP, [])
+    known = tuple(step for step in steps if step is not None)
+    odd = [name for name, values in columns.items() if len(values) != len(steps)]
+    if len(known) < len(steps) or odd:
+        raise DataError(
+            f"Learning curves must have a list {STEP!r}, and as many values of each metric.",
+            value=f"{path}: {(odd or [STEP])[0]}",
+            remedy="Write null where a step has no value.",
+        )
+    return Curves(known, {name: tuple(values) for name, values in columns.items()})
+
+
+def curves_figure(curves: Curves, *, policy: str) -> str:
+    """Returns the losses of a training over its steps, on a logarithmic scale where all of them are positive."""
+    figure, axes = new_figure(2.8)
+    values = [value for metric in curves.losses.values() for value in metric if value is not None]
+    for index, (name, metric) in enumerate(curves.losses.items()):
+        known = [(step, value) for step, value in zip(curves.steps, metric, strict=True) if value is not None]
+        shown = [step for step, _ in known], [value for _, value in known]
+        axes.plot(*shown, color=PALETTE[index % len(PALETTE)], linewidth=1.5, label=name.replace("_", " "))
+    if values and min(values) > 0.0:
+        axes.set_yscale("log")
+    axes.set_xlabel("step of the training")
+    axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.6)
+    if values:
+        axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="center left", bbox_to_anchor=(1.02, 0.5))
+    return as_svg(figure, f"curves-{policy}")
