@@ -1,20 +1,16 @@
 """What is told of the robot's body: numbers, and the tool drawn into every picture."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from policies.sam2act.config import LONGEST, TIME_WAVES, Sam2ActConfig
+from policies.sam2act.sight import Body
 from policies.sam2act.views import pixels
-
-if TYPE_CHECKING:
-    from policies.sam2act.network import Body
 
 TOOL_SIGMA_PX = 1.5
 
 
-def body_numbers(config: Sam2ActConfig, body: "Body") -> Tensor:
+def body_numbers(config: Sam2ActConfig, body: Body) -> Tensor:
     """Returns (frame, number): gripper opening, time; and the tool's place in the cube, two axes, waves of time."""
     time = body.time.to(body.gripper.dtype) * float(config.time_input)
     numbers = [body.gripper[:, None], time[:, None] / LONGEST]

@@ -1,45 +1,27 @@
 """One branch of SAM2Act: pictures of a cube into tokens that know each other, and those into a heat map per view."""
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from embodied.errors import ConfigError
 from policies.encoders.encoder import ImageEncoder
 from policies.heads.upsampling import ConvexUpsampling
-from policies.sam2act.transformer import MultiViewTransformer, TransformerConfig
+from policies.sam2act.sizes import BranchConfig
+from policies.sam2act.transformer import MultiViewTransformer
 from policies.sam2act.views import VIEWS
 
 
-@dataclass(kw_only=True)
-class BranchConfig:
-    """`grid` x `grid` tokens per view; each is `features` of the encoder, `patch` of the pixels and `body` numbers.
+class Told(NamedTuple):
+    """What is told besides pictures: `words` (frame, word, width), of which `known` (frame, word) are to be read.
 
-    `patch` 0 leaves the raw pixels to the encoder. `size` is the side of pictures and heat maps in pixels.
+    `body` (frame, number) is `body.body_numbers`.
     """
 
-    size: int = 64
-    grid: int = 8
-    features: int = 80
-    patch: int = 0
-    body: int = 16
-    up_hidden: int = 48
-    transformer: TransformerConfig = field(default_factory=TransformerConfig)
-
-    @property
-    def dim(self) -> int:
-        """The width of a token."""
-        return self.features + self.patch + self.body
-
-    def check(self) -> None:
-        """Raises `ConfigError` for sizes that do not fit each other."""
-        if self.grid < 1 or self.size % self.grid:
-            raise ConfigError("`grid` must divide `size`.", value=(self.grid, self.size))
-        if min(self.features, self.body) < 1 or self.patch < 0 or self.dim % 4:
-            raise ConfigError("The width of a token must be a multiple of 4.", value=self.dim)
-        self.transformer.check()
+    words: Tensor
+    known: Tensor
+    body: Tensor
 
 
 class Branch(nn.Module):
@@ -53,29 +35,34 @@ class Branch(nn.Module):
         self.from_features = nn.Conv2d(coarse, config.features, 1)
         edge = config.size // config.grid
         self.from_pixels = nn.Conv2d(channels, config.patch, edge, edge) if config.patch else None
-        self.from_body = nn.Sequential(nn.Linear(body, 4 * config.body), nn.GELU(), nn.Linear(4 * config.body, config.body))
+        inner = 4 * config.body
+        self.from_body = nn.Sequential(nn.Linear(body, inner), nn.GELU(), nn.Linear(inner, config.body))
         self.from_words = nn.Linear(words, dim)
         self.place = nn.Parameter(torch.randn(len(VIEWS), config.grid**2, dim) * 0.02)
         self.transformer = MultiViewTransformer(config.transformer, dim=dim)
-        self.up = nn.ModuleList((ConvexUpsampling(dim, dim // 2, 2, hidden=config.up_hidden), ConvexUpsampling(dim // 2, dim // 4, 2, hidden=config.up_hidden)))
+        widths = (dim, dim // 2, dim // 4, 1)
+        *up, self.heat = (
+            ConvexUpsampling(inputs, outputs, 2, hidden=hidden)
+            for inputs, outputs, hidden in zip(widths[:-1], widths[1:], config.up_hidden, strict=True)
+        )
+        self.up = nn.ModuleList(up)
         self.beside = nn.ModuleList((nn.Conv2d(middle, dim // 2, 1), nn.Conv2d(fine, dim // 4, 1)))
         self.normed = nn.ModuleList((nn.GroupNorm(1, dim // 2), nn.GroupNorm(1, dim // 4)))
-        self.heat = ConvexUpsampling(dim // 4, 1, 2, hidden=config.up_hidden)
 
-    def embed(self, maps: tuple[Tensor, ...], pictures: Tensor, words: Tensor, known: Tensor, body: Tensor) -> Tensor:
+    def embed(self, maps: tuple[Tensor, ...], pictures: Tensor, told: Told) -> Tensor:
         """Returns tokens (frame, view, grid ** 2, dim) that know all views, the words and the body.
 
         `maps` are the encoder's of all frames' views, from fine to coarse; `pictures` (frame, view, channel, size,
-        size); `words` (frame, word, width), of which `known` (frame, word) are to be read; `body` (frame, number).
+        size).
         """
         frames, views = pictures.shape[:2]
         parts = [self.from_features(maps[-1])]
         if self.from_pixels is not None:
             parts.append(self.from_pixels(pictures.flatten(0, 1)))
         image = torch.cat(parts, 1).flatten(2).transpose(1, 2).view(frames, views, self.config.grid**2, -1)
-        robot = self.from_body(body)[:, None, None].expand(*image.shape[:3], -1)
+        robot = self.from_body(told.body)[:, None, None].expand(*image.shape[:3], -1)
         image = torch.cat((image, robot), -1) + self.place
-        return self.transformer(image, self.from_words(words), known)
+        return self.transformer(image, self.from_words(told.words), told.known)
 
     def heat_map(self, tokens: Tensor, maps: tuple[Tensor, ...]) -> Tensor:
         """Returns the scores of every pixel, (frame, view, size, size), from tokens and the encoder's finer maps."""

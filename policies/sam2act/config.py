@@ -1,16 +1,17 @@
 """What a SAM2Act policy is made of."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from embodied.errors import ConfigError
 from embodied.scenes.tabletop import WORKSPACE_M
-from policies.encoders.config import ConvolutionalConfig
-from policies.encoders.language import HashedWordsConfig
 from policies.memory.config import MomentEncoderConfig
-from policies.sam2act.branch import BranchConfig
-from policies.sam2act.splatting import CHANNELS
-from policies.sam2act.views import Cube
+from policies.sam2act.choices import EncoderChoice, LanguageChoice, MemoryChoice
+from policies.sam2act.cube import CHANNELS, Cube
+from policies.sam2act.sizes import BranchConfig
+
+if TYPE_CHECKING:
+    from policies.sam2act.learner import Sam2ActLearner
 
 TIME_WAVES = (4.0, 12.0, 36.0)  # Keyframes.
 LONGEST = 24.0
@@ -26,20 +27,28 @@ class Sam2ActConfig:
     time.
     """
 
-    cameras: tuple[str, ...] = ("front", "left_shoulder", "right_shoulder", "wrist")
+    robot: str = "panda"
+    cameras: list[str] = field(default_factory=lambda: ["front", "left_shoulder", "right_shoulder", "wrist"])
     zoom: float = 4.0
     fine_shift_m: float = 0.05
     radius_px: int = 1
+    heat_sigma_px: float = 1.5
     tool_channel: bool = True
     time_input: bool = True
-    encoder: Any = field(default_factory=ConvolutionalConfig)
-    language: Any = field(default_factory=HashedWordsConfig)
+    encoder: EncoderChoice = field(default_factory=EncoderChoice)
+    language: LanguageChoice = field(default_factory=LanguageChoice)
     branch: BranchConfig = field(default_factory=BranchConfig)
-    memory: Any = None
+    hand_hidden: int = 256
+    memory: MemoryChoice = field(default_factory=MemoryChoice)
     moment: MomentEncoderConfig = field(default_factory=lambda: MomentEncoderConfig(halvings=3))
     slot_dim: int = 32
-    hand_hidden: int = 256
-    heat_sigma_px: float = 1.5
+
+    def build(self) -> "Sam2ActLearner":
+        """Returns the policy, not yet trained, in the form in which it learns. Raises `ConfigError`."""
+        from policies.sam2act.learner import Sam2ActLearner
+
+        self.check()
+        return Sam2ActLearner(self)
 
     @property
     def cube(self) -> Cube:
@@ -75,5 +84,7 @@ class Sam2ActConfig:
                 remedy=f"Use less than {self.fine_half_m:g} m.",
             )
         if self.radius_px < 0 or not self.heat_sigma_px > 0:
-            raise ConfigError("`radius_px` and `heat_sigma_px` must be positive.", value=(self.radius_px, self.heat_sigma_px))
+            raise ConfigError(
+                "`radius_px` and `heat_sigma_px` must be positive.", value=(self.radius_px, self.heat_sigma_px)
+            )
         self.branch.check()

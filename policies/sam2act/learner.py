@@ -12,8 +12,10 @@ from embodied.scenes.tabletop import WORKSPACE_M
 from policies.heads.bins import RotationBins
 from policies.heads.heatmap import heatmap_loss
 from policies.sam2act.config import Sam2ActConfig
-from policies.sam2act.network import Body, Look, Sam2Act
-from policies.sam2act.points import Cloud, point_cloud
+from policies.sam2act.drawing import drawn_heat_maps
+from policies.sam2act.network import Look, Sam2Act
+from policies.sam2act.points import point_cloud
+from policies.sam2act.sight import Body, Sight
 from policies.sam2act.views import most_likely_point, pixels
 from policies.training.learner import ACTION_FORM, Batch, DataFacts, Learner
 
@@ -65,11 +67,11 @@ class Sam2ActLearner(Learner):
         network, config = self.network, self.policy_config
         seen = _Frames.of(batch)
         aim = config.cube.normalised(seen.position_m)
-        around = network.look_around(seen.cloud, seen.words, seen.body)
+        around = network.look_around(seen.sight)
         tokens, attention = self._remember(batch, around, aim)
         scores = network.coarse.heat_map(tokens, around.maps)
         centre_m = seen.position_m + self._shift(seen.position_m)
-        close = network.look_closely(seen.cloud, centre_m, seen.words, seen.body)
+        close = network.look_closely(seen.sight, centre_m)
         near = (seen.position_m - centre_m) / config.fine_half_m
         fine_scores = network.fine.heat_map(close.tokens, close.maps)
         losses = {
@@ -85,8 +87,21 @@ class Sam2ActLearner(Learner):
         return torch.stack([*losses.values()]).sum(), metrics
 
     def pictures(self, batch: Batch) -> dict[str, np.ndarray]:
-        """Returns the coarse pictures of the first sequence, a row per keyframe, with what is thought and what is so."""
-        return {}
+        """Returns what the first sequence shows, a row per keyframe, and where both branches would go."""
+        first = {name: value[:1] for name, value in batch.items()}
+        network, seen = self.network, _Frames.of(first)
+        around = network.look_around(seen.sight)
+        tokens, _ = self._remember(first, around, self.policy_config.cube.normalised(seen.position_m))
+        close = network.look_closely(seen.sight, seen.position_m)
+        drawn = {
+            "whole table": (around, network.coarse.heat_map(tokens, around.maps)),
+            "close look": (close, network.fine.heat_map(close.tokens, close.maps)),
+        }
+        frames = range(len(seen.position_m))
+        return {
+            name: np.concatenate([drawn_heat_maps(look, scores, frame) for frame in frames])
+            for name, (look, scores) in drawn.items()
+        }
 
     def _remember(self, batch: Batch, around: Look, aim: Tensor) -> tuple[Tensor, Tensor | None]:
         """Returns the coarse tokens of valid frames, enriched by memory, and the mean entropy of its attention."""
@@ -94,7 +109,8 @@ class Sam2ActLearner(Learner):
         if memory is None:
             return around.tokens, None
         valid = batch["valid"]
-        query, written = (_spread(flat, valid) for flat in (around.tokens.flatten(1, 2), self.network.remembered(around, aim)))
+        written = self.network.remembered(around, aim)
+        query, written = (_spread(flat, valid) for flat in (around.tokens.flatten(1, 2), written))
         fused, attention, _ = memory.unroll(query, written, batch["time"], batch["first"], valid)
         return fused[valid].view_as(around.tokens), _entropy(attention[valid])
 
@@ -120,9 +136,7 @@ class Sam2ActLearner(Learner):
 class _Frames(NamedTuple):
     """The valid keyframes of a batch, one after another."""
 
-    cloud: Cloud
-    words: Tensor
-    body: Body
+    sight: Sight
     position_m: Tensor
     rotation: Tensor
     gripper_open: Tensor
@@ -136,9 +150,7 @@ class _Frames(NamedTuple):
         cloud = point_cloud(seen["rgb"], seen["depth_m"], seen["intrinsics"], seen["world_from_camera"])
         body = Body(seen["tool_position_m"], seen["tool_orientation"], seen["gripper"], seen["time"])
         return cls(
-            cloud=cloud,
-            words=words[valid],
-            body=body,
+            sight=Sight(cloud, words[valid], body),
             position_m=seen["intent_position_m"],
             rotation=RotationBins().encode(seen["intent_orientation"]),
             gripper_open=seen["intent_gripper_open"].long(),
@@ -160,9 +172,7 @@ def _entropy(attention: Tensor) -> Tensor:
     return (entropy * remembering).sum().detach() / remembering.sum().clamp_min(1)
 
 
-def _errors(
-    config: Sam2ActConfig, seen: _Frames, scores: Tensor, fine_scores: Tensor, centre_m: Tensor
-) -> Metrics:
+def _errors(config: Sam2ActConfig, seen: _Frames, scores: Tensor, fine_scores: Tensor, centre_m: Tensor) -> Metrics:
     """Returns how far the waypoints of both branches are off, and how many coarse ones lie within 5 cm."""
     coarse_m = config.cube.metres(most_likely_point(scores))
     fine_m = centre_m + most_likely_point(fine_scores) * config.fine_half_m

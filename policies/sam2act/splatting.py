@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
+from policies.sam2act.cube import CHANNELS
 from policies.sam2act.points import Cloud
 from policies.sam2act.views import COLUMNS, DEPTHS, ROWS, VIEWS, depths
 
-CHANNELS = 10
 # One number per point, how far it is and then its index, so that the least is the nearest, and the first of equals.
 _STEPS = 1 << 20
 _INDEX_BITS = 32

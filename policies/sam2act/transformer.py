@@ -1,33 +1,10 @@
 """The multi-view transformer: first every view by itself, then all views together with words and body."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from embodied.errors import ConfigError
-
-
-@dataclass(kw_only=True)
-class TransformerConfig:
-    """`alone` layers within each view, then `joint` ones over all; `width` inside, `feedforward` times that between."""
-
-    width: int = 96
-    heads: int = 4
-    alone: int = 1
-    joint: int = 2
-    feedforward: int = 2
-    dropout: float = 0.0
-
-    def check(self) -> None:
-        """Raises `ConfigError` for sizes that make no transformer."""
-        if self.width < 1 or self.heads < 1 or self.width % self.heads:
-            raise ConfigError("`heads` must divide `width`.", value=(self.heads, self.width))
-        if self.alone < 0 or self.joint < 1 or self.feedforward < 1:
-            raise ConfigError("A transformer needs a joint layer.", value=(self.alone, self.joint, self.feedforward))
-        if not 0.0 <= self.dropout < 1.0:
-            raise ConfigError("`dropout` must lie in [0, 1).", value=self.dropout)
+from policies.sam2act.sizes import TransformerConfig
 
 
 class MultiViewTransformer(nn.Module):

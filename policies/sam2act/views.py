@@ -1,6 +1,4 @@
-"""The cube that is looked at, its three orthographic views, and where a point lies in them."""
-
-from dataclasses import dataclass
+"""The three orthographic views of a cube, and where a point lies in them."""
 
 import torch
 from torch import Tensor
@@ -11,22 +9,6 @@ VIEWS = ("top", "front", "side")
 ROWS = ((0, -1.0), (2, -1.0), (2, -1.0))
 COLUMNS = ((1, -1.0), (1, 1.0), (0, 1.0))
 DEPTHS = ((2, -1.0), (0, -1.0), (1, 1.0))
-
-
-@dataclass(frozen=True)
-class Cube:
-    """A cube in the world: `centre_m` and half its side, both in metres."""
-
-    centre_m: tuple[float, float, float]
-    half_m: float
-
-    def normalised(self, position_m: Tensor) -> Tensor:
-        """Returns positions (..., 3) in metres as coordinates in the cube, [-1, 1] inside."""
-        return (position_m - position_m.new_tensor(self.centre_m)) / self.half_m
-
-    def metres(self, point: Tensor) -> Tensor:
-        """Returns coordinates in the cube (..., 3) as positions in the world."""
-        return point * self.half_m + point.new_tensor(self.centre_m)
 
 
 def pixels(point: Tensor, size: int) -> Tensor:

@@ -1,0 +1,97 @@
+"""What may be chosen of a SAM2Act policy's parts: plain settings, since a schema knows no unions."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from policies.encoders.config import ConvolutionalConfig, HashedWordsConfig
+from policies.memory.config import (
+    KeepFirstMemoryConfig,
+    MergingMemoryConfig,
+    NeuralMemoryConfig,
+    NoMemoryConfig,
+    RecurrentMemoryConfig,
+    WindowMemoryConfig,
+)
+
+
+class MemoryKind(Enum):
+    """Which memory: `off` is SAM2Act, without the parts that a memory needs; `none` has them and remembers nothing."""
+
+    off = "off"
+    none = "none"
+    window = "window"
+    keep_first = "keep_first"
+    merging = "merging"
+    recurrent = "recurrent"
+
+
+@dataclass(kw_only=True)
+class MemoryChoice:
+    """The settings of all memories; each kind reads its own. See `policies.memory.config`."""
+
+    kind: MemoryKind = MemoryKind.off
+    capacity: int = 16
+    layers: int = 2
+    heads: int = 4
+    hidden: int = 192
+    first: int = 4
+    horizon: int = 25
+
+    def config(self) -> NeuralMemoryConfig | None:
+        """Returns the settings of the memory that was chosen, None for `off`."""
+        attended = {"capacity": self.capacity, "layers": self.layers, "heads": self.heads, "hidden": self.hidden}
+        match self.kind:
+            case MemoryKind.off:
+                return None
+            case MemoryKind.none:
+                return NoMemoryConfig()
+            case MemoryKind.window:
+                return WindowMemoryConfig(**attended)
+            case MemoryKind.keep_first:
+                return KeepFirstMemoryConfig(**attended, first=self.first)
+            case MemoryKind.merging:
+                return MergingMemoryConfig(**attended)
+            case MemoryKind.recurrent:
+                return RecurrentMemoryConfig(hidden=self.hidden, horizon=self.horizon)
+
+
+class EncoderKind(Enum):
+    """Which image encoder."""
+
+    convolutional = "convolutional"
+    hiera = "hiera"
+
+
+@dataclass(kw_only=True)
+class EncoderChoice:
+    """The settings of all image encoders; each kind reads its own. See `policies.encoders.config`."""
+
+    kind: EncoderKind = EncoderKind.convolutional
+    widths: list[int] = field(default_factory=lambda: [32, 64, 96])
+    blocks: int = 1
+
+    def config(self, *, channels: int) -> Any:
+        """Returns the settings of the encoder that was chosen, for pictures of so many channels."""
+        return ConvolutionalConfig(inputs=channels, widths=tuple(self.widths), blocks=self.blocks)
+
+
+class LanguageKind(Enum):
+    """Which encoder of instructions."""
+
+    hashed = "hashed"
+    clip = "clip"
+
+
+@dataclass(kw_only=True)
+class LanguageChoice:
+    """The settings of all language encoders; each kind reads its own. See `policies.encoders.config`."""
+
+    kind: LanguageKind = LanguageKind.hashed
+    dim: int = 64
+    words: int = 32
+    buckets: int = 512
+
+    def config(self) -> Any:
+        """Returns the settings of the encoder that was chosen."""
+        return HashedWordsConfig(dim=self.dim, words=self.words, buckets=self.buckets)

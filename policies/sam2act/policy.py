@@ -1,0 +1,182 @@
+"""SAM2Act at work: requests into keyframes, with its memory in the carry and in the bank."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from embodied.errors import ConfigError
+from embodied.geometry import vector3
+from embodied.robots.catalogue import robot_model
+from embodied.specs import proprio_layout
+from embodied.types import Decision, Moment, MoveTo, Request
+from policies.heads.autoregressive import HandLogits
+from policies.heads.bins import RotationBins
+from policies.memory.contract import State
+from policies.memory.moments import replay, to_moment
+from policies.sam2act.cube import Cube
+from policies.sam2act.drawing import drawn_heat_maps
+from policies.sam2act.network import Look, Sam2Act
+from policies.sam2act.points import point_cloud
+from policies.sam2act.sight import Body, Sight
+from policies.sam2act.views import most_likely_point
+
+TOOL = ("tool_x_m", "tool_y_m", "tool_z_m", "tool_qx", "tool_qy", "tool_qz", "tool_qw")
+_IMAGE_PARTS = {"rgb": np.uint8, "depth_m": np.float32, "intrinsics": np.float32, "world_from_camera": np.float32}
+
+
+@dataclass(frozen=True, eq=False)
+class Carry:
+    """What one robot remembers: a memory state of one row, None for a policy without memory."""
+
+    memory: State | None
+
+
+class Sam2ActPolicy:
+    """Chooses one keyframe per request: the likeliest coarse waypoint, refined by a closer look.
+
+    `model_id` names the weights, so that nobody reads moments that another model wrote. Without a carry the memory
+    comes from the moments that the bank reminds it of.
+    """
+
+    privileged = False
+    takes_hints = True
+
+    def __init__(self, network: Sam2Act, *, model_id: str) -> None:
+        self._network = network.eval()
+        self._config = network.config
+        self._model_id = model_id
+        self.cameras: Sequence[str] = network.config.cameras
+        layout = proprio_layout(robot_model(network.config.robot))
+        self._tool = [layout.index(name) for name in TOOL]
+
+    @torch.inference_mode()
+    def act(self, requests: Sequence[Request]) -> list[Decision]:
+        """Returns one decision per request. Raises `ConfigError` for images that differ in size."""
+        network, config = self._network, self._config
+        sight = self._seen(requests)
+        time = sight.body.time
+        around = network.look_around(sight)
+        state = self._states(requests)
+        tokens = self._recalled(state, around, time)
+        scores = network.coarse.heat_map(tokens, around.maps)
+        point = _hinted(requests, most_likely_point(scores), config.cube)
+        centre_m = config.cube.metres(point)
+        close = network.look_closely(sight, centre_m)
+        fine_scores = network.fine.heat_map(close.tokens, close.maps)
+        near = most_likely_point(fine_scores)
+        hand = network.hand(network.features(close, near))
+        position_m = centre_m + near * config.fine_half_m
+        remembered = self._remembered(state, around, config.cube.normalised(position_m), time)
+        return [
+            Decision(
+                intents=(_keyframe(position_m[row], hand, row),),
+                moments=self._moments(request, remembered.written, position_m, row),
+                carry=remembered.carries[row],
+                pictures={
+                    "whole table": drawn_heat_maps(around, scores, row),
+                    "close look": drawn_heat_maps(close, fine_scores, row),
+                }
+                if request.pictures
+                else {},
+            )
+            for row, request in enumerate(requests)
+        ]
+
+    def wiped(self, carry: Carry) -> Carry:
+        """Returns the carry that remembers nothing."""
+        del carry
+        return Carry(None if self._network.memory is None else self._network.memory.init_state(1))
+
+    def swapped(self, carry: Carry, donor: Carry) -> Carry:
+        """Returns the carry that remembers what the donor does."""
+        return replace(carry, memory=donor.memory)
+
+    def _seen(self, requests: Sequence[Request]) -> Sight:
+        """Returns what all requests show, as one batch."""
+        observations = [request.observation for request in requests]
+        frames = [[seen.images[name] for name in self.cameras] for seen in observations]
+        try:
+            images = {
+                part: np.array([[getattr(image, part) for image in frame] for frame in frames], dtype)
+                for part, dtype in _IMAGE_PARTS.items()
+            }
+        except ValueError as error:
+            raise ConfigError("All cameras of a policy must show images of one size.", value=str(error)) from error
+        cloud = point_cloud(**{part: torch.from_numpy(array) for part, array in images.items()})
+        tools = torch.tensor(np.stack([seen.proprio[self._tool] for seen in observations]), dtype=torch.float32)
+        body = Body(
+            position_m=tools[:, :3],
+            orientation=tools[:, 3:],
+            gripper=torch.tensor([seen.gripper for seen in observations], dtype=torch.float32),
+            time=torch.tensor([request.step for request in requests]),
+        )
+        words = np.stack([self._network.language.tokenise(request.instruction) for request in requests])
+        return Sight(cloud, torch.from_numpy(words), body)
+
+    def _states(self, requests: Sequence[Request]) -> State | None:
+        """Returns the memories of all requests as one state, a row each; None for a policy without memory."""
+        memory = self._network.memory
+        if memory is None:
+            return None
+        rows = [
+            replay(memory, request.memory.moments, model_id=self._model_id)
+            if request.carry is None
+            else request.carry.memory
+            for request in requests
+        ]
+        return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+
+    def _recalled(self, state: State | None, around: Look, time: Tensor) -> Tensor:
+        memory = self._network.memory
+        if memory is None or state is None:
+            return around.tokens
+        query = around.tokens.flatten(1, 2)
+        read, _ = memory.read(state, query, time)
+        return memory.fuse(query, read, state).view_as(around.tokens)
+
+    def _remembered(self, state: State | None, around: Look, chosen: Tensor, time: Tensor) -> "_Remembered":
+        memory = self._network.memory
+        if memory is None or state is None:
+            return _Remembered(None, [Carry(None)] * len(time))
+        written = self._network.remembered(around, chosen)
+        after = memory.consolidate(memory.write(state, written, time, torch.ones(len(time), dtype=torch.bool)))
+        # Clones: a view would keep the whole batch alive as long as one row.
+        rows = [{name: value[row : row + 1].clone() for name, value in after.items()} for row in range(len(time))]
+        return _Remembered(written, [Carry(row) for row in rows])
+
+    def _moments(self, request: Request, written: Tensor | None, position_m: Tensor, row: int) -> tuple[Moment, ...]:
+        if written is None:
+            return ()
+        place, robot = vector3(position_m[row].double().numpy()), request.observation.robot
+        return (to_moment(written[row], request.step, model_id=self._model_id, position_m=place, robot=robot),)
+
+
+class _Remembered(NamedTuple):
+    """What was written (row, tokens, slot_dim), None without memory, and the carries after it."""
+
+    written: Tensor | None
+    carries: list[Carry]
+
+
+def _hinted(requests: Sequence[Request], point: Tensor, cube: Cube) -> Tensor:
+    """Returns the coarse waypoints (row, 3) in the cube, where they are told instead of chosen."""
+    told = [
+        point[row] if request.hint is None else cube.normalised(point.new_tensor(request.hint.position_m))
+        for row, request in enumerate(requests)
+    ]
+    return torch.stack(told)
+
+
+def _keyframe(position_m: Tensor, hand: HandLogits, row: int) -> MoveTo:
+    x, y, z, w = RotationBins().decode(hand.rotation[row].argmax(-1)).double().tolist()
+    length = float(np.sqrt(x * x + y * y + z * z + w * w))
+    return MoveTo(
+        position_m=vector3(position_m.double().numpy()),
+        orientation=(x / length, y / length, z / length, w / length),
+        gripper_open=bool(hand.gripper[row].argmax()),
+        avoid_collisions=bool(hand.collisions[row].argmax()),
+    )
