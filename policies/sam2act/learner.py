@@ -8,7 +8,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from embodied.errors import ConfigError
+from embodied.robots.catalogue import robot_model
 from embodied.scenes.tabletop import WORKSPACE_M
+from embodied.specs import proprio_layout
 from policies.heads.bins import RotationBins
 from policies.heads.heatmap import heatmap_loss
 from policies.sam2act.config import Sam2ActConfig
@@ -38,13 +40,20 @@ class Sam2ActLearner(Learner):
         self.network = Sam2Act(config)
 
     def check(self, data: DataFacts) -> None:
-        """Raises `ConfigError` unless the demonstrations show all cameras, keyframes in the workspace and a tool."""
+        """Raises `ConfigError` unless the demonstrations show the cameras, the robot and the workspace."""
         missing = [name for name in self.cameras if name not in data.image_px]
         if missing:
             raise ConfigError(
                 "Demonstrations must show every camera of the policy.",
                 value=missing,
                 remedy=f"Recorded are {', '.join(data.image_px)}: collect again, or set policy.cameras.",
+            )
+        layout = proprio_layout(robot_model(self.policy_config.robot))
+        if data.proprio_names != layout:
+            raise ConfigError(
+                f"The robot of the demonstrations must tell what a {self.policy_config.robot} does.",
+                value=(data.robot, data.proprio_names),
+                remedy="Set policy.robot to the model that was recorded.",
             )
         sizes = {data.image_px[name] for name in self.cameras}
         if len(sizes) > 1:
