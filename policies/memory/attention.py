@@ -11,6 +11,7 @@ from policies.memory.config import TokenGrid
 
 FORGOTTEN = -1e9
 STEPS_AT_ONCE = 4
+LANES = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +124,7 @@ class _ToMoments(nn.Module):
 
     def forward(self, tokens: Tensor, slots: Tensor, held: Held, spans: list[_Span]) -> tuple[Tensor, Tensor]:
         """Returns what is read (batch, time, view, cell, dim) and the attention (batch, time, moment)."""
-        marks = _marks(slots, width=max(span.newest - span.oldest for span in spans))
+        marks = _marks(slots, width=self._marks_wide(spans))
         keys = _marked(self.rotary(self._by_head(self.key(slots))), marks)
         values = _marked(self._by_head(self.value(slots)), marks)
         plain = self._by_head(self.query(tokens))
@@ -136,6 +137,12 @@ class _ToMoments(nn.Module):
             read.append(one)
             paid.append(functional.pad(attention, (span.oldest, slots.shape[1] - span.newest)))
         return self.outward(torch.cat(read, 3).permute(0, 3, 1, 4, 2, 5).flatten(4)), torch.cat(paid, 1)
+
+    def _marks_wide(self, spans: list[_Span]) -> int:
+        """Returns how many extra channels the longest span needs, rounded up to what processors take at once."""
+        head = self.query.out_features // self._heads
+        longest = max(span.newest - span.oldest for span in spans)
+        return -(-(head + longest) // LANES) * LANES - head
 
     def _by_head(self, tokens: Tensor) -> Tensor:
         """Returns (batch, time, view, cell, dim) as (batch, view, head, time, cell, dim / heads)."""

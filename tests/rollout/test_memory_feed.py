@@ -478,6 +478,24 @@ def test_the_times_of_moments_tell_no_more_than_the_clock_of_the_episode(bank, c
     assert [moment.time_s for moment in policy.seen[3].memory.moments] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("clock", list(Clock))
+def test_moments_tell_the_step_at_which_they_were_stored_whatever_was_stored_or_recalled_since(bank, clock):
+    class Diarist(FakePolicy):
+        def _decide(self, request):
+            moment = Moment(HINTED[0], None, "diary", 0.0, (0.0, 0.0, 0.0), "x", "y")
+            return Decision((Wait(0.2),), moments=(moment,) * (0, 1, 2)[request.step % 3])
+
+    policy = Diarist()
+    task = FakeTask(overrides={"time_limit_s": 2.0, "clock": clock})
+    fed(bank, policy, task=task, capacity=3, config=MemoryFeedConfig(start_s=0.1))
+    given = [request.memory.moments for request in policy.seen]
+    assert [[moment.step for moment in moments] for moments in given[:9]] == [
+        [], [], [1], [1, 2, 2], [1, 2, 2], [2, 2, 4], [4, 5, 5], [4, 5, 5], [5, 5, 7],
+    ]  # fmt: skip
+    if clock is not Clock.SECONDS:
+        assert all(moment.time_s == moment.step for moments in given for moment in moments)
+
+
 def test_an_episode_that_is_played_again_recalls_what_it_did_the_first_time_and_not_its_future(bank):
     recalled = []
     for _ in range(2):
