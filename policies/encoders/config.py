@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from embodied.errors import ConfigError, MissingDependencyError
 
 if TYPE_CHECKING:
+    from policies.encoders.clip import ClipText
     from policies.encoders.convolutional import ConvolutionalEncoder
+    from policies.encoders.language import HashedWords
 
 GROUP = 8
 
@@ -35,6 +37,40 @@ class ConvolutionalConfig:
         with explained():
             from policies.encoders.convolutional import ConvolutionalEncoder
         return ConvolutionalEncoder(self)
+
+
+@dataclass(kw_only=True)
+class HashedWordsConfig:
+    """A vector per word, learned: no vocabulary, no weights."""
+
+    dim: int = 96
+    words: int = 24
+    buckets: int = 4096
+
+    def build(self) -> HashedWords:
+        """Returns the encoder. Raises `ConfigError` for sizes out of range, `MissingDependencyError`."""
+        if self.dim < 1 or self.words < 1 or self.buckets < 2:
+            raise ConfigError("Hashed words need dim >= 1, words >= 1 and buckets >= 2.", value=self)
+        with explained():
+            from policies.encoders.language import HashedWords
+        return HashedWords(self)
+
+
+@dataclass(kw_only=True)
+class ClipTextConfig:
+    """CLIP's text tower, frozen.
+
+    `folder` holds config.json, model.safetensors, vocab.json and merges.txt, as transformers writes them; empty: the
+    published size with random weights, which can read nothing.
+    """
+
+    folder: str = ""
+
+    def build(self) -> ClipText:
+        """Returns the encoder. Raises `ConfigError` and `PathError` for a folder that does not fit."""
+        with explained():
+            from policies.encoders.clip import ClipText
+        return ClipText(self)
 
 
 @contextmanager
