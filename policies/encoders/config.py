@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from embodied.errors import ConfigError, MissingDependencyError
@@ -12,6 +13,7 @@ from embodied.errors import ConfigError, MissingDependencyError
 if TYPE_CHECKING:
     from policies.encoders.clip import ClipText
     from policies.encoders.convolutional import ConvolutionalEncoder
+    from policies.encoders.hiera import HieraEncoder
     from policies.encoders.language import HashedWords
 
 GROUP = 8
@@ -37,6 +39,35 @@ class ConvolutionalConfig:
         with explained():
             from policies.encoders.convolutional import ConvolutionalEncoder
         return ConvolutionalEncoder(self)
+
+
+class HieraSize(Enum):
+    """The published sizes of SAM 2.1's image encoder: 27.2, 34.3 and 69.1 million parameters."""
+
+    tiny = "tiny"
+    small = "small"
+    base_plus = "base_plus"
+
+
+@dataclass(kw_only=True)
+class HieraConfig:
+    """SAM 2.1's image encoder, frozen but for low-rank corrections of its attention.
+
+    `weights` is a safetensors file of that size, named as transformers names Sam2VisionModel, Sam2Model or
+    Sam2VideoModel; empty: random weights. `rank` is that of the corrections.
+    """
+
+    size: HieraSize = HieraSize.base_plus
+    weights: str = ""
+    rank: int = 16
+
+    def build(self) -> HieraEncoder:
+        """Returns the encoder. Raises `ConfigError` and `PathError` for weights that do not fit."""
+        if self.rank < 1:
+            raise ConfigError("Low-rank corrections need rank >= 1.", value=self.rank)
+        with explained():
+            from policies.encoders.hiera import SHAPES, HieraEncoder
+        return HieraEncoder(SHAPES[self.size], rank=self.rank, weights=self.weights)
 
 
 @dataclass(kw_only=True)

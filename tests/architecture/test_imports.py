@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SDKS = ("av", "coal", "gymnasium", "moderngl", "ompl", "open3d", "pinocchio", "pybullet", "ray", "torch")
+SDKS = ("av", "coal", "gymnasium", "moderngl", "ompl", "open3d", "pinocchio", "pybullet", "ray")
+SDKS += ("peft", "safetensors", "torch", "transformers")
 LOAD = """
 import importlib, sys
 
