@@ -125,7 +125,7 @@ class Notes:
 
 
 class Scribe:
-    """The expert's hands, led by notes: it writes down the target at the start, and guesses where nothing is written."""
+    """The expert's hands, led by notes: it writes down the target at the start, and guesses without any."""
 
     cameras: Sequence[str] | None = ()
     privileged = True

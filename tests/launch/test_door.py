@@ -176,3 +176,14 @@ def test_a_sweep_gives_each_job_a_folder_of_its_own(tmp_path):
         (entry,) = tasks.values()
         assert entry["random"]["chance"] == chance
     assert sorted(entry.name for entry in (tmp_path / "out").iterdir()) == ["0", "1", "multirun.yaml"]
+
+
+def test_a_policy_without_memory_plays_as_it_is_and_the_table_says_why(tmp_path):
+    ended = enter(tmp_path, *QUICK, "controls=[normal,off,oracle]", "output=out")
+    assert ended.returncode == 0, ended.stderr
+    assert (
+        "random was not played under off: no memory.\nrandom was not played under oracle: takes no hints."
+        in ended.stdout
+    )
+    rows = (tmp_path / "out" / "episodes.jsonl").read_text().splitlines()
+    assert len(rows) == 2
