@@ -141,15 +141,10 @@ def test_a_film_rather_shows_an_episode_in_which_something_moved(records):
 @pytest.fixture(scope="module")
 def tampered(plan):
     """The guesser as if it had a memory, under two controls; one swapped episode had no donor."""
-    worker = replace(
-        plan.worker, controls={"off": Off(), "swapped": Swapped()}, tasks=dict(list(plan.worker.tasks.items())[:1])
-    )
-    controlled = object.__new__(type(plan))
-    controlled.__dict__.update(plan.__dict__, worker=worker)
-    obstacles = {
-        "expert": {"off": "no memory", "swapped": "no memory"},
-        "random": {"off": "no memory", "swapped": "no memory"},
-    }
+    (first, task), *_ = plan.worker.tasks.items()
+    worker = replace(plan.worker, controls={"off": Off(), "swapped": Swapped()}, tasks={first: task})
+    controlled = replace(plan, worker=worker)
+    obstacles = {policy: dict.fromkeys(worker.controls, "no memory") for policy in ("expert", "random")}
     records = []
     for job in controlled.jobs(obstacles):
         record = replace(drawn(worker, job, wall_s=1.0), control=job.control)
