@@ -21,6 +21,7 @@ def evaluate(composed: door.Composed) -> None:
         controller=config.controller,
         tasks=schema.build_tasks(config.suite, config.tier),
         policies=schema.chosen_policies(config.policy, config.policy_options),
+        controls=schema.chosen_controls(config.controls, config.memory),
     )
     output = door.job_folder(config.output)
     # What is wrong with either is said before a bank is opened.

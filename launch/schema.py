@@ -10,15 +10,17 @@ from omegaconf import MISSING
 
 from embodied.controllers.config import ControllerConfig
 from embodied.errors import ConfigError, unknown_name
+from embodied.evaluation.controls import CONTROLS, refuse_resuming
 from embodied.memory.stem.service import Link
 from embodied.protocols import Task
 from embodied.rollout.compute import ComputeConfig
 from embodied.rollout.memory_feed import MemoryFeedConfig
 from embodied.rollout.run_memory import RunMemory
-from embodied.rollout.worker import PolicyBuilder
+from embodied.rollout.worker import Control, PolicyBuilder
 from embodied.simulators.bullet import BulletConfig
 from embodied.tasks.suites import SUITES, TASKS, make_task, suite_tasks
 from embodied.tasks.task import MemoryTask, Tier
+from embodied.types import NORMAL
 from policies.scripted import ExpertConfig, GuesserConfig, RandomPolicyConfig
 
 POLICIES: dict[str, type[Any]] = {"expert": ExpertConfig, "guesser": GuesserConfig, "random": RandomPolicyConfig}
@@ -76,6 +78,7 @@ class EvaluateConfig:
     tier: Tiers = Tiers.strict
     policy: list[str] = MISSING
     policy_options: Any = field(default_factory=PolicyOptions)
+    controls: list[str] = field(default_factory=lambda: [NORMAL])
     episodes: int = 100
     seed: int = 0
     videos: int = 3
@@ -118,6 +121,24 @@ def check_agreement(simulator: BulletConfig, controller: ControllerConfig) -> No
 def chosen_policies(names: Sequence[str], options: Any) -> dict[str, PolicyBuilder]:
     """Returns the configs of the policies called `names`. Raises `UnknownNameError`, `ConfigError`."""
     return {name: getattr(options, name) for name in checked_names("policy", names, POLICIES)}
+
+
+def chosen_controls(names: Sequence[str], memory: MemoryConfig) -> dict[str, Control]:
+    """Returns the configs of the controls called `names`, but the normal one, which must be among them.
+
+    Raises `UnknownNameError`, and `ConfigError` also where `memory` would let killed episodes go on.
+    """
+    checked_names("control", names, (NORMAL, *CONTROLS))
+    if NORMAL not in names:
+        raise ConfigError(
+            f"controls must hold {NORMAL!r}: the others say something beside it.",
+            value=list(names),
+            remedy=f"Set controls=[{','.join([NORMAL, *names])}].",
+        )
+    chosen = {name: CONTROLS[name]() for name in names if name != NORMAL}
+    if chosen:
+        refuse_resuming(memory.feed())
+    return chosen
 
 
 def checked_names(kind: str, names: Sequence[str], known: Sequence[str] | Mapping[str, Any]) -> Sequence[str]:

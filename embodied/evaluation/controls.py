@@ -214,7 +214,8 @@ class _Tampered(ABC):
                 "A control of memory must be shown the truth.",
                 remedy="Hand it requests of a loop that honours `privileged`.",
             )
-        first = not course.open and self._task.choice_open(truth.progress)
+        # A policy that has not decided yet carries nothing that could be changed.
+        first = not course.open and request.carry is not None and self._task.choice_open(truth.progress)
         course = replace(course, open=course.open or first)
         plain = replace(request, carry=course.carry)
         if not self._policy.privileged:
@@ -246,7 +247,6 @@ class _Off(_Tampered):
 
     def _changed(self, request: Request, course: _Course, truth: Truth, *, first: bool) -> tuple[Request, _Course]:
         del truth, first
-        # Nothing has been carried before the first decision.
         carry = None if request.carry is None else self._memory.wiped(request.carry)
         return replace(request, carry=carry, memory=MemoryContext()), course
 
@@ -254,7 +254,7 @@ class _Off(_Tampered):
 class _Wiped(_Off):
     def _changed(self, request: Request, course: _Course, truth: Truth, *, first: bool) -> tuple[Request, _Course]:
         del truth
-        if first and request.carry is not None:
+        if first:
             request = replace(request, carry=self._memory.wiped(request.carry))
         return replace(request, memory=_reminded_since(request, course)), course
 

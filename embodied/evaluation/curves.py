@@ -59,6 +59,8 @@ def read_curves(path: Path) -> Curves:
 
 def curves_figure(curves: Curves, *, policy: str) -> str:
     """Returns the losses of a training over its steps, on a logarithmic scale where all of them are positive."""
+    from matplotlib.ticker import LogFormatter
+
     figure, axes = new_figure(2.8)
     values = [value for metric in curves.losses.values() for value in metric if value is not None]
     for index, (name, metric) in enumerate(curves.losses.items()):
@@ -67,6 +69,9 @@ def curves_figure(curves: Curves, *, policy: str) -> str:
         axes.plot(*shown, color=PALETTE[index % len(PALETTE)], linewidth=1.5, label=name.replace("_", " "))
     if values and min(values) > 0.0:
         axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
+        axes.yaxis.set_major_formatter(LogFormatter())
+    axes.tick_params(which="both", labelsize=8.5, length=0)
     axes.set_xlabel("step of the training")
     axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.6)
     if values:

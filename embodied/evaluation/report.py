@@ -110,7 +110,7 @@ def terminal_table(results: Mapping[str, Any]) -> str:
         *([("control", [line.control for line in own])] if tampered else []),
         ("success % [95 %]", [f"{line.success} {line.interval}" for line in own]),
         ("first choice % [95 %]", [f"{line.first_choice} {line.first_interval}".strip() for line in own]),
-        *([("follows donor %", [line.follows for line in own])] if tampered else []),
+        *([("follows donor % [95 %]", [line.follows for line in own])] if tampered else []),
         ("chance %", [line.chance for line in own]),
         ("invalid", [str(line.invalid) for line in own]),
     ]

@@ -3,9 +3,11 @@
 from dataclasses import dataclass, replace
 
 import msgspec
+import numpy as np
 
 from embodied.errors import ConfigError
 from embodied.protocols import Simulator
+from embodied.rollout.pictures import columns_for, panel
 from embodied.rollout.video import Mp4Writer
 from embodied.types import Decision, Episode, EpisodeRecord, Progress, Request, WorldState
 
@@ -14,7 +16,10 @@ SPECTATOR = "spectator"
 
 @dataclass(kw_only=True)
 class VideoConfig:
-    """A film of an episode: from where camera `view` of the scene stands, in frames per simulated second."""
+    """A film of an episode: from where camera `view` of the scene stands, in frames per simulated second.
+
+    Pictures that a policy makes are shown beside it, which makes the film wider.
+    """
 
     view: str = "front"
     width_px: int = 320
@@ -42,14 +47,21 @@ def with_spectator(episode: Episode, config: VideoConfig) -> Episode:
 
 
 class VideoObserver:
-    """Films an episode through the camera `SPECTATOR`."""
+    """Films an episode through the camera `SPECTATOR`, with the newest pictures of the policy beside it.
+
+    The first decision settles how many there is room for, and so how wide the film is: frames before it are held back.
+    """
 
     def __init__(self, config: VideoConfig) -> None:
-        self._fps = config.fps
+        self._fps, self._height_px = config.fps, config.height_px
         self._writer = Mp4Writer(fps=config.fps)
         self._frames = 0
         self._simulator: Simulator | None = None
         self._robot = ""
+        self._held_back: list[np.ndarray] = []
+        self._columns: int | None = None
+        self._pictures: dict[str, np.ndarray] = {}
+        self._panel: np.ndarray | None = None
 
     def on_begin(self, episode: Episode, simulator: Simulator) -> None:
         """Takes the first frame."""
@@ -57,7 +69,15 @@ class VideoObserver:
         self._film()
 
     def on_decision(self, request: Request, decision: Decision) -> None:
-        """Decisions are not filmed."""
+        """Keeps the pictures, to be shown until there are newer ones. Raises `ConfigError` for malformed ones."""
+        del request
+        self._pictures = {**self._pictures, **decision.pictures}
+        height_px = self._height_px
+        if self._columns is None:
+            self._columns = columns_for(len(self._pictures), height_px)
+        if self._columns and decision.pictures:
+            self._panel = panel(self._pictures, height_px=height_px, columns=self._columns)
+        self._release()
 
     def on_step(self, state: WorldState, progress: Progress) -> None:
         """Takes a frame when one is due, and the last one."""
@@ -69,10 +89,21 @@ class VideoObserver:
 
     def mp4(self) -> bytes:
         """Returns the film as H.264 in MP4; no bytes if the episode never began."""
+        self._columns = self._columns or 0
+        self._release()
         return self._writer.finish()
 
     def _film(self) -> None:
         if self._simulator is not None:
             observation = self._simulator.observe(self._robot, (SPECTATOR,))
-            self._writer.write(observation.images[SPECTATOR].rgb)
+            self._held_back.append(observation.images[SPECTATOR].rgb)
             self._frames += 1
+            self._release()
+
+    def _release(self) -> None:
+        """Writes the frames that were held back, once it is known how wide they are."""
+        if self._columns is None:
+            return
+        for scene in self._held_back:
+            self._writer.write(scene if self._panel is None else np.hstack([scene, self._panel]))
+        self._held_back = []

@@ -34,6 +34,12 @@ class FakeTask:
     def advance(self, episode: Episode, progress: Progress, state: Any) -> Progress:
         return progress
 
+    def choice_open(self, progress: Progress) -> bool:
+        return PHASES[2] in progress.reached
+
+    def twin(self, episode: Episode) -> Episode:
+        raise AssertionError("nothing is played here")
+
 
 @dataclass(kw_only=True)
 class FakePolicy:

@@ -1,6 +1,7 @@
 """An evaluation ends in one report, however often it is interrupted."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -133,6 +134,13 @@ def test_edited_sources_are_another_run(monkeypatch):
     before = evaluation().run
     monkeypatch.setattr(provenance, "_code", lambda: "edited")
     assert evaluation().run != before
+
+
+@pytest.mark.parametrize(("name", "counts"), [("controls.py", True), ("worker.py", True), ("report.py", False)])
+def test_of_what_reports_are_made_of_only_controls_count_for_the_identity_of_a_run(monkeypatch, name, counts):
+    before, read = provenance._code.__wrapped__(), Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + (b"#" if path.name == name else b""))
+    assert (provenance._code.__wrapped__() != before) == counts
 
 
 def test_figures_are_safe_before_films_are_made(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Intervals against published values and their own definitions."""
 
+from dataclasses import replace
 from math import comb, isclose
 
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embodied.errors import ConfigError
-from embodied.evaluation.metrics import chance_band, phase_order, reasons, summarise, wilson_interval
+from embodied.evaluation.metrics import chance_band, following, phase_order, reasons, summarise, wilson_interval
+from embodied.types import Outcome
 from tests.evaluation.fakes import drawn, evaluation
 
 
@@ -88,10 +90,6 @@ def test_a_summary_has_the_keys_of_the_results_file_in_order():
 
 
 def test_an_invalid_episode_is_counted_and_not_a_success():
-    from dataclasses import replace
-
-    from embodied.types import Outcome
-
     records = _records("expert")
     records[3] = replace(records[3], outcome=Outcome.INVALID, reason="worker lost", phases=(), first_choice=None)
     entry = summarise(records, chance=0.25, phases=())
@@ -112,3 +110,16 @@ def test_phases_stand_in_the_order_of_the_episodes_that_came_furthest():
     assert phase_order([*_records("random"), *_records("guesser")]) == (
         "left_patch", "reached_centre", "pressed_button", "returned",
     )  # fmt: skip
+
+
+def test_following_counts_choices_of_episodes_that_had_a_donor_and_says_how_many_had_none():
+    records = [replace(record, control="swapped", donor="patch_0") for record in _records("guesser")]
+    records[0] = replace(records[0], donor=None, first_choice=None, outcome=Outcome.INVALID)
+    records[1] = replace(records[1], first_choice=None)
+    told = following(records)
+    chosen = [record.first_choice["chosen"] for record in records[2:]]
+    assert (told["reached"], told["followed"]) == (18, chosen.count("patch_0"))
+    assert 0 < told["followed"] < 18
+    assert told["without_donor"] == 1
+    assert told["ci95"][0] < told["followed"] / 18 < told["ci95"][1]
+    assert following([]) == {"reached": 0, "followed": 0, "ci95": [0.0, 1.0], "without_donor": 0}

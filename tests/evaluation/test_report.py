@@ -6,10 +6,12 @@ from html.parser import HTMLParser
 
 import pytest
 
+from embodied.evaluation.controls import Off, Swapped
+from embodied.evaluation.curves import Curves
 from embodied.evaluation.evaluator import Parts, summarised
 from embodied.evaluation.films import film_name, worth_seeing
 from embodied.evaluation.metrics import reasons
-from embodied.evaluation.report import Attached, Clip, html, lines, markdown
+from embodied.evaluation.report import Attached, Clip, html, lines, markdown, terminal_table
 from embodied.types import Outcome
 from tests.evaluation.fakes import drawn, evaluation
 
@@ -131,3 +133,88 @@ def test_a_film_rather_shows_an_episode_in_which_something_moved(records):
     failed = [replace(failed[0], sim_time_s=0.0, seed=1), replace(failed[1], seed=9), replace(failed[2], seed=5)]
     (chosen,) = worth_seeing(failed, privileged=(), policies=("random",), per_task=2)
     assert chosen.seed == 5
+
+
+# --- Controls ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tampered(plan):
+    """The guesser as if it had a memory, under two controls; one swapped episode had no donor."""
+    (first, task), *_ = plan.worker.tasks.items()
+    worker = replace(plan.worker, controls={"off": Off(), "swapped": Swapped()}, tasks={first: task})
+    controlled = replace(plan, worker=worker)
+    obstacles = {policy: dict.fromkeys(worker.controls, "no memory") for policy in ("expert", "random")}
+    records = []
+    for job in controlled.jobs(obstacles):
+        record = replace(drawn(worker, job, wall_s=1.0), control=job.control)
+        if job.control == "swapped":
+            donor = record.first_choice["chosen"] if job.seed % 3 else "patch_9"
+            record = replace(record, donor=donor)
+        records.append(record)
+    last = max(index for index, record in enumerate(records) if record.control == "swapped")
+    records[last] = replace(records[last], outcome=Outcome.INVALID, donor=None, first_choice=None, reason="no donor: x")
+    return records, summarised(controlled, records, Parts(("expert",), "none", obstacles))
+
+
+def test_every_table_has_a_row_per_task_policy_and_control(tampered):
+    records, results = tampered
+    wanted = [("expert", "normal"), *(("guesser", c) for c in ("normal", "off", "swapped")), ("random", "normal")]
+    assert [(line.policy, line.control) for line in lines(results)] == wanted
+    table = terminal_table(results).split("\n\n")[0].splitlines()
+    assert "control" in table[0]
+    assert "follows donor %" in table[0]
+    assert [tuple(row.replace("put_block_back/strict", "").split()[:2]) for row in table[2:]] == wanted
+    assert {len(line) for line in table} == {len(table[1])}
+    page = markdown(results, records)
+    assert page.count("guesser, swapped |") == 1 + len(
+        {r.reason for r in records if r.control == "swapped" and r.reason}
+    )
+    assert "| guesser | swapped |" in page
+
+
+def test_a_table_of_controls_says_who_followed_at_which_chance_and_how_many_had_no_donor(tampered):
+    records, results = tampered
+    swapped = [record for record in records if record.control == "swapped"]
+    entry = results["controls"]["put_block_back/strict"]["guesser"]["swapped"]
+    assert (entry["episodes"], entry["invalid"], entry["follows_donor"]["without_donor"]) == (12, 1, 1)
+    assert entry["follows_donor"]["followed"] == sum(r.seed % 3 > 0 for r in swapped[:-1])
+    (line,) = [line for line in lines(results) if line.control == "swapped"]
+    assert line.follows.startswith(f"{100 * entry['follows_donor']['followed'] / 11:.1f} [")
+    assert line.band == "0.0-54.5"
+    page = html(results, records, config="")
+    for fact in ("Controls of memory", line.follows, "1 of 12 swapped episodes had no donor", "the donor's choice"):
+        assert fact in page
+    parser = _Balance()
+    parser.feed(page)
+    assert parser.open == []
+
+
+def test_without_controls_nothing_speaks_of_them(page, results, records):
+    for text in (page, markdown(results, records), terminal_table(results)):
+        assert "ontrols of memory" not in text
+        assert "donor" not in text
+    assert list(results) == ["run", "tasks"]
+
+
+def test_learning_curves_are_on_the_page(results, records):
+    curves = {"expert": Curves((0.0, 1.0), {"train_loss": (2.0, 1.0)})}
+    page = html(results, records, config="", attached=Attached(curves=curves))
+    assert "Learning curves" in page
+    assert "train loss" in page
+
+
+def test_films_show_a_success_a_failure_and_a_swapped_memory_first(tampered):
+    records, _ = tampered
+    chosen = worth_seeing(records, privileged=("expert",), policies=("expert", "guesser", "random"), per_task=6)
+    shown = [(record.policy, record.control, record.outcome.value) for record in chosen]
+    assert shown[:3] == [
+        ("guesser", "normal", "success"), ("guesser", "normal", "failure"), ("guesser", "swapped", shown[2][2]),
+    ]  # fmt: skip
+    assert chosen[2].first_choice["chosen"] == chosen[2].donor
+    assert shown[3:] == [
+        ("guesser", "off", "failure"),
+        ("expert", "normal", "success"),
+        ("random", "normal", "timeout"),
+    ]
+    assert len({film_name(record) for record in chosen}) == 6

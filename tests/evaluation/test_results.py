@@ -32,6 +32,20 @@ def test_a_row_has_the_documented_keys_in_order_and_comes_back(records):
         assert decode_row(line) == replace(record, sim_time_s=round(record.sim_time_s, 3))
 
 
+def test_a_row_under_a_control_says_so_and_older_rows_are_of_the_normal_one(records):
+    swapped = replace(records[0], control="swapped", donor="patch_2", sim_time_s=1.0)
+    assert list(json.loads(encode_row(swapped))) == [*KEYS, "control", "donor"]
+    assert decode_row(encode_row(swapped)) == swapped
+    assert decode_row(encode_row(records[0])).control == "normal"
+
+
+def test_an_episode_under_two_controls_is_two_episodes(tmp_path, records):
+    with ResultsFolder(tmp_path) as folder:
+        for control in ("normal", "off", "off"):
+            folder.append(replace(records[0], control=control))
+        assert [record.control for record in folder.records(records[0].run)] == ["normal", "off"]
+
+
 def test_times_are_rounded_and_the_order_of_a_choice_is_fixed(records):
     record = replace(
         records[0],

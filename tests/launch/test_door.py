@@ -46,6 +46,9 @@ REFUSALS = {
     "policy=[expret]": ("'expret'", "Did you mean 'expert'?"),
     "policy=[expert,expert]": ("['expert', 'expert']", "each once"),
     "policy=[]": ("[]", "At least one policy"),
+    "controls=[normal,whiped]": ("'whiped'", "Did you mean 'wiped'?"),
+    "controls=[off,wiped]": ("['off', 'wiped']", "Set controls=[normal,off,wiped]."),
+    "controls=[normal,normal]": ("['normal', 'normal']", "each once"),
     "suite.tasks=[put_blok_back]": ("'put_blok_back'", "Did you mean 'put_block_back'?"),
     "suite=memorybenhc": ("'memorybenhc'", "Did you mean 'memorybench'? Known: memorybench."),
     "compute=locl": ("'locl'", "Did you mean 'local'?"),
@@ -95,6 +98,14 @@ def test_every_refusal_names_the_value_and_the_remedy(tmp_path, argument, monkey
     for part in REFUSALS[argument]:
         assert part in said.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_episodes_under_a_control_do_not_resume_from_a_bank_and_no_bank_is_made(tmp_path):
+    said = _refused(
+        tmp_path, "controls=[normal,wiped]", "memory.resume=true", "memory.url=sqlite:///run.db", "output=out"
+    )
+    assert "memory.resume=true" in said
+    assert "controls=[normal]" in said
 
 
 def test_an_output_must_be_given(tmp_path):
@@ -165,3 +176,14 @@ def test_a_sweep_gives_each_job_a_folder_of_its_own(tmp_path):
         (entry,) = tasks.values()
         assert entry["random"]["chance"] == chance
     assert sorted(entry.name for entry in (tmp_path / "out").iterdir()) == ["0", "1", "multirun.yaml"]
+
+
+def test_a_policy_without_memory_plays_as_it_is_and_the_table_says_why(tmp_path):
+    ended = enter(tmp_path, *QUICK, "controls=[normal,off,oracle]", "output=out")
+    assert ended.returncode == 0, ended.stderr
+    assert (
+        "random was not played under off: no memory.\nrandom was not played under oracle: takes no hints."
+        in ended.stdout
+    )
+    rows = (tmp_path / "out" / "episodes.jsonl").read_text().splitlines()
+    assert len(rows) == 2

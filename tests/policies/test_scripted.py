@@ -8,7 +8,7 @@ import pytest
 from embodied.errors import ConfigError, UnknownNameError
 from embodied.geometry import rotation_matrix
 from embodied.scenes.tabletop import ROBOT, TABLE_TOP_M
-from embodied.tasks.memorybench.experts import decision_step
+from embodied.tasks.memorybench.experts import decision_step, errand_after_press, next_keyframe
 from embodied.tasks.suites import TASKS, make_task
 from embodied.types import MoveTo, Observation, Progress, Request, Truth, Wait
 from policies.scripted import ExpertConfig, GuesserConfig, RandomPolicyConfig
@@ -56,6 +56,26 @@ def test_the_expert_does_not_use_the_target_before_the_decision(name):
     decision = decision_step(episode.task)
     assert all(run[:decision] == runs[0][:decision] for run in runs)
     assert len({run[decision] for run in runs}) == len(episode.candidates)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_an_errand_after_the_press_goes_on_where_the_expert_is_then(name):
+    episode = make_task(name).sample(1)
+    state, progress = initial_state(episode), Progress(reached=("pressed",))
+    course = keyframes(ExpertConfig().build(), episode)
+    pressed = max(
+        i for i, intent in enumerate(course) if isinstance(intent, MoveTo) and _low_over_button(episode, intent)
+    )
+    errand, rest = errand_after_press(episode, state, episode.target), []
+    for _ in course[pressed + 1 :]:
+        intent, errand = next_keyframe(episode, progress, state, errand)
+        rest.append(intent)
+    assert rest == course[pressed + 1 :]
+
+
+def _low_over_button(episode, intent):
+    x, y, _ = episode.scene.body("button_base").pose.position_m
+    return intent.position_m[:2] == (x, y) and intent.position_m[2] < 0.85
 
 
 def test_guesses_are_uniform_one_per_episode_and_independent_of_the_target():

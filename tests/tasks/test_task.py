@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from dataclasses import fields
 
 import msgspec
 import numpy as np
@@ -14,7 +15,7 @@ from embodied.errors import ConfigError, UnknownNameError
 from embodied.scenes.scene import Scene
 from embodied.scenes.tabletop import DRAWERS, slide
 from embodied.tasks.suites import SUITES, TASKS, make_task, suite_tasks
-from embodied.types import Clock
+from embodied.types import Clock, Progress
 
 KINDS = [(name, tier) for name in TASKS for tier in ("faithful", "strict")]
 VARIANTS = [
@@ -76,6 +77,44 @@ def _without_memory(scene: Scene):
     fixed = [body for body in scene.bodies if body.category != "block"]
     joints = [msgspec.structs.replace(joint, position=0.0) for joint in scene.joints]
     return fixed, joints, scene.regions, scene.cameras, scene.robots
+
+
+@pytest.mark.parametrize("tier", ["faithful", "strict"])
+@pytest.mark.parametrize("name", TASKS)
+def test_a_twin_has_the_same_layout_and_the_next_answer_and_an_id_of_its_own(name, tier):
+    task = make_task(name, tier=tier)
+    for seed in range(4):
+        episode = task.sample(seed)
+        twin = task.twin(episode)
+        assert twin == task.twin(episode)
+        assert twin.target == task.candidates[(episode.variation + 1) % len(task.candidates)] != episode.target
+        assert twin.id == f"{episode.id}-twin" == twin.scene.name
+        assert _without_memory(twin.scene) == _without_memory(episode.scene)
+        assert twin.scene.bodies != episode.scene.bodies or twin.scene.joints != episode.scene.joints
+        told = ("id", "scene", "target", "variation")
+        assert {f.name: getattr(twin, f.name) for f in fields(twin) if f.name not in told} == {
+            f.name: getattr(episode, f.name) for f in fields(episode) if f.name not in told
+        }
+        circle = episode
+        for _ in task.candidates:
+            circle = task.twin(circle)
+        assert (circle.target, circle.scene.bodies) == (episode.target, episode.scene.bodies)
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_the_choice_opens_with_the_last_press_and_stays_open(name, options):
+    task = make_task(name, options=options)
+    opened = [task.choice_open(Progress(reached=task.phases[:count])) for count in range(len(task.phases) + 1)]
+    last_press = task.phases.index("pressed")
+    assert opened == [count > last_press for count in range(len(task.phases) + 1)]
+
+
+def test_in_the_faithful_tier_the_choice_opens_once_all_before_it_is_done_in_any_order():
+    task = make_task("put_block_back", tier="faithful")
+    assert not task.choice_open(Progress(reached=("pressed", "centred")))
+    assert task.choice_open(Progress(reached=("pressed", "centred", "left")))
+    task = make_task("rearrange_block", tier="faithful")
+    assert task.choice_open(Progress(reached=("pressed", "placed")))
 
 
 def test_in_rearrange_both_blocks_draw_the_same_offsets_whatever_the_variation():

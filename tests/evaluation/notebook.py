@@ -1,0 +1,164 @@
+"""Policies that keep notes, for controls of memory: what they do depends on what is written down alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from embodied.protocols import Simulator
+from embodied.seeding import stream
+from embodied.tasks.memorybench.experts import Errand, begin_errand, next_keyframe
+from embodied.types import Decision, Episode, Moment, Observation, Progress, Request
+from tests.fakes import BINS, FakeSimulator, FakeTask, carry_to
+
+NAMES = sorted(BINS)
+HIDDEN = -1
+
+
+# --- A tiny world whose answer is shown at the start ------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class CueTask(FakeTask):
+    """The block is to go into the bin that was shown at the start; memory must choose once it is taken.
+
+    Twins end after `twin_limit_s`, so that a short one never comes to its choice.
+    """
+
+    twin_limit_s: float = 20.0
+
+    def choice_open(self, progress: Progress) -> bool:
+        return "taken" in progress.reached
+
+    def twin(self, episode: Episode) -> Episode:
+        variation = (episode.variation + 1) % len(NAMES)
+        return replace(
+            episode, id=f"{episode.id}-twin", variation=variation, target=NAMES[variation],
+            time_limit_s=self.twin_limit_s,
+        )  # fmt: skip
+
+
+class CueWorld(FakeSimulator):
+    """Its robot feels which bin is right until the first command."""
+
+    def reset(self, episode: Episode) -> None:
+        super().reset(episode)
+        self._cue = NAMES.index(episode.target)
+
+    def observe(self, robot: str, cameras: Sequence[str] | None = None) -> Observation:
+        shown = self._cue if self.time_s == 0.0 else HIDDEN
+        return replace(super().observe(robot, cameras), proprio=np.array([shown], np.float32))
+
+
+@dataclass(kw_only=True)
+class CueWorldConfig:
+    def build(self) -> Simulator:
+        return CueWorld()
+
+
+@dataclass(frozen=True)
+class Page:
+    """`written` is the memory; `turn` is no memory of what was seen."""
+
+    written: str | None = None
+    turn: int = 0
+
+
+@dataclass
+class Notebook:
+    """Writes down what it feels, takes the block, and puts it where its notes say, or anywhere without notes."""
+
+    cameras: Sequence[str] | None = ("front",)
+    privileged: bool = False
+    takes_hints: bool = False
+    draws: bool = False
+    seen: list[Request] = field(default_factory=list)
+
+    def act(self, requests: Sequence[Request]) -> list[Decision]:
+        self.seen += requests
+        return [self._decide(request) for request in requests]
+
+    def _decide(self, request: Request) -> Decision:
+        page = request.carry or Page()
+        felt = int(request.observation.proprio[0])
+        written = page.written if felt == HIDDEN else NAMES[felt]
+        bin_ = written or str(stream(request.seed, "guess").choice(NAMES))
+        pictures = {}
+        if self.draws and request.pictures:
+            pictures = {"heat_map": np.full((8, 8, 3), 200, np.uint8), "wrist": np.full((6, 12, 3), 90, np.uint8)}
+        return Decision(
+            carry_to(BINS[bin_])[page.turn % 2 :][:1],
+            moments=(moment(request),),
+            carry=Page(written, page.turn + 1),
+            pictures=pictures,
+        )
+
+    def wiped(self, carry: Page) -> Page:
+        return replace(carry, written=None)
+
+    def swapped(self, carry: Page, donor: Page) -> Page:
+        return replace(carry, written=donor.written)
+
+
+@dataclass(kw_only=True)
+class NotebookConfig:
+    draws: bool = False
+
+    def build(self) -> Notebook:
+        return Notebook(draws=self.draws)
+
+
+def moment(request: Request) -> Moment:
+    return Moment(
+        np.array([1.0], np.float32), None, "notes", float(request.step), (0.0, 0.0, 0.0),
+        request.observation.robot, "episode",
+    )  # fmt: skip
+
+
+# --- The real tasks ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Notes:
+    written: str | None
+    errand: Errand
+
+
+class Scribe:
+    """The expert's hands, led by notes: it writes down the target at the start, and guesses without any."""
+
+    cameras: Sequence[str] | None = ()
+    privileged = True
+    takes_hints = True
+
+    def __init__(self, *, writes: bool) -> None:
+        self._writes = writes
+
+    def act(self, requests: Sequence[Request]) -> list[Decision]:
+        return [self._decide(request) for request in requests]
+
+    def _decide(self, request: Request) -> Decision:
+        truth = request.truth
+        assert truth is not None
+        episode, state = truth.episode, truth.state
+        guess = str(stream(episode.seed, "guess").choice(episode.candidates))
+        notes = request.carry
+        if notes is None:
+            notes = Notes(episode.target if self._writes else None, begin_errand(episode, state, guess))
+        errand = replace(notes.errand, choice=notes.written or guess)
+        intent, errand = next_keyframe(episode, truth.progress, state, errand)
+        return Decision((request.hint or intent,), carry=Notes(notes.written, errand))
+
+    def wiped(self, carry: Notes) -> Notes:
+        return replace(carry, written=None)
+
+    def swapped(self, carry: Notes, donor: Notes) -> Notes:
+        return replace(carry, written=donor.written)
+
+
+@dataclass(kw_only=True)
+class ScribeConfig:
+    writes: bool = True
+
+    def build(self) -> Scribe:
+        return Scribe(writes=self.writes)

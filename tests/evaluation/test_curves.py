@@ -1,0 +1,80 @@
+"""Learning curves as training leaves them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from embodied.errors import DataError
+from embodied.evaluation.curves import curves_figure, curves_of, read_curves
+from embodied.evaluation.provenance import fingerprint
+
+CURVES = {
+    "step": [0, 10, 20],
+    "train_loss": [3.0, 2.0, 1.0],
+    "validation_loss": [3.5, None, 1.5],
+    "accuracy": [0, 1, 1],
+}
+
+
+def written(folder, content):
+    path = folder / "curves.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+@dataclass(kw_only=True)
+class Learned:
+    curves: Path | None = None
+
+    def build(self):
+        raise AssertionError("curves are read from the configuration")
+
+
+def test_losses_are_drawn_over_steps_and_other_metrics_are_not(tmp_path):
+    curves = read_curves(written(tmp_path, CURVES))
+    assert curves.steps == (0, 10, 20)
+    assert list(curves.losses) == ["train_loss", "validation_loss"]
+    figure = curves_figure(curves, policy="p")
+    assert "train loss" in figure
+    assert "validation loss" in figure
+    assert "accuracy" not in figure
+
+
+def test_without_a_loss_all_metrics_are_drawn_and_nothing_at_all_is_an_empty_figure(tmp_path):
+    curves = read_curves(written(tmp_path, {"step": [0, 1], "accuracy": [0.0, 1.0]}))
+    assert "accuracy" in curves_figure(curves, policy="p")
+    assert "<svg" in curves_figure(read_curves(written(tmp_path, {"step": []})), policy="p")
+
+
+def test_only_policies_that_say_where_their_curves_lie_have_some(tmp_path):
+    path = written(tmp_path, CURVES)
+    found = curves_of({"learned": Learned(curves=path), "young": Learned(), "scripted": object()})
+    assert list(found) == ["learned"]
+
+
+def test_a_path_in_a_configuration_counts_for_the_identity_of_a_run(tmp_path):
+    here, there = (fingerprint({"policy": Learned(curves=tmp_path / name)}) for name in "ab")
+    assert here != there
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("{", "curves.json"),
+        ({"step": [0], "loss": ["low"]}, "curves.json"),
+        ({"step": [0, 1], "loss": [1.0]}, "curves.json: loss"),
+        ({"step": [0, None], "loss": [1.0, 1.0]}, "curves.json: step"),
+        ({"loss": [1.0]}, "curves.json: loss"),
+    ],
+)
+def test_a_file_of_anything_else_is_refused_by_name(tmp_path, content, told):
+    with pytest.raises(DataError, match="Learning curves must") as refused:
+        read_curves(written(tmp_path, content))
+    assert told in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_refused_by_name(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere\.json"):
+        read_curves(tmp_path / "nowhere.json")
