@@ -21,9 +21,11 @@ from embodied.simulators.bullet import BulletConfig
 from embodied.tasks.suites import SUITES, TASKS, make_task, suite_tasks
 from embodied.tasks.task import MemoryTask, Tier
 from embodied.types import NORMAL
+from policies.families import FAMILIES
 from policies.scripted import ExpertConfig, GuesserConfig, RandomPolicyConfig
 
 POLICIES: dict[str, type[Any]] = {"expert": ExpertConfig, "guesser": GuesserConfig, "random": RandomPolicyConfig}
+LEARNERS = FAMILIES  # What `launch.train` can train, by family.
 
 
 class Tiers(Enum):

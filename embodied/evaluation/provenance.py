@@ -3,6 +3,8 @@
 import hashlib
 import os
 import platform
+import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from enum import Enum
@@ -37,6 +39,18 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def commit() -> str:
+    """Returns the git commit of this code, with "+" where files differ from it, or "" where it is not under git."""
+    git, root = shutil.which("git"), Path(__file__).parents[2]
+    if git is None or not (root / ".git").exists():
+        return ""
+    head, changes = (
+        subprocess.run([git, "-C", str(root), *words], capture_output=True, text=True, check=False)  # noqa: S603
+        for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+    )
+    return head.stdout.strip() + ("+" if changes.stdout else "")
 
 
 def cpu() -> str:

@@ -154,7 +154,7 @@ class RayPool:
                 self._offer(free, job)
 
     def _hire(self, job: EpisodeJob) -> _Member:
-        environment = {**thread_environment(self._config.threads), "PYTHONPATH": _python_path()}
+        environment = {**thread_environment(self._config.threads), "PYTHONPATH": python_path()}
         remote_class: Any = ray.remote(PooledWorker)
         actor = remote_class.options(
             num_cpus=1, max_restarts=0, max_task_retries=0, runtime_env={"env_vars": environment}
@@ -266,7 +266,7 @@ def _end_here(where: Whereabouts, patience_s: float) -> None:
         return  # Dead already.
 
 
-def _python_path() -> str:
+def python_path() -> str:
     """Returns the search path of workers: where this package lies, then what the user has set."""
     root = str(Path(embodied.__file__).parents[1])
     return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -9,31 +9,27 @@ from policies.training.config import AugmentationConfig
 
 
 class Augmentation:
-    """Draws moves of the world, and counts how often an intent would have left the workspace.
+    """Draws moves of the world.
 
-    The vertical axis in the middle of `workspace_m` ((low, high) for x, y, z) is what the world is turned about.
+    It is turned about the vertical axis in the middle of `workspace_m` ((low, high) for x, y, z).
     """
 
     def __init__(self, config: AugmentationConfig, workspace_m: Sequence[tuple[float, float]]) -> None:
         self._config = config
         self._low, self._high = np.transpose(np.asarray(workspace_m, dtype=np.float64))
         self.copies = config.copies
-        self.redrawn = 0
-        self.given_up = 0
 
-    def draw(self, random: np.random.Generator, intents_m: np.ndarray) -> np.ndarray:
-        """Returns a transform (4, 4) that keeps `intents_m` (T, 3) in the workspace, or the identity for want of one.
+    def draw(self, random: np.random.Generator, intents_m: np.ndarray) -> tuple[np.ndarray, int]:
+        """Returns a transform (4, 4) that keeps `intents_m` (T, 3) in the workspace, and how many draws did not.
 
-        The same generator and intents give the same transform.
+        For want of one within the tries, it is the identity. The same generator and intents give the same.
         """
-        for _ in range(self._config.tries):
+        for rejected in range(self._config.tries):
             moved = self._draw_once(random)
             placed = transform_points(moved, intents_m)
             if ((placed >= self._low) & (placed <= self._high)).all():
-                return moved
-            self.redrawn += 1
-        self.given_up += 1
-        return np.eye(4)
+                return moved, rejected
+        return np.eye(4), self._config.tries
 
     def _draw_once(self, random: np.random.Generator) -> np.ndarray:
         yaw_rad = random.uniform(-self._config.yaw_rad, self._config.yaw_rad)

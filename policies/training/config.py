@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from embodied.errors import ConfigError
+from embodied.rollout.address import check_address
+from embodied.rollout.compute import ComputeKind
 
 
 class Precision(Enum):
@@ -14,7 +16,7 @@ class Precision(Enum):
 
 
 @dataclass(kw_only=True)
-class DataConfig:
+class SamplingConfig:
     """Which demonstrations are learnt from, and how they are cut into sequences.
 
     `tasks` read `<task>/<tier>` or `<task>`; none means all. A share `held_out` of each task's episodes is kept for
@@ -33,15 +35,15 @@ class DataConfig:
     def check(self) -> None:
         """Raises `ConfigError` for values out of range."""
         if not 0.0 <= self.held_out <= 0.5:
-            raise ConfigError("data.held_out must lie in [0, 0.5].", value=self.held_out)
+            raise ConfigError("sampling.held_out must lie in [0, 0.5].", value=self.held_out)
         if self.sequence_length < 0 or self.memory_mb < 0:
             raise ConfigError(
-                "data.sequence_length and data.memory_mb must not be negative.",
+                "sampling.sequence_length and sampling.memory_mb must not be negative.",
                 value=(self.sequence_length, self.memory_mb),
             )
         if self.sequence_stride < 1 or self.sequence_length % self.sequence_stride:
             raise ConfigError(
-                "data.sequence_stride must divide data.sequence_length, or some keyframes would be trained less often.",
+                "sampling.sequence_stride must divide sequence_length, or some keyframes would be trained less often.",
                 value=(self.sequence_stride, self.sequence_length),
                 remedy="A stride of 1 always does.",
             )
@@ -70,3 +72,150 @@ class AugmentationConfig:
             raise ConfigError(
                 "augmentation.copies must not be negative, and tries at least 1.", value=(self.copies, self.tries)
             )
+
+
+@dataclass(kw_only=True)
+class OptimiserConfig:
+    """AdamW: `learning_rate` after `warm_up` steps, down a cosine to the share `final_share` of it at the last step.
+
+    Gradients longer than `clip_norm` are shortened to it. `ema_decay` is what an average of the weights, which is
+    evaluated and shipped, keeps per step; early on it keeps less.
+    """
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    warm_up: int = 200
+    final_share: float = 0.01
+    clip_norm: float = 1.0
+    ema_decay: float = 0.999
+
+    def check(self) -> None:
+        """Raises `ConfigError` for values out of range."""
+        if not self.learning_rate > 0.0 or not self.clip_norm > 0.0 or not self.weight_decay >= 0.0:
+            raise ConfigError(
+                "optimiser.learning_rate and clip_norm must be positive, weight_decay not negative.",
+                value=(self.learning_rate, self.clip_norm, self.weight_decay),
+            )
+        if self.warm_up < 0 or not 0.0 <= self.final_share <= 1.0 or not 0.0 <= self.ema_decay < 1.0:
+            raise ConfigError(
+                "optimiser.warm_up must not be negative, final_share lie in [0, 1] and ema_decay in [0, 1).",
+                value=(self.warm_up, self.final_share, self.ema_decay),
+            )
+
+
+@dataclass(kw_only=True)
+class StageConfig:
+    """One stage of a recipe; a recipe of two stages is two runs, the second with `start` at the first.
+
+    `start`: a pretrained policy's name or folder, such as an earlier run's output/policy; "" for fresh weights. Of the
+    parameter groups, those in `fresh` begin anew though there is a start, and those in `frozen` do not learn; with
+    `cache_features`, what the frozen ones make of each keyframe is computed once and kept on disk.
+    """
+
+    start: str = ""
+    fresh: list[str] = field(default_factory=list)
+    frozen: list[str] = field(default_factory=list)
+    cache_features: bool = False
+
+
+@dataclass(kw_only=True)
+class LogConfig:
+    """What is written down, every so many steps, 0 for never: rows of metrics, validation, pictures, checkpoints.
+
+    The last `keep` checkpoints stay, and those of every `keep_every`-th step (0: none besides).
+    """
+
+    metrics_every: int = 10
+    validate_every: int = 500
+    pictures_every: int = 500
+    checkpoint_every: int = 250
+    keep: int = 2
+    keep_every: int = 0
+    tensorboard: bool = True
+
+    def check(self) -> None:
+        """Raises `ConfigError` for values out of range."""
+        if min(self.validate_every, self.pictures_every, self.keep_every) < 0:
+            raise ConfigError("log.validate_every, pictures_every and keep_every must not be negative.", value=self)
+        if min(self.metrics_every, self.checkpoint_every, self.keep) < 1:
+            raise ConfigError("log.metrics_every, checkpoint_every and keep must be at least 1.", value=self)
+
+
+@dataclass(kw_only=True)
+class TrainingConfig:
+    """How a policy is trained: `steps` batches of `batch` sequences, whatever the number of workers that share them.
+
+    Where `epochs` is positive, it counts instead: so many times, every sequence of the largest task is reached. With
+    `minutes`, a run ends after so many, with a checkpoint, and the same command goes on; 0 sets no limit.
+    """
+
+    steps: int = 10000
+    epochs: float = 0.0
+    batch: int = 8
+    seed: int = 0
+    minutes: float = 0.0
+    precision: Precision = Precision.float32
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    stage: StageConfig = field(default_factory=StageConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+
+    def check(self) -> None:
+        """Raises `ConfigError` for values out of range."""
+        if self.steps < 1 or self.batch < 1 or not self.epochs >= 0.0:
+            raise ConfigError(
+                "steps and batch must be at least 1, and epochs not negative.",
+                value=(self.steps, self.batch, self.epochs),
+            )
+        if not 0 <= self.seed < 2**40 or not self.minutes >= 0.0:
+            raise ConfigError(
+                "seed must lie in [0, 2**40), and minutes not be negative.", value=(self.seed, self.minutes)
+            )
+        for part in (self.sampling, self.augmentation, self.optimiser, self.log):
+            part.check()
+        if self.stage.cache_features and not (self.stage.frozen and self.augmentation.copies):
+            raise ConfigError(
+                "stage.cache_features must come with frozen groups and a fixed number of augmentation.copies.",
+                value=(self.stage.frozen, self.augmentation.copies),
+                remedy="Such as stage.frozen=[encoder] augmentation.copies=8.",
+            )
+
+
+@dataclass(kw_only=True)
+class TrainComputeConfig:
+    """Where a policy is trained: in this process, on a Ray of our own, or on an existing Ray cluster.
+
+    `gpus` is 0, or one per worker. `threads_per_worker` 0 shares the cores of this machine out. A worker group in which
+    one dies starts again from the last checkpoint, at most `max_restarts` times; on a cluster, data and output must be
+    on a file system that all nodes see. `address` is for `cluster` alone, `object_store_mb` for `local` alone.
+    """
+
+    kind: ComputeKind = ComputeKind.local
+    workers: int = 1
+    address: str = ""
+    gpus: int = 0
+    threads_per_worker: int = 0
+    max_restarts: int = 10
+    object_store_mb: int = 256
+
+    def check(self, batch: int) -> None:
+        """Raises `ConfigError` for values out of range, and for workers that cannot share a `batch` evenly."""
+        if self.workers < 1 or (self.kind is ComputeKind.inline and self.workers != 1):
+            raise ConfigError("compute.workers must be at least 1, and 1 for compute=inline.", value=self.workers)
+        if batch % self.workers:
+            raise ConfigError("batch must be a multiple of compute.workers.", value=(batch, self.workers))
+        if self.gpus not in (0, self.workers):
+            raise ConfigError("compute.gpus must be 0 or compute.workers.", value=(self.gpus, self.workers))
+        if min(self.threads_per_worker, self.max_restarts) < 0 or self.object_store_mb < 80:
+            raise ConfigError(
+                "compute.threads_per_worker and max_restarts must not be negative, object_store_mb at least 80.",
+                value=(self.threads_per_worker, self.max_restarts, self.object_store_mb),
+            )
+        if (self.kind is ComputeKind.cluster) != bool(self.address):
+            raise ConfigError(
+                "compute.address must be given for compute=cluster, and for no other.",
+                value=(str(self.kind), self.address),
+            )
+        if self.address:
+            check_address(self.address)

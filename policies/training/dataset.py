@@ -1,20 +1,22 @@
 """Batches of sequences from recorded episodes: cut, augmented, padded; a pure function of seed, step and data."""
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 
 import numpy as np
 import torch
 
+from embodied.errors import DataError
 from embodied.seeding import stream
 from policies.training.augmentation import Augmentation, move_world
-from policies.training.config import DataConfig
+from policies.training.config import SamplingConfig
 from policies.training.episodes import Arrays, EpisodeStore
 from policies.training.learner import Batch
 from policies.training.sampler import Item, Sample, Sampler, cut
 
 
 class SequenceDataset:
-    """The sequences of the recordings of `store`, as batches of tensors; not for several threads at once.
+    """The sequences of the recordings of `store`, as batches of tensors, for any number of threads.
 
     `tokenise` is the learner's; `augmentation` is None for validation.
     """
@@ -22,7 +24,7 @@ class SequenceDataset:
     def __init__(
         self,
         store: EpisodeStore,
-        config: DataConfig,
+        config: SamplingConfig,
         *,
         tokenise: Callable[[str], np.ndarray],
         augmentation: Augmentation | None,
@@ -32,17 +34,20 @@ class SequenceDataset:
         self._store = store
         self._augmentation = augmentation
         self._seed = seed
+        self._lock = Lock()
         self._words = {name: tokenise(name) for name in {recording.instruction for recording in self.recordings}}
         items = cut([recording.keyframes for recording in self.recordings], config)
+        self.items = [item for own in items for item in own]
         self.sampler = Sampler(items, [recording.task for recording in self.recordings], seed=seed)
 
     def batch(self, samples: Sequence[Sample]) -> Batch:
         """Returns the sequences of `samples`, padded to the longest by repeating their last keyframe.
 
-        Raises `DataError`, naming the file, for one that is damaged.
+        Raises `DataError`, naming the file, for one that is damaged or holds what is not finite.
         """
         longest = max(sample.item.keyframes for sample in samples)
-        rows = [self._row(sample, longest) for sample in samples]
+        with self._lock:
+            rows = [self._row(sample, longest) for sample in samples]
         batch = {name: torch.from_numpy(_narrowed(np.stack([row[name] for row in rows]))) for name in rows[0]}
         words = [self._words[self.recordings[sample.item.episode].instruction] for sample in samples]
         batch["words"] = torch.from_numpy(_padded(words))
@@ -69,10 +74,23 @@ class SequenceDataset:
         steps = np.arange(item.start, item.start + longest)
         kept = np.minimum(steps, item.stop - 1)
         row = {name: array[kept] for name, array in self._store[item.episode].items()}
+        rejected = 0
         if self._augmentation:
             intents_m = self.recordings[item.episode].intents_m
-            row = move_world(row, self._augmentation.draw(self._stream_of(sample), intents_m))
-        return {**row, "valid": steps < item.stop, "first": steps == item.start}
+            moved, rejected = self._augmentation.draw(self._stream_of(sample), intents_m)
+            row = move_world(row, moved)
+        row |= {"valid": steps < item.stop, "first": steps == item.start, "redrawn": np.array(rejected)}
+        self._require_finite(row, item)
+        return row
+
+    def _require_finite(self, row: Arrays, item: Item) -> None:
+        for name, array in row.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise DataError(
+                    "Every number of a batch must be finite.",
+                    value=f"{name} of {self.recordings[item.episode].path}",
+                    remedy="Collect that demonstration again; no weight was touched.",
+                )
 
     def _stream_of(self, sample: Sample) -> np.random.Generator:
         if self._augmentation and self._augmentation.copies:

@@ -15,7 +15,7 @@ from embodied.geometry import vector3
 from embodied.paths import confined
 from embodied.trajectory import Trajectory, outline_trajectory, read_trajectory
 from embodied.types import CameraImage
-from policies.training.config import DataConfig
+from policies.training.config import SamplingConfig
 from policies.training.learner import ACTION_FORM, DataFacts
 
 TOOL_POSITION = ("tool_x_m", "tool_y_m", "tool_z_m")
@@ -51,7 +51,7 @@ class Recordings:
     facts: DataFacts
 
 
-def find_recordings(folders: Sequence[Path], config: DataConfig) -> Recordings:
+def find_recordings(folders: Sequence[Path], config: SamplingConfig) -> Recordings:
     """Returns the recordings of complete collections, in an order that does not depend on where they lie.
 
     Images are not looked at yet: each file is checked against its checksum when it is first read. Raises `ConfigError`,
@@ -145,13 +145,13 @@ def _stacked(images: Sequence[Sequence[CameraImage]], part: str, dtype: type) ->
     return np.array([[getattr(image, part) for image in row] for row in images], dtype=dtype)
 
 
-def _listed(folder: Path, config: DataConfig) -> Iterator[tuple[Path, str, str, int]]:
+def _listed(folder: Path, config: SamplingConfig) -> Iterator[tuple[Path, str, str, int]]:
     dataset = read_dataset(folder)
     if dataset.split != config.split:
         raise DataError(
             f"The demonstrations must be of the split {config.split!r}.",
             value=f"{folder} with split {dataset.split!r}",
-            remedy="Name a folder of that split, or set data.split: testing on what was trained on shows nothing.",
+            remedy="Name a folder of that split, or set sampling.split: testing on what was trained on shows nothing.",
         )
     if not dataset.complete:
         raise DataError(
@@ -192,7 +192,7 @@ def _split(recordings: Sequence[Recording], share: float) -> tuple[list[Recordin
             raise ConfigError(
                 f"Both splits of {task} must hold an episode: one to train on, one held out.",
                 value=f"{len(own)} in all, {kept} held out",
-                remedy="Collect more demonstrations, or set data.held_out=0.",
+                remedy="Collect more demonstrations, or set sampling.held_out=0.",
             )
         train += own[: len(own) - kept]
         held_out += own[len(own) - kept :]

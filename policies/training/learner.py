@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from embodied.errors import EmbodiedError
 from embodied.geometry import Vector3
 
 Batch = dict[str, Tensor]
@@ -31,6 +32,7 @@ Cameras are in the order of `Learner.cameras`.
     first                    bool    (B, T)               where a memory begins anew: the first keyframe of a sequence
     words                    int64   (B, W)               `Learner.tokenise` of the instruction, padded with zeros
     episode                  int64   (B,)                 number among the episodes trained on, for messages
+    redrawn                  int64   (B,)                 augmentations refused: they led an intent out of the workspace
     frozen.<name>                    (B, T, ...)          what `Learner.frozen_features` gave, where it is cached
 """
 
@@ -58,6 +60,10 @@ class DataFacts:
     digest: str
 
 
+class TrainingError(EmbodiedError):
+    """Training cannot go on: a loss or a gradient is not finite, or workers die again and again."""
+
+
 class Learner(nn.Module, ABC):
     """A policy that can be trained: `forward` is the only thing that a step calls, so DDP can wrap it.
 
@@ -83,6 +89,10 @@ class Learner(nn.Module, ABC):
     @abstractmethod
     def tokenise(self, instruction: str) -> np.ndarray:
         """Returns the words of an instruction as int64 (W,); 0 is kept for padding."""
+
+    def normalisation(self) -> dict[str, Any]:
+        """Returns, JSON-able, what numbers are scaled by: kept with the weights, and compared when they are loaded."""
+        return {"cameras": list(self.cameras), "workspace_m": [list(axis) for axis in self.workspace_m]}
 
     def pictures(self, batch: Batch) -> dict[str, np.ndarray]:
         """Returns predictions drawn as uint8 (H, W, 3), by name; none by default."""

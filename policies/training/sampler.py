@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from embodied.seeding import stream
-from policies.training.config import DataConfig
+from policies.training.config import SamplingConfig
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Sample:
     copy: int | None = None
 
 
-def cut(lengths: Sequence[int], config: DataConfig) -> list[list[Item]]:
+def cut(lengths: Sequence[int], config: SamplingConfig) -> list[list[Item]]:
     """Returns the sequences into which episodes of `lengths` keyframes are cut, by episode.
 
     Windows overhang both ends of an episode and are clipped there, so that every keyframe lies in equally many of them,
@@ -42,7 +42,7 @@ def cut(lengths: Sequence[int], config: DataConfig) -> list[list[Item]]:
     return [_cut_one(episode, length, config) for episode, length in enumerate(lengths)]
 
 
-def _cut_one(episode: int, length: int, config: DataConfig) -> list[Item]:
+def _cut_one(episode: int, length: int, config: SamplingConfig) -> list[Item]:
     window = config.sequence_length
     if not window:
         return [Item(episode, 0, length)]

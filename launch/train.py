@@ -1,0 +1,84 @@
+"""The door to training: `python -m launch.train policy=NAME data=DIR output=DIR steps=10000 batch=8 seed=0`."""
+
+import shlex
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from embodied.errors import ConfigError, MissingDependencyError
+from launch import door, schema
+from policies.families import family_of
+from policies.training.config import TrainComputeConfig, TrainingConfig
+
+
+@dataclass(kw_only=True)
+class TrainConfig(TrainingConfig):
+    """All settings of `python -m launch.train`: those of training, and where it begins and ends.
+
+    The parts typed `Any` are checked by the schema of their group; `data` is a folder of demonstrations or a list.
+    """
+
+    policy: Any = MISSING
+    data: Any = MISSING
+    output: str = MISSING
+    address: str = ""
+    compute: Any = MISSING
+
+
+def train(composed: door.Composed) -> None:
+    """Trains what the output folder lacks, then says how far it has come and where the policy lies."""
+    config: TrainConfig = composed.config
+    folders = tuple(Path(folder) for folder in _folders(config.data))
+    training = TrainingConfig(**{option.name: getattr(config, option.name) for option in fields(TrainingConfig)})
+    try:
+        from policies.training.job import run_job
+        from policies.training.plan import TrainingPlan
+        from policies.training.scribe import POLICY
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            "Training needs libraries of the extra 'train'.", value=error.name, remedy="pip install '.[train]'"
+        ) from error
+    output = door.job_folder(config.output)
+    plan = TrainingPlan(
+        family=family_of(config.policy),
+        policy=config.policy,
+        training=training,
+        folders=folders,
+        output=output,
+        command=f"python -m launch.train {shlex.join(sys.argv[1:])}",
+    )
+    summary = run_job(plan, config.compute, config=composed.text)
+    door.say(f"{summary.step} of {summary.steps} steps, {summary.wall_s / 3600.0:.2f} hours in all")
+    if summary.step < summary.steps:
+        door.say("The minutes are over; the same command goes on.")
+    door.say(f"\nPolicy: {output / POLICY}")
+
+
+def _folders(data: Any) -> list[str]:
+    folders = [data] if isinstance(data, str) else data
+    if not isinstance(folders, list) or not folders or not all(isinstance(folder, str) for folder in folders):
+        raise ConfigError("data must be a folder of demonstrations, or a list of such.", value=data)
+    return folders
+
+
+def register() -> None:
+    """Tells Hydra the schemas that sim_configs/train.yaml refers to."""
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=TrainConfig)
+    store.store(group="compute", name="compute_schema", node=TrainComputeConfig)
+    for family, kind in schema.LEARNERS.items():
+        store.store(group="policy", name=f"{family}_schema", node=kind)
+
+
+def main() -> None:
+    """Enters with the settings of sim_configs/train.yaml."""
+    register()
+    door.enter(train, config_name="train")
+
+
+if __name__ == "__main__":
+    main()

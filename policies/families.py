@@ -1,0 +1,15 @@
+"""The families of learned policies by name: each a config dataclass whose `build()` returns its learner."""
+
+from typing import Any
+
+FAMILIES: dict[str, type[Any]] = {}
+
+
+def family_of(config: Any) -> str:
+    """Returns the name under which the class of `config` is registered. Raises `UnknownNameError`."""
+    from embodied.errors import unknown_name
+
+    for name, kind in FAMILIES.items():
+        if type(config) is kind:
+            return name
+    raise unknown_name("family of policies", type(config).__name__, FAMILIES)

@@ -1,0 +1,148 @@
+"""What all learned policies share: how their weights are shipped, found, checked and loaded.
+
+A shipped policy is a folder: `config.json` (family, settings, normalisation), `model.safetensors` (averaged weights),
+`training.json` (what made it), `curves.json` (how its losses went) and `manifest.json` (the SHA-256 of each).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+import msgspec
+from torch import Tensor
+
+from embodied.errors import ConfigError, DataError, unknown_name
+from policies.families import FAMILIES, family_of
+from policies.folders import damaged, json_bytes, read_folder, write_folder
+from policies.weights import load_weights, read_tensors, tensor_bytes
+
+if TYPE_CHECKING:
+    from policies.training.learner import Learner
+
+SCHEMA = "embodied-memory/policy"
+SCHEMA_VERSION = 1
+CONFIG, WEIGHTS, TRAINING, CURVES = "config.json", "model.safetensors", "training.json", "curves.json"
+PRETRAINED = Path(__file__).parent / "pretrained"
+KIND = "pretrained policy"
+CURVE_POINTS = 500
+
+
+class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`config.json`."""
+
+    schema: str
+    version: int
+    family: str
+    config: dict[str, Any]
+    normalisation: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Pretrained:
+    """A shipped policy, read and checked; `config` is its family's dataclass, `training` says what made it."""
+
+    folder: Path
+    family: str
+    config: Any
+    normalisation: dict[str, Any]
+    tensors: dict[str, Tensor]
+    training: dict[str, Any]
+
+    def build(self) -> "Learner":
+        """Returns the network with its weights, for evaluation. Raises `DataError` where they do not fit each other."""
+        learner: Learner = self.config.build()
+        if jsonable(learner.normalisation()) != self.normalisation:
+            raise DataError(
+                "A policy must scale numbers as it did when it was trained.",
+                value=f"{self.folder}: {self.normalisation}, here {learner.normalisation()}",
+                remedy="Use the version of the code that training.json names, or train anew.",
+            )
+        load_weights(learner, self.tensors, self.folder / WEIGHTS)
+        return learner.eval()
+
+
+def from_pretrained(name_or_folder: str | Path) -> Pretrained:
+    """Reads the policy of a folder, or the one of `policies/pretrained/<name>`.
+
+    Raises `UnknownNameError` with the nearest name, and `DataError` for files that are altered, no safetensors, or of
+    another version.
+    """
+    folder = _found(name_or_folder)
+    tensors = read_tensors(folder / WEIGHTS)  # First: that a file is no safetensors says more than its checksum.
+    files = read_folder(folder, [CONFIG, WEIGHTS, TRAINING, CURVES], kind=KIND)
+    try:
+        card = msgspec.json.decode(files[CONFIG], type=Card)
+        training = msgspec.json.decode(files[TRAINING], type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise damaged(KIND, folder, str(error)) from error
+    if (card.schema, card.version) != (SCHEMA, SCHEMA_VERSION):
+        raise DataError(
+            f"A {KIND} must be of {SCHEMA!r} version {SCHEMA_VERSION}.",
+            value=f"{folder}: {card.schema!r} version {card.version}",
+            remedy="Use the version of the code that training.json names, or train anew.",
+        )
+    config = config_from_json(card.family, card.config)
+    return Pretrained(folder, card.family, config, card.normalisation, tensors, training)
+
+
+def save_pretrained(
+    folder: Path,
+    learner: "Learner",
+    *,
+    tensors: Mapping[str, Tensor],
+    training: Mapping[str, Any],
+    curves: Sequence[Mapping[str, Any]],
+) -> None:
+    """Ships `tensors`, weights of `learner`, as `folder`: whole or not at all. `curves` are rows of metrics.jsonl.
+
+    Raises `UnknownNameError` where the class of its settings is no registered family.
+    """
+    config = learner.policy_config
+    card = Card(SCHEMA, SCHEMA_VERSION, family_of(config), jsonable(asdict(config)), jsonable(learner.normalisation()))
+    thinned = curves[:: max(1, -(-len(curves) // CURVE_POINTS))]
+    write_folder(
+        folder,
+        {
+            CONFIG: json_bytes(card),
+            WEIGHTS: tensor_bytes(tensors),
+            TRAINING: json_bytes(training),
+            CURVES: json_bytes(thinned),
+        },
+    )
+
+
+def config_from_json(family: str, settings: Mapping[str, Any]) -> Any:
+    """Returns the config dataclass of `family` with `settings`. Raises `UnknownNameError`, `ConfigError`."""
+    if family not in FAMILIES:
+        raise unknown_name("family of policies", family, FAMILIES)
+    kind = FAMILIES[family]
+    _refuse_strangers(kind, settings, family)
+    try:
+        return msgspec.convert(settings, type=kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"The settings of {family} must fit its schema.", remedy=str(error)) from error
+
+
+def jsonable(value: Any) -> Any:
+    """Returns `value` as JSON would give it back: tuples as lists, enums by value."""
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
+def _refuse_strangers(kind: type[Any], settings: Mapping[str, Any], path: str) -> None:
+    """Raises `UnknownNameError` for settings that the dataclass does not have: they would be passed over in silence."""
+    types = get_type_hints(kind)
+    for name, value in settings.items():
+        if name not in {field.name for field in fields(kind)}:
+            raise unknown_name(f"setting of {path}", name, types)
+        if isinstance(value, Mapping) and is_dataclass(types[name]) and isinstance(types[name], type):
+            _refuse_strangers(types[name], value, f"{path}.{name}")
+
+
+def _found(name_or_folder: str | Path) -> Path:
+    given = Path(name_or_folder)
+    for folder in (PRETRAINED / given.name if given.name == str(given) else given, given):
+        if (folder / WEIGHTS).is_file():
+            return folder
+    known = [folder.parent.name for folder in PRETRAINED.glob(f"*/{WEIGHTS}")]
+    raise unknown_name(f"{KIND}, by name or as a folder with {WEIGHTS},", str(name_or_folder), known)

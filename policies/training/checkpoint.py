@@ -1,0 +1,124 @@
+"""Checkpoints: folders that appear whole or not at all, checked before they are used, without pickle.
+
+The checkpoint of step N is the folder `<N, eight digits>`: `weights`, `average` and `optimiser` as safetensors,
+`state.json`, and `manifest.json` with the SHA-256 of each.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from torch import Tensor
+
+from embodied.errors import DataError
+from policies.folders import damaged, discard, json_bytes, read_folder, sweep, write_folder
+from policies.weights import tensor_bytes, tensors_from_bytes
+
+SCHEMA = "embodied-memory/checkpoint"
+SCHEMA_VERSION = 1
+STATE = "state.json"
+PARTS = ("weights", "average", "optimiser")
+KIND = "checkpoint"
+
+_log = logging.getLogger(__name__)
+
+
+class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`state.json`: `step` steps are done; `sums` are metrics since the last row of metrics.jsonl, over `summed` steps.
+
+    `settings` is what was asked for, the data's digest included; the rest says what it was done with. `wall_s` counts
+    all sessions.
+    """
+
+    schema: str
+    version: int
+    step: int
+    family: str
+    policy: dict[str, Any]
+    normalisation: dict[str, Any]
+    settings: dict[str, Any]
+    commit: str
+    versions: dict[str, str]
+    sums: dict[str, float]
+    summed: int
+    wall_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A whole checkpoint, read."""
+
+    folder: Path
+    state: State
+    weights: dict[str, Tensor]
+    average: dict[str, Tensor]
+    optimiser: dict[str, Tensor]
+
+
+def save_checkpoint(shelf: Path, state: State, parts: Mapping[str, Mapping[str, Tensor]]) -> Path:
+    """Writes the checkpoint of `state.step` and returns its folder; a kill at any time leaves the others as they were.
+
+    `parts` holds the tensors of `PARTS`.
+    """
+    folder = shelf / f"{state.step:08d}"
+    tensors = {f"{name}.safetensors": tensor_bytes(parts[name]) for name in PARTS}
+    write_folder(folder, {**tensors, STATE: json_bytes(state)})
+    return folder
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Reads a checkpoint. Raises `DataError`, naming it and what is wrong, where it is not as it was written."""
+    files = read_folder(folder, [*(f"{part}.safetensors" for part in PARTS), STATE], kind=KIND)
+    try:
+        state = msgspec.json.decode(files[STATE], type=State)
+    except msgspec.DecodeError as error:
+        raise damaged(KIND, folder, f"{STATE} says {error}") from error
+    if (state.schema, state.version) != (SCHEMA, SCHEMA_VERSION):
+        raise damaged(KIND, folder, f"it is {state.schema!r} version {state.version}, not {SCHEMA!r} {SCHEMA_VERSION}")
+    return Checkpoint(
+        folder, state, **{part: tensors_from_bytes(files[f"{part}.safetensors"], folder) for part in PARTS}
+    )
+
+
+def newest_checkpoint(shelf: Path) -> Checkpoint | None:
+    """Returns the newest whole checkpoint, None where there is none at all; damaged ones are refused by name.
+
+    Raises `DataError` where there are some, and all are damaged.
+    """
+    folders = _folders(shelf)
+    for folder in reversed(folders):
+        try:
+            return read_checkpoint(folder)
+        except DataError as error:
+            _log.warning("%s The last good one before it is used.", error)
+    if folders:
+        raise DataError(
+            "One checkpoint of a run must be whole, for the run to go on.",
+            value=str(shelf),
+            remedy="Take one from a copy, or begin anew in another folder.",
+        )
+    return None
+
+
+def tidy(shelf: Path, *, step: int, keep: int, keep_every: int) -> None:
+    """Deletes what need not stay once the checkpoint of `step` is there.
+
+    That is: what kills left half-written, those beyond `step` (damaged, or they would have been used), and of the
+    others all but the last `keep` and every `keep_every`-th step.
+    """
+    sweep(shelf)
+    folders = _folders(shelf)
+    for folder in folders:
+        if int(folder.name) > step:
+            discard(folder)
+    reached = [folder for folder in folders if int(folder.name) <= step]
+    for folder in reached[: len(reached) - keep]:
+        if not keep_every or int(folder.name) % keep_every:
+            discard(folder)
+
+
+def _folders(shelf: Path) -> list[Path]:
+    return sorted(folder for folder in shelf.glob("[0-9]*") if folder.name.isdecimal()) if shelf.exists() else []

@@ -1,0 +1,147 @@
+"""Training as a job: in this process, or on Ray Train with one worker per GPU or share of the cores."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch import distributed
+
+from embodied.errors import EmbodiedError
+from embodied.evaluation.output_folder import claim
+from embodied.paths import write_atomically
+from embodied.rollout.compute import ComputeKind
+from policies.folders import json_bytes
+from policies.training.config import TrainComputeConfig
+from policies.training.learner import TrainingError
+from policies.training.loop import Summary, train
+from policies.training.peers import Peers, PeerStoppedError
+from policies.training.plan import TrainingPlan, prepare, refuse_other_settings
+from policies.training.progress import progress_bar
+from policies.training.scribe import CHECKPOINTS
+
+RUN = "run.json"
+RAY_FOLDER = ".ray.part"
+PLAN = "plan"
+
+
+def run_job(plan: TrainingPlan, compute: TrainComputeConfig, *, config: str) -> Summary:
+    """Trains `plan` on `compute`, going on where its output folder stands; `config` becomes config.yaml there.
+
+    Raises, before the folder is made, what `prepare` raises; `ConfigError` where it is another run's or being written,
+    `PathError` where it is something else's, and `TrainingError`.
+    """
+    compute.check(plan.training.batch)
+    prepared = prepare(plan)
+    threads = compute.threads_per_worker or max(1, len(os.sched_getaffinity(0)) // compute.workers)
+    plan = replace(plan, threads=threads, output=plan.output.absolute())
+    with claim(plan.output, kind="training", mark=CHECKPOINTS):
+        (plan.output / CHECKPOINTS).mkdir(exist_ok=True)
+        _sign(plan.output, plan.settings(prepared.recordings.facts))
+        write_atomically(plan.output / "config.yaml", config.encode())
+        steps = plan.steps(prepared.recordings)
+        del prepared
+        with progress_bar(plan.output, steps):
+            if compute.kind is ComputeKind.inline:
+                return train(plan, Peers(device=torch.device("cuda" if compute.gpus else "cpu")))
+            return _run_on_ray(plan, compute)
+
+
+def _sign(folder: Path, settings: dict[str, Any]) -> None:
+    """Writes what decides the outcome of the folder's run, or compares it with what was written there before."""
+    path = folder / RUN
+    if path.exists():
+        refuse_other_settings(msgspec.json.decode(path.read_bytes()), settings, folder)
+    else:
+        write_atomically(path, json_bytes(settings))
+
+
+def _run_on_ray(plan: TrainingPlan, compute: TrainComputeConfig) -> Summary:
+    with _cluster(compute), _scratch(plan.output / RAY_FOLDER) as scratch:
+        from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+        from ray.train.torch import TorchTrainer
+
+        from embodied.rollout.pool import python_path
+
+        trainer = TorchTrainer(
+            _work,
+            train_loop_config={PLAN: plan},
+            scaling_config=ScalingConfig(num_workers=compute.workers, use_gpu=bool(compute.gpus)),
+            run_config=RunConfig(
+                name="training",
+                storage_path=str(scratch),
+                failure_config=FailureConfig(max_failures=compute.max_restarts),
+                worker_runtime_env={"env_vars": {"PYTHONPATH": python_path()}},
+            ),
+        )
+        try:
+            told: Any = trainer.fit().metrics
+        except TrainingFailedError as error:
+            raise TrainingError(
+                f"The workers of a training may be restarted {compute.max_restarts} times.",
+                value=str(error).strip().splitlines()[-1],
+                remedy="Look for exhausted memory or a crash in every step; compute=inline shows it.",
+            ) from error
+    if told["error"]:
+        raise _error_from(told["error"])
+    return Summary(**told["summary"])
+
+
+def _work(config: dict[str, Any]) -> None:
+    """What each Ray Train worker does; what a caller may mend is reported, since to try it again would not help."""
+    from ray.train import get_context, report
+    from ray.train.torch import get_device
+
+    place = get_context()
+    peers = Peers(place.get_world_rank(), place.get_world_size(), torch.device(str(get_device())))
+    try:
+        summary, error = asdict(train(config[PLAN], peers)), None
+    except EmbodiedError as raised:
+        summary, error = None, None if isinstance(raised, PeerStoppedError) else _text_from(raised)
+    errors: list[Any] = [error]
+    if peers.workers > 1:
+        errors = [None] * peers.workers
+        distributed.all_gather_object(errors, error)
+    report({"summary": summary, "error": next(filter(None, errors), None)})
+
+
+def _text_from(error: EmbodiedError) -> list[str]:
+    value = "" if "Got" not in str(error) else str(error.value)
+    return [type(error).__name__, error.rule, value, error.remedy]
+
+
+def _error_from(text: list[str]) -> EmbodiedError:
+    name, rule, value, remedy = text
+    kinds = {kind.__name__: kind for kind in _kinds(EmbodiedError)}
+    kind = kinds.get(name, TrainingError)
+    return kind(rule, value=value, remedy=remedy) if value else kind(rule, remedy=remedy)
+
+
+def _kinds(root: type[EmbodiedError]) -> Iterator[type[EmbodiedError]]:
+    for kind in root.__subclasses__():
+        yield kind
+        yield from _kinds(kind)
+
+
+def _cluster(compute: TrainComputeConfig) -> AbstractContextManager[None]:
+    from embodied.rollout.ray_cluster import existing_cluster, local_cluster
+
+    if compute.kind is ComputeKind.cluster:
+        return existing_cluster(compute.address)
+    return local_cluster(cpus=compute.workers, object_store_mb=compute.object_store_mb)
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Where Ray Train keeps its own notes; ours are the checkpoints, so these go when it ends."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,161 @@
+"""What is to be trained, on what, and where to; everything is checked before the first step."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from embodied.errors import ConfigError, DataError, unknown_name
+from embodied.seeding import derive_seed
+from policies.policy import WEIGHTS, from_pretrained, jsonable
+from policies.training.config import StageConfig, TrainingConfig
+from policies.training.episodes import TOOL_ORIENTATION, TOOL_POSITION, Recordings, find_recordings
+from policies.training.learner import DataFacts, Learner
+from policies.training.sampler import Sampler, cut
+from policies.weights import load_weights
+
+DIFFERENCES_LISTED = 5
+# What may be changed between two sessions of one run: it decides when it is looked at, not what comes out.
+FREE = {"minutes": None, "log": None, "sampling": {"memory_mb": None}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """One run: `policy` is the config of a learner of `family`, `command` what was typed, `threads` those per worker.
+
+    `folders` hold demonstrations; `output` is the run's folder.
+    """
+
+    family: str
+    policy: Any
+    training: TrainingConfig
+    folders: tuple[Path, ...]
+    output: Path
+    command: str = ""
+    threads: int = 1
+
+    def settings(self, facts: DataFacts) -> dict[str, Any]:
+        """Returns, JSON-able, all that decides what comes out."""
+        training = _without(asdict(self.training), FREE)
+        return jsonable({"family": self.family, "policy": asdict(self.policy), **training, "digest": facts.digest})
+
+    def steps(self, recordings: Recordings) -> int:
+        """Returns how many steps the run has."""
+        training, train = self.training, recordings.train
+        if not training.epochs:
+            return training.steps
+        items = cut([recording.keyframes for recording in train], training.sampling)
+        epoch = Sampler(items, [recording.task for recording in train], seed=training.seed).epoch
+        return math.ceil(training.epochs * epoch / training.batch)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A learner as its stage begins, and the recordings that it fits."""
+
+    learner: Learner
+    recordings: Recordings
+
+
+def prepare(plan: TrainingPlan) -> Prepared:
+    """Returns what `plan` begins with; the same plan gives the same weights, and torch's random state is left alone.
+
+    Raises `ConfigError`, `DataError` and `UnknownNameError` for settings out of range, demonstrations that are missing,
+    disagree or do not fit the policy, and weights to start from that are not of its architecture.
+    """
+    plan.training.check()
+    recordings = find_recordings(plan.folders, plan.training.sampling)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(plan.training.seed, "weights"))
+        learner: Learner = plan.policy.build()
+    check_fit(learner, recordings.facts)
+    begin_stage(learner, plan.training.stage)
+    return Prepared(learner, recordings)
+
+
+def check_fit(learner: Learner, facts: DataFacts) -> None:
+    """Raises `ConfigError` or `UnknownNameError` where a learner cannot be shown the demonstrations."""
+    for camera in learner.cameras:
+        if camera not in facts.image_px:
+            raise unknown_name("camera of the policy", camera, facts.image_px)
+    sizes = {facts.image_px[camera] for camera in learner.cameras}
+    if len(sizes) > 1:
+        raise ConfigError(
+            "All cameras of a policy must have the same image size.",
+            value={camera: facts.image_px[camera] for camera in learner.cameras},
+            remedy="Choose cameras that do.",
+        )
+    lacking = [name for name in (*TOOL_POSITION, *TOOL_ORIENTATION) if name not in facts.proprio_names]
+    if lacking:
+        raise ConfigError(
+            "Proprioception must tell the pose of the tool.",
+            value=f"{lacking[0]} is not among {', '.join(facts.proprio_names)}",
+            remedy="Collect demonstrations of a robot with an arm.",
+        )
+    low, high = zip(*learner.workspace_m, strict=True)
+    if any(a < b for a, b in zip(facts.intent_low_m, low, strict=True)) or any(
+        a > b for a, b in zip(facts.intent_high_m, high, strict=True)
+    ):
+        raise ConfigError(
+            "All intents must lie in the workspace that the policy is normalised to.",
+            value=f"{facts.intent_low_m} to {facts.intent_high_m} in a workspace of {low} to {high}",
+            remedy="Widen the policy's workspace, or train on other demonstrations.",
+        )
+    learner.check(facts)
+
+
+def begin_stage(learner: Learner, stage: StageConfig) -> None:
+    """Loads what the stage starts from and freezes what it does not train. Raises as `prepare` does."""
+    groups = learner.parameter_groups()
+    for name in (*stage.frozen, *stage.fresh):
+        if name not in groups:
+            raise unknown_name("parameter group", name, groups)
+    if stage.start:
+        start = from_pretrained(stage.start)
+        if start.normalisation != jsonable(learner.normalisation()):
+            raise DataError(
+                "A stage must start from weights with the same normalisation.",
+                value=f"{start.folder}: {start.normalisation}, here {learner.normalisation()}",
+                remedy="Choose the policy settings that they were trained with.",
+            )
+        ours = {id(parameter) for group in stage.fresh for parameter in groups[group]}
+        anew = [name for name, parameter in learner.named_parameters() if id(parameter) in ours]
+        anew += [name for name in learner.state_dict() if name.startswith(tuple(f"{group}." for group in stage.fresh))]
+        load_weights(learner, start.tensors, start.folder / WEIGHTS, fresh=anew)
+    for name in stage.frozen:
+        for parameter in groups[name]:
+            parameter.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in learner.parameters()):
+        raise ConfigError("A stage must leave something to learn.", value=list(stage.frozen))
+
+
+def refuse_other_settings(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+    """Raises `ConfigError`, naming at most five that differ, where a folder's run was one of other settings."""
+    old, new = dict(_flat(before)), dict(_flat(now))
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    if names:
+        listed = [f"{name} was {old.get(name)!r}, is {new.get(name)!r}" for name in names[:DIFFERENCES_LISTED]]
+        raise ConfigError(
+            "A training folder must hold one run: the same policy, data and settings.",
+            value=f"{folder}: {'; '.join(listed)}",
+            remedy="Choose another output folder, or the settings in its config.yaml.",
+        )
+
+
+def _without(settings: Mapping[str, Any], free: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without(value, free[name]) if name in free else value
+        for name, value in settings.items()
+        if name not in free or free[name] is not None
+    }
+
+
+def _flat(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", value
