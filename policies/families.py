@@ -2,7 +2,9 @@
 
 from typing import Any
 
-FAMILIES: dict[str, type[Any]] = {}
+from policies.sam2act.config import Sam2ActConfig
+
+FAMILIES: dict[str, type[Any]] = {"sam2act": Sam2ActConfig}
 
 
 def family_of(config: Any) -> str:

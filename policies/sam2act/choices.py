@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
 
-from policies.encoders.config import ConvolutionalConfig, HashedWordsConfig
+from policies.encoders.config import ClipTextConfig, ConvolutionalConfig, HashedWordsConfig, HieraConfig, HieraSize
 from policies.memory.config import (
     KeepFirstMemoryConfig,
     MergingMemoryConfig,
@@ -70,9 +69,14 @@ class EncoderChoice:
     kind: EncoderKind = EncoderKind.convolutional
     widths: list[int] = field(default_factory=lambda: [32, 64, 96])
     blocks: int = 1
+    size: HieraSize = HieraSize.base_plus
+    weights: str = ""
+    rank: int = 16
 
-    def config(self, *, channels: int) -> Any:
+    def config(self, *, channels: int) -> ConvolutionalConfig | HieraConfig:
         """Returns the settings of the encoder that was chosen, for pictures of so many channels."""
+        if self.kind is EncoderKind.hiera:
+            return HieraConfig(size=self.size, weights=self.weights, rank=self.rank)
         return ConvolutionalConfig(inputs=channels, widths=tuple(self.widths), blocks=self.blocks)
 
 
@@ -91,7 +95,10 @@ class LanguageChoice:
     dim: int = 64
     words: int = 32
     buckets: int = 512
+    folder: str = ""
 
-    def config(self) -> Any:
+    def config(self) -> HashedWordsConfig | ClipTextConfig:
         """Returns the settings of the encoder that was chosen."""
+        if self.kind is LanguageKind.clip:
+            return ClipTextConfig(folder=self.folder)
         return HashedWordsConfig(dim=self.dim, words=self.words, buckets=self.buckets)
