@@ -1,8 +1,9 @@
 """What may stand in a configuration: the dataclasses that check YAML and command line, registered with Hydra."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, make_dataclass
+from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -22,9 +23,16 @@ from embodied.tasks.suites import SUITES, TASKS, make_task, suite_tasks
 from embodied.tasks.task import MemoryTask, Tier
 from embodied.types import NORMAL
 from policies.families import FAMILIES
+from policies.learned import LearnedPolicyConfig
 from policies.scripted import ExpertConfig, GuesserConfig, RandomPolicyConfig
 
-POLICIES: dict[str, type[Any]] = {"expert": ExpertConfig, "guesser": GuesserConfig, "random": RandomPolicyConfig}
+POLICIES: dict[str, Any] = {
+    "expert": ExpertConfig(),
+    "guesser": GuesserConfig(),
+    "random": RandomPolicyConfig(),
+    "sam2act": LearnedPolicyConfig(weights="sam2act-memorybench"),
+    "sam2act_plus": LearnedPolicyConfig(weights="sam2act_plus-memorybench"),
+}
 LEARNERS = FAMILIES  # What `launch.train` can train, by family.
 
 
@@ -45,7 +53,9 @@ class SuiteConfig:
 
 
 PolicyOptions = make_dataclass(
-    "PolicyOptions", [(name, kind, field(default_factory=kind)) for name, kind in POLICIES.items()], kw_only=True
+    "PolicyOptions",
+    [(name, type(config), field(default_factory=partial(replace, config))) for name, config in POLICIES.items()],
+    kw_only=True,
 )
 
 
@@ -122,7 +132,10 @@ def check_agreement(simulator: BulletConfig, controller: ControllerConfig) -> No
 
 def chosen_policies(names: Sequence[str], options: Any) -> dict[str, PolicyBuilder]:
     """Returns the configs of the policies called `names`. Raises `UnknownNameError`, `ConfigError`."""
-    return {name: getattr(options, name) for name in checked_names("policy", names, POLICIES)}
+    chosen = {name: getattr(options, name) for name in checked_names("policy", names, POLICIES)}
+    return {
+        name: config.pinned() if isinstance(config, LearnedPolicyConfig) else config for name, config in chosen.items()
+    }
 
 
 def chosen_controls(names: Sequence[str], memory: MemoryConfig) -> dict[str, Control]:

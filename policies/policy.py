@@ -68,7 +68,7 @@ def from_pretrained(name_or_folder: str | Path) -> Pretrained:
     Raises `UnknownNameError` with the nearest name, and `DataError` for files that are altered, no safetensors, or of
     another version.
     """
-    folder = _found(name_or_folder)
+    folder = find_pretrained(name_or_folder)
     tensors = read_tensors(folder / WEIGHTS)  # First: that a file is no safetensors says more than its checksum.
     files = read_folder(folder, [CONFIG, WEIGHTS, TRAINING, CURVES], kind=KIND)
     try:
@@ -139,7 +139,8 @@ def _refuse_strangers(kind: type[Any], settings: Mapping[str, Any], path: str) -
             _refuse_strangers(types[name], value, f"{path}.{name}")
 
 
-def _found(name_or_folder: str | Path) -> Path:
+def find_pretrained(name_or_folder: str | Path) -> Path:
+    """Returns the folder of a pretrained policy, given that or its name. Raises `UnknownNameError`."""
     given = Path(name_or_folder)
     for folder in (PRETRAINED / given.name if given.name == str(given) else given, given):
         if (folder / WEIGHTS).is_file():

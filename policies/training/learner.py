@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from embodied.errors import EmbodiedError
 from embodied.geometry import Vector3
+from embodied.protocols import Policy
 
 Batch = dict[str, Tensor]
 """Sequences of keyframes, batch first, then time, padded at the end by repeating the last keyframe.
@@ -93,6 +94,10 @@ class Learner(nn.Module, ABC):
     def normalisation(self) -> dict[str, Any]:
         """Returns, JSON-able, what numbers are scaled by: kept with the weights, and compared when they are loaded."""
         return {"cameras": list(self.cameras), "workspace_m": [list(axis) for axis in self.workspace_m]}
+
+    @abstractmethod
+    def policy(self, *, model_id: str) -> Policy:
+        """Returns the policy that acts with these weights, known as `model_id`."""
 
     def pictures(self, batch: Batch) -> dict[str, np.ndarray]:
         """Returns predictions drawn as uint8 (H, W, 3), by name; none by default."""
