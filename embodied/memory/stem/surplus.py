@@ -8,8 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from embodied.geometry import Pose, angle_between
-
-Spot = tuple[float, int]  # Valid time, seconds, and sequence number: the order in which things were so.
+from embodied.memory.stem.event import Spot
 
 
 @dataclass(frozen=True)
