@@ -249,29 +249,29 @@ class Reckoning:
         span = track.spans[index]
         if span is None:
             return NOTHING
-        inside = track.inside(span)
         begun = track.root_of_guess(span)
         tool = self._tool(span, end_s)
         here = tool or self.belief(span.holder, end_s)
-        there = self._tool(span, begun[0]) if tool else self.belief(span.holder, begun[0])
         if here.pose is None:
-            return self._adrift(track, index, there, end_s)
+            return self._adrift(track, index, end_s)
         anchor = None
-        if inside:
+        if track.inside(span):
             anchor = track.seen
-        elif tool is None and self._stays(track, index, there):
+        elif tool is None and self._stays(track, index):
             anchor = self._before(track, index)
-        if anchor and anchor.pose and there and there.pose and there.guesses <= here.guesses:
-            return _moved(anchor, there, here)
+        if anchor is not None and anchor.pose:
+            there = self._tool(span, begun[0]) if tool else self.belief(span.holder, begun[0])
+            if there and there.pose and there.guesses <= here.guesses:
+                return _moved(anchor, there, here)
         return Belief(here.pose, max(begun, here.spot), here.guesses | {begun[1]})
 
-    def _adrift(self, track: Track, index: int, there: Belief | None, end_s: float) -> Belief:
+    def _adrift(self, track: Track, index: int, end_s: float) -> Belief:
         """Returns what is believed at the end of a span whose holder then has no pose."""
         span = track.spans[index]
         if span is None:
             return NOTHING
         place, since = self.told_place(span.holder, span.again, end_s)
-        if there and there.pose:
+        if self.belief(span.holder, track.root_of_guess(span)[0]).pose:
             return Belief(None, since)  # It went where its holder went, and nobody knows where that is.
         inside = track.inside(span)
         belief = track.seen if inside else self._before(track, index)
@@ -279,7 +279,7 @@ class Reckoning:
             return belief
         return belief if may_hold(self.places, place, belief.pose.position_m) else Belief(None, since)
 
-    def _stays(self, track: Track, index: int, there: Belief | None) -> bool:
+    def _stays(self, track: Track, index: int) -> bool:
         """Returns whether a thing that comes to a holder unseen is still where it was believed to be."""
         span, previous = track.spans[index], track.spans[index + 1]
         if span is None:
@@ -289,7 +289,7 @@ class Reckoning:
         if span.predicate == self._held_by or (previous is not None and not track.inside(previous)):
             return False
         at_once = track.seen_spot[0] == span.spot[0]
-        return at_once or span.predicate == self._part_of or self._beside(track, span, there)
+        return at_once or span.predicate == self._part_of or self._beside(track, span)
 
     def _carried(self, track: Track, index: int) -> bool:
         """Returns whether a robot brought a thing to where a span begins, and nothing else has held it since."""
@@ -301,15 +301,16 @@ class Reckoning:
             index += 1
         return False
 
-    def _beside(self, track: Track, span: Span, there: Belief | None) -> bool:
+    def _beside(self, track: Track, span: Span) -> bool:
         """Returns whether a thing was last seen in the box of its holder, or above it where it is on that."""
         event = self.sighting(span.holder, span.spot[0])
         size_m = event.payload.size_m if event and isinstance(event.payload, EntitySeen) else None
-        if size_m is None or track.seen.pose is None or there is None or there.pose is None:
+        holder = self.belief(span.holder, span.spot[0]).pose
+        if size_m is None or holder is None or track.seen.pose is None:
             return False
-        x, y, z = compose(invert(there.pose), track.seen.pose).position_m
-        lower = z if self._log.tables.names.text(span.predicate) != "on" else min(z, 0.0)
-        return inside_box((x, y, lower), Pose(), size_m)
+        x, y, z = compose(invert(holder), track.seen.pose).position_m
+        on = self._log.tables.names.text(span.predicate) == "on"
+        return inside_box((x, y, min(z, 0.0) if on else z), Pose(), size_m)
 
     def _tool(self, span: Span, time_s: float) -> Belief | None:
         """Returns the tool of the robot that holds something, None where it told none."""
