@@ -211,6 +211,15 @@ def test_a_circle_that_late_news_closes_in_the_past_has_no_pose_and_does_no_harm
     assert x_of(bank, "b") == 1.0
 
 
+def test_boxes_may_be_nested_deeper_than_one_would_believe(bank, teller):
+    bank.append([teller.put(f"box {n}", "in", f"box {n + 1}", 0, time_s=1.0) for n in range(400)])
+    bank.append([teller.seen("box 20", 1.0, 2.0), teller.seen("box 0", 1.1, 2.0), teller.seen("box 20", 1.5, 3.0)])
+    assert x_of(bank, "box 0") == pytest.approx(1.6)
+    bank.append(teller.seen("box 400", 0.0, 4.0))
+    assert x_of(bank, "box 399") == 0.0
+    assert bank.where_is("box 19").pose is not None
+
+
 def test_a_pose_is_given_up_after_many_changes_of_which_none_tells_where(bank, teller):
     bank.append(teller.seen("cup", 1.0, 0.0))
     for version in range(FURTHEST + 5):

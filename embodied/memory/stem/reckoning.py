@@ -24,7 +24,6 @@ from embodied.memory.stem.as_of import (
     last_seen,
     members_at,
     parent_at,
-    parents_at,
     places_at,
     root_at,
 )
@@ -32,10 +31,9 @@ from embodied.memory.stem.event import Event, Spot
 from embodied.memory.stem.kinds import EntitySeen, RobotState
 from embodied.memory.stem.log import EventLog
 from embodied.memory.stem.places import Place, may_hold
+from embodied.memory.stem.spans import FURTHEST, Span, Spans
 
-DEEPEST = 100  # Holders above one another; circles are refused when written.
-FURTHEST = 20  # So many changes of parent in a row that say nothing of the pose make it unknown.
-PAGE = 8
+DEEPEST = 200  # Holders above one another, and what was before of each, that one answer may go through.
 
 
 @dataclass(frozen=True)
@@ -52,57 +50,6 @@ class Belief:
 
 
 NOTHING = Belief(None, NEVER)
-
-
-@dataclass(frozen=True)
-class Span:
-    """A time in which a thing had one parent, `holder` 0 for none: first told at `spot`, last at `again`."""
-
-    predicate: int
-    holder: int
-    spot: Spot
-    again: Spot
-
-
-class Spans:
-    """The parents of an entity up to an instant, the newest first; read as far back as somebody asks.
-
-    The same parent told again, or under another of its names, is one span. Of a span that began before `enough` the
-    beginning may be named too late, but not as late as that.
-    """
-
-    def __init__(self, log: EventLog, entity: int, at: Instant, *, known: Instant, enough: Spot) -> None:
-        self._log, self._entity, self._at, self._known, self._enough = log, entity, at, known, enough
-        self._spans: list[Span] = []
-        self._below: int | None = None
-        self._page = PAGE
-        self._whole = False
-        self.newest = NEVER
-        self._read()
-
-    def __getitem__(self, index: int) -> Span | None:
-        """Returns a span, None before the first change and beyond what is looked at."""
-        while not self._whole and (len(self._spans) <= index or self._open(index)):
-            self._read()
-        return self._spans[index] if index < min(len(self._spans), FURTHEST) else None
-
-    def _open(self, index: int) -> bool:
-        """Returns whether a span may have begun earlier than known so far, and that matters."""
-        return index == len(self._spans) - 1 and self._spans[index].spot > self._enough
-
-    def _read(self) -> None:
-        found = parents_at(self._log, self._entity, self._at, most=self._page, below=self._below)
-        self._whole = len(found) < self._page
-        self._page *= 2
-        for parent in found:
-            spot = (parent.since_s, parent.seq)
-            self._below, self.newest = parent.version, max(self.newest, spot)
-            holder = root_at(self._log, parent.object, self._known) if parent.object else 0
-            last = self._spans[-1] if self._spans else None
-            if last is not None and (last.predicate, last.holder) == (parent.predicate, holder):
-                self._spans[-1] = replace(last, spot=spot)
-            else:
-                self._spans.append(Span(parent.predicate, holder, spot, spot))
 
 
 @dataclass(frozen=True)
@@ -137,6 +84,7 @@ class Reckoning:
         self._members: dict[int, list[Member]] = {}
         self._events: dict[int, Event] = {}
         self._places: dict[str, Place] | None = None
+        self._depth = 0
 
     @property
     def places(self) -> dict[str, Place]:
@@ -227,9 +175,12 @@ class Reckoning:
         span = track.spans[index]
         if span is None:
             return track.seen if index < FURTHEST else NOTHING
-        if span.holder:
-            return self._attached(track, index, end_s)
-        return track.seen if track.inside(span) else self._before(track, index)
+        if not span.holder:
+            return track.seen if track.inside(span) else self._before(track, index)
+        self._depth += 1
+        belief = self._attached(track, index, end_s) if self._depth < DEEPEST else Belief(None, span.spot)
+        self._depth -= 1
+        return belief
 
     def _before(self, track: Track, index: int) -> Belief:
         """Returns what is left of a belief when a span begins: a guess ends with the relation that it rests on."""
