@@ -155,22 +155,7 @@ class BankAgainstModel(RuleBasedStateMachine):
     def everything_is_where_the_model_says(self):
         for thing in (*THREE, "ann"):
             for as_of_s in (None, 0.0, 3.0, 6.5):
-                until = math.inf if as_of_s is None else as_of_s
-                predicate, holder, version, _ = self.model.parent(thing, as_of_s=until)
-                found = self.bank.where_is(thing, as_of_s=as_of_s)
-                if self.model.seen(thing, as_of_s=until) is None and not version:
-                    assert found is None
-                    continue
-                lies = self.model.lies(thing, as_of_s=until)
-                assert (found.pose and found.pose.position_m[0], found.since_s, found.seq) == (lies.x, *lies.spot)
-                assert found.version == version
-                in_room = lies.x is not None and 0 <= lies.x <= 1
-                if holder == ROOM and lies.x is not None and not in_room:
-                    predicate, holder = "", ""
-                assert (found.predicate, found.parent) == (predicate, holder)
-                told = self.model.told_room(holder, (0.0, 0), until, None)[0]
-                assert found.place == (ROOM if in_room or (lies.x is None and told) else "home" * (lies.x is not None))
-                assert math.isclose(found.existence, self.model.existence(thing, as_of_s=until))
+                agree(self.bank, self.model, thing, as_of_s=as_of_s)
 
     @invariant()
     def everything_has_at_most_one_parent(self):
@@ -196,6 +181,63 @@ TestBankAgainstModel.settings = settings(
     max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow],
     derandomize=True,
 )  # fmt: skip
+
+
+def agree(bank, model, thing, *, as_of_s=None):
+    """Fails unless the bank answers about a thing what the model does."""
+    until = math.inf if as_of_s is None else as_of_s
+    predicate, holder, version, _ = model.parent(thing, as_of_s=until)
+    found = bank.where_is(thing, as_of_s=as_of_s)
+    if model.seen(thing, as_of_s=until) is None and not version:
+        assert found is None
+        return
+    lies = model.lies(thing, as_of_s=until)
+    assert (found.pose and found.pose.position_m[0], found.since_s, found.seq) == (lies.x, *lies.spot)
+    assert found.version == version
+    in_room = lies.x is not None and 0 <= lies.x <= 1
+    if holder == ROOM and lies.x is not None and not in_room:
+        predicate, holder = "", ""
+    assert (found.predicate, found.parent) == (predicate, holder)
+    told = model.told_room(holder, (0.0, 0), until, None)[0]
+    assert found.place == (ROOM if in_room or (lies.x is None and told) else "home" * (lies.x is not None))
+    assert math.isclose(found.existence, model.existence(thing, as_of_s=until))
+
+
+TRAVELS = st.tuples(
+    st.sampled_from(["see", "see", "put", "put", "put", "put", "end", "go", "reach", "miss"]),
+    st.sampled_from([0.0, 0.0, 1.0]), THINGS, HOLDERS, st.sampled_from(CONTAINMENT), XS,
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.lists(TRAVELS, min_size=4, max_size=24))
+def test_wherever_things_are_carried_the_bank_believes_what_the_model_does(travels):
+    """Much happens at one time, and mostly to one thing in another: what a random machine seldom comes to."""
+    model, time_s = Model(), 0.0
+    with open_bank(":memory:") as bank:
+        for event in world():
+            bank.append(event)
+            model.take(event)
+        for what, pause_s, thing, holder, predicate, x in travels:
+            time_s += pause_s
+            held, pose = model.parent(thing), Pose((x, 0.0, 0.0))
+            said = {
+                "see": EntitySeen(thing, "toy", pose),
+                "put": RelationSet(thing, predicate, holder, expected_version=held[2]),
+                "end": RelationEnded(thing, *held[:2]) if held[0] else None,
+                "go": RobotState(pose),
+                "reach": RobotState(Pose(), tool=pose),
+                "miss": AbsenceSeen(thing, 0.5, 0.5),
+            }[what]
+            if said is None:
+                continue
+            event = Event("ann", model.last("ann")[0] + 1, time_s, said, robot="ann")
+            if model.accepts(event):
+                bank.append(event)
+                model.take(event)
+        for thing in (*THREE, "ann"):
+            for as_of_s in (None, *map(float, range(int(time_s) + 1))):
+                agree(bank, model, thing, as_of_s=as_of_s)
 
 
 @st.composite

@@ -81,6 +81,7 @@ class Reckoning:
         self._part_of = log.tables.names.find("part_of")
         self._beliefs: dict[tuple[int, float], Belief] = {}
         self._tracks: dict[int, Track] = {}
+        self._told: dict[tuple[int, float], tuple[str, Spot]] = {}
         self._members: dict[int, list[Member]] = {}
         self._events: dict[int, Event] = {}
         self._places: dict[str, Place] | None = None
@@ -121,15 +122,20 @@ class Reckoning:
 
         `since` is when it came to that holder: the place counts from the last change on the way.
         """
-        known = replace(self.at, time_s=time_s)
-        for _ in range(DEEPEST):
+        known, way = replace(self.at, time_s=time_s), []
+        while (holder, time_s) not in self._told and len(way) < DEEPEST:
             name = self._log.tables.names.text(holder)
             if not holder or name in self.places:
-                return name, since
-            parent = parent_at(self._log, holder, known)
-            holder = root_at(self._log, parent.object, self.at) if parent.object else 0
-            since = max(since, (parent.since_s, parent.seq))
-        return "", since
+                self._told[holder, time_s] = name, NEVER
+            else:
+                parent = parent_at(self._log, holder, known)
+                way.append((holder, (parent.since_s, parent.seq)))
+                holder = root_at(self._log, parent.object, self.at) if parent.object else 0
+        place, above = self._told.get((holder, time_s), ("", NEVER))
+        for below, changed in reversed(way):
+            above = max(above, changed)
+            self._told[below, time_s] = place, above
+        return place, max(since, above)
 
     def _event(self, spot: Spot) -> Event | None:
         _, seq = spot
