@@ -203,6 +203,14 @@ def test_a_guess_about_a_box_moves_nothing_that_was_seen_in_it(bank, teller):
     assert x_of(bank, "pen") == 1.6, "in the box, wherever in it"
 
 
+def test_what_was_seen_in_a_box_that_was_carried_unseen_still_goes_with_it(bank, teller):
+    bank.append([hand(teller, 1.0, 1.0), teller.put("box", "held_by", "kuka", 0, time_s=2.0)])
+    bank.append([teller.put("pen", "in", "box", 0, time_s=2.0), teller.seen("pen", 1.1, 3.0)])
+    bank.append([teller.seen("tray", 0.5, 3.0), hand(teller, 0.5, 4.0)])
+    bank.append([teller.put("box", "on", "tray", 1, time_s=4.0), teller.seen("tray", 0.7, 5.0)])
+    assert [x_of(bank, name) for name in ("box", "pen")] == pytest.approx([0.7, 0.8])
+
+
 def test_retold_relations_and_merged_boxes_change_nothing(bank, teller):
     bank.append([teller.seen("crate", 1.0, 1.0), teller.put("pen", "in", "crate", 0, time_s=1.0)])
     bank.append(teller.seen("pen", 1.2, 2.0))
@@ -225,6 +233,14 @@ def test_what_was_carried_under_another_name_is_where_that_was_left(bank, teller
     assert (x_of(held, "cup"), x_of(held, "mug"), x_of(bank, "cup", as_of_s=4.5)) == (0.2, 1.4, 0.2)
     bank.append([teller.put("mug", "in", "box", 0, time_s=7.0), teller.seen("box", 0.7, 7.0)])
     assert x_of(bank, "cup") == 0.7
+
+
+def test_what_was_carried_under_another_name_goes_on_with_what_holds_it_under_this_one(bank, teller):
+    bank.append([teller.seen("mug", 0.1, 1.0), teller.seen("tray", 1.0, 1.0), hand(teller, 1.4, 1.0)])
+    bank.append([teller.put("mug", "held_by", "kuka", 0, time_s=2.0), teller.put("cup", "on", "tray", 0, time_s=2.0)])
+    bank.append([end(teller, "mug", "held_by", "kuka", 3.0), teller.seen("tray", 1.1, 4.0)])
+    bank.append([teller.tell(EntityMerged("mug", "cup"), 5.0), teller.seen("tray", 1.3, 6.0)])
+    assert x_of(bank, "cup") == pytest.approx(1.6)
 
 
 def test_a_circle_that_late_news_closes_in_the_past_has_no_pose_and_does_no_harm(bank, teller):
@@ -346,6 +362,9 @@ def test_a_carrier_that_has_moved_away_from_its_outlines_still_holds_what_is_on_
     bank.append(teller.seen("cup", 1.5, 3.0))
     found = bank.where_is("cup")
     assert (found.pose.position_m[0], found.place, found.parent) == (1.5, "kitchen", "")
+    bank.append([end(teller, "cup", "on", "cart", 4.0), teller.put("cup", "on", "cart", 2, time_s=5.0)])
+    found = bank.where_is("cup")
+    assert (found.pose.position_m[0], found.place, found.parent) == (3.0, "cart", "cart")
 
 
 # --- Whether it is still there ----------------------------------------------------------------------------------------
