@@ -229,7 +229,7 @@ class MemoryFeed:
         """Tells robots' states, their tools, and what they hold after it, since a thing held is where it was seen."""
         for name, robot in state.robots.items():
             held = state.held.get(name)
-            self._tell(name, RobotState(robot.base, status="idle" if held is None else "holding"))
+            self._tell(name, RobotState(robot.base, status="idle" if held is None else "holding", tool=robot.tool))
             if robot.tool is not None:
                 self._tell(name, EntitySeen(self.entity(f"{name}/tool"), "tool", robot.tool))
             if held is not None:

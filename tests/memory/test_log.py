@@ -53,6 +53,7 @@ def test_whole_numbers_are_read_back_as_the_floats_they_stand_for(bank, teller):
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_a_row_needs_no_names_of_fields_and_loses_nothing(kind):
     examples = {str: "x", float: 0.5, int: 3, bool: False, bytes: unit(4), Pose: Pose((1.0, 0.0, -2.0))}
+    examples[Pose | None] = Pose((0.0, 1.0, 0.0))
     others = {
         "skills": (SkillSpec("pick"),), "ranges": ((1, 2), (4, 5)), "size_m": (1.0, 2.0, 3.0), "parent": "p",
         "position_m": (1.0, 2.0, 3.0), "expected_version": 4, "kept": (2,),

@@ -141,6 +141,29 @@ def test_beyond_the_budget_the_oldest_go_but_last_sightings_stay(bank):
     assert done.left == len(bank.changes_since(0, limit=1000)) == 11
 
 
+def test_what_a_robot_carried_there_stays_there_though_its_old_states_go(bank):
+    teller = Teller()
+    bank.append([teller.put("cup", "held_by", "kuka", 0, time_s=0.0), teller.put("pen", "in", "box", 0, time_s=0.0)])
+    for t in range(100):
+        bank.append(teller.state("kuka", 0.0, float(t), tool=Pose((0.1 * t, 0.0, 0.0))))
+        things = ("box", "pen") if t < 40 else ("box",)
+        bank.append([teller.seen(name, 0.1 * t + 0.01, float(t), "eye") for name in things])
+        if t == 50:
+            bank.append(teller.tell(RelationEnded("cup", "held_by", "kuka"), 50.0))
+    before = [bank.where_is(name) for name in ("cup", "pen", "box", "kuka")]
+    assert [there.pose.position_m[0] for there in before] == pytest.approx([5.0, 9.91, 9.91, 0.0])
+    assert retain(bank, RetentionConfig(fresh_s=0.0, observations=10)).forgotten[OLD] > 200
+    assert [bank.where_is(name) for name in ("cup", "pen", "box", "kuka")] == before
+    assert kept_times(bank, "robot_state")[0] == 50.0, "where it let go"
+
+
+def test_a_robot_whose_tool_moves_does_not_say_the_same(bank):
+    teller = Teller()
+    bank.append([teller.state("kuka", 0.0, float(t), tool=Pose((0.1 * (t // 5), 0.0, 0.0))) for t in range(10)])
+    retain(bank, NOW)
+    assert kept_times(bank, "robot_state") == [0.0, 4.0, 5.0, 9.0]
+
+
 def test_a_budget_too_small_for_what_is_fresh_waits(bank):
     teller = Teller()
     bank.append([teller.seen("cup", float(t), float(t)) for t in range(100)])
@@ -217,7 +240,7 @@ def test_twenty_rounds_with_retention_stay_small_and_answer_as_if_nothing_was_fo
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["seen", "seen", "seen", "state", "gone", "take", "put"]),
+            st.sampled_from(["seen", "seen", "seen", "state", "reach", "gone", "take", "put", "drop"]),
             st.integers(0, 1), st.sampled_from([0.0, 0.0, 0.0, 0.001, 1.0]), st.floats(0.0, 3.0),
         ),
         max_size=40,
@@ -237,6 +260,10 @@ def test_whatever_was_told_where_things_are_and_were_is_answered_as_before(said)
                     bank.append(teller.seen(thing, x, time_s))
                 case "state":
                     bank.append(teller.state("panda", x, time_s))
+                case "reach":
+                    bank.append(teller.state("panda", 0.0, time_s, tool=Pose((x, 0.0, 0.5))))
+                case "drop" if there and there.predicate:
+                    bank.append(teller.tell(RelationEnded(thing, there.predicate, there.parent), time_s))
                 case "gone":
                     bank.append(teller.tell(AbsenceSeen(thing, 0.5), time_s))
                 case "take":

@@ -20,6 +20,7 @@ from embodied.memory.stem.kinds import (
     SkillSpec,
 )
 from embodied.memory.stem.places import check_polygon, inside_polygon
+from embodied.memory.stem.query import EventFilter
 from tests.memory.tellers import Teller, home
 
 
@@ -81,7 +82,7 @@ def test_a_thing_goes_where_its_holder_goes_until_it_is_seen_elsewhere(bank, tel
     assert bank.where_is("block").pose.position_m[0] == 7.0
     bank.append([teller.put("block", "in", "kitchen", 1, time_s=5.0)])
     found = bank.where_is("block")
-    assert (found.pose.position_m[0], found.place, found.version) == (7.0, "kitchen", 2)
+    assert (found.pose, found.place, found.version) == (None, "kitchen", 2), "it was carried on, out of sight"
     assert bank.contents("kuka") == []
     assert bank.contents("kitchen") == ["block"]
     assert bank.contents("kuka", as_of_s=4.5) == ["block"]
@@ -203,6 +204,31 @@ def test_the_nth_interaction_counts_by_valid_time(bank, teller):
     assert when(1, robot="b", entity="drawer_top") == 20.0
     assert when(1, between_s=(15.0, 35.0)) == 20.0
     assert [event.valid_time_s for event in bank.history(from_s=15.0, to_s=30.0)] == [20.0, 30.0]
+
+
+def test_what_was_done_to_a_thing_is_found_under_all_its_names(bank, teller):
+    """By `nth_interaction`, `changes_since` and subscriptions, like by `history`; snapshots know what they knew."""
+    bank.append(
+        [teller.tell(Interaction("push", name, t, t, t, t), t, robot="a") for t, name in ((1.0, "mug"), (2.0, "cup"))]
+    )
+    after = bank.head
+    bank.append([teller.seen("mug", 1.0, 3.0), teller.seen("cup", 1.0, 3.0), teller.seen("pan", 1.0, 3.0)])
+    held = bank.snapshot()
+    wanted = EventFilter(kinds=("entity_seen",), entities=("cup",))
+    subscription, to_come = bank.subscribe(wanted, after_seq=after), bank.subscribe(wanted)
+    assert [bank.nth_interaction(n, entity="cup").valid_time_s for n in (1, -1)] == [2.0, 2.0]
+    bank.append([teller.tell(EntityMerged("mug", "cup"), 4.0), teller.tell(EntityMerged("cup", "tin"), 4.0)])
+    bank.append([teller.seen("mug", 1.0, 5.0), teller.seen("tin", 1.0, 5.0)])
+    for name in ("mug", "cup", "tin"):
+        assert [bank.nth_interaction(n, entity=name).payload.entity for n in (1, 2, -1)] == ["mug", "cup", "cup"]
+        assert bank.nth_interaction(3, entity=name) is None
+        assert bank.nth_interaction(1, entity=name, robot="a", action="push").valid_time_s == 1.0
+        found = bank.changes_since(after, wanted=EventFilter(kinds=("entity_seen",), entities=(name,)))
+        assert [event.payload.entity for event in found] == ["mug", "cup", "mug", "tin"]
+    assert [event.payload.entity for event in subscription.poll()] == ["mug", "cup", "mug", "tin"]
+    assert [event.payload.entity for event in to_come.poll()] == ["mug", "tin"]
+    assert held.nth_interaction(2, entity="cup") is None
+    assert [event.payload.entity for event in held.changes_since(after, wanted=wanted)] == ["cup"]
 
 
 @pytest.mark.parametrize("shift", range(4))

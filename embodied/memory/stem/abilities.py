@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 
 from embodied.geometry import Vector3
+from embodied.memory.stem.as_of import Instant
 from embodied.memory.stem.kinds import Payload, RobotRegistered, RobotState
 from embodied.memory.stem.log import EventLog
 from embodied.memory.stem.places import inside_polygon
 from embodied.memory.stem.query import Able
-from embodied.memory.stem.whereabouts import Instant
 
 LEAST_BATTERY = 0.1
 UNABLE = ("charging", "error", "offline")

@@ -31,9 +31,10 @@ def open_bank(
     """Returns the bank of a URL (see `location`), made where there is none; close it, or use it in `with`.
 
     `root` confines the file; `clock` tells received times, seconds; `half_life_s` says per category how long an
-    unseen entity takes to become half as likely; `thorough` reads every event first and refuses a damaged file,
-    which takes some seconds per million events. Raises `MemoryBankError` where another process owns the file,
-    `DataError` for a file that is damaged, or of a newer version.
+    entity of which nothing new is told takes to become half as likely, "" for all that are not named. Without
+    it time alone makes nothing less likely, only looks that find its place empty do. `thorough` reads every event first
+    and refuses a damaged file, which takes some seconds per million events. Raises `MemoryBankError` where another
+    process owns the file, `DataError` for a file that is damaged, or of a newer version.
     """
     path = bank_path(url, root=root)
     owner = None if path is None else Ownership(path)

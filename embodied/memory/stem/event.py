@@ -5,6 +5,7 @@ import msgspec
 from embodied.memory.stem.kinds import Payload
 
 SCHEMA_VERSION = 1
+Spot = tuple[float, int]  # Valid time, seconds, and sequence number: the order in which things were so.
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -32,3 +33,8 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     def kind(self) -> str:
         """The name of what happened: the payload's tag."""
         return str(type(self.payload).__struct_config__.tag)
+
+    @property
+    def spot(self) -> Spot:
+        """Where the event stands in the order of what was so."""
+        return self.valid_time_s, self.seq

@@ -108,11 +108,15 @@ class RobotRegistered(msgspec.Struct, frozen=True, tag="robot_registered", forbi
 
 
 class RobotState(msgspec.Struct, frozen=True, tag="robot_state", forbid_unknown_fields=True, gc=False):
-    """A robot about itself: only the robot named in the event's `robot` may write it. `battery` in [0, 1]."""
+    """A robot about itself: only the robot named in the event's `robot` may write it. `battery` in [0, 1].
+
+    `pose` is that of its base; `tool` that of its gripper, in the site frame too, None where it has none or tells none.
+    """
 
     pose: Pose
     battery: float = 1.0
     status: str = "idle"
+    tool: Pose | None = None
 
 
 class SkillEnded(msgspec.Struct, frozen=True, tag="skill_ended", forbid_unknown_fields=True, gc=False):

@@ -1,7 +1,7 @@
 """The tree of places: simple polygons on the ground with a height range, and which one is around a point."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from embodied.errors import MemoryBankError
@@ -69,6 +69,22 @@ def inside_polygon(polygon: Sequence[Sequence[float]], x: float, y: float) -> bo
             inside = not inside
         x1, y1 = x2, y2
     return inside
+
+
+def may_hold(places: Mapping[str, Place], name: str, point_m: Vector3) -> bool:
+    """Returns whether a point lies in a place, or in the nearest one around it of known extent, if there is one."""
+    place = places.get(name)
+    while place is not None and not place.polygon:
+        place = places.get(place.parent)
+    return place is None or place.holds(point_m)
+
+
+def is_within(places: Mapping[str, Place], inner: str, outer: str) -> bool:
+    """Returns whether a place is another one or, in the tree, somewhere below it."""
+    place = places.get(inner)
+    while place is not None and place.name != outer:
+        place = places.get(place.parent)
+    return place is not None
 
 
 def smallest_place(places: Iterable[Place], point_m: Vector3) -> str:

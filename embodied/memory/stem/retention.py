@@ -3,7 +3,8 @@
 Three things go, in this order: sightings in the middle of a run that says the same (time), moments that repeat another
 of their episode (likeness) or are not among its keyframes (novelty), and the oldest observations beyond a budget.
 What others build on stays: places, containment, interactions, skills and their statistics, leases, episodes and their
-summaries with their ranges of sequence numbers, the last sighting of everything, and what caused an event that stays.
+summaries with their ranges of sequence numbers, the last sighting of everything, all that today's answers on where
+things are rest on (the robot that carried a thing there, say), and what caused an event that stays.
 The file keeps its size, and what is told later fills the room. Half-lives of existence are counted when asked, from
 the last sighting, and need nobody to delete anything.
 """
@@ -127,7 +128,7 @@ class Retention:
         alike, plain = self._moments(log)
         chosen = {SAME: same, ALIKE: alike, PLAIN: plain}
         limit_s = log.newest_s - config.fresh_s
-        free = {seq for time_s, seq in log.observations if time_s <= limit_s} - log.running - log.causes
+        free = {seq for time_s, seq in log.observations if time_s <= limit_s} - log.running - log.causes - log.grounds
         chosen = {reason: [seq for seq in numbers if seq in free] for reason, numbers in chosen.items()}
         gone = {seq for numbers in chosen.values() for seq in numbers}
         left = [spot for spot in log.observations if spot[1] not in gone]
@@ -159,9 +160,10 @@ class Contents:
     running: set[int] = field(default_factory=set)
     causes: set[int] = field(default_factory=set)
     moments: dict[tuple[Any, ...], list[tuple[Spot, np.ndarray]]] = field(default_factory=lambda: defaultdict(list))
+    grounds: set[int] = field(default_factory=set)
     _sightings: list[Sighting] = field(default_factory=list)
     _absent: list[tuple[str, Spot]] = field(default_factory=list)
-    _relations: list[tuple[str, str, Spot]] = field(default_factory=list)
+    _relations: list[tuple[str, str, str, Spot]] = field(default_factory=list)
     _roots: dict[str, str] = field(default_factory=dict)
     _tasks: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
@@ -173,6 +175,8 @@ class Contents:
             log._take(event)
         for numbers in log._tasks.values():
             log.running.update(numbers)
+        for name in {sighting.name for sighting in log._sightings} | {relation[0] for relation in log._relations}:
+            log.grounds.update(bank.grounds(name))
         return log
 
     def lives(self) -> dict[str, Life]:
@@ -182,17 +186,31 @@ class Contents:
             lives[self._root(sighting.name)].sightings.append(sighting)
         for name, spot in self._absent:
             lives[self._root(name)].breaks.append(spot)
-        for subject, predicate, spot in self._relations:
-            lives[self._root(subject)].change_parent(spot, held=predicate == "held_by")
+        hands: dict[str, tuple[str, float]] = {}
+        for subject, predicate, holder, spot in self._relations:
+            name = self._root(subject)
+            left = lives[name].holder
+            since_s = lives[name].change_parent(spot, holder if predicate else "")
+            for other in {left, holder} - {""}:
+                lives[self._root(other)].breaks.append((since_s, spot[1]))
+            if name in hands:
+                robot, taken_s = hands.pop(name)
+                lives[name].held.append((taken_s, since_s))
+                lives[robot].held.append((taken_s, since_s))
+            if predicate == "held_by":
+                hands[name] = self._root(holder), since_s
+        for name, (robot, taken_s) in hands.items():
+            lives[name].held.append((taken_s, math.inf))
+            lives[robot].held.append((taken_s, math.inf))
         return lives
 
     def needed(self) -> set[int]:
-        """Returns the observations that answers of today rest on: causes, last sightings, absences after them."""
+        """Returns the observations that answers of today rest on: causes, grounds, last sightings, absences after."""
         last: dict[str, Spot] = {}
         for sighting in self._sightings:
             last[sighting.name] = max(sighting.spot, last.get(sighting.name, sighting.spot))
         absent = {spot[1] for name, spot in self._absent if spot > last.get(name, (-math.inf, 0))}
-        return self.causes | absent | {seq for _, seq in last.values()}
+        return self.causes | self.grounds | absent | {seq for _, seq in last.values()}
 
     def _take(self, event: Event) -> None:
         spot = (event.valid_time_s, event.seq)
@@ -210,13 +228,14 @@ class Contents:
                 what = (said.category, said.labels, said.hypothesis, said.size_m, said.confidence)
                 self._sightings.append(Sighting(spot, said.entity, said.pose, what))
             case RobotState() as said:
-                self._sightings.append(Sighting(spot, event.robot, said.pose, (said.status, round(said.battery, 1))))
+                what = (said.status, round(said.battery, 1))
+                self._sightings.append(Sighting(spot, event.robot, said.pose, what, said.tool))
             case AbsenceSeen(entity=entity):
                 self._absent.append((entity, spot))
-            case RelationSet(subject=subject, predicate=predicate) if predicate in CONTAINMENT:
-                self._relations.append((subject, predicate, spot))
-            case RelationEnded(subject=subject, predicate=predicate) if predicate in CONTAINMENT:
-                self._relations.append((subject, "", spot))
+            case RelationSet(subject=subject, object=holder) as said if said.predicate in CONTAINMENT:
+                self._relations.append((subject, said.predicate, holder, spot))
+            case RelationEnded(subject=subject, object=holder) as said if said.predicate in CONTAINMENT:
+                self._relations.append((subject, "", holder, spot))
             case EntityMerged(entity=entity, into=into):
                 self._roots[entity] = into
             case EpisodeBegun(episode=episode):

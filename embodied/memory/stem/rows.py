@@ -21,6 +21,7 @@ DIGEST_BYTES = 8
 FIRST_DIGEST = bytes(DIGEST_BYTES)
 POSE_VALUES = 7
 MILLI = 1000.0
+_POSES = (Pose, Pose | None)
 _ALL = (1 << POSE_VALUES) - 1
 _SLOTS = [tuple(bool(mask >> i & 1) for i in range(POSE_VALUES)) for mask in range(_ALL + 1)]
 _PACKED = [struct.Struct(f"<{sum(slots)}d") for slots in _SLOTS]
@@ -54,7 +55,7 @@ class _Codec:
     def __init__(self, kind: type[msgspec.Struct]) -> None:
         self.kind = kind
         fields = msgspec.structs.fields(kind)
-        self.poses = [i for i, field in enumerate(fields) if field.type is Pose]
+        self.poses = [i for i, field in enumerate(fields) if field.type in _POSES]
         self.defaults = [field.default for field in fields]
         twin = msgspec.defstruct(kind.__name__, [_twin_field(field) for field in fields], array_like=True)
         self.read: Callable[[bytes], Any] = msgspec.msgpack.Decoder(twin).decode
@@ -62,7 +63,7 @@ class _Codec:
     def encode(self, payload: msgspec.Struct) -> bytes:
         values = list(msgspec.structs.astuple(payload))
         for i in self.poses:
-            values[i] = pack_pose(values[i])
+            values[i] = values[i] if values[i] is None and self.defaults[i] is None else pack_pose(values[i])
         while values and values[-1] == self.defaults[len(values) - 1]:
             values.pop()
         return _encode(values)
@@ -72,7 +73,7 @@ class _Codec:
         if self.poses:
             values = list(values)
             for i in self.poses:
-                values[i] = unpack_pose(values[i])
+                values[i] = None if values[i] is None else unpack_pose(values[i])
         return self.kind(*values)
 
 
@@ -192,6 +193,8 @@ def _twin_field(field: msgspec.structs.FieldInfo) -> tuple[Any, ...]:
     """Returns a field for the array-like twin of a payload: poses travel packed."""
     if field.type is Pose:
         return (field.name, bytes)
+    if field.type == Pose | None:
+        return (field.name, bytes | None, None)
     return (field.name, field.type) if field.required else (field.name, field.type, field.default)
 
 

@@ -1,6 +1,7 @@
 """What a bank can do without: sightings that say the same, moments alike, and what is old; pure functions."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -8,8 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from embodied.geometry import Pose, angle_between
-
-Spot = tuple[float, int]  # Valid time, seconds, and sequence number: the order in which things were so.
+from embodied.memory.stem.event import Spot
 
 
 @dataclass(frozen=True)
@@ -20,29 +20,29 @@ class Sighting:
     name: str
     pose: Pose
     said: tuple[object, ...]
+    tool: Pose | None = None
 
 
 @dataclass(eq=False)
 class Life:
     """All sightings of one entity or robot, and when something about it changed that gives them a meaning.
 
-    `breaks` are changes of its parent and looks that found it absent: the sighting before one and that after it are
-    not the same, wherever they are. `held` are the intervals (from, to) of valid time in which a robot held it.
+    `breaks` are changes of its parent, things that came to it or left it, and looks that found it absent: the sighting
+    before one and that after it are not the same, wherever they are. `held` are the intervals (from, to) of valid time
+    in which a robot held it, or in which it, a robot, held something.
     """
 
     sightings: list[Sighting] = field(default_factory=list)
     breaks: list[Spot] = field(default_factory=list)
     held: list[tuple[float, float]] = field(default_factory=list)
+    holder: str = ""
     _changed_s: float = -math.inf
 
-    def change_parent(self, spot: Spot, *, held: bool) -> None:
-        """Notes the next parent, as the bank counts it: never from before the one that it replaces."""
-        self._changed_s = max(spot[0], self._changed_s)
+    def change_parent(self, spot: Spot, holder: str) -> float:
+        """Returns since when the next parent counts, as the bank has it: never before the one that it replaces."""
+        self.holder, self._changed_s = holder, max(spot[0], self._changed_s)
         self.breaks.append((self._changed_s, spot[1]))
-        if self.held and self.held[-1][1] == math.inf:
-            self.held[-1] = (self.held[-1][0], self._changed_s)
-        if held:
-            self.held.append((self._changed_s, math.inf))
+        return self._changed_s
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ def same_sightings(life: Life, still: Stillness) -> list[int]:
     """Returns the sequence numbers of the sightings in the middle of a run that says the same.
 
     The first and the last of a run stay: since when it was there, and how long it was seen to be. What was held is
-    left alone, since its pose counts only while it is newer than that of its holder.
+    left alone, and so is who held it, since the one is where the other takes it.
     """
     ordered = sorted(life.sightings, key=lambda one: one.spot)
-    breaks = sorted(life.breaks)
+    breaks, held = sorted(life.breaks), _union(life.held)
     surplus: list[int] = []
     if not ordered:
         return surplus
@@ -70,7 +70,13 @@ def same_sightings(life: Life, still: Stillness) -> list[int]:
         at = _next_break(breaks, at, kept.spot)
         unbroken = at == len(breaks) or breaks[at] > following.spot
         close = following.spot[0] - kept.spot[0] <= still.gap_s
-        if unbroken and close and _same(kept, one, still) and _same(kept, following, still) and not _held(life, one):
+        if (
+            unbroken
+            and close
+            and _same(kept, one, still)
+            and _same(kept, following, still)
+            and not _among(held, one.spot[0])
+        ):
             surplus.append(one.spot[1])
         else:
             kept = one
@@ -135,12 +141,29 @@ def _next_break(breaks: Sequence[Spot], at: int, spot: Spot) -> int:
 
 
 def _same(one: Sighting, other: Sighting, still: Stillness) -> bool:
-    if (one.name, one.said) != (other.name, other.said):
+    if (one.name, one.said) != (other.name, other.said) or (one.tool is None) != (other.tool is None):
         return False
-    if math.dist(one.pose.position_m, other.pose.position_m) > still.shift_m:
-        return False
-    return angle_between(one.pose.orientation, other.pose.orientation) <= still.turn_rad
+    tools = one.tool is None or other.tool is None or _close(one.tool, other.tool, still)
+    return tools and _close(one.pose, other.pose, still)
 
 
-def _held(life: Life, one: Sighting) -> bool:
-    return any(first <= one.spot[0] <= last for first, last in life.held)
+def _close(one: Pose, other: Pose, still: Stillness) -> bool:
+    if math.dist(one.position_m, other.position_m) > still.shift_m:
+        return False
+    return angle_between(one.orientation, other.orientation) <= still.turn_rad
+
+
+def _union(intervals: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Returns the same times as intervals that ascend and do not meet."""
+    joined: list[tuple[float, float]] = []
+    for first, last in sorted(intervals):
+        if joined and first <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
+        else:
+            joined.append((first, last))
+    return joined
+
+
+def _among(intervals: Sequence[tuple[float, float]], time_s: float) -> bool:
+    at = bisect_right(intervals, (time_s, math.inf)) - 1
+    return at >= 0 and time_s <= intervals[at][1]

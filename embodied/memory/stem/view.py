@@ -1,7 +1,7 @@
 """What one can ask the bank: at its newest state, or as of one sequence number."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -10,15 +10,15 @@ import numpy as np
 
 from embodied.errors import MemoryBankError
 from embodied.geometry import Vector3
-from embodied.memory.stem import abilities, whereabouts
+from embodied.memory.stem import abilities, as_of, whereabouts
 from embodied.memory.stem.abilities import Wish
+from embodied.memory.stem.as_of import Instant
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.kinds import KINDS, EpisodeBegun, Interaction, Polygon
 from embodied.memory.stem.log import EventLog
 from embodied.memory.stem.mentions import EVERYBODY, mentioned
 from embodied.memory.stem.places import Place
 from embodied.memory.stem.query import Able, EventFilter, Query, Recalled, Whereabouts
-from embodied.memory.stem.whereabouts import Instant
 
 if TYPE_CHECKING:
     from embodied.memory.stem.moment_index import MomentIndex
@@ -64,6 +64,11 @@ class View:
         with self._log.tables.lock:
             return whereabouts.where_is(self._log, entity, self._at(as_of_s), self._half_life_s)
 
+    def grounds(self, entity: str) -> frozenset[int]:
+        """Returns the sightings and robot states that `where_is` rests on, as sequence numbers."""
+        with self._log.tables.lock:
+            return whereabouts.grounds(self._log, entity, self._at(None))
+
     def contents(self, holder: str, *, as_of_s: float | None = None) -> list[str]:
         """Returns the names of what is directly in, on, part of or held by a place, entity or robot, sorted."""
         with self._log.tables.lock:
@@ -77,7 +82,7 @@ class View:
     def places(self, *, as_of_s: float | None = None) -> list[Place]:
         """Returns the tree of places, in the order of their first definition."""
         with self._log.tables.lock:
-            return whereabouts.places_at(self._log, self._at(as_of_s))
+            return as_of.places_at(self._log, self._at(as_of_s))
 
     def history(
         self, name: str = EVERYBODY, *, from_s: float = -math.inf, to_s: float = math.inf, kinds: Sequence[str] = ()
@@ -90,7 +95,10 @@ class View:
         return [event for seq in numbers if (event := self._log.event(seq))]
 
     def changes_since(self, seq: int, *, wanted: EventFilter | None = None, limit: int = 1000) -> list[Event]:
-        """Returns the events after `seq` in the order of the log, at most `limit`, that `wanted` lets through."""
+        """Returns the events after `seq` in the order of the log, at most `limit`, that `wanted` lets through.
+
+        An entity is also wanted under the names of those that this view knows to be it.
+        """
         wanted = wanted or EventFilter()
         find = self._log.tables.names.find
         kinds = [find(kind) for kind in _known_kinds(wanted.kinds)]
@@ -102,7 +110,7 @@ class View:
             if text := getattr(wanted, column):
                 where.append(f"{column} = ?")
                 values.append(find(text))
-        asked = set(wanted.entities)
+        asked = set(self._names_of(wanted.entities))
         events = self._log.events(seq, to=self.head, where=" AND ".join(where), values=values)
         # `islice` asks for no event beyond the last: the log reads a thousand at a time.
         return list(islice((event for event in events if not asked or asked.intersection(mentioned(event))), limit))
@@ -132,14 +140,18 @@ class View:
         action: str = "",
         between_s: tuple[float, float] = (-math.inf, math.inf),
     ) -> Event | None:
-        """Returns the n-th interaction that fits, by valid time: 1 the first, -1 the last; None where there is none."""
+        """Returns the n-th interaction that fits, by valid time: 1 the first, -1 the last; None where there is none.
+
+        What was done to an entity under the name of another that this view knows to be it counts too.
+        """
         if number == 0:
             raise MemoryBankError("Interactions count from 1, or from -1 backwards.", value=number)
         numbers = self._mentions(entity or robot or EVERYBODY, *between_s, ("interaction",))
+        entities = frozenset(self._names_of([entity] if entity else []))
         left = abs(number)
         for seq in numbers if number > 0 else reversed(numbers):
             event = self._log.event(seq)
-            if event is None or not _fits(event, entity, robot, action):
+            if event is None or not _fits(event, entities, robot, action):
                 continue
             left -= 1
             if not left:
@@ -200,7 +212,7 @@ class View:
         subject = self._log.tables.names.find(name)
         if subject is None:
             return []
-        return whereabouts.members_at(self._log, whereabouts.root_at(self._log, subject, at), at)
+        return [one.entity for one in as_of.members_at(self._log, as_of.root_at(self._log, subject, at), at)]
 
     def _names_of(self, entities: Sequence[str]) -> Iterator[str]:
         """Yields each name and, after it, those of all that are one with it."""
@@ -216,10 +228,10 @@ class View:
         return found
 
 
-def _fits(event: Event, entity: str, robot: str, action: str) -> bool:
+def _fits(event: Event, entities: Collection[str], robot: str, action: str) -> bool:
     said: Any = event.payload
     pairs = ((robot, event.robot), (action, said.action if isinstance(said, Interaction) else ""))
-    return all(not wanted or wanted == is_so for wanted, is_so in pairs) and (not entity or entity == said.entity)
+    return all(not wanted or wanted == is_so for wanted, is_so in pairs) and (not entities or said.entity in entities)
 
 
 def _known_kinds(kinds: Sequence[str]) -> Sequence[str]:

@@ -1,28 +1,27 @@
-"""Where entities are believed to be: the last sighting, what holds them, the place around, and what speaks against."""
+"""Where entities are believed to be: their pose, what holds them, the place around, and what speaks against."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from embodied.geometry import Pose
-from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import AbsenceSeen, EntitySeen, PlaceDefined
+from embodied.memory.stem.as_of import NEVER, Instant, now_s, parent_at, root_at
+from embodied.memory.stem.event import Spot
+from embodied.memory.stem.kinds import AbsenceSeen, EntitySeen, RelationSet
 from embodied.memory.stem.log import EventLog
-from embodied.memory.stem.places import Place, smallest_place
+from embodied.memory.stem.places import is_within, may_hold, smallest_place
 from embodied.memory.stem.query import Whereabouts
+from embodied.memory.stem.reckoning import Reckoning, pose_of
 from embodied.memory.stem.spatial import ORPHAN, Parent
 
-DEEPEST = 100  # Holders above one another; circles are refused when written.
-RECENT = 1000
+ANY_CATEGORY = ""  # No entity may have it: the half-life of all categories that are not named.
 
 
 @dataclass(frozen=True)
-class Instant:
-    """What a question may know: events up to `seq`, of valid times up to `time_s` (infinite for the latest)."""
+class _Around:
+    """What is around a thing, without contradiction to its pose."""
 
-    seq: int
-    time_s: float
+    place: str
+    parent: Parent
 
 
 def where_is(log: EventLog, entity: str, at: Instant, half_life_s: Mapping[str, float]) -> Whereabouts | None:
@@ -32,26 +31,38 @@ def where_is(log: EventLog, entity: str, at: Instant, half_life_s: Mapping[str, 
     if subject is None:
         return None
     root = root_at(log, subject, at)
-    seen = last_seen(log, root, at)
-    parent = parent_at(log, root, at)
-    if seen is None and parent.version == 0:
+    reckoning = Reckoning(log, at)
+    seen = reckoning.sighting(root, at.time_s)
+    told = parent_at(log, root, at)
+    if seen is None and told.version == 0:
         return None
-    pose, since_s, seq = _pose(log, seen, parent, at)
+    belief = reckoning.belief(root, at.time_s)
+    around = _around(log, reckoning, root, told)
     return Whereabouts(
         entity=entity,
-        pose=pose,
-        place=_place(log, parent, pose, at),
-        parent=names.text(parent.object),
-        predicate=names.text(parent.predicate),
-        existence=_existence(log, root, seen, at, half_life_s),
-        since_s=since_s,
-        seq=seq,
-        version=parent.version,
+        pose=belief.pose,
+        place=around.place,
+        parent=names.text(around.parent.object),
+        predicate=names.text(around.parent.predicate),
+        existence=_existence(log, reckoning, root, half_life_s),
+        since_s=belief.spot[0],
+        seq=belief.spot[1],
+        version=told.version,
     )
 
 
+def grounds(log: EventLog, entity: str, at: Instant) -> frozenset[int]:
+    """Returns the sightings and robot states on which the answer of `where_is` rests, as sequence numbers."""
+    subject = log.tables.names.find(entity)
+    if subject is None:
+        return frozenset()
+    reckoning = Reckoning(log, at)
+    reckoning.belief(root_at(log, subject, at), at.time_s)
+    return reckoning.read
+
+
 def contents(log: EventLog, holder: str, at: Instant) -> list[str]:
-    """Returns the names of what is directly in, on, part of or held by something, sorted."""
+    """Returns the names of what is directly in, on, part of or held by something, sorted; see `Whereabouts`."""
     names = log.tables.names
     number = names.find(holder)
     if number is None:
@@ -60,12 +71,15 @@ def contents(log: EventLog, holder: str, at: Instant) -> list[str]:
     if at.seq >= log.head and at.time_s == math.inf:
         found = log.tables.rows("SELECT subject FROM containment WHERE object = ?", root)
     else:
-        found = [
-            (subject,)
-            for (subject,) in log.tables.rows("SELECT DISTINCT subject FROM parent_change WHERE object = ?", root)
-            if parent_at(log, subject, at).object == root
-        ]
-    return sorted(names.text(subject) for (subject,) in found)
+        found = log.tables.rows("SELECT DISTINCT subject FROM parent_change WHERE object = ?", root)
+    reckoning = Reckoning(log, at)
+    told = [(subject, parent_at(log, subject, at)) for (subject,) in found]
+    return sorted(
+        names.text(subject)
+        for subject, parent in told
+        if parent.object == root
+        and (holder not in reckoning.places or _around(log, reckoning, subject, parent).parent.object)
+    )
 
 
 def related(log: EventLog, name: str, at: Instant) -> list[tuple[str, str, str]]:
@@ -81,137 +95,83 @@ def related(log: EventLog, name: str, at: Instant) -> list[tuple[str, str, str]]
     return sorted(link for link, holds in last.items() if holds)
 
 
-def root_at(log: EventLog, entity: int, at: Instant) -> int:
-    """Returns the id under which an entity lived at that instant."""
-    question = "SELECT root FROM merge WHERE entity = ? AND valid_time_s <= ? AND seq <= ?"
-    while found := log.tables.row(question, entity, at.time_s, at.seq):
-        entity = found[0]
-    return entity
+def _around(log: EventLog, reckoning: Reckoning, root: int, told: Parent) -> _Around:
+    """Returns the place and the parent of a thing that agree with its pose; `told` is the parent by its relations."""
+    at, places, text = reckoning.at, reckoning.places, log.tables.names.text
+    holder = root_at(log, told.object, at) if told.object else 0
+    place, _ = reckoning.told_place(holder, (told.since_s, told.seq), at.time_s)
+    pose = reckoning.belief(root, at.time_s).pose
+    if pose is None:
+        return _Around(place, told)
+    smallest = smallest_place(places.values(), pose.position_m)
+    if not place or text(holder) != place:
+        fits = place and may_hold(places, place, pose.position_m) and not is_within(places, smallest, place)
+        return _Around(place if fits else smallest, told)
+    if _seen_elsewhere(reckoning, root, told, holder, place):
+        return _Around(smallest, ORPHAN)
+    return _Around(smallest if is_within(places, smallest, place) else place, told)
 
 
-def members_at(log: EventLog, root: int, at: Instant) -> list[int]:
-    """Returns the ids of all entities that had turned out to be this one, itself first."""
-    members = [root]
-    for member in members:
-        members += [
-            entity
-            for (entity,) in log.tables.rows(
-                "SELECT entity FROM merge WHERE root = ? AND valid_time_s <= ? AND seq <= ?", member, at.time_s, at.seq
-            )
-        ]
-    return members
+def _seen_elsewhere(reckoning: Reckoning, root: int, told: Parent, holder: int, place: str) -> bool:
+    """Returns whether a thing was seen outside the place that it was told to be in before.
+
+    A place that has a pose itself may have moved away from its outlines, with all that is in it.
+    """
+    time_s, places = reckoning.at.time_s, reckoning.places
+    pose = reckoning.belief(root, time_s).pose
+    if reckoning.belief(holder, time_s).pose is None:
+        return pose is not None and not may_hold(places, place, pose.position_m)
+    seen = reckoning.sighting(root, time_s)
+    if seen is None or seen.spot < (told.since_s, told.seq):
+        return False
+    return not may_hold(places, place, pose_of(seen).position_m)
 
 
-def last_seen(log: EventLog, root: int, at: Instant) -> Event | None:
-    """Returns the last sighting of an entity, or the last state of a robot, by valid time."""
-    best = max((_last(log, member, at) for member in members_at(log, root, at)), default=(-math.inf, 0))
-    return log.event(best[1]) if best[1] else None
+def _existence(log: EventLog, reckoning: Reckoning, root: int, half_life_s: Mapping[str, float]) -> float:
+    """Returns the probability: the confidence, halved per half-life, less what was seen to be empty since.
 
-
-def parent_at(log: EventLog, subject: int, at: Instant) -> Parent:
-    """Returns what held an entity; valid times of its changes ascend with their versions."""
-    found = log.tables.row(
-        "SELECT predicate, object, version, since_s, seq FROM parent_change "
-        "WHERE subject = ? AND since_s <= ? AND seq <= ? ORDER BY version DESC LIMIT 1",
-        subject, at.time_s, at.seq,
-    )  # fmt: skip
-    return Parent(*found) if found else ORPHAN
-
-
-def places_at(log: EventLog, at: Instant) -> list[Place]:
-    """Returns the tree of places, in the order of their first definition."""
-    found = log.tables.rows("SELECT seq FROM place WHERE seq <= ? ORDER BY seq", at.seq)
-    places: dict[str, Place] = {}
-    for (seq,) in found:
-        event = log.event(seq)
-        if event is None or not isinstance(event.payload, PlaceDefined) or event.valid_time_s > at.time_s:
-            continue
-        said = event.payload
-        known = places.get(said.place)
-        if known is None or known.valid_time_s <= event.valid_time_s:
-            places[said.place] = Place(
-                said.place, said.level, said.parent or "", said.polygon, said.bottom_m, said.top_m,
-                event.valid_time_s, seq,
-            )  # fmt: skip
-    return list(places.values())
-
-
-def _last(log: EventLog, subject: int, at: Instant) -> tuple[float, int]:
-    found = [(-math.inf, 0)]
-    for kind in ("entity_seen", "robot_state"):
-        row = log.tables.row(
-            "SELECT valid_time_s, seq FROM mention WHERE subject = ? AND kind = ? AND valid_time_s <= ? AND seq <= ? "
-            "ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
-            subject, log.tables.names.find(kind), at.time_s, at.seq,
-        )  # fmt: skip
-        if row:
-            found.append((row[0], row[1]))
-    return max(found)
-
-
-def _pose(log: EventLog, seen: Event | None, parent: Parent, at: Instant) -> tuple[Pose | None, float, int]:
-    """Returns pose, valid time and event: the last sighting's, or the holder's where that took the entity since."""
-    own = (-math.inf, 0) if seen is None else _when(seen)
-    held_by = log.tables.names.find("held_by")
-    for _ in range(DEEPEST):
-        root = root_at(log, parent.object, at) if parent.object else 0
-        holder = last_seen(log, root, at) if root else None
-        moved = parent.predicate == held_by and holder is not None and _when(holder) > own
-        if root and (moved or (parent.since_s, parent.seq) > own):
-            if holder is not None:
-                since_s, seq = max((parent.since_s, parent.seq), _when(holder))
-                return _sighted(holder), since_s, seq
-            parent = parent_at(log, root, at)
-            continue
-        break
-    return (None if seen is None else _sighted(seen)), own[0], own[1]
-
-
-def _sighted(event: Event) -> Pose:
-    said: Any = event.payload  # `EntitySeen` or `RobotState`.
-    return said.pose
-
-
-def _place(log: EventLog, parent: Parent, pose: Pose | None, at: Instant) -> str:
-    places = places_at(log, at)
-    names = {place.name for place in places}
-    for _ in range(DEEPEST):
-        if not parent.object:
-            break
-        holder = log.tables.names.text(parent.object)
-        if holder in names:
-            return holder
-        parent = parent_at(log, root_at(log, parent.object, at), at)
-    return "" if pose is None else smallest_place(places, pose.position_m)
-
-
-def _existence(log: EventLog, root: int, seen: Event | None, at: Instant, half_life_s: Mapping[str, float]) -> float:
-    """Returns the probability: the confidence, halved per half-life, less what was seen to be empty since."""
-    if seen is None or not isinstance(seen.payload, EntitySeen):
+    The confidence is that of the last sighting, or of the relation of what was never seen; both are evidence.
+    """
+    at = reckoning.at
+    seen, related = reckoning.sighting(root, at.time_s), _last_related(log, root, at)
+    said = related[1] if related else None
+    if seen is not None:
+        if not isinstance(seen.payload, EntitySeen):
+            return 1.0  # A robot tells of itself.
+        said = seen.payload
+    if said is None:
         return 1.0
-    probability = seen.payload.confidence
-    half_life = half_life_s.get(seen.payload.category)
-    if half_life is not None:
-        probability *= 0.5 ** (max(0.0, _now_s(log, at) - seen.valid_time_s) / half_life)
-    for member in members_at(log, root, at):
-        for (seq,) in log.tables.rows(
-            "SELECT seq FROM mention WHERE subject = ? AND kind = ? AND valid_time_s >= ? AND valid_time_s <= ? "
-            "AND seq <= ?",
-            member, log.tables.names.find("absence_seen"), seen.valid_time_s, at.time_s, at.seq,
-        ):  # fmt: skip
-            event = log.event(seq)
-            if event and isinstance(event.payload, AbsenceSeen) and (event.valid_time_s, seq) > _when(seen):
-                probability *= 1.0 - event.payload.visible_fraction * event.payload.confidence
+    since = max(NEVER if seen is None else seen.spot, NEVER if related is None else related[0])
+    category = said.category if isinstance(said, EntitySeen) else ANY_CATEGORY
+    half_life = half_life_s.get(category, half_life_s.get(ANY_CATEGORY, math.inf))
+    probability = said.confidence * 0.5 ** (max(0.0, now_s(log, at) - since[0]) / half_life)
+    for absence in _absences(log, reckoning, root, since):
+        probability *= 1.0 - absence.visible_fraction * absence.confidence
     return probability
 
 
-def _when(event: Event) -> tuple[float, int]:
-    return event.valid_time_s, event.seq
+def _last_related(log: EventLog, root: int, at: Instant) -> tuple[Spot, RelationSet] | None:
+    """Returns the last telling of what an entity is in, on, part of or held by, and since when that counts."""
+    found = log.tables.row(
+        "SELECT since_s, parent_change.seq FROM parent_change JOIN event USING (seq) WHERE subject = ? "
+        "AND since_s <= ? AND parent_change.seq <= ? AND event.kind = ? ORDER BY version DESC LIMIT 1",
+        root, at.time_s, at.seq, log.tables.names.find("relation_set"),
+    )  # fmt: skip
+    event = log.event(found[1]) if found else None
+    if found is None or event is None or not isinstance(event.payload, RelationSet):
+        return None
+    return (found[0], found[1]), event.payload
 
 
-def _now_s(log: EventLog, at: Instant) -> float:
-    """Returns the instant's time, or the newest valid time among the last events, so that no clock is asked."""
-    if at.time_s < math.inf:
-        return at.time_s
-    found = log.tables.row("SELECT MAX(valid_time_s) FROM event WHERE seq <= ? AND seq > ?", at.seq, at.seq - RECENT)
-    return found[0] if found and found[0] is not None else 0.0
+def _absences(log: EventLog, reckoning: Reckoning, root: int, since: Spot) -> Iterator[AbsenceSeen]:
+    """Yields the looks that found nothing after `since`, under any of the thing's names."""
+    at, kind = reckoning.at, log.tables.names.find("absence_seen")
+    for member in reckoning.members(root):
+        for (seq,) in log.tables.rows(
+            "SELECT seq FROM mention WHERE subject = ? AND kind = ? AND valid_time_s >= ? AND valid_time_s <= ? "
+            "AND seq <= ?",
+            member.entity, kind, since[0], at.time_s, at.seq,
+        ):  # fmt: skip
+            event = log.event(seq)
+            if event and isinstance(event.payload, AbsenceSeen) and event.spot > since:
+                yield event.payload

@@ -1,0 +1,298 @@
+"""Where a thing must be by its last sighting and by what has held it since: dead reckoning, through holders of holders.
+
+From each sighting on, and from each change of its parent, a thing moves with what it is in, on, part of or held by, as
+one rigid body: pose(t) = holder(t) @ holder(a)^-1 @ pose(a), where a is the later of the sighting and the change. Of a
+robot that tells its tool, the tool counts as the holder. What such a change means for the pose:
+
+    it is taken by a robot      it is at the robot's tool; at the robot itself where that tells no tool
+    a robot lets go of it       it stays where the carrying ended, and goes from there with its new holder
+    it comes into a place       it stays where it was if that lies in the place, else its pose is unknown
+    it comes to another holder  it is where the holder is, the best guess; but it stays where it was last seen if it was
+                                seen at that very time, or is a part, or lay in or on the box of the holder as last seen
+    it leaves a holder          it stays, but where its pose was only such a guess, it is unknown from now on
+
+A holder without a pose counts as the place that it is told to be in. Evidence of one valid time is of one moment.
+"""
+
+from dataclasses import dataclass, replace
+
+from embodied.geometry import Pose, compose, inside_box, invert
+from embodied.memory.stem.as_of import (
+    NEVER,
+    Instant,
+    Member,
+    last_seen,
+    members_at,
+    parent_at,
+    places_at,
+    root_at,
+)
+from embodied.memory.stem.event import Event, Spot
+from embodied.memory.stem.kinds import EntitySeen, RobotState
+from embodied.memory.stem.log import EventLog
+from embodied.memory.stem.places import Place, may_hold
+from embodied.memory.stem.spans import FURTHEST, Span, Spans
+
+DEEPEST = 200  # Holders above one another, and what was before of each, that one answer may go through.
+
+
+@dataclass(frozen=True)
+class Belief:
+    """A pose, None where it is unknown, and the evidence that settled it.
+
+    `guesses` are the events of relations on which the pose rests though nobody knows how the one lies to the other:
+    two poses of a thing differ by how it moved only where the guesses of the first are among those of the second.
+    """
+
+    pose: Pose | None
+    spot: Spot
+    guesses: frozenset[int] = frozenset()
+
+
+NOTHING = Belief(None, NEVER)
+
+
+@dataclass(frozen=True)
+class Track:
+    """What is known of one thing by some time: the spot and the pose of its last sighting, and its parents."""
+
+    seen_spot: Spot
+    seen: Belief
+    spans: Spans
+
+    def inside(self, span: Span) -> bool:
+        """Returns whether the last sighting is of this span or a later one."""
+        return self.seen_spot >= span.spot
+
+    def root_of_guess(self, span: Span) -> Spot:
+        """Returns the event with which a guess about a span begins: its last sighting, or the span's own."""
+        return self.seen_spot if self.inside(span) else span.spot
+
+
+class Reckoning:
+    """Poses as believed at times up to an instant, by all that is known then. For one question: it keeps all it reads.
+
+    Times within may differ, identities and places are those of the instant.
+    """
+
+    def __init__(self, log: EventLog, at: Instant) -> None:
+        self._log, self.at = log, at
+        self._held_by = log.tables.names.find("held_by")
+        self._part_of = log.tables.names.find("part_of")
+        self._beliefs: dict[tuple[int, float], Belief] = {}
+        self._tracks: dict[int, Track] = {}
+        self._told: dict[tuple[int, float], tuple[str, Spot]] = {}
+        self._members: dict[int, list[Member]] = {}
+        self._events: dict[int, Event] = {}
+        self._places: dict[str, Place] | None = None
+        self._depth = 0
+
+    @property
+    def places(self) -> dict[str, Place]:
+        """The places by name, in the order of their first definition."""
+        if self._places is None:
+            self._places = {place.name: place for place in places_at(self._log, self.at)}
+        return self._places
+
+    @property
+    def read(self) -> frozenset[int]:
+        """The sightings and states that the beliefs so far rest on."""
+        return frozenset(self._events)
+
+    def members(self, root: int) -> list[Member]:
+        """Returns all entities that had turned out to be this one, itself first."""
+        if root not in self._members:
+            self._members[root] = members_at(self._log, root, self.at)
+        return self._members[root]
+
+    def sighting(self, root: int, time_s: float) -> Event | None:
+        """Returns the last sighting of an entity, or state of a robot, under any of its names."""
+        return self._event(max(self._alone(member.entity, time_s).seen_spot for member in self.members(root)))
+
+    def belief(self, root: int, time_s: float) -> Belief:
+        """Returns where an entity or robot is believed to have been at a time, seconds."""
+        key = (root, time_s)
+        if key not in self._beliefs:
+            self._beliefs[key] = NOTHING  # Late events can close a circle of holders in the past: it ends here.
+            self._beliefs[key] = self._until(self._track(root, time_s), 0, time_s)
+        return self._beliefs[key]
+
+    def told_place(self, holder: int, since: Spot, time_s: float) -> tuple[str, Spot]:
+        """Returns the place that something is told to be in, its holder included, and since when; "" for none.
+
+        `since` is when it came to that holder: the place counts from the last change on the way.
+        """
+        known, way = replace(self.at, time_s=time_s), []
+        while (holder, time_s) not in self._told and len(way) < DEEPEST:
+            name = self._log.tables.names.text(holder)
+            if not holder or name in self.places:
+                self._told[holder, time_s] = name, NEVER
+            else:
+                parent = parent_at(self._log, holder, known)
+                way.append((holder, (parent.since_s, parent.seq)))
+                holder = root_at(self._log, parent.object, self.at) if parent.object else 0
+        place, above = self._told.get((holder, time_s), ("", NEVER))
+        for below, changed in reversed(way):
+            above = max(above, changed)
+            self._told[below, time_s] = place, above
+        return place, max(since, above)
+
+    def _event(self, spot: Spot) -> Event | None:
+        _, seq = spot
+        if seq and seq not in self._events:
+            event = self._log.event(seq)
+            if event is not None:
+                self._events[seq] = event
+        return self._events.get(seq)
+
+    def _track(self, root: int, time_s: float) -> Track:
+        """Returns what is known of an entity; what was known of one that turned out to be it counts as a sighting."""
+        tracks = [self._alone(member.entity, time_s) for member in self.members(root)]
+        own, *others = tracks
+        for member, other in zip(self.members(root)[1:], others, strict=True):
+            until_s = min(time_s, member.merged[0])
+            if not other.spans[0] or other.seen_spot[0] > until_s:
+                spot, belief = other.seen_spot, other.seen
+            else:
+                before = self._alone(member.entity, until_s)
+                belief = self._until(before, 0, until_s)
+                spot = before.seen_spot if belief == before.seen else (until_s, member.merged[1])
+            if belief.spot > own.seen.spot:
+                own = Track(spot, belief, own.spans)
+        return own
+
+    def _alone(self, entity: int, time_s: float) -> Track:
+        """Returns what is known of an entity under this very id."""
+        newest = self._tracks.get(entity)
+        if newest is None:
+            newest = self._tracks[entity] = self._read_track(entity, self.at)
+        if max(newest.seen_spot, newest.spans.newest)[0] <= time_s:
+            return newest
+        return self._read_track(entity, replace(self.at, time_s=time_s))
+
+    def _read_track(self, entity: int, by: Instant) -> Track:
+        spot = last_seen(self._log, entity, by)
+        event = self._event(spot)
+        seen = NOTHING if event is None else Belief(pose_of(event), spot)
+        return Track(spot, seen, Spans(self._log, entity, by, known=self.at, enough=spot))
+
+    def _until(self, track: Track, index: int, end_s: float) -> Belief:
+        """Returns what is believed at the end of a span, counted back from the newest."""
+        span = track.spans[index]
+        if span is None:
+            return track.seen if index < FURTHEST else NOTHING
+        if not span.holder:
+            return track.seen if track.inside(span) else self._before(track, index)
+        self._depth += 1
+        belief = self._attached(track, index, end_s) if self._depth < DEEPEST else Belief(None, span.spot)
+        self._depth -= 1
+        return belief
+
+    def _before(self, track: Track, index: int) -> Belief:
+        """Returns what is left of a belief when a span begins: a guess ends with the relation that it rests on."""
+        span, previous = track.spans[index], track.spans[index + 1]
+        if span is None:
+            return NOTHING
+        belief = self._until(track, index + 1, span.spot[0])
+        guessed = (
+            previous is not None
+            and previous.predicate != self._held_by
+            and track.root_of_guess(previous)[1] in belief.guesses
+        )
+        return Belief(None, span.spot) if guessed or belief.pose is None else belief
+
+    def _attached(self, track: Track, index: int, end_s: float) -> Belief:
+        """Returns what is believed at the end of a span with a holder."""
+        span = track.spans[index]
+        if span is None:
+            return NOTHING
+        begun = track.root_of_guess(span)
+        tool = self._tool(span, end_s)
+        here = tool or self.belief(span.holder, end_s)
+        if here.pose is None:
+            return self._adrift(track, index, end_s)
+        anchor = None
+        if track.inside(span):
+            anchor = track.seen
+        elif tool is None and self._stays(track, index):
+            anchor = self._before(track, index)
+        if anchor is not None and anchor.pose:
+            there = self._tool(span, begun[0]) if tool else self.belief(span.holder, begun[0])
+            if there and there.pose and there.guesses <= here.guesses:
+                return _moved(anchor, there, here)
+        return Belief(here.pose, max(begun, here.spot), here.guesses | {begun[1]})
+
+    def _adrift(self, track: Track, index: int, end_s: float) -> Belief:
+        """Returns what is believed at the end of a span whose holder then has no pose."""
+        span = track.spans[index]
+        if span is None:
+            return NOTHING
+        place, since = self.told_place(span.holder, span.again, end_s)
+        if self.belief(span.holder, track.root_of_guess(span)[0]).pose:
+            return Belief(None, since)  # It went where its holder went, and nobody knows where that is.
+        inside = track.inside(span)
+        belief = track.seen if inside else self._before(track, index)
+        if belief.pose is None or not place or (inside and track.seen_spot >= since):
+            return belief
+        return belief if may_hold(self.places, place, belief.pose.position_m) else Belief(None, since)
+
+    def _stays(self, track: Track, index: int) -> bool:
+        """Returns whether a thing that comes to a holder unseen is still where it was believed to be."""
+        span, previous = track.spans[index], track.spans[index + 1]
+        if span is None:
+            return False
+        if self._carried(track, index):
+            return True
+        if span.predicate == self._held_by or (previous is not None and not track.inside(previous)):
+            return False
+        at_once = track.seen_spot[0] == span.spot[0]
+        return at_once or span.predicate == self._part_of or self._beside(track, span)
+
+    def _carried(self, track: Track, index: int) -> bool:
+        """Returns whether a robot brought a thing to where a span begins, and nothing else has held it since."""
+        while previous := track.spans[index + 1]:
+            if previous.predicate == self._held_by:
+                return True
+            if previous.holder and self._log.tables.names.text(previous.holder) not in self.places:
+                return False
+            index += 1
+        return False
+
+    def _beside(self, track: Track, span: Span) -> bool:
+        """Returns whether a thing was last seen in the box of its holder, or above it where it is on that."""
+        event = self.sighting(span.holder, span.spot[0])
+        size_m = event.payload.size_m if event and isinstance(event.payload, EntitySeen) else None
+        holder = self.belief(span.holder, span.spot[0]).pose
+        if size_m is None or holder is None or track.seen.pose is None:
+            return False
+        x, y, z = compose(invert(holder), track.seen.pose).position_m
+        on = self._log.tables.names.text(span.predicate) == "on"
+        return inside_box((x, y, min(z, 0.0) if on else z), Pose(), size_m)
+
+    def _tool(self, span: Span, time_s: float) -> Belief | None:
+        """Returns the tool of the robot that holds something, None where it told none."""
+        if span.predicate != self._held_by:
+            return None
+        event = self.sighting(span.holder, time_s)
+        if event is None or not isinstance(event.payload, RobotState) or event.payload.tool is None:
+            return None
+        robot = self.belief(span.holder, time_s)
+        if robot.pose is None:
+            return None
+        if robot.spot == event.spot:
+            return replace(robot, pose=event.payload.tool)
+        return replace(robot, pose=compose(robot.pose, compose(invert(event.payload.pose), event.payload.tool)))
+
+
+def pose_of(event: Event) -> Pose:
+    """Returns the pose that a sighting or a robot's state tells."""
+    return event.payload.pose if isinstance(event.payload, EntitySeen | RobotState) else Pose()
+
+
+def _moved(thing: Belief, there: Belief, here: Belief) -> Belief:
+    """Returns a thing that has moved with its holder, which was there when the thing was where it was, and is here."""
+    guesses = thing.guesses | here.guesses
+    spot = thing.spot if here.spot == there.spot else max(thing.spot, here.spot)
+    if here.pose == there.pose or not (thing.pose and there.pose and here.pose):
+        return Belief(thing.pose, spot, guesses)
+    return Belief(compose(here.pose, compose(invert(there.pose), thing.pose)), spot, guesses)

@@ -1,0 +1,61 @@
+"""What a thing was in, on, part of or held by, one span of time after the other, from the newest back."""
+
+from dataclasses import dataclass, replace
+
+from embodied.memory.stem.as_of import NEVER, Instant, parents_at, root_at
+from embodied.memory.stem.event import Spot
+from embodied.memory.stem.log import EventLog
+
+FURTHEST = 20  # So many changes of parent in a row that say nothing of the pose make it unknown.
+PAGE = 8
+
+
+@dataclass(frozen=True)
+class Span:
+    """A time in which a thing had one parent, `holder` 0 for none: first told at `spot`, last at `again`."""
+
+    predicate: int
+    holder: int
+    spot: Spot
+    again: Spot
+
+
+class Spans:
+    """The parents of an entity up to an instant, the newest first; read as far back as somebody asks.
+
+    The same parent told again, or under another of its names, is one span. Of a span that began before `enough` the
+    beginning may be named too late, but not as late as that.
+    """
+
+    def __init__(self, log: EventLog, entity: int, at: Instant, *, known: Instant, enough: Spot) -> None:
+        self._log, self._entity, self._at, self._known, self._enough = log, entity, at, known, enough
+        self._spans: list[Span] = []
+        self._below: int | None = None
+        self._page = PAGE
+        self._whole = False
+        self.newest = NEVER
+        self._read()
+
+    def __getitem__(self, index: int) -> Span | None:
+        """Returns a span, None before the first change and beyond what is looked at."""
+        while not self._whole and (len(self._spans) <= index or self._open(index)):
+            self._read()
+        return self._spans[index] if index < min(len(self._spans), FURTHEST) else None
+
+    def _open(self, index: int) -> bool:
+        """Returns whether a span may have begun earlier than known so far, and that matters."""
+        return index == len(self._spans) - 1 and self._spans[index].spot > self._enough
+
+    def _read(self) -> None:
+        found = parents_at(self._log, self._entity, self._at, most=self._page, below=self._below)
+        self._whole = len(found) < self._page
+        self._page *= 2
+        for parent in found:
+            spot = (parent.since_s, parent.seq)
+            self._below, self.newest = parent.version, max(self.newest, spot)
+            holder = root_at(self._log, parent.object, self._known) if parent.object else 0
+            last = self._spans[-1] if self._spans else None
+            if last is not None and (last.predicate, last.holder) == (parent.predicate, holder):
+                self._spans[-1] = replace(last, spot=spot)
+            else:
+                self._spans.append(Span(parent.predicate, holder, spot, spot))
