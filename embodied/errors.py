@@ -78,6 +78,8 @@ class SimulationError(EmbodiedError):
 class MemoryBankError(EmbodiedError):
     """An event, query or file that the memory bank refuses; nothing was written."""
 
+    usual_remedy = "Correct it, then tell or ask again; nothing was written."
+
 
 class ConflictError(MemoryBankError):
     """Somebody else changed what this write was based on (a stale version, lease or epoch): read again and retry."""

@@ -16,6 +16,8 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from embodied.errors import ConflictError, DataError, EmbodiedError, MemoryBankError, StorageError
+from embodied.memory.stem.ask import event_filter, past_seq, whole
+from embodied.memory.stem.checks import as_events
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.kinds import Payload, RelationSet
 from embodied.memory.stem.leases import Lease
@@ -100,8 +102,9 @@ class BankClient(Reads):
 
     def post(self, events: Event | Sequence[Event]) -> Future[list[int]]:
         """Returns at once, when the events are safe in the outbox, with the answer to come; otherwise as `append`."""
+        listed = as_events(events)
         with self._telling:
-            return self._post([events] if isinstance(events, Event) else events)
+            return self._post(listed)
 
     def move(self, entity: str, predicate: str, parent: str, *, robot: str = "", task: str = "") -> int:
         """Returns the sequence number of the event that makes `parent` the one parent of `entity`, whoever else writes.
@@ -132,7 +135,7 @@ class BankClient(Reads):
 
     def snapshot(self, seq: int | None = None) -> Reads:
         """Returns reads of everything up to `seq` (None: now, this client's words included), always the same."""
-        held = self.head() if seq is None else seq
+        held = past_seq(seq, self.head())
         return Reads(lambda question: self._ask(dataclasses.replace(question, seq=held)))
 
     def head(self) -> int:
@@ -147,8 +150,8 @@ class BankClient(Reads):
 
     def subscribe(self, wanted: EventFilter | None = None, *, after_seq: int | None = None) -> "RemoteSubscription":
         """Returns a subscription to the wanted events after `after_seq` (None: those to come)."""
-        start = self.head() if after_seq is None else after_seq
-        return RemoteSubscription(self._changes, wanted or EventFilter(), start)
+        start = self.head() if after_seq is None else whole("after_seq", after_seq, least=0)
+        return RemoteSubscription(self._changes, event_filter(wanted), start)
 
     def flush(self, *, patience_s: float | None = None) -> None:
         """Waits until the bank has answered all that was told before. Raises `UnreachableError` saying why not."""

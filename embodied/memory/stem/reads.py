@@ -40,7 +40,7 @@ class Reads:
         self, name: str = EVERYBODY, *, from_s: float = -math.inf, to_s: float = math.inf, kinds: Sequence[str] = ()
     ) -> list[Event]:
         """Returns the events about an entity, place or robot by valid time, both ends (seconds) included."""
-        return self._put(Question("history", (name,), {"from_s": from_s, "to_s": to_s, "kinds": tuple(kinds)}))
+        return self._put(Question("history", (name,), {"from_s": from_s, "to_s": to_s, "kinds": kinds}))
 
     def changes_since(self, seq: int, *, wanted: EventFilter | None = None, limit: int = 1000) -> list[Event]:
         """Returns the events after `seq` in the order of the log, at most `limit`, that `wanted` lets through."""

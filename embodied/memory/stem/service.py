@@ -110,10 +110,20 @@ class BankService:
         self.close()
 
     def submit(self, groups: Sequence[bytes]) -> Future[list[Result]]:
-        """Returns the answer to come: for each group its sequence numbers or why it was refused, once durable."""
+        """Returns the answer to come: for each group its sequence numbers or why it was refused, once durable.
+
+        Raises `UnreachableError` once the bank is closed.
+        """
         request = _Request([_decoded(group) for group in groups])
         self._waiting.append(request)
-        self._committer.submit(self._commit_waiting)
+        try:
+            self._committer.submit(self._commit_waiting)
+        except RuntimeError as error:  # It was shut down.
+            raise UnreachableError(
+                "The owner of a memory bank must be open to be told anything.",
+                value="a closed bank",
+                remedy="Open the bank again; what was told waits in the outbox.",
+            ) from error
         return request.answer
 
     def commit(self, groups: Sequence[bytes]) -> list[Result]:
