@@ -81,6 +81,12 @@ class MemoryBankError(EmbodiedError):
     usual_remedy = "Correct it, then tell or ask again; nothing was written."
 
 
+class PoseError(SceneError, MemoryBankError):
+    """A pose, of a scene or of an event, is not finite or its orientation is not of unit length: it was not made."""
+
+    usual_remedy = "Give finite metres and a unit quaternion xyzw; nothing was built or written."
+
+
 class ConflictError(MemoryBankError):
     """Somebody else changed what this write was based on (a stale version, lease or epoch): read again and retry."""
 

@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from embodied.errors import ConfigError, unknown_name
 from embodied.evaluation.memory_pages import HIDDEN, shortener
+from embodied.memory.stem.ask import interval, point_m
 from embodied.memory.stem.bank import Bank
 from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import EpisodeBegun, EpisodeEnded, SkillEnded
+from embodied.memory.stem.kinds import EpisodeBegun, EpisodeEnded, RobotRegistered, SkillEnded
 from embodied.memory.stem.mentions import mentioned
 from embodied.memory.stem.query import EventFilter, Order, Query, Whereabouts
 from embodied.memory.stem.words import Shown, describe
+from launch.memory_names import completed, unknown
 
 PAGE = 2000
 LONGEST_NAME = 90
-MOST_NAMES = 12
 
 
 @dataclass(kw_only=True)
@@ -26,13 +26,16 @@ class Question:
     """What is asked of a bank. Times in seconds on the site clock, points in metres.
 
     A query answers the first that is given of `where`, `contents`, `skill`, `why`, `nth` and `since`, else it recalls
-    moments. `name` is an entity, robot or place; `nth` counts interactions from 1, or from -1 backwards.
+    moments. `name` is an entity, robot or place; `nth` counts interactions from 1, or from -1 backwards. Of a name its
+    end is enough (`block`, `drawer_top/handle`) where only one ends so. A `skill` is asked for at `near_m`, or where
+    `near` is.
     """
 
     where: str = ""
     contents: str = ""
     skill: str = ""
     near_m: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    near: str = ""
     why: int = 0
     nth: int = 0
     since: int = -1
@@ -82,6 +85,7 @@ def summary(bank: Bank, question: Question) -> Iterator[str]:
 
 def timeline(bank: Bank, question: Question) -> Iterator[str]:
     """Yields what happened, by valid time: of an episode, of an entity, robot or place, or of the whole site."""
+    question = completed(bank, question)
     shown = shortener(question.episode) if question.episode else str
     from_s, to_s = _interval(question)
     if question.episode:
@@ -95,7 +99,7 @@ def timeline(bank: Bank, question: Question) -> Iterator[str]:
         events = bank.history(question.name, from_s=from_s, to_s=to_s, kinds=tuple(question.kinds))
         events = [event for event in events if question.robot in ("", event.robot)]
     if not events:
-        raise _nothing(bank, question.episode or question.name)
+        yield "Nothing that fits has happened."
     yield from _lines(events[: question.limit], shown)
     if len(events) > question.limit:
         yield f"... {len(events) - question.limit} more; limit={len(events)} shows all"
@@ -103,11 +107,10 @@ def timeline(bank: Bank, question: Question) -> Iterator[str]:
 
 def answer(bank: Bank, question: Question) -> Iterator[str]:
     """Yields the answer to one question."""
+    question = completed(bank, question)
     if question.where:
         there = bank.where_is(question.where, as_of_s=question.as_of_s)
-        if there is None:
-            raise _nothing(bank, question.where)
-        yield from _where(there)
+        yield from _where(there) if there else [_unheard(question.where, question.as_of_s)]
     elif question.contents:
         found = bank.contents(question.contents, as_of_s=question.as_of_s)
         yield from found or [f"Nothing is in, on, part of or held by {question.contents}."]
@@ -130,6 +133,7 @@ def answer(bank: Bank, question: Question) -> Iterator[str]:
 
 def json_lines(bank: Bank, question: Question) -> Iterator[str]:
     """Yields events as JSON, one per line, as `decode_event` reads them; bytes are in base64."""
+    question = completed(bank, question)
     from_s, to_s = _interval(question)
     wanted = EventFilter(kinds=tuple(question.kinds), robot=question.robot, task=question.episode)
     for event in all_events(bank, wanted=wanted):
@@ -159,10 +163,16 @@ def _where(there: Whereabouts) -> Iterator[str]:
 
 
 def _able(bank: Bank, question: Question) -> Iterator[str]:
-    if len(question.near_m) != 3:
-        raise ConfigError("near_m must be a point (x, y, z), metres.", value=question.near_m)
-    x, y, z = question.near_m
-    found = bank.able(question.skill, (x, y, z), as_of_s=question.as_of_s, context=question.name)
+    if question.skill not in (known := _skills(bank)):
+        raise unknown("skill", question.skill, known)
+    near_m = point_m("near_m", question.near_m)
+    if question.near:
+        there = bank.where_is(question.near, as_of_s=question.as_of_s)
+        if there is None or there.pose is None:
+            yield _unheard(question.near, question.as_of_s)
+            return
+        near_m = there.pose.position_m
+    found = bank.able(question.skill, near_m, as_of_s=question.as_of_s, context=question.name)
     rows = [
         (one.robot, f"{one.cost_s:.1f} s, success {100 * one.success:.0f} %, {one.distance_m:.2f} m away")
         for one in found
@@ -190,9 +200,7 @@ def _moments(bank: Bank, question: Question) -> Iterator[str]:
 def _interval(question: Question) -> tuple[float, float]:
     from_s = -math.inf if question.from_s is None else question.from_s
     to_s = math.inf if question.to_s is None else question.to_s
-    if not from_s <= to_s:
-        raise ConfigError("from_s must not lie after to_s.", value=(from_s, to_s))
-    return from_s, to_s
+    return interval((from_s, to_s))
 
 
 def _lines(events: Sequence[Event], shown: Shown) -> Iterator[str]:
@@ -220,10 +228,18 @@ def _skill_rows(skills: Counter[tuple[str, str, str, bool]]) -> list[tuple[str, 
     return rows
 
 
-def _nothing(bank: Bank, name: str) -> Exception:
-    """Returns the refusal of a name that the bank does not know, with the nearest that it does."""
-    known: dict[str, None] = {}
-    for event in all_events(bank):
-        known.update(dict.fromkeys((*mentioned(event), event.task)))
-    names = sorted(filter(None, known), key=lambda one: (name not in one, one))
-    return unknown_name("name in this bank", name, names[:MOST_NAMES])
+def _skills(bank: Bank) -> set[str]:
+    """Returns the skills that robots say they have, or have tried."""
+    found: set[str] = set()
+    for event in bank.history(kinds=("robot_registered", "skill_ended")):
+        match event.payload:
+            case RobotRegistered(skills=skills):
+                found.update(skill.name for skill in skills)
+            case SkillEnded(skill=skill):
+                found.add(skill)
+    return found
+
+
+def _unheard(name: str, as_of_s: float | None) -> str:
+    when = "" if as_of_s is None else f" by {as_of_s:g} s"
+    return f"Nobody has said{when} where {name} is."

@@ -30,6 +30,8 @@ NONSENSE = {
     "contents: nothing": lambda bank: bank.contents(None),
     "contents: several": lambda bank: bank.contents(["kitchen"]),
     "contents: nan time": lambda bank: bank.contents("kitchen", as_of_s=NAN),
+    "related: nan time": lambda bank: bank.related("cup", as_of_s=NAN),
+    "related: nothing": lambda bank: bank.related(None),
     "places: nan time": lambda bank: bank.places(as_of_s=NAN),
     "history: number as name": lambda bank: bank.history(3),
     "history: nan": lambda bank: bank.history("cup", from_s=NAN),
@@ -140,7 +142,6 @@ def test_a_subscription_that_makes_no_sense_is_refused(asked, way):
     refused(lambda: asked[way].last_of_writer(None))
     refused(lambda: asked["bank"].subscribe(after_seq=0).poll(limit=0))
     refused(lambda: asked["bank"].newest_lease(None))
-    refused(lambda: asked["bank"].related("cup", as_of_s=NAN))
     for duration_s in (NAN, "long", 0.0):
         refused(lambda wanted=duration_s: asked["client"].acquire("wash", "panda", duration_s=wanted))
     refused(lambda: asked["client"].acquire("wash", None, duration_s=1.0))
@@ -230,6 +231,7 @@ CALLS = {
     "contents": lambda bank: bank.contents("ghost"),
     "related": lambda bank: bank.related("cup"),
     "places": lambda bank: bank.places(),
+    "names": lambda bank: bank.names(),
     "history": lambda bank: bank.history(),
     "history of a ghost": lambda bank: bank.history("ghost"),
     "changes_since": lambda bank: bank.changes_since(0),

@@ -32,9 +32,17 @@ class Reads:
         """Returns the names of what is directly in, on, part of or held by a place, entity or robot, sorted."""
         return self._put(Question("contents", (holder,), {"as_of_s": as_of_s}))
 
+    def related(self, name: str, *, as_of_s: float | None = None) -> list[tuple[str, str, str]]:
+        """Returns the relations (subject, predicate, object) of an entity or place that are no containment, sorted."""
+        return self._put(Question("related", (name,), {"as_of_s": as_of_s}))
+
     def places(self, *, as_of_s: float | None = None) -> list[Place]:
         """Returns the tree of places, in the order of their first definition."""
         return self._put(Question("places", (), {"as_of_s": as_of_s}))
+
+    def names(self) -> list[str]:
+        """Returns the names of all entities, places and robots that somebody has spoken of, sorted."""
+        return self._put(Question("names"))
 
     def history(
         self, name: str = EVERYBODY, *, from_s: float = -math.inf, to_s: float = math.inf, kinds: Sequence[str] = ()

@@ -19,8 +19,8 @@ from embodied.memory.stem.wire import decode_events
 
 Result = list[int] | MemoryBankError
 QUESTIONS = (
-    "able", "changes_since", "contents", "event", "history", "nth_interaction", "places", "recall",
-    "similar_episodes", "where_is", "why",
+    "able", "changes_since", "contents", "event", "history", "names", "nth_interaction", "places",
+    "recall", "related", "similar_episodes", "where_is", "why",
 )  # fmt: skip
 LARGEST_COMMIT = 4_000
 LONGEST_WAIT_S = 10.0

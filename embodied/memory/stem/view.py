@@ -84,6 +84,15 @@ class View:
         with self._log.tables.lock:
             return whereabouts.places_at(self._log, self._at(as_of_s))
 
+    def names(self) -> list[str]:
+        """Returns the names of all entities, places and robots that somebody has spoken of, sorted."""
+        found = self._log.tables.rows(
+            "SELECT text FROM name WHERE id > 0 AND EXISTS "
+            "(SELECT 1 FROM mention WHERE subject = name.id AND seq <= ?) ORDER BY text",
+            self.head,
+        )  # fmt: skip
+        return [text for (text,) in found]
+
     def history(
         self, name: str = EVERYBODY, *, from_s: float = -math.inf, to_s: float = math.inf, kinds: Sequence[str] = ()
     ) -> list[Event]:
