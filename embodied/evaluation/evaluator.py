@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ from embodied.evaluation.rehearsal import Parts, rehearse
 from embodied.evaluation.results import ResultsFolder
 from embodied.paths import write_atomically
 from embodied.rollout.compute import Compute
+from embodied.rollout.site_clock import run_start_s, slot_length_s
 from embodied.rollout.worker import EpisodeJob, WorkerConfig
 from embodied.types import EpisodeRecord, Outcome
 
 # The least common multiple of 1 to 16: a whole number of balanced blocks, whatever the number of variations.
 SEED_STRIDE = 720720
 SPLIT = "test"
+Jobs = Mapping[tuple[str, str], EpisodeJob]  # By policy and episode.
 
 _log = logging.getLogger(__name__)
 
@@ -57,10 +60,10 @@ class Evaluation:
         worker = self.worker
         memory = worker.memory
         # What a bank is told, and policies are reminded of, belongs to the run; which bank it is does not.
-        reminded = {} if memory is None else {"memory": {"feed": memory.feed, "capacity": memory.capacity}}
+        told = {} if memory is None else {name: getattr(memory, name) for name in ("feed", "capacity", "start_s")}
         return fingerprint(
             {
-                **reminded,
+                **({"memory": told} if told else {}),
                 "suite": self.suite,
                 "tasks": worker.tasks,
                 "policies": worker.policies,
@@ -73,13 +76,23 @@ class Evaluation:
         )
 
     def jobs(self) -> Iterator[EpisodeJob]:
-        """Yields every episode, task by task and seed by seed, all policies of a seed together."""
-        run, first = self.run, self.seed * SEED_STRIDE
-        for task in self.worker.tasks:
-            for seed in range(first, first + self.episodes):
-                for policy in self.worker.policies:
-                    episode = f"{task}/{SPLIT}/{seed}"
-                    yield EpisodeJob(run=run, episode=episode, task=task, policy=policy, seed=seed, split=SPLIT)
+        """Yields every episode, task by task and seed by seed, all policies of a seed together.
+
+        On the site clock they follow one another in this order, from 0 on.
+        """
+        run, first, slot_s = self.run, self.seed * SEED_STRIDE, self._slot_s()
+        chosen = product(self.worker.tasks, range(first, first + self.episodes), self.worker.policies)
+        for slot, (task, seed, policy) in enumerate(chosen):
+            yield EpisodeJob(
+                run=run, episode=f"{task}/{SPLIT}/{seed}", task=task, policy=policy, seed=seed, split=SPLIT,
+                start_s=slot * slot_s,
+            )  # fmt: skip
+
+    def _slot_s(self) -> float:
+        """Returns the length of a slot: as the longest of the tasks' first episodes may need."""
+        first = self.seed * SEED_STRIDE
+        limits_s = [task.sample(first, split=SPLIT).time_limit_s for task in self.worker.tasks.values()]
+        return slot_length_s(max(limits_s))
 
 
 def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: str, videos: int) -> Mapping[str, Any]:
@@ -95,13 +108,14 @@ def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: 
     parts = rehearse(evaluation.worker, seed=evaluation.seed * SEED_STRIDE, split=SPLIT)
     with ResultsFolder(output) as folder, ExitStack() as stack:
         done = folder.records(evaluation.run)
+        jobs = {(job.policy, job.episode): job for job in _placed(evaluation)}
         folder.write("config.yaml", config)
 
         @cache
         def pool() -> Compute:
             return stack.enter_context(compute)
 
-        records = _played(evaluation, folder, done=done, pool=pool)
+        records = _played(jobs, folder, done=done, pool=pool)
         results = summarised(evaluation, records, parts)
         chosen = worth_seeing(
             records, privileged=parts.privileged, policies=list(evaluation.worker.policies), per_task=videos
@@ -109,14 +123,26 @@ def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: 
         # The figures are safe before the films, which may still lose a worker.
         folder.write_json("results.json", results)
         folder.write("report.md", report.markdown(results, records))
-        clips = _filmed(chosen, folder.path, pool=pool)
-        pages = _remembered(evaluation.worker, records, clips)
+        clips = _filmed(chosen, jobs, folder.path, pool=pool)
+        pages = _remembered(evaluation.worker, jobs, records, clips)
         folder.write("report.html", report.html(results, records, clips=clips, pages=pages, config=config))
     return results
 
 
+def _placed(evaluation: Evaluation) -> list[EpisodeJob]:
+    """Returns every episode with its time on the site clock of the bank, where there is one."""
+    jobs, memory = list(evaluation.jobs()), evaluation.worker.memory
+    if memory is None:
+        return jobs
+    start_s = memory.start_s
+    if start_s is None:
+        with memory.connect() as bank:
+            start_s = run_start_s(bank, {memory.name_of(job): job.start_s for job in jobs})
+    return [replace(job, start_s=start_s + job.start_s) for job in jobs]
+
+
 def _remembered(
-    worker: WorkerConfig, records: Sequence[EpisodeRecord], clips: Sequence[report.Clip]
+    worker: WorkerConfig, jobs: Jobs, records: Sequence[EpisodeRecord], clips: Sequence[report.Clip]
 ) -> list[tuple[EpisodeRecord, Page]]:
     """Returns what the bank tells of one episode per task: of one that is filmed, else of one that succeeded."""
     if worker.memory is None:
@@ -127,7 +153,8 @@ def _remembered(
         for task in worker.tasks:
             own = [record for record in records if f"{record.task}/{record.tier}" == task]
             own.sort(key=lambda record: (record not in filmed, record.outcome is not Outcome.SUCCESS))
-            page = episode_page(bank, worker.memory.name_of(_job(own[0])))
+            job = replace(jobs[own[0].policy, own[0].episode], attempt=own[0].attempt)
+            page = episode_page(bank, worker.memory.name_of(job))
             if page is not None:
                 pages.append((own[0], page))
     return pages
@@ -162,38 +189,30 @@ def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: 
 
 
 def _played(
-    evaluation: Evaluation, folder: ResultsFolder, *, done: Sequence[EpisodeRecord], pool: Callable[[], Compute]
+    jobs: Jobs, folder: ResultsFolder, *, done: Sequence[EpisodeRecord], pool: Callable[[], Compute]
 ) -> list[EpisodeRecord]:
     """Returns the record of every episode, in the order of the jobs."""
     known = {(record.policy, record.episode): record for record in done}
-    jobs = list(evaluation.jobs())
-    missing = [job for job in jobs if (job.policy, job.episode) not in known]
+    missing = [job for key, job in jobs.items() if key not in known]
     if done:
         _log.info("%d of %d episodes were already played; %d are left.", len(done), len(jobs), len(missing))
     if missing:
         for result in pool().run(missing):
             record = folder.append(result.record)
             known[record.policy, record.episode] = record
-    return [known[job.policy, job.episode] for job in jobs]
+    return [known[key] for key in jobs]
 
 
-def _filmed(records: Sequence[EpisodeRecord], folder: Path, *, pool: Callable[[], Compute]) -> list[report.Clip]:
+def _filmed(
+    records: Sequence[EpisodeRecord], jobs: Jobs, folder: Path, *, pool: Callable[[], Compute]
+) -> list[report.Clip]:
     """Returns the films of `records`, replaying those whose film is not there yet."""
     missing = {(record.policy, record.episode): record for record in records if not film_path(folder, record).exists()}
-    jobs = [replace(_job(record), attempt=1, video=True) for record in missing.values()]
-    if jobs:
-        for result in pool().run(jobs):
+    if missing:
+        for result in pool().run([replace(jobs[key], video=True) for key in missing]):
             record = missing[result.job.policy, result.job.episode]
             if result.video and same_course(record, result.record):
                 write_atomically(film_path(folder, record), result.video)
             else:
                 _log.warning("No film of %s by %s: its replay differed.", record.episode, record.policy)
     return [report.Clip(record, path) for record in records if (path := film_path(folder, record)).exists()]
-
-
-def _job(record: EpisodeRecord) -> EpisodeJob:
-    task = f"{record.task}/{record.tier}"
-    return EpisodeJob(
-        run=record.run, episode=record.episode, task=task, policy=record.policy, seed=record.seed, split=SPLIT,
-        attempt=record.attempt,
-    )  # fmt: skip

@@ -35,6 +35,7 @@ LARGEST_SHIFT_M = 0.001
 LARGEST_TURN = 1e-5  # 1 - |q . q'|, which is 0.5 degrees
 FULLEST = 500
 MOST_RECORDED = 100_000
+MICRO = 6
 
 
 class Bank(Protocol):
@@ -187,7 +188,10 @@ class MemoryFeed:
         )  # fmt: skip
         found = [recalled.moment for recalled in self._bank.recall(query)][::-1]
         shown = self._episode.clock is Clock.SECONDS
-        times_s = [moment.time_s - self._config.start_s if shown else float(i) for i, moment in enumerate(found)]
+        # Rounded, so that a policy sees the same wherever its episode lies on the site clock.
+        times_s = [
+            round(moment.time_s - self._config.start_s, MICRO) if shown else float(i) for i, moment in enumerate(found)
+        ]
         return tuple(replace(moment, time_s=time_s) for moment, time_s in zip(found, times_s, strict=True))
 
     def _recorded(self) -> dict[tuple[str, int], Decision]:

@@ -232,6 +232,7 @@ CALLS = {
     "related": lambda bank: bank.related("cup"),
     "places": lambda bank: bank.places(),
     "names": lambda bank: bank.names(),
+    "latest_s": lambda bank: bank.latest_s(),
     "history": lambda bank: bank.history(),
     "history of a ghost": lambda bank: bank.history("ghost"),
     "changes_since": lambda bank: bank.changes_since(0),

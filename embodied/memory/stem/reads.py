@@ -40,6 +40,10 @@ class Reads:
         """Returns the tree of places, in the order of their first definition."""
         return self._put(Question("places", (), {"as_of_s": as_of_s}))
 
+    def latest_s(self) -> float | None:
+        """Returns the newest valid time of all events, seconds on the site clock, None where there are none."""
+        return self._put(Question("latest_s"))
+
     def names(self) -> list[str]:
         """Returns the names of all entities, places and robots that somebody has spoken of, sorted."""
         return self._put(Question("names"))

@@ -19,7 +19,7 @@ from embodied.memory.stem.wire import decode_events
 
 Result = list[int] | MemoryBankError
 QUESTIONS = (
-    "able", "changes_since", "contents", "event", "history", "names", "nth_interaction", "places",
+    "able", "changes_since", "contents", "event", "history", "latest_s", "names", "nth_interaction", "places",
     "recall", "related", "similar_episodes", "where_is", "why",
 )  # fmt: skip
 LARGEST_COMMIT = 4_000

@@ -84,6 +84,11 @@ class View:
         with self._log.tables.lock:
             return whereabouts.places_at(self._log, self._at(as_of_s))
 
+    def latest_s(self) -> float | None:
+        """Returns the newest valid time of all events, seconds on the site clock, None where there are none."""
+        found = self._log.tables.row("SELECT MAX(valid_time_s) FROM event WHERE seq <= ?", self.head)
+        return found[0] if found else None
+
     def names(self) -> list[str]:
         """Returns the names of all entities, places and robots that somebody has spoken of, sorted."""
         found = self._log.tables.rows(
