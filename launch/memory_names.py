@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from launch.memory_text import Question
 
 MOST_NAMES = 10
+ALL = "all"
 NEAR = 0.5
 
 
@@ -31,11 +32,12 @@ def completed(bank: Bank, question: "Question") -> "Question":
     def entity(typed: str) -> str:
         return typed if typed in known else full_name("name", typed, inside)
 
-    place = full_name("place", question.place, [one.name for one in bank.places()] if question.place else ())
+    places = [one.name for one in bank.places()] if question.place or question.places else ()
     return replace(
         question,
         episode=episode,
-        place=place,
+        place=full_name("place", question.place, places),
+        places=question.places if question.places == ALL else full_name("place", question.places, places),
         where=entity(question.where),
         contents=entity(question.contents),
         near=entity(question.near),

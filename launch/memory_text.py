@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from embodied.errors import ConfigError
 from embodied.evaluation.memory_pages import HIDDEN, shortener
 from embodied.memory.stem.ask import interval, point_m
 from embodied.memory.stem.bank import Bank
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.kinds import EpisodeBegun, EpisodeEnded, RobotRegistered, SkillEnded
 from embodied.memory.stem.mentions import mentioned
+from embodied.memory.stem.places import Place
 from embodied.memory.stem.query import EventFilter, Order, Query, Whereabouts
 from embodied.memory.stem.words import Shown, describe
-from launch.memory_names import completed, unknown
+from embodied.rollout.instruction_embedding import MODEL_ID, embed
+from launch.memory_names import ALL, completed, unknown
 
 PAGE = 2000
 LONGEST_NAME = 90
@@ -25,14 +28,16 @@ LONGEST_NAME = 90
 class Question:
     """What is asked of a bank. Times in seconds on the site clock, points in metres.
 
-    A query answers the first that is given of `where`, `contents`, `skill`, `why`, `nth` and `since`, else it recalls
-    moments. `name` is an entity, robot or place; `nth` counts interactions from 1, or from -1 backwards. Of a name its
-    end is enough (`block`, `drawer_top/handle`) where only one ends so. A `skill` is asked for at `near_m`, or where
-    `near` is.
+    A query answers the first that is given of `where`, `contents`, `places` (all, or one and what is in it), `skill`,
+    `similar` (an instruction), `why`, `nth` and `since`, else it recalls moments. `name` is an entity, robot or place;
+    `nth` counts interactions from 1, or from -1 backwards. A `skill` is asked for at `near_m`, or where `near` is. Of
+    a name its end is enough (`block`, `3/block`) where only one ends so.
     """
 
     where: str = ""
     contents: str = ""
+    places: str = ""
+    similar: str = ""
     skill: str = ""
     near_m: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     near: str = ""
@@ -76,11 +81,12 @@ def summary(bank: Bank, question: Question) -> Iterator[str]:
     yield f"{sum(kinds.values())} events up to number {bank.head}, from {first_s:.2f} s to {last_s:.2f} s"
     yield from _table("Kinds", [(kind, str(count)) for kind, count in kinds.most_common()])
     yield from _table("Robots", [(robot, f"{count} events") for robot, count in sorted(robots.items())])
-    yield from _table("Places", [(place.name, f"{place.level} of {place.parent}") for place in bank.places()])
+    places = bank.places()
+    few = [(place.name, f"{place.level} of {place.parent}" if place.parent else place.level) for place in places]
+    yield from _table(f"Places{_left_out(len(places), question)}", few[-question.limit :])
     yield from _table("Skills", _skill_rows(skills))
     shown = list(episodes.items())[-question.limit :]
-    left_out = f", the last {len(shown)} of {len(episodes)}" if len(shown) < len(episodes) else ""
-    yield from _table(f"Episodes ({len(episodes)}{left_out})", shown)
+    yield from _table(f"Episodes ({len(episodes)}{_left_out(len(episodes), question)})", shown)
 
 
 def timeline(bank: Bank, question: Question) -> Iterator[str]:
@@ -114,8 +120,12 @@ def answer(bank: Bank, question: Question) -> Iterator[str]:
     elif question.contents:
         found = bank.contents(question.contents, as_of_s=question.as_of_s)
         yield from found or [f"Nothing is in, on, part of or held by {question.contents}."]
+    elif question.places:
+        yield from _places(bank, question)
     elif question.skill:
         yield from _able(bank, question)
+    elif question.similar:
+        yield from _similar(bank, question)
     elif question.why:
         yield from _lines(bank.why(question.why), str) if bank.event(question.why) else ["There is no such event."]
     elif question.nth:
@@ -180,6 +190,49 @@ def _able(bank: Bank, question: Question) -> Iterator[str]:
     yield from _table("Able, cheapest first", rows) if rows else [f"No robot can {question.skill} there now."]
 
 
+def _places(bank: Bank, question: Question) -> Iterator[str]:
+    """Yields a place and, indented below it, all that are in it; of one that is gone the extent it had is not shown."""
+    places = bank.places(as_of_s=question.as_of_s)
+    inside: dict[str, list[Place]] = {}
+    for place in places:
+        inside.setdefault(place.parent, []).append(place)
+    asked = inside.get("", []) if question.places == ALL else [one for one in places if one.name == question.places]
+    todo = [(place, 0) for place in reversed(asked)]
+    rows = []
+    while todo:
+        place, depth = todo.pop()
+        rows.append((f"{'  ' * depth}{place.name}", f"{place.level}{_extent(place)}"))
+        todo += [(below, depth + 1) for below in inside.get(place.name, ())][::-1]
+    yield from _table(f"Places{_left_out(len(rows), question)}", rows[-question.limit :]) if rows else ["None yet."]
+
+
+def _extent(place: Place) -> str:
+    if not place.polygon:
+        return ""
+    x, y = zip(*place.polygon, strict=True)
+    ranges = ((min(x), max(x)), (min(y), max(y)), (place.bottom_m, place.top_m))
+    return ", " + ", ".join(
+        f"{axis} {low:.2f} to {high:.2f} m" for axis, (low, high) in zip("xyz", ranges, strict=True)
+    )
+
+
+def _similar(bank: Bank, question: Question) -> Iterator[str]:
+    asked = embed(question.similar)
+    if asked is None:
+        raise ConfigError("An instruction must have words.", value=question.similar, remedy="Write similar='open it'.")
+    told = {
+        event.payload.episode: event.payload.instruction
+        for event in bank.history(kinds=("episode_begun",)) if isinstance(event.payload, EpisodeBegun)
+    }  # fmt: skip
+    found = bank.similar_episodes(asked, MODEL_ID, top_k=question.limit)
+    rows = [(name, f"{likeness:.3f}  {told.get(name, '')}") for name, likeness in found]
+    yield from _table(f"By words in common ({MODEL_ID})", rows) if rows else [f"No episode was told with {MODEL_ID}."]
+
+
+def _left_out(count: int, question: Question) -> str:
+    return f", the last {question.limit} of {count}" if count > question.limit else ""
+
+
 def _moments(bank: Bank, question: Question) -> Iterator[str]:
     query = Query(
         time_s=_interval(question), region=question.place or None, robot=question.robot or None,
@@ -194,7 +247,7 @@ def _moments(bank: Bank, question: Question) -> Iterator[str]:
         at = f"({x:.2f}, {y:.2f}, {z:.2f}) m"
         yield f"{moment.time_s:>10.2f} s  {one.seq:>8}  {moment.robot}  {at}  {moment.model_id}  {things}".rstrip()
     if not found:
-        yield "No moments fit. Other questions: where=, contents=, skill=, why=, nth=, since=."
+        yield "No moments fit. Other questions: where=, contents=, places=, skill=, similar=, why=, nth=, since=."
 
 
 def _interval(question: Question) -> tuple[float, float]:

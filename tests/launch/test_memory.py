@@ -244,6 +244,35 @@ def test_an_evaluation_tells_its_episodes_to_the_bank(evaluated):
         assert (end.payload.episode, end.payload.outcome) == (episode, "success")
 
 
+def test_an_evaluated_bank_says_who_can_what_which_episodes_are_alike_and_what_places_there_are(evaluated):
+    folder, _ = evaluated
+    with open_bank("sqlite:///run.db", root=folder) as bank:
+
+        def ask(**asked):
+            return "\n".join(answer(bank, Question(**asked)))
+
+        assert re.search(
+            r"panda +\d\.\d s, success 75 %, 0\.\d\d m away", ask(skill="pick", near="block", name="block")
+        )
+        assert "No robot can pick there" in ask(skill="pick", near_m=[9.0, 0.0, 0.0])
+        skills = {event.payload.skill for event in bank.history("panda", kinds=("skill_ended",))}
+        assert skills == {"move", "pick", "place", "press"}
+        assert re.search(
+            r"put_block_back/strict/test/0 +0\.\d+  move the block to the centre", ask(similar="put it back")
+        )
+        places = ask(places="strict/test/0", as_of_s=1.0)
+        assert re.search(
+            r"^  \S+/test/0 +site\n    \S+/table +carrier, x -0\.50 to 0\.90 m.*\n      \S+ +slot", places, re.M
+        )
+        assert "slot" in ask(places="all")
+        at = bank.where_is(bank.nth_interaction(-1, action="pick_place").payload.entity)
+        assert at.place == at.parent
+        with pytest.raises(ConfigError, match="must have words"):
+            ask(similar="?")
+    text = said(folder, "summary", "url=sqlite:///run.db", "limit=3")
+    assert re.search(r"Places, the last 3 of \d+\n( +\S+ +slot of .*\n){3}\n", text)
+
+
 def test_its_report_shows_the_timeline_and_the_things_from_above(evaluated):
     folder, _ = evaluated
     text = (folder / "out" / "report.html").read_text()

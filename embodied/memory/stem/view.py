@@ -13,7 +13,7 @@ from embodied.geometry import Vector3
 from embodied.memory.stem import abilities, ask, whereabouts
 from embodied.memory.stem.abilities import Wish
 from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import KINDS, EpisodeBegun, Interaction, Polygon
+from embodied.memory.stem.kinds import KINDS, EpisodeBegun, Interaction, PlaceDefined, Polygon
 from embodied.memory.stem.log import EventLog
 from embodied.memory.stem.mentions import EVERYBODY, mentioned
 from embodied.memory.stem.places import Place
@@ -236,10 +236,12 @@ class View:
             yield from map(text, self._members(name))
 
     def _polygon(self, place: str) -> Polygon:
-        found = next((one.polygon for one in self.places() if one.name == place), ())
-        if not found:
-            raise MemoryBankError("A region must be a place with an extent.", value=place, remedy="Define it first.")
-        return found
+        """Returns the last extent that a place had, also of one that has none any more."""
+        definitions = [event.payload for event in self.history(place, kinds=("place_defined",))]
+        for said in reversed(definitions):
+            if isinstance(said, PlaceDefined) and said.place == place and said.polygon:
+                return said.polygon
+        raise MemoryBankError("A region must be a place with an extent.", value=place, remedy="Define it first.")
 
 
 def _fits(event: Event, entity: str, robot: str, action: str) -> bool:

@@ -173,16 +173,21 @@ def _sighted(event: Event) -> Pose:
 
 
 def _place(log: EventLog, parent: Parent, pose: Pose | None, at: Instant) -> str:
-    places = places_at(log, at)
-    names = {place.name for place in places}
     for _ in range(DEEPEST):
         if not parent.object:
             break
-        holder = log.tables.names.text(parent.object)
-        if holder in names:
-            return holder
+        if _is_place(log, parent.object, at):
+            return log.tables.names.text(parent.object)
         parent = parent_at(log, root_at(log, parent.object, at), at)
-    return "" if pose is None else smallest_place(places, pose.position_m)
+    return "" if pose is None else smallest_place(places_at(log, at), pose.position_m)
+
+
+def _is_place(log: EventLog, name: int, at: Instant) -> bool:
+    question = (
+        "SELECT 1 FROM place JOIN event ON event.seq = place.seq "
+        "WHERE place.place = ? AND place.seq <= ? AND event.valid_time_s <= ? LIMIT 1"
+    )
+    return log.tables.row(question, name, at.seq, at.time_s) is not None
 
 
 def _existence(log: EventLog, root: int, seen: Event | None, at: Instant, half_life_s: Mapping[str, float]) -> float:
