@@ -24,6 +24,7 @@ from embodied.memory.stem.leases import Lease
 from embodied.memory.stem.outbox import Outbox, Parcel
 from embodied.memory.stem.query import EventFilter
 from embodied.memory.stem.reads import Reads
+from embodied.memory.stem.retention import Forgetting, RetentionConfig
 from embodied.memory.stem.service import Link, Question, Result, UnreachableError
 
 logger = logging.getLogger(__name__)
@@ -132,6 +133,14 @@ class BankClient(Reads):
         """Returns the lease with its next epoch and a later end. Raises `ConflictError` for a stale one."""
         ask = self._link.lease
         return self._until_reached(lambda: ask(lease.subtask, lease.robot, duration_s=duration_s, epoch=lease.epoch))
+
+    def retain(self, config: RetentionConfig | None = None) -> Forgetting:
+        """Lets the owner forget what the bank can do without, by the settings or the usual ones; returns what went.
+
+        Raises `ConfigError` for settings out of range.
+        """
+        self.flush()
+        return self._until_reached(partial(self._link.retain, config or RetentionConfig()))
 
     def snapshot(self, seq: int | None = None) -> Reads:
         """Returns reads of everything up to `seq` (None: now, this client's words included), always the same."""

@@ -15,6 +15,7 @@ from embodied.memory.stem.bank import Bank
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.leases import Lease, LeaseOffice
 from embodied.memory.stem.query import EventFilter
+from embodied.memory.stem.retention import Forgetting, RetentionConfig
 from embodied.memory.stem.wire import decode_events
 
 Result = list[int] | MemoryBankError
@@ -67,6 +68,10 @@ class Link(Protocol):
         """Returns a new lease (`epoch` 0) or the renewal of epoch `epoch`. Raises `ConflictError`."""
         ...
 
+    def retain(self, config: RetentionConfig) -> Forgetting:
+        """Returns what the owner has forgotten by these settings."""
+        ...
+
 
 @dataclass(eq=False)
 class _Request:
@@ -100,6 +105,7 @@ class BankService:
         self._grown = threading.Condition()
         self._committer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="committer")
         self._leases = LeaseOffice(bank, clock=clock)
+        self._retaining = threading.Lock()  # Two at once would number their events alike.
 
     def __enter__(self) -> Self:
         return self
@@ -160,6 +166,14 @@ class BankService:
         if epoch:
             return self._leases.renew(Lease(subtask, robot, epoch, 0.0), duration_s=duration_s)
         return self._leases.acquire(subtask, robot, duration_s=duration_s)
+
+    def retain(self, config: RetentionConfig) -> Forgetting:
+        """Forgets what the bank can do without, and returns what went; reads and commits go on meanwhile.
+
+        Raises `ConfigError` for settings out of range.
+        """
+        with self._retaining:
+            return config.build().apply(self._bank)
 
     def close(self) -> None:
         """Commits what waits and closes the bank; safe to call twice."""
