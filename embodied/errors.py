@@ -78,6 +78,14 @@ class SimulationError(EmbodiedError):
 class MemoryBankError(EmbodiedError):
     """An event, query or file that the memory bank refuses; nothing was written."""
 
+    usual_remedy = "Correct it, then tell or ask again; nothing was written."
+
+
+class PoseError(SceneError, MemoryBankError):
+    """A pose, of a scene or of an event, is not finite or its orientation is not of unit length: it was not made."""
+
+    usual_remedy = "Give finite metres and a unit quaternion xyzw; nothing was built or written."
+
 
 class ConflictError(MemoryBankError):
     """Somebody else changed what this write was based on (a stale version, lease or epoch): read again and retry."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from embodied.errors import SceneError
+from embodied.errors import PoseError, SceneError
 
 Vector3 = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
@@ -18,7 +18,7 @@ CAMERA_FROM_GL = np.diag([1.0, -1.0, -1.0, 1.0])
 class Pose(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """A rigid placement: `position_m` in metres and `orientation` as a unit quaternion xyzw.
 
-    Raises `SceneError` for values that are not finite and for a quaternion off unit length by more than 0.001.
+    Raises `PoseError` for values that are not finite and for a quaternion off unit length by more than 0.001.
     """
 
     position_m: Vector3 = (0.0, 0.0, 0.0)
@@ -28,10 +28,10 @@ class Pose(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
         # Plain floats: thousands of poses a second are made while an episode runs.
         x, y, z, w = self.orientation
         if not all(map(math.isfinite, (*self.position_m, x, y, z, w))):
-            raise SceneError("A pose must be finite.", value=(self.position_m, self.orientation))
+            raise PoseError("A pose must be finite.", value=(self.position_m, self.orientation))
         norm = math.sqrt(x * x + y * y + z * z + w * w)
         if abs(norm - 1.0) > UNIT_TOLERANCE:
-            raise SceneError(
+            raise PoseError(
                 "An orientation must be a unit quaternion xyzw.",
                 value=self.orientation,
                 remedy=f"Its length is {norm:.4f}: divide by it.",

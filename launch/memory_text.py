@@ -7,32 +7,40 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from embodied.errors import ConfigError, unknown_name
+from embodied.errors import ConfigError
 from embodied.evaluation.memory_pages import HIDDEN, shortener
+from embodied.memory.stem.ask import interval, point_m
 from embodied.memory.stem.bank import Bank
 from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import EpisodeBegun, EpisodeEnded, SkillEnded
+from embodied.memory.stem.kinds import EpisodeBegun, EpisodeEnded, RobotRegistered, SkillEnded
 from embodied.memory.stem.mentions import mentioned
+from embodied.memory.stem.places import Place
 from embodied.memory.stem.query import EventFilter, Order, Query, Whereabouts
 from embodied.memory.stem.words import Shown, describe
+from embodied.rollout.instruction_embedding import MODEL_ID, embed
+from launch.memory_names import ALL, completed, unknown
 
 PAGE = 2000
 LONGEST_NAME = 90
-MOST_NAMES = 12
 
 
 @dataclass(kw_only=True)
 class Question:
     """What is asked of a bank. Times in seconds on the site clock, points in metres.
 
-    A query answers the first that is given of `where`, `contents`, `skill`, `why`, `nth` and `since`, else it recalls
-    moments. `name` is an entity, robot or place; `nth` counts interactions from 1, or from -1 backwards.
+    A query answers the first that is given of `where`, `contents`, `places` (all, or one and what is in it), `skill`,
+    `similar` (an instruction), `why`, `nth` and `since`, else it recalls moments. `name` is an entity, robot or place;
+    `nth` counts interactions from 1, or from -1 backwards. A `skill` is asked for at `near_m`, or where `near` is. Of
+    a name its end is enough (`block`, `3/block`) where only one ends so.
     """
 
     where: str = ""
     contents: str = ""
+    places: str = ""
+    similar: str = ""
     skill: str = ""
     near_m: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    near: str = ""
     why: int = 0
     nth: int = 0
     since: int = -1
@@ -73,15 +81,17 @@ def summary(bank: Bank, question: Question) -> Iterator[str]:
     yield f"{sum(kinds.values())} events up to number {bank.head}, from {first_s:.2f} s to {last_s:.2f} s"
     yield from _table("Kinds", [(kind, str(count)) for kind, count in kinds.most_common()])
     yield from _table("Robots", [(robot, f"{count} events") for robot, count in sorted(robots.items())])
-    yield from _table("Places", [(place.name, f"{place.level} of {place.parent}") for place in bank.places()])
+    places = bank.places()
+    few = [(place.name, f"{place.level} of {place.parent}" if place.parent else place.level) for place in places]
+    yield from _table(f"Places{_left_out(len(places), question)}", few[-question.limit :])
     yield from _table("Skills", _skill_rows(skills))
     shown = list(episodes.items())[-question.limit :]
-    left_out = f", the last {len(shown)} of {len(episodes)}" if len(shown) < len(episodes) else ""
-    yield from _table(f"Episodes ({len(episodes)}{left_out})", shown)
+    yield from _table(f"Episodes ({len(episodes)}{_left_out(len(episodes), question)})", shown)
 
 
 def timeline(bank: Bank, question: Question) -> Iterator[str]:
     """Yields what happened, by valid time: of an episode, of an entity, robot or place, or of the whole site."""
+    question = completed(bank, question)
     shown = shortener(question.episode) if question.episode else str
     from_s, to_s = _interval(question)
     if question.episode:
@@ -95,7 +105,7 @@ def timeline(bank: Bank, question: Question) -> Iterator[str]:
         events = bank.history(question.name, from_s=from_s, to_s=to_s, kinds=tuple(question.kinds))
         events = [event for event in events if question.robot in ("", event.robot)]
     if not events:
-        raise _nothing(bank, question.episode or question.name)
+        yield "Nothing that fits has happened."
     yield from _lines(events[: question.limit], shown)
     if len(events) > question.limit:
         yield f"... {len(events) - question.limit} more; limit={len(events)} shows all"
@@ -103,16 +113,19 @@ def timeline(bank: Bank, question: Question) -> Iterator[str]:
 
 def answer(bank: Bank, question: Question) -> Iterator[str]:
     """Yields the answer to one question."""
+    question = completed(bank, question)
     if question.where:
         there = bank.where_is(question.where, as_of_s=question.as_of_s)
-        if there is None:
-            raise _nothing(bank, question.where)
-        yield from _where(there)
+        yield from _where(there) if there else [_unheard(question.where, question.as_of_s)]
     elif question.contents:
         found = bank.contents(question.contents, as_of_s=question.as_of_s)
         yield from found or [f"Nothing is in, on, part of or held by {question.contents}."]
+    elif question.places:
+        yield from _places(bank, question)
     elif question.skill:
         yield from _able(bank, question)
+    elif question.similar:
+        yield from _similar(bank, question)
     elif question.why:
         yield from _lines(bank.why(question.why), str) if bank.event(question.why) else ["There is no such event."]
     elif question.nth:
@@ -130,6 +143,7 @@ def answer(bank: Bank, question: Question) -> Iterator[str]:
 
 def json_lines(bank: Bank, question: Question) -> Iterator[str]:
     """Yields events as JSON, one per line, as `decode_event` reads them; bytes are in base64."""
+    question = completed(bank, question)
     from_s, to_s = _interval(question)
     wanted = EventFilter(kinds=tuple(question.kinds), robot=question.robot, task=question.episode)
     for event in all_events(bank, wanted=wanted):
@@ -159,15 +173,64 @@ def _where(there: Whereabouts) -> Iterator[str]:
 
 
 def _able(bank: Bank, question: Question) -> Iterator[str]:
-    if len(question.near_m) != 3:
-        raise ConfigError("near_m must be a point (x, y, z), metres.", value=question.near_m)
-    x, y, z = question.near_m
-    found = bank.able(question.skill, (x, y, z), as_of_s=question.as_of_s, context=question.name)
+    if question.skill not in (known := _skills(bank)):
+        raise unknown("skill", question.skill, known)
+    near_m = point_m("near_m", question.near_m)
+    if question.near:
+        there = bank.where_is(question.near, as_of_s=question.as_of_s)
+        if there is None or there.pose is None:
+            yield _unheard(question.near, question.as_of_s)
+            return
+        near_m = there.pose.position_m
+    found = bank.able(question.skill, near_m, as_of_s=question.as_of_s, context=question.name)
     rows = [
         (one.robot, f"{one.cost_s:.1f} s, success {100 * one.success:.0f} %, {one.distance_m:.2f} m away")
         for one in found
     ]
     yield from _table("Able, cheapest first", rows) if rows else [f"No robot can {question.skill} there now."]
+
+
+def _places(bank: Bank, question: Question) -> Iterator[str]:
+    """Yields a place and, indented below it, all that are in it; of one that is gone the extent it had is not shown."""
+    places = bank.places(as_of_s=question.as_of_s)
+    inside: dict[str, list[Place]] = {}
+    for place in places:
+        inside.setdefault(place.parent, []).append(place)
+    asked = inside.get("", []) if question.places == ALL else [one for one in places if one.name == question.places]
+    todo = [(place, 0) for place in reversed(asked)]
+    rows = []
+    while todo:
+        place, depth = todo.pop()
+        rows.append((f"{'  ' * depth}{place.name}", f"{place.level}{_extent(place)}"))
+        todo += [(below, depth + 1) for below in inside.get(place.name, ())][::-1]
+    yield from _table(f"Places{_left_out(len(rows), question)}", rows[-question.limit :]) if rows else ["None yet."]
+
+
+def _extent(place: Place) -> str:
+    if not place.polygon:
+        return ""
+    x, y = zip(*place.polygon, strict=True)
+    ranges = ((min(x), max(x)), (min(y), max(y)), (place.bottom_m, place.top_m))
+    return ", " + ", ".join(
+        f"{axis} {low:.2f} to {high:.2f} m" for axis, (low, high) in zip("xyz", ranges, strict=True)
+    )
+
+
+def _similar(bank: Bank, question: Question) -> Iterator[str]:
+    asked = embed(question.similar)
+    if asked is None:
+        raise ConfigError("An instruction must have words.", value=question.similar, remedy="Write similar='open it'.")
+    told = {
+        event.payload.episode: event.payload.instruction
+        for event in bank.history(kinds=("episode_begun",)) if isinstance(event.payload, EpisodeBegun)
+    }  # fmt: skip
+    found = bank.similar_episodes(asked, MODEL_ID, top_k=question.limit)
+    rows = [(name, f"{likeness:.3f}  {told.get(name, '')}") for name, likeness in found]
+    yield from _table(f"By words in common ({MODEL_ID})", rows) if rows else [f"No episode was told with {MODEL_ID}."]
+
+
+def _left_out(count: int, question: Question) -> str:
+    return f", the last {question.limit} of {count}" if count > question.limit else ""
 
 
 def _moments(bank: Bank, question: Question) -> Iterator[str]:
@@ -184,15 +247,13 @@ def _moments(bank: Bank, question: Question) -> Iterator[str]:
         at = f"({x:.2f}, {y:.2f}, {z:.2f}) m"
         yield f"{moment.time_s:>10.2f} s  {one.seq:>8}  {moment.robot}  {at}  {moment.model_id}  {things}".rstrip()
     if not found:
-        yield "No moments fit. Other questions: where=, contents=, skill=, why=, nth=, since=."
+        yield "No moments fit. Other questions: where=, contents=, places=, skill=, similar=, why=, nth=, since=."
 
 
 def _interval(question: Question) -> tuple[float, float]:
     from_s = -math.inf if question.from_s is None else question.from_s
     to_s = math.inf if question.to_s is None else question.to_s
-    if not from_s <= to_s:
-        raise ConfigError("from_s must not lie after to_s.", value=(from_s, to_s))
-    return from_s, to_s
+    return interval((from_s, to_s))
 
 
 def _lines(events: Sequence[Event], shown: Shown) -> Iterator[str]:
@@ -220,10 +281,18 @@ def _skill_rows(skills: Counter[tuple[str, str, str, bool]]) -> list[tuple[str, 
     return rows
 
 
-def _nothing(bank: Bank, name: str) -> Exception:
-    """Returns the refusal of a name that the bank does not know, with the nearest that it does."""
-    known: dict[str, None] = {}
-    for event in all_events(bank):
-        known.update(dict.fromkeys((*mentioned(event), event.task)))
-    names = sorted(filter(None, known), key=lambda one: (name not in one, one))
-    return unknown_name("name in this bank", name, names[:MOST_NAMES])
+def _skills(bank: Bank) -> set[str]:
+    """Returns the skills that robots say they have, or have tried."""
+    found: set[str] = set()
+    for event in bank.history(kinds=("robot_registered", "skill_ended")):
+        match event.payload:
+            case RobotRegistered(skills=skills):
+                found.update(skill.name for skill in skills)
+            case SkillEnded(skill=skill):
+                found.add(skill)
+    return found
+
+
+def _unheard(name: str, as_of_s: float | None) -> str:
+    when = "" if as_of_s is None else f" by {as_of_s:g} s"
+    return f"Nobody has said{when} where {name} is."

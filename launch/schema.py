@@ -1,5 +1,6 @@
 """What may stand in a configuration: the dataclasses that check YAML and command line, registered with Hydra."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
 from enum import Enum
@@ -65,19 +66,21 @@ class MemoryConfig:
 
     url: str = ""
     pose_rate_hz: float = 2.0
-    start_s: float = 0.0
+    start_s: float | None = None
     resume: bool = False
     capacity: int = 64
 
     def build(self, link: Link) -> RunMemory:
         """Returns what workers need to reach the bank. Raises `ConfigError`."""
-        return RunMemory(link=link, feed=self.feed(), capacity=self.capacity)
+        return RunMemory(link=link, feed=self.feed(), capacity=self.capacity, start_s=self.start_s)
 
     def feed(self) -> MemoryFeedConfig:
         """Returns how episodes are told. Raises `ConfigError` for values out of range, the bank's own included."""
         if self.capacity < 1:
             raise ConfigError("memory.capacity must be at least 1.", value=self.capacity)
-        feed = MemoryFeedConfig(pose_rate_hz=self.pose_rate_hz, start_s=self.start_s, resume=self.resume)
+        if self.start_s is not None and not math.isfinite(self.start_s):
+            raise ConfigError("memory.start_s must be finite.", value=self.start_s)
+        feed = MemoryFeedConfig(pose_rate_hz=self.pose_rate_hz, resume=self.resume)
         feed.check()
         return feed
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ from embodied.evaluation.rehearsal import Parts, rehearse
 from embodied.evaluation.results import ResultsFolder
 from embodied.paths import write_atomically
 from embodied.rollout.compute import Compute
+from embodied.rollout.site_clock import run_start_s, slot_length_s
 from embodied.rollout.worker import EpisodeJob, WorkerConfig
 from embodied.types import NORMAL, EpisodeRecord, Outcome
 
 # The least common multiple of 1 to 16: a whole number of balanced blocks, whatever the number of variations.
 SEED_STRIDE = 720720
 SPLIT = "test"
+Jobs = Mapping[tuple[str, str, str], EpisodeJob]  # By policy, control and episode.
 
 _log = logging.getLogger(__name__)
 
@@ -69,11 +72,11 @@ class Evaluation:
         worker = self.worker
         memory = worker.memory
         # What a bank is told, and policies are reminded of, belongs to the run; which bank it is does not.
-        reminded = {} if memory is None else {"memory": {"feed": memory.feed, "capacity": memory.capacity}}
+        told = {} if memory is None else {name: getattr(memory, name) for name in ("feed", "capacity", "start_s")}
         tampered = {"controls": sorted(worker.controls)} if worker.controls else {}
         return fingerprint(
             {
-                **reminded,
+                **({"memory": told} if told else {}),
                 **tampered,
                 "suite": self.suite,
                 "tasks": worker.tasks,
@@ -89,9 +92,10 @@ class Evaluation:
     def jobs(self, obstacles: Mapping[str, Container[str]] | None = None) -> Iterator[EpisodeJob]:
         """Yields every episode, task by task and seed by seed, all policies and controls of a seed together.
 
-        `obstacles` are the controls under which a policy cannot be played.
+        `obstacles` are the controls under which a policy cannot be played. On the site clock they follow one another in
+        this order, from 0 on.
         """
-        first = self.seed * SEED_STRIDE
+        first, slot_s = self.seed * SEED_STRIDE, self._slot_s()
         played = [
             (policy, control)
             for policy in self.worker.policies
@@ -99,11 +103,18 @@ class Evaluation:
             if control not in (obstacles or {}).get(policy, ())
         ]
         plain = EpisodeJob(run=self.run, episode="", task="", policy="", seed=first, split=SPLIT)
-        for task in self.worker.tasks:
-            for seed in range(first, first + self.episodes):
-                for policy, control in played:
-                    episode = f"{task}/{SPLIT}/{seed}"
-                    yield replace(plain, episode=episode, task=task, policy=policy, seed=seed, control=control)
+        chosen = product(self.worker.tasks, range(first, first + self.episodes), played)
+        for slot, (task, seed, (policy, control)) in enumerate(chosen):
+            yield replace(
+                plain, episode=f"{task}/{SPLIT}/{seed}", task=task, policy=policy, seed=seed, control=control,
+                start_s=slot * slot_s,
+            )  # fmt: skip
+
+    def _slot_s(self) -> float:
+        """Returns the length of a slot: as the longest of the tasks' first episodes may need."""
+        first = self.seed * SEED_STRIDE
+        limits_s = [task.sample(first, split=SPLIT).time_limit_s for task in self.worker.tasks.values()]
+        return slot_length_s(max(limits_s))
 
 
 def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: str, videos: int) -> Mapping[str, Any]:
@@ -120,13 +131,14 @@ def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: 
     parts = rehearse(evaluation.worker, seed=evaluation.seed * SEED_STRIDE, split=SPLIT)
     with ResultsFolder(output) as folder, ExitStack() as stack:
         done = folder.records(evaluation.run)
+        jobs = {_key(job): job for job in _placed(evaluation, parts.obstacles)}
         folder.write("config.yaml", config)
 
         @cache
         def pool() -> Compute:
             return stack.enter_context(compute)
 
-        records = _played(list(evaluation.jobs(parts.obstacles)), folder, done=done, pool=pool)
+        records = _played(jobs, folder, done=done, pool=pool)
         results = summarised(evaluation, records, parts)
         chosen = worth_seeing(
             records, privileged=parts.privileged, policies=list(evaluation.worker.policies), per_task=videos
@@ -134,15 +146,27 @@ def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: 
         # The figures are safe before the films, which may still lose a worker.
         folder.write_json("results.json", results)
         folder.write("report.md", report.markdown(results, records))
-        clips = _filmed(chosen, folder.path, pool=pool)
-        pages = _remembered(evaluation.worker, records, clips)
+        clips = _filmed(chosen, jobs, folder.path, pool=pool)
+        pages = _remembered(evaluation.worker, jobs, records, clips)
         attached = report.Attached(clips, pages, curves)
         folder.write("report.html", report.html(results, records, config=config, attached=attached))
     return results
 
 
+def _placed(evaluation: Evaluation, obstacles: Mapping[str, Container[str]]) -> list[EpisodeJob]:
+    """Returns every episode with its time on the site clock of the bank, where there is one."""
+    jobs, memory = list(evaluation.jobs(obstacles)), evaluation.worker.memory
+    if memory is None:
+        return jobs
+    start_s = memory.start_s
+    if start_s is None:
+        with memory.connect() as bank:
+            start_s = run_start_s(bank, {memory.name_of(job): job.start_s for job in jobs})
+    return [replace(job, start_s=start_s + job.start_s) for job in jobs]
+
+
 def _remembered(
-    worker: WorkerConfig, records: Sequence[EpisodeRecord], clips: Sequence[report.Clip]
+    worker: WorkerConfig, jobs: Jobs, records: Sequence[EpisodeRecord], clips: Sequence[report.Clip]
 ) -> list[tuple[EpisodeRecord, Page]]:
     """Returns what the bank tells of one episode per task: of one that is filmed, else of one that succeeded."""
     if worker.memory is None:
@@ -153,7 +177,8 @@ def _remembered(
         for task in worker.tasks:
             own = [record for record in records if f"{record.task}/{record.tier}" == task]
             own.sort(key=lambda r: (r not in filmed, r.control != NORMAL, r.outcome is not Outcome.SUCCESS))
-            page = episode_page(bank, worker.memory.name_of(_job(own[0])))
+            job = replace(jobs[_key(own[0])], attempt=own[0].attempt)
+            page = episode_page(bank, worker.memory.name_of(job))
             if page is not None:
                 pages.append((own[0], page))
     return pages
@@ -206,40 +231,33 @@ def _entry(records: Sequence[EpisodeRecord], control: str, chance: float, phases
 
 
 def _played(
-    jobs: Sequence[EpisodeJob], folder: ResultsFolder, *, done: Sequence[EpisodeRecord], pool: Callable[[], Compute]
+    jobs: Jobs, folder: ResultsFolder, *, done: Sequence[EpisodeRecord], pool: Callable[[], Compute]
 ) -> list[EpisodeRecord]:
     """Returns the record of every job, in their order."""
     known = {_key(record): record for record in done}
-    missing = [job for job in jobs if _key(job) not in known]
+    missing = [job for key, job in jobs.items() if key not in known]
     if done:
         _log.info("%d of %d episodes were already played; %d are left.", len(done), len(jobs), len(missing))
     if missing:
         for result in pool().run(missing):
             record = folder.append(result.record)
             known[_key(record)] = record
-    return [known[_key(job)] for job in jobs]
+    return [known[key] for key in jobs]
 
 
-def _filmed(records: Sequence[EpisodeRecord], folder: Path, *, pool: Callable[[], Compute]) -> list[report.Clip]:
+def _filmed(
+    records: Sequence[EpisodeRecord], jobs: Jobs, folder: Path, *, pool: Callable[[], Compute]
+) -> list[report.Clip]:
     """Returns the films of `records`, replaying those whose film is not there yet."""
     missing = {_key(record): record for record in records if not film_path(folder, record).exists()}
-    jobs = [replace(_job(record), attempt=1, video=True) for record in missing.values()]
-    if jobs:
-        for result in pool().run(jobs):
+    if missing:
+        for result in pool().run([replace(jobs[key], video=True) for key in missing]):
             record = missing[_key(result.job)]
             if result.video and same_course(record, result.record):
                 write_atomically(film_path(folder, record), result.video)
             else:
                 _log.warning("No film of %s by %s: its replay differed.", record.episode, record.policy)
     return [report.Clip(record, path) for record in records if (path := film_path(folder, record)).exists()]
-
-
-def _job(record: EpisodeRecord) -> EpisodeJob:
-    task = f"{record.task}/{record.tier}"
-    return EpisodeJob(
-        run=record.run, episode=record.episode, task=task, policy=record.policy, seed=record.seed, split=SPLIT,
-        attempt=record.attempt, control=record.control,
-    )  # fmt: skip
 
 
 def _key(played: EpisodeJob | EpisodeRecord) -> tuple[str, str, str]:

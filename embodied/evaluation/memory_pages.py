@@ -6,13 +6,23 @@ from typing import Protocol
 
 from embodied.geometry import Pose
 from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import EntitySeen, Interaction, RelationEnded, RelationSet, RobotState, SubtaskEnded
+from embodied.memory.stem.kinds import (
+    EntitySeen,
+    Interaction,
+    PlaceDefined,
+    RelationEnded,
+    RelationSet,
+    RobotState,
+    SubtaskEnded,
+)
 from embodied.memory.stem.query import EventFilter, Whereabouts
 from embodied.memory.stem.words import describe
 
 MOST_EVENTS = 20_000
 MOST_MAPS = 4
-HIDDEN = ("entity_seen", "robot_state", "observed", "moment_stored", "robot_registered")
+HIDDEN = (
+    "entity_seen", "robot_state", "observed", "moment_stored", "robot_registered", "place_defined", "skill_ended",
+)  # fmt: skip
 TOOL = "tool"
 
 
@@ -86,7 +96,7 @@ def episode_page(bank: Reader, episode: str) -> Page | None:
     events = bank.changes_since(0, wanted=EventFilter(task=episode), limit=MOST_EVENTS)
     if not events:
         return None
-    events.sort(key=lambda event: (event.valid_time_s, event.seq))
+    events = _without_fixtures(sorted(events, key=lambda event: (event.valid_time_s, event.seq)))
     shown = shortener(episode)
     deeds = [event.payload for event in events if isinstance(event.payload, Interaction)]
     return Page(
@@ -108,6 +118,16 @@ def timeline(events: Sequence[Event], *, shown: Callable[[str], str] = str) -> I
     for event in events:
         if event.kind not in HIDDEN:
             yield Row(event.valid_time_s, event.seq, event.robot, describe(event, shown=shown))
+
+
+def _without_fixtures(events: Sequence[Event]) -> list[Event]:
+    """Returns the events without where places, and what is fixed in the site, stand: nothing moves them."""
+    places = {event.payload.place: event.payload.level for event in events if isinstance(event.payload, PlaceDefined)}
+    return [
+        event for event in events
+        if not isinstance(said := event.payload, RelationSet)
+        or (said.subject not in places and places.get(said.object) != "site")
+    ]  # fmt: skip
 
 
 def _spans(events: Sequence[Event], shown: Callable[[str], str]) -> Iterator[Span]:
@@ -136,15 +156,17 @@ def _deed(said: Interaction, shown: Callable[[str], str]) -> str:
 
 def _maps(bank: Reader, events: Sequence[Event], shown: Callable[[str], str]) -> Iterator[Map]:
     seen = {event.payload.entity: event.payload for event in events if isinstance(event.payload, EntitySeen)}
+    moving = {event.payload.subject for event in events if isinstance(event.payload, RelationSet)}
     previous_s = events[0].valid_time_s
     for time_s in _instants(events):
         things = []
         for name, said in seen.items():
-            there = bank.where_is(name, as_of_s=time_s)
-            if there is None or there.pose is None or said.category == TOOL:
+            there = None if said.category == TOOL else bank.where_is(name, as_of_s=time_s)
+            if there is None or there.pose is None:
                 continue
-            thing = Thing(shown(name), said.category, there.pose, said.size_m, there.predicate, shown(there.parent))
-            things.append(thing)
+            # An arrow from each fixture to its table would hide what moves.
+            parent = (there.predicate, shown(there.parent)) if name in moving else ("", "")
+            things.append(Thing(shown(name), said.category, there.pose, said.size_m, *parent))
         told = [event for event in events if event.valid_time_s <= time_s]
         robots = {event.robot: event.payload.pose for event in told if isinstance(event.payload, RobotState)}
         recent = [event for event in told if event.valid_time_s >= previous_s]

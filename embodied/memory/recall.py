@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 
 from embodied.errors import MemoryBankError
 from embodied.geometry import Vector3
+from embodied.memory.stem.ask import check_query, number, point_m
 from embodied.memory.stem.query import Order, Query, Recalled
 
 WEIGHTS = ("likeness", "time", "place", "robot")
@@ -52,11 +53,16 @@ class Ranking:
 
 @dataclass(frozen=True, kw_only=True)
 class Situation:
-    """Who asks, when and where: seconds on the site clock, metres in the site frame."""
+    """Who asks, when and where: seconds on the site clock, metres in the site frame, both finite."""
 
     time_s: float
     position_m: Vector3
     robot: str = ""
+
+    def __post_init__(self) -> None:
+        point_m("position_m", self.position_m)
+        if not math.isfinite(number("time_s", self.time_s)):
+            raise MemoryBankError("The time of a situation must be finite.", value=self.time_s, remedy="Ask a clock.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +81,11 @@ def recall_ranked(
 
     `Order.LIKENESS` puts the best first, the other orders sort the chosen ones by time. Raises as `recall` does.
     """
+    check_query(query)
     candidates = recall(replace(query, order=Order.LIKENESS, top_k=max(query.top_k, ranking.candidates)))
     chosen = rank(candidates, here, ranking)[: query.top_k]
-    if query.order is not Order.LIKENESS:
-        newest = query.order is Order.NEWEST
+    if query.order != Order.LIKENESS:
+        newest = query.order == Order.NEWEST
         chosen.sort(key=lambda one: (one.recalled.moment.time_s, one.recalled.seq), reverse=newest)
     return chosen
 

@@ -16,6 +16,8 @@ PANDA_ARM = Arm(
     effort_limit_nm=(87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0),
     tool_link="panda_hand",
     tool_in_link=Pose((0.0, 0.0, 0.1034)),
+    reach_m=0.855,
+    payload_kg=3.0,
 )
 PANDA_GRIPPER = Gripper(
     joints=("panda_finger_joint1", "panda_finger_joint2"),
@@ -48,6 +50,7 @@ _MODELS = {
                 effort_limit_nm=(300.0,) * 7,
                 tool_link="lbr_iiwa_link_7",
                 tool_in_link=Pose((0.0, 0.0, 0.045)),
+                reach_m=0.8,  # Of either arm of the series; the URDF does not say which it is, nor what it carries.
             ),
             capabilities=frozenset({"reach"}),
         ),

@@ -30,7 +30,10 @@ class DifferentialDrive:
 
 @dataclass(frozen=True)
 class Arm:
-    """A serial chain. `tool_link` carries the tool frame at `tool_in_link`: z approach, y across the fingers."""
+    """A serial chain. `tool_link` carries the tool frame at `tool_in_link`: z approach, y across the fingers.
+
+    `reach_m` and `payload_kg` are those that its maker states, 0 where they are not known.
+    """
 
     joints: tuple[str, ...]
     home_rad: tuple[float, ...]
@@ -40,6 +43,8 @@ class Arm:
     effort_limit_nm: tuple[float, ...]
     tool_link: str
     tool_in_link: Pose
+    reach_m: float = 0.0
+    payload_kg: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from embodied.types import (
 )
 
 TIME_SLACK_S = 1e-9
+CONTROLLER_FAILED = "controller: "  # How the reason of a FAILURE begins that a controller has reported.
 BEFORE_RESET = WorldState(time_s=0.0, pose={}, joint={}, contact=frozenset(), held={}, robots={})
 
 
@@ -277,4 +278,4 @@ def without_instances(observation: Observation) -> Observation:
 
 def _require_done(report: Report) -> None:
     if report.verdict is Verdict.FAILED:
-        raise _EndedError(Outcome.FAILURE, f"controller: {report.reason}")
+        raise _EndedError(Outcome.FAILURE, f"{CONTROLLER_FAILED}{report.reason}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from embodied.geometry import rotation_matrix
-from embodied.memory.stem.kinds import Interaction, Payload, RelationEnded, RelationSet
+from embodied.memory.stem.kinds import Interaction, Payload, RelationEnded, RelationSet, SkillEnded
 from embodied.scenes.scene import Body, Box, Joint, Scene
 from embodied.types import WorldState
 
@@ -14,6 +14,7 @@ PRESSED, RELEASED = 0.375, 0.125  # Of a button's travel: 3 mm and 1 mm of 8, as
 MOVED, OPENED, STILL = 0.02, 0.1, 0.002  # Of a joint's range.
 STILL_PERIODS = 5
 SETTLING_S = 1.0
+MICRO = 6  # Decimals: where on the site clock an episode lies must not show in its durations.
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,10 @@ class _Motion:
 class Happenings:
     """Tells what has happened, one state after another. `name_of` gives bodies their names in the bank.
 
+    With each pick, place, press, opening and closing goes a `SkillEnded` in the context of the body's category, from
+    the decision that began it to its end. A place fails where the body does not come to rest on anything; that a hand
+    closed on nothing, or pulled at a drawer in vain, cannot be seen here.
+
     An interaction counts from the robot's last decision (`decided`). A body is on what it touches from above, or on
     the mark (a body that collides with nothing) under its middle. Containment is told with versions counted from 0,
     so nobody else may tell it of these names.
@@ -70,7 +75,7 @@ class Happenings:
         jointed = {joint.child for joint in self.scene.joints}
         self._robots = [robot.name for robot in self.scene.robots]
         self._free = [body.name for body in self.scene.bodies if body.mass_kg > 0 and body.name not in jointed]
-        self._marks = [body for body in self.scene.bodies if _is_mark(body)]
+        self._marks = [body for body in self.scene.bodies if is_mark(body)]
         self._joints = [joint for joint in self.scene.joints if joint.upper > joint.lower]
         self._unsettled = set(self._free)
         self._motions = {joint.name: _Motion(joint.position, joint.position) for joint in self._joints}
@@ -100,7 +105,7 @@ class Happenings:
     def finish(self, now_s: float) -> Iterator[Happening]:
         """Yields what was still under way when the world stopped."""
         for body in list(self._placing):
-            yield self._placed(body, target="")
+            yield from self._placed(body, target="")
         for joint in self._joints:
             if joint.spring is None:
                 yield from self._stop(joint, self._motions[joint.name], now_s)
@@ -110,8 +115,9 @@ class Happenings:
             return
         _, source = self._parents.get(body, ("", ""))
         self._placing.pop(body, None)
-        self._carrying[body] = _Deed(robot, self._begun_s(robot, now_s), now_s, source)
+        deed = self._carrying[body] = _Deed(robot, self._begun_s(robot, now_s), now_s, source)
         yield Happening(robot, self._put(body, "held_by", robot))
+        yield self._ended("pick", body, robot, now_s - deed.begun_s)
 
     def _let_go(self, robot: str, body: str | None, now_s: float) -> Iterator[Happening]:
         deed = self._carrying.pop(body, None) if body is not None else None
@@ -130,21 +136,23 @@ class Happenings:
             deed = self._placing.get(body)
             if support is None:
                 if deed is not None and now_s > deed.place_end_s + SETTLING_S:
-                    yield self._placed(body, target="")
+                    yield from self._placed(body, target="")
                 continue
             self._unsettled.discard(body)
             if self._parents.get(body) != ("on", support):
                 yield Happening("" if deed is None else deed.robot, self._put(body, "on", support))
             if deed is not None:
-                yield self._placed(body, target=support)
+                yield from self._placed(body, target=support)
 
-    def _placed(self, body: str, *, target: str) -> Happening:
+    def _placed(self, body: str, *, target: str) -> Iterator[Happening]:
         deed = self._placing.pop(body)
         times_s = (deed.begun_s, deed.contact_s, max(deed.contact_s, deed.place_start_s), deed.place_end_s)
         said = Interaction(
             "pick_place", self.name_of(body), *times_s, source=deed.source, target=target, success=bool(target)
         )
-        return Happening(deed.robot, said)
+        yield Happening(deed.robot, said)
+        reason = "" if target else "it came to rest on nothing"
+        yield self._ended("place", body, deed.robot, deed.place_end_s - deed.place_start_s, reason=reason)
 
     def _support(self, body: str, state: WorldState) -> str | None:
         """Returns the name of what a body lies on: the highest of what it touches below its middle, or a mark."""
@@ -158,7 +166,7 @@ class Happenings:
         highest = max(below, key=lambda other: (state.pose[other].position_m[2], other))
         middle = np.array(state.pose[body].position_m)
         if self.scene.body(highest).mass_kg == 0:
-            highest = next((mark.name for mark in self._marks if _covers(mark, middle)), highest)
+            highest = next((mark.name for mark in self._marks if covers(mark, middle)), highest)
         return self.name_of(highest)
 
     def _follow(self, joint: Joint, state: WorldState, now_s: float) -> Iterator[Happening]:
@@ -179,17 +187,22 @@ class Happenings:
             motion.pressed, motion.deed = False, None
         elif share > PRESSED and not motion.pressed and motion.deed is not None:
             motion.pressed = True
-            yield self._acted("press", joint, motion.deed, now_s)
+            yield from self._acted("press", joint, motion.deed, now_s)
 
     def _stop(self, joint: Joint, motion: _Motion, now_s: float) -> Iterator[Happening]:
         deed, moved = motion.deed, motion.last - motion.rest
         motion.rest, motion.deed = motion.last, None
         if deed is not None and abs(moved) > OPENED * (joint.upper - joint.lower):
-            yield self._acted("open" if moved > 0 else "close", joint, deed, now_s)
+            yield from self._acted("open" if moved > 0 else "close", joint, deed, now_s)
 
-    def _acted(self, action: str, joint: Joint, deed: _Deed, now_s: float) -> Happening:
+    def _acted(self, action: str, joint: Joint, deed: _Deed, now_s: float) -> Iterator[Happening]:
         times_s = (deed.begun_s, deed.contact_s, deed.contact_s, now_s)
-        return Happening(deed.robot, Interaction(action, self.name_of(joint.child), *times_s))
+        yield Happening(deed.robot, Interaction(action, self.name_of(joint.child), *times_s))
+        yield self._ended(action, joint.child, deed.robot, now_s - deed.begun_s)
+
+    def _ended(self, skill: str, body: str, robot: str, duration_s: float, *, reason: str = "") -> Happening:
+        said = SkillEnded(skill, not reason, category_of(self.scene.body(body)), round(duration_s, MICRO), reason)
+        return Happening(robot, said)
 
     def _actor(self, body: str, state: WorldState) -> str:
         """Returns the robot that holds a body, else one that touches it, else the first of the scene."""
@@ -207,7 +220,13 @@ class Happenings:
         return RelationSet(self.name_of(body), predicate, parent, expected_version=version)
 
 
-def _is_mark(body: Body) -> bool:
+def category_of(body: Body) -> str:
+    """Returns the category under which a body is told."""
+    return body.category or "thing"
+
+
+def is_mark(body: Body) -> bool:
+    """Returns whether a body only marks a place: one fixed box that collides with nothing."""
     return body.mass_kg == 0 and not any(part.collides for part in body.parts) and _box(body) is not None
 
 
@@ -216,7 +235,8 @@ def _box(body: Body) -> Box | None:
     return shape if len(body.parts) == 1 and isinstance(shape, Box) else None
 
 
-def _covers(mark: Body, point_m: np.ndarray) -> bool:
+def covers(mark: Body, point_m: np.ndarray) -> bool:
+    """Returns whether a point lies over or under a mark."""
     box = _box(mark)
     local = rotation_matrix(mark.pose.orientation).T @ (point_m - mark.pose.position_m)
     return box is not None and bool(np.all(np.abs(local[:2]) <= np.array(box.size_m[:2]) / 2))

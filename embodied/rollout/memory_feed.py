@@ -17,17 +17,33 @@ from embodied.memory.stem.kinds import (
     MomentStored,
     Observed,
     Payload,
-    RobotRegistered,
+    PlaceDefined,
     RobotState,
+    SkillEnded,
     SubtaskEnded,
     ToolCalled,
 )
 from embodied.memory.stem.query import EventFilter, Order, Query, Recalled
 from embodied.protocols import Simulator
 from embodied.rollout.decisions import decode_decision, encode_decision
-from embodied.rollout.happenings import Happening, Happenings
-from embodied.scenes.scene import Body, Box, RobotPlacement
-from embodied.types import Clock, Decision, Episode, EpisodeRecord, Moment, Progress, Request, WorldState
+from embodied.rollout.episode import CONTROLLER_FAILED
+from embodied.rollout.happenings import MICRO, Happening, Happenings, category_of
+from embodied.rollout.instruction_embedding import MODEL_ID, embed
+from embodied.rollout.robot_skills import MOVE, registration
+from embodied.rollout.scene_places import scene_places, without_extent
+from embodied.scenes.scene import Body, Box
+from embodied.types import (
+    Clock,
+    Decision,
+    Episode,
+    EpisodeRecord,
+    Moment,
+    MoveTo,
+    Outcome,
+    Progress,
+    Request,
+    WorldState,
+)
 
 ACT = "policy.act"
 SLACK_S = 1e-9
@@ -95,6 +111,7 @@ class _Stream:
     number: int = 0
     decided: tuple[int, ...] = ()
     stored: dict[float, list[int]] = field(default_factory=dict)
+    moving_since_s: float | None = None
 
 
 class MemoryFeed:
@@ -103,6 +120,11 @@ class MemoryFeed:
     Bodies are called `<name>/<body>`, since each episode is a world of its own; robots keep their names. A robot tells
     as `<robot>/<name>`, from its own sequence of numbers: playing the same episode again tells nothing new. What is
     told is the truth of the simulator; policies get nothing of it, only `moments` that they have stored themselves.
+
+    The episode is a site of its own, called `name`, whose places lose their extents when it ends: the next world has
+    the same coordinates. A decision with keyframes that is carried out is a success of the skill `move`; the one that
+    a controller reports as failed is a failure, which is told only of a robot alone: with several, the record does not
+    say whose it was.
     """
 
     def __init__(self, config: MemoryFeedConfig, bank: Bank, name: str) -> None:
@@ -115,6 +137,7 @@ class MemoryFeed:
         self._phases = 0
         self._poses = 0
         self._first_seq = 0
+        self._places: list[PlaceDefined] = []
         self.recorded: dict[tuple[str, int], Decision] = {}
 
     def on_begin(self, episode: Episode, simulator: Simulator) -> None:
@@ -127,10 +150,14 @@ class MemoryFeed:
             self._bank.last_of_writer(stream.writer)[0] for stream in self._streams.values()
         ):
             self.recorded = self._recorded()
-        self._tell("", EpisodeBegun(self.name, episode.instruction))
+        self._tell("", _begun(self.name, episode.instruction))
         self._first_seq = self._flush()[0]
         for robot in episode.scene.robots:
-            self._tell(robot.name, _registration(robot))
+            self._tell(robot.name, registration(robot))
+        for said in scene_places(episode.scene, self.name, self.entity):
+            self._tell("", said)
+            if isinstance(said, PlaceDefined):
+                self._places.append(said)
         self._tell_all(self._happenings.begin())
         self._look(self._state)
         self._flush()
@@ -138,6 +165,7 @@ class MemoryFeed:
     def on_decision(self, request: Request, decision: Decision) -> None:
         """Tells a keyframe: where everything is, what the policy decided, and the moments it stores."""
         robot = request.observation.robot
+        self._moved(robot)
         self._look(self._state)
         self._tell(robot, Observed(f"{self.name}#{robot}/{request.step}"))
         self._flush()
@@ -147,6 +175,7 @@ class MemoryFeed:
             self._tell(robot, _stored(moment, self.name))
             stream.stored.setdefault(self.now_s, []).append(request.step)
         stream.decided = (self._flush()[0],)
+        stream.moving_since_s = self.now_s if any(isinstance(one, MoveTo) for one in decision.intents) else None
         self._happenings.decided(robot, self.now_s)
 
     def on_step(self, state: WorldState, progress: Progress) -> None:
@@ -167,7 +196,16 @@ class MemoryFeed:
         if not self._streams:
             return
         self._tell_all(self._happenings.finish(self.now_s))
+        if (
+            len(self._streams) == 1
+            and record.outcome is Outcome.FAILURE
+            and record.reason.startswith(CONTROLLER_FAILED)
+        ):
+            self._moved(self._first, reason=record.reason.removeprefix(CONTROLLER_FAILED))
         self._look(self._state)
+        for place in self._places:
+            if place.polygon:
+                self._tell("", without_extent(place))
         said = EpisodeEnded(self.name, str(record.outcome), record.reason, record.phases, self._first_seq)
         self._tell("", said)
         self._flush()
@@ -197,9 +235,18 @@ class MemoryFeed:
         for moment in (recalled.moment for recalled in self._bank.recall(query)):
             if steps.get(moment.time_s):
                 step = steps[moment.time_s].pop()  # The newest first, as they are recalled.
-                time_s = moment.time_s - self._config.start_s if shown else float(step)
+                # Rounded, so that a policy sees the same wherever its episode lies on the site clock.
+                time_s = round(moment.time_s - self._config.start_s, MICRO) if shown else float(step)
                 given.append(replace(moment, time_s=time_s, step=step))
         return tuple(given[::-1])
+
+    def _moved(self, robot: str, *, reason: str = "") -> None:
+        """Tells that a robot has carried out the keyframes of its last decision, or why it could not."""
+        stream = self._streams[robot]
+        if stream.moving_since_s is not None:
+            duration_s = round(self.now_s - stream.moving_since_s, MICRO)
+            self._tell(robot, SkillEnded(MOVE, not reason, duration_s=duration_s, reason=reason))
+        stream.moving_since_s = None
 
     def _recorded(self) -> dict[tuple[str, int], Decision]:
         """Returns the decisions that the bank has of this episode, by robot and step, with the moments they stored."""
@@ -237,7 +284,7 @@ class MemoryFeed:
 
     def _tell_body(self, body: Body, pose: Pose) -> None:
         self._told[body.name] = pose
-        self._tell("", EntitySeen(self.entity(body.name), body.category or "thing", pose, size_m=_size_m(body)))
+        self._tell("", EntitySeen(self.entity(body.name), category_of(body), pose, size_m=_size_m(body)))
 
     def _tell_all(self, happenings: Iterator[Happening]) -> None:
         for happening in happenings:
@@ -257,8 +304,13 @@ class MemoryFeed:
         return self._bank.append(pending)
 
 
-def _registration(robot: RobotPlacement) -> RobotRegistered:
-    return RobotRegistered(robot.name, robot.model)
+def _begun(name: str, instruction: str) -> EpisodeBegun:
+    vector = embed(instruction)
+    return (
+        EpisodeBegun(name, instruction)
+        if vector is None
+        else EpisodeBegun(name, instruction, MODEL_ID, vector.tobytes())
+    )
 
 
 def _size_m(body: Body) -> Vector3 | None:

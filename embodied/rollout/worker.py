@@ -100,7 +100,8 @@ class EpisodeJob:
     """One episode to play: small values that travel.
 
     `episode` is unique in `run` together with `task`, `policy` and `control`, which name entries of `WorkerConfig`;
-    `seed` and `split` are what the task samples from. `attempt` starts at 1.
+    `seed` and `split` are what the task samples from. `attempt` starts at 1. Its time 0 lies at `start_s` on the site
+    clock of a memory bank, in any attempt.
     """
 
     run: str
@@ -113,6 +114,7 @@ class EpisodeJob:
     video: bool = False
     trajectory: bool = False
     control: str = NORMAL
+    start_s: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,7 +230,7 @@ class SimulatorWorker:
             return None
         if self._bank is None:
             self._bank = memory.connect()
-        return memory.feed.build(self._bank, memory.name_of(job))
+        return memory.feed_of(job).build(self._bank, memory.name_of(job))
 
     def _controllers(self, episode: Episode) -> dict[str, Controller]:
         scene = episode.scene

@@ -1,6 +1,7 @@
 """The door to memory banks, and evaluations that tell their episodes to one."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from embodied.errors import ConfigError, EmbodiedError, UnknownNameError
 from embodied.memory.stem.bank import open_bank
 from embodied.memory.stem.checks import decode_event
-from embodied.memory.stem.kinds import Interaction, RobotRegistered, SkillEnded, SkillSpec
-from launch.memory_text import Question, answer
+from embodied.memory.stem.kinds import EpisodeBegun, Interaction, RobotRegistered, SkillEnded, SkillSpec
+from launch.memory_text import Question, answer, json_lines, timeline
 from tests.memory.tellers import Teller, home
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +73,8 @@ def test_a_summary_counts_what_is_there(folder):
         ({"since": 16}, r"17  panda  skill pick: success\n.* 18  panda  moment stored \(m, 4 values\) cup"),
         ({"name": "cup"}, r"11\.00 s +18  panda +\(0\.00, 0\.00, 0\.00\) m  m  cup"),
         ({"name": "cup", "to_s": 10.0}, r"^No moments fit"),
-        ({"nth": 1, "name": "cup", "robot": "kuka"}, r"^There is no such interaction"),
+        ({"where": "cup", "as_of_s": -1.0}, r"^Nobody has said by -1 s where cup is\.$"),
+        ({"skill": "pick", "near": "cup", "name": "cup"}, r"panda +2\.0 s, success 50 %, 0\.50 m away"),
         ({"nth": 1, "name": "cup", "action": "press"}, r"^There is no such interaction"),
         ({"why": 99}, r"^There is no such event"),
     ],
@@ -80,6 +83,73 @@ def test_a_summary_counts_what_is_there(folder):
 def test_a_query_is_answered(folder, asked, wanted):
     with open_bank("sqlite:///site.db", root=folder) as bank:
         assert re.search(wanted, "\n".join(answer(bank, Question(**asked))), re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def worlds():
+    """A bank of eleven episodes, in each of which there is a block and a chest with two handles."""
+    teller = Teller()
+    with open_bank(":memory:") as bank:
+        for number in range(11):
+            name = f"run/expert/task/{number}"
+            bank.append(teller.tell(EpisodeBegun(name, "tidy up")))
+            for thing in ("block", "top/handle", "low/handle"):
+                bank.append(teller.seen(f"{name}/{thing}", float(number)))
+        bank.append([teller.seen("run/expert/task/3/key"), teller.seen("handle")])
+        yield bank
+
+
+def test_the_end_of_a_name_is_enough_where_only_one_ends_so(worlds):
+    def where(**asked):
+        return next(answer(worlds, Question(**asked)))
+
+    assert where(where="key") == "run/expert/task/3/key"
+    assert where(where="4/block") == "run/expert/task/4/block"
+    assert where(where="4/top/handle") == "run/expert/task/4/top/handle"
+    assert where(where="block", episode="task/7") == where(where="7/block") == "run/expert/task/7/block"
+    assert where(where="handle") == where(where="handle", episode="task/7") == "handle", "what fits whole goes first"
+    lines = list(timeline(worlds, Question(name="3/block", kinds=["entity_seen"])))
+    assert "run/expert/task/3/block" in lines[0]
+    (line,) = json_lines(worlds, Question(name="key"))
+    assert '"run/expert/task/3/key"' in line
+
+
+def test_the_end_of_several_names_lists_ten_of_them_and_how_many_more(worlds):
+    with pytest.raises(ConfigError, match="may be any of 11") as several:
+        list(answer(worlds, Question(where="block")))
+    assert len(re.findall(r"  run/expert/task/\d+/block\n", str(several.value))) == 10
+    assert "... and 1 more" in str(several.value)
+    assert "episode=" in str(several.value)
+
+
+def test_a_name_that_nobody_has_is_answered_with_the_nearest_end(worlds):
+    for asked, hint in (
+        ({"where": "blok"}, "'block'"), ({"where": "top/handel"}, "'top/handle'"), ({"episode": "taks/7"}, "'task/7'"),
+        ({"where": "lock", "episode": "task/7"}, "'block'"), ({"where": "10/blokc"}, "'10/block'"),
+    ):  # fmt: skip
+        with pytest.raises(UnknownNameError, match=f"Did you mean {hint}"):
+            list(answer(worlds, Question(**asked)))
+    with pytest.raises(UnknownNameError, match=r"Known, by their ends:\n  block\n  handle\n  key$"):
+        list(answer(worlds, Question(where="zzz")))
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ({"skill": "pikc"}, r"skill .* must be one that exists\. .*Did you mean 'pick'\?"),
+        ({"skill": "pick", "near_m": [0.4, math.nan, 0.8]}, "`near_m` must be a point"),
+        ({"skill": "pick", "near_m": [0.4, 0.8]}, "`near_m` must be a point"),
+        ({"nth": 1, "robot": "pnada"}, r"robot .* must be one that exists\. .*Did you mean 'panda'\?"),
+        ({"name": "kitchem"}, r"Did you mean 'kitchen'\?"),
+        ({"place": "kitchn"}, r"place .* must be one that exists\. .*Did you mean 'kitchen'\?"),
+        ({"from_s": math.nan}, "An interval of time must have"),
+        ({"where": "cup", "as_of_s": math.nan}, "`as_of_s` must be a number that is not NaN"),
+    ],
+    ids=str,
+)
+def test_a_query_that_makes_no_sense_is_refused_with_the_nearest_that_does(folder, asked, wanted):
+    with open_bank("sqlite:///site.db", root=folder) as bank, pytest.raises(EmbodiedError, match=wanted):
+        list(answer(bank, Question(**asked)))
 
 
 def test_the_door_answers_too(folder):
@@ -130,6 +200,7 @@ def test_retention_says_what_it_forgot(folder):
         (["query", "url=sqlite:///none.db"], "must be a file that exists"),
         (["look", "url=sqlite:///site.db"], "Known: summary, query"),
         (["query", "url=sqlite:///site.db", "where=cupp"], "Did you mean 'cup'?"),
+        (["query", "url=sqlite:///site.db", "where=cup", "as_of_s=nan"], "`as_of_s` must be a number that is not NaN."),
         (["query", "url=sqlite:///site.db", "limit=0"], "limit must be at least 1"),
         (["summary", "url=sqlite:///../site.db", "root=."], "must lie inside its root"),
         (["export", "url=sqlite:///site.db", "output=site.db"], "must be a new file"),
@@ -171,6 +242,35 @@ def test_an_evaluation_tells_its_episodes_to_the_bank(evaluated):
         assert first.source == last.target == bank.where_is(f"{episode}/block").parent
         (end,) = bank.history(kinds=("episode_ended",))
         assert (end.payload.episode, end.payload.outcome) == (episode, "success")
+
+
+def test_an_evaluated_bank_says_who_can_what_which_episodes_are_alike_and_what_places_there_are(evaluated):
+    folder, _ = evaluated
+    with open_bank("sqlite:///run.db", root=folder) as bank:
+
+        def ask(**asked):
+            return "\n".join(answer(bank, Question(**asked)))
+
+        assert re.search(
+            r"panda +\d\.\d s, success 75 %, 0\.\d\d m away", ask(skill="pick", near="block", name="block")
+        )
+        assert "No robot can pick there" in ask(skill="pick", near_m=[9.0, 0.0, 0.0])
+        skills = {event.payload.skill for event in bank.history("panda", kinds=("skill_ended",))}
+        assert skills == {"move", "pick", "place", "press"}
+        assert re.search(
+            r"put_block_back/strict/test/0 +0\.\d+  move the block to the centre", ask(similar="put it back")
+        )
+        places = ask(places="strict/test/0", as_of_s=1.0)
+        assert re.search(
+            r"^  \S+/test/0 +site\n    \S+/table +carrier, x -0\.50 to 0\.90 m.*\n      \S+ +slot", places, re.M
+        )
+        assert "slot" in ask(places="all")
+        at = bank.where_is(bank.nth_interaction(-1, action="pick_place").payload.entity)
+        assert at.place == at.parent
+        with pytest.raises(ConfigError, match="must have words"):
+            ask(similar="?")
+    text = said(folder, "summary", "url=sqlite:///run.db", "limit=3")
+    assert re.search(r"Places, the last 3 of \d+\n( +\S+ +slot of .*\n){3}\n", text)
 
 
 def test_its_report_shows_the_timeline_and_the_things_from_above(evaluated):

@@ -215,4 +215,4 @@ def test_similar_episodes_come_best_first(bank, teller):
     assert found[0][1] == pytest.approx(0.8)
     assert bank.similar_episodes(asked, "other") == []
     with pytest.raises(MemoryBankError, match="size"):
-        bank.similar_episodes(np.ones(3), "m")
+        bank.similar_episodes(np.array([1.0, 0.0, 0.0]), "m")

@@ -28,6 +28,7 @@ from embodied.memory.stem.event import Event
 from embodied.memory.stem.kinds import EntitySeen, RelationSet, SubtaskEnded
 from embodied.memory.stem.outbox import Outbox
 from embodied.memory.stem.query import EventFilter
+from embodied.memory.stem.retention import RetentionConfig
 from embodied.memory.stem.service import BankService, Question, UnreachableError
 from embodied.memory.stem.wire import encode_events
 
@@ -390,6 +391,19 @@ def test_leases_go_through_the_service_and_stale_results_are_rejected(service):
         a.tell(SubtaskEnded("wash", "success", epoch=newer.epoch), robot="a")
 
 
+def test_the_owner_forgets_at_a_clients_wish_what_the_client_has_just_told_included(service):
+    with client_of(service) as client:
+        client.append([seen("cup", float(second)) for second in range(10)])
+        client.post(seen("cup", 10.0))
+        done = client.retain(RetentionConfig(fresh_s=0.0))
+        assert done.forgotten == {"sightings that say the same": 9}
+        assert [event.valid_time_s for event in client.history("cup")] == [0.0, 10.0]
+        assert client.retain(RetentionConfig(fresh_s=0.0)).forgotten == {}
+        assert client.retain().forgotten == {}
+        with pytest.raises(ConfigError, match=r"retention\.alike"):
+            client.retain(RetentionConfig(alike=2.0))
+
+
 def test_a_closed_client_tells_nothing_and_keeps_nothing(service, tmp_path):
     client = BankClient(service, Outbox(tmp_path / "o.db"), writer="arm")
     client.append(seen("a"))
@@ -485,6 +499,7 @@ def test_on_ray_refusals_keep_their_kind_and_a_bank_in_memory_has_no_owner(tmp_p
     from embodied.memory.stem.hosting import Host, RayLink, hosted
 
     with hosted(Host(f"sqlite:///{tmp_path / 'bank.db'}", name="refusing")) as link, client_of(link) as client:
+        assert client.retain().left == 0
         client.move("cup", "in", "sink")
         with pytest.raises(ConflictError, match="version is 1"):
             client.tell(RelationSet("cup", "in", "shelf", expected_version=0))

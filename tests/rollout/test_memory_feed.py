@@ -18,7 +18,7 @@ from embodied.errors import ConfigError, DataError, MemoryBankError
 from embodied.geometry import Pose
 from embodied.memory.stem.bank import open_bank
 from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import EntitySeen, EpisodeEnded, Interaction, MomentStored, RobotState
+from embodied.memory.stem.kinds import EntitySeen, EpisodeEnded, Interaction, MomentStored, RobotState, SkillEnded
 from embodied.memory.stem.service import BankService
 from embodied.rollout.decisions import decode_decision, encode_decision
 from embodied.rollout.episode import Stage, play
@@ -196,7 +196,7 @@ SCENE = Scene(
         Body("table", BOX),
         Body("shelf", BOX, pose=Pose((2.0, 0.0, 0.0))),
         Body("mark", (Part(Box((0.2, 0.2, 0.001)), collides=False),), pose=Pose((1.0, 0.0, 0.05))),
-        Body("block", BOX, pose=Pose((0.0, 0.0, 0.1)), mass_kg=1.0),
+        Body("block", BOX, pose=Pose((0.0, 0.0, 0.1)), mass_kg=1.0, category="toy"),
         Body("brick", BOX, pose=Pose((0.5, 0.0, 0.1)), mass_kg=1.0),
         Body("drawer", BOX, mass_kg=1.0),
         Body("cap", BOX, mass_kg=1.0),
@@ -248,6 +248,8 @@ def summary(said):
     if isinstance(said, Interaction):
         times_s = (said.pick_start_s, said.carry_start_s, said.place_start_s, said.place_end_s)
         return (said.action, said.entity, said.source, said.target, said.success, *np.round(times_s, 3).tolist())
+    if isinstance(said, SkillEnded):
+        return (said.skill, said.context, said.success, round(said.duration_s, 3), said.reason)
     return (type(said).__name__, said.subject, said.predicate, said.object, said.expected_version)
 
 
@@ -273,9 +275,11 @@ def test_a_block_is_taken_and_set_down_with_its_four_times_and_one_parent():
     story.go_on(0.5)
     assert story.news() == [
         ("arm", ("RelationSet", "block", "held_by", "arm", 1)),
+        ("arm", ("pick", "toy", True, 0.5, "")),
         ("arm", ("RelationEnded", "block", "held_by", "arm", 2)),
         ("arm", ("RelationSet", "block", "on", "mark", 3)),
         ("arm", ("pick_place", "block", "table", "mark", True, 0.05, 0.55, 1.0, 1.55)),
+        ("arm", ("place", "toy", True, 0.55, "")),
     ]
 
 
@@ -308,8 +312,9 @@ def test_a_block_that_never_comes_to_rest_was_not_placed():
             story.go_on(0.8)
         else:
             story.told += story.happenings.finish(story.now_s)
-        ((robot, deed),) = story.news()
+        (robot, deed), (_, failed) = story.news()
         assert (robot, *deed[:2], *deed[3:5]) == ("arm", "pick_place", "block", "", False)
+        assert (failed[:3], failed[4]) == (("place", "toy", False), "it came to rest on nothing")
 
 
 @pytest.mark.parametrize(("giver", "taker"), [("arm", "leg"), ("leg", "arm")])
@@ -325,6 +330,7 @@ def test_a_block_can_be_handed_over(giver, taker):
     assert story.news() == [
         (giver, ("RelationEnded", "block", "held_by", giver, 2)),
         (taker, ("RelationSet", "block", "held_by", taker, 3)),
+        (taker, ("pick", "toy", True, 0.0, "")),
     ]
 
 
@@ -339,13 +345,15 @@ def test_a_drawer_is_opened_and_closed_by_who_holds_it():
         story.joint["slide"] = opening
         story.go_on()
     story.go_on(0.5)
-    assert story.news() == [("leg", ("open", "drawer", "", "", True, 0.05, 0.3, 0.3, 0.65))]
+    assert story.news() == [
+        ("leg", ("open", "drawer", "", "", True, 0.05, 0.3, 0.3, 0.65)), ("leg", ("open", "thing", True, 0.6, "")),
+    ]  # fmt: skip
     story.joint["slide"] = 0.0
     story.go_on()
     assert story.news() == []
     story.told += story.happenings.finish(story.now_s)
-    ((robot, deed),) = story.news()
-    assert (robot, deed[:2]) == ("leg", ("close", "drawer"))
+    (robot, deed), (_, skill) = story.news()
+    assert (robot, deed[:2], skill[:3]) == ("leg", ("close", "drawer"), ("close", "thing", True))
 
 
 def test_a_drawer_that_is_only_nudged_was_not_opened():
@@ -366,12 +374,14 @@ def test_a_press_is_told_once_until_the_button_is_up_again():
     for travel in (0.001, 0.002, 0.004, 0.008, 0.002, 0.006):
         story.joint["button"] = travel
         story.go_on()
-    assert story.news() == [("leg", ("press", "cap", "", "", True, 0.05, 0.1, 0.1, 0.2))]
+    assert story.news() == [
+        ("leg", ("press", "cap", "", "", True, 0.05, 0.1, 0.1, 0.2)), ("leg", ("press", "thing", True, 0.15, "")),
+    ]  # fmt: skip
     story.joint["button"] = 0.0
     story.go_on()
     story.joint["button"] = 0.005
     story.go_on()
-    assert len(story.news()) == 1
+    assert len(story.news()) == 2
 
 
 # --- Policies that remember through the bank --------------------------------------------------------------------------

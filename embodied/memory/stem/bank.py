@@ -1,13 +1,14 @@
 """The memory bank: one log of events, and what follows from it about space, time and robots."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from embodied.errors import MemoryBankError
-from embodied.memory.stem import embodiment, snapshots, verify
+from embodied.memory.stem import ask, embodiment, snapshots, verify
+from embodied.memory.stem.checks import as_events
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.location import bank_path
 from embodied.memory.stem.log import EventLog
@@ -36,6 +37,7 @@ def open_bank(
     and refuses a damaged file, which takes some seconds per million events. Raises `MemoryBankError` where another
     process owns the file, `DataError` for a file that is damaged, or of a newer version.
     """
+    half_life_s = ask.half_lives(half_life_s)
     path = bank_path(url, root=root)
     owner = None if path is None else Ownership(path)
     try:
@@ -87,7 +89,7 @@ class Bank(View):
         is refused, `ConflictError` where it builds on something that has changed, `StorageError` for a disk that is
         full or fails; nothing is written then.
         """
-        (result,) = self.append_batches([[events] if isinstance(events, Event) else events])
+        (result,) = self.append_batches([as_events(events)])
         if isinstance(result, MemoryBankError):
             raise result
         return result
@@ -97,6 +99,10 @@ class Bank(View):
 
         Each batch holds wholly or not at all, whatever becomes of the others. Raises `StorageError` as `append`.
         """
+        if isinstance(batches, Event | str | bytes) or not isinstance(batches, Iterable):
+            raise MemoryBankError(
+                "Batches must be a sequence of sequences of events.", value=batches, remedy="Use `append` for one."
+            )
         results = self._log.append_batches(batches)
         if self._snapshots is not None:
             self._snapshots.note(self._log.head)
@@ -104,27 +110,27 @@ class Bank(View):
 
     def last_of_writer(self, writer: str) -> tuple[int, float]:
         """Returns the last number and valid time (seconds) of a writer, (0, -inf) for one who never wrote."""
+        ask.text("writer", writer)
         with self._log.tables.lock:
+            self._log.tables.require_open()  # The log answers from memory.
             return self._log.last_of_writer(writer)
 
     def newest_lease(self, subtask: str) -> tuple[int, str, float]:
         """Returns epoch, robot and end (seconds) of a subtask's newest lease; epoch 0 where it was never leased."""
+        ask.text("subtask", subtask)
         with self._log.tables.lock:
             epoch, robot, expires_s, _ = embodiment.newest_lease(self._log.tables, subtask)
             return epoch, robot, expires_s
 
     def snapshot(self, seq: int | None = None) -> View:
         """Returns a view of everything up to `seq` (None: now) that answers the same however often it is asked."""
-        if seq is not None and not 0 <= seq <= self.head:
-            raise MemoryBankError(
-                "A snapshot must be of a moment that was.", value=seq, remedy=f"The newest event is {self.head}."
-            )
-        held = self.head if seq is None else seq
+        held = ask.past_seq(seq, self.head)
         return View(self._log, self._index, seq=held, half_life_s=self._half_life_s)
 
     def subscribe(self, wanted: EventFilter | None = None, *, after_seq: int | None = None) -> "Subscription":
         """Returns a subscription to the wanted events after `after_seq` (None: those to come)."""
-        return Subscription(self, wanted or EventFilter(), self.head if after_seq is None else after_seq)
+        start = self.head if after_seq is None else ask.whole("after_seq", after_seq, least=0)
+        return Subscription(self, ask.event_filter(wanted), start)
 
     def verify(self) -> verify.Damage:
         """Returns what is wrong: pages of the file, events of the log, and projections that differ from it."""
@@ -142,6 +148,7 @@ class Bank(View):
 
     def write_snapshot(self) -> Path | None:
         """Returns a new file with the projections as they are now, None for a bank in memory."""
+        self._log.tables.require_open()
         return None if self.path is None else snapshots.write_snapshot(self.path)
 
     def close(self) -> None:
@@ -174,6 +181,7 @@ class Subscription:
 
     def poll(self, *, limit: int = 1000) -> list[Event]:
         """Returns the wanted events since the last call, at most `limit`."""
+        ask.whole("limit", limit, least=1)
         head = self._bank.head
         found = self._bank.snapshot(head).changes_since(self.seq, wanted=self._wanted, limit=limit)
         self.seq = found[-1].seq if len(found) == limit else head

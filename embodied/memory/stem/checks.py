@@ -1,7 +1,8 @@
 """What makes an event acceptable whatever the bank knows; every refusal states rule, value and remedy."""
 
 import math
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from embodied.memory.stem.places import check_polygon
 
 LEAST_VISIBLE = 0.5
 LARGEST_NUMBER = 2**63 - 1
+LARGEST_TIME_S = sys.float_info.max
 FLOAT_BYTES = 4
 
 
@@ -30,6 +32,21 @@ def decode_event(raw: bytes | str) -> Event:
             remedy=f"Known kinds: {', '.join(KINDS)}.",
         ) from error
     return event
+
+
+def as_events(told: Any) -> list[Event]:
+    """Returns what is appended as a list, one event being a list of it; raises `MemoryBankError` for what is none."""
+    if isinstance(told, Event):
+        return [told]
+    events: list[Any] = list(told) if isinstance(told, Iterable) and not isinstance(told, str | bytes) else [told]
+    for event in events:
+        if not isinstance(event, Event) or not isinstance(event.writer, str):
+            raise MemoryBankError(
+                "Only events can be appended: one, or a sequence of them.",
+                value=event,
+                remedy="Write Event(writer, writer_seq, valid_time_s, payload); `decode_event` reads JSON.",
+            )
+    return events
 
 
 def check_payload(event: Event) -> None:
@@ -65,16 +82,21 @@ def _check_version(version: int) -> None:
 def check_envelope(event: Event) -> None:
     """Raises `MemoryBankError` unless everything around the payload is sound."""
     texts = (event.writer, event.robot, event.task)
-    numbers = (event.writer_seq, event.schema_version, *event.cause)
-    if not all(isinstance(text, str) for text in texts) or not all(type(number) is int for number in numbers):
-        raise MemoryBankError("Names of an event must be text, its numbers whole.", value=(*texts, *numbers))
+    causes = event.cause if isinstance(event.cause, tuple) else (repr(event.cause),)
+    numbers = (event.writer_seq, event.schema_version, *causes)
+    if not all(map(_is_text, texts)) or not all(type(number) is int for number in numbers):
+        raise MemoryBankError(
+            "Names of an event must be text, its numbers whole.",
+            value=(*texts, *numbers),
+            remedy="Writer, robot and task are Unicode text; `cause` is a tuple of sequence numbers.",
+        )
     if not event.writer or not 1 <= event.writer_seq <= LARGEST_NUMBER:
         raise MemoryBankError(
             "An event must name its writer and count from 1.",
             value=(event.writer, event.writer_seq),
             remedy="Number a writer's events 1, 2, 3, ...",
         )
-    if type(event.valid_time_s) not in (float, int) or not math.isfinite(event.valid_time_s):
+    if type(event.valid_time_s) not in (float, int) or not abs(event.valid_time_s) <= LARGEST_TIME_S:
         raise MemoryBankError(
             "A valid time must be a finite number.", value=event.valid_time_s, remedy="Use the site clock, seconds."
         )
@@ -85,6 +107,11 @@ def check_envelope(event: Event) -> None:
             remedy="Leave `seq` and `received_time_s` at 0.",
         )
     _check_version(event.schema_version)
+
+
+def _is_text(value: object) -> bool:
+    """Returns whether a value is text that can be written: half of a surrogate pair cannot."""
+    return isinstance(value, str) and (value.isascii() or not any("\ud800" <= one <= "\udfff" for one in value))
 
 
 def _fraction(what: str, value: float, *, least: float = 0.0) -> None:

@@ -16,12 +16,15 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from embodied.errors import ConflictError, DataError, EmbodiedError, MemoryBankError, StorageError
+from embodied.memory.stem.ask import event_filter, past_seq, whole
+from embodied.memory.stem.checks import as_events
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.kinds import Payload, RelationSet
 from embodied.memory.stem.leases import Lease
 from embodied.memory.stem.outbox import Outbox, Parcel
 from embodied.memory.stem.query import EventFilter
 from embodied.memory.stem.reads import Reads
+from embodied.memory.stem.retention import Forgetting, RetentionConfig
 from embodied.memory.stem.service import Link, Question, Result, UnreachableError
 
 logger = logging.getLogger(__name__)
@@ -100,8 +103,9 @@ class BankClient(Reads):
 
     def post(self, events: Event | Sequence[Event]) -> Future[list[int]]:
         """Returns at once, when the events are safe in the outbox, with the answer to come; otherwise as `append`."""
+        listed = as_events(events)
         with self._telling:
-            return self._post([events] if isinstance(events, Event) else events)
+            return self._post(listed)
 
     def move(self, entity: str, predicate: str, parent: str, *, robot: str = "", task: str = "") -> int:
         """Returns the sequence number of the event that makes `parent` the one parent of `entity`, whoever else writes.
@@ -130,9 +134,17 @@ class BankClient(Reads):
         ask = self._link.lease
         return self._until_reached(lambda: ask(lease.subtask, lease.robot, duration_s=duration_s, epoch=lease.epoch))
 
+    def retain(self, config: RetentionConfig | None = None) -> Forgetting:
+        """Lets the owner forget what the bank can do without, by the settings or the usual ones; returns what went.
+
+        Raises `ConfigError` for settings out of range.
+        """
+        self.flush()
+        return self._until_reached(partial(self._link.retain, config or RetentionConfig()))
+
     def snapshot(self, seq: int | None = None) -> Reads:
         """Returns reads of everything up to `seq` (None: now, this client's words included), always the same."""
-        held = self.head() if seq is None else seq
+        held = past_seq(seq, self.head())
         return Reads(lambda question: self._ask(dataclasses.replace(question, seq=held)))
 
     def head(self) -> int:
@@ -147,8 +159,8 @@ class BankClient(Reads):
 
     def subscribe(self, wanted: EventFilter | None = None, *, after_seq: int | None = None) -> "RemoteSubscription":
         """Returns a subscription to the wanted events after `after_seq` (None: those to come)."""
-        start = self.head() if after_seq is None else after_seq
-        return RemoteSubscription(self._changes, wanted or EventFilter(), start)
+        start = self.head() if after_seq is None else whole("after_seq", after_seq, least=0)
+        return RemoteSubscription(self._changes, event_filter(wanted), start)
 
     def flush(self, *, patience_s: float | None = None) -> None:
         """Waits until the bank has answered all that was told before. Raises `UnreachableError` saying why not."""

@@ -28,6 +28,7 @@ from embodied.memory.stem.leases import Lease
 from embodied.memory.stem.location import bank_path
 from embodied.memory.stem.owner import OwnedError
 from embodied.memory.stem.query import EventFilter
+from embodied.memory.stem.retention import Forgetting, RetentionConfig
 from embodied.memory.stem.service import LONGEST_WAIT_S, BankService, Question, Result, UnreachableError
 
 NAMESPACE = "stem"
@@ -35,6 +36,7 @@ READERS = 32
 CALLS_AT_ONCE = 1_000
 TAKE_OVER_S = 20.0
 PAUSE_S = 0.05
+RETAINING_S = 600.0
 Answer = TypeVar("Answer")
 
 
@@ -80,6 +82,10 @@ class BankActor:
     async def lease(self, subtask: str, robot: str, *, duration_s: float, epoch: int) -> Lease:
         """As `BankService.lease`."""
         return await self._read(lambda: self._service.lease(subtask, robot, duration_s=duration_s, epoch=epoch))
+
+    async def retain(self, config: RetentionConfig) -> Forgetting:
+        """As `BankService.retain`."""
+        return await asyncio.get_running_loop().run_in_executor(self._watchers, partial(self._service.retain, config))
 
     async def pid(self) -> int:
         """Returns the process that owns the bank now."""
@@ -144,6 +150,10 @@ class RayLink:
         """As `Link.lease`."""
         return self._call("lease", subtask, robot, duration_s=duration_s, epoch=epoch)
 
+    def retain(self, config: RetentionConfig) -> Forgetting:
+        """As `Link.retain`; waits for up to ten minutes, since the owner reads all of its log."""
+        return self._call("retain", config, patience_s=RETAINING_S)
+
     def pid(self) -> int:
         """Returns the process that owns the bank now."""
         return self._call("pid")
@@ -162,11 +172,12 @@ class RayLink:
                 if not sending.answer.done():
                     sending.answer.set_exception(sys.exception())
 
-    def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
+    def _call(self, method: str, *arguments: Any, patience_s: float | None = None, **options: Any) -> Any:
+        patience_s = self._patience_s if patience_s is None else patience_s
         try:
             if self._actor is None:
                 self._actor = ray.get_actor(self._name, namespace=NAMESPACE)
-            return ray.get(getattr(self._actor, method).remote(*arguments, **options), timeout=self._patience_s)
+            return ray.get(getattr(self._actor, method).remote(*arguments, **options), timeout=patience_s)
         except RayTaskError as error:
             if isinstance(error.cause, EmbodiedError):
                 raise error.cause from error

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from embodied.errors import ConflictError, MemoryBankError
+from embodied.memory.stem.ask import number, text
 from embodied.memory.stem.bank import Bank
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.kinds import LeaseGranted
@@ -62,11 +63,11 @@ class LeaseOffice:
             return self._grant(lease.subtask, lease.robot, epoch + 1, duration_s)
 
     def _grant(self, subtask: str, robot: str, epoch: int, duration_s: float) -> Lease:
-        if not (math.isfinite(duration_s) and duration_s > 0):
+        if not 0.0 < number("duration_s", duration_s) < math.inf:
             raise MemoryBankError("The duration of a lease must be finite and above 0 s.", value=duration_s)
-        number, last_s = self._bank.last_of_writer(WRITER)
+        last, last_s = self._bank.last_of_writer(WRITER)
         now_s = max(self._clock(), last_s)
-        lease = Lease(subtask, robot, epoch, now_s + duration_s)
+        lease = Lease(subtask, text("robot", robot), epoch, now_s + float(duration_s))
         said = LeaseGranted(subtask=subtask, epoch=epoch, expires_s=lease.expires_s)
-        self._bank.append(Event(WRITER, number + 1, now_s, said, robot=robot))
+        self._bank.append(Event(WRITER, last + 1, now_s, said, robot=robot))
         return lease

@@ -16,7 +16,7 @@ def bank_path(url: str, *, root: Path | None = None) -> Path | None:
     """
     if url in (IN_MEMORY, SCHEME + IN_MEMORY):
         return None
-    name = url.removeprefix(SCHEME)
+    name = url.removeprefix(SCHEME) if isinstance(url, str) else url
     if name == url or not name or "\0" in name or "?" in name or name.endswith("/"):
         raise MemoryBankError(
             "The URL of a bank must name an SQLite file.",

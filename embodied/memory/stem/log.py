@@ -9,7 +9,7 @@ import msgspec
 
 from embodied.errors import MemoryBankError
 from embodied.memory.stem import rows
-from embodied.memory.stem.checks import check_envelope, check_payload
+from embodied.memory.stem.checks import as_events, check_envelope, check_payload
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.forgetting import check_forgotten, forget, forgotten_writer
 from embodied.memory.stem.kinds import Forgotten
@@ -35,6 +35,7 @@ class EventLog:
     @property
     def head(self) -> int:
         """The sequence number of the newest event, 0 in an empty log."""
+        self.tables.require_open()
         return self._head
 
     def append(self, events: Sequence[Event]) -> list[int]:
@@ -103,7 +104,7 @@ class EventLog:
         head, digest = self._head, self._digest
         self.tables.db.execute("SAVEPOINT batch")
         try:
-            numbers = [self._append(event) for event in events]
+            numbers = [self._append(event) for event in as_events(events)]
         except MemoryBankError as error:
             if not self.tables.db.in_transaction:
                 raise  # SQLite itself gave up the transaction: the disk fails, and it is not this batch's fault.

@@ -229,7 +229,7 @@ def _first_by_time(survivors: Sequence[tuple[MomentRows, np.ndarray]], query: Qu
     """Returns the sequence numbers of the oldest or newest moments, in this order."""
     if not survivors:
         return []
-    direction = 1 if query.order is Order.OLDEST else -1
+    direction = 1 if query.order == Order.OLDEST else -1
     times = direction * np.concatenate([rows["time_s"][left] for rows, left in survivors])
     seqs = direction * np.concatenate([rows["seq"][left] for rows, left in survivors])
     if len(times) > query.top_k:
@@ -241,9 +241,9 @@ def _first_by_time(survivors: Sequence[tuple[MomentRows, np.ndarray]], query: Qu
 def _alike(rows: MomentRows, left: np.ndarray, vector: np.ndarray, query: Query) -> list[tuple[int, float]]:
     """Returns sequence numbers and likeness of the moments most alike, sorted as the query wants."""
     best, likeness = most_alike(rows["embeddings"], left, vector, seq=rows["seq"], top_k=query.top_k)
-    if query.order is not Order.LIKENESS:
+    if query.order != Order.LIKENESS:
         in_time = np.lexsort((rows["seq"][best], rows["time_s"][best]))
-        in_time = in_time if query.order is Order.OLDEST else in_time[::-1]
+        in_time = in_time if query.order == Order.OLDEST else in_time[::-1]
         best, likeness = best[in_time], likeness[in_time]
     cosines = np.clip(likeness, -1.0, 1.0)  # Lengths are 1 within rounding only.
     return [(int(seq), float(cosine)) for seq, cosine in zip(rows["seq"][best], cosines, strict=True)]

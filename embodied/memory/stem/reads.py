@@ -32,15 +32,27 @@ class Reads:
         """Returns the names of what is directly in, on, part of or held by a place, entity or robot, sorted."""
         return self._put(Question("contents", (holder,), {"as_of_s": as_of_s}))
 
+    def related(self, name: str, *, as_of_s: float | None = None) -> list[tuple[str, str, str]]:
+        """Returns the relations (subject, predicate, object) of an entity or place that are no containment, sorted."""
+        return self._put(Question("related", (name,), {"as_of_s": as_of_s}))
+
     def places(self, *, as_of_s: float | None = None) -> list[Place]:
         """Returns the tree of places, in the order of their first definition."""
         return self._put(Question("places", (), {"as_of_s": as_of_s}))
+
+    def latest_s(self) -> float | None:
+        """Returns the newest valid time of all events, seconds on the site clock, None where there are none."""
+        return self._put(Question("latest_s"))
+
+    def names(self) -> list[str]:
+        """Returns the names of all entities, places and robots that somebody has spoken of, sorted."""
+        return self._put(Question("names"))
 
     def history(
         self, name: str = EVERYBODY, *, from_s: float = -math.inf, to_s: float = math.inf, kinds: Sequence[str] = ()
     ) -> list[Event]:
         """Returns the events about an entity, place or robot by valid time, both ends (seconds) included."""
-        return self._put(Question("history", (name,), {"from_s": from_s, "to_s": to_s, "kinds": tuple(kinds)}))
+        return self._put(Question("history", (name,), {"from_s": from_s, "to_s": to_s, "kinds": kinds}))
 
     def changes_since(self, seq: int, *, wanted: EventFilter | None = None, limit: int = 1000) -> list[Event]:
         """Returns the events after `seq` in the order of the log, at most `limit`, that `wanted` lets through."""

@@ -120,7 +120,7 @@ def pack_pose(pose: Pose) -> bytes:
 
 
 def unpack_pose(packed: bytes) -> Pose:
-    """Returns the pose of `pack_pose`; raises `SceneError` where it is not finite or not of unit length."""
+    """Returns the pose of `pack_pose`; raises `PoseError` where it is not finite or not of unit length."""
     mask = packed[0]
     values = _PACKED[mask].unpack_from(packed, 1)
     if mask != _ALL:

@@ -15,12 +15,13 @@ from embodied.memory.stem.bank import Bank
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.leases import Lease, LeaseOffice
 from embodied.memory.stem.query import EventFilter
+from embodied.memory.stem.retention import Forgetting, RetentionConfig
 from embodied.memory.stem.wire import decode_events
 
 Result = list[int] | MemoryBankError
 QUESTIONS = (
-    "able", "changes_since", "contents", "event", "history", "nth_interaction", "places", "recall",
-    "similar_episodes", "where_is", "why",
+    "able", "changes_since", "contents", "event", "history", "latest_s", "names", "nth_interaction", "places",
+    "recall", "related", "similar_episodes", "where_is", "why",
 )  # fmt: skip
 LARGEST_COMMIT = 4_000
 LONGEST_WAIT_S = 10.0
@@ -67,6 +68,10 @@ class Link(Protocol):
         """Returns a new lease (`epoch` 0) or the renewal of epoch `epoch`. Raises `ConflictError`."""
         ...
 
+    def retain(self, config: RetentionConfig) -> Forgetting:
+        """Returns what the owner has forgotten by these settings."""
+        ...
+
 
 @dataclass(eq=False)
 class _Request:
@@ -100,6 +105,7 @@ class BankService:
         self._grown = threading.Condition()
         self._committer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="committer")
         self._leases = LeaseOffice(bank, clock=clock)
+        self._retaining = threading.Lock()  # Two at once would number their events alike.
 
     def __enter__(self) -> Self:
         return self
@@ -110,10 +116,20 @@ class BankService:
         self.close()
 
     def submit(self, groups: Sequence[bytes]) -> Future[list[Result]]:
-        """Returns the answer to come: for each group its sequence numbers or why it was refused, once durable."""
+        """Returns the answer to come: for each group its sequence numbers or why it was refused, once durable.
+
+        Raises `UnreachableError` once the bank is closed.
+        """
         request = _Request([_decoded(group) for group in groups])
         self._waiting.append(request)
-        self._committer.submit(self._commit_waiting)
+        try:
+            self._committer.submit(self._commit_waiting)
+        except RuntimeError as error:  # It was shut down.
+            raise UnreachableError(
+                "The owner of a memory bank must be open to be told anything.",
+                value="a closed bank",
+                remedy="Open the bank again; what was told waits in the outbox.",
+            ) from error
         return request.answer
 
     def commit(self, groups: Sequence[bytes]) -> list[Result]:
@@ -150,6 +166,14 @@ class BankService:
         if epoch:
             return self._leases.renew(Lease(subtask, robot, epoch, 0.0), duration_s=duration_s)
         return self._leases.acquire(subtask, robot, duration_s=duration_s)
+
+    def retain(self, config: RetentionConfig) -> Forgetting:
+        """Forgets what the bank can do without, and returns what went; reads and commits go on meanwhile.
+
+        Raises `ConfigError` for settings out of range.
+        """
+        with self._retaining:
+            return config.build().apply(self._bank)
 
     def close(self) -> None:
         """Commits what waits and closes the bank; safe to call twice."""

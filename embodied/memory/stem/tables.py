@@ -5,24 +5,50 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
-from embodied.errors import DataError, EmbodiedError, StorageError
+from embodied.errors import DataError, EmbodiedError, MemoryBankError, StorageError
 from embodied.memory.stem.names import Names
 
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class Tables:
-    """Reads and writes by SQL; threads take turns. Raises `StorageError` or `DataError` (see `translated`)."""
+    """Reads and writes by SQL; threads take turns. Raises `StorageError` or `DataError` (see `translated`).
+
+    Once it is closed, everything raises `MemoryBankError`: no question is answered from what is left in memory.
+    """
 
     def __init__(self, db: sqlite3.Connection, names: Names) -> None:
-        self.db = db
-        self.names = names
+        self._db = db
+        self._names = names
+        self._open = True
         self.lock = threading.RLock()
+
+    @property
+    def db(self) -> sqlite3.Connection:
+        """The connection; raises `MemoryBankError` once it is closed."""
+        self.require_open()
+        return self._db
+
+    @property
+    def names(self) -> Names:
+        """All names and their ids; raises `MemoryBankError` once the tables are closed."""
+        self.require_open()
+        return self._names
+
+    def require_open(self) -> None:
+        """Raises `MemoryBankError` once the tables are closed."""
+        if not self._open:
+            raise MemoryBankError(
+                "A memory bank must be open to be told or asked anything.",
+                value="a closed bank",
+                remedy="Open it again with `open_bank`, and close it when all is done.",
+            )
 
     def close(self) -> None:
         """Closes the connection; SQLite folds the write-ahead log into the file."""
         with self.lock:
-            self.db.close()
+            self._open = False
+            self._db.close()
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Returns all rows of a question."""
@@ -58,7 +84,7 @@ def translated(error: sqlite3.Error) -> EmbodiedError:
         return DataError(
             "A memory bank's file must be a sound SQLite file.",
             value=str(error),
-            remedy="Run `verify` on it; `rescue` writes its last good prefix to a new file.",
+            remedy="`python -m launch.memory verify url=...` names what is damaged; output=NEW.db saves what is sound.",
         )
     return StorageError(
         "The disk under a memory bank must take and give what is asked.",

@@ -37,7 +37,7 @@ class Damage:
                 "A memory bank's file must be sound.",
                 value=name,
                 remedy=f"{' '.join(self.problems[:MOST_PROBLEMS])} Events 1 to {self.sound_seq} are sound: "
-                "`rescue` writes them to a new file.",
+                "`python -m launch.memory verify url=... output=NEW.db` saves them.",
             )
 
 
@@ -128,7 +128,7 @@ def rescue(path: Path, target: Path) -> int:
     try:
         rebuild(EventLog(tables, PROJECTIONS), None)
     finally:
-        tables.db.close()
+        tables.close()
     return sound
 
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from embodied.errors import MemoryBankError
 from embodied.geometry import Vector3
-from embodied.memory.stem import abilities, as_of, whereabouts
+from embodied.memory.stem import abilities, as_of, ask, whereabouts
 from embodied.memory.stem.abilities import Wish
 from embodied.memory.stem.as_of import Instant
 from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import KINDS, EpisodeBegun, Interaction, Polygon
+from embodied.memory.stem.kinds import KINDS, EpisodeBegun, Interaction, PlaceDefined, Polygon
 from embodied.memory.stem.log import EventLog
 from embodied.memory.stem.mentions import EVERYBODY, mentioned
 from embodied.memory.stem.places import Place
@@ -47,7 +47,8 @@ class View:
     @property
     def head(self) -> int:
         """The newest sequence number that this view sees, 0 where there is none."""
-        return self._log.head if self._seq is None else self._seq
+        newest = self._log.head  # Asked in any case: a closed bank answers nothing.
+        return newest if self._seq is None else self._seq
 
     def recall(self, query: Query) -> list[Recalled]:
         """Returns the moments that pass all filters of the query, at most `top_k`, in its order.
@@ -55,12 +56,14 @@ class View:
         An entity is also found under the names of those that turned out to be it. Raises `MemoryBankError` for a query
         that makes no sense; see `MomentIndex.recall`.
         """
+        ask.check_query(query)
         with self._log.tables.lock:
             query = replace(query, entities=tuple(self._names_of(query.entities)))
             return self._moments().recall(query, resolve_region=self._polygon, up_to_seq=self._seq)
 
     def where_is(self, entity: str, *, as_of_s: float | None = None) -> Whereabouts | None:
         """Returns where an entity or robot is believed to be, None for one that nobody has spoken of by then."""
+        ask.text("entity", entity)
         with self._log.tables.lock:
             return whereabouts.where_is(self._log, entity, self._at(as_of_s), self._half_life_s)
 
@@ -71,11 +74,13 @@ class View:
 
     def contents(self, holder: str, *, as_of_s: float | None = None) -> list[str]:
         """Returns the names of what is directly in, on, part of or held by a place, entity or robot, sorted."""
+        ask.text("holder", holder)
         with self._log.tables.lock:
             return whereabouts.contents(self._log, holder, self._at(as_of_s))
 
     def related(self, name: str, *, as_of_s: float | None = None) -> list[tuple[str, str, str]]:
         """Returns the relations (subject, predicate, object) of an entity or place that are no containment, sorted."""
+        ask.text("name", name)
         with self._log.tables.lock:
             return whereabouts.related(self._log, name, self._at(as_of_s))
 
@@ -84,6 +89,20 @@ class View:
         with self._log.tables.lock:
             return as_of.places_at(self._log, self._at(as_of_s))
 
+    def latest_s(self) -> float | None:
+        """Returns the newest valid time of all events, seconds on the site clock, None where there are none."""
+        found = self._log.tables.row("SELECT MAX(valid_time_s) FROM event WHERE seq <= ?", self.head)
+        return found[0] if found else None
+
+    def names(self) -> list[str]:
+        """Returns the names of all entities, places and robots that somebody has spoken of, sorted."""
+        found = self._log.tables.rows(
+            "SELECT text FROM name WHERE id > 0 AND EXISTS "
+            "(SELECT 1 FROM mention WHERE subject = name.id AND seq <= ?) ORDER BY text",
+            self.head,
+        )  # fmt: skip
+        return [text for (text,) in found]
+
     def history(
         self, name: str = EVERYBODY, *, from_s: float = -math.inf, to_s: float = math.inf, kinds: Sequence[str] = ()
     ) -> list[Event]:
@@ -91,7 +110,8 @@ class View:
 
         Without a name it is the timeline of the site: all but sightings, robot states, observations and moments.
         """
-        numbers = self._mentions(name, from_s, to_s, kinds)
+        ask.text("name", name, empty=True)
+        numbers = self._mentions(name, *ask.interval((from_s, to_s)), ask.known_kinds(kinds))
         return [event for seq in numbers if (event := self._log.event(seq))]
 
     def changes_since(self, seq: int, *, wanted: EventFilter | None = None, limit: int = 1000) -> list[Event]:
@@ -99,9 +119,10 @@ class View:
 
         An entity is also wanted under the names of those that this view knows to be it.
         """
-        wanted = wanted or EventFilter()
+        seq, limit = ask.whole("seq", seq, least=0), ask.whole("limit", limit, least=1)
+        wanted = ask.event_filter(wanted)
         find = self._log.tables.names.find
-        kinds = [find(kind) for kind in _known_kinds(wanted.kinds)]
+        kinds = [find(kind) for kind in wanted.kinds]
         where, values = ["TRUE"], []
         if kinds:
             where.append(f"kind IN ({', '.join('?' * len(kinds))})")
@@ -117,12 +138,14 @@ class View:
 
     def able(self, skill: str, near_m: Vector3, *, as_of_s: float | None = None, context: str = "") -> list[Able]:
         """Returns the robots that can do a skill at a point (site frame, metres) now, cheapest first."""
+        ask.text("context", context, empty=True)
+        wish = Wish(ask.text("skill", skill), ask.point_m("near_m", near_m), context)
         with self._log.tables.lock:
-            return abilities.able(self._log, Wish(skill, near_m, context), self._at(as_of_s))
+            return abilities.able(self._log, wish, self._at(as_of_s))
 
     def why(self, seq: int) -> list[Event]:
         """Returns the events that led to event `seq`, causes of causes included, oldest first, itself last."""
-        wanted, found = [seq], {}
+        wanted, found = [ask.whole("seq", seq, least=0)], {}
         while wanted:
             number = wanted.pop()
             event = self._log.event(number) if number <= self.head and number not in found else None
@@ -144,9 +167,10 @@ class View:
 
         What was done to an entity under the name of another that this view knows to be it counts too.
         """
-        if number == 0:
-            raise MemoryBankError("Interactions count from 1, or from -1 backwards.", value=number)
-        numbers = self._mentions(entity or robot or EVERYBODY, *between_s, ("interaction",))
+        ask.ordinal("number", number)
+        for what, name in (("entity", entity), ("robot", robot), ("action", action)):
+            ask.text(what, name, empty=True)
+        numbers = self._mentions(entity or robot or EVERYBODY, *ask.interval(between_s), ("interaction",))
         entities = frozenset(self._names_of([entity] if entity else []))
         left = abs(number)
         for seq in numbers if number > 0 else reversed(numbers):
@@ -163,11 +187,12 @@ class View:
 
         `embedding` (D,) of unit length must come from `model_id`. Raises `MemoryBankError` for another size.
         """
+        wanted = ask.unit_vector(embedding, model_id)
+        ask.whole("top_k", top_k, least=1)
         found = self._log.tables.rows(
             "SELECT begun_seq FROM episode WHERE model_id = ? AND bytes > 0 AND begun_seq <= ?",
             self._log.tables.names.find(model_id), self.head,
         )  # fmt: skip
-        wanted = np.asarray(embedding, dtype="<f4")
         likeness: dict[str, float] = {}
         for (seq,) in found:
             event = self._log.event(seq)
@@ -185,10 +210,11 @@ class View:
 
     def event(self, seq: int) -> Event | None:
         """Returns one event, None where this view sees none of that number or it was forgotten."""
-        return self._log.event(seq) if seq <= self.head else None
+        number = ask.whole("seq", seq, least=0)
+        return self._log.event(number) if number <= self.head else None
 
     def _at(self, as_of_s: float | None) -> Instant:
-        return Instant(self.head, math.inf if as_of_s is None else as_of_s)
+        return Instant(self.head, ask.instant_s(as_of_s))
 
     def _mentions(self, name: str, from_s: float, to_s: float, kinds: Sequence[str]) -> list[int]:
         tables, at = self._log.tables, Instant(self.head, math.inf)
@@ -196,7 +222,7 @@ class View:
             members = self._members(name)
             found: set[tuple[float, int]] = set()
             for member in members:
-                for kind in _known_kinds(kinds) or KINDS:
+                for kind in kinds or KINDS:
                     found.update(
                         tables.rows(
                             "SELECT valid_time_s, seq FROM mention WHERE subject = ? AND kind = ? "
@@ -222,20 +248,15 @@ class View:
             yield from map(text, self._members(name))
 
     def _polygon(self, place: str) -> Polygon:
-        found = next((one.polygon for one in self.places() if one.name == place), ())
-        if not found:
-            raise MemoryBankError("A region must be a place with an extent.", value=place, remedy="Define it first.")
-        return found
+        """Returns the last extent that a place had, also of one that has none any more."""
+        definitions = [event.payload for event in self.history(place, kinds=("place_defined",))]
+        for said in reversed(definitions):
+            if isinstance(said, PlaceDefined) and said.place == place and said.polygon:
+                return said.polygon
+        raise MemoryBankError("A region must be a place with an extent.", value=place, remedy="Define it first.")
 
 
 def _fits(event: Event, entities: Collection[str], robot: str, action: str) -> bool:
     said: Any = event.payload
     pairs = ((robot, event.robot), (action, said.action if isinstance(said, Interaction) else ""))
     return all(not wanted or wanted == is_so for wanted, is_so in pairs) and (not entities or said.entity in entities)
-
-
-def _known_kinds(kinds: Sequence[str]) -> Sequence[str]:
-    unknown = [kind for kind in kinds if kind not in KINDS]
-    if unknown:
-        raise MemoryBankError("Kinds must be known ones.", value=unknown, remedy=f"Known: {', '.join(KINDS)}.")
-    return kinds

@@ -1,0 +1,91 @@
+"""Names as a person types them: the end of one is enough where only one thing is called so."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from embodied.errors import ConfigError, UnknownNameError
+from embodied.memory.stem.bank import Bank
+from embodied.memory.stem.query import EventFilter
+
+if TYPE_CHECKING:
+    from launch.memory_text import Question
+
+MOST_NAMES = 10
+ALL = "all"
+NEAR = 0.5
+
+
+def completed(bank: Bank, question: "Question") -> "Question":
+    """Returns the question with all names in full. Entities are those of `episode`, where it is given.
+
+    Raises `UnknownNameError` for what the bank has never heard of, `ConfigError` for the end of several names.
+    """
+    episode = full_name("episode", question.episode, _episodes(bank) if question.episode else ())
+    if question.robot and not bank.changes_since(0, wanted=EventFilter(robot=question.robot), limit=1):
+        raise unknown("robot", question.robot, _robots(bank))
+    asked = question.where or question.contents or question.name or question.near
+    known = bank.names() if asked else []
+    inside = [name for name in known if name.startswith(f"{episode}/")] if episode else known
+
+    def entity(typed: str) -> str:
+        return typed if typed in known else full_name("name", typed, inside)
+
+    places = [one.name for one in bank.places()] if question.place or question.places else ()
+    return replace(
+        question,
+        episode=episode,
+        place=full_name("place", question.place, places),
+        places=question.places if question.places == ALL else full_name("place", question.places, places),
+        where=entity(question.where),
+        contents=entity(question.contents),
+        near=entity(question.near),
+        # For a skill, `name` is the context of its statistics, such as a category.
+        name=question.name if question.skill else entity(question.name),
+    )
+
+
+def full_name(what: str, typed: str, known: Collection[str]) -> str:
+    """Returns the one name that is what was typed, or ends in it after a slash; "" for "".
+
+    Raises `UnknownNameError` where there is none, `ConfigError` where there are several.
+    """
+    if not typed or typed in known:
+        return typed
+    found = sorted(name for name in known if name.endswith(f"/{typed}"))
+    if not found:
+        raise unknown(what, typed, known)
+    if len(found) > 1:
+        raise ConfigError(
+            f"A {what} must be that of one thing.",
+            value=typed,
+            remedy=f"It may be any of {len(found)}:\n{_listed(found)}\n"
+            "Write more of the one that is meant, from its end, or name its episode=.",
+        )
+    return found[0]
+
+
+def unknown(what: str, typed: str, known: Iterable[str]) -> UnknownNameError:
+    """Returns the refusal of a name that the bank has never heard of, with those that are most like it."""
+    parts = typed.count("/") + 1
+    # Many episodes have things of the same name: their ends are few.
+    ends = sorted({"/".join(name.split("/")[-parts:]) for name in known})
+    near = get_close_matches(typed, ends, n=1, cutoff=NEAR)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    listed = f"Known, by their ends:\n{_listed(ends)}" if ends else "The bank knows none."
+    return UnknownNameError(f"A {what} in this bank must be one that exists.", value=typed, remedy=f"{hint}{listed}")
+
+
+def _listed(names: list[str]) -> str:
+    more = [f"... and {len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else []
+    return "\n".join(f"  {name}" for name in [*names[:MOST_NAMES], *more])
+
+
+def _episodes(bank: Bank) -> list[str]:
+    return [getattr(event.payload, "episode", "") for event in bank.history(kinds=("episode_begun",))]
+
+
+def _robots(bank: Bank) -> list[str]:
+    kinds = ("robot_registered", "skill_ended", "interaction", "tool_called")
+    return [event.robot for event in bank.history(kinds=kinds) if event.robot]
