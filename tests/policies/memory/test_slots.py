@@ -102,9 +102,9 @@ def test_the_most_alike_neighbours_are_merged_into_their_mean(angles):
 
 
 def test_of_equally_alike_neighbours_the_oldest_are_merged_and_means_are_weighted():
-    state = merged([0.0, 0.0, 0.0, math.pi / 2], capacity=2)
-    assert state["mass"].tolist() == [1, 3, 0]
-    assert state["time"].tolist() == [3.0, 1.0, 0.0]
+    state = merged([0.0, 0.0, 0.0], capacity=2)
+    assert state["mass"].tolist() == [1, 2, 0]
+    assert state["time"].tolist() == [2.0, 0.5, 0.0]
     state = merged([0.0, 0.1, 0.2, 3.0], capacity=2)
     assert state["mass"].tolist() == [1, 3, 0]
     mean = sum(math.sin(angle) for angle in (0.0, 0.1, 0.2)) / 3
