@@ -1,11 +1,11 @@
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from policies.heads.upsampling import ConvexUpsampling, convex_upsampling
+from policies.heads.upsampling import CACHED_NUMBERS, ConvexUpsampling, convex_upsampling
 
-SIZES = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), st.integers(1, 5), st.integers(1, 5))
+SIZES = st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), st.integers(1, 4))
 
 
 def drawn(images: int, channels: int, ratio: int, height: int, width: int, *, seed: int = 0) -> tuple:
@@ -34,6 +34,7 @@ def pixel_by_pixel(values: torch.Tensor, logits: torch.Tensor, ratio: int) -> to
     return finer
 
 
+@settings(max_examples=20)  # Pixel by pixel in Python.
 @given(sizes=SIZES, seed=st.integers(0, 99))
 def test_each_fine_pixel_is_the_weighted_mean_of_the_nine_coarse_ones_around_it(sizes, seed):
     values, logits = drawn(*sizes, seed=seed)
@@ -73,3 +74,24 @@ def test_the_layer_makes_maps_finer_and_a_batch_equals_its_images_one_by_one():
     finer = layer(features)
     assert finer.shape == (5, 3, 16, 28)
     torch.testing.assert_close(finer, torch.cat([layer(one) for one in features.split(1)]))
+
+
+def test_many_images_are_upsampled_as_each_alone_and_so_are_their_gradients():
+    values, logits = drawn(70, 4, 2, 16, 16)
+    assert values.numel() * 4 > 2 * CACHED_NUMBERS  # Taken in several parts.
+
+    def learnt(images: slice):
+        parts = [one[images].clone().requires_grad_() for one in (values, logits)]
+        finer = convex_upsampling(*parts, 2)
+        finer.square().sum().backward()
+        return [finer.detach(), *(part.grad for part in parts)]
+
+    whole = learnt(slice(None))
+    for image in (0, 31, 32, 69):
+        alone = learnt(slice(image, image + 1))
+        for one, other in zip(alone, whole, strict=True):
+            torch.testing.assert_close(one, other[image : image + 1])
+
+
+def test_no_images_give_none():
+    assert convex_upsampling(torch.zeros(0, 2, 3, 3), torch.zeros(0, 36, 3, 3), 2).shape == (0, 2, 6, 6)
