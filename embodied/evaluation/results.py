@@ -47,6 +47,10 @@ def encode_row(record: EpisodeRecord) -> bytes:
     values = {name: getattr(record, name) for name in Row.__struct_fields__}
     choice = record.first_choice
     values["first_choice"] = None if choice is None else {key: choice[key] for key in ("chosen", "target", "correct")}
+    if record.control == NORMAL:
+        values["control"] = (
+            NORMAL  # Itself: msgspec leaves out a default by identity, which other processes do not keep.
+        )
     values["sim_time_s"] = round(float(record.sim_time_s), TIME_DECIMALS)
     values["wall_s"] = round(float(record.wall_s), TIME_DECIMALS)
     return msgspec.json.encode(Row(**values)) + b"\n"

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -37,6 +38,12 @@ def test_a_row_under_a_control_says_so_and_older_rows_are_of_the_normal_one(reco
     assert list(json.loads(encode_row(swapped))) == [*KEYS, "control", "donor"]
     assert decode_row(encode_row(swapped)) == swapped
     assert decode_row(encode_row(records[0])).control == "normal"
+
+
+def test_rows_that_come_from_another_process_are_the_same_bytes(records):
+    travelled = pickle.loads(pickle.dumps(records[0]))
+    assert travelled.control is not records[0].control
+    assert encode_row(travelled) == encode_row(records[0])
 
 
 def test_an_episode_under_two_controls_is_two_episodes(tmp_path, records):
