@@ -24,6 +24,7 @@ from launch.benchmarks.perception import PerceptionBenchConfig
 from launch.benchmarks.physics import PhysicsBenchConfig
 from launch.benchmarks.render import RenderBenchConfig
 from launch.benchmarks.rollout import RolloutBenchConfig
+from launch.benchmarks.training_faults import TrainingFaultsConfig
 from policies.scripted import ExpertConfig
 
 
@@ -40,6 +41,7 @@ class What(Enum):
     memory_service = "memory_service"
     perception = "perception"
     two_robots = "two_robots"
+    training_faults = "training_faults"
 
 
 @dataclass(kw_only=True)
@@ -60,6 +62,7 @@ class BenchConfig:
     memory_faults: MemoryFaultsConfig = field(default_factory=MemoryFaultsConfig)
     memory_service: MemoryLoadConfig = field(default_factory=MemoryLoadConfig)
     perception: PerceptionBenchConfig = field(default_factory=PerceptionBenchConfig)
+    training_faults: TrainingFaultsConfig = field(default_factory=TrainingFaultsConfig)
     suite: Any = MISSING
     simulator: Any = MISSING
     controller: Any = MISSING
@@ -161,6 +164,13 @@ def _two_robots(config: BenchConfig, output: Path) -> Mapping[str, Any]:
     return two_robots.measure(seed=config.seed, picture=output.with_suffix(".png"))
 
 
+def _training_faults(config: BenchConfig, output: Path) -> Mapping[str, Any]:
+    from launch.benchmarks import training_faults
+
+    del output
+    return training_faults.measure(config.training_faults, seed=config.seed)
+
+
 MEASURES: Mapping[What, Callable[[BenchConfig, Path], Mapping[str, Any]]] = {
     What.render: _render,
     What.physics: _physics,
@@ -172,6 +182,7 @@ MEASURES: Mapping[What, Callable[[BenchConfig, Path], Mapping[str, Any]]] = {
     What.memory_service: _memory_service,
     What.perception: _perception,
     What.two_robots: _two_robots,
+    What.training_faults: _training_faults,
 }
 
 

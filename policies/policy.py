@@ -4,16 +4,17 @@ A shipped policy is a folder: `config.json` (family, settings, normalisation), `
 `training.json` (what made it), `curves.json` (how its losses went) and `manifest.json` (the SHA-256 of each).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
+import torch
 from torch import Tensor
 
 from embodied.errors import ConfigError, DataError, unknown_name
-from policies.families import FAMILIES, family_of
+from policies.families import FAMILIES
 from policies.folders import damaged, json_bytes, read_folder, write_folder
 from policies.weights import load_weights, read_tensors, tensor_bytes
 
@@ -51,7 +52,10 @@ class Pretrained:
 
     def build(self) -> "Learner":
         """Returns the network with its weights, for evaluation. Raises `DataError` where they do not fit each other."""
-        learner: Learner = self.config.build()
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # The weights that it begins with are replaced; nobody else's draws are.
+            learner: Learner = self.config.build()
         if jsonable(learner.normalisation()) != self.normalisation:
             raise DataError(
                 "A policy must scale numbers as it did when it was trained.",
@@ -90,23 +94,25 @@ def save_pretrained(
     folder: Path,
     learner: "Learner",
     *,
+    family: str,
     tensors: Mapping[str, Tensor],
     training: Mapping[str, Any],
-    curves: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Ships `tensors`, weights of `learner`, as `folder`: whole or not at all. `curves` are rows of metrics.jsonl.
+    """Ships `tensors`, weights of a `learner` of `family`, as `folder`: whole or not at all.
 
-    Raises `UnknownNameError` where the class of its settings is no registered family.
+    `training["curves"]`, rows of metrics.jsonl, becomes a file of its own, thinned.
     """
     config = learner.policy_config
-    card = Card(SCHEMA, SCHEMA_VERSION, family_of(config), jsonable(asdict(config)), jsonable(learner.normalisation()))
+    card = Card(SCHEMA, SCHEMA_VERSION, family, jsonable(asdict(config)), jsonable(learner.normalisation()))
+    curves = training.get("curves", [])
     thinned = curves[:: max(1, -(-len(curves) // CURVE_POINTS))]
+    story = {name: value for name, value in training.items() if name != "curves"}
     write_folder(
         folder,
         {
             CONFIG: json_bytes(card),
             WEIGHTS: tensor_bytes(tensors),
-            TRAINING: json_bytes(training),
+            TRAINING: json_bytes(story),
             CURVES: json_bytes(thinned),
         },
     )

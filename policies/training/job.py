@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import msgspec
 import torch
 from torch import distributed
 
-from embodied.errors import EmbodiedError
+from embodied.errors import EmbodiedError, NotGiven
 from embodied.evaluation.output_folder import claim
 from embodied.paths import write_atomically
 from embodied.rollout.compute import ComputeKind
@@ -26,8 +26,16 @@ from policies.training.progress import progress_bar
 from policies.training.scribe import CHECKPOINTS
 
 RUN = "run.json"
-RAY_FOLDER = ".ray.part"
+RAY_FOLDER = ".ray"
+OUTCOME = "outcome.json"
 PLAN = "plan"
+
+
+class Outcome(msgspec.Struct):
+    """What the workers tell in the end: a summary, or a refusal as type, rule, value and remedy."""
+
+    summary: tuple[int, int, float] = (0, 0, 0.0)
+    error: tuple[str, str, str, str] | None = None
 
 
 def run_job(plan: TrainingPlan, compute: TrainComputeConfig, *, config: str) -> Summary:
@@ -80,42 +88,47 @@ def _run_on_ray(plan: TrainingPlan, compute: TrainComputeConfig) -> Summary:
             ),
         )
         try:
-            told: Any = trainer.fit().metrics
+            trainer.fit()
         except TrainingFailedError as error:
             raise TrainingError(
                 f"The workers of a training may be restarted {compute.max_restarts} times.",
                 value=str(error).strip().splitlines()[-1],
                 remedy="Look for exhausted memory or a crash in every step; compute=inline shows it.",
             ) from error
-    if told["error"]:
-        raise _error_from(told["error"])
-    return Summary(**told["summary"])
+        outcome = msgspec.json.decode((scratch / OUTCOME).read_bytes(), type=Outcome)
+    if outcome.error:
+        raise _error_from(outcome.error)
+    return Summary(*outcome.summary)
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What each Ray Train worker does; what a caller may mend is reported, since to try it again would not help."""
-    from ray.train import get_context, report
+    """What each Ray Train worker does; what a caller may mend is told, since to try it again would not help."""
+    from ray.train import get_context
     from ray.train.torch import get_device
 
     place = get_context()
     peers = Peers(place.get_world_rank(), place.get_world_size(), torch.device(str(get_device())))
+    outcome = Outcome()
     try:
-        summary, error = asdict(train(config[PLAN], peers)), None
-    except EmbodiedError as raised:
-        summary, error = None, None if isinstance(raised, PeerStoppedError) else _text_from(raised)
-    errors: list[Any] = [error]
+        summary = train(config[PLAN], peers)
+        outcome.summary = (summary.step, summary.steps, summary.wall_s)
+    except EmbodiedError as error:
+        if not isinstance(error, PeerStoppedError):
+            outcome.error = _text_from(error)
+    errors: list[Any] = [outcome.error] * peers.workers
     if peers.workers > 1:
-        errors = [None] * peers.workers
-        distributed.all_gather_object(errors, error)
-    report({"summary": summary, "error": next(filter(None, errors), None)})
+        distributed.all_gather_object(errors, outcome.error)
+    if peers.leads:
+        outcome.error = next(filter(None, errors), None)
+        write_atomically(config[PLAN].output / RAY_FOLDER / OUTCOME, json_bytes(outcome))
 
 
-def _text_from(error: EmbodiedError) -> list[str]:
-    value = "" if "Got" not in str(error) else str(error.value)
-    return [type(error).__name__, error.rule, value, error.remedy]
+def _text_from(error: EmbodiedError) -> tuple[str, str, str, str]:
+    value = "" if error.value is NotGiven.VALUE else str(error.value)
+    return type(error).__name__, error.rule, value, error.remedy
 
 
-def _error_from(text: list[str]) -> EmbodiedError:
+def _error_from(text: tuple[str, str, str, str]) -> EmbodiedError:
     name, rule, value, remedy = text
     kinds = {kind.__name__: kind for kind in _kinds(EmbodiedError)}
     kind = kinds.get(name, TrainingError)

@@ -71,14 +71,12 @@ class Scribe:
 
     def ship(self, standing: Standing, average: Mapping[str, Tensor]) -> Path:
         """Writes the policy as it is now to `output/policy`, and returns that folder."""
-        folder, rows = self._plan.output / POLICY, read_rows(self._plan.output)
+        folder, learner = self._plan.output / POLICY, self._prepared.learner
         sweep(self._plan.output)
-        save_pretrained(
-            folder, self._prepared.learner, tensors=average, training=self._story(standing, rows[-1:]), curves=rows
-        )
+        save_pretrained(folder, learner, family=self._plan.family, tensors=average, training=self._story(standing))
         return folder
 
-    def _story(self, standing: Standing, last: list[dict[str, Any]]) -> dict[str, Any]:
+    def _story(self, standing: Standing) -> dict[str, Any]:
         facts = self._prepared.recordings.facts
         recordings = (*self._prepared.recordings.train, *self._prepared.recordings.held_out)
         return {
@@ -94,10 +92,10 @@ class Scribe:
                 "episodes": len(recordings),
                 "keyframes": sum(recording.keyframes for recording in recordings),
             },
-            "last": last,
             "commit": self._commit,
             "versions": self._versions,
             "settings": self._settings,
+            "curves": read_rows(self._plan.output),
         }
 
     def _hardware(self) -> str:

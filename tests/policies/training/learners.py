@@ -1,7 +1,10 @@
 """Tiny learners behind the real seam: they see the mean of each camera's pixels, and learn in milliseconds."""
 
 import math
+import os
+import signal
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,7 +18,7 @@ WORKSPACE_M = ((-0.3, 0.7), (-0.5, 0.5), (0.6, 1.6))
 
 @dataclass(kw_only=True)
 class TinyConfig:
-    """A perceptron; `break_at` puts a NaN into the loss of the batch in which that `time` first appears, -1 never."""
+    """A perceptron. `nan` and `nan_gradient` break it; `die` names a file: whoever makes it first, at step 12, dies."""
 
     cameras: list[str] = field(default_factory=lambda: ["front", "wrist"])
     image_px: int = 8
@@ -25,9 +28,18 @@ class TinyConfig:
     dropout: float = 0.1
     nan: bool = False
     nan_gradient: bool = False
+    die: str = ""
 
     def build(self):
         return Tiny(self)
+
+
+def die_once(mark):
+    try:
+        Path(mark).touch(exist_ok=False)
+    except FileExistsError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Tiny(Learner):
@@ -36,10 +48,14 @@ class Tiny(Learner):
         self.policy_config = config
         self.cameras = tuple(config.cameras)
         self.workspace_m = [tuple(axis) for axis in config.workspace_m]
+        self.steps = 0
         self.eye = nn.Sequential(nn.Linear(4 * len(self.cameras), config.width), nn.LayerNorm(config.width))
         self.head = nn.Sequential(nn.GELU(), nn.Dropout(config.dropout), nn.Linear(config.width + 2, 4))
 
     def forward(self, batch):
+        self.steps += self.training
+        if self.policy_config.die and self.steps == 12:
+            die_once(self.policy_config.die)
         seen = batch.get("frozen.eye")
         seen = self._see(batch) if seen is None else seen
         words = (batch["words"] > 0).sum(1, keepdim=True).expand_as(batch["time"])

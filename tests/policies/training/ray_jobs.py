@@ -1,0 +1,43 @@
+"""The same training in this process and as Ray Train jobs, in one Ray: `python ray_jobs.py DATA OUTPUT`; says JSON."""
+
+import json
+import sys
+from pathlib import Path
+
+from embodied.errors import EmbodiedError
+from embodied.rollout.compute import ComputeKind
+from embodied.rollout.ray_cluster import local_cluster
+from policies.training.config import LogConfig, TrainComputeConfig, TrainingConfig
+from policies.training.job import run_job
+from policies.training.plan import TrainingPlan
+from tests.policies.training.learners import TinyConfig
+
+LOG = LogConfig(metrics_every=5, validate_every=10, pictures_every=0, checkpoint_every=5, tensorboard=False)
+
+
+def train(data, output, *, workers=1, kind=ComputeKind.local, **policy):
+    plan = TrainingPlan(
+        family="tiny",
+        policy=TinyConfig(dropout=0.0, **policy),
+        training=TrainingConfig(steps=20, batch=4, log=LOG),
+        folders=(data,),
+        output=output,
+    )
+    compute = TrainComputeConfig(kind=kind, workers=workers, threads_per_worker=1, max_restarts=1)
+    try:
+        return run_job(plan, compute, config="").step
+    except EmbodiedError as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def main(data, output):
+    told = {"inline": train(data, output / "inline", kind=ComputeKind.inline)}
+    with local_cluster(cpus=2, object_store_mb=128):
+        told["one"] = train(data, output / "one")
+        told["two"] = train(data, output / "two", workers=2, die=str(output / "died"))
+        told["refused"] = train(data, output / "refused", workers=2, nan=True)
+    (output / "told.json").write_text(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
