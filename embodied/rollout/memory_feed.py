@@ -17,6 +17,7 @@ from embodied.memory.stem.kinds import (
     MomentStored,
     Observed,
     Payload,
+    RelationSet,
     RobotRegistered,
     RobotState,
     SubtaskEnded,
@@ -229,8 +230,13 @@ class MemoryFeed:
         self._tell("", EntitySeen(self.entity(body.name), body.category or "thing", pose, size_m=_size_m(body)))
 
     def _tell_all(self, happenings: Iterator[Happening]) -> None:
+        """Tells what has happened, and where a thing lies that has come to lie on another."""
         for happening in happenings:
-            self._tell(happening.robot, happening.payload)
+            said = happening.payload
+            self._tell(happening.robot, said)
+            if isinstance(said, RelationSet) and said.predicate == "on":
+                body = self._episode.scene.body(said.subject.removeprefix(self.entity("")))
+                self._tell_body(body, self._state.pose[body.name])
 
     def _tell(self, robot: str, payload: Payload) -> None:
         """Adds an event of a robot, caused by its last decision; without one, the first robot of the scene tells."""

@@ -1,5 +1,6 @@
 """The feed tells what happens and changes nothing; policies get back only what they stored, and resume with it."""
 
+import math
 import os
 import signal
 import subprocess
@@ -588,6 +589,25 @@ def test_workers_on_ray_tell_one_bank_and_resume_when_one_is_killed(tmp_path):
 # --- Real physics -----------------------------------------------------------------------------------------------------
 
 
+class Witness:
+    """Keeps every state of a world."""
+
+    def __init__(self):
+        self.states = []
+
+    def on_begin(self, episode, simulator):
+        self.states.append(simulator.state())
+
+    def on_decision(self, request, decision):
+        pass
+
+    def on_step(self, state, progress):
+        self.states.append(state)
+
+    def on_end(self, record):
+        pass
+
+
 @pytest.mark.parametrize(
     ("task", "deeds"),
     [
@@ -600,10 +620,15 @@ def test_what_the_expert_does_on_the_table_is_told(bank, task, deeds):
     feed = MemoryFeedConfig().build(bank, NAME)
     simulator, controllers = BulletConfig().build(), ControllerConfig()
     stage = Stage(simulator, task, Expert(), lambda episode: {ROBOT: controllers.build(episode.scene, ROBOT)})
-    ending = play(episode, stage, observers=[feed])
+    witness = Witness()
+    ending = play(episode, stage, observers=[feed, witness])
     feed.on_end(record_of(episode, ending))
     simulator.close()
     assert ending.progress.outcome is Outcome.SUCCESS
+    for state in witness.states:
+        if "block" in state.pose and state.held[ROBOT] is None:
+            believed = bank.where_is(f"{NAME}/block", as_of_s=state.time_s).pose
+            assert math.dist(believed.position_m, state.pose["block"].position_m) < 0.01, state.time_s
     done = [event.payload for event in told(bank, Interaction)]
     names = [f"{said.action} {said.source} {said.entity} {said.target}".replace(f"{NAME}/", "") for said in done]
     assert names == deeds
