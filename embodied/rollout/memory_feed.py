@@ -18,6 +18,7 @@ from embodied.memory.stem.kinds import (
     Observed,
     Payload,
     PlaceDefined,
+    RelationSet,
     RobotState,
     SkillEnded,
     SubtaskEnded,
@@ -287,8 +288,13 @@ class MemoryFeed:
         self._tell("", EntitySeen(self.entity(body.name), category_of(body), pose, size_m=_size_m(body)))
 
     def _tell_all(self, happenings: Iterator[Happening]) -> None:
+        """Tells what has happened, and where a thing lies that has come to lie on another."""
         for happening in happenings:
-            self._tell(happening.robot, happening.payload)
+            said = happening.payload
+            self._tell(happening.robot, said)
+            if isinstance(said, RelationSet) and said.predicate == "on":
+                body = self._episode.scene.body(said.subject.removeprefix(self.entity("")))
+                self._tell_body(body, self._state.pose[body.name])
 
     def _tell(self, robot: str, payload: Payload) -> None:
         """Adds an event of a robot, caused by its last decision; without one, the first robot of the scene tells."""

@@ -86,6 +86,8 @@ def test_a_thing_seen_in_the_hand_keeps_its_place_in_it(bank, teller):
 def test_of_a_robot_without_a_tool_its_base_carries_the_thing(bank, teller):
     bank.append([teller.state("kuka", 1.0, 1.0), teller.put("cup", "held_by", "kuka", 0, time_s=2.0)])
     assert x_of(bank, "cup") == 1.0, "nobody knows where in its hand"
+    bank.append([teller.seen("pen", 1.3, 2.0), teller.put("pen", "held_by", "kuka", 0, time_s=2.0)])
+    assert x_of(bank, "pen") == 1.0, "it was seen just before"
     bank.append([teller.seen("cup", 1.4, 3.0), teller.state("kuka", 2.0, 4.0)])
     assert x_of(bank, "cup") == pytest.approx(2.4)
     bank.append([end(teller, "cup", "held_by", "kuka", 5.0), teller.state("kuka", 0.0, 6.0)])

@@ -48,6 +48,8 @@ REFUSED = {
     "nan pose": (EntitySeen("b", "cube", forced(Pose, position_m=(NAN, 0.0, 0.0))), "finite"),
     "non-unit pose": (EntitySeen("b", "cube", forced(Pose, orientation=(0.0, 0.0, 0.0, 2.0))), "unit"),
     "nan robot pose": (RobotState(forced(Pose, position_m=(0.0, INF, 0.0))), "finite"),
+    "nan tool": (RobotState(HERE, tool=forced(Pose, position_m=(0.0, INF, 0.0))), "finite"),
+    "no tool pose": (RobotState(HERE, tool=(0.0, 0.0, 0.0)), "documented types"),  # type: ignore[arg-type]
     "wrong type": (EntitySeen("b", 3, HERE), "documented types"),  # type: ignore[arg-type]
     "no pose": (EntitySeen("b", "cube", None), "documented types"),  # type: ignore[arg-type]
     "not a payload": (Event("a", 1, 0.0, EntitySeen("b", "cube", HERE)), "known kind"),

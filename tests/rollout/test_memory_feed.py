@@ -1,5 +1,7 @@
 """The feed tells what happens and changes nothing; policies get back only what they stored, and resume with it."""
 
+import itertools
+import math
 import os
 import signal
 import subprocess
@@ -18,7 +20,15 @@ from embodied.errors import ConfigError, DataError, MemoryBankError
 from embodied.geometry import Pose
 from embodied.memory.stem.bank import open_bank
 from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import EntitySeen, EpisodeEnded, Interaction, MomentStored, RobotState, SkillEnded
+from embodied.memory.stem.kinds import (
+    EntitySeen,
+    EpisodeEnded,
+    Interaction,
+    MomentStored,
+    RelationSet,
+    RobotState,
+    SkillEnded,
+)
 from embodied.memory.stem.service import BankService
 from embodied.rollout.decisions import decode_decision, encode_decision
 from embodied.rollout.episode import Stage, play
@@ -122,6 +132,7 @@ def test_times_are_on_the_site_clock_and_poses_at_their_rate_and_at_decisions(ba
     decisions = [event.valid_time_s - 1000.0 for event in told(bank) if event.kind == "tool_called"]
     ticks = [0.5 * i for i in range(1, int(ending.sim_time_s * 2 + 1e-6) + 1)]
     assert times == pytest.approx(sorted([0.0, *decisions, *ticks, ending.sim_time_s]))
+    assert told(bank, RobotState)[0].payload.tool.position_m == (0.0, 0.0, 0.5)
     tool = f"{NAME}/arm/tool"
     assert bank.where_is(tool).pose.position_m == pytest.approx(BINS[FakeTask().sample(3).target], abs=0.03)
     assert bank.where_is(tool, as_of_s=1000.0).pose.position_m == (0.0, 0.0, 0.5)
@@ -616,6 +627,25 @@ def test_workers_on_ray_tell_one_bank_and_resume_when_one_is_killed(tmp_path):
 # --- Real physics -----------------------------------------------------------------------------------------------------
 
 
+class Witness:
+    """Keeps every state of a world."""
+
+    def __init__(self):
+        self.states = []
+
+    def on_begin(self, episode, simulator):
+        self.states.append(simulator.state())
+
+    def on_decision(self, request, decision):
+        pass
+
+    def on_step(self, state, progress):
+        self.states.append(state)
+
+    def on_end(self, record):
+        pass
+
+
 @pytest.mark.parametrize(
     ("task", "deeds"),
     [
@@ -628,10 +658,18 @@ def test_what_the_expert_does_on_the_table_is_told(bank, task, deeds):
     feed = MemoryFeedConfig().build(bank, NAME)
     simulator, controllers = BulletConfig().build(), ControllerConfig()
     stage = Stage(simulator, task, Expert(), lambda episode: {ROBOT: controllers.build(episode.scene, ROBOT)})
-    ending = play(episode, stage, observers=[feed])
+    witness = Witness()
+    ending = play(episode, stage, observers=[feed, witness])
     feed.on_end(record_of(episode, ending))
     simulator.close()
     assert ending.progress.outcome is Outcome.SUCCESS
+    for state in witness.states:
+        if "block" in state.pose and state.held[ROBOT] is None:
+            believed = bank.where_is(f"{NAME}/block", as_of_s=state.time_s).pose
+            assert math.dist(believed.position_m, state.pose["block"].position_m) < 0.01, state.time_s
+    for event, following in itertools.pairwise(told(bank)):
+        if isinstance(event.payload, RelationSet) and event.payload.predicate == "on":
+            assert (following.payload.entity, following.valid_time_s) == (event.payload.subject, event.valid_time_s)
     done = [event.payload for event in told(bank, Interaction)]
     names = [f"{said.action} {said.source} {said.entity} {said.target}".replace(f"{NAME}/", "") for said in done]
     assert names == deeds
