@@ -9,8 +9,18 @@ import pytest
 
 from embodied.errors import ConflictError, MemoryBankError
 from embodied.geometry import Pose, quaternion_from_yaw
+from embodied.memory.stem import kinds, log, view
 from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.kinds import KINDS, EntitySeen, EpisodeBegun, Forgotten, Observed, SkillSpec
+from embodied.memory.stem.kinds import (
+    KINDS,
+    EntitySeen,
+    EpisodeBegun,
+    Forgotten,
+    Observed,
+    PlaceDefined,
+    SkillSpec,
+)
+from embodied.memory.stem.mentions import mentioned
 from embodied.memory.stem.query import EventFilter
 from embodied.memory.stem.rows import chained_digest, decode_payload, encode_payload, row_with_names
 from tests.memory.tellers import Teller, contents_of, unit
@@ -216,3 +226,49 @@ def test_similar_episodes_come_best_first(bank, teller):
     assert bank.similar_episodes(asked, "other") == []
     with pytest.raises(MemoryBankError, match="size"):
         bank.similar_episodes(np.array([1.0, 0.0, 0.0]), "m")
+
+
+def told_in_all_kinds(teller):
+    """Yields three rounds of every kind of event, so that each is both near the beginning and far from it."""
+    yield teller.tell(PlaceDefined("home", "site"))
+    for number in range(3):
+        name, task = str(number), f"t{number}"
+        gone = 1 + 19 * number + (12 if number else 13)  # The interaction, or the tool that was called.
+        yield from (
+            teller.seen(f"cup{name}"), teller.state("panda"), teller.moment(entities=(f"cup{name}",)),
+            teller.tell(kinds.AbsenceSeen(f"cup{name}", 0.9)), teller.tell(kinds.Observed(name)),
+            teller.tell(PlaceDefined(f"room{name}", "floor", "home"), task=task),
+            teller.put(f"cup{name}", "in", "home"),
+            teller.tell(kinds.RelationEnded(f"cup{name}", "in", "home")),
+            teller.tell(kinds.EntityMerged(f"mug{name}", f"cup{name}")),
+            teller.tell(kinds.RobotRegistered("panda", "panda"), robot="panda"),
+            teller.tell(kinds.SkillEnded("pick", success=True), robot="panda", task=task),
+            teller.tell(kinds.Interaction("press", f"cup{name}", 0.0, 0.0, 0.0, 0.0), robot="panda", task=task),
+            teller.tell(kinds.ToolCalled("t"), robot="panda"), teller.tell(kinds.SubtaskEnded(name, "done")),
+            teller.tell(EpisodeBegun(name, "tidy")), teller.tell(kinds.EpisodeEnded(name, "success")),
+            teller.tell(kinds.LeaseGranted(f"wash{name}", 1, 9.0), robot="panda"), teller.tell(kinds.PastClosed(0.0)),
+            teller.tell(kinds.Forgotten("old", ((gone, gone),), 1), writer="retention"),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("read_through", [0, 1, 7, 1000])
+def test_rare_kinds_are_looked_up_and_the_answer_is_that_of_reading_the_whole_log(
+    bank, teller, monkeypatch, read_through
+):
+    monkeypatch.setattr(view, "READ_THROUGH", read_through)
+    monkeypatch.setattr(log, "CHUNK", 2)
+    bank.append(list(told_in_all_kinds(teller)))
+    assert {event.kind for event in bank.changes_since(0)} == set(KINDS)
+    everything = bank.changes_since(0)
+    asked = [(kind,) for kind in KINDS] + [("interaction", "skill_ended", "forgotten"), ("interaction", "entity_seen")]
+    for wanted in asked:
+        for robot, task, entities in (("", "", ()), ("panda", "", ()), ("", "t1", ()), ("", "", ("cup2",))):
+            found = bank.changes_since(3, wanted=EventFilter(wanted, robot, task, entities), limit=100)
+            assert found == [
+                event for event in everything
+                if event.seq > 3 and event.kind in wanted and robot in ("", event.robot) and task in ("", event.task)
+                and (not entities or set(entities) & set(mentioned(event)))
+            ]  # fmt: skip
+        all_of_them = bank.changes_since(0, wanted=EventFilter(wanted))
+        assert bank.changes_since(0, wanted=EventFilter(wanted), limit=2) == all_of_them[:2]
+        assert bank.snapshot(30).changes_since(0, wanted=EventFilter(wanted)) == [e for e in all_of_them if e.seq <= 30]

@@ -5,8 +5,11 @@ from typing import Any
 
 from embodied.memory.stem import kinds
 from embodied.memory.stem.event import Event
+from embodied.memory.stem.kinds import KINDS
 from embodied.memory.stem.tables import Tables
 
+FREQUENT = ("robot_state", "entity_seen", "absence_seen", "moment_stored", "observed")
+RARE = frozenset(KINDS) - set(FREQUENT)
 EVERYBODY = ""  # Rare kinds are filed under the empty name too, so that a timeline needs no scan.
 
 
@@ -34,6 +37,17 @@ class Mentions:
         )
         if isinstance(event.payload, kinds.Forgotten):
             tables.write("DELETE FROM mention WHERE seq NOT IN (SELECT seq FROM event)")
+
+
+def rare_events(tables: Tables, wanted: Sequence[str], after: int, to: int) -> list[int]:
+    """Returns the numbers of all events of rare kinds after `after` up to `to`, ascending, without reading any."""
+    kinds_wanted = [tables.names.find(kind) for kind in wanted]
+    marks = ", ".join("?" * len(kinds_wanted))
+    found = tables.rows(
+        f"SELECT seq FROM mention WHERE subject = ? AND kind IN ({marks}) AND seq > ? AND seq <= ?",  # noqa: S608
+        tables.names.find(EVERYBODY), *kinds_wanted, after, to,
+    )  # fmt: skip
+    return sorted(seq for (seq,) in found)
 
 
 def mentioned(event: Event) -> Sequence[str]:

@@ -16,12 +16,14 @@ from embodied.memory.stem.as_of import Instant
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.kinds import KINDS, EpisodeBegun, Interaction, PlaceDefined, Polygon
 from embodied.memory.stem.log import EventLog
-from embodied.memory.stem.mentions import EVERYBODY, mentioned
+from embodied.memory.stem.mentions import EVERYBODY, RARE, mentioned, rare_events
 from embodied.memory.stem.places import Place
 from embodied.memory.stem.query import Able, EventFilter, Query, Recalled, Whereabouts
 
 if TYPE_CHECKING:
     from embodied.memory.stem.moment_index import MomentIndex
+
+READ_THROUGH = 20_000
 
 
 class View:
@@ -132,7 +134,7 @@ class View:
                 where.append(f"{column} = ?")
                 values.append(find(text))
         asked = set(self._names_of(wanted.entities))
-        events = self._log.events(seq, to=self.head, where=" AND ".join(where), values=values)
+        events = self._wanted_events(seq, wanted, where=" AND ".join(where), values=values)
         # `islice` asks for no event beyond the last: the log reads a thousand at a time.
         return list(islice((event for event in events if not asked or asked.intersection(mentioned(event))), limit))
 
@@ -212,6 +214,15 @@ class View:
         """Returns one event, None where this view sees none of that number or it was forgotten."""
         number = ask.whole("seq", seq, least=0)
         return self._log.event(number) if number <= self.head else None
+
+    def _wanted_events(self, seq: int, wanted: EventFilter, *, where: str, values: Sequence[Any]) -> Iterator[Event]:
+        """Yields events after `seq`; rare kinds are looked up once a stretch of the log has been read through."""
+        head = self.head
+        to = min(head, seq + READ_THROUGH) if wanted.kinds and RARE.issuperset(wanted.kinds) else head
+        yield from self._log.events(seq, to=to, where=where, values=values)
+        if to < head:
+            numbers = rare_events(self._log.tables, wanted.kinds, to, head)
+            yield from self._log.events_of(numbers, where=where, values=values)
 
     def _at(self, as_of_s: float | None) -> Instant:
         return Instant(self.head, ask.instant_s(as_of_s))
