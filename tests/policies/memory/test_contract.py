@@ -25,12 +25,12 @@ def kind(request):
     return request.param
 
 
-@settings(max_examples=15)
+@pytest.mark.parametrize("kind", list(KINDS))
+@settings(max_examples=12)
 @given(
-    kind=st.sampled_from(list(KINDS)),
     steps=st.integers(1, 11),
     seed=st.integers(0, 10_000),
-    valid=st.sampled_from([0.0, 0.6, 1.0]),
+    valid=st.sampled_from([1.0, 0.6, 0.0]),
     first=st.sampled_from([0.0, 0.2]),
 )
 def test_an_unrolled_sequence_is_the_loop_over_its_steps(kind, steps, seed, valid, first):
@@ -91,9 +91,9 @@ def test_a_write_that_is_masked_changes_nothing_even_if_it_is_not_a_number(kind)
 def test_padding_that_is_not_a_number_does_not_spoil_a_sequence_or_its_gradients(kind):
     memory = made(kind)
     fed = sequence(batch=2, steps=6)
-    fed.valid[0, 3:] = False
+    fed.valid[0, 1:] = False
     clean = memory.unroll(*fed.parts)[0]
-    fed.written[0, 3:] = torch.nan
+    fed.written[0, 1:] = torch.nan
     inputs = [part.requires_grad_() for part in (fed.query, fed.written)]
     padded = memory.unroll(*fed.parts)[0]
     torch.testing.assert_close(padded, clean, rtol=0, atol=1e-6)

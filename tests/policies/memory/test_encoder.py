@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from embodied.errors import ConfigError
+from policies.memory.codes import sine_grid
 from policies.memory.config import MomentEncoderConfig, TokenGrid
 
 GRID = TokenGrid(views=2, rows=4, cols=4, dim=16, slot_dim=8)
@@ -60,6 +61,12 @@ def test_moments_in_a_batch_are_encoded_one_by_one(encoder):
     heat = torch.rand(3, 2, 32, 32)
     alone = torch.cat([encoder(embedding[row : row + 1], heat[row : row + 1]) for row in range(3)])
     torch.testing.assert_close(encoder(embedding, heat), alone, rtol=0, atol=1e-5)
+
+
+def test_every_token_tells_its_place_whatever_was_seen(encoder):
+    torch.nn.init.zeros_(encoder.out.weight)
+    torch.nn.init.zeros_(encoder.out.bias)
+    assert torch.equal(encoder(seen(), peak(4, 4))[0], sine_grid(4, 4, 8).repeat(2, 1))
 
 
 def test_every_part_of_the_encoder_is_trained(encoder):
