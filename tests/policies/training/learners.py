@@ -80,6 +80,9 @@ class Tiny(Learner):
             if data.image_px[camera] != (self.policy_config.image_px,) * 2:
                 raise ConfigError("The image size must be the policy's.", value=data.image_px[camera])
 
+    def policy(self):
+        raise NotImplementedError("It is trained, never asked.")
+
     def tokenise(self, instruction):
         return np.array([len(word) for word in instruction.split()], dtype=np.int64)
 

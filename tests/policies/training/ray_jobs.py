@@ -1,6 +1,7 @@
 """The same training in this process and as Ray Train jobs, in one Ray: `python ray_jobs.py DATA OUTPUT`; says JSON."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def train(data, output, *, workers=1, kind=ComputeKind.local, **policy):
 
 
 def main(data, output):
+    os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"  # How soon an end or a death is seen.
     told = {"inline": train(data, output / "inline", kind=ComputeKind.inline)}
     with local_cluster(cpus=2, object_store_mb=128):
         told["one"] = train(data, output / "one")

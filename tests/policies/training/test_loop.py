@@ -21,6 +21,7 @@ from policies.training.config import (
     TrainComputeConfig,
     TrainingConfig,
 )
+from policies.training.ema import WeightAverage
 from policies.training.features import FeatureCache
 from policies.training.job import run_job
 from policies.training.learner import TrainingError
@@ -106,6 +107,34 @@ def test_gradients_are_shortened_to_the_longest_norm_and_no_shorter():
     assert gradients[0].tolist() == [3.0, 0.0]
     clip(gradients, norm, 1.0)
     assert float(global_norm(gradients)) == pytest.approx(1.0)
+
+
+def test_the_average_is_lent_for_evaluation_and_what_was_learnt_given_back():
+    learner = TinyConfig().build()
+    average = WeightAverage(learner, decay=0.5)
+    begun = {name: tensor.clone() for name, tensor in learner.state_dict().items()}
+    with torch.no_grad():
+        for parameter in learner.parameters():
+            parameter.add_(1.0)
+    average.update(10**6)
+    learnt = {name: tensor.clone() for name, tensor in learner.state_dict().items()}
+    learner.train()
+    learner.eye.eval()
+    with average.applied():
+        assert not any(module.training for module in learner.modules())
+        for name, tensor in learner.state_dict().items():
+            assert torch.allclose(tensor, (begun[name] + learnt[name]) / 2), name
+    assert (learner.head.training, learner.eye.training) == (True, False)
+    assert all(torch.equal(tensor, learnt[name]) for name, tensor in learner.state_dict().items())
+
+
+def test_early_on_the_average_follows_the_weights():
+    learner = TinyConfig().build()
+    average = WeightAverage(learner, decay=0.999)
+    with torch.no_grad():
+        learner.head[2].bias.fill_(1.0)
+    average.update(0)
+    assert (average.tensors["head.2.bias"] > 0.8).all()
 
 
 def test_bfloat16_learns_too(demonstrations, tmp_path):
