@@ -105,7 +105,6 @@ def save_pretrained(
     config = learner.policy_config
     card = Card(SCHEMA, SCHEMA_VERSION, family, jsonable(asdict(config)), jsonable(learner.normalisation()))
     curves = training.get("curves", [])
-    thinned = curves[:: max(1, -(-len(curves) // CURVE_POINTS))]
     story = {name: value for name, value in training.items() if name != "curves"}
     write_folder(
         folder,
@@ -113,9 +112,20 @@ def save_pretrained(
             CONFIG: json_bytes(card),
             WEIGHTS: tensor_bytes(tensors),
             TRAINING: json_bytes(story),
-            CURVES: json_bytes(thinned),
+            CURVES: json_bytes(_columns(curves)),
         },
     )
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
+    """Returns rows of metrics as columns, null where a row does not have a metric.
+
+    They are thinned, but for those that say more than others, such as of validation.
+    """
+    stride, fewest = max(1, -(-len(rows) // CURVE_POINTS)), min(map(len, rows), default=0)
+    thinned = [row for number, row in enumerate(rows) if number % stride == 0 or len(row) > fewest]
+    names = dict.fromkeys(name for row in thinned for name, value in row.items() if isinstance(value, int | float))
+    return {name: [row.get(name) for row in thinned] for name in names}
 
 
 def config_from_json(family: str, settings: Mapping[str, Any]) -> Any:
