@@ -4,7 +4,7 @@ A shipped policy is a folder: `config.json` (family, settings, normalisation), `
 `training.json` (what made it), `curves.json` (how its losses went) and `manifest.json` (the SHA-256 of each).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
