@@ -57,7 +57,7 @@ def _merged(state: State, newer: Tensor) -> State:
     merged = {name: value[rows, source] for name, value in state.items()}
     pair = newer[:, None] + torch.arange(2, device=newer.device)
     mass = state["mass"][rows, pair]
-    share = mass / mass.sum(1, keepdim=True).clamp(min=1)  # Rows that are not full get gradients too: no 0 / 0.
+    share = mass / mass.sum(1, keepdim=True).clamp(min=1)  # Rows that are not full may have nothing there.
     here, last = index == newer[:, None], index == count - 1
     means = {
         "slots": (state["slots"][rows, pair] * share[..., None, None]).sum(1, keepdim=True),
