@@ -22,6 +22,7 @@ from launch.benchmarks.memory_faults import MemoryFaultsConfig
 from launch.benchmarks.memory_load import MemoryLoadConfig
 from launch.benchmarks.perception import PerceptionBenchConfig
 from launch.benchmarks.physics import PhysicsBenchConfig
+from launch.benchmarks.policy import SplatBenchConfig
 from launch.benchmarks.render import RenderBenchConfig
 from launch.benchmarks.rollout import RolloutBenchConfig
 from launch.benchmarks.training_faults import TrainingFaultsConfig
@@ -41,6 +42,7 @@ class What(Enum):
     memory_service = "memory_service"
     perception = "perception"
     two_robots = "two_robots"
+    policy = "policy"
     training_faults = "training_faults"
 
 
@@ -62,6 +64,7 @@ class BenchConfig:
     memory_faults: MemoryFaultsConfig = field(default_factory=MemoryFaultsConfig)
     memory_service: MemoryLoadConfig = field(default_factory=MemoryLoadConfig)
     perception: PerceptionBenchConfig = field(default_factory=PerceptionBenchConfig)
+    splat: SplatBenchConfig = field(default_factory=SplatBenchConfig)
     training_faults: TrainingFaultsConfig = field(default_factory=TrainingFaultsConfig)
     suite: Any = MISSING
     simulator: Any = MISSING
@@ -171,6 +174,13 @@ def _training_faults(config: BenchConfig, output: Path) -> Mapping[str, Any]:
     return training_faults.measure(config.training_faults, seed=config.seed)
 
 
+def _policy(config: BenchConfig, output: Path) -> Mapping[str, Any]:
+    from launch.benchmarks import policy
+
+    del output
+    return policy.measure(config.splat)
+
+
 MEASURES: Mapping[What, Callable[[BenchConfig, Path], Mapping[str, Any]]] = {
     What.render: _render,
     What.physics: _physics,
@@ -182,6 +192,7 @@ MEASURES: Mapping[What, Callable[[BenchConfig, Path], Mapping[str, Any]]] = {
     What.memory_service: _memory_service,
     What.perception: _perception,
     What.two_robots: _two_robots,
+    What.policy: _policy,
     What.training_faults: _training_faults,
 }
 

@@ -1,0 +1,39 @@
+"""How fast a policy sees."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from embodied.errors import ConfigError, MissingDependencyError
+from embodied.evaluation.provenance import cpu, versions
+
+
+@dataclass(kw_only=True)
+class SplatBenchConfig:
+    """Sides of the views, those of the four cameras whose points they show, and how often each way is timed.
+
+    `threads` are PyTorch's and llvmpipe's; Open3D takes what OMP_NUM_THREADS says.
+    """
+
+    sizes_px: list[int] = field(default_factory=lambda: [64, 224])
+    camera_px: int = 128
+    radius_px: int = 1
+    rounds: int = 15
+    threads: int = 1
+
+    def check(self) -> None:
+        """Raises `ConfigError` for counts that are not positive."""
+        if not self.sizes_px or min(*self.sizes_px, self.camera_px, self.rounds, self.threads) < 1:
+            raise ConfigError("splat.sizes_px, .camera_px, .rounds and .threads must be at least 1.", value=self)
+        if self.radius_px < 0:
+            raise ConfigError("splat.radius_px must not be negative.", value=self.radius_px)
+
+
+def measure(config: SplatBenchConfig) -> dict[str, Any]:
+    """Returns how fast clouds of points become views. Raises `MissingDependencyError` without PyTorch."""
+    try:
+        from launch.benchmarks import splat
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Policies need PyTorch.", remedy="Install it: pip install 'embodied-memory[train]'."
+        ) from error
+    return {"what": "policy", "cpu": cpu(), "versions": versions(), "splat": splat.measure(config)}
