@@ -22,7 +22,7 @@ class SamplingConfig:
     `tasks` read `<task>/<tier>` or `<task>`; none means all. A share `held_out` of each task's episodes is kept for
     validation. `sequence_length` 0 means whole episodes; otherwise windows of so many keyframes begin every
     `sequence_stride` keyframes, also before the first and so near the end that each keyframe lies in equally many.
-    `memory_mb` bounds the decoded episodes kept in memory.
+    `memory_mb` bounds the decoded episodes that each worker keeps in memory.
     """
 
     split: str = "train"

@@ -124,7 +124,10 @@ class Trainer:
 
     def _dataset(self, recordings: Sequence[Recording], augmentation: Augmentation | None) -> SequenceDataset:
         sampling = self._training.sampling
-        store = EpisodeStore(recordings, self._learner.cameras, memory_bytes=sampling.memory_mb * 2**20)
+        found = self._prepared.recordings
+        share = len(recordings) / (len(found.train) + len(found.held_out))
+        memory_bytes = int(sampling.memory_mb * 2**20 * share)
+        store = EpisodeStore(recordings, self._learner.cameras, memory_bytes=memory_bytes)
         tokenise, seed = self._learner.tokenise, self._training.seed
         return SequenceDataset(store, sampling, tokenise=tokenise, augmentation=augmentation, seed=seed)
 

@@ -16,7 +16,9 @@ from tests.policies.training.demonstrations import two_tasks
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 TINY_DOOR = (sys.executable, str(HERE / "tiny_train.py"))
-LIMIT_S = 280
+LIMIT_S = 550
+
+pytestmark = pytest.mark.timeout(600)  # About 30 s of work, most of it imports in fresh processes.
 
 
 @pytest.fixture(scope="module")
