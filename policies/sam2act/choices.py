@@ -32,7 +32,7 @@ class MemoryChoice:
     kind: MemoryKind = MemoryKind.off
     capacity: int = 16
     layers: int = 2
-    heads: int = 4
+    heads: int = 1
     hidden: int = 192
     first: int = 4
     horizon: int = 25
