@@ -22,7 +22,7 @@ from launch.benchmarks.memory_faults import MemoryFaultsConfig
 from launch.benchmarks.memory_load import MemoryLoadConfig
 from launch.benchmarks.perception import PerceptionBenchConfig
 from launch.benchmarks.physics import PhysicsBenchConfig
-from launch.benchmarks.policy import SplatBenchConfig
+from launch.benchmarks.policy import DecisionBenchConfig, SplatBenchConfig
 from launch.benchmarks.render import RenderBenchConfig
 from launch.benchmarks.rollout import RolloutBenchConfig
 from launch.benchmarks.training_faults import TrainingFaultsConfig
@@ -65,6 +65,7 @@ class BenchConfig:
     memory_service: MemoryLoadConfig = field(default_factory=MemoryLoadConfig)
     perception: PerceptionBenchConfig = field(default_factory=PerceptionBenchConfig)
     splat: SplatBenchConfig = field(default_factory=SplatBenchConfig)
+    decision: DecisionBenchConfig = field(default_factory=DecisionBenchConfig)
     training_faults: TrainingFaultsConfig = field(default_factory=TrainingFaultsConfig)
     suite: Any = MISSING
     simulator: Any = MISSING
@@ -178,7 +179,7 @@ def _policy(config: BenchConfig, output: Path) -> Mapping[str, Any]:
     from launch.benchmarks import policy
 
     del output
-    return policy.measure(config.splat)
+    return policy.measure(config.splat, config.decision)
 
 
 MEASURES: Mapping[What, Callable[[BenchConfig, Path], Mapping[str, Any]]] = {

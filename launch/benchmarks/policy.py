@@ -1,4 +1,4 @@
-"""How fast a policy sees."""
+"""How fast a policy sees and decides."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,12 +28,36 @@ class SplatBenchConfig:
             raise ConfigError("splat.radius_px must not be negative.", value=self.radius_px)
 
 
-def measure(config: SplatBenchConfig) -> dict[str, Any]:
-    """Returns how fast clouds of points become views. Raises `MissingDependencyError` without PyTorch."""
+@dataclass(kw_only=True)
+class DecisionBenchConfig:
+    """Decisions on four cameras of `camera_px`, with memories of `moments`, timed `rounds` times."""
+
+    camera_px: int = 128
+    moments: int = 16
+    rounds: int = 40
+    threads: int = 2
+
+    def check(self) -> None:
+        """Raises `ConfigError` for counts that are not positive."""
+        if min(self.camera_px, self.moments, self.rounds, self.threads) < 1:
+            raise ConfigError("decision.camera_px, .moments, .rounds and .threads must be at least 1.", value=self)
+
+
+def measure(splatting: SplatBenchConfig, deciding: DecisionBenchConfig) -> dict[str, Any]:
+    """Returns how fast clouds of points become views, and views decisions.
+
+    Raises `MissingDependencyError` without PyTorch.
+    """
     try:
-        from launch.benchmarks import splat
+        from launch.benchmarks import decisions, splat
     except ImportError as error:
         raise MissingDependencyError(
             "Policies need PyTorch.", remedy="Install it: pip install 'embodied-memory[train]'."
         ) from error
-    return {"what": "policy", "cpu": cpu(), "versions": versions(), "splat": splat.measure(config)}
+    return {
+        "what": "policy",
+        "cpu": cpu(),
+        "versions": versions(),
+        "decision": decisions.measure(deciding),
+        "splat": splat.measure(splatting),
+    }

@@ -8,7 +8,7 @@ import torch
 
 from embodied.errors import ConfigError
 from launch.benchmarks import policy, splat
-from launch.benchmarks.policy import SplatBenchConfig
+from launch.benchmarks.policy import DecisionBenchConfig, SplatBenchConfig
 from launch.benchmarks.splat_rivals import FAR_M, PointSprites, Projection, loop
 from policies.sam2act.points import Cloud
 from policies.sam2act.splatting import splat as splatted
@@ -85,12 +85,15 @@ def test_slow_splatting_and_other_pictures_do_not_pass(spent, same, passes):
 
 def test_the_measurement_says_how_long_each_way_took_and_leaves_threads_alone():
     threads = torch.get_num_threads()
-    result = policy.measure(SplatBenchConfig(sizes_px=[16], camera_px=16, rounds=1))
+    deciding = DecisionBenchConfig(camera_px=16, moments=2, rounds=2, threads=1)
+    result = policy.measure(SplatBenchConfig(sizes_px=[16], camera_px=16, rounds=1), deciding)
     json.dumps(result)
     measured = result["splat"]["sizes_px"]["16"]
     assert result["splat"]["points"] == 4 * 16**2
     assert set(measured["wall_ms"]) == {"splat", "splat_pixels", "loop", "opengl", "open3d"}
     assert measured["same_depths"]["loop"] > 0.99
+    assert set(result["decision"]["p50_ms"]) == {"with_memory", "without"}
+    assert result["decision"]["memory_share"] < 1.0
     assert torch.get_num_threads() == threads
 
 
@@ -99,4 +102,9 @@ def test_the_measurement_says_how_long_each_way_took_and_leaves_threads_alone():
 )
 def test_counts_out_of_range_are_refused(wrong):
     with pytest.raises(ConfigError, match="splat"):
-        policy.measure(SplatBenchConfig(**wrong))
+        policy.measure(SplatBenchConfig(**wrong), DecisionBenchConfig(camera_px=16, moments=1, rounds=1))
+
+
+def test_decisions_are_not_measured_without_any():
+    with pytest.raises(ConfigError, match="decision"):
+        policy.measure(SplatBenchConfig(), DecisionBenchConfig(rounds=0))
