@@ -18,11 +18,6 @@ def pixels(point: Tensor, size: int) -> Tensor:
     return (torch.stack((row, column), -1) + 1.0) * (size / 2)
 
 
-def depths(point: Tensor) -> Tensor:
-    """Returns how far points (..., 3) in the cube are from the middle plane of each view, (..., view), [-1, 1]."""
-    return torch.stack([point[..., axis] * sign for axis, sign in DEPTHS], -1)
-
-
 def most_likely_point(scores: Tensor) -> Tensor:
     """Returns the point (batch, 3) in the cube whose three pixels have the largest sum of scores.
 
