@@ -1,0 +1,36 @@
+"""The sizes of SAM2Act that `sim_configs/policy` offers: what was published, and what two cores can train."""
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from launch import train
+from launch.door import CONFIGS
+from policies.sam2act.config import Sam2ActConfig
+from policies.sam2act.network import Sam2Act
+
+
+def composed(policy: str) -> Sam2ActConfig:
+    train.register()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        settings = compose("train", overrides=[f"policy={policy}", "data=DIR", "output=DIR"])
+    return OmegaConf.to_object(settings).policy  # type: ignore[union-attr]
+
+
+def million_parameters(policy: str) -> dict[str, float]:
+    with torch.device("meta"):  # Counted, not allocated.
+        network = Sam2Act(composed(policy))
+    return {name: sum(one.numel() for one in part.parameters()) / 1e6 for name, part in network.named_children()}
+
+
+def test_the_full_size_is_that_which_was_published():
+    size = million_parameters("sam2act_full")
+    assert size["coarse"] == pytest.approx(35.8, rel=0.02)
+    assert size["fine"] + size["hand"] == pytest.approx(36.7, rel=0.02)
+    assert size["memory"] + size["moment"] == pytest.approx(3.07, rel=0.02)
+    assert size["encoder"] == pytest.approx(69.1 + 0.64, rel=0.02)  # SAM 2.1's Hiera-B+ with its FPN, and LoRA.
+
+
+def test_the_small_size_is_small():
+    assert sum(million_parameters("sam2act_small").values()) < 3.0
