@@ -51,9 +51,11 @@ class Composed:
     text: str
 
 
-def enter(task: Callable[[Composed], None], *, config_name: str) -> None:
+def enter(task: Callable[[Composed], None], *, config_name: str, groups: str = "") -> None:
     """Composes `sim_configs/<config_name>.yaml` with the command line and runs `task` on it, once per sweep job.
 
+    `groups` is a folder in sim_configs with groups that this door alone has: where there is a group of a name, Hydra
+    takes no list under it.
     Whatever the caller can mend is said in one message on stderr, with exit code 2; an interrupt exits with 130.
     """
     # Hydra would print its own errors and exit; this makes it raise them, so that they can be said in our way.
@@ -72,6 +74,8 @@ def enter(task: Callable[[Composed], None], *, config_name: str) -> None:
             _check_keys(composed)
             task(Composed(OmegaConf.to_object(composed), OmegaConf.to_yaml(composed, resolve=True)))
 
+    if groups:
+        sys.argv.append(f"hydra.searchpath=['{(CONFIGS / groups).as_uri()}']")
     with _spoken():
         try:
             hydra.main(config_path=str(CONFIGS), config_name=config_name, version_base="1.3")(job)()

@@ -14,6 +14,8 @@ from launch import door, schema
 from policies.families import family_of
 from policies.training.config import TrainComputeConfig, TrainingConfig
 
+COMMAND = tuple(sys.argv[1:])  # As it was typed; the door adds to it.
+
 
 @dataclass(kw_only=True)
 class TrainConfig(TrainingConfig):
@@ -49,7 +51,7 @@ def train(composed: door.Composed) -> None:
         training=training,
         folders=folders,
         output=output,
-        command=f"python -m launch.train {shlex.join(sys.argv[1:])}",
+        command=f"python -m launch.train {shlex.join(COMMAND)}",
     )
     summary = run_job(plan, config.compute, config=composed.text)
     door.say(f"{summary.step} of {summary.steps} steps, {summary.wall_s / 3600.0:.2f} hours in all")
@@ -77,7 +79,7 @@ def register() -> None:
 def main() -> None:
     """Enters with the settings of sim_configs/train.yaml."""
     register()
-    door.enter(train, config_name="train")
+    door.enter(train, config_name="train", groups="training")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from embodied.errors import ConfigError
-from embodied.geometry import Pose, Vector3, vector3
+from embodied.geometry import Pose, Vector3
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.kinds import (
     EntitySeen,
@@ -32,6 +32,7 @@ from embodied.rollout.happenings import MICRO, Happening, Happenings, category_o
 from embodied.rollout.instruction_embedding import MODEL_ID, embed
 from embodied.rollout.robot_skills import MOVE, registration
 from embodied.rollout.scene_places import scene_places, without_extent
+from embodied.rollout.stored_moments import recalled_moment, stored
 from embodied.scenes.scene import Body, Box
 from embodied.types import (
     Clock,
@@ -173,7 +174,7 @@ class MemoryFeed:
         stream = self._streams[robot]
         self._tell(robot, ToolCalled(ACT, encode_decision(request.step, decision)))
         for moment in decision.moments:
-            self._tell(robot, _stored(moment, self.name))
+            self._tell(robot, stored(moment, self.name))
             stream.stored.setdefault(self.now_s, []).append(request.step)
         stream.decided = (self._flush()[0],)
         stream.moving_since_s = self.now_s if any(isinstance(one, MoveTo) for one in decision.intents) else None
@@ -262,7 +263,7 @@ class MemoryFeed:
                 found[event.robot, step] = Decision(intents)
             elif isinstance(said, MomentStored):
                 key = newest[event.robot]
-                found[key] = replace(found[key], moments=(*found[key].moments, _moment(event, said)))
+                found[key] = replace(found[key], moments=(*found[key].moments, recalled_moment(event, said)))
         return found
 
     def _look(self, state: WorldState) -> None:
@@ -330,24 +331,3 @@ def _far(pose: Pose, told: Pose | None) -> bool:
         return True
     shift_m = float(np.linalg.norm(np.subtract(pose.position_m, told.position_m)))
     return shift_m > LARGEST_SHIFT_M or 1.0 - abs(float(np.dot(pose.orientation, told.orientation))) > LARGEST_TURN
-
-
-def _stored(moment: Moment, episode: str) -> MomentStored:
-    tokens = None if moment.tokens is None else np.ascontiguousarray(moment.tokens, "<f4")
-    return MomentStored(
-        episode,
-        moment.model_id,
-        np.ascontiguousarray(moment.embedding, "<f4").tobytes(),
-        vector3(moment.position_m),
-        tokens=b"" if tokens is None else tokens.tobytes(),
-        token_count=0 if tokens is None else len(tokens),
-        entities=moment.entities,
-    )
-
-
-def _moment(event: Event, said: MomentStored) -> Moment:
-    embedding = np.frombuffer(said.embedding, "<f4")
-    tokens = np.frombuffer(said.tokens, "<f4").reshape(said.token_count, -1) if said.token_count else None
-    return Moment(
-        embedding, tokens, said.model_id, event.valid_time_s, said.position_m, event.robot, said.episode, said.entities
-    )

@@ -10,11 +10,13 @@ from launch.door import CONFIGS
 from policies.sam2act.config import Sam2ActConfig
 from policies.sam2act.network import Sam2Act
 
+GROUPS = f"hydra.searchpath=['{(CONFIGS / 'training').as_uri()}']"
+
 
 def composed(policy: str) -> Sam2ActConfig:
     train.register()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        settings = compose("train", overrides=[f"policy={policy}", "data=DIR", "output=DIR"])
+        settings = compose("train", overrides=[f"policy={policy}", "data=DIR", "output=DIR", GROUPS])
     return OmegaConf.to_object(settings).policy  # type: ignore[union-attr]
 
 

@@ -170,12 +170,13 @@ def event_filter(wanted: EventFilter | None) -> EventFilter:
 
 
 def half_lives(half_life_s: Mapping[str, float] | None) -> dict[str, float]:
-    """Returns half-lives by category, seconds; raises `MemoryBankError` unless all are above 0."""
+    """Returns half-lives in seconds by category, "" for all that are not named; raises `MemoryBankError` if not above 0."""
     if half_life_s is not None and not isinstance(half_life_s, Mapping):
         raise MemoryBankError(
             "Half-lives must be given by category.", value=half_life_s, remedy="Write half_life_s={'cup': 3600.0}."
         )
-    found = {text("category", category): number("half_life_s", of) for category, of in (half_life_s or {}).items()}
+    given = (half_life_s or {}).items()
+    found = {text("category", category, empty=True): number("half_life_s", of) for category, of in given}
     if any(of <= 0.0 for of in found.values()):
         raise MemoryBankError("A half-life must be above 0 s.", value=found, remedy="Leave out what never fades.")
     return found
