@@ -7,6 +7,8 @@ from torch.nn import functional
 from policies.encoders.config import GROUP, ConvolutionalConfig
 from policies.encoders.encoder import ImageEncoder
 
+IMAGES_AT_A_TIME = 96
+
 
 class ConvolutionalEncoder(ImageEncoder):
     """Halves the image stage by stage; after each, residual blocks look around at half their width.
@@ -27,6 +29,13 @@ class ConvolutionalEncoder(ImageEncoder):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Returns one map per width; the size of the images must be a multiple of the last stride."""
+        if images.device.type != "cpu" or len(images) <= IMAGES_AT_A_TIME:
+            return self._encoded(images)
+        # Larger maps are mapped anew by the system each time, which takes as long as half of the convolutions.
+        parts = [self._encoded(few) for few in images.split(IMAGES_AT_A_TIME)]
+        return tuple(torch.cat(maps) for maps in zip(*parts, strict=True))
+
+    def _encoded(self, images: Tensor) -> tuple[Tensor, ...]:
         features = images.contiguous(memory_format=torch.channels_last)
         maps = []
         for stage in self._stages:

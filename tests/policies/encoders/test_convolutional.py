@@ -3,7 +3,8 @@ import torch
 
 from embodied.errors import ConfigError
 from policies.encoders.config import ConvolutionalConfig
-from policies.encoders.encoder import CHANNELS
+from policies.encoders.convolutional import IMAGES_AT_A_TIME
+from policies.encoders.encoder import CHANNELS, COLOURS
 
 
 def images(count: int, *, channels: int = len(CHANNELS), size: int = 32) -> torch.Tensor:
@@ -25,6 +26,20 @@ def test_a_batch_equals_its_images_one_by_one():
     alone = [encoder(one) for one in batch.split(1)]
     for together, parts in zip(encoder(batch), zip(*alone, strict=True), strict=True):
         torch.testing.assert_close(together, torch.cat(parts), rtol=1e-4, atol=1e-5)
+
+
+def test_many_images_are_encoded_as_a_few_of_them_are():
+    torch.manual_seed(0)
+    encoder = ConvolutionalConfig(widths=(8, 16)).build()
+    batch = images(IMAGES_AT_A_TIME + 5, size=16)
+    maps = encoder(batch)
+    for few in (slice(0, 3), slice(IMAGES_AT_A_TIME - 2, IMAGES_AT_A_TIME + 5)):
+        for whole, part in zip(maps, encoder(batch[few]), strict=True):
+            torch.testing.assert_close(whole[few], part, rtol=1e-4, atol=1e-5)
+
+
+def test_colours_lie_where_they_are_named():
+    assert CHANNELS[COLOURS] == ("red", "green", "blue")
 
 
 def test_what_else_is_in_the_batch_changes_nothing():
