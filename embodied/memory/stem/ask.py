@@ -170,7 +170,7 @@ def event_filter(wanted: EventFilter | None) -> EventFilter:
 
 
 def half_lives(half_life_s: Mapping[str, float] | None) -> dict[str, float]:
-    """Returns half-lives in seconds by category, "" for all that are not named; raises `MemoryBankError` if not above 0."""
+    """Returns half-lives in seconds by category, "" for all that are not named; `MemoryBankError` if not above 0."""
     if half_life_s is not None and not isinstance(half_life_s, Mapping):
         raise MemoryBankError(
             "Half-lives must be given by category.", value=half_life_s, remedy="Write half_life_s={'cup': 3600.0}."
