@@ -1,0 +1,51 @@
+"""Learned policies as evaluations choose them."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from embodied.errors import ConfigError, UnknownNameError
+from policies.learned import LearnedPolicyConfig
+from policies.policy import save_pretrained
+from policies.sam2act.policy import Sam2ActPolicy
+from tests.policies.sam2act.small import request, small_config
+
+
+def shipped(folder, *, seed: int = 0):
+    torch.manual_seed(seed)
+    learner = small_config().build()
+    save_pretrained(folder, learner, family="sam2act", tensors=learner.state_dict(), training={"curves": []})
+    return learner
+
+
+def test_a_shipped_policy_decides_what_the_trained_one_would(tmp_path):
+    learner = shipped(tmp_path / "one")
+    policy = LearnedPolicyConfig(weights=str(tmp_path / "one")).pinned().build()
+    assert isinstance(policy, Sam2ActPolicy)
+    theirs, ours = (one.act([request(1)])[0] for one in (policy, learner.policy(model_id="the same")))
+    assert theirs.intents == ours.intents
+
+
+def test_other_weights_are_another_choice_and_another_model(tmp_path):
+    names = [str(tmp_path / name) for name in ("one", "two")]
+    for seed, name in enumerate(names):
+        shipped(tmp_path / name, seed=seed)
+    one, two = (LearnedPolicyConfig(weights=name).pinned() for name in names)
+    assert one.digest != two.digest
+    models = {config.build().act([request(1)])[0].moments[0].model_id for config in (one, two)}
+    assert len(models) == 2
+    assert one.curves == tmp_path / "one" / "curves.json"
+
+
+def test_weights_that_change_under_an_evaluation_are_refused(tmp_path):
+    shipped(tmp_path / "one")
+    pinned = LearnedPolicyConfig(weights=str(tmp_path / "one")).pinned()
+    shipped(tmp_path / "two", seed=1)
+    with pytest.raises(ConfigError, match="must not change while they are evaluated"):
+        replace(pinned, weights=str(tmp_path / "two")).build()
+
+
+def test_weights_that_are_not_there_are_refused_before_anything_starts():
+    with pytest.raises(UnknownNameError, match="pretrained policy"):
+        LearnedPolicyConfig(weights="sam2act_minus").pinned()
