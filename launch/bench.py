@@ -20,6 +20,7 @@ from launch.benchmarks.leak import LeakBenchConfig
 from launch.benchmarks.memory import MemoryBenchConfig
 from launch.benchmarks.memory_faults import MemoryFaultsConfig
 from launch.benchmarks.memory_load import MemoryLoadConfig
+from launch.benchmarks.memory_size import MemorySizeConfig
 from launch.benchmarks.perception import PerceptionBenchConfig
 from launch.benchmarks.physics import PhysicsBenchConfig
 from launch.benchmarks.policy import DecisionBenchConfig, SplatBenchConfig
@@ -40,6 +41,7 @@ class What(Enum):
     memory = "memory"
     memory_faults = "memory_faults"
     memory_service = "memory_service"
+    memory_size = "memory_size"
     perception = "perception"
     two_robots = "two_robots"
     policy = "policy"
@@ -63,6 +65,7 @@ class BenchConfig:
     memory: MemoryBenchConfig = field(default_factory=MemoryBenchConfig)
     memory_faults: MemoryFaultsConfig = field(default_factory=MemoryFaultsConfig)
     memory_service: MemoryLoadConfig = field(default_factory=MemoryLoadConfig)
+    memory_size: MemorySizeConfig = field(default_factory=MemorySizeConfig)
     perception: PerceptionBenchConfig = field(default_factory=PerceptionBenchConfig)
     splat: SplatBenchConfig = field(default_factory=SplatBenchConfig)
     decision: DecisionBenchConfig = field(default_factory=DecisionBenchConfig)
@@ -155,6 +158,13 @@ def _memory_service(config: BenchConfig, output: Path) -> Mapping[str, Any]:
     return memory_load.measure(config.memory_service, seed=config.seed)
 
 
+def _memory_size(config: BenchConfig, output: Path) -> Mapping[str, Any]:
+    from launch.benchmarks import memory_size
+
+    del output
+    return memory_size.measure(config.memory_size, seed=config.seed)
+
+
 def _perception(config: BenchConfig, output: Path) -> Mapping[str, Any]:
     from launch.benchmarks import perception
 
@@ -191,6 +201,7 @@ MEASURES: Mapping[What, Callable[[BenchConfig, Path], Mapping[str, Any]]] = {
     What.memory: _memory,
     What.memory_faults: _memory_faults,
     What.memory_service: _memory_service,
+    What.memory_size: _memory_size,
     What.perception: _perception,
     What.two_robots: _two_robots,
     What.policy: _policy,

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from embodied.errors import ConfigError
-from launch.benchmarks import memory, memory_load
+from launch.benchmarks import memory, memory_load, memory_size
 from launch.benchmarks.memory import MemoryBenchConfig, agreement, judge, percentiles
 from launch.benchmarks.memory_load import MemoryLoadConfig
+from launch.benchmarks.memory_size import MemorySizeConfig
 from launch.benchmarks.moments import WEEK_S, make_moments, make_questions, moment_events, sighting_events
 from launch.benchmarks.rivals import brute_force, passes, truth
 
@@ -116,3 +117,16 @@ def test_every_event_of_a_load_is_told_acknowledged_and_kept(monkeypatch: pytest
 def test_a_load_of_nothing_is_refused() -> None:
     with pytest.raises(ConfigError):
         memory_load.measure(MemoryLoadConfig(clients=0), seed=0)
+
+
+def test_the_size_of_a_bank_and_its_rebuilds_are_measured():
+    result = memory_size.measure(MemorySizeConfig(events=2500, robots=5, things=20), seed=0)
+    assert result["problems"] == []
+    assert result["rebuilt_from"] == {"whole": 0, "snapshot": 2500}
+    assert result["passes"]["sound"]
+    assert 50.0 < result["reached"]["mib_per_million_events"] < 500.0  # Small banks waste pages.
+
+
+def test_sizes_of_nothing_are_refused():
+    with pytest.raises(ConfigError, match="positive counts"):
+        MemorySizeConfig(events=0).check()
