@@ -15,7 +15,7 @@ from launch.benchmarks.render import table_scene
 from launch.benchmarks.splat_rivals import PointSprites, Projection, loop
 from policies.sam2act.config import Sam2ActConfig
 from policies.sam2act.points import Cloud, point_cloud
-from policies.sam2act.splatting import splat
+from policies.sam2act.splatting import Lens, splat
 
 SPEEDUP_WANTED = 10.0
 SLOWER_ALLOWED = 2.0
@@ -65,7 +65,7 @@ def _measure_size(config: SplatBenchConfig, cloud: Cloud, size: int) -> dict[str
     points, rgb = cube.normalised(cloud.position_m)[0].numpy(), cloud.rgb[0].numpy()
 
     def splatted(radius_px: int) -> np.ndarray:
-        return splat(cloud, centre_m, cube.half_m, size=size, radius_px=radius_px)[0].numpy()
+        return splat(cloud, centre_m, cube.half_m, Lens(size, radius_px))[0].numpy()
 
     sprites = PointSprites(size=size, radius_px=config.radius_px, threads=config.threads)
     projection = Projection(size=size)

@@ -13,7 +13,7 @@ from policies.sam2act.body import body_numbers, mark_tool
 from policies.sam2act.branch import Branch, Told
 from policies.sam2act.config import Sam2ActConfig
 from policies.sam2act.sight import Sight
-from policies.sam2act.splatting import splat
+from policies.sam2act.splatting import Lens, splat
 from policies.sam2act.views import VIEWS, pixels
 
 
@@ -54,11 +54,11 @@ class Sam2Act(nn.Module):
     def look_around(self, sight: Sight) -> Look:
         """Returns the coarse look at the whole workspace."""
         centre_m = sight.body.position_m.new_tensor(self.config.cube.centre_m)
-        return self._look(self.coarse, sight, centre_m.expand_as(sight.body.position_m), self.config.cube.half_m)
+        return self._look(self.coarse, sight, centre_m.expand_as(sight.body.position_m), zoom=1.0)
 
     def look_closely(self, sight: Sight, centre_m: Tensor) -> Look:
         """Returns the fine look around `centre_m` (frame, 3)."""
-        return self._look(self.fine, sight, centre_m, self.config.fine_half_m)
+        return self._look(self.fine, sight, centre_m, zoom=self.config.zoom)
 
     def remembered(self, look: Look, chosen: Tensor) -> Tensor:
         """Returns what memory keeps of frames in which the waypoints `chosen` (frame, 3) of the cube were chosen.
@@ -85,9 +85,10 @@ class Sam2Act(nn.Module):
         local = nn.functional.grid_sample(spread, place, padding_mode="border", align_corners=False)
         return torch.cat((look.tokens.amax(2), local.view(frames, views, dim)), -1).flatten(1)
 
-    def _look(self, branch: Branch, sight: Sight, centre_m: Tensor, half_m: float) -> Look:
-        size = self.config.branch.size
-        pictures = splat(sight.cloud, centre_m, half_m, size=size, radius_px=self.config.radius_px)
+    def _look(self, branch: Branch, sight: Sight, centre_m: Tensor, *, zoom: float) -> Look:
+        size, half_m = self.config.branch.size, self.config.cube.half_m / zoom
+        # However closely it looks, it sees half a workspace deep both ways.
+        pictures = splat(sight.cloud, centre_m, half_m, Lens(size, self.config.radius_px, reach=zoom))
         if self.config.tool_channel:
             pictures = torch.cat((pictures, mark_tool(sight.body.position_m, centre_m, half_m, size)), 2)
         maps = self.encoder(pictures.flatten(0, 1))

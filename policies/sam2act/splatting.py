@@ -1,5 +1,7 @@
 """Orthographic pictures of a point cloud: every point is splat onto the pixels around it, the nearest one is seen."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -14,24 +16,39 @@ _INDEX = (1 << _INDEX_BITS) - 1
 _EMPTY = 1 << 62
 
 
-def splat(cloud: Cloud, centre_m: Tensor, half_m: float, *, size: int, radius_px: int = 1) -> Tensor:
+class Lens(NamedTuple):
+    """How a cube is drawn: as squares of `size` pixels, each point covering 2 * `radius_px` + 1 of them each way.
+
+    Each view also shows what lies before and behind the cube, as far as `reach` times half its side from the middle:
+    a hand high above the table would otherwise see nothing of what it is above.
+    """
+
+    size: int
+    radius_px: int = 1
+    reach: float = 1.0
+
+
+def splat(cloud: Cloud, centre_m: Tensor, half_m: float, lens: Lens) -> Tensor:
     """Returns pictures (frame, view, channel, size, size) of the cube of `half_m` around each `centre_m` (frame, 3).
 
-    Channels: x, y, z of the visible point in the cube, red, green, blue, depth, row and column position, and 1 where
-    something is seen. All lie in [-1, 1], colours in [0, 1]; where nothing is seen all but the positions are 0.
-    A point covers the square of 2 * `radius_px` + 1 pixels around its own.
+    Channels: x, y, z of the visible point in the cube, red, green, blue, depth in units of the reach, row and column
+    position, and 1 where something is seen. All but x, y, z along the view lie in [-1, 1], colours in [0, 1]; where
+    nothing is seen all but the positions are 0.
     """
     frames, count = cloud.position_m.shape[:2]
     point = ((cloud.position_m - centre_m[:, None]) / half_m).view(-1, 3)
-    inside = (point.abs() < 1.0).all(1).nonzero()[:, 0]
+    apart = point.abs()
+    # A view shows what lies within the cube along two axes.
+    shown = ((apart < 1.0).sum(1) >= 2) & (apart < lens.reach).all(1)
+    inside = shown.nonzero()[:, 0]
     point = point[inside]
-    nearest = _nearest(point, inside // max(count, 1), frames, size)
-    for _ in range(radius_px):
+    nearest = _nearest(point, inside // max(count, 1), frames, lens)
+    for _ in range(lens.radius_px):
         nearest = _spread(nearest)
-    return _pictures(point, inside, cloud.rgb.reshape(-1, 3), nearest)
+    return _pictures(point, inside, cloud.rgb.reshape(-1, 3), nearest, reach=lens.reach)
 
 
-def _pictures(point: Tensor, inside: Tensor, rgb: Tensor, nearest: Tensor) -> Tensor:
+def _pictures(point: Tensor, inside: Tensor, rgb: Tensor, nearest: Tensor, *, reach: float) -> Tensor:
     """Returns all channels of the points that were found nearest; `inside` are their rows of `rgb`.
 
     Where nothing is seen, the row after the last is taken, of zeros: whole rows by number are much faster than masks.
@@ -47,28 +64,33 @@ def _pictures(point: Tensor, inside: Tensor, rgb: Tensor, nearest: Tensor) -> Te
     pictures[:, :, 3:6] = colour.view(*nearest.shape, 3).movedim(-1, 2)
     pictures[:, :, 3:6] /= 255.0
     for view, (axis, sign) in enumerate(DEPTHS):
-        torch.mul(pictures[:, view, axis], sign, out=pictures[:, view, 6])
+        torch.mul(pictures[:, view, axis], sign / reach, out=pictures[:, view, 6])
     pictures[:, :, 7:9] = _positions(size, like=point).movedim(-1, 0)
     pictures[:, :, 9] = seen
     return pictures
 
 
-def _nearest(point: Tensor, frame: Tensor, frames: int, size: int) -> Tensor:
+def _nearest(point: Tensor, frame: Tensor, frames: int, lens: Lens) -> Tensor:
     """Returns distance and index of the nearest point of each pixel, (frame, view, size, size)."""
     # One row per axis, in 32 bits: this is most of the time that a picture takes.
-    scaled = (point.T.contiguous() + 1.0) / 2
-    cell = (scaled * size).int().clamp_(0, size - 1)
-    distance = (scaled * _STEPS).int()
+    size, rows = lens.size, point.T.contiguous()
+    cell = ((rows + 1.0) * (size / 2)).floor_().int()
+    distance = ((rows / lens.reach + 1.0) * (_STEPS / 2)).int()
     first = frame.int() * (len(VIEWS) * size * size)
     number = torch.arange(len(point), device=point.device)
-    nearest = number.new_full((frames, len(VIEWS), size, size), _EMPTY)
+    pixels = frames * len(VIEWS) * size * size
+    nearest = number.new_full((pixels + 1,), _EMPTY)  # The last is for what a view does not show.
     for view in range(len(VIEWS)):
         row, column = (_along(cell, axis, sign, size - 1) for axis, sign in (ROWS[view], COLUMNS[view]))
         pixel = (row * size).add_(column).add_(first).add_(view * size * size)
+        if lens.reach > 1.0:
+            # All that is inside the cube along one of two axes only.
+            beyond = (row < 0) | (row >= size) | (column < 0) | (column >= size)
+            pixel.masked_fill_(beyond, pixels)
         key = _along(distance, *DEPTHS[view], _STEPS).long()
         key = key.bitwise_left_shift_(_INDEX_BITS).bitwise_or_(number)
-        nearest.view(-1).scatter_reduce_(0, pixel.long(), key, "amin")
-    return nearest
+        nearest.scatter_reduce_(0, pixel.long(), key, "amin")
+    return nearest[:-1].view(frames, len(VIEWS), size, size)
 
 
 def _along(values: Tensor, axis: int, sign: float, most: int) -> Tensor:

@@ -11,6 +11,7 @@ from launch.benchmarks import policy, splat
 from launch.benchmarks.policy import DecisionBenchConfig, SplatBenchConfig
 from launch.benchmarks.splat_rivals import FAR_M, PointSprites, Projection, loop
 from policies.sam2act.points import Cloud
+from policies.sam2act.splatting import Lens
 from policies.sam2act.splatting import splat as splatted
 
 SIZE = 24
@@ -28,9 +29,7 @@ def cloud() -> tuple[np.ndarray, np.ndarray]:
 
 def ours(cloud, *, radius_px: int) -> np.ndarray:
     points, rgb = (torch.from_numpy(part)[None] for part in cloud)
-    return splatted(Cloud(points * HALF_M + CENTRE_M[0], rgb), CENTRE_M, HALF_M, size=SIZE, radius_px=radius_px)[
-        0
-    ].numpy()
+    return splatted(Cloud(points * HALF_M + CENTRE_M[0], rgb), CENTRE_M, HALF_M, Lens(SIZE, radius_px))[0].numpy()
 
 
 @pytest.mark.parametrize("radius_px", [0, 1])

@@ -8,7 +8,7 @@ from embodied.geometry import points_from_depth, transform_points
 from policies.heads.heatmap import gaussian
 from policies.sam2act.cube import Cube
 from policies.sam2act.points import Cloud, point_cloud
-from policies.sam2act.splatting import splat
+from policies.sam2act.splatting import Lens, splat
 from policies.sam2act.views import COLUMNS, DEPTHS, ROWS, VIEWS, most_likely_point, pixels
 from tests.policies.sam2act.small import CAMERAS, observation
 
@@ -57,7 +57,7 @@ def test_a_cloud_is_what_geometry_says():
     assert (cloud.rgb[0].numpy() == np.concatenate([image.rgb.reshape(-1, 3) for image in images])).all()
 
 
-def slow_splat(cloud: Cloud, centre_m, half_m: float, radius_px: int) -> np.ndarray:
+def slow_splat(cloud: Cloud, centre_m, half_m: float, lens: Lens) -> np.ndarray:
     """The same, point by point: colours and depth of the nearest, in every view."""
     frames = len(cloud.position_m)
     drawn = np.zeros((frames, len(VIEWS), 4, SIZE, SIZE))
@@ -65,35 +65,35 @@ def slow_splat(cloud: Cloud, centre_m, half_m: float, radius_px: int) -> np.ndar
     for frame in range(frames):
         for place, rgb in zip(cloud.position_m[frame].numpy(), cloud.rgb[frame].numpy(), strict=True):
             point = (place - centre_m[frame].numpy()) / half_m
-            if not (np.abs(point) < 1).all():
-                continue
             for view in range(len(VIEWS)):
                 row, column, depth = (point[axis] * sign for axis, sign in (ROWS[view], COLUMNS[view], DEPTHS[view]))
+                if not (max(abs(row), abs(column)) < 1 and abs(depth) < lens.reach):
+                    continue
                 r, c = (int((along + 1) * SIZE / 2) for along in (row, column))
-                for y in range(max(0, r - radius_px), min(SIZE, r + radius_px + 1)):
-                    for x in range(max(0, c - radius_px), min(SIZE, c + radius_px + 1)):
+                for y in range(max(0, r - lens.radius_px), min(SIZE, r + lens.radius_px + 1)):
+                    for x in range(max(0, c - lens.radius_px), min(SIZE, c + lens.radius_px + 1)):
                         if depth < nearest[frame, view, y, x]:
                             nearest[frame, view, y, x] = depth
-                            drawn[frame, view, :, y, x] = (*(rgb / 255.0), depth)
+                            drawn[frame, view, :, y, x] = (*(rgb / 255.0), depth / lens.reach)
     return drawn
 
 
-@pytest.mark.parametrize("radius_px", [0, 1, 2])
-def test_splatting_is_what_a_loop_over_points_gives(radius_px):
+@pytest.mark.parametrize(("radius_px", "reach"), [(0, 1.0), (1, 1.0), (2, 1.0), (0, 4.0), (1, 1.5)])
+def test_splatting_is_what_a_loop_over_points_gives(radius_px, reach):
     random = torch.Generator().manual_seed(radius_px)
-    position_m = torch.rand(2, 60, 3, generator=random) * 1.4 - 0.2
+    position_m = torch.rand(2, 60, 3, generator=random) * reach * 1.4 - 0.2
     position_m[0, :5] = float("inf")
     cloud = Cloud(position_m, torch.randint(0, 256, (2, 60, 3), dtype=torch.uint8, generator=random))
     centre_m = torch.tensor([[0.5, 0.5, 0.5], [0.4, 0.6, 0.5]])
-    pictures = splat(cloud, centre_m, 0.5, size=SIZE, radius_px=radius_px)
-    wanted = slow_splat(cloud, centre_m, 0.5, radius_px)
+    pictures = splat(cloud, centre_m, 0.5, Lens(SIZE, radius_px, reach))
+    wanted = slow_splat(cloud, centre_m, 0.5, Lens(SIZE, radius_px, reach))
     assert np.allclose(pictures[:, :, 3:7].numpy(), wanted, atol=1e-5)
     assert (pictures[:, :, 9].numpy() == (np.abs(wanted).sum(2) > 0)).all()
 
 
 def test_where_nothing_is_pictures_show_only_where_their_pixels_are():
     nothing = Cloud(torch.full((1, 4, 3), float("inf")), torch.zeros(1, 4, 3, dtype=torch.uint8))
-    pictures = splat(nothing, torch.zeros(1, 3), 0.5, size=SIZE)
+    pictures = splat(nothing, torch.zeros(1, 3), 0.5, Lens(SIZE))
     assert pictures[:, :, [0, 1, 2, 3, 4, 5, 6, 9]].abs().max() == 0.0
     assert pictures[0, 0, 7, 0, 0] == pytest.approx(1 / SIZE - 1)
     assert pictures[0, 0, 8, 0, -1] == pytest.approx(1 - 1 / SIZE)
@@ -103,5 +103,5 @@ def test_a_moved_world_looks_the_same_in_a_moved_cube():
     cloud = Cloud(torch.rand(1, 50, 3) - 0.5, torch.randint(0, 256, (1, 50, 3), dtype=torch.uint8))
     shift = torch.tensor([[1.0, -2.0, 4.0]])  # Exact in binary.
     moved = Cloud(cloud.position_m + shift, cloud.rgb)
-    first, second = splat(cloud, torch.zeros(1, 3), 0.5, size=8), splat(moved, shift, 0.5, size=8)
+    first, second = splat(cloud, torch.zeros(1, 3), 0.5, Lens(8)), splat(moved, shift, 0.5, Lens(8))
     assert torch.allclose(first, second, atol=1e-5)
