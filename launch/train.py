@@ -34,7 +34,8 @@ class TrainConfig(TrainingConfig):
 def train(composed: door.Composed) -> None:
     """Trains what the output folder lacks, then says how far it has come and where the policy lies."""
     config: TrainConfig = composed.config
-    folders = tuple(Path(folder) for folder in _folders(config.data))
+    # Absolute: workers on Ray have a working folder of their own.
+    folders = tuple(Path(folder).absolute() for folder in _folders(config.data))
     training = TrainingConfig(**{option.name: getattr(config, option.name) for option in fields(TrainingConfig)})
     try:
         from policies.training.job import run_job
@@ -44,7 +45,7 @@ def train(composed: door.Composed) -> None:
         raise MissingDependencyError(
             "Training needs libraries of the extra 'train'.", value=error.name, remedy="pip install '.[train]'"
         ) from error
-    output = door.job_folder(config.output)
+    output = door.job_folder(config.output).absolute()
     plan = TrainingPlan(
         family=family_of(config.policy),
         policy=config.policy,
