@@ -17,7 +17,7 @@ from policies.sam2act.config import Sam2ActConfig
 from policies.sam2act.drawing import drawn_heat_maps
 from policies.sam2act.network import Look, Sam2Act
 from policies.sam2act.points import point_cloud
-from policies.sam2act.policy import Sam2ActPolicy
+from policies.sam2act.policy import Sam2ActPlusPolicy, Sam2ActPolicy
 from policies.sam2act.sight import Body, Sight
 from policies.sam2act.views import most_likely_point, pixels
 from policies.training.learner import ACTION_FORM, Batch, DataFacts, Learner
@@ -70,7 +70,8 @@ class Sam2ActLearner(Learner):
 
     def policy(self, *, model_id: str) -> Sam2ActPolicy:
         """Returns the policy that acts with these weights, known as `model_id`."""
-        return Sam2ActPolicy(self.network, model_id=model_id)
+        kind = Sam2ActPolicy if self.network.memory is None else Sam2ActPlusPolicy
+        return kind(self.network, model_id=model_id)
 
     def tokenise(self, instruction: str) -> np.ndarray:
         """Returns the words of an instruction as int64 (word,)."""

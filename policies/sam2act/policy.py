@@ -86,15 +86,6 @@ class Sam2ActPolicy:
             for row, request in enumerate(requests)
         ]
 
-    def wiped(self, carry: Carry) -> Carry:
-        """Returns the carry that remembers nothing."""
-        del carry
-        return Carry(None if self._network.memory is None else self._network.memory.init_state(1))
-
-    def swapped(self, carry: Carry, donor: Carry) -> Carry:
-        """Returns the carry that remembers what the donor does."""
-        return replace(carry, memory=donor.memory)
-
     def _seen(self, requests: Sequence[Request]) -> Sight:
         """Returns what all requests show, as one batch."""
         observations = [request.observation for request in requests]
@@ -153,6 +144,20 @@ class Sam2ActPolicy:
             return ()
         place, robot = vector3(position_m[row].double().numpy()), request.observation.robot
         return (to_moment(written[row], request.step, model_id=self._model_id, position_m=place, robot=robot),)
+
+
+class Sam2ActPlusPolicy(Sam2ActPolicy):
+    """SAM2Act with a memory, which can be taken away and exchanged."""
+
+    def wiped(self, carry: Carry) -> Carry:
+        """Returns the carry that remembers nothing."""
+        del carry
+        memory = self._network.memory
+        return Carry(None if memory is None else memory.init_state(1))
+
+    def swapped(self, carry: Carry, donor: Carry) -> Carry:
+        """Returns the carry that remembers what the donor does."""
+        return replace(carry, memory=donor.memory)
 
 
 class _Remembered(NamedTuple):

@@ -9,7 +9,7 @@ from embodied.types import CameraImage, Observation, Request
 from policies.sam2act.choices import EncoderChoice, LanguageChoice, MemoryChoice, MemoryKind
 from policies.sam2act.config import Sam2ActConfig
 from policies.sam2act.network import Sam2Act
-from policies.sam2act.policy import Sam2ActPolicy
+from policies.sam2act.policy import Sam2ActPlusPolicy, Sam2ActPolicy
 from policies.sam2act.sizes import BranchConfig, TransformerConfig
 from policies.training.learner import Batch
 
@@ -43,7 +43,8 @@ def small_network(kind: MemoryKind = MemoryKind.window, *, seed: int = 0) -> Sam
 
 
 def small_policy(kind: MemoryKind = MemoryKind.window, *, seed: int = 0) -> Sam2ActPolicy:
-    return Sam2ActPolicy(small_network(kind, seed=seed), model_id=f"small-{seed}")
+    chosen = Sam2ActPolicy if kind is MemoryKind.off else Sam2ActPlusPolicy
+    return chosen(small_network(kind, seed=seed), model_id=f"small-{seed}")
 
 
 def observation(seed: int) -> Observation:

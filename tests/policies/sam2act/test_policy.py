@@ -77,6 +77,11 @@ def test_what_is_seen_depends_on_what_was_seen_before_unless_it_is_wiped_or_swap
     assert (scores_with(policy, policy.swapped(one, other)) == scores_with(policy, other)).all()
 
 
+def test_only_what_has_a_memory_can_be_played_without_it():
+    kinds = {kind: isinstance(small_config(kind).build().policy(model_id="new"), Remembers) for kind in MemoryKind}
+    assert [kind for kind, remembers in kinds.items() if not remembers] == [MemoryKind.off]
+
+
 def test_pictures_come_only_where_they_are_asked_for_and_decide_nothing():
     policy = small_policy()
     plain, shown = (policy.act([request(2, pictures=asked)])[0] for asked in (False, True))
