@@ -17,8 +17,8 @@ def drawn_heat_maps(look: Look, scores: Tensor, frame: int) -> np.ndarray:
     """
     heat = scores[frame].detach().float().flatten(1).softmax(1).view_as(scores[frame])
     heat = heat / heat.amax((1, 2), keepdim=True)
-    seen = look.pictures[frame, :, COLOURS].detach().float().permute(0, 2, 3, 1).numpy()
-    glow = heat.sqrt().numpy()[..., None]
+    seen = look.pictures[frame, :, COLOURS].detach().float().permute(0, 2, 3, 1).cpu().numpy()
+    glow = heat.sqrt().cpu().numpy()[..., None]
     drawn = seen * (1.0 - glow) + GLOW * glow
     row = np.concatenate([*drawn], axis=1)
     return (row.clip(0.0, 1.0) * 255.0).astype(np.uint8).repeat(SCALE, 0).repeat(SCALE, 1)
