@@ -12,7 +12,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 
 help:
-	@echo "make demo   benchmark three memory tasks with three policies; ends in a table and a report in $(DEMO)"
+	@echo "make demo   three memory tasks, three policies, memory on and off; ends in a table and a report in $(DEMO)"
 	@echo "make test   lint, types, import contracts and every test"
 	@echo "make lint   all of that but the tests"
 	@echo "make bench  rendering, physics and rollout speed of this machine, in outputs/bench"
@@ -30,7 +30,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 demo: setup
-	$(BIN)/python -m launch.evaluate suite=memorybench tier=strict policy='[expert,guesser,random]' episodes=20 seed=0 output=$(DEMO)
+	$(BIN)/python -m launch.evaluate suite=memorybench tier=strict policy='[expert,guesser,sam2act_plus]' controls='[normal,off]' episodes=20 seed=0 output=$(DEMO)
 
 lint: setup
 	$(BIN)/ruff check --quiet .

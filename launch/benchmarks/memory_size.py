@@ -28,7 +28,7 @@ from embodied.memory.stem.kinds import (
 from embodied.seeding import stream
 
 BATCH = 1000
-MIB_WANTED, REBUILD_WANTED_S, FROM_SNAPSHOT_WANTED_S = 150.0, 30.0, 2.0
+WANTED = {"mib_per_million_events": 150.0, "rebuild_s": 30.0, "rebuild_from_snapshot_s": 2.0}
 SKILL_S = 8.0
 # Of a hundred events of a robot, so many are its own state, then things that it sees; the last six are an errand.
 STATES, SIGHTINGS = 64, 30
@@ -68,13 +68,10 @@ def measure(config: MemorySizeConfig, *, seed: int) -> dict[str, Any]:
             bank.write_snapshot()
             snapshot_s, snapshot_from = _rebuild_s(bank)
             problems = list(bank.verify().problems)
-    reached = {
-        "mib_per_million_events": round(mib * 1e6 / config.events, 1),
-        "rebuild_s": round(whole_s, 2),
-        "rebuild_from_snapshot_s": round(snapshot_s, 2),
-    }
-    wanted = dict(zip(reached, (MIB_WANTED, REBUILD_WANTED_S, FROM_SNAPSHOT_WANTED_S), strict=True))
-    passes = {name: value <= wanted[name] for name, value in reached.items()}
+    reached = dict(
+        zip(WANTED, (round(mib * 1e6 / config.events, 1), round(whole_s, 2), round(snapshot_s, 2)), strict=True)
+    )
+    passes = {name: value <= WANTED[name] for name, value in reached.items()}
     return {
         "what": "memory_size",
         "seed": seed,
@@ -85,7 +82,7 @@ def measure(config: MemorySizeConfig, *, seed: int) -> dict[str, Any]:
         "events_per_s_written": round(config.events / written_s),
         "rebuilt_from": {"whole": whole_from, "snapshot": snapshot_from},
         "problems": problems,
-        "wanted": wanted,
+        "wanted": WANTED,
         "reached": reached,
         "passes": passes | {"sound": not problems, "from": whole_from == 0 < snapshot_from},
     }
