@@ -7,7 +7,7 @@ import torch
 
 from embodied.errors import ConfigError, UnknownNameError
 from policies.learned import LearnedPolicyConfig
-from policies.policy import save_pretrained
+from policies.policy import PRETRAINED, from_pretrained, save_pretrained
 from policies.sam2act.policy import Sam2ActPolicy
 from tests.policies.sam2act.small import request, small_config
 
@@ -49,3 +49,14 @@ def test_weights_that_change_under_an_evaluation_are_refused(tmp_path):
 def test_weights_that_are_not_there_are_refused_before_anything_starts():
     with pytest.raises(UnknownNameError, match="pretrained policy"):
         LearnedPolicyConfig(weights="sam2act_minus").pinned()
+
+
+@pytest.mark.parametrize("folder", sorted(PRETRAINED.glob("*/")), ids=lambda folder: folder.name)
+def test_what_is_shipped_is_small_whole_and_says_what_made_it(folder):
+    found = from_pretrained(folder.name)
+    assert found.build().policy(model_id="shipped").cameras
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= 15e6
+    assert found.training["command"].startswith("python -m launch.train ")
+    assert found.training["data"]["digest"]
+    assert found.training["hours"] > 0.0
+    assert {"seed", "hardware", "commit", "versions"} <= found.training.keys()
