@@ -18,7 +18,8 @@ CAMERA_FROM_GL = np.diag([1.0, -1.0, -1.0, 1.0])
 class Pose(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """A rigid placement: `position_m` in metres and `orientation` as a unit quaternion xyzw.
 
-    Raises `PoseError` for values that are not finite and for a quaternion off unit length by more than 0.001.
+    Raises `PoseError` for other than three and four values, for values that are not finite, and for a quaternion off
+    unit length by more than 0.001.
     """
 
     position_m: Vector3 = (0.0, 0.0, 0.0)
@@ -26,6 +27,11 @@ class Pose(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
     def __post_init__(self) -> None:
         # Plain floats: thousands of poses a second are made while an episode runs.
+        if len(self.position_m) != 3 or len(self.orientation) != 4:
+            raise PoseError(
+                "A pose must have a position of 3 and a quaternion of 4 values.",
+                value=(self.position_m, self.orientation),
+            )
         x, y, z, w = self.orientation
         if not all(map(math.isfinite, (*self.position_m, x, y, z, w))):
             raise PoseError("A pose must be finite.", value=(self.position_m, self.orientation))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embodied import geometry as g
-from embodied.errors import SceneError
+from embodied.errors import PoseError, SceneError
 
 angles = st.floats(-math.pi, math.pi)
 lengths = st.floats(-5.0, 5.0)
@@ -107,3 +107,9 @@ def test_boxes_overlap_exactly_where_no_direction_separates_them(left, right, le
         > (np.linalg.norm(left_size) + np.linalg.norm(right_size)) / 2
     ):
         assert not overlap
+
+
+@pytest.mark.parametrize("values", [((1.0, 2.0),), ((1.0, 2.0, 3.0, 4.0),), ((0.0, 0.0, 0.0), (0.0, 0.0, 1.0))])
+def test_a_pose_of_too_few_or_too_many_values_is_refused(values):
+    with pytest.raises(PoseError, match="position of 3 and a quaternion of 4"):
+        g.Pose(*values)
