@@ -64,12 +64,16 @@ class Branch(nn.Module):
         image = torch.cat((image, robot), -1) + self.place
         return self.transformer(image, self.from_words(told.words), told.known)
 
-    def heat_map(self, tokens: Tensor, maps: tuple[Tensor, ...]) -> Tensor:
-        """Returns the scores of every pixel, (frame, view, size, size), from tokens and the encoder's finer maps."""
+    def sides(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Returns what the encoder's finer maps add on the way up, coarse to fine: (frame * view, channel, y, x)."""
+        return tuple(beside(finer) for beside, finer in zip(self.beside, reversed(maps[:-1]), strict=True))
+
+    def heat_map(self, tokens: Tensor, sides: tuple[Tensor, ...]) -> Tensor:
+        """Returns the scores of every pixel, (frame, view, size, size), from tokens and `sides`."""
         frames, views, _, dim = tokens.shape
         grown = tokens.flatten(0, 1).transpose(1, 2).reshape(frames * views, dim, self.config.grid, self.config.grid)
-        for up, beside, norm, finer in zip(self.up, self.beside, self.normed, reversed(maps[:-1]), strict=True):
-            grown = functional.leaky_relu(norm(up(grown) + beside(finer)), 0.02)
+        for up, norm, side in zip(self.up, self.normed, sides, strict=True):
+            grown = functional.leaky_relu(norm(up(grown) + side), 0.02)
         half = self.config.size // 2
         if grown.shape[-1] != half:
             grown = functional.interpolate(grown, size=(half, half), mode="bilinear", align_corners=False)

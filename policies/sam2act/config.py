@@ -24,13 +24,15 @@ class Sam2ActConfig:
     `cameras` are those whose depth is fused; the fine branch sees a cube of `1 / zoom` of the workspace's side, in
     training around the waypoint moved by up to `fine_shift_m` along each axis. `tool_channel` draws the tool into all
     pictures and tells its pose, else the body is gripper and time alone, as published; `time_input` False hides the
-    time.
+    time. Where memory learns from cached features, it learns from all keyframes that need it, and from `easy_share` of
+    the others.
     """
 
     robot: str = "panda"
     cameras: list[str] = field(default_factory=lambda: ["front", "left_shoulder", "right_shoulder", "wrist"])
     zoom: float = 4.0
     fine_shift_m: float = 0.05
+    easy_share: float = 0.1
     radius_px: int = 1
     heat_sigma_px: float = 1.5
     tool_channel: bool = True
@@ -83,6 +85,8 @@ class Sam2ActConfig:
                 value=self.fine_shift_m,
                 remedy=f"Use less than {self.fine_half_m:g} m.",
             )
+        if not 0.0 <= self.easy_share <= 1.0:
+            raise ConfigError("`easy_share` must lie in [0, 1].", value=self.easy_share)
         if self.radius_px < 0 or not self.heat_sigma_px > 0:
             raise ConfigError(
                 "`radius_px` and `heat_sigma_px` must be positive.", value=(self.radius_px, self.heat_sigma_px)

@@ -1,28 +1,26 @@
 """How SAM2Act is trained: sequences of keyframes, the demonstrated waypoints written to memory, one sum of losses."""
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from embodied.errors import ConfigError
 from embodied.robots.catalogue import robot_model
 from embodied.scenes.tabletop import WORKSPACE_M
 from embodied.specs import proprio_layout
-from policies.heads.bins import RotationBins
 from policies.heads.heatmap import heatmap_loss
 from policies.sam2act.config import Sam2ActConfig
 from policies.sam2act.drawing import drawn_heat_maps
-from policies.sam2act.network import Look, Sam2Act
-from policies.sam2act.points import point_cloud
+from policies.sam2act.keyframes import Around, Keyframes, spread
+from policies.sam2act.measures import entropy, near, needs_memory, off_m
+from policies.sam2act.network import Sam2Act
 from policies.sam2act.policy import Sam2ActPlusPolicy, Sam2ActPolicy
-from policies.sam2act.sight import Body, Sight
 from policies.sam2act.views import most_likely_point, pixels
 from policies.training.learner import ACTION_FORM, Batch, DataFacts, Learner
 
 Metrics = dict[str, Tensor]
+BEFORE_MEMORY = ("encoder", "language", "coarse")
 
 
 class Sam2ActLearner(Learner):
@@ -77,40 +75,64 @@ class Sam2ActLearner(Learner):
         """Returns the words of an instruction as int64 (word,)."""
         return self.network.language.tokenise(instruction)
 
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Returns the parts that a stage may freeze: the network's, and of the coarse branch `upsampling` by itself."""
+        groups = {name: list(part.parameters()) for name, part in self.network.named_children()}
+        coarse = self.network.coarse
+        up = [value for part in (coarse.up, coarse.normed, coarse.heat) for value in part.parameters()]
+        others = {id(value) for value in up}
+        return {**groups, "coarse": [value for value in groups["coarse"] if id(value) not in others], "upsampling": up}
+
+    def frozen_features(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns what memory is asked with and what becomes of the answer, of every keyframe: see `Around`.
+
+        Raises `ConfigError` where the parts before memory learn.
+        """
+        learning = [name for name in BEFORE_MEMORY if self._learns(name)]
+        if learning:
+            raise ConfigError(
+                "Features can be cached of what does not learn.",
+                value=f"{', '.join(learning)} learn",
+                remedy=f"Set stage.frozen to {', '.join(BEFORE_MEMORY)} at least, or stage.cache_features=false.",
+            )
+        seen, config = Keyframes.of(batch), self.policy_config
+        look = self.network.look_around(seen.sight())
+        scores = self.network.coarse.heat_map(look.tokens, look.sides)
+        needed = needs_memory(scores, config.cube.normalised(seen.position_m), config)
+        return Around.of(look)._replace(needed=needed).features(batch["valid"])
+
     def forward(self, batch: Batch) -> tuple[Tensor, Metrics]:
-        """Returns the sum of all losses, each a mean over the valid keyframes, and what they are."""
-        network, config = self.network, self.policy_config
-        seen = _Frames.of(batch)
+        """Returns the sum of all losses, each a mean over the valid keyframes, and what they are.
+
+        In training, the close look is left out where nothing of it learns.
+        """
+        config, seen = self.policy_config, Keyframes.of(batch)
         aim = config.cube.normalised(seen.position_m)
-        around = network.look_around(seen.sight)
-        tokens, attention = self._remember(batch, around, aim)
-        scores = network.coarse.heat_map(tokens, around.maps)
-        centre_m = seen.position_m + self._shift(seen.position_m)
-        close = network.look_closely(seen.sight, centre_m)
-        near = (seen.position_m - centre_m) / config.fine_half_m
-        fine_scores = network.fine.heat_map(close.tokens, close.maps)
-        losses = {
-            "coarse": self._heat_loss(scores, aim),
-            "fine": self._heat_loss(fine_scores, near),
-            **self._hand_losses(network.features(close, near), seen),
-        }
-        metrics = {f"loss/{name}": loss.detach() for name, loss in losses.items()}
-        if attention is not None:
-            metrics["attention_entropy"] = attention
+        around = Around.cached(seen) or Around.of(self.network.look_around(seen.sight()))
+        tokens, attention = self._remember(batch, around.tokens, aim)
+        chosen = self._learnt_from(around)
+        scores = self.network.coarse.heat_map(tokens[chosen], around.sides_of(chosen))
+        losses = {"coarse": self._heat_loss(scores, aim[chosen]).sum() / len(aim)}
+        metrics: Metrics = {} if attention is None else {"attention_entropy": attention}
         if not self.training:
-            metrics |= _errors(config, seen, scores, fine_scores, centre_m)
+            metrics |= self._coarse_errors(around, scores, aim)
+        if not self.training or self._learns("fine") or self._learns("hand"):
+            close_losses, errors = self._look_closely(seen)
+            losses, metrics = losses | close_losses, metrics | errors
+        metrics |= {f"loss/{name}": loss.detach() for name, loss in losses.items()}
         return torch.stack([*losses.values()]).sum(), metrics
 
     def pictures(self, batch: Batch) -> dict[str, np.ndarray]:
         """Returns what the first sequence shows, a row per keyframe, and where both branches would go."""
         first = {name: value[:1] for name, value in batch.items()}
-        network, seen = self.network, _Frames.of(first)
-        around = network.look_around(seen.sight)
-        tokens, _ = self._remember(first, around, self.policy_config.cube.normalised(seen.position_m))
-        close = network.look_closely(seen.sight, seen.position_m)
+        network, seen = self.network, Keyframes.of(first)
+        sight = seen.sight()
+        around = network.look_around(sight)
+        tokens, _ = self._remember(first, around.tokens, self.policy_config.cube.normalised(seen.position_m))
+        close = network.look_closely(sight, seen.position_m)
         drawn = {
-            "whole table": (around, network.coarse.heat_map(tokens, around.maps)),
-            "close look": (close, network.fine.heat_map(close.tokens, close.maps)),
+            "whole table": (around, network.coarse.heat_map(tokens, around.sides)),
+            "close look": (close, network.fine.heat_map(close.tokens, close.sides)),
         }
         frames = range(len(seen.position_m))
         return {
@@ -118,18 +140,51 @@ class Sam2ActLearner(Learner):
             for name, (look, scores) in drawn.items()
         }
 
-    def _remember(self, batch: Batch, around: Look, aim: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _learns(self, part: str) -> bool:
+        return any(value.requires_grad for value in self.parameter_groups()[part])
+
+    def _learnt_from(self, around: Around) -> Tensor:
+        """Returns the frames (frame,) that training looks at: all, or those that need memory and a few others."""
+        frames = around.tokens.new_ones(len(around.tokens), dtype=torch.bool)
+        if around.needed is None or not self.training:
+            return frames
+        drawn = torch.rand(len(frames), device=frames.device) < self.policy_config.easy_share
+        picked = around.needed | drawn
+        return picked if picked.any() else frames
+
+    def _remember(self, batch: Batch, tokens: Tensor, aim: Tensor) -> tuple[Tensor, Tensor | None]:
         """Returns the coarse tokens of valid frames, enriched by memory, and the mean entropy of its attention."""
         memory = self.network.memory
         if memory is None:
-            return around.tokens, None
+            return tokens, None
         valid = batch["valid"]
-        written = self.network.remembered(around, aim)
-        query, written = (_spread(flat, valid) for flat in (around.tokens.flatten(1, 2), written))
+        written = self.network.remembered(tokens, aim)
+        query, written = (spread(flat, valid) for flat in (tokens.flatten(1, 2), written))
         fused, attention, _ = memory.unroll(query, written, batch["time"], batch["first"], valid)
-        return fused[valid].view_as(around.tokens), _entropy(attention[valid])
+        return fused[valid].view_as(tokens), entropy(attention[valid])
 
-    def _hand_losses(self, features: Tensor, seen: "_Frames") -> Metrics:
+    def _coarse_errors(self, around: Around, scores: Tensor, aim: Tensor) -> Metrics:
+        """Returns how far the coarse waypoints are off, and how many lie near, with memory and without."""
+        off = off_m(scores, aim, self.policy_config)
+        metrics = {"coarse_error_m": off.mean(), "coarse_within_5cm": near(off)}
+        if self.network.memory is not None:
+            alone = self.network.coarse.heat_map(around.tokens, tuple(side.flatten(0, 1) for side in around.sides))
+            metrics["coarse_within_5cm_without_memory"] = near(off_m(alone, aim, self.policy_config))
+        return metrics
+
+    def _look_closely(self, seen: Keyframes) -> tuple[Metrics, Metrics]:
+        """Returns the losses of the close look and the hand, and in evaluation how far the waypoint is off."""
+        network, config = self.network, self.policy_config
+        centre_m = seen.position_m + self._shift(seen.position_m)
+        close = network.look_closely(seen.sight(), centre_m)
+        aim = (seen.position_m - centre_m) / config.fine_half_m
+        scores = network.fine.heat_map(close.tokens, close.sides)
+        losses = {"fine": self._heat_loss(scores, aim).mean(), **self._hand_losses(network.features(close, aim), seen)}
+        if self.training:
+            return losses, {}
+        return losses, {"fine_error_m": (most_likely_point(scores) - aim).norm(dim=-1).mean() * config.fine_half_m}
+
+    def _hand_losses(self, features: Tensor, seen: Keyframes) -> Metrics:
         logits = self.network.hand(features, rotation=seen.rotation)
         rotation = functional.cross_entropy(logits.rotation.flatten(0, 1), seen.rotation.flatten(), reduction="none")
         return {
@@ -139,61 +194,11 @@ class Sam2ActLearner(Learner):
         }
 
     def _heat_loss(self, scores: Tensor, point: Tensor) -> Tensor:
+        """Returns the loss (frame,) of heat maps, a mean over the views."""
         at = pixels(point, scores.shape[-1])
-        return heatmap_loss(scores, at, sigma_px=self.policy_config.heat_sigma_px).mean()
+        return heatmap_loss(scores, at, sigma_px=self.policy_config.heat_sigma_px).mean(-1)
 
     def _shift(self, position_m: Tensor) -> Tensor:
         """Returns how far the fine cube is off, drawn anew for every frame; half as much, fixed, in evaluation."""
         drawn = torch.rand_like(position_m) if self.training else torch.full_like(position_m, 0.75)
         return (2 * drawn - 1) * self.policy_config.fine_shift_m
-
-
-class _Frames(NamedTuple):
-    """The valid keyframes of a batch, one after another."""
-
-    sight: Sight
-    position_m: Tensor
-    rotation: Tensor
-    gripper_open: Tensor
-    avoid_collisions: Tensor
-
-    @classmethod
-    def of(cls, batch: Batch) -> "_Frames":
-        valid = batch["valid"]
-        words = batch["words"][:, None].expand(-1, valid.shape[1], -1)
-        seen = {name: value[valid] for name, value in batch.items() if value.shape[:2] == valid.shape}
-        cloud = point_cloud(seen["rgb"], seen["depth_m"], seen["intrinsics"], seen["world_from_camera"])
-        body = Body(seen["tool_position_m"], seen["tool_orientation"], seen["gripper"], seen["time"])
-        return cls(
-            sight=Sight(cloud, words[valid], body),
-            position_m=seen["intent_position_m"],
-            rotation=RotationBins().encode(seen["intent_orientation"]),
-            gripper_open=seen["intent_gripper_open"].long(),
-            avoid_collisions=seen["intent_avoid_collisions"].long(),
-        )
-
-
-def _spread(frames: Tensor, valid: Tensor) -> Tensor:
-    """Returns the values of valid frames (frame, ...) where they belong, (batch, time, ...), zero elsewhere."""
-    whole = frames.new_zeros(*valid.shape, *frames.shape[1:])
-    whole[valid] = frames
-    return whole
-
-
-def _entropy(attention: Tensor) -> Tensor:
-    """Returns the mean entropy, in nats, of attention (frame, moment) over frames that remember something."""
-    remembering = attention.sum(-1) > 0.5
-    entropy = -(attention * attention.clamp_min(1e-12).log()).sum(-1)
-    return (entropy * remembering).sum().detach() / remembering.sum().clamp_min(1)
-
-
-def _errors(config: Sam2ActConfig, seen: _Frames, scores: Tensor, fine_scores: Tensor, centre_m: Tensor) -> Metrics:
-    """Returns how far the waypoints of both branches are off, and how many coarse ones lie within 5 cm."""
-    coarse_m = config.cube.metres(most_likely_point(scores))
-    fine_m = centre_m + most_likely_point(fine_scores) * config.fine_half_m
-    off_m, fine_off_m = ((seen.position_m - found).norm(dim=-1) for found in (coarse_m, fine_m))
-    return {
-        "coarse_error_m": off_m.mean(),
-        "coarse_within_5cm": (off_m < 0.05).float().mean(),
-        "fine_error_m": fine_off_m.mean(),
-    }

@@ -18,10 +18,10 @@ from policies.sam2act.views import VIEWS, pixels
 
 
 class Look(NamedTuple):
-    """One branch's view of its cube: pictures, the encoder's maps, and tokens (frame, view, grid ** 2, dim)."""
+    """One branch's view of its cube: pictures, `Branch.sides`, and tokens (frame, view, grid ** 2, dim)."""
 
     pictures: Tensor
-    maps: tuple[Tensor, ...]
+    sides: tuple[Tensor, ...]
     tokens: Tensor
 
 
@@ -60,17 +60,17 @@ class Sam2Act(nn.Module):
         """Returns the fine look around `centre_m` (frame, 3)."""
         return self._look(self.fine, sight, centre_m, zoom=self.config.zoom)
 
-    def remembered(self, look: Look, chosen: Tensor) -> Tensor:
+    def remembered(self, tokens: Tensor, chosen: Tensor) -> Tensor:
         """Returns what memory keeps of frames in which the waypoints `chosen` (frame, 3) of the cube were chosen.
 
-        (frame, view * grid ** 2, slot_dim): the tokens and the waypoint, not what was read from memory before.
+        (frame, view * grid ** 2, slot_dim): the coarse `tokens` before memory is read, and the waypoint.
         """
         size = self.config.branch.size
         heat = gaussian(pixels(chosen, size), size, sigma_px=self.config.heat_sigma_px)
         heat = heat / heat.amax((-2, -1), keepdim=True).clamp_min(1e-6)
-        frames, views, _, dim = look.tokens.shape
+        frames, views, _, dim = tokens.shape
         grid = self.config.branch.grid
-        return self.moment(look.tokens.view(frames, views, grid, grid, dim), heat)
+        return self.moment(tokens.view(frames, views, grid, grid, dim), heat)
 
     def features(self, look: Look, point: Tensor) -> Tensor:
         """Returns what the action is read from: each view's strongest features, and those at `point` (frame, 3).
@@ -94,4 +94,4 @@ class Sam2Act(nn.Module):
         maps = self.encoder(pictures.flatten(0, 1))
         words, known = self.language(sight.words)
         numbers = body_numbers(self.config, sight.body)
-        return Look(pictures, maps, branch.embed(maps, pictures, Told(words, known, numbers)))
+        return Look(pictures, branch.sides(maps), branch.embed(maps, pictures, Told(words, known, numbers)))

@@ -62,11 +62,11 @@ class Sam2ActPolicy:
         around = network.look_around(sight)
         state = self._states(requests)
         tokens = self._recalled(state, around, time)
-        scores = network.coarse.heat_map(tokens, around.maps)
+        scores = network.coarse.heat_map(tokens, around.sides)
         point = _hinted(requests, most_likely_point(scores), config.cube)
         centre_m = config.cube.metres(point)
         close = network.look_closely(sight, centre_m)
-        fine_scores = network.fine.heat_map(close.tokens, close.maps)
+        fine_scores = network.fine.heat_map(close.tokens, close.sides)
         near = most_likely_point(fine_scores)
         hand = network.hand(network.features(close, near))
         position_m = centre_m + near * config.fine_half_m
@@ -133,7 +133,7 @@ class Sam2ActPolicy:
         memory = self._network.memory
         if memory is None or state is None:
             return _Remembered(None, [Carry(None)] * len(time))
-        written = self._network.remembered(around, chosen)
+        written = self._network.remembered(around.tokens, chosen)
         after = memory.consolidate(memory.write(state, written, time, torch.ones(len(time), dtype=torch.bool)))
         # Clones: a view would keep the whole batch alive as long as one row.
         rows = [{name: value[row : row + 1].clone() for name, value in after.items()} for row in range(len(time))]

@@ -191,11 +191,12 @@ class Trainer:
         return portion, loss, told
 
     def _set_modes(self) -> None:
-        """Frozen children of the learner do not drop out or adapt."""
+        """Frozen parts of the learner do not drop out or adapt."""
         self._learner.train()
-        for name, child in self._learner.named_children():
-            if name in self._training.stage.frozen:
-                child.eval()
+        for part in self._learner.modules():
+            own = list(part.parameters())
+            if own and not any(parameter.requires_grad for parameter in own):
+                part.eval()
 
     def _moved(self, batch: Batch) -> Batch:
         return {name: tensor.to(self._peers.device, non_blocking=True) for name, tensor in batch.items()}

@@ -6,8 +6,12 @@ import torch
 from embodied.errors import ConfigError
 from embodied.robots.catalogue import robot_model
 from embodied.specs import proprio_layout
+from policies.heads.heatmap import gaussian
 from policies.sam2act.choices import MemoryKind
+from policies.sam2act.keyframes import Around, Keyframes
 from policies.sam2act.learner import Sam2ActLearner
+from policies.sam2act.measures import needs_memory
+from policies.sam2act.views import pixels
 from policies.training.learner import ACTION_FORM, DataFacts
 from tests.policies.sam2act.small import INSTRUCTION, PIXELS, batch_of, observation, small_config
 
@@ -93,3 +97,78 @@ def test_a_policy_without_memory_has_no_parts_for_it():
 def test_pictures_show_both_branches(learner):
     drawn = learner.eval().pictures(shown(learner))
     assert {picture.shape for picture in drawn.values()} == {(4 * 64, 3 * 64, 3)}
+
+
+# --- A stage in which memory alone learns, from cached features -------------------------------------------------------
+
+LEFT_TO_LEARN = {"memory", "moment"}
+
+
+@pytest.fixture
+def remembering(learner) -> Sam2ActLearner:
+    """A learner of which all but memory is frozen, and memory decides something."""
+    for parameter in learner.network.memory.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    for name, group in learner.parameter_groups().items():
+        for parameter in group:
+            parameter.requires_grad_(name in LEFT_TO_LEARN)
+    return learner
+
+
+def cached(learner, batch):
+    return batch | {f"frozen.{name}": value for name, value in learner.frozen_features(batch).items()}
+
+
+def test_every_parameter_is_in_one_group(learner):
+    groups = learner.parameter_groups()
+    assert {"encoder", "language", "coarse", "upsampling", "fine", "hand", "memory", "moment"} == set(groups)
+    grouped = [id(parameter) for group in groups.values() for parameter in group]
+    assert sorted(grouped) == sorted(id(parameter) for parameter in learner.parameters())
+
+
+def test_memory_learns_from_cached_features_as_from_what_is_seen(remembering):
+    remembering.policy_config.easy_share = 1.0
+    gradients = []
+    for batch in (shown(remembering), cached(remembering, shown(remembering))):
+        loss, metrics = remembering(batch)
+        loss.backward()
+        assert not {"loss/fine", "loss/rotation"} & set(metrics), "the close look does not learn"
+        gradients.append({name: p.grad for name, p in remembering.network.named_parameters() if p.grad is not None})
+        remembering.zero_grad(set_to_none=True)
+    seen, kept = gradients
+    assert set(seen) == set(kept)
+    assert {name.split(".")[0] for name in seen} == LEFT_TO_LEARN
+    strongest = max(gradient.abs().max().item() for gradient in seen.values())
+    for name, gradient in seen.items():
+        assert torch.allclose(gradient, kept[name], rtol=0.02, atol=2e-3 * strongest), name
+
+
+def test_keyframes_that_go_well_without_memory_are_left_out(remembering):
+    batch = cached(remembering, shown(remembering))
+    batch["frozen.needed"] = torch.zeros(2, 4, dtype=torch.bool)
+    batch["frozen.needed"][1, 2] = True
+    losses = {}
+    for share in (0.0, 1.0):
+        remembering.policy_config.easy_share = share
+        losses[share] = remembering(batch)[0]
+    assert 0.0 < losses[0.0].item() < 0.5 * losses[1.0].item()
+    needed = Keyframes.of(batch)
+    around = Around.cached(needed)
+    assert around is not None
+    remembering.policy_config.easy_share = 0.0
+    assert remembering._learnt_from(around).nonzero().flatten().tolist() == [6]
+    assert remembering.eval()._learnt_from(around).all(), "evaluation looks at all"
+
+
+def test_memory_is_needed_where_two_places_look_alike(learner):
+    config, size = learner.policy_config, learner.policy_config.branch.size
+    here, there = torch.tensor([[0.5, 0.5, 0.0]]), torch.tensor([[-0.5, -0.5, 0.0]])
+    one, other = (gaussian(pixels(point, size), size, sigma_px=config.heat_sigma_px) for point in (here, there))
+    known, torn = (one + 1e-9).log(), (0.6 * one + 0.4 * other + 1e-9).log()
+    assert needs_memory(known, here, config).tolist() == [False]
+    assert needs_memory(torn, here, config).tolist() == needs_memory(torn, there, config).tolist() == [True]
+
+
+def test_features_of_what_learns_are_not_cached(learner):
+    with pytest.raises(ConfigError, match=r"does not learn.*encoder, language, coarse learn.*stage\.frozen"):
+        learner.frozen_features(shown(learner))

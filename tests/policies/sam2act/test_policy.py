@@ -125,13 +125,11 @@ def test_training_shows_the_network_what_a_played_episode_would(kind):
         memory = network.memory
         assert memory is not None
         state = memory.init_state(1)
-        from policies.sam2act.network import Look
-
         for step in range(6):
             tokens = looks[0][step : step + 1]
             read, _ = memory.read(state, tokens.flatten(1, 2), batch["time"][:, step])
             fused = memory.fuse(tokens.flatten(1, 2), read, state)
-            written = network.remembered(Look(tokens, (), tokens), aim[step : step + 1])
+            written = network.remembered(tokens, aim[step : step + 1])
             state = memory.consolidate(memory.write(state, written, batch["time"][:, step], torch.tensor([True])))
-            whole = learner._remember(batch, Look(looks[0], (), looks[0]), aim)[0][step]
+            whole = learner._remember(batch, looks[0], aim)[0][step]
             assert torch.allclose(whole.flatten(0, 1), fused[0], atol=1e-4)
