@@ -31,8 +31,8 @@ class MemoryChoice:
 
     kind: MemoryKind = MemoryKind.off
     capacity: int = 16
-    layers: int = 2
-    heads: int = 1
+    layers: int = 1
+    heads: int = 4
     hidden: int = 192
     first: int = 4
     horizon: int = 25

@@ -42,7 +42,7 @@ class Sam2ActConfig:
     branch: BranchConfig = field(default_factory=BranchConfig)
     hand_hidden: int = 256
     memory: MemoryChoice = field(default_factory=MemoryChoice)
-    moment: MomentEncoderConfig = field(default_factory=lambda: MomentEncoderConfig(halvings=3))
+    moment: MomentEncoderConfig = field(default_factory=lambda: MomentEncoderConfig(halvings=3, blocks=1))
     slot_dim: int = 32
 
     def build(self) -> "Sam2ActLearner":
