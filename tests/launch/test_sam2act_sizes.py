@@ -7,8 +7,10 @@ from omegaconf import OmegaConf
 
 from launch import train
 from launch.door import CONFIGS
+from policies.encoders.clip import PUBLISHED_END
 from policies.sam2act.config import Sam2ActConfig
 from policies.sam2act.network import Sam2Act
+from tests.policies.sam2act.small import batch_of, observation
 
 GROUPS = f"hydra.searchpath=['{(CONFIGS / 'training').as_uri()}']"
 
@@ -36,3 +38,22 @@ def test_the_full_size_is_that_which_was_published():
 
 def test_the_small_size_is_small():
     assert sum(million_parameters("sam2act_small").values()) < 3.0
+
+
+def test_the_full_size_takes_a_training_step_on_random_data():
+    torch.manual_seed(0)
+    learner = composed("sam2act_full").build()
+    cameras = learner.cameras
+    words = torch.randint(1, PUBLISHED_END, (1, 77))  # Without a local folder CLIP has no vocabulary.
+    words[:, 9] = PUBLISHED_END
+    batch = batch_of([[observation(step, cameras=cameras) for step in range(2)]], words, cameras=cameras)
+    optimiser = torch.optim.AdamW([one for one in learner.parameters() if one.requires_grad], lr=1e-4)
+    before = {name: one.detach().clone() for name, one in learner.named_parameters() if one.requires_grad}
+    loss, _ = learner(batch)
+    loss.backward()
+    optimiser.step()
+    assert torch.isfinite(loss)
+    after = dict(learner.named_parameters())
+    still = [name for name, one in before.items() if torch.equal(after[name], one)]
+    assert not still
+    assert all(torch.isfinite(one).all() for one in after.values())

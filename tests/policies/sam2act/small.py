@@ -1,5 +1,7 @@
 """A SAM2Act so small that tests are quick, and what it is shown: random depth before a random wall of colours."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,6 +17,7 @@ from policies.training.learner import Batch
 
 CAMERAS = ("front", "wrist")
 PIXELS = 24
+EYES_M = ((1.3, 0.1, 1.6), (0.3, 0.5, 1.5), (0.3, -0.5, 1.5), (0.3, 0.1, 1.2))
 INSTRUCTION = "put the block back"
 
 
@@ -47,10 +50,10 @@ def small_policy(kind: MemoryKind = MemoryKind.window, *, seed: int = 0) -> Sam2
     return chosen(small_network(kind, seed=seed), model_id=f"small-{seed}")
 
 
-def observation(seed: int) -> Observation:
+def observation(seed: int, *, cameras: Sequence[str] = CAMERAS) -> Observation:
     random = np.random.default_rng(seed)
     images = {}
-    for name, eye_m in zip(CAMERAS, ((1.3, 0.1, 1.6), (0.3, 0.5, 1.5)), strict=True):
+    for name, eye_m in zip(cameras, EYES_M, strict=False):
         depth_m = random.uniform(0.5, 1.4, (PIXELS, PIXELS)).astype(np.float32)
         depth_m[random.random((PIXELS, PIXELS)) < 0.1] = 0.0
         images[name] = CameraImage(
@@ -69,7 +72,7 @@ def request(seed: int, *, step: int = 0, **more: object) -> Request:
     return Request(observation(seed), INSTRUCTION, step=step, seed=0, **more)  # type: ignore[arg-type]
 
 
-def batch_of(sequences: list[list[Observation]], tokens: Tensor) -> Batch:
+def batch_of(sequences: list[list[Observation]], tokens: Tensor, *, cameras: Sequence[str] = CAMERAS) -> Batch:
     """Returns the sequences, all of one length, as a learner is shown them; intents are random."""
     random = np.random.default_rng(99)
     shape = (len(sequences), len(sequences[0]))
@@ -80,7 +83,7 @@ def batch_of(sequences: list[list[Observation]], tokens: Tensor) -> Batch:
         return torch.from_numpy(array.reshape(*shape, *array.shape[1:]))
 
     def images(part: str, dtype: type) -> Tensor:
-        return stacked([[getattr(seen.images[name], part) for name in CAMERAS] for seen in flat], dtype)
+        return stacked([[getattr(seen.images[name], part) for name in cameras] for seen in flat], dtype)
 
     turns = random.normal(size=(len(flat), 4))
     return {
