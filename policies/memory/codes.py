@@ -52,7 +52,7 @@ class AgeCode(nn.Module):
         super().__init__()
         self.slot = nn.Parameter(torch.empty(slots, width))
         self.gap = nn.Linear(width, width)
-        # Not faintly, as elsewhere: attention finds the right moment in half the steps where ages differ from the start.
+        # Not faintly: attention finds the right moment in half the steps where ages differ from the start.
         nn.init.normal_(self.slot)
 
     def forward(self, slot: Tensor, gap: Tensor) -> Tensor:
