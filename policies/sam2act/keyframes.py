@@ -1,5 +1,7 @@
 """What a batch of demonstrations says about its valid keyframes, and what the coarse branch makes of them."""
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from torch import Tensor
@@ -13,7 +15,8 @@ from policies.training.learner import FROZEN, Batch
 SIDE = "side"
 
 
-class Keyframes(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Keyframes:
     """The valid keyframes of a batch, one after another; `shown` is all that is told of them, by name."""
 
     shown: Batch
@@ -38,8 +41,9 @@ class Keyframes(NamedTuple):
             avoid_collisions=shown["intent_avoid_collisions"].long(),
         )
 
+    @cached_property
     def sight(self) -> Sight:
-        """Returns what the policy is shown."""
+        """What the policy is shown."""
         shown = self.shown
         cloud = point_cloud(shown["rgb"], shown["depth_m"], shown["intrinsics"], shown["world_from_camera"])
         body = Body(shown["tool_position_m"], shown["tool_orientation"], shown["gripper"], shown["time"])

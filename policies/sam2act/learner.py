@@ -96,7 +96,7 @@ class Sam2ActLearner(Learner):
                 remedy=f"Set stage.frozen to {', '.join(BEFORE_MEMORY)} at least, or stage.cache_features=false.",
             )
         seen, config = Keyframes.of(batch), self.policy_config
-        look = self.network.look_around(seen.sight())
+        look = self.network.look_around(seen.sight)
         scores = self.network.coarse.heat_map(look.tokens, look.sides)
         needed = needs_memory(scores, config.cube.normalised(seen.position_m), config)
         return Around.of(look)._replace(needed=needed).features(batch["valid"])
@@ -108,7 +108,7 @@ class Sam2ActLearner(Learner):
         """
         config, seen = self.policy_config, Keyframes.of(batch)
         aim = config.cube.normalised(seen.position_m)
-        around = Around.cached(seen) or Around.of(self.network.look_around(seen.sight()))
+        around = Around.cached(seen) or Around.of(self.network.look_around(seen.sight))
         tokens, attention = self._remember(batch, around.tokens, aim)
         chosen = self._learnt_from(around)
         scores = self.network.coarse.heat_map(tokens[chosen], around.sides_of(chosen))
@@ -126,10 +126,9 @@ class Sam2ActLearner(Learner):
         """Returns what the first sequence shows, a row per keyframe, and where both branches would go."""
         first = {name: value[:1] for name, value in batch.items()}
         network, seen = self.network, Keyframes.of(first)
-        sight = seen.sight()
-        around = network.look_around(sight)
+        around = network.look_around(seen.sight)
         tokens, _ = self._remember(first, around.tokens, self.policy_config.cube.normalised(seen.position_m))
-        close = network.look_closely(sight, seen.position_m)
+        close = network.look_closely(seen.sight, seen.position_m)
         drawn = {
             "whole table": (around, network.coarse.heat_map(tokens, around.sides)),
             "close look": (close, network.fine.heat_map(close.tokens, close.sides)),
@@ -176,7 +175,7 @@ class Sam2ActLearner(Learner):
         """Returns the losses of the close look and the hand, and in evaluation how far the waypoint is off."""
         network, config = self.network, self.policy_config
         centre_m = seen.position_m + self._shift(seen.position_m)
-        close = network.look_closely(seen.sight(), centre_m)
+        close = network.look_closely(seen.sight, centre_m)
         aim = (seen.position_m - centre_m) / config.fine_half_m
         scores = network.fine.heat_map(close.tokens, close.sides)
         losses = {"fine": self._heat_loss(scores, aim).mean(), **self._hand_losses(network.features(close, aim), seen)}
