@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from embodied.errors import ConfigError, EmbodiedError, PathError, unknown_name
 
 CONFIGS = Path(__file__).parents[1] / "sim_configs"
 SCHEMA = "_schema"
+OVERRIDE = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@:]*=")
 STDOUT, STDERR = 1, 2
 REFUSED = 2
 INTERRUPTED = 130
@@ -75,7 +77,9 @@ def enter(task: Callable[[Composed], None], *, config_name: str, groups: str = "
             task(Composed(OmegaConf.to_object(composed), OmegaConf.to_yaml(composed, resolve=True)))
 
     if groups:
-        sys.argv.append(f"hydra.searchpath=['{(CONFIGS / groups).as_uri()}']")
+        # Beside the first override: options may stand before all of them or after, not between.
+        place = next((at for at, given in enumerate(sys.argv[1:], 1) if OVERRIDE.match(given)), len(sys.argv))
+        sys.argv.insert(place, f"hydra.searchpath=['{(CONFIGS / groups).as_uri()}']")
     with _spoken():
         try:
             hydra.main(config_path=str(CONFIGS), config_name=config_name, version_base="1.3")(job)()

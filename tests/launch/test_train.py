@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from launch.train import TrainConfig
-from policies.training.config import TrainingConfig
+from policies.sam2act.choices import MemoryChoice, MemoryKind
+from policies.sam2act.config import Sam2ActConfig
+from policies.training.config import AugmentationConfig, StageConfig, TrainingConfig
 from tests.policies.training.demonstrations import two_tasks
 
 ROOT = Path(__file__).parents[2]
@@ -58,3 +60,36 @@ def test_what_is_missing_or_misspelt_is_refused(settings, said):
 
 def test_the_door_offers_every_setting_of_training():
     assert {field for field in vars(TrainingConfig()) if field not in vars(TrainConfig())} == set()
+
+
+def shown(*arguments: str) -> dict:
+    """What `--cfg job` says of the real door."""
+    door = [sys.executable, "-m", "launch.train", *arguments]
+    done = subprocess.run(door, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return yaml.safe_load(done.stdout)
+
+
+def test_two_recipes_train_a_policy_without_memory_and_then_memory_alone():
+    first = shown("policy=sam2act_small", "recipe=without_memory", "data=D", "output=O", "steps=7", "--cfg", "job")
+    assert (first["policy"]["memory"]["kind"], first["sampling"]["sequence_length"], first["steps"]) == ("off", 1, 7)
+    then = shown("--cfg", "job", "recipe=memory", "stage.start=O/policy", "data=D", "output=P")
+    config = TrainingConfig(stage=StageConfig(**then["stage"]), augmentation=AugmentationConfig(**then["augmentation"]))
+    config.check()
+    groups = set(Sam2ActConfig(memory=MemoryChoice(kind=MemoryKind.window)).build().parameter_groups())
+    assert then["policy"]["memory"]["kind"] == "window"
+    assert groups - {*config.stage.frozen} == {*config.stage.fresh} == {"memory", "moment"}
+    assert config.stage.cache_features
+
+
+def test_help_is_given_before_anything_is_chosen():
+    done = subprocess.run(
+        [sys.executable, "-m", "launch.train", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "recipe=memory" in done.stdout
