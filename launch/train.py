@@ -38,6 +38,7 @@ def train(composed: door.Composed) -> None:
     folders = tuple(Path(folder).absolute() for folder in _folders(config.data))
     training = TrainingConfig(**{option.name: getattr(config, option.name) for option in fields(TrainingConfig)})
     try:
+        from policies.policy import find_pretrained
         from policies.training.job import run_job
         from policies.training.plan import TrainingPlan
         from policies.training.scribe import POLICY
@@ -52,6 +53,7 @@ def train(composed: door.Composed) -> None:
         training=training,
         folders=folders,
         output=output,
+        start=find_pretrained(training.stage.start).absolute() if training.stage.start else None,
         command=f"python -m launch.train {shlex.join(COMMAND)}",
     )
     summary = run_job(plan, config.compute, config=composed.text)

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
+from embodied.archive import file_sha256
 from embodied.errors import ConfigError, DataError, unknown_name
 from embodied.seeding import derive_seed
-from policies.policy import WEIGHTS, from_pretrained, jsonable
+from policies.policy import WEIGHTS, Pretrained, from_pretrained, jsonable
 from policies.training.config import StageConfig, TrainingConfig
 from policies.training.episodes import TOOL_ORIENTATION, TOOL_POSITION, Recordings, find_recordings
 from policies.training.learner import DataFacts, Learner
@@ -26,7 +27,8 @@ FREE = {"minutes": None, "log": None, "sampling": {"memory_mb": None}}
 class TrainingPlan:
     """One run: `policy` is the config of a learner of `family`, `command` what was typed, `threads` those per worker.
 
-    `folders` hold demonstrations; `output` is the run's folder.
+    `folders` hold demonstrations; `output` is the run's folder; `start` that of the weights that `stage.start` names,
+    since workers elsewhere have a working folder of their own.
     """
 
     family: str
@@ -34,13 +36,16 @@ class TrainingPlan:
     training: TrainingConfig
     folders: tuple[Path, ...]
     output: Path
+    start: Path | None = None
     command: str = ""
     threads: int = 1
 
     def settings(self, facts: DataFacts) -> dict[str, Any]:
         """Returns, JSON-able, all that decides what comes out."""
         training = _without(asdict(self.training), FREE)
-        return jsonable({"family": self.family, "policy": asdict(self.policy), **training, "digest": facts.digest})
+        started = {"start_digest": file_sha256(self.start / WEIGHTS)} if self.start else {}
+        whole = {"family": self.family, "policy": asdict(self.policy), **training, "digest": facts.digest, **started}
+        return jsonable(whole)
 
     def steps(self, recordings: Recordings) -> int:
         """Returns how many steps the run has."""
@@ -54,10 +59,11 @@ class TrainingPlan:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A learner as its stage begins, and the recordings that it fits."""
+    """A learner as its stage begins, the recordings that it fits, and how the weights that it starts from were made."""
 
     learner: Learner
     recordings: Recordings
+    start: Mapping[str, Any] | None
 
 
 def prepare(plan: TrainingPlan) -> Prepared:
@@ -72,8 +78,8 @@ def prepare(plan: TrainingPlan) -> Prepared:
         torch.manual_seed(derive_seed(plan.training.seed, "weights"))
         learner: Learner = plan.policy.build()
     check_fit(learner, recordings.facts)
-    begin_stage(learner, plan.training.stage)
-    return Prepared(learner, recordings)
+    start = begin_stage(learner, plan.training.stage, plan.start)
+    return Prepared(learner, recordings, start.training if start else None)
 
 
 def check_fit(learner: Learner, facts: DataFacts) -> None:
@@ -107,14 +113,14 @@ def check_fit(learner: Learner, facts: DataFacts) -> None:
     learner.check(facts)
 
 
-def begin_stage(learner: Learner, stage: StageConfig) -> None:
-    """Loads what the stage starts from and freezes what it does not train. Raises as `prepare` does."""
+def begin_stage(learner: Learner, stage: StageConfig, folder: Path | None) -> Pretrained | None:
+    """Loads what the stage starts from, which it returns, and freezes what it does not train. Raises as `prepare` does."""
     groups = learner.parameter_groups()
     for name in (*stage.frozen, *stage.fresh):
         if name not in groups:
             raise unknown_name("parameter group", name, groups)
-    if stage.start:
-        start = from_pretrained(stage.start)
+    start = from_pretrained(folder or stage.start) if stage.start else None
+    if start:
         if start.normalisation != jsonable(learner.normalisation()):
             raise DataError(
                 "A stage must start from weights with the same normalisation.",
@@ -130,6 +136,7 @@ def begin_stage(learner: Learner, stage: StageConfig) -> None:
             parameter.requires_grad_(False)
     if not any(parameter.requires_grad for parameter in learner.parameters()):
         raise ConfigError("A stage must leave something to learn.", value=list(stage.frozen))
+    return start
 
 
 def refuse_other_settings(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:

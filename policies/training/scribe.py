@@ -95,6 +95,7 @@ class Scribe:
             "commit": self._commit,
             "versions": self._versions,
             "settings": self._settings,
+            **({"start": dict(self._prepared.start)} if self._prepared.start else {}),
             "curves": read_rows(self._plan.output),
         }
 
