@@ -114,7 +114,7 @@ def check_fit(learner: Learner, facts: DataFacts) -> None:
 
 
 def begin_stage(learner: Learner, stage: StageConfig, folder: Path | None) -> Pretrained | None:
-    """Loads what the stage starts from, which it returns, and freezes what it does not train. Raises as `prepare` does."""
+    """Loads and returns what the stage starts from, and freezes what it does not train. Raises as `prepare` does."""
     groups = learner.parameter_groups()
     for name in (*stage.frozen, *stage.fresh):
         if name not in groups:
