@@ -3,24 +3,29 @@
 import torch
 from torch import Tensor
 
-from policies.heads.heatmap import gaussian, soft_cross_entropy
+from policies.heads.heatmap import gaussian
 from policies.sam2act.config import Sam2ActConfig
 from policies.sam2act.views import most_likely_point, pixels
 
 NEAR_M = 0.05
-# Two places that look alike cost log 2 = 0.69 nats, whichever is the right one; a place that is known costs about 0.05.
-NEEDED_NATS = 0.35
+KNOWN_SHARE = 0.7  # Of two places that look alike, each gets about a half.
 
 
 def needs_memory(scores: Tensor, aim: Tensor, config: Sam2ActConfig) -> Tensor:
     """Returns the frames (frame,) whose waypoint `aim` (frame, 3) in the cube is not known by these heat maps.
 
-    `scores` (frame, view, size, size) are those without memory. It counts what is left to be known of a waypoint, not
-    whether the guess was right: learning from wrong guesses alone would teach to avoid what one would have guessed.
+    `scores` (frame, view, size, size) are those without memory: in one view or another, the heat near the waypoint is
+    less than `KNOWN_SHARE` of what should be there. It counts what is left to be known, not whether the guess was
+    right: learning from wrong guesses alone would teach to avoid what one would have guessed.
     """
-    target = gaussian(pixels(aim, scores.shape[-1]), scores.shape[-1], sigma_px=config.heat_sigma_px)
-    unknown = soft_cross_entropy(scores, target) - torch.special.entr(target).sum((-2, -1))
-    return unknown.mean(-1) > NEEDED_NATS
+    size = scores.shape[-1]
+    at = pixels(aim, size)
+    middle = torch.arange(size, device=scores.device) + 0.5
+    row, column = ((middle - at[..., axis, None]).square() for axis in (0, 1))
+    close = row[..., :, None] + column[..., None, :] <= (NEAR_M * size / (2 * config.cube.half_m)) ** 2
+    heat = scores.float().flatten(-2).softmax(-1).view_as(scores)
+    there, wanted = ((one * close).sum((-2, -1)) for one in (heat, gaussian(at, size, sigma_px=config.heat_sigma_px)))
+    return (there < KNOWN_SHARE * wanted).any(-1)
 
 
 def off_m(scores: Tensor, aim: Tensor, config: Sam2ActConfig) -> Tensor:

@@ -1,5 +1,7 @@
 """The door to training: what it says, and what it refuses."""
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from embodied.archive import file_sha256
 from launch.train import TrainConfig
 from policies.sam2act.choices import MemoryChoice, MemoryKind
 from policies.sam2act.config import Sam2ActConfig
@@ -93,3 +96,20 @@ def test_help_is_given_before_anything_is_chosen():
     )
     assert done.returncode == 0, done.stderr
     assert "recipe=memory" in done.stdout
+
+
+def test_a_stage_starts_from_weights_in_a_relative_folder_on_ray_too_and_tells_how_they_were_made(
+    demonstrations, tmp_path
+):
+    local = [setting for setting in QUICK if setting != "compute=inline"]
+    first = enter("policy=tiny_schema", f"data={demonstrations}", f"output={tmp_path / 'one'}", *QUICK)
+    assert first.returncode == 0, first.stderr
+    start = os.path.relpath(tmp_path / "one/policy", ROOT)
+    done = enter(
+        "policy=tiny_schema", f"data={demonstrations}", f"output={tmp_path / 'two'}", f"stage.start={start}", *local
+    )
+    assert done.returncode == 0, done.stderr
+    story = json.loads((tmp_path / "two/policy/training.json").read_text())
+    assert story["start"]["seed"] == 0
+    assert story["start"]["steps"] == 6
+    assert story["settings"]["start_digest"] == file_sha256(tmp_path / "one/policy/model.safetensors")

@@ -1,0 +1,102 @@
+"""A worker is killed once the cue has passed: its successor, with the memory of the bank, still chooses rightly."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+
+from embodied.controllers.config import ControllerConfig
+from embodied.memory.stem.bank import open_bank
+from embodied.memory.stem.service import BankService
+from embodied.protocols import Policy
+from embodied.rollout.memory_feed import MemoryFeedConfig
+from embodied.rollout.run_memory import RunMemory
+from embodied.rollout.worker import EpisodeJob, SimulatorWorker, WorkerConfig
+from embodied.simulators.bullet import BulletConfig
+from embodied.tasks.memorybench.put_block_back import PutBlockBack
+from embodied.tasks.memorybench.rearrange_block import RearrangeBlock
+from embodied.tasks.memorybench.reopen_drawer import ReopenDrawer
+from policies.learned import LearnedPolicyConfig
+
+TASKS = {
+    "put_block_back/strict": PutBlockBack(),
+    "reopen_drawer/strict": ReopenDrawer(),
+    "rearrange_block/strict": RearrangeBlock(),
+}
+# The keyframe at which it is decided where to go, by task: all that tells it is over.
+CHOICE = {"put_block_back/strict": 10, "reopen_drawer/strict": 7, "rearrange_block/strict": 7}
+NEVER = -1
+
+
+@dataclass
+class Mortal:
+    """The shipped policy; the process is killed when it is asked at `dies_at`."""
+
+    policy: Policy
+    dies_at: int
+    asked: tuple[int, ...] = ()
+    privileged: bool = False
+
+    @property
+    def cameras(self) -> Sequence[str] | None:
+        return self.policy.cameras
+
+    def act(self, requests):
+        (request,) = requests
+        if request.step == self.dies_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.asked = (*self.asked, request.step)
+        return self.policy.act(requests)
+
+
+@dataclass(kw_only=True)
+class MortalConfig:
+    dies_at: int = NEVER
+
+    def build(self) -> Mortal:
+        return Mortal(LearnedPolicyConfig(weights="sam2act_plus-memorybench").build(), self.dies_at)
+
+
+def job_of(task: str, seed: int) -> EpisodeJob:
+    return EpisodeJob(run="r", episode=f"{task}/test/{seed}", task=task, policy="mortal", seed=seed)
+
+
+def worker_of(service: BankService, task: str, *, dies_at: int = NEVER) -> SimulatorWorker:
+    return SimulatorWorker(
+        WorkerConfig(
+            simulator=BulletConfig(),
+            controller=ControllerConfig(),
+            tasks={task: TASKS[task]},
+            policies={"mortal": MortalConfig(dies_at=dies_at)},
+            memory=RunMemory(link=service, feed=MemoryFeedConfig(resume=True)),
+        )
+    )
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_a_worker_that_is_killed_after_the_cue_still_chooses_rightly(tmp_path, task):
+    code = (
+        "import sys\n"
+        "from tests.launch.test_killed_after_the_cue import *\n"
+        "with BankService(open_bank(sys.argv[1])) as service:\n"
+        "    worker_of(service, sys.argv[2], dies_at=CHOICE[sys.argv[2]]).run(job_of(sys.argv[2], 5))\n"
+    )
+    url = f"sqlite:///{tmp_path / 'run.db'}"
+    killed = subprocess.run([sys.executable, "-c", code, url, task], check=False, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    with BankService(open_bank(url)) as service:
+        worker = worker_of(service, task)
+        resumed = worker.run(replace(job_of(task, 5), attempt=2)).record
+        assert worker._policies["mortal"].asked[0] == CHOICE[task], "what was decided before is carried out again"
+        worker.close()
+    with BankService(open_bank(":memory:")) as service:
+        worker = worker_of(service, task)
+        undisturbed = worker.run(job_of(task, 5)).record
+        worker.close()
+    assert resumed.first_choice is not None
+    assert resumed.first_choice["correct"]
+    assert replace(resumed, wall_s=0.0, attempt=0) == replace(undisturbed, wall_s=0.0, attempt=0)
