@@ -5,13 +5,16 @@ one rigid body: pose(t) = holder(t) @ holder(a)^-1 @ pose(a), where a is the lat
 robot that tells its tool, the tool counts as the holder. What such a change means for the pose:
 
     it is taken by a robot      it is at the robot's tool; at the robot itself where that tells no tool
-    a robot lets go of it       it stays where the carrying ended, and goes from there with its new holder
+    a robot lets go of it       it stays where the carrying ended, and goes from there with its new holder; but where
+                                that has a box, only if it was left in or above it, else as below
     it comes into a place       it stays where it was if that lies in the place, else its pose is unknown
-    it comes to another holder  it is where the holder is, the best guess; but it stays where it was last seen if it was
-                                seen at that very time, or is a part, or lay in or on the box of the holder as last seen
+    it comes to another holder  it is where the holder is, the best guess; but it stays where it was last seen if it is
+                                a part, or lay in or on the box of the holder then, or was seen at that very time and
+                                the holder has no box
     it leaves a holder          it stays, but where its pose was only such a guess, it is unknown from now on
 
-A holder without a pose counts as the place that it is told to be in. Evidence of one valid time is of one moment.
+What was last seen with a size has a box around its pose, which is taken wider by `MARGIN_M`. A holder without a pose
+counts as the place that it is told to be in. Evidence of one valid time is of one moment.
 """
 
 from dataclasses import dataclass, replace
@@ -33,6 +36,7 @@ from embodied.memory.stem.log import EventLog
 from embodied.memory.stem.places import Place, may_hold
 from embodied.memory.stem.spans import FURTHEST, Span, Spans
 
+MARGIN_M = 0.1  # So far outside a box its contents may be: poses are measured, and things stick out.
 DEEPEST = 200  # Holders above one another, and what was before of each, that one answer may go through.
 
 
@@ -79,6 +83,7 @@ class Reckoning:
         self._log, self.at = log, at
         self._held_by = log.tables.names.find("held_by")
         self._part_of = log.tables.names.find("part_of")
+        self._on = log.tables.names.find("on")
         self._beliefs: dict[tuple[int, float], Belief] = {}
         self._tracks: dict[int, Track] = {}
         self._told: dict[tuple[int, float], tuple[str, Spot]] = {}
@@ -211,11 +216,9 @@ class Reckoning:
         here = tool or self.belief(span.holder, end_s)
         if here.pose is None:
             return self._adrift(track, index, end_s)
-        anchor = None
-        if track.inside(span):
-            anchor = track.seen
-        elif tool is None and self._stays(track, index):
-            anchor = self._before(track, index)
+        anchor = track.seen if track.inside(span) else None
+        if anchor is None and tool is None:
+            anchor = self._brought(track, index)
         if anchor is not None and anchor.pose:
             there = self._tool(span, begun[0]) if tool else self.belief(span.holder, begun[0])
             if there and there.pose and there.guesses <= here.guesses:
@@ -236,17 +239,22 @@ class Reckoning:
             return belief
         return belief if may_hold(self.places, place, belief.pose.position_m) else Belief(None, since)
 
-    def _stays(self, track: Track, index: int) -> bool:
-        """Returns whether a thing that comes to a holder unseen is still where it was believed to be."""
+    def _brought(self, track: Track, index: int) -> Belief | None:
+        """Returns where a thing lay that comes to a holder unseen, None unless it is still believed to lie there."""
         span, previous = track.spans[index], track.spans[index + 1]
         if span is None:
-            return False
+            return None
         if self._carried(track, index):
-            return True
+            before = self._before(track, index)
+            handed = previous is not None and previous.predicate == self._held_by
+            if self._in_box(span.holder, span.spot[0], before, above=True, sure=handed) is not False:
+                return before
         if span.predicate == self._held_by or (previous is not None and not track.inside(previous)):
-            return False
+            return None
         at_once = track.seen_spot[0] == span.spot[0]
-        return at_once or span.predicate == self._part_of or self._beside(track, span)
+        fits = self._in_box(span.holder, span.spot[0], track.seen, above=span.predicate == self._on, sure=at_once)
+        stays = fits or (fits is None and at_once) or span.predicate == self._part_of
+        return self._before(track, index) if stays else None
 
     def _carried(self, track: Track, index: int) -> bool:
         """Returns whether a robot brought a thing to where a span begins, and nothing else has held it since."""
@@ -258,16 +266,20 @@ class Reckoning:
             index += 1
         return False
 
-    def _beside(self, track: Track, span: Span) -> bool:
-        """Returns whether a thing was last seen in the box of its holder, or above it where it is on that."""
-        event = self.sighting(span.holder, span.spot[0])
+    def _in_box(self, holder: int, time_s: float, thing: Belief, *, above: bool, sure: bool) -> bool | None:
+        """Returns whether a thing lay in the box that something had at a time, None where one of them is not known.
+
+        What lies straight above counts with `above`; with `sure`, a pose that is only a guess is none.
+        """
+        event, there = self.sighting(holder, time_s), self.belief(holder, time_s)
         size_m = event.payload.size_m if event and isinstance(event.payload, EntitySeen) else None
-        holder = self.belief(span.holder, span.spot[0]).pose
-        if size_m is None or holder is None or track.seen.pose is None:
-            return False
-        x, y, z = compose(invert(holder), track.seen.pose).position_m
-        on = self._log.tables.names.text(span.predicate) == "on"
-        return inside_box((x, y, min(z, 0.0) if on else z), Pose(), size_m)
+        if size_m is None or there.pose is None or thing.pose is None or (sure and there.guesses):
+            return None
+        x, y, z = thing.pose.position_m
+        _, _, centre_z = there.pose.position_m
+        return inside_box(
+            (x, y, min(z, centre_z) if above else z), there.pose, [edge + 2 * MARGIN_M for edge in size_m]
+        )
 
     def _tool(self, span: Span, time_s: float) -> Belief | None:
         """Returns the tool of the robot that holds something, None where it told none."""
