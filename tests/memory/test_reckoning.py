@@ -14,12 +14,11 @@ from embodied.memory.stem.kinds import (
     EntityMerged,
     EntitySeen,
     PlaceDefined,
-    RelationEnded,
     RelationSet,
     RobotState,
 )
 from embodied.memory.stem.reckoning import FURTHEST
-from tests.memory.tellers import Teller, home
+from tests.memory.tellers import Teller, end, hand, home, x_of
 
 
 @pytest.fixture
@@ -33,20 +32,6 @@ def bank(teller):
     with open_bank(":memory:", half_life_s={"": 1000.0, "cube": math.inf}) as made:
         made.append([teller.tell(place, 0.0, "map") for place in home()])
         yield made
-
-
-def x_of(bank, name, **asked):
-    found = bank.where_is(name, **asked)
-    return None if found.pose is None else found.pose.position_m[0]
-
-
-def hand(teller, x, time_s, robot="kuka", *, base=0.5):
-    said = RobotState(Pose((base, 0.0, 0.0)), tool=Pose((x, 0.0, 0.0)))
-    return teller.tell(said, time_s, robot, robot=robot)
-
-
-def end(teller, subject, predicate, thing, time_s):
-    return teller.tell(RelationEnded(subject, predicate, thing), time_s)
 
 
 # --- In hands ---------------------------------------------------------------------------------------------------------
@@ -120,40 +105,6 @@ def test_a_thing_set_down_in_a_room_and_then_told_to_be_on_a_tray_there_was_set_
     )
     bank.append([teller.put("cup", "on", "tray", 2, time_s=4.0), teller.seen("tray", 1.5, 5.0, "eye")])
     assert x_of(bank, "cup") == pytest.approx(1.7)
-
-
-def test_a_thing_let_go_of_elsewhere_is_in_the_box_that_it_is_later_told_to_be_in(bank, teller):
-    bank.append([teller.seen("box", 3.0, 1.0, "eye", size_m=(0.4, 0.4, 0.4)), hand(teller, 0.2, 1.0)])
-    bank.append([teller.put("cup", "held_by", "kuka", 0, time_s=2.0), end(teller, "cup", "held_by", "kuka", 3.0)])
-    bank.append([teller.put("cup", "in", "kitchen", 2, time_s=4.0), hand(teller, 0.5, 5.0)])
-    assert x_of(bank, "cup") == 0.2
-    bank.append(teller.put("cup", "in", "box", 3, time_s=90.0))
-    found = bank.where_is("cup")
-    assert (found.pose.position_m[0], found.place, found.parent, found.since_s) == (3.0, "home", "box", 90.0)
-    bank.append(teller.seen("box", 0.5, 91.0, "eye", size_m=(0.4, 0.4, 0.4)))
-    assert (x_of(bank, "cup"), x_of(bank, "cup", as_of_s=80.0)) == (0.5, 0.2)
-
-
-@pytest.mark.parametrize(("x", "z", "stays"), [(0.25, 0.0, True), (0.1, 0.9, True), (0.35, 0.0, False)])
-def test_what_a_robot_lets_go_of_in_or_above_a_box_stays_there(bank, teller, x, z, stays):
-    """The box ends 0.2 m from its centre; 0.1 m more is allowed for what is measured."""
-    bank.append(teller.seen("box", 1.0, 1.0, "eye", size_m=(0.4, 0.4, 0.4)))
-    bank.append(teller.tell(RobotState(Pose(), tool=Pose((1.0 + x, 0.0, z))), 1.0, "kuka", robot="kuka"))
-    bank.append([teller.put("cup", "held_by", "kuka", 0, time_s=2.0), teller.put("cup", "in", "box", 1, time_s=3.0)])
-    assert bank.where_is("cup").pose.position_m == ((1.0 + x, 0.0, z) if stays else (1.0, 0.0, 0.0))
-    bank.append(teller.seen("box", 1.5, 4.0, "eye", size_m=(0.4, 0.4, 0.4)))
-    assert x_of(bank, "cup") == pytest.approx(1.5 + x * stays)
-
-
-def test_a_hand_tells_where_a_thing_was_put_better_than_a_guess_about_the_box(bank, teller):
-    """Nobody knows where on the shelf the box is; still it is not where a thing was left long before."""
-    bank.append([teller.seen("box", 3.0, 1.0, "eye", size_m=(0.4, 0.4, 0.4)), teller.seen("shelf", 1.0, 1.0, "eye")])
-    bank.append([teller.put("box", "on", "shelf", 0, time_s=1.5), hand(teller, 1.7, 1.5)])
-    for name in ("cup", "pen"):
-        bank.append(teller.put(name, "held_by", "kuka", 0, time_s=2.0))
-    bank.append([teller.put("cup", "in", "box", 1, time_s=3.0), end(teller, "pen", "held_by", "kuka", 3.0)])
-    bank.append(teller.put("pen", "in", "box", 2, time_s=4.0))
-    assert [x_of(bank, name) for name in ("cup", "pen")] == [1.7, 1.0]
 
 
 def test_a_hand_nobody_told_of_leaves_a_thing_where_it_was_taken(bank, teller):

@@ -63,7 +63,8 @@ class Whereabouts:
 
     - `pose` lies in `place`, unless the extents of that and of all around it are unknown; a pose outside is None where
       the relation is newer;
-    - `parent` is "" where it was told to be a place in which a newer sighting was not: `version` still counts it;
+    - `parent` is "" where it was told to be a place in which a newer sighting was not, or a holder outside of whose box
+      it was seen since (see `boxes`): `version` still counts it;
     - with a parent that has a pose, `pose` is known and has moved with it.
     """
 

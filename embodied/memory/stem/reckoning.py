@@ -12,14 +12,16 @@ robot that tells its tool, the tool counts as the holder. What such a change mea
                                 a part, or lay in or on the box of the holder then, or was seen at that very time and
                                 the holder has no box
     it leaves a holder          it stays, but where its pose was only such a guess, it is unknown from now on
+    it is seen outside the box  it has left the holder that it was told to be in or on, and stays where it was seen,
+                                until it is seen in the box, or told to be in it, again
 
-What was last seen with a size has a box around its pose, which is taken wider by `MARGIN_M`. A holder without a pose
-counts as the place that it is told to be in. Evidence of one valid time is of one moment.
+What was last seen with a size has a box (see `boxes`). A holder without a pose counts as the place that it is told to
+be in. Evidence of one valid time is of one moment.
 """
 
 from dataclasses import dataclass, replace
 
-from embodied.geometry import Pose, compose, inside_box, invert
+from embodied.geometry import Pose, compose, invert
 from embodied.memory.stem.as_of import (
     NEVER,
     Instant,
@@ -30,13 +32,13 @@ from embodied.memory.stem.as_of import (
     places_at,
     root_at,
 )
+from embodied.memory.stem.boxes import MARGIN_M, Box
 from embodied.memory.stem.event import Event, Spot
 from embodied.memory.stem.kinds import EntitySeen, RobotState
 from embodied.memory.stem.log import EventLog
 from embodied.memory.stem.places import Place, may_hold
 from embodied.memory.stem.spans import FURTHEST, Span, Spans
 
-MARGIN_M = 0.1  # So far outside a box its contents may be: poses are measured, and things stick out.
 DEEPEST = 200  # Holders above one another, and what was before of each, that one answer may go through.
 
 
@@ -83,9 +85,10 @@ class Reckoning:
         self._log, self.at = log, at
         self._held_by = log.tables.names.find("held_by")
         self._part_of = log.tables.names.find("part_of")
-        self._on = log.tables.names.find("on")
+        self._in, self._on = log.tables.names.find("in"), log.tables.names.find("on")
         self._beliefs: dict[tuple[int, float], Belief] = {}
-        self._tracks: dict[int, Track] = {}
+        self._left: dict[tuple[int, float], bool] = {}
+        self._tracks: dict[tuple[int, float], Track] = {}
         self._told: dict[tuple[int, float], tuple[str, Spot]] = {}
         self._members: dict[int, list[Member]] = {}
         self._events: dict[int, Event] = {}
@@ -122,12 +125,28 @@ class Reckoning:
             self._beliefs[key] = self._until(self._track(root, time_s), 0, time_s)
         return self._beliefs[key]
 
+    def left(self, root: int, time_s: float) -> bool:
+        """Returns whether an entity was seen outside the box of what it had been told to be in or on."""
+        key = (root, time_s)
+        if key not in self._left:
+            self._left[key] = False  # A circle ends here, too.
+            track = self._track(root, time_s)
+            span = track.spans[0]
+            self._left[key] = span is not None and track.seen_spot >= span.again and self._outside(track, span)
+        return self._left[key]
+
+    def box(self, root: int, time_s: float) -> Box | None:
+        """Returns the box that an entity had at a time, None where its size or its pose is unknown."""
+        event, belief = self.sighting(root, time_s), self.belief(root, time_s)
+        size_m = event.payload.size_m if event and isinstance(event.payload, EntitySeen) else None
+        return Box(belief.pose, size_m, bool(belief.guesses)) if belief.pose and size_m else None
+
     def told_place(self, holder: int, since: Spot, time_s: float) -> tuple[str, Spot]:
         """Returns the place that something is told to be in, its holder included, and since when; "" for none.
 
         `since` is when it came to that holder: the place counts from the last change on the way.
         """
-        known, way = replace(self.at, time_s=time_s), []
+        known, way = Instant(self.at.seq, time_s), []
         while (holder, time_s) not in self._told and len(way) < DEEPEST:
             name = self._log.tables.names.text(holder)
             if not holder or name in self.places:
@@ -135,7 +154,8 @@ class Reckoning:
             else:
                 parent = parent_at(self._log, holder, known)
                 way.append((holder, (parent.since_s, parent.seq)))
-                holder = root_at(self._log, parent.object, self.at) if parent.object else 0
+                inside = parent.object and not self.left(holder, time_s)
+                holder = root_at(self._log, parent.object, self.at) if inside else 0
         place, above = self._told.get((holder, time_s), ("", NEVER))
         for below, changed in reversed(way):
             above = max(above, changed)
@@ -168,18 +188,19 @@ class Reckoning:
 
     def _alone(self, entity: int, time_s: float) -> Track:
         """Returns what is known of an entity under this very id."""
-        newest = self._tracks.get(entity)
-        if newest is None:
-            newest = self._tracks[entity] = self._read_track(entity, self.at)
-        if max(newest.seen_spot, newest.spans.newest)[0] <= time_s:
-            return newest
-        return self._read_track(entity, replace(self.at, time_s=time_s))
+        newest = self._read_track(entity, self.at.time_s)
+        known = max(newest.seen_spot, newest.spans.newest)[0] <= time_s
+        return newest if known else self._read_track(entity, time_s)
 
-    def _read_track(self, entity: int, by: Instant) -> Track:
-        spot = last_seen(self._log, entity, by)
-        event = self._event(spot)
-        seen = NOTHING if event is None else Belief(pose_of(event), spot)
-        return Track(spot, seen, Spans(self._log, entity, by, known=self.at, enough=spot))
+    def _read_track(self, entity: int, time_s: float) -> Track:
+        key = (entity, time_s)
+        if key not in self._tracks:
+            by = Instant(self.at.seq, time_s)
+            spot = last_seen(self._log, entity, by)
+            event = self._event(spot)
+            seen = NOTHING if event is None else Belief(pose_of(event), spot)
+            self._tracks[key] = Track(spot, seen, Spans(self._log, entity, by, known=self.at, enough=spot))
+        return self._tracks[key]
 
     def _until(self, track: Track, index: int, end_s: float) -> Belief:
         """Returns what is believed at the end of a span, counted back from the newest."""
@@ -211,19 +232,23 @@ class Reckoning:
         span = track.spans[index]
         if span is None:
             return NOTHING
+        outside = self._outside(track, span)
+        if outside and track.seen_spot >= span.again:
+            return track.seen
         begun = track.root_of_guess(span)
         tool = self._tool(span, end_s)
         here = tool or self.belief(span.holder, end_s)
         if here.pose is None:
             return self._adrift(track, index, end_s)
-        anchor = track.seen if track.inside(span) else None
-        if anchor is None and tool is None:
+        anchor = track.seen if track.inside(span) and not outside else None
+        if tool is None and not track.inside(span):
             anchor = self._brought(track, index)
         if anchor is not None and anchor.pose:
             there = self._tool(span, begun[0]) if tool else self.belief(span.holder, begun[0])
             if there and there.pose and there.guesses <= here.guesses:
                 return _moved(anchor, there, here)
-        return Belief(here.pose, max(begun, here.spot), here.guesses | {begun[1]})
+        since = span.again if outside else begun
+        return Belief(here.pose, max(since, here.spot), here.guesses | {begun[1]})
 
     def _adrift(self, track: Track, index: int, end_s: float) -> Belief:
         """Returns what is believed at the end of a span whose holder then has no pose."""
@@ -247,12 +272,12 @@ class Reckoning:
         if self._carried(track, index):
             before = self._before(track, index)
             handed = previous is not None and previous.predicate == self._held_by
-            if self._in_box(span.holder, span.spot[0], before, above=True, sure=handed) is not False:
+            if self._in_box(span, span.spot[0], before, above=True, sure=handed) is not False:
                 return before
         if span.predicate == self._held_by or (previous is not None and not track.inside(previous)):
             return None
         at_once = track.seen_spot[0] == span.spot[0]
-        fits = self._in_box(span.holder, span.spot[0], track.seen, above=span.predicate == self._on, sure=at_once)
+        fits = self._in_box(span, span.spot[0], track.seen, above=span.predicate == self._on, sure=at_once)
         stays = fits or (fits is None and at_once) or span.predicate == self._part_of
         return self._before(track, index) if stays else None
 
@@ -266,20 +291,28 @@ class Reckoning:
             index += 1
         return False
 
-    def _in_box(self, holder: int, time_s: float, thing: Belief, *, above: bool, sure: bool) -> bool | None:
-        """Returns whether a thing lay in the box that something had at a time, None where one of them is not known.
+    def _outside(self, track: Track, span: Span) -> bool:
+        """Returns whether a thing was last seen outside the box of the holder that it was told to be in or on."""
+        if not track.inside(span) or span.predicate not in (self._in, self._on):
+            return False
+        event = self._event(track.seen_spot) if track.seen.spot == track.seen_spot else None
+        said = event.payload if event else None
+        half_m = max(said.size_m) / 2 if isinstance(said, EntitySeen) and said.size_m else 0.0
+        box = self.box(span.holder, track.seen_spot[0])
+        if box is None or box.guessed or track.seen.pose is None:
+            return False
+        above = span.predicate == self._on
+        return not box.holds(track.seen.pose.position_m, above=above, margin_m=MARGIN_M + half_m)
 
-        What lies straight above counts with `above`; with `sure`, a pose that is only a guess is none.
+    def _in_box(self, span: Span, time_s: float, thing: Belief, *, above: bool, sure: bool) -> bool | None:
+        """Returns whether a thing lay in the box of its holder or `above` it, None where one of them is unknown.
+
+        With `sure`, a box whose pose is only a guess is unknown.
         """
-        event, there = self.sighting(holder, time_s), self.belief(holder, time_s)
-        size_m = event.payload.size_m if event and isinstance(event.payload, EntitySeen) else None
-        if size_m is None or there.pose is None or thing.pose is None or (sure and there.guesses):
+        box = self.box(span.holder, time_s)
+        if box is None or thing.pose is None or (sure and box.guessed):
             return None
-        x, y, z = thing.pose.position_m
-        _, _, centre_z = there.pose.position_m
-        return inside_box(
-            (x, y, min(z, centre_z) if above else z), there.pose, [edge + 2 * MARGIN_M for edge in size_m]
-        )
+        return box.holds(thing.pose.position_m, above=above)
 
     def _tool(self, span: Span, time_s: float) -> Belief | None:
         """Returns the tool of the robot that holds something, None where it told none."""

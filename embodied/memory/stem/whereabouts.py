@@ -78,6 +78,7 @@ def contents(log: EventLog, holder: str, at: Instant) -> list[str]:
         names.text(subject)
         for subject, parent in told
         if parent.object == root
+        and not reckoning.left(subject, at.time_s)
         and (holder not in reckoning.places or _around(log, reckoning, subject, parent).parent.object)
     )
 
@@ -104,6 +105,8 @@ def _around(log: EventLog, reckoning: Reckoning, root: int, told: Parent) -> _Ar
     if pose is None:
         return _Around(place, told)
     smallest = smallest_place(places.values(), pose.position_m)
+    if reckoning.left(root, at.time_s):
+        return _Around(smallest, ORPHAN)
     if not place or text(holder) != place:
         fits = place and may_hold(places, place, pose.position_m) and not is_within(places, smallest, place)
         return _Around(place if fits else smallest, told)
@@ -115,14 +118,15 @@ def _around(log: EventLog, reckoning: Reckoning, root: int, told: Parent) -> _Ar
 def _seen_elsewhere(reckoning: Reckoning, root: int, told: Parent, holder: int, place: str) -> bool:
     """Returns whether a thing was seen outside the place that it was told to be in before.
 
-    A place that has a pose itself may have moved away from its outlines, with all that is in it.
+    A place that has a pose itself may have moved away from its outlines, with all that is in it; where it has a box,
+    `Reckoning.left` tells.
     """
     time_s, places = reckoning.at.time_s, reckoning.places
     pose = reckoning.belief(root, time_s).pose
     if reckoning.belief(holder, time_s).pose is None:
         return pose is not None and not may_hold(places, place, pose.position_m)
     seen = reckoning.sighting(root, time_s)
-    if seen is None or seen.spot < (told.since_s, told.seq):
+    if seen is None or seen.spot < (told.since_s, told.seq) or reckoning.box(holder, seen.spot[0]):
         return False
     return not may_hold(places, place, pose_of(seen).position_m)
 
