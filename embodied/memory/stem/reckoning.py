@@ -22,18 +22,10 @@ be in. Evidence of one valid time is of one moment.
 from dataclasses import dataclass, replace
 
 from embodied.geometry import Pose, compose, invert
-from embodied.memory.stem.as_of import (
-    NEVER,
-    Instant,
-    Member,
-    last_seen,
-    members_at,
-    parent_at,
-    places_at,
-    root_at,
-)
+from embodied.memory.stem.as_of import NEVER, Instant, Member, last_seen, places_at
 from embodied.memory.stem.boxes import MARGIN_M, Box
 from embodied.memory.stem.event import Event, Spot
+from embodied.memory.stem.identities import Identities
 from embodied.memory.stem.kinds import EntitySeen, RobotState
 from embodied.memory.stem.log import EventLog
 from embodied.memory.stem.places import Place, may_hold
@@ -83,6 +75,7 @@ class Reckoning:
 
     def __init__(self, log: EventLog, at: Instant) -> None:
         self._log, self.at = log, at
+        self.identities = Identities(log, at)
         self._held_by = log.tables.names.find("held_by")
         self._part_of = log.tables.names.find("part_of")
         self._in, self._on = log.tables.names.find("in"), log.tables.names.find("on")
@@ -90,7 +83,6 @@ class Reckoning:
         self._left: dict[tuple[int, float], bool] = {}
         self._tracks: dict[tuple[int, float], Track] = {}
         self._told: dict[tuple[int, float], tuple[str, Spot]] = {}
-        self._members: dict[int, list[Member]] = {}
         self._events: dict[int, Event] = {}
         self._places: dict[str, Place] | None = None
         self._depth = 0
@@ -107,15 +99,11 @@ class Reckoning:
         """The sightings and states that the beliefs so far rest on."""
         return frozenset(self._events)
 
-    def members(self, root: int) -> list[Member]:
-        """Returns all entities that had turned out to be this one, itself first."""
-        if root not in self._members:
-            self._members[root] = members_at(self._log, root, self.at)
-        return self._members[root]
-
     def sighting(self, root: int, time_s: float) -> Event | None:
         """Returns the last sighting of an entity, or state of a robot, under any of its names."""
-        return self._event(max(self._alone(member.entity, time_s).seen_spot for member in self.members(root)))
+        return self._event(
+            max(self._alone(member.entity, time_s).seen_spot for member in self.identities.members(root))
+        )
 
     def belief(self, root: int, time_s: float) -> Belief:
         """Returns where an entity or robot is believed to have been at a time, seconds."""
@@ -146,16 +134,15 @@ class Reckoning:
 
         `since` is when it came to that holder: the place counts from the last change on the way.
         """
-        known, way = Instant(self.at.seq, time_s), []
+        way = []
         while (holder, time_s) not in self._told and len(way) < DEEPEST:
             name = self._log.tables.names.text(holder)
             if not holder or name in self.places:
                 self._told[holder, time_s] = name, NEVER
             else:
-                parent = parent_at(self._log, holder, known)
-                way.append((holder, (parent.since_s, parent.seq)))
-                inside = parent.object and not self.left(holder, time_s)
-                holder = root_at(self._log, parent.object, self.at) if inside else 0
+                span = self._alone(holder, time_s).spans[0]
+                way.append((holder, span.again if span else NEVER))
+                holder = span.holder if span and not self.left(holder, time_s) else 0
         place, above = self._told.get((holder, time_s), ("", NEVER))
         for below, changed in reversed(way):
             above = max(above, changed)
@@ -170,21 +157,29 @@ class Reckoning:
                 self._events[seq] = event
         return self._events.get(seq)
 
-    def _track(self, root: int, time_s: float) -> Track:
+    def _track(self, entity: int, time_s: float) -> Track:
         """Returns what is known of an entity; what was known of one that turned out to be it counts as a sighting."""
-        tracks = [self._alone(member.entity, time_s) for member in self.members(root)]
-        own, *others = tracks
-        for member, other in zip(self.members(root)[1:], others, strict=True):
-            until_s = min(time_s, member.merged[0])
-            if not other.spans[0] or other.seen_spot[0] > until_s:
-                spot, belief = other.seen_spot, other.seen
-            else:
-                before = self._alone(member.entity, until_s)
-                belief = self._until(before, 0, until_s)
-                spot = before.seen_spot if belief == before.seen else (until_s, member.merged[1])
-            if belief.spot > own.seen.spot:
-                own = Track(spot, belief, own.spans)
+        own = self._alone(entity, time_s)
+        for member in self.identities.members(entity)[1:]:
+            if member.into == entity:
+                spot, belief = self._other(member, time_s)
+                if belief.spot > own.seen.spot:
+                    own = Track(spot, belief, own.spans)
         return own
+
+    def _other(self, member: Member, time_s: float) -> tuple[Spot, Belief]:
+        """Returns what was known of an entity before it turned out to be another one, and when that was so.
+
+        What held it when it did holds the other since, or something else does: then its own sightings are all.
+        """
+        merged_s, seq = member.merged
+        track, until_s = self._track(member.entity, time_s), min(time_s, merged_s)
+        span = track.spans[0]
+        if span is None or track.seen_spot[0] > until_s or (span.holder and merged_s <= time_s):
+            return track.seen_spot, track.seen
+        track = self._track(member.entity, until_s)
+        belief = self._until(track, 0, until_s)
+        return track.seen_spot if belief == track.seen else (until_s, seq), belief
 
     def _alone(self, entity: int, time_s: float) -> Track:
         """Returns what is known of an entity under this very id."""
@@ -199,7 +194,7 @@ class Reckoning:
             spot = last_seen(self._log, entity, by)
             event = self._event(spot)
             seen = NOTHING if event is None else Belief(pose_of(event), spot)
-            self._tracks[key] = Track(spot, seen, Spans(self._log, entity, by, known=self.at, enough=spot))
+            self._tracks[key] = Track(spot, seen, Spans(self._log, entity, by, known=self.identities, enough=spot))
         return self._tracks[key]
 
     def _until(self, track: Track, index: int, end_s: float) -> Belief:

@@ -67,20 +67,15 @@ def contents(log: EventLog, holder: str, at: Instant) -> list[str]:
     number = names.find(holder)
     if number is None:
         return []
-    root = root_at(log, number, at)
-    if at.seq >= log.head and at.time_s == math.inf:
-        found = log.tables.rows("SELECT subject FROM containment WHERE object = ?", root)
-    else:
-        found = log.tables.rows("SELECT DISTINCT subject FROM parent_change WHERE object = ?", root)
     reckoning = Reckoning(log, at)
-    told = [(subject, parent_at(log, subject, at)) for (subject,) in found]
-    return sorted(
-        names.text(subject)
-        for subject, parent in told
-        if parent.object == root
-        and not reckoning.left(subject, at.time_s)
-        and (holder not in reckoning.places or _around(log, reckoning, subject, parent).parent.object)
-    )
+    held: list[str] = []
+    for subject, parent in _told_in(log, reckoning, root_at(log, number, at)):
+        if holder in reckoning.places:
+            inside = _around(log, reckoning, subject, parent).parent.object
+        else:
+            inside = not reckoning.left(subject, at.time_s)
+        held += [names.text(subject)] if inside else []
+    return sorted(held)
 
 
 def related(log: EventLog, name: str, at: Instant) -> list[tuple[str, str, str]]:
@@ -96,10 +91,23 @@ def related(log: EventLog, name: str, at: Instant) -> list[tuple[str, str, str]]
     return sorted(link for link, holds in last.items() if holds)
 
 
+def _told_in(log: EventLog, reckoning: Reckoning, root: int) -> Iterator[tuple[int, Parent]]:
+    """Yields what is told to be in something under any of its names, and how; each under the name it lives on as."""
+    at = reckoning.at
+    table = "containment" if at.seq >= log.head and at.time_s == math.inf else "parent_change"
+    holders = {member.entity for member in reckoning.identities.members(root)}
+    question = f"SELECT DISTINCT subject FROM {table} WHERE object = ?"  # noqa: S608
+    for subject in {subject for holder in holders for (subject,) in log.tables.rows(question, holder)}:
+        parent = parent_at(log, subject, at)
+        if parent.object in holders and reckoning.identities.root(subject) == subject != root:
+            yield subject, parent
+
+
 def _around(log: EventLog, reckoning: Reckoning, root: int, told: Parent) -> _Around:
     """Returns the place and the parent of a thing that agree with its pose; `told` is the parent by its relations."""
     at, places, text = reckoning.at, reckoning.places, log.tables.names.text
-    holder = root_at(log, told.object, at) if told.object else 0
+    holder = reckoning.identities.root(told.object)
+    told = ORPHAN if holder == root else told._replace(object=holder)  # A thing may turn out to be its own holder.
     place, _ = reckoning.told_place(holder, (told.since_s, told.seq), at.time_s)
     pose = reckoning.belief(root, at.time_s).pose
     if pose is None:
@@ -137,7 +145,7 @@ def _existence(log: EventLog, reckoning: Reckoning, root: int, half_life_s: Mapp
     The confidence is that of the last sighting, or of the relation of what was never seen; both are evidence.
     """
     at = reckoning.at
-    seen, related = reckoning.sighting(root, at.time_s), _last_related(log, root, at)
+    seen, related = reckoning.sighting(root, at.time_s), _last_related(log, reckoning, root)
     said = related[1] if related else None
     if seen is not None:
         if not isinstance(seen.payload, EntitySeen):
@@ -154,23 +162,24 @@ def _existence(log: EventLog, reckoning: Reckoning, root: int, half_life_s: Mapp
     return probability
 
 
-def _last_related(log: EventLog, root: int, at: Instant) -> tuple[Spot, RelationSet] | None:
+def _last_related(log: EventLog, reckoning: Reckoning, root: int) -> tuple[Spot, RelationSet] | None:
     """Returns the last telling of what an entity is in, on, part of or held by, and since when that counts."""
-    found = log.tables.row(
-        "SELECT since_s, parent_change.seq FROM parent_change JOIN event USING (seq) WHERE subject = ? "
-        "AND since_s <= ? AND parent_change.seq <= ? AND event.kind = ? ORDER BY version DESC LIMIT 1",
-        root, at.time_s, at.seq, log.tables.names.find("relation_set"),
-    )  # fmt: skip
-    event = log.event(found[1]) if found else None
-    if found is None or event is None or not isinstance(event.payload, RelationSet):
-        return None
-    return (found[0], found[1]), event.payload
+    at, last = reckoning.at, NEVER
+    for member in reckoning.identities.members(root):
+        found = log.tables.row(
+            "SELECT since_s, parent_change.seq FROM parent_change JOIN event USING (seq) WHERE subject = ? "
+            "AND since_s <= ? AND parent_change.seq <= ? AND event.kind = ? ORDER BY version DESC LIMIT 1",
+            member.entity, at.time_s, at.seq, log.tables.names.find("relation_set"),
+        )  # fmt: skip
+        last = max(last, found or NEVER)
+    event = log.event(last[1])
+    return (last, event.payload) if event and isinstance(event.payload, RelationSet) else None
 
 
 def _absences(log: EventLog, reckoning: Reckoning, root: int, since: Spot) -> Iterator[AbsenceSeen]:
     """Yields the looks that found nothing after `since`, under any of the thing's names."""
     at, kind = reckoning.at, log.tables.names.find("absence_seen")
-    for member in reckoning.members(root):
+    for member in reckoning.identities.members(root):
         for (seq,) in log.tables.rows(
             "SELECT seq FROM mention WHERE subject = ? AND kind = ? AND valid_time_s >= ? AND valid_time_s <= ? "
             "AND seq <= ?",
