@@ -5,12 +5,10 @@ The world is a line: all things lie on the x axis and none is turned. There is o
 """
 
 import math
-from collections import defaultdict
 from dataclasses import dataclass
 
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.kinds import (
-    CONTAINMENT,
     AbsenceSeen,
     EntityMerged,
     EntitySeen,
@@ -20,11 +18,10 @@ from embodied.memory.stem.kinds import (
     RelationSet,
     RobotState,
 )
+from tests.memory.parents import NEVER, NOBODY, root, written
 
 ROOM = "room"
 THINGS = ("ball", "cup", "box")
-NEVER = (-math.inf, 0)
-NOBODY = ("", "", *NEVER)
 
 
 @dataclass(frozen=True)
@@ -35,16 +32,6 @@ class Span:
     holder: str
     first: tuple[float, int]
     last: tuple[float, int]
-
-
-@dataclass(frozen=True)
-class Merge:
-    """One thing turned out to be another, which was not another itself when that was told."""
-
-    entity: str
-    into: str
-    time_s: float
-    number: int
 
 
 @dataclass(frozen=True)
@@ -78,21 +65,8 @@ class Model:
     def written(self):
         """Merges and, by thing, the changes (predicate, object, since, number) of its parent, as told."""
         if self._written[0] != len(self.events):
-            self._written = len(self.events), *self.write()
+            self._written = len(self.events), *written(self.events)
         return self._written[1:]
-
-    def write(self):
-        merges, rows = [], defaultdict(list)
-        for number, event in enumerate(self.events, 1):
-            said = event.payload
-            if isinstance(said, EntityMerged):
-                merge = Merge(said.entity, root(said.into, merges), event.valid_time_s, number)
-                merges.append(merge)
-                write_merge(rows, merge)
-            elif isinstance(said, RelationSet | RelationEnded) and said.predicate in CONTAINMENT:
-                held = (said.predicate, root(said.object, merges)) if isinstance(said, RelationSet) else ("", "")
-                write(rows[root(said.subject, merges)], *held, event.valid_time_s, number)
-        return merges, rows
 
     def merges(self, known_s):
         """The merges that one knows of at a time."""
@@ -152,12 +126,30 @@ class Model:
         return max(sightings) != NEVER or bool(self.changes(thing, as_of_s))
 
     def existence(self, name, *, as_of_s=math.inf):
-        """Every look that found nothing since the last evidence leaves half of a half."""
-        names = self.names(self.root(name, as_of_s), as_of_s)
-        put = [change[2:] for one in names for change in self.changes(one, as_of_s)]
+        """A thing is at most as probable as its holder, where that was missed after the thing was seen."""
+        chain, above = [], self.root(name, as_of_s)
+        while above and above not in chain:
+            chain.append(above)
+            above = self.parent(above, as_of_s=as_of_s)[1]
+        probability, missed = 1.0, NEVER
+        for thing in reversed(chain):
+            own, seen, looked = self.trace(thing, as_of_s)
+            if missed > seen:
+                probability, missed = min(probability, own), max(missed, looked)
+            else:
+                probability, missed = own, looked
+        return probability
+
+    def trace(self, thing, until):
+        """How probable a thing is by itself, and when it was last seen and missed: a look leaves half of a half."""
+        if thing == "ann" and self.seen(thing, until) != NEVER:
+            return 1.0, (math.inf, 0), NEVER
+        names = self.names(thing, until)
+        put = [change[2:] for one in names for change in self.changes(one, until)]
         put = [spot for spot in put if isinstance(self.payload(spot), RelationSet)]
-        evidence = max([*put, *(self.seen(one, as_of_s) for one in names)])
-        return 0.75 ** sum(look > evidence for one in names for look in self.told(AbsenceSeen, one, as_of_s))
+        seen = max(self.seen(one, until) for one in names)
+        looks = [look for one in names for look in self.told(AbsenceSeen, one, until) if look > max([*put, seen])]
+        return 0.75 ** len(looks), seen, max(looks, default=NEVER)
 
     # --- Where things lie ---
 
@@ -302,35 +294,6 @@ class Model:
         self.events.append(event)
         if isinstance(event.payload, PastClosed):
             self.closed_s = max(self.closed_s, event.payload.before_s)
-
-
-def root(name, merges):
-    """The name under which a thing lives after those merges."""
-    into = {merge.entity: merge.into for merge in merges}
-    while name in into:
-        name = into[name]
-    return name
-
-
-def write(changes, predicate, holder, time_s, number):
-    """Adds a change of parent, which counts from its time, but never from before the last one."""
-    changes.append((predicate, holder, max(changes[-1][2] if changes else -math.inf, time_s), number))
-
-
-def write_merge(rows, merge):
-    """What a thing held is held by the other, which takes over its parent if that is newer and not inside it."""
-    now = {thing: changes[-1] for thing, changes in rows.items() if changes}
-    predicate, holder, *told = now.get(merge.entity, NOBODY)
-    if predicate:
-        write(rows[merge.entity], "", "", merge.time_s, merge.number)
-    above, held = holder, now.get(merge.into, NOBODY)
-    while above not in ("", merge.into):
-        above = now.get(above, NOBODY)[1]
-    if predicate and not above and (not held[0] or told > list(held[2:])):
-        write(rows[merge.into], predicate, holder, max(merge.time_s, told[0]), merge.number)
-    for child, change in now.items():
-        if change[1] == merge.entity:
-            write(rows[child], change[0], merge.into, merge.time_s, merge.number)
 
 
 def world():

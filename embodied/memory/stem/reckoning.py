@@ -123,6 +123,11 @@ class Reckoning:
             self._left[key] = span is not None and track.seen_spot >= span.again and self._outside(track, span)
         return self._left[key]
 
+    def holder(self, root: int, time_s: float) -> int:
+        """Returns what an entity was told to be in, on, part of or held by and has not left, 0 for nothing."""
+        span = self._alone(root, time_s).spans[0]
+        return span.holder if span and not self.left(root, time_s) else 0
+
     def box(self, root: int, time_s: float) -> Box | None:
         """Returns the box that an entity had at a time, None where its size or its pose is unknown."""
         event, belief = self.sighting(root, time_s), self.belief(root, time_s)
@@ -142,7 +147,7 @@ class Reckoning:
             else:
                 span = self._alone(holder, time_s).spans[0]
                 way.append((holder, span.again if span else NEVER))
-                holder = span.holder if span and not self.left(holder, time_s) else 0
+                holder = self.holder(holder, time_s)
         place, above = self._told.get((holder, time_s), ("", NEVER))
         for below, changed in reversed(way):
             above = max(above, changed)

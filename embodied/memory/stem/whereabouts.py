@@ -24,6 +24,15 @@ class _Around:
     parent: Parent
 
 
+@dataclass(frozen=True)
+class _Trace:
+    """How probable a thing is by itself, when it was last seen, and when it was last missed since."""
+
+    probability: float
+    seen: Spot
+    missed: Spot
+
+
 def where_is(log: EventLog, entity: str, at: Instant, half_life_s: Mapping[str, float]) -> Whereabouts | None:
     """Returns where an entity or robot is believed to be, None for one that nobody has spoken of by then."""
     names = log.tables.names
@@ -44,7 +53,7 @@ def where_is(log: EventLog, entity: str, at: Instant, half_life_s: Mapping[str, 
         place=around.place,
         parent=names.text(around.parent.object),
         predicate=names.text(around.parent.predicate),
-        existence=_existence(log, reckoning, root, half_life_s),
+        existence=_existence(log, reckoning, root, around.parent, half_life_s),
         since_s=belief.spot[0],
         seq=belief.spot[1],
         version=told.version,
@@ -139,27 +148,54 @@ def _seen_elsewhere(reckoning: Reckoning, root: int, told: Parent, holder: int, 
     return not may_hold(places, place, pose_of(seen).position_m)
 
 
-def _existence(log: EventLog, reckoning: Reckoning, root: int, half_life_s: Mapping[str, float]) -> float:
-    """Returns the probability: the confidence, halved per half-life, less what was seen to be empty since.
+def _existence(
+    log: EventLog, reckoning: Reckoning, root: int, parent: Parent, half_life_s: Mapping[str, float]
+) -> float:
+    """Returns the probability: its own, and at most that of its holder where that was missed since it was seen."""
+    own = _trace(log, reckoning, root, half_life_s)
+    holders = _holders(reckoning, root, parent)
+    if not any(any(_absences(log, reckoning, holder, own.seen)) for holder in holders):
+        return own.probability
+    probability, missed = 1.0, NEVER
+    for trace in (*(_trace(log, reckoning, holder, half_life_s) for holder in reversed(holders)), own):
+        gone = missed > trace.seen
+        probability = min(probability, trace.probability) if gone else trace.probability
+        missed = max(missed, trace.missed) if gone else trace.missed
+    return probability
+
+
+def _holders(reckoning: Reckoning, root: int, parent: Parent) -> list[int]:
+    """Returns what holds an entity, what holds that, and so on; late news may have closed a circle."""
+    found: dict[int, None] = {root: None}
+    holder = parent.object
+    while holder and holder not in found:
+        found[holder] = None
+        holder = reckoning.holder(holder, reckoning.at.time_s)
+    return list(found)[1:]
+
+
+def _trace(log: EventLog, reckoning: Reckoning, root: int, half_life_s: Mapping[str, float]) -> _Trace:
+    """Returns what speaks for an entity: the confidence, halved per half-life, less what was seen to be empty since.
 
     The confidence is that of the last sighting, or of the relation of what was never seen; both are evidence.
     """
     at = reckoning.at
     seen, related = reckoning.sighting(root, at.time_s), _last_related(log, reckoning, root)
-    said = related[1] if related else None
-    if seen is not None:
-        if not isinstance(seen.payload, EntitySeen):
-            return 1.0  # A robot tells of itself.
-        said = seen.payload
-    if said is None:
-        return 1.0
-    since = max(NEVER if seen is None else seen.spot, NEVER if related is None else related[0])
-    category = said.category if isinstance(said, EntitySeen) else ANY_CATEGORY
-    half_life = half_life_s.get(category, half_life_s.get(ANY_CATEGORY, math.inf))
-    probability = said.confidence * 0.5 ** (max(0.0, now_s(log, at) - since[0]) / half_life)
-    for absence in _absences(log, reckoning, root, since):
+    if seen is not None and not isinstance(seen.payload, EntitySeen):
+        return _Trace(1.0, (math.inf, seen.seq), NEVER)  # A robot tells of itself.
+    said = seen.payload if seen else related[1] if related else None
+    spot = seen.spot if seen else NEVER
+    since = max(spot, related[0] if related else NEVER)
+    probability = 1.0
+    if said is not None:
+        category = said.category if isinstance(said, EntitySeen) else ANY_CATEGORY
+        half_life = half_life_s.get(category, half_life_s.get(ANY_CATEGORY, math.inf))
+        probability = said.confidence * 0.5 ** (max(0.0, now_s(log, at) - since[0]) / half_life)
+    missed = NEVER
+    for look, absence in _absences(log, reckoning, root, since):
         probability *= 1.0 - absence.visible_fraction * absence.confidence
-    return probability
+        missed = max(missed, look)
+    return _Trace(probability, spot, missed)
 
 
 def _last_related(log: EventLog, reckoning: Reckoning, root: int) -> tuple[Spot, RelationSet] | None:
@@ -176,8 +212,8 @@ def _last_related(log: EventLog, reckoning: Reckoning, root: int) -> tuple[Spot,
     return (last, event.payload) if event and isinstance(event.payload, RelationSet) else None
 
 
-def _absences(log: EventLog, reckoning: Reckoning, root: int, since: Spot) -> Iterator[AbsenceSeen]:
-    """Yields the looks that found nothing after `since`, under any of the thing's names."""
+def _absences(log: EventLog, reckoning: Reckoning, root: int, since: Spot) -> Iterator[tuple[Spot, AbsenceSeen]]:
+    """Yields the looks that found nothing after `since`, under any of the thing's names, and when they were."""
     at, kind = reckoning.at, log.tables.names.find("absence_seen")
     for member in reckoning.identities.members(root):
         for (seq,) in log.tables.rows(
@@ -187,4 +223,4 @@ def _absences(log: EventLog, reckoning: Reckoning, root: int, since: Spot) -> It
         ):  # fmt: skip
             event = log.event(seq)
             if event and isinstance(event.payload, AbsenceSeen) and event.spot > since:
-                yield event.payload
+                yield event.spot, event.payload
