@@ -77,6 +77,15 @@ def test_what_is_seen_outside_its_box_is_in_it_no_more(bank, teller):
     assert (found.pose.position_m[0], found.parent, bank.contents("box")) == (pytest.approx(1.9), "box", ["cup"])
 
 
+def test_what_is_seen_outside_its_box_is_not_where_the_box_is_told_to_be(bank, teller):
+    bank.append(teller.tell(PlaceDefined("drawer", "carrier", "kitchen"), 0.0, "map"))
+    bank.append([teller.put("box", "in", "drawer", 0, time_s=1.0), teller.seen("box", 1.0, 1.0, size_m=BOX_M)])
+    bank.append([teller.put("cup", "in", "box", 0, time_s=1.0), teller.put("pen", "in", "cup", 0, time_s=1.0)])
+    assert [bank.where_is(name).place for name in ("cup", "pen")] == ["drawer", "drawer"]
+    bank.append(teller.seen("cup", 1.8, 2.0))
+    assert [bank.where_is(name).place for name in ("cup", "pen")] == ["kitchen", "kitchen"]
+
+
 def test_what_is_told_to_be_in_its_box_again_is_there_again(bank, teller):
     bank.append([teller.put("cup", "in", "box", 0, time_s=1.0), teller.seen("box", 1.0, 1.0, size_m=BOX_M)])
     bank.append([teller.seen("cup", 3.0, 2.0), teller.put("cup", "in", "box", 1, time_s=3.0)])

@@ -399,8 +399,9 @@ def test_what_is_in_a_box_that_nobody_ever_saw_goes_with_it_and_what_a_robot_tel
 
 def test_what_is_seen_outside_its_box_does_not_go_with_it(bank, teller):
     bank.append([teller.seen("box", 1.0, 1.0, size_m=(0.4, 0.4, 0.4)), teller.put("cup", "in", "box", 0, time_s=1.0)])
+    bank.append([teller.put("pen", "in", "cup", 0, time_s=1.0), teller.seen("pen", 1.0, 1.0)])
     bank.append([teller.seen("cup", 3.0, 2.0), teller.tell(AbsenceSeen("box", 1.0), 3.0)])
-    assert [bank.where_is(name).existence for name in ("box", "cup")] == [0.0, 1.0]
+    assert [bank.where_is(name).existence for name in ("box", "cup", "pen")] == [0.0, 1.0, 1.0]
 
 
 def test_the_half_life_of_all_holds_for_the_categories_that_are_not_named(bank, teller):
