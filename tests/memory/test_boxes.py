@@ -7,6 +7,7 @@ import pytest
 from embodied.geometry import Pose
 from embodied.memory.stem.bank import open_bank
 from embodied.memory.stem.kinds import EntitySeen, PlaceDefined, RobotState
+from embodied.memory.stem.reckoning import DEEPEST
 from tests.memory.tellers import Teller, end, hand, home, x_of
 
 BOX_M = (0.4, 0.4, 0.4)
@@ -120,6 +121,17 @@ def test_how_far_outside_a_box_its_contents_may_be_seen(bank, teller, predicate,
     assert bank.contents("box") == ["cup"] * stays
     bank.append(teller.seen("box", 2.0, 3.0, size_m=BOX_M))
     assert x_of(bank, "cup") == pytest.approx(x + stays)
+
+
+@pytest.mark.parametrize("step_s", [0.0, 1.0, -1.0])
+def test_boxes_may_be_nested_deeper_than_one_would_believe_and_seen_in_whatever_order(bank, teller, step_s):
+    count = 3 * DEEPEST
+    bank.append([teller.put(f"box {n}", "in", f"box {n + 1}", 0, time_s=1.0) for n in range(count)])
+    seen = [(2.0 * count + n * step_s, n) for n in range(count + 1)]
+    bank.append([teller.seen(f"box {n}", 1.0, time_s, size_m=BOX_M) for time_s, n in sorted(seen)])
+    bank.append(teller.seen(f"box {count}", 1.1, 4.0 * count, size_m=BOX_M))
+    assert [x_of(bank, f"box {n}") for n in (0, count - 1)] == [1.0, pytest.approx(1.1)]
+    assert bank.contents("box 1") == ["box 0"]
 
 
 def test_a_box_of_unknown_size_or_place_speaks_against_no_sighting(bank, teller):

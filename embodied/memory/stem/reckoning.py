@@ -31,7 +31,7 @@ from embodied.memory.stem.log import EventLog
 from embodied.memory.stem.places import Place, may_hold
 from embodied.memory.stem.spans import FURTHEST, Span, Spans
 
-DEEPEST = 200  # Holders above one another, and what was before of each, that one answer may go through.
+DEEPEST = 100  # Holders above one another, and what was before of each, that one answer may go through.
 
 
 @dataclass(frozen=True)

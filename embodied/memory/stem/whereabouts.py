@@ -10,7 +10,7 @@ from embodied.memory.stem.kinds import AbsenceSeen, EntitySeen, RelationSet
 from embodied.memory.stem.log import EventLog
 from embodied.memory.stem.places import is_within, may_hold, smallest_place
 from embodied.memory.stem.query import Whereabouts
-from embodied.memory.stem.reckoning import Reckoning, pose_of
+from embodied.memory.stem.reckoning import DEEPEST, Reckoning, pose_of
 from embodied.memory.stem.spatial import ORPHAN, Parent
 
 ANY_CATEGORY = ""  # No entity may have it: the half-life of all categories that are not named.
@@ -168,7 +168,7 @@ def _holders(reckoning: Reckoning, root: int, parent: Parent) -> list[int]:
     """Returns what holds an entity, what holds that, and so on; late news may have closed a circle."""
     found: dict[int, None] = {root: None}
     holder = parent.object
-    while holder and holder not in found:
+    while holder and holder not in found and len(found) <= DEEPEST:
         found[holder] = None
         holder = reckoning.holder(holder, reckoning.at.time_s)
     return list(found)[1:]
