@@ -181,9 +181,11 @@ def _trace(log: EventLog, reckoning: Reckoning, root: int, half_life_s: Mapping[
     """
     at = reckoning.at
     seen, related = reckoning.sighting(root, at.time_s), _last_related(log, reckoning, root)
-    if seen is not None and not isinstance(seen.payload, EntitySeen):
-        return _Trace(1.0, (math.inf, seen.seq), NEVER)  # A robot tells of itself.
-    said = seen.payload if seen else related[1] if related else None
+    said = related[1] if related else None
+    if seen is not None:
+        if not isinstance(seen.payload, EntitySeen):
+            return _Trace(1.0, (math.inf, seen.seq), NEVER)  # A robot tells of itself.
+        said = seen.payload
     spot = seen.spot if seen else NEVER
     since = max(spot, related[0] if related else NEVER)
     probability = 1.0
