@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.kinds import (
-    CONTAINMENT,
     AbsenceSeen,
+    EntityMerged,
     EntitySeen,
     PastClosed,
     PlaceDefined,
@@ -18,9 +18,10 @@ from embodied.memory.stem.kinds import (
     RelationSet,
     RobotState,
 )
+from tests.memory.parents import NEVER, NOBODY, root, written
 
 ROOM = "room"
-NEVER = (-math.inf, 0)
+THINGS = ("ball", "cup", "box")
 
 
 @dataclass(frozen=True)
@@ -42,68 +43,132 @@ class Lies:
     guesses: frozenset[int] = frozenset()
 
 
+class CircleError(Exception):
+    """Things held one another in a circle."""
+
+
 class Model:
     """What should be so: accepted events in order, and questions answered without any index."""
 
     def __init__(self):
         self.events: list[Event] = []
         self.closed_s = -math.inf
+        self._written = (-1,)
+        self._asked = []
 
     def last(self, writer):
         mine = [event for event in self.events if event.writer == writer]
         return (mine[-1].writer_seq, mine[-1].valid_time_s) if mine else (0, 0.0)
 
-    def changes(self, thing, *, until=math.inf, upto=None):
-        """(predicate, object, since, number) of a thing's parents: from their time, never before the last one."""
+    # --- Who is whom, and who holds whom ---
+
+    def written(self):
+        """Merges and, by thing, the changes (predicate, object, since, number) of its parent, as told."""
+        if self._written[0] != len(self.events):
+            self._written = len(self.events), *written(self.events)
+        return self._written[1:]
+
+    def merges(self, known_s):
+        """The merges that one knows of at a time."""
+        return [merge for merge in self.written()[0] if merge.time_s <= known_s]
+
+    def root(self, name, known_s=math.inf):
+        return root(name, self.merges(known_s))
+
+    def names(self, thing, known_s):
+        """All names of a thing."""
+        return [name for name in (*THINGS, "shelf", "ann", ROOM) if self.root(name, known_s) == thing]
+
+    def changes(self, thing, until=math.inf):
+        return [change for change in self.written()[1][thing] if change[2] <= until]
+
+    def story(self, thing, until, known_s):
+        """All that has held a thing; before it took over a parent, what held the one that it took it over from."""
+        merges = {merge.number: merge for merge in self.merges(known_s)}
         found = []
-        for number, event in enumerate(self.events[:upto], 1):
-            said = event.payload
-            if (
-                isinstance(said, RelationSet | RelationEnded)
-                and said.subject == thing
-                and said.predicate in CONTAINMENT
-            ):
-                held = (said.predicate, said.object) if isinstance(said, RelationSet) else ("", "")
-                since = max(found[-1][2] if found else -math.inf, event.valid_time_s)
-                found.append((*held, since, number))
-        return [change for change in found if change[2] <= until]
+        for predicate, held_by, since, number in self.changes(thing, until):
+            merge, holder = merges.get(number), self.root(held_by, known_s)
+            if merge and merge.into == thing:
+                found = self.story(merge.entity, until, known_s)
+            elif (not merge or merge.entity != thing) and holder != self.root(thing, known_s):
+                found.append((predicate, holder, since, number))
+        return found
 
-    def parent(self, thing, *, as_of_s=math.inf, upto=None):
+    def parent(self, name, *, as_of_s=math.inf):
         """(predicate, object, version, since) of a thing's parent."""
-        found = self.changes(thing, until=as_of_s, upto=upto)
-        return (*found[-1][:2], len(found), found[-1][2]) if found else ("", "", 0, -math.inf)
+        thing = self.root(name, as_of_s)
+        found = self.changes(thing, as_of_s)
+        predicate, holder, since, _ = found[-1] if found else NOBODY
+        holder = self.root(holder, as_of_s)
+        return (predicate, holder, len(found), since) if holder != thing else ("", "", len(found), since)
 
-    def told(self, kind, name, *, until=math.inf, upto=None):
-        """(time, number) of all events of a kind about a thing, ascending."""
+    # --- What was seen ---
+
+    def told(self, kind, name, until=math.inf):
+        """(time, number) of all events of a kind about a name, ascending."""
         return sorted(
             (event.valid_time_s, number)
-            for number, event in enumerate(self.events[:upto], 1)
+            for number, event in enumerate(self.events, 1)
             if isinstance(event.payload, kind)
             and name == (event.robot if kind is RobotState else event.payload.entity)
             and event.valid_time_s <= until
         )
 
-    def seen(self, thing, *, as_of_s=math.inf, upto=None):
-        kind = RobotState if thing == "ann" else EntitySeen
-        return max(self.told(kind, thing, until=as_of_s, upto=upto), default=None)
+    def seen(self, thing, until):
+        return max(self.told(RobotState if thing == "ann" else EntitySeen, thing, until), default=NEVER)
 
     def payload(self, spot):
         return self.events[spot[1] - 1].payload
 
-    def existence(self, thing, *, as_of_s=math.inf, upto=None):
-        """Every look that found nothing since the last evidence leaves half of a half."""
-        set_at = [change[2:] for change in self.changes(thing, until=as_of_s, upto=upto) if change[0]]
-        evidence = max([*set_at, self.seen(thing, as_of_s=as_of_s, upto=upto) or NEVER], default=NEVER)
-        looks = self.told(AbsenceSeen, thing, until=as_of_s, upto=upto)
-        return 0.75 ** sum(look > evidence for look in looks)
+    def heard_of(self, name, *, as_of_s=math.inf):
+        thing = self.root(name, as_of_s)
+        sightings = [self.seen(one, as_of_s) for one in self.names(thing, as_of_s)]
+        return max(sightings) != NEVER or bool(self.changes(thing, as_of_s))
+
+    def existence(self, name, *, as_of_s=math.inf):
+        """A thing is at most as probable as its holder, where that was missed after the thing was seen."""
+        chain, above = [], self.root(name, as_of_s)
+        while above and above not in chain:
+            chain.append(above)
+            above = self.parent(above, as_of_s=as_of_s)[1]
+        probability, missed = 1.0, NEVER
+        for thing in reversed(chain):
+            own, seen, looked = self.trace(thing, as_of_s)
+            if missed > seen:
+                probability, missed = min(probability, own), max(missed, looked)
+            else:
+                probability, missed = own, looked
+        return probability
+
+    def trace(self, thing, until):
+        """How probable a thing is by itself, and when it was last seen and missed: a look leaves half of a half."""
+        if thing == "ann" and self.seen(thing, until) != NEVER:
+            return 1.0, (math.inf, 0), NEVER
+        names = self.names(thing, until)
+        put = [change[2:] for one in names for change in self.changes(one, until)]
+        put = [spot for spot in put if isinstance(self.payload(spot), RelationSet)]
+        seen = max(self.seen(one, until) for one in names)
+        looks = [look for one in names for look in self.told(AbsenceSeen, one, until) if look > max([*put, seen])]
+        return 0.75 ** len(looks), seen, max(looks, default=NEVER)
 
     # --- Where things lie ---
 
-    def lies(self, thing, *, as_of_s=math.inf, upto=None):
-        """Goes through a thing's parents from the first on, carrying along where it lies."""
-        seen = self.seen(thing, as_of_s=as_of_s, upto=upto) or NEVER
-        sighting = Lies(self.payload(seen).pose.position_m[0], seen) if seen != NEVER else Lies()
-        spans = self.spans(thing, as_of_s, upto)
+    def lies(self, thing, until, known_s):
+        """Goes through a thing's parents from the first on, carrying along where it lies; who is whom is as known.
+
+        Raises `CircleError` where late news has closed a circle of holders: nobody can say then.
+        """
+        if (thing, until) in self._asked:
+            raise CircleError
+        self._asked.append((thing, until))
+        try:
+            return self.carried(thing, until, known_s)
+        finally:
+            self._asked.pop()
+
+    def carried(self, thing, until, known_s):
+        seen, sighting = self.shown(thing, until, known_s)
+        spans = self.spans(thing, until, known_s)
         lies = sighting if not spans or seen < spans[0].first else Lies()
         brought = False
         for number, span in enumerate(spans):
@@ -124,19 +189,38 @@ class Model:
                 span.predicate != "held_by" and just_seen and (span.predicate == "part_of" or seen[0] == span.first[0])
             )  # fmt: skip
             if span.holder:
-                lies = self.with_holder(lies, span, seen, stays, after.first[0] if after else as_of_s, upto)
+                lies = self.with_holder(lies, span, seen, stays, after.first[0] if after else until, known_s)
         return lies
 
-    def with_holder(self, lies, span, seen, stays, end_s, upto):  # noqa: PLR0917
+    def shown(self, thing, until, known_s):
+        """When a thing was last seen, and where: what was known of another that turned out to be it counts too."""
+        spot = self.seen(thing, until)
+        lies = Lies(self.payload(spot).pose.position_m[0], spot) if spot != NEVER else Lies()
+        for merge in self.merges(known_s):
+            if merge.into == thing:
+                other_spot, other = self.other(merge, until, known_s)
+                spot, lies = (other_spot, other) if other.spot > lies.spot else (spot, lies)
+        return spot, lies
+
+    def other(self, merge, until, known_s):
+        spot, lies = self.shown(merge.entity, until, known_s)
+        story, end_s = self.story(merge.entity, until, known_s), min(until, merge.time_s)
+        if not story or spot[0] > end_s or (story[-1][1] and merge.time_s <= until):
+            return spot, lies
+        spot, sighting = self.shown(merge.entity, end_s, known_s)
+        lies = self.lies(merge.entity, end_s, known_s)
+        return (spot if lies == sighting else (end_s, merge.number)), lies
+
+    def with_holder(self, lies, span, seen, stays, end_s, known_s):  # noqa: PLR0917
         """Where a thing lies at the end of a span, if it lay there at its beginning, or when it was seen in it."""
         shown = span.first <= seen
         begun = seen if shown else span.first
-        tool = self.tool(span, end_s, upto)
-        base = self.lies(span.holder, as_of_s=begun[0], upto=upto)
-        here = tool or self.lies(span.holder, as_of_s=end_s, upto=upto)
-        there = (self.tool(span, begun[0], upto) or Lies()) if tool else base
+        tool = self.tool(span, end_s)
+        base = self.lies(span.holder, begun[0], known_s)
+        here = tool or self.lies(span.holder, end_s, known_s)
+        there = (self.tool(span, begun[0]) or Lies()) if tool else base
         if here.x is None:
-            room, since = self.told_room(span.holder, span.last, end_s, upto)
+            room, since = self.told_room(span.holder, span.last, end_s, known_s)
             older = not (shown and seen >= since)
             lost = base.x is not None or (lies.x is not None and room and older and not 0 <= lies.x <= 1)
             return Lies(None, since) if lost else lies
@@ -146,9 +230,9 @@ class Model:
             return Lies(lies.x + here.x - there.x, spot, lies.guesses | here.guesses)
         return Lies(here.x, max(begun, here.spot), here.guesses | {begun[1]})
 
-    def spans(self, thing, until, upto):
+    def spans(self, thing, until, known_s):
         spans = []
-        for predicate, holder, time_s, number in self.changes(thing, until=until, upto=upto):
+        for predicate, holder, time_s, number in self.story(thing, until, known_s):
             spot = (time_s, number)
             if spans and (spans[-1].predicate, spans[-1].holder) == (predicate, holder):
                 spans[-1] = Span(predicate, holder, spans[-1].first, spot)
@@ -159,15 +243,19 @@ class Model:
     def guess(self, span, seen):
         return seen[1] if seen >= span.first else span.first[1]
 
-    def tool(self, span, time_s, upto):
-        state = self.seen("ann", as_of_s=time_s, upto=upto)
-        if (span.predicate, span.holder) != ("held_by", "ann") or state is None or self.payload(state).tool is None:
+    def tool(self, span, time_s):
+        state = self.seen("ann", time_s)
+        if (span.predicate, span.holder) != ("held_by", "ann") or state == NEVER or self.payload(state).tool is None:
             return None
         return Lies(self.payload(state).tool.position_m[0], state)
 
-    def told_room(self, holder, since, time_s, upto):
+    def told_room(self, holder, since, time_s, known_s):
+        passed = set()
         while holder not in ("", ROOM):
-            found = self.changes(holder, until=time_s, upto=upto)
+            if holder in passed:
+                raise CircleError
+            passed.add(holder)
+            found = self.story(holder, time_s, known_s)
             holder = found[-1][1] if found else ""
             since = max(since, found[-1][2:]) if found else since
         return holder == ROOM, since
@@ -188,14 +276,19 @@ class Model:
         said = event.payload
         if isinstance(said, PastClosed):
             return said.before_s <= event.valid_time_s
-        if isinstance(said, RelationSet | RelationEnded):
-            predicate, thing, version, _ = self.parent(said.subject)
-            if said.subject == said.object or said.expected_version not in (None, version):
-                return False
-            if isinstance(said, RelationEnded):
-                return (predicate, thing) == (said.predicate, said.object)
-            return not (predicate and said.expected_version is None) and not self.inside(said.subject, said.object)
-        return True
+        if isinstance(said, EntityMerged):
+            entity, into = self.root(said.entity), self.root(said.into)
+            return entity == said.entity != into and not self.inside(entity, self.parent(into)[1])
+        return not isinstance(said, RelationSet | RelationEnded) or self.accepts_relation(said)
+
+    def accepts_relation(self, said):
+        predicate, holder, version, _ = self.parent(said.subject)
+        if said.subject == said.object or said.expected_version not in (None, version):
+            return False
+        if isinstance(said, RelationEnded):
+            return (predicate, holder) == (said.predicate, self.root(said.object))
+        inside = self.inside(self.root(said.subject), self.root(said.object))
+        return not (predicate and said.expected_version is None) and not inside
 
     def take(self, event):
         self.events.append(event)

@@ -6,7 +6,7 @@ import numpy as np
 
 from embodied.geometry import Pose
 from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import EntitySeen, MomentStored, PlaceDefined, RelationSet, RobotState
+from embodied.memory.stem.kinds import EntitySeen, MomentStored, PlaceDefined, RelationEnded, RelationSet, RobotState
 
 SQUARE = ((0.0, 0.0), (4.0, 0.0), (4.0, 4.0), (0.0, 4.0))
 CORNER = ((0.0, 0.0), (2.0, 0.0), (2.0, 2.0), (0.0, 2.0))
@@ -48,6 +48,20 @@ def home():
         PlaceDefined("home", "site", polygon=SQUARE),
         PlaceDefined("kitchen", "region", "home", CORNER),
     ]
+
+
+def x_of(bank, name, **asked):
+    found = bank.where_is(name, **asked)
+    return None if found.pose is None else found.pose.position_m[0]
+
+
+def hand(teller, x, time_s, robot="kuka", *, base=0.5):
+    said = RobotState(Pose((base, 0.0, 0.0)), tool=Pose((x, 0.0, 0.0)))
+    return teller.tell(said, time_s, robot, robot=robot)
+
+
+def end(teller, subject, predicate, thing, time_s):
+    return teller.tell(RelationEnded(subject, predicate, thing), time_s)
 
 
 def contents_of(bank):

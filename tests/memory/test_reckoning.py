@@ -14,12 +14,11 @@ from embodied.memory.stem.kinds import (
     EntityMerged,
     EntitySeen,
     PlaceDefined,
-    RelationEnded,
     RelationSet,
     RobotState,
 )
 from embodied.memory.stem.reckoning import FURTHEST
-from tests.memory.tellers import Teller, home
+from tests.memory.tellers import Teller, end, hand, home, x_of
 
 
 @pytest.fixture
@@ -33,20 +32,6 @@ def bank(teller):
     with open_bank(":memory:", half_life_s={"": 1000.0, "cube": math.inf}) as made:
         made.append([teller.tell(place, 0.0, "map") for place in home()])
         yield made
-
-
-def x_of(bank, name, **asked):
-    found = bank.where_is(name, **asked)
-    return None if found.pose is None else found.pose.position_m[0]
-
-
-def hand(teller, x, time_s, robot="kuka", *, base=0.5):
-    said = RobotState(Pose((base, 0.0, 0.0)), tool=Pose((x, 0.0, 0.0)))
-    return teller.tell(said, time_s, robot, robot=robot)
-
-
-def end(teller, subject, predicate, thing, time_s):
-    return teller.tell(RelationEnded(subject, predicate, thing), time_s)
 
 
 # --- In hands ---------------------------------------------------------------------------------------------------------
@@ -386,6 +371,37 @@ def test_absence_counts_for_what_was_related_but_never_seen(bank, teller):
     found = bank.where_is("cup", as_of_s=30.0)
     assert (found.since_s, bank.event(found.seq).kind) == (30.0, "relation_ended")
     assert found.existence < 1.0
+
+
+def test_what_is_in_something_that_has_gone_has_gone_with_it_unless_it_was_seen_since(bank, teller):
+    bank.append([teller.seen("box", 1.0, 1.0), teller.put("tray", "in", "box", 0, time_s=1.0)])
+    bank.append([teller.seen("tray", 1.0, 1.0)])
+    bank.append([teller.put(name, "on", "tray", 0, time_s=1.0) for name in ("cup", "pen", "key")])
+    bank.append([teller.seen(name, 1.0, 2.0) for name in ("cup", "pen", "key", "tag")])
+    bank.append([teller.put("tag", "part_of", "key", 0, time_s=2.0), teller.tell(AbsenceSeen("cup", 1.0, 0.9), 3.0)])
+    bank.append([teller.tell(AbsenceSeen("box", 0.8), 4.0), teller.seen("key", 1.0, 5.0)])
+    asked = ("box", "tray", "cup", "pen", "key", "tag")
+    assert [bank.where_is(name, as_of_s=3.5).existence for name in asked] == pytest.approx([1, 1, 0.1, 1, 1, 1])
+    assert [bank.where_is(name).existence for name in asked] == pytest.approx([0.2, 0.2, 0.1, 0.2, 1, 1])
+    bank.append([teller.tell(AbsenceSeen("box", 0.5), 6.0), end(teller, "pen", "on", "tray", 6.0)])
+    assert [bank.where_is(name).existence for name in asked] == pytest.approx([0.1, 0.1, 0.1, 1, 0.1, 0.1])
+    bank.append(teller.seen("box", 1.0, 7.0))
+    assert [bank.where_is(name).existence for name in asked] == pytest.approx([1, 1, 0.1, 1, 1, 1])
+
+
+def test_what_is_in_a_box_that_nobody_ever_saw_goes_with_it_and_what_a_robot_tells_of_itself_does_not(bank, teller):
+    bank.append([teller.put("cup", "in", "box", 0, time_s=1.0), teller.put("kuka", "on", "truck", 0, time_s=1.0)])
+    bank.append([hand(teller, 1.0, 1.0), teller.put("pen", "held_by", "kuka", 0, time_s=1.0)])
+    bank.append([teller.tell(AbsenceSeen(name, 0.75), 2.0) for name in ("box", "truck")])
+    existence = [bank.where_is(name).existence for name in ("cup", "kuka", "pen")]
+    assert existence == pytest.approx([0.25, 1.0, 1.0], abs=0.01)
+
+
+def test_what_is_seen_outside_its_box_does_not_go_with_it(bank, teller):
+    bank.append([teller.seen("box", 1.0, 1.0, size_m=(0.4, 0.4, 0.4)), teller.put("cup", "in", "box", 0, time_s=1.0)])
+    bank.append([teller.put("pen", "in", "cup", 0, time_s=1.0), teller.seen("pen", 1.0, 1.0)])
+    bank.append([teller.seen("cup", 3.0, 2.0), teller.tell(AbsenceSeen("box", 1.0), 3.0)])
+    assert [bank.where_is(name).existence for name in ("box", "cup", "pen")] == [0.0, 1.0, 1.0]
 
 
 def test_the_half_life_of_all_holds_for_the_categories_that_are_not_named(bank, teller):

@@ -24,9 +24,10 @@ class Instant:
 
 @dataclass(frozen=True)
 class Member:
-    """An entity that is one with another, and since when it is known to be (`NEVER` for itself)."""
+    """An entity that is one with another, which one it was merged into, and since when (itself, `NEVER`)."""
 
     entity: int
+    into: int
     merged: Spot
 
 
@@ -40,10 +41,10 @@ def root_at(log: EventLog, entity: int, at: Instant) -> int:
 
 def members_at(log: EventLog, root: int, at: Instant) -> list[Member]:
     """Returns all entities that had turned out to be this one, itself first."""
-    members = [Member(root, NEVER)]
+    members = [Member(root, root, NEVER)]
     for member in members:
         members += [
-            Member(entity, (time_s, seq))
+            Member(entity, member.entity, (time_s, seq))
             for entity, time_s, seq in log.tables.rows(
                 "SELECT entity, valid_time_s, seq FROM merge WHERE root = ? AND valid_time_s <= ? AND seq <= ?",
                 member.entity, at.time_s, at.seq,

@@ -79,7 +79,14 @@ class RelationEnded(msgspec.Struct, frozen=True, tag="relation_ended", forbid_un
 
 
 class EntityMerged(msgspec.Struct, frozen=True, tag="entity_merged", forbid_unknown_fields=True, gc=False):
-    """Two entities turned out to be one; `entity` lives on as `into`."""
+    """Two entities turned out to be one: from the valid time on, `entity` lives on as `into`, under both names.
+
+    What was told and seen of either counts for both, and no answer about earlier times changes. What `entity` held is
+    held by `into`, which also takes over the parent of `entity`, unless its own was told to hold later: an entity has
+    one parent. A parent that is itself inside `into` is let go. Each change counts in the version of the one whose
+    parent it is; `expected_version` of either name is that of `into`. Nobody can be merged twice, nor into what it
+    holds.
+    """
 
     entity: str
     into: str

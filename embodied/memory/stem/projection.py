@@ -5,7 +5,7 @@ from typing import Protocol
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.tables import Tables
 
-PROJECTIONS_VERSION = 1  # Grows whenever a schema or the meaning of an event changes: old tables are then rebuilt.
+PROJECTIONS_VERSION = 2  # Grows whenever a schema or the meaning of an event changes: old tables are then rebuilt.
 
 
 class Projection(Protocol):

@@ -56,6 +56,7 @@ class Recalled:
 class Whereabouts:
     """Where an entity is believed to be: `existence` is the probability that it is still there.
 
+    Looks that find nothing lower it: looks for the entity and, since it was seen itself, for what holds it.
     `pose` follows from the last sighting and from what held it since (see `reckoning`), None where that does not tell.
     `parent` and `predicate` say what it is in, on, part of or held by, `version` how often that has changed; `place` is
     the smallest place known to be around it, `since_s` and `seq` the valid time and event of the evidence that settled
@@ -63,7 +64,8 @@ class Whereabouts:
 
     - `pose` lies in `place`, unless the extents of that and of all around it are unknown; a pose outside is None where
       the relation is newer;
-    - `parent` is "" where it was told to be a place in which a newer sighting was not: `version` still counts it;
+    - `parent` is "" where it was told to be a place in which a newer sighting was not, or a holder outside of whose box
+      it was seen since (see `boxes`): `version` still counts it;
     - with a parent that has a pose, `pose` is known and has moved with it.
     """
 

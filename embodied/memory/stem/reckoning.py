@@ -5,35 +5,33 @@ one rigid body: pose(t) = holder(t) @ holder(a)^-1 @ pose(a), where a is the lat
 robot that tells its tool, the tool counts as the holder. What such a change means for the pose:
 
     it is taken by a robot      it is at the robot's tool; at the robot itself where that tells no tool
-    a robot lets go of it       it stays where the carrying ended, and goes from there with its new holder
+    a robot lets go of it       it stays where the carrying ended, and goes from there with its new holder; but where
+                                that has a box, only if it was left in or above it, else as below
     it comes into a place       it stays where it was if that lies in the place, else its pose is unknown
-    it comes to another holder  it is where the holder is, the best guess; but it stays where it was last seen if it was
-                                seen at that very time, or is a part, or lay in or on the box of the holder as last seen
+    it comes to another holder  it is where the holder is, the best guess; but it stays where it was last seen if it is
+                                a part, or lay in or on the box of the holder then, or was seen at that very time and
+                                the holder has no box
     it leaves a holder          it stays, but where its pose was only such a guess, it is unknown from now on
+    it is seen outside the box  it has left the holder that it was told to be in or on, and stays where it was seen,
+                                until it is seen in the box, or told to be in it, again
 
-A holder without a pose counts as the place that it is told to be in. Evidence of one valid time is of one moment.
+What was last seen with a size has a box (see `boxes`). A holder without a pose counts as the place that it is told to
+be in. Evidence of one valid time is of one moment.
 """
 
 from dataclasses import dataclass, replace
 
-from embodied.geometry import Pose, compose, inside_box, invert
-from embodied.memory.stem.as_of import (
-    NEVER,
-    Instant,
-    Member,
-    last_seen,
-    members_at,
-    parent_at,
-    places_at,
-    root_at,
-)
+from embodied.geometry import Pose, compose, invert
+from embodied.memory.stem.as_of import NEVER, Instant, Member, last_seen, places_at
+from embodied.memory.stem.boxes import MARGIN_M, Box
 from embodied.memory.stem.event import Event, Spot
+from embodied.memory.stem.identities import Identities
 from embodied.memory.stem.kinds import EntitySeen, RobotState
 from embodied.memory.stem.log import EventLog
 from embodied.memory.stem.places import Place, may_hold
 from embodied.memory.stem.spans import FURTHEST, Span, Spans
 
-DEEPEST = 200  # Holders above one another, and what was before of each, that one answer may go through.
+DEEPEST = 100  # Holders above one another, and what was before of each, that one answer may go through.
 
 
 @dataclass(frozen=True)
@@ -77,12 +75,14 @@ class Reckoning:
 
     def __init__(self, log: EventLog, at: Instant) -> None:
         self._log, self.at = log, at
+        self.identities = Identities(log, at)
         self._held_by = log.tables.names.find("held_by")
         self._part_of = log.tables.names.find("part_of")
+        self._in, self._on = log.tables.names.find("in"), log.tables.names.find("on")
         self._beliefs: dict[tuple[int, float], Belief] = {}
-        self._tracks: dict[int, Track] = {}
+        self._left: dict[tuple[int, float], bool] = {}
+        self._tracks: dict[tuple[int, float], Track] = {}
         self._told: dict[tuple[int, float], tuple[str, Spot]] = {}
-        self._members: dict[int, list[Member]] = {}
         self._events: dict[int, Event] = {}
         self._places: dict[str, Place] | None = None
         self._depth = 0
@@ -99,15 +99,11 @@ class Reckoning:
         """The sightings and states that the beliefs so far rest on."""
         return frozenset(self._events)
 
-    def members(self, root: int) -> list[Member]:
-        """Returns all entities that had turned out to be this one, itself first."""
-        if root not in self._members:
-            self._members[root] = members_at(self._log, root, self.at)
-        return self._members[root]
-
     def sighting(self, root: int, time_s: float) -> Event | None:
         """Returns the last sighting of an entity, or state of a robot, under any of its names."""
-        return self._event(max(self._alone(member.entity, time_s).seen_spot for member in self.members(root)))
+        return self._event(
+            max(self._alone(member.entity, time_s).seen_spot for member in self.identities.members(root))
+        )
 
     def belief(self, root: int, time_s: float) -> Belief:
         """Returns where an entity or robot is believed to have been at a time, seconds."""
@@ -117,20 +113,41 @@ class Reckoning:
             self._beliefs[key] = self._until(self._track(root, time_s), 0, time_s)
         return self._beliefs[key]
 
+    def left(self, root: int, time_s: float) -> bool:
+        """Returns whether an entity was seen outside the box of what it had been told to be in or on."""
+        key = (root, time_s)
+        if key not in self._left:
+            self._left[key] = False  # A circle ends here, too.
+            track = self._track(root, time_s)
+            span = track.spans[0]
+            self._left[key] = span is not None and track.seen_spot >= span.again and self._outside(track, span)
+        return self._left[key]
+
+    def holder(self, root: int, time_s: float) -> int:
+        """Returns what an entity was told to be in, on, part of or held by and has not left, 0 for nothing."""
+        span = self._alone(root, time_s).spans[0]
+        return span.holder if span and not self.left(root, time_s) else 0
+
+    def box(self, root: int, time_s: float) -> Box | None:
+        """Returns the box that an entity had at a time, None where its size or its pose is unknown."""
+        event, belief = self.sighting(root, time_s), self.belief(root, time_s)
+        size_m = event.payload.size_m if event and isinstance(event.payload, EntitySeen) else None
+        return Box(belief.pose, size_m, bool(belief.guesses)) if belief.pose and size_m else None
+
     def told_place(self, holder: int, since: Spot, time_s: float) -> tuple[str, Spot]:
         """Returns the place that something is told to be in, its holder included, and since when; "" for none.
 
         `since` is when it came to that holder: the place counts from the last change on the way.
         """
-        known, way = replace(self.at, time_s=time_s), []
+        way = []
         while (holder, time_s) not in self._told and len(way) < DEEPEST:
             name = self._log.tables.names.text(holder)
             if not holder or name in self.places:
                 self._told[holder, time_s] = name, NEVER
             else:
-                parent = parent_at(self._log, holder, known)
-                way.append((holder, (parent.since_s, parent.seq)))
-                holder = root_at(self._log, parent.object, self.at) if parent.object else 0
+                span = self._alone(holder, time_s).spans[0]
+                way.append((holder, span.again if span else NEVER))
+                holder = self.holder(holder, time_s)
         place, above = self._told.get((holder, time_s), ("", NEVER))
         for below, changed in reversed(way):
             above = max(above, changed)
@@ -145,36 +162,45 @@ class Reckoning:
                 self._events[seq] = event
         return self._events.get(seq)
 
-    def _track(self, root: int, time_s: float) -> Track:
+    def _track(self, entity: int, time_s: float) -> Track:
         """Returns what is known of an entity; what was known of one that turned out to be it counts as a sighting."""
-        tracks = [self._alone(member.entity, time_s) for member in self.members(root)]
-        own, *others = tracks
-        for member, other in zip(self.members(root)[1:], others, strict=True):
-            until_s = min(time_s, member.merged[0])
-            if not other.spans[0] or other.seen_spot[0] > until_s:
-                spot, belief = other.seen_spot, other.seen
-            else:
-                before = self._alone(member.entity, until_s)
-                belief = self._until(before, 0, until_s)
-                spot = before.seen_spot if belief == before.seen else (until_s, member.merged[1])
-            if belief.spot > own.seen.spot:
-                own = Track(spot, belief, own.spans)
+        own = self._alone(entity, time_s)
+        for member in self.identities.members(entity)[1:]:
+            if member.into == entity:
+                spot, belief = self._other(member, time_s)
+                if belief.spot > own.seen.spot:
+                    own = Track(spot, belief, own.spans)
         return own
+
+    def _other(self, member: Member, time_s: float) -> tuple[Spot, Belief]:
+        """Returns what was known of an entity before it turned out to be another one, and when that was so.
+
+        What held it when it did holds the other since, or something else does: then its own sightings are all.
+        """
+        merged_s, seq = member.merged
+        track, until_s = self._track(member.entity, time_s), min(time_s, merged_s)
+        span = track.spans[0]
+        if span is None or track.seen_spot[0] > until_s or (span.holder and merged_s <= time_s):
+            return track.seen_spot, track.seen
+        track = self._track(member.entity, until_s)
+        belief = self._until(track, 0, until_s)
+        return track.seen_spot if belief == track.seen else (until_s, seq), belief
 
     def _alone(self, entity: int, time_s: float) -> Track:
         """Returns what is known of an entity under this very id."""
-        newest = self._tracks.get(entity)
-        if newest is None:
-            newest = self._tracks[entity] = self._read_track(entity, self.at)
-        if max(newest.seen_spot, newest.spans.newest)[0] <= time_s:
-            return newest
-        return self._read_track(entity, replace(self.at, time_s=time_s))
+        newest = self._read_track(entity, self.at.time_s)
+        known = max(newest.seen_spot, newest.spans.newest)[0] <= time_s
+        return newest if known else self._read_track(entity, time_s)
 
-    def _read_track(self, entity: int, by: Instant) -> Track:
-        spot = last_seen(self._log, entity, by)
-        event = self._event(spot)
-        seen = NOTHING if event is None else Belief(pose_of(event), spot)
-        return Track(spot, seen, Spans(self._log, entity, by, known=self.at, enough=spot))
+    def _read_track(self, entity: int, time_s: float) -> Track:
+        key = (entity, time_s)
+        if key not in self._tracks:
+            by = Instant(self.at.seq, time_s)
+            spot = last_seen(self._log, entity, by)
+            event = self._event(spot)
+            seen = NOTHING if event is None else Belief(pose_of(event), spot)
+            self._tracks[key] = Track(spot, seen, Spans(self._log, entity, by, known=self.identities, enough=spot))
+        return self._tracks[key]
 
     def _until(self, track: Track, index: int, end_s: float) -> Belief:
         """Returns what is believed at the end of a span, counted back from the newest."""
@@ -206,21 +232,23 @@ class Reckoning:
         span = track.spans[index]
         if span is None:
             return NOTHING
+        outside = self._outside(track, span)
+        if outside and track.seen_spot >= span.again:
+            return track.seen
         begun = track.root_of_guess(span)
         tool = self._tool(span, end_s)
         here = tool or self.belief(span.holder, end_s)
         if here.pose is None:
             return self._adrift(track, index, end_s)
-        anchor = None
-        if track.inside(span):
-            anchor = track.seen
-        elif tool is None and self._stays(track, index):
-            anchor = self._before(track, index)
+        anchor = track.seen if track.inside(span) and not outside else None
+        if tool is None and not track.inside(span):
+            anchor = self._brought(track, index)
         if anchor is not None and anchor.pose:
             there = self._tool(span, begun[0]) if tool else self.belief(span.holder, begun[0])
             if there and there.pose and there.guesses <= here.guesses:
                 return _moved(anchor, there, here)
-        return Belief(here.pose, max(begun, here.spot), here.guesses | {begun[1]})
+        since = span.again if outside else begun
+        return Belief(here.pose, max(since, here.spot), here.guesses | {begun[1]})
 
     def _adrift(self, track: Track, index: int, end_s: float) -> Belief:
         """Returns what is believed at the end of a span whose holder then has no pose."""
@@ -236,17 +264,22 @@ class Reckoning:
             return belief
         return belief if may_hold(self.places, place, belief.pose.position_m) else Belief(None, since)
 
-    def _stays(self, track: Track, index: int) -> bool:
-        """Returns whether a thing that comes to a holder unseen is still where it was believed to be."""
+    def _brought(self, track: Track, index: int) -> Belief | None:
+        """Returns where a thing lay that comes to a holder unseen, None unless it is still believed to lie there."""
         span, previous = track.spans[index], track.spans[index + 1]
         if span is None:
-            return False
+            return None
         if self._carried(track, index):
-            return True
+            before = self._before(track, index)
+            handed = previous is not None and previous.predicate == self._held_by
+            if self._in_box(span, span.spot[0], before, above=True, sure=handed) is not False:
+                return before
         if span.predicate == self._held_by or (previous is not None and not track.inside(previous)):
-            return False
+            return None
         at_once = track.seen_spot[0] == span.spot[0]
-        return at_once or span.predicate == self._part_of or self._beside(track, span)
+        fits = self._in_box(span, span.spot[0], track.seen, above=span.predicate == self._on, sure=at_once)
+        stays = fits or (fits is None and at_once) or span.predicate == self._part_of
+        return self._before(track, index) if stays else None
 
     def _carried(self, track: Track, index: int) -> bool:
         """Returns whether a robot brought a thing to where a span begins, and nothing else has held it since."""
@@ -258,16 +291,28 @@ class Reckoning:
             index += 1
         return False
 
-    def _beside(self, track: Track, span: Span) -> bool:
-        """Returns whether a thing was last seen in the box of its holder, or above it where it is on that."""
-        event = self.sighting(span.holder, span.spot[0])
-        size_m = event.payload.size_m if event and isinstance(event.payload, EntitySeen) else None
-        holder = self.belief(span.holder, span.spot[0]).pose
-        if size_m is None or holder is None or track.seen.pose is None:
+    def _outside(self, track: Track, span: Span) -> bool:
+        """Returns whether a thing was last seen outside the box of the holder that it was told to be in or on."""
+        if not track.inside(span) or span.predicate not in (self._in, self._on):
             return False
-        x, y, z = compose(invert(holder), track.seen.pose).position_m
-        on = self._log.tables.names.text(span.predicate) == "on"
-        return inside_box((x, y, min(z, 0.0) if on else z), Pose(), size_m)
+        event = self._event(track.seen_spot) if track.seen.spot == track.seen_spot else None
+        said = event.payload if event else None
+        half_m = max(said.size_m) / 2 if isinstance(said, EntitySeen) and said.size_m else 0.0
+        box = self.box(span.holder, track.seen_spot[0])
+        if box is None or box.guessed or track.seen.pose is None:
+            return False
+        above = span.predicate == self._on
+        return not box.holds(track.seen.pose.position_m, above=above, margin_m=MARGIN_M + half_m)
+
+    def _in_box(self, span: Span, time_s: float, thing: Belief, *, above: bool, sure: bool) -> bool | None:
+        """Returns whether a thing lay in the box of its holder or `above` it, None where one of them is unknown.
+
+        With `sure`, a box whose pose is only a guess is unknown.
+        """
+        box = self.box(span.holder, time_s)
+        if box is None or thing.pose is None or (sure and box.guessed):
+            return None
+        return box.holds(thing.pose.position_m, above=above)
 
     def _tool(self, span: Span, time_s: float) -> Belief | None:
         """Returns the tool of the robot that holds something, None where it told none."""

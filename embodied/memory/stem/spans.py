@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from embodied.memory.stem.as_of import NEVER, Instant, parents_at, root_at
+from embodied.memory.stem.as_of import NEVER, Instant, parents_at
 from embodied.memory.stem.event import Spot
+from embodied.memory.stem.identities import Identities
 from embodied.memory.stem.log import EventLog
 
 FURTHEST = 20  # So many changes of parent in a row that say nothing of the pose make it unknown.
@@ -23,12 +24,15 @@ class Span:
 class Spans:
     """The parents of an entity up to an instant, the newest first; read as far back as somebody asks.
 
-    The same parent told again, or under another of its names, is one span. Of a span that began before `enough` the
-    beginning may be named too late, but not as late as that.
+    The same parent told again, or under another of its names, is one span. A parent that was taken over from an entity
+    that turned out to be this one has held it since that was told, and what was before is what held the other. Of a
+    span that began before `enough` the beginning may be named too late, but not as late as that.
     """
 
-    def __init__(self, log: EventLog, entity: int, at: Instant, *, known: Instant, enough: Spot) -> None:
+    def __init__(self, log: EventLog, entity: int, at: Instant, *, known: Identities, enough: Spot) -> None:
         self._log, self._entity, self._at, self._known, self._enough = log, entity, at, known, enough
+        self._root = known.root(entity)
+        known.members(self._root)
         self._spans: list[Span] = []
         self._below: int | None = None
         self._page = PAGE
@@ -53,7 +57,12 @@ class Spans:
         for parent in found:
             spot = (parent.since_s, parent.seq)
             self._below, self.newest = parent.version, max(self.newest, spot)
-            holder = root_at(self._log, parent.object, self._known) if parent.object else 0
+            holder, merge = self._known.root(parent.object), self._known.merge(parent.seq)
+            if merge is not None and merge.into == self._entity:
+                self._entity, self._below, self._whole = merge.entity, None, False
+                return
+            if (merge is not None and merge.entity == self._entity) or holder == self._root:
+                continue  # It lives on; and what turned out to be its holder never held it.
             last = self._spans[-1] if self._spans else None
             if last is not None and (last.predicate, last.holder) == (parent.predicate, holder):
                 self._spans[-1] = replace(last, spot=spot)

@@ -1,5 +1,6 @@
 """Space: the tree of places, one parent per entity, other relations, and entities that turn out to be one."""
 
+import math
 from typing import NamedTuple
 
 from embodied.errors import ConflictError, MemoryBankError
@@ -27,7 +28,7 @@ class Parent(NamedTuple):
     seq: int
 
 
-ORPHAN = Parent(NO_NAME, NO_NAME, 0, -float("inf"), 0)
+ORPHAN = Parent(NO_NAME, NO_NAME, 0, -math.inf, 0)
 
 
 class Spatial:
@@ -77,7 +78,7 @@ class Spatial:
             case RelationSet() | RelationEnded() as said if said.predicate in CONTAINMENT:
                 holds = isinstance(said, RelationSet)
                 predicate = tables.names.intern(said.predicate) if holds else NO_NAME
-                _change(tables, event, root_of(tables, said.subject), predicate, _object(tables, said) * holds)
+                _change(tables, event, root_of(tables, said.subject), (predicate, _object(tables, said) * holds))
             case RelationSet() | RelationEnded() as said:
                 _link(tables, event, said)
             case EntityMerged() as said:
@@ -154,16 +155,20 @@ def _check_containment(tables: Tables, said: RelationSet | RelationEnded) -> Non
 
 
 def _refuse_circle(tables: Tables, subject: int, holder: int) -> None:
-    above = holder
-    while above:
-        if above == subject:
-            text = tables.names.text
-            raise MemoryBankError(
-                "Nothing may be inside itself, however far down.",
-                value=(text(subject), text(holder)),
-                remedy=f"Take {text(holder)!r} out of {text(subject)!r} first.",
-            )
-        above = parent_of(tables, above).object
+    if _is_inside(tables, holder, subject):
+        text = tables.names.text
+        raise MemoryBankError(
+            "Nothing may be inside itself, however far down.",
+            value=(text(subject), text(holder)),
+            remedy=f"Take {text(holder)!r} out of {text(subject)!r} first.",
+        )
+
+
+def _is_inside(tables: Tables, inner: int, outer: int) -> bool:
+    """Returns whether an entity is another one or, however deep, inside it."""
+    while inner and inner != outer:
+        inner = parent_of(tables, inner).object
+    return bool(inner)
 
 
 def _check_merge(tables: Tables, said: EntityMerged) -> None:
@@ -179,24 +184,31 @@ def _check_merge(tables: Tables, said: EntityMerged) -> None:
 
 
 def _merge(tables: Tables, event: Event, said: EntityMerged) -> None:
-    """What the entity held is now held by the one it lives on as; its own parent no longer counts."""
+    """What the entity held is now held by the one it lives on as, and so is its parent taken over, if it is newer."""
     entity, into = root_of(tables, said.entity), root_of(tables, said.into)
     tables.write("INSERT INTO merge VALUES (?, ?, ?, ?)", entity, into, event.valid_time_s, event.seq)
-    if parent_of(tables, entity).predicate:
-        _change(tables, event, entity, NO_NAME, NO_NAME)
+    told, own = parent_of(tables, entity), parent_of(tables, into)
+    if told.predicate:
+        _change(tables, event, entity, (NO_NAME, NO_NAME))
+        newer = not own.predicate or (told.since_s, told.seq) > (own.since_s, own.seq)
+        if newer and not _is_inside(tables, told.object, into):
+            _change(tables, event, into, (told.predicate, told.object), not_before_s=told.since_s)
     children = tables.rows("SELECT subject, predicate FROM containment WHERE object = ? ORDER BY subject", entity)
     for child, predicate in children:
-        _change(tables, event, child, predicate, into)
+        _change(tables, event, child, (predicate, into))
 
 
-def _change(tables: Tables, event: Event, subject: int, predicate: int, holder: int) -> None:
-    """Writes the next parent. It counts from its valid time, but never from before the one it replaces.
+def _change(
+    tables: Tables, event: Event, subject: int, held: tuple[int, int], *, not_before_s: float = -math.inf
+) -> None:
+    """Writes the next parent, `held`: predicate and object. It counts from the event's valid time.
 
-    Clocks of robots differ a little; whoever knew the version also knew what came before.
+    But never from before the one it replaces: clocks of robots differ a little, and whoever knew the version also knew
+    what came before.
     """
     now = parent_of(tables, subject)
-    since_s = max(event.valid_time_s, now.since_s)
-    values = (subject, predicate, holder, now.version + 1, since_s, event.seq)
+    since_s = max(event.valid_time_s, now.since_s, not_before_s)
+    values = (subject, *held, now.version + 1, since_s, event.seq)
     tables.write("INSERT OR REPLACE INTO containment VALUES (?, ?, ?, ?, ?, ?)", *values)
     tables.write(
         "INSERT INTO parent_change (subject, predicate, object, version, since_s, seq) VALUES (?, ?, ?, ?, ?, ?)",

@@ -10,7 +10,7 @@ from embodied.memory.stem.kinds import AbsenceSeen, EntitySeen, RelationSet
 from embodied.memory.stem.log import EventLog
 from embodied.memory.stem.places import is_within, may_hold, smallest_place
 from embodied.memory.stem.query import Whereabouts
-from embodied.memory.stem.reckoning import Reckoning, pose_of
+from embodied.memory.stem.reckoning import DEEPEST, Reckoning, pose_of
 from embodied.memory.stem.spatial import ORPHAN, Parent
 
 ANY_CATEGORY = ""  # No entity may have it: the half-life of all categories that are not named.
@@ -22,6 +22,15 @@ class _Around:
 
     place: str
     parent: Parent
+
+
+@dataclass(frozen=True)
+class _Trace:
+    """How probable a thing is by itself, when it was last seen, and when it was last missed since."""
+
+    probability: float
+    seen: Spot
+    missed: Spot
 
 
 def where_is(log: EventLog, entity: str, at: Instant, half_life_s: Mapping[str, float]) -> Whereabouts | None:
@@ -44,7 +53,7 @@ def where_is(log: EventLog, entity: str, at: Instant, half_life_s: Mapping[str, 
         place=around.place,
         parent=names.text(around.parent.object),
         predicate=names.text(around.parent.predicate),
-        existence=_existence(log, reckoning, root, half_life_s),
+        existence=_existence(log, reckoning, root, around.parent, half_life_s),
         since_s=belief.spot[0],
         seq=belief.spot[1],
         version=told.version,
@@ -67,19 +76,15 @@ def contents(log: EventLog, holder: str, at: Instant) -> list[str]:
     number = names.find(holder)
     if number is None:
         return []
-    root = root_at(log, number, at)
-    if at.seq >= log.head and at.time_s == math.inf:
-        found = log.tables.rows("SELECT subject FROM containment WHERE object = ?", root)
-    else:
-        found = log.tables.rows("SELECT DISTINCT subject FROM parent_change WHERE object = ?", root)
     reckoning = Reckoning(log, at)
-    told = [(subject, parent_at(log, subject, at)) for (subject,) in found]
-    return sorted(
-        names.text(subject)
-        for subject, parent in told
-        if parent.object == root
-        and (holder not in reckoning.places or _around(log, reckoning, subject, parent).parent.object)
-    )
+    held: list[str] = []
+    for subject, parent in _told_in(log, reckoning, root_at(log, number, at)):
+        if holder in reckoning.places:
+            inside = _around(log, reckoning, subject, parent).parent.object
+        else:
+            inside = not reckoning.left(subject, at.time_s)
+        held += [names.text(subject)] if inside else []
+    return sorted(held)
 
 
 def related(log: EventLog, name: str, at: Instant) -> list[tuple[str, str, str]]:
@@ -95,15 +100,30 @@ def related(log: EventLog, name: str, at: Instant) -> list[tuple[str, str, str]]
     return sorted(link for link, holds in last.items() if holds)
 
 
+def _told_in(log: EventLog, reckoning: Reckoning, root: int) -> Iterator[tuple[int, Parent]]:
+    """Yields what is told to be in something under any of its names, and how; each under the name it lives on as."""
+    at = reckoning.at
+    table = "containment" if at.seq >= log.head and at.time_s == math.inf else "parent_change"
+    holders = {member.entity for member in reckoning.identities.members(root)}
+    question = f"SELECT DISTINCT subject FROM {table} WHERE object = ?"  # noqa: S608
+    for subject in {subject for holder in holders for (subject,) in log.tables.rows(question, holder)}:
+        parent = parent_at(log, subject, at)
+        if parent.object in holders and reckoning.identities.root(subject) == subject != root:
+            yield subject, parent
+
+
 def _around(log: EventLog, reckoning: Reckoning, root: int, told: Parent) -> _Around:
     """Returns the place and the parent of a thing that agree with its pose; `told` is the parent by its relations."""
     at, places, text = reckoning.at, reckoning.places, log.tables.names.text
-    holder = root_at(log, told.object, at) if told.object else 0
+    holder = reckoning.identities.root(told.object)
+    told = ORPHAN if holder == root else told._replace(object=holder)  # A thing may turn out to be its own holder.
     place, _ = reckoning.told_place(holder, (told.since_s, told.seq), at.time_s)
     pose = reckoning.belief(root, at.time_s).pose
     if pose is None:
         return _Around(place, told)
     smallest = smallest_place(places.values(), pose.position_m)
+    if reckoning.left(root, at.time_s):
+        return _Around(smallest, ORPHAN)
     if not place or text(holder) != place:
         fits = place and may_hold(places, place, pose.position_m) and not is_within(places, smallest, place)
         return _Around(place if fits else smallest, told)
@@ -115,58 +135,89 @@ def _around(log: EventLog, reckoning: Reckoning, root: int, told: Parent) -> _Ar
 def _seen_elsewhere(reckoning: Reckoning, root: int, told: Parent, holder: int, place: str) -> bool:
     """Returns whether a thing was seen outside the place that it was told to be in before.
 
-    A place that has a pose itself may have moved away from its outlines, with all that is in it.
+    A place that has a pose itself may have moved away from its outlines, with all that is in it; where it has a box,
+    `Reckoning.left` tells.
     """
     time_s, places = reckoning.at.time_s, reckoning.places
     pose = reckoning.belief(root, time_s).pose
     if reckoning.belief(holder, time_s).pose is None:
         return pose is not None and not may_hold(places, place, pose.position_m)
     seen = reckoning.sighting(root, time_s)
-    if seen is None or seen.spot < (told.since_s, told.seq):
+    if seen is None or seen.spot < (told.since_s, told.seq) or reckoning.box(holder, seen.spot[0]):
         return False
     return not may_hold(places, place, pose_of(seen).position_m)
 
 
-def _existence(log: EventLog, reckoning: Reckoning, root: int, half_life_s: Mapping[str, float]) -> float:
-    """Returns the probability: the confidence, halved per half-life, less what was seen to be empty since.
+def _existence(
+    log: EventLog, reckoning: Reckoning, root: int, parent: Parent, half_life_s: Mapping[str, float]
+) -> float:
+    """Returns the probability: its own, and at most that of its holder where that was missed since it was seen."""
+    own = _trace(log, reckoning, root, half_life_s)
+    holders = _holders(reckoning, root, parent)
+    if not any(any(_absences(log, reckoning, holder, own.seen)) for holder in holders):
+        return own.probability
+    probability, missed = 1.0, NEVER
+    for trace in (*(_trace(log, reckoning, holder, half_life_s) for holder in reversed(holders)), own):
+        gone = missed > trace.seen
+        probability = min(probability, trace.probability) if gone else trace.probability
+        missed = max(missed, trace.missed) if gone else trace.missed
+    return probability
+
+
+def _holders(reckoning: Reckoning, root: int, parent: Parent) -> list[int]:
+    """Returns what holds an entity, what holds that, and so on; late news may have closed a circle."""
+    found: dict[int, None] = {root: None}
+    holder = parent.object
+    while holder and holder not in found and len(found) <= DEEPEST:
+        found[holder] = None
+        holder = reckoning.holder(holder, reckoning.at.time_s)
+    return list(found)[1:]
+
+
+def _trace(log: EventLog, reckoning: Reckoning, root: int, half_life_s: Mapping[str, float]) -> _Trace:
+    """Returns what speaks for an entity: the confidence, halved per half-life, less what was seen to be empty since.
 
     The confidence is that of the last sighting, or of the relation of what was never seen; both are evidence.
     """
     at = reckoning.at
-    seen, related = reckoning.sighting(root, at.time_s), _last_related(log, root, at)
+    seen, related = reckoning.sighting(root, at.time_s), _last_related(log, reckoning, root)
     said = related[1] if related else None
     if seen is not None:
         if not isinstance(seen.payload, EntitySeen):
-            return 1.0  # A robot tells of itself.
+            return _Trace(1.0, (math.inf, seen.seq), NEVER)  # A robot tells of itself.
         said = seen.payload
-    if said is None:
-        return 1.0
-    since = max(NEVER if seen is None else seen.spot, NEVER if related is None else related[0])
-    category = said.category if isinstance(said, EntitySeen) else ANY_CATEGORY
-    half_life = half_life_s.get(category, half_life_s.get(ANY_CATEGORY, math.inf))
-    probability = said.confidence * 0.5 ** (max(0.0, now_s(log, at) - since[0]) / half_life)
-    for absence in _absences(log, reckoning, root, since):
+    spot = seen.spot if seen else NEVER
+    since = max(spot, related[0] if related else NEVER)
+    probability = 1.0
+    if said is not None:
+        category = said.category if isinstance(said, EntitySeen) else ANY_CATEGORY
+        half_life = half_life_s.get(category, half_life_s.get(ANY_CATEGORY, math.inf))
+        probability = said.confidence * 0.5 ** (max(0.0, now_s(log, at) - since[0]) / half_life)
+    missed = NEVER
+    for look, absence in _absences(log, reckoning, root, since):
         probability *= 1.0 - absence.visible_fraction * absence.confidence
-    return probability
+        missed = max(missed, look)
+    return _Trace(probability, spot, missed)
 
 
-def _last_related(log: EventLog, root: int, at: Instant) -> tuple[Spot, RelationSet] | None:
+def _last_related(log: EventLog, reckoning: Reckoning, root: int) -> tuple[Spot, RelationSet] | None:
     """Returns the last telling of what an entity is in, on, part of or held by, and since when that counts."""
-    found = log.tables.row(
-        "SELECT since_s, parent_change.seq FROM parent_change JOIN event USING (seq) WHERE subject = ? "
-        "AND since_s <= ? AND parent_change.seq <= ? AND event.kind = ? ORDER BY version DESC LIMIT 1",
-        root, at.time_s, at.seq, log.tables.names.find("relation_set"),
-    )  # fmt: skip
-    event = log.event(found[1]) if found else None
-    if found is None or event is None or not isinstance(event.payload, RelationSet):
-        return None
-    return (found[0], found[1]), event.payload
+    at, last = reckoning.at, NEVER
+    for member in reckoning.identities.members(root):
+        found = log.tables.row(
+            "SELECT since_s, parent_change.seq FROM parent_change JOIN event USING (seq) WHERE subject = ? "
+            "AND since_s <= ? AND parent_change.seq <= ? AND event.kind = ? ORDER BY version DESC LIMIT 1",
+            member.entity, at.time_s, at.seq, log.tables.names.find("relation_set"),
+        )  # fmt: skip
+        last = max(last, found or NEVER)
+    event = log.event(last[1])
+    return (last, event.payload) if event and isinstance(event.payload, RelationSet) else None
 
 
-def _absences(log: EventLog, reckoning: Reckoning, root: int, since: Spot) -> Iterator[AbsenceSeen]:
-    """Yields the looks that found nothing after `since`, under any of the thing's names."""
+def _absences(log: EventLog, reckoning: Reckoning, root: int, since: Spot) -> Iterator[tuple[Spot, AbsenceSeen]]:
+    """Yields the looks that found nothing after `since`, under any of the thing's names, and when they were."""
     at, kind = reckoning.at, log.tables.names.find("absence_seen")
-    for member in reckoning.members(root):
+    for member in reckoning.identities.members(root):
         for (seq,) in log.tables.rows(
             "SELECT seq FROM mention WHERE subject = ? AND kind = ? AND valid_time_s >= ? AND valid_time_s <= ? "
             "AND seq <= ?",
@@ -174,4 +225,4 @@ def _absences(log: EventLog, reckoning: Reckoning, root: int, since: Spot) -> It
         ):  # fmt: skip
             event = log.event(seq)
             if event and isinstance(event.payload, AbsenceSeen) and event.spot > since:
-                yield event.payload
+                yield event.spot, event.payload
