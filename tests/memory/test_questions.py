@@ -12,6 +12,7 @@ from embodied.memory.stem.bank import open_bank
 from embodied.memory.stem.client import BankClient
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.kinds import EpisodeBegun, LeaseGranted, RobotRegistered, SkillSpec
+from embodied.memory.stem.leases import Lease
 from embodied.memory.stem.outbox import Outbox
 from embodied.memory.stem.query import EventFilter, Order, Query
 from embodied.memory.stem.service import BankService, UnreachableError
@@ -145,6 +146,8 @@ def test_a_subscription_that_makes_no_sense_is_refused(asked, way):
     for duration_s in (NAN, "long", 0.0):
         refused(lambda wanted=duration_s: asked["client"].acquire("wash", "panda", duration_s=wanted))
     refused(lambda: asked["client"].acquire("wash", None, duration_s=1.0))
+    for lease in (None, "wash", Lease("wash", "panda", 0, 9.0)):  # Epoch 0 would ask for a new one.
+        refused(lambda lease=lease: asked["client"].renew(lease, duration_s=1.0))
 
 
 @pytest.mark.parametrize("way", ["bank", "view", "client", "held"])

@@ -20,7 +20,7 @@ from embodied.memory.stem.ask import event_filter, past_seq, whole
 from embodied.memory.stem.checks import as_events
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.kinds import Payload, RelationSet
-from embodied.memory.stem.leases import Lease
+from embodied.memory.stem.leases import Lease, check_lease
 from embodied.memory.stem.outbox import Outbox, Parcel
 from embodied.memory.stem.query import EventFilter
 from embodied.memory.stem.reads import Reads
@@ -130,9 +130,12 @@ class BankClient(Reads):
         return self._until_reached(lambda: self._link.lease(subtask, robot, duration_s=duration_s, epoch=0))
 
     def renew(self, lease: Lease, *, duration_s: float) -> Lease:
-        """Returns the lease with its next epoch and a later end. Raises `ConflictError` for a stale one."""
-        ask = self._link.lease
-        return self._until_reached(lambda: ask(lease.subtask, lease.robot, duration_s=duration_s, epoch=lease.epoch))
+        """Returns the lease with its next epoch, which never ends before the lease itself.
+
+        Raises `ConflictError` for a stale one, `MemoryBankError` for what is no lease.
+        """
+        held, ask = check_lease(lease), self._link.lease
+        return self._until_reached(lambda: ask(held.subtask, held.robot, duration_s=duration_s, epoch=held.epoch))
 
     def retain(self, config: RetentionConfig | None = None) -> Forgetting:
         """Lets the owner forget what the bank can do without, by the settings or the usual ones; returns what went.
