@@ -140,6 +140,8 @@ def test_only_the_past_can_be_held_still(asked, way, case):
 def test_a_subscription_that_makes_no_sense_is_refused(asked, way):
     refused(lambda: asked[way].subscribe(EventFilter(kinds="interaction")))
     refused(lambda: asked[way].subscribe(after_seq=-1))
+    assert "leave out `after_seq`" in str(refused(lambda: asked[way].subscribe(after_seq=asked["bank"].head + 1)))
+    assert asked[way].subscribe(after_seq=np.int64(asked["bank"].head)).poll() == []
     refused(lambda: asked[way].last_of_writer(None))
     refused(lambda: asked["bank"].subscribe(after_seq=0).poll(limit=0))
     refused(lambda: asked["bank"].newest_lease(None))

@@ -192,6 +192,21 @@ def past_seq(seq: int | None, head: int) -> int:
     return held
 
 
+def start_seq(after_seq: int | None, head: int) -> int:
+    """Returns after which number a subscription begins (None: `head`, the newest); raises `MemoryBankError`.
+
+    The future is refused: its numbers may belong to another bank, and what is told until then would be missed.
+    """
+    start = head if after_seq is None else whole("after_seq", after_seq, least=0)
+    if start > head:
+        raise MemoryBankError(
+            "A subscription must begin at a moment that was.",
+            value=after_seq,
+            remedy=f"The newest event is {head}: leave out `after_seq` for all that is to come.",
+        )
+    return start
+
+
 def _plain(value: Any) -> float:
     """Returns a number as a float, NaN for what is none or too large to be one."""
     if not isinstance(value, numbers.Real) or isinstance(value, bool):

@@ -128,9 +128,8 @@ class Bank(View):
         return View(self._log, self._index, seq=held, half_life_s=self._half_life_s)
 
     def subscribe(self, wanted: EventFilter | None = None, *, after_seq: int | None = None) -> "Subscription":
-        """Returns a subscription to the wanted events after `after_seq` (None: those to come)."""
-        start = self.head if after_seq is None else ask.whole("after_seq", after_seq, least=0)
-        return Subscription(self, ask.event_filter(wanted), start)
+        """Returns a subscription to the wanted events after `after_seq` (None: those to come), which must have been."""
+        return Subscription(self, ask.event_filter(wanted), ask.start_seq(after_seq, self.head))
 
     def verify(self) -> verify.Damage:
         """Returns what is wrong: pages of the file, events of the log, and projections that differ from it."""

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from embodied.errors import ConflictError, DataError, EmbodiedError, MemoryBankError, StorageError
-from embodied.memory.stem.ask import event_filter, past_seq, whole
+from embodied.memory.stem.ask import event_filter, number, past_seq, start_seq
 from embodied.memory.stem.checks import as_events
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.kinds import Payload, RelationSet
@@ -161,9 +161,8 @@ class BankClient(Reads):
         return self._until_reached(partial(self._link.last_of_writer, writer))
 
     def subscribe(self, wanted: EventFilter | None = None, *, after_seq: int | None = None) -> "RemoteSubscription":
-        """Returns a subscription to the wanted events after `after_seq` (None: those to come)."""
-        start = self.head() if after_seq is None else whole("after_seq", after_seq, least=0)
-        return RemoteSubscription(self._changes, event_filter(wanted), start)
+        """Returns a subscription to the wanted events after `after_seq` (None: those to come), which must have been."""
+        return RemoteSubscription(self._changes, event_filter(wanted), start_seq(after_seq, self.head()))
 
     def flush(self, *, patience_s: float | None = None) -> None:
         """Waits until the bank has answered all that was told before. Raises `UnreachableError` saying why not."""
@@ -298,7 +297,7 @@ class RemoteSubscription:
 
     def poll(self, *, wait_s: float = 0.0) -> list[Event]:
         """Returns the wanted events since the last call, at most 1,000; waits up to `wait_s` while there are none."""
-        due_s = time.monotonic() + wait_s
+        due_s = time.monotonic() + number("wait_s", wait_s)
         while True:
             left_s = max(0.0, due_s - time.monotonic())
             found, self.seq = self._changes(self._wanted, self.seq, left_s)

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from embodied.errors import MemoryBankError, unknown_name
+from embodied.memory.stem import ask
 from embodied.memory.stem.bank import Bank
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.leases import Lease, LeaseOffice
@@ -155,10 +156,12 @@ class BankService:
         """Returns wanted events after `after_seq`, and up to where was looked.
 
         Where there is no newer event at all it waits for one, at most `wait_s` (10 s); none may be wanted even then.
+        Raises `MemoryBankError` for an `after_seq` that the bank has not come to, an older file of it, say.
         """
-        with self._grown:
-            self._grown.wait_for(lambda: self._bank.head > after_seq, timeout=min(wait_s, LONGEST_WAIT_S))
+        limit_s = min(ask.number("wait_s", wait_s), LONGEST_WAIT_S)
         subscription = self._bank.subscribe(wanted, after_seq=after_seq)
+        with self._grown:
+            self._grown.wait_for(lambda: self._bank.head > after_seq, timeout=limit_s)
         return subscription.poll(), subscription.seq
 
     def lease(self, subtask: str, robot: str, *, duration_s: float, epoch: int = 0) -> Lease:
