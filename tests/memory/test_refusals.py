@@ -17,6 +17,7 @@ from embodied.memory.stem.kinds import (
     AbsenceSeen,
     EntityMerged,
     EntitySeen,
+    EpisodeBegun,
     EpisodeEnded,
     Interaction,
     LeaseGranted,
@@ -184,6 +185,24 @@ def test_what_comes_after_the_past_was_closed_is_refused(bank):
     bank.append(Teller().tell(PastClosed(5.0), 10.0, "clerk"))
     refuse(bank, Teller().seen("b", 1.0, 4.9, "late"), MemoryBankError, "closed past")
     bank.append(Teller().seen("b", 1.0, 5.0, "late"))
+
+
+def test_an_episode_that_runs_cannot_begin_again_and_ends_once(bank):
+    def begin(writer, number, time_s=20.0):
+        return Event(writer, number, time_s, EpisodeBegun("e", "tidy up"))
+
+    end = EpisodeEnded("e", "success")
+    (seq,) = bank.append(begin("ann", 1))
+    for again in (begin("ann", 2), begin("bob", 1), begin("bob", 1, 10.0)):
+        refuse(bank, again, MemoryBankError, f"must not begin again.*Event {seq} began it")
+    assert bank.append(begin("ann", 1)) == [seq], "the same event told again is no second beginning"
+    (ended,) = bank.append(Event("ann", 2, 21.0, end))
+    refuse(bank, Event("bob", 1, 22.0, end), MemoryBankError, "runs can end.*has ended already")
+    assert bank.append([Event("ann", 2, 21.0, end), begin("ann", 1)]) == [ended, seq]
+    with pytest.raises(MemoryBankError, match="must not begin again"):
+        bank.append([begin("bob", 1, 30.0), begin("bob", 2, 30.0)])
+    bank.append(begin("bob", 1, 30.0))
+    assert bank.verify().problems == ()
 
 
 def test_a_pose_that_is_not_one_cannot_even_be_made():

@@ -167,7 +167,11 @@ class SubtaskEnded(msgspec.Struct, frozen=True, tag="subtask_ended", forbid_unkn
 
 
 class EpisodeBegun(msgspec.Struct, frozen=True, tag="episode_begun", forbid_unknown_fields=True, gc=False):
-    """An episode starts; `embedding` describes its task for `similar_episodes`, empty where nobody made one."""
+    """An episode starts; `embedding` describes its task for `similar_episodes`, empty where nobody made one.
+
+    One that runs cannot begin again, whoever says so, and ends once; one that has ended may begin anew. As with
+    containment the order of arrival decides: of two writers who begin the same one the later is refused.
+    """
 
     episode: str
     instruction: str
