@@ -420,6 +420,9 @@ def test_the_owner_forgets_at_a_clients_wish_what_the_client_has_just_told_inclu
         assert client.retain().forgotten == {}
         with pytest.raises(ConfigError, match=r"retention\.alike"):
             client.retain(RetentionConfig(alike=2.0))
+        for link in (client, service):
+            with pytest.raises(ConfigError, match="must be said by a `RetentionConfig`"):
+                link.retain("x")
 
 
 def test_a_closed_client_tells_nothing_and_keeps_nothing(service, tmp_path):

@@ -298,6 +298,7 @@ def _check_moment(event: Event, said: kinds.MomentStored) -> None:
 
 
 def _check_closed(event: Event, said: kinds.PastClosed) -> None:
+    finite("The end of a closed past", said.before_s)
     if not said.before_s <= event.valid_time_s:
         raise MemoryBankError(
             "Only the past can be closed.",

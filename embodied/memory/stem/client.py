@@ -24,7 +24,7 @@ from embodied.memory.stem.leases import Lease, check_lease
 from embodied.memory.stem.outbox import Outbox, Parcel
 from embodied.memory.stem.query import EventFilter
 from embodied.memory.stem.reads import Reads
-from embodied.memory.stem.retention import Forgetting, RetentionConfig
+from embodied.memory.stem.retention import Forgetting, RetentionConfig, checked
 from embodied.memory.stem.service import Link, Question, Result, UnreachableError
 
 logger = logging.getLogger(__name__)
@@ -140,10 +140,11 @@ class BankClient(Reads):
     def retain(self, config: RetentionConfig | None = None) -> Forgetting:
         """Lets the owner forget what the bank can do without, by the settings or the usual ones; returns what went.
 
-        Raises `ConfigError` for settings out of range.
+        Raises `ConfigError` for what are no settings, or out of range.
         """
+        settings = checked(config)
         self.flush()
-        return self._until_reached(partial(self._link.retain, config or RetentionConfig()))
+        return self._until_reached(partial(self._link.retain, settings))
 
     def snapshot(self, seq: int | None = None) -> Reads:
         """Returns reads of everything up to `seq` (None: now, this client's words included), always the same."""

@@ -47,6 +47,7 @@ class AbsenceSeen(msgspec.Struct, frozen=True, tag="absence_seen", forbid_unknow
     """Somebody looked where an entity should be and saw that it is not there: visible and empty.
 
     `visible_fraction` of the entity's box was in sight, unoccluded; below one half it proves nothing and is refused.
+    An entity that nobody has spoken of yet is no mistake: its sighting may still be on the way from another writer.
     """
 
     entity: str
@@ -59,7 +60,8 @@ class RelationSet(msgspec.Struct, frozen=True, tag="relation_set", forbid_unknow
 
     `expected_version` is compare-and-set: the version of the subject's containment that the writer has read (0 for an
     entity that never had a parent); anything else is a conflict and nothing is written. It may be None only where the
-    subject has no parent now: a second parent is refused.
+    subject has no parent now: a second parent is refused. Containment is in the order of arrival: what is told late
+    counts from the change before it at the earliest, whatever its own valid time. Other relations count from theirs.
     """
 
     subject: str
@@ -70,7 +72,11 @@ class RelationSet(msgspec.Struct, frozen=True, tag="relation_set", forbid_unknow
 
 
 class RelationEnded(msgspec.Struct, frozen=True, tag="relation_ended", forbid_unknown_fields=True, gc=False):
-    """`subject predicate object` holds no more. `expected_version` as in `RelationSet`, for containment."""
+    """`subject predicate object` holds no more. `expected_version` as in `RelationSet`, for containment.
+
+    Containment can end only where it holds. Of the other relations, which count by their valid times alone, the end is
+    taken even where no beginning is known: it may still be on the way from another writer, and until then says nothing.
+    """
 
     subject: str
     predicate: str
@@ -211,7 +217,10 @@ class LeaseGranted(msgspec.Struct, frozen=True, tag="lease_granted", forbid_unkn
 
 
 class PastClosed(msgspec.Struct, frozen=True, tag="past_closed", forbid_unknown_fields=True, gc=False):
-    """Nothing before `before_s` will be told any more: later events with an earlier valid time are refused."""
+    """Nothing before `before_s` will be told any more: later events with an earlier valid time are refused.
+
+    What was closed stays so: of several closings, in whatever order they arrive, the latest `before_s` counts.
+    """
 
     before_s: float
 

@@ -16,7 +16,7 @@ from embodied.memory.stem.bank import Bank
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.leases import Lease, LeaseOffice
 from embodied.memory.stem.query import EventFilter
-from embodied.memory.stem.retention import Forgetting, RetentionConfig
+from embodied.memory.stem.retention import Forgetting, RetentionConfig, retain
 from embodied.memory.stem.wire import decode_events
 
 Result = list[int] | MemoryBankError
@@ -173,10 +173,10 @@ class BankService:
     def retain(self, config: RetentionConfig) -> Forgetting:
         """Forgets what the bank can do without, and returns what went; reads and commits go on meanwhile.
 
-        Raises `ConfigError` for settings out of range.
+        Raises `ConfigError` for what are no settings, or out of range.
         """
         with self._retaining:
-            return config.build().apply(self._bank)
+            return retain(self._bank, config)
 
     def close(self) -> None:
         """Commits what waits and closes the bank; safe to call twice."""

@@ -71,6 +71,7 @@ class View:
 
     def grounds(self, entity: str) -> frozenset[int]:
         """Returns the sightings and robot states that `where_is` rests on, as sequence numbers."""
+        ask.text("entity", entity)
         with self._log.tables.lock:
             return whereabouts.grounds(self._log, entity, self._at(None))
 
