@@ -7,11 +7,19 @@ import numpy as np
 import pytest
 
 from embodied.errors import MemoryBankError, NotGiven
+from embodied.geometry import Pose
 from embodied.memory.recall import Ranking, Situation, recall_ranked
 from embodied.memory.stem.bank import open_bank
 from embodied.memory.stem.client import BankClient
 from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import EpisodeBegun, LeaseGranted, RobotRegistered, SkillSpec
+from embodied.memory.stem.kinds import (
+    EntitySeen,
+    EpisodeBegun,
+    LeaseGranted,
+    RobotRegistered,
+    RobotState,
+    SkillSpec,
+)
 from embodied.memory.stem.leases import Lease
 from embodied.memory.stem.outbox import Outbox
 from embodied.memory.stem.query import EventFilter, Order, Query
@@ -181,6 +189,8 @@ SEEN = Teller().seen("cup")
 NO_EVENTS = {
     "a number": [1], "nothing": None, "words": "cup", "a payload": SEEN.payload,
     "an event and a number": [SEEN, 1], "a number for a writer": [Event(3, 1, 0.0, SEEN.payload)],
+    "a mapping": {"a": 1}, "an empty mapping": {}, "events as keys": {SEEN: 1}, "events without order": {SEEN},
+    "a pair of words": ("a", 1),
 }  # fmt: skip
 
 
@@ -198,6 +208,32 @@ def test_nothing_can_be_appended_and_changes_nothing(asked, way):
     before = asked["bank"].head
     assert asked[way].append([]) == []
     assert asked["bank"].head == before
+
+
+@pytest.mark.parametrize("way", ["bank", "client"])
+def test_numbers_and_arrays_of_numpy_are_taken_as_plain_ones(asked, way):
+    bank, writer = asked["bank"], f"numpy/{way}"
+    one, half, corner = np.int64(1), np.float32(0.5), np.array([1.0, 2.0, 3.0])
+    seen = EntitySeen("numpy", "cup", Pose(corner, np.array([0.0, 0.0, 0.0, 1.0])), confidence=half, hypothesis=one)
+    event = Event(writer, one, np.float64(2.0), seen, cause=(one, np.int32(2)))
+    (seq,) = asked[way].append(event)
+    told = bank.event(seq)
+    assert (told.writer_seq, told.valid_time_s, told.cause) == (1, 2.0, (1, 2))
+    assert {type(number) for number in (told.writer_seq, *told.cause)} == {int}
+    assert told.payload == EntitySeen("numpy", "cup", Pose((1.0, 2.0, 3.0)), confidence=0.5, hypothesis=1)
+    (again,) = asked[way].append([Event(writer, 1, 2, told.payload, cause=(1, 2))])
+    assert again == seq
+    state = RobotState(Pose(tuple(corner)), battery=half)
+    (seq,) = asked[way].append([Event(writer, np.uint8(2), half + 2, state, robot="numpy")])
+    assert bank.event(seq).payload == RobotState(Pose((1.0, 2.0, 3.0)), 0.5)
+    for fields in (
+        {"writer_seq": np.float64(3.0)}, {"valid_time_s": np.float64("nan")}, {"writer_seq": np.bool_(True)},
+        {"valid_time_s": np.array([3.0])}, {"cause": (np.float64(1.0),)}, {"valid_time_s": np.datetime64(3, "s")},
+        {"payload": RobotState(Pose(), battery=np.array(0.5))},
+    ):  # fmt: skip
+        sound = Event(writer, 3, 3.0, state, robot="numpy")
+        refused(lambda fields=fields, sound=sound: asked[way].append(msgspec.structs.replace(sound, **fields)))
+    assert bank.last_of_writer(writer) == (2, 2.5)
 
 
 @pytest.mark.parametrize(

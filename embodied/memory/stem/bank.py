@@ -99,7 +99,7 @@ class Bank(View):
 
         Each batch holds wholly or not at all, whatever becomes of the others. Raises `StorageError` as `append`.
         """
-        if isinstance(batches, Event | str | bytes) or not isinstance(batches, Iterable):
+        if isinstance(batches, Event | str | bytes | Mapping) or not isinstance(batches, Iterable):
             raise MemoryBankError(
                 "Batches must be a sequence of sequences of events.", value=batches, remedy="Use `append` for one."
             )
