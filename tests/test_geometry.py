@@ -122,7 +122,6 @@ def test_a_pose_of_too_few_or_too_many_values_is_refused(values):
         ((10**400, 0, 0),), ({0.0, 1.0, 2.0},), ({0: 0.0, 1: 1.0, 2: 2.0},), ((0.0, 0.0, 0.0), "0001"),
         ((0.0, 0.0, 0.0), None), ((0.0, 0.0, 0.0), ([1.0], 0.0, 0.0, 0.0)), (["1", "2", "3"],),
     ],
-    ids=repr,
 )  # fmt: skip
 def test_a_pose_of_what_are_no_numbers_is_refused(values):
     with pytest.raises(PoseError, match="position of 3 and a quaternion of 4 numbers|finite numbers") as caught:

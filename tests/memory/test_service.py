@@ -27,7 +27,7 @@ from embodied.memory.stem.client import BankClient
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.kinds import EntitySeen, RelationSet, SubtaskEnded
 from embodied.memory.stem.outbox import Outbox
-from embodied.memory.stem.query import EventFilter
+from embodied.memory.stem.query import EventFilter, Query
 from embodied.memory.stem.retention import RetentionConfig
 from embodied.memory.stem.service import BankService, Question, UnreachableError
 from embodied.memory.stem.wire import encode_events
@@ -432,6 +432,25 @@ def test_a_closed_client_tells_nothing_and_keeps_nothing(service, tmp_path):
     client.close()
     with pytest.raises(UnreachableError, match="open"):
         client.post(seen("b", writer="arm", number=9))
+    assert service.head() == 1
+
+
+def test_a_closed_client_says_that_it_is_closed_whatever_it_is_asked_or_told(service):
+    with client_of(service) as client:
+        client.append(seen("a"))
+        held, news, lease = client.snapshot(), client.subscribe(), client.acquire("wash", "arm", duration_s=60.0)
+    calls = [
+        lambda: client.tell(EntitySeen("b", "cube", Pose())), lambda: client.append([]),
+        lambda: client.append(seen("b", writer="new")), lambda: client.move("a", "in", "sink"),
+        lambda: client.where_is("a"), lambda: client.recall(Query()), lambda: held.where_is("a"), news.poll,
+        client.head, client.flush, client.snapshot, client.subscribe, client.retain,
+        lambda: client.subscribe(after_seq=0), lambda: client.snapshot(1), lambda: client.last_of_writer("arm"),
+        lambda: client.acquire("dry", "arm", duration_s=1.0), lambda: client.renew(lease, duration_s=1.0),
+    ]  # fmt: skip
+    for call in calls:
+        with pytest.raises(UnreachableError, match="must be open.*the closed client of 'arm'.*Make a new one"):
+            call()
+    assert service.head() == 2
 
 
 # --- On Ray -----------------------------------------------------------------------------------------------------------

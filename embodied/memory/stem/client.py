@@ -168,6 +168,7 @@ class BankClient(Reads):
     def flush(self, *, patience_s: float | None = None) -> None:
         """Waits until the bank has answered all that was told before. Raises `UnreachableError` saying why not."""
         limit_s = self._patience_s if patience_s is None else patience_s
+        self._require_open()
         with self._changed:
             last = self._letters[-1].parcel.number if self._letters else 0
             done = self._changed.wait_for(
@@ -191,8 +192,7 @@ class BankClient(Reads):
             if not self._outbox.knows(writer):
                 last, _ = self._until_reached(partial(self._link.last_of_writer, writer))
                 self._outbox.adopt(writer, last)
-        if not self._open:
-            raise UnreachableError("A client must be open to tell anything.", value=self.writer)
+        self._require_open()
         answer: Future[list[int]] = Future()
         letter = _Letter(self._outbox.add(signed), answer)
         with self._changed:
@@ -219,10 +219,11 @@ class BankClient(Reads):
         return self._until_reached(lambda: self._link.changes(wanted, after_seq=after_seq, wait_s=wait_s))
 
     def _until_reached(self, call: Callable[[], Answer]) -> Answer:
-        """Makes a call again while the owner is being replaced."""
+        """Makes a call again while the owner is being replaced, as long as the client is open."""
         due_s = time.monotonic() + self._patience_s
         pause_s = FIRST_PAUSE_S
         while True:
+            self._require_open()
             try:
                 return call()
             except UnreachableError:
@@ -230,6 +231,14 @@ class BankClient(Reads):
                     raise
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise UnreachableError(
+                "A client must be open to tell or ask anything.",
+                value=f"the closed client of {self.writer!r}",
+                remedy="Make a new one; what the bank has not answered yet waits in the outbox, where that is a file.",
+            )
 
     def _unanswered(self) -> UnreachableError:
         return UnreachableError(
