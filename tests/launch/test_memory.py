@@ -200,7 +200,7 @@ def test_retention_says_what_it_forgot(folder):
         (["query", "url=sqlite:///none.db"], "must be a file that exists"),
         (["look", "url=sqlite:///site.db"], "Known: summary, query"),
         (["query", "url=sqlite:///site.db", "where=cupp"], "Did you mean 'cup'?"),
-        (["query", "url=sqlite:///site.db", "where=cup", "as_of_s=nan"], "`as_of_s` must be a number that is not NaN."),
+        (["query", "url=sqlite:///site.db", "where=cup", "as_of_s=nan"], "`as_of_s` must be a number that is not NaN"),
         (["query", "url=sqlite:///site.db", "limit=0"], "limit must be at least 1"),
         (["summary", "url=sqlite:///../site.db", "root=."], "must lie inside its root"),
         (["export", "url=sqlite:///site.db", "output=site.db"], "must be a new file"),

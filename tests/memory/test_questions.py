@@ -138,6 +138,14 @@ def test_a_question_that_makes_no_sense_is_refused_the_same_way_whoever_is_asked
     assert len(set(said.values())) == 1, said
 
 
+def test_a_time_that_is_no_number_is_said_to_be_none_and_one_that_is_nan_to_be_nan(asked):
+    for as_of_s, rule in (
+        ("now", "a number."), (True, "a number."), ([1.0], "a number."), (NAN, "a number that is not NaN, nor"),
+        (np.float32(NAN), "a number that is not NaN, nor"), (10**400, "a number that is not NaN, nor too large"),
+    ):  # fmt: skip
+        assert f"`as_of_s` must be {rule}" in str(refused(lambda at=as_of_s: asked["bank"].where_is("cup", as_of_s=at)))
+
+
 @pytest.mark.parametrize("case", SNAPSHOTS)
 @pytest.mark.parametrize("way", ["bank", "client"])
 def test_only_the_past_can_be_held_still(asked, way, case):

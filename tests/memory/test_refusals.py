@@ -83,6 +83,12 @@ REFUSED = {
     "crossing region": (
         PlaceDefined("hall", "region", "home", ((0.0, 0.0), (3.0, 2.0), (3.0, 0.0), (0.0, 1.0))), "cross",
     ),
+    "bow tie": (PlaceDefined("hall", "region", "home", ((0.0, 0.0), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0))), "cross"),
+    "region of two corners": (PlaceDefined("hall", "region", "home", ((0.0, 0.0), (1.0, 1.0))), "empty"),
+    "tiny region": (PlaceDefined("hall", "region", "home", ((0.0, 0.0), (1e-5, 0.0), (0.0, 1e-5))), "empty"),
+    "flat region of four": (
+        PlaceDefined("hall", "region", "home", ((0.0, 0.0), (0.1, 0.3), (0.2, 0.6), (0.05, 0.15))), "empty",
+    ),
     "nan region": (PlaceDefined("hall", "region", "home", ((0.0, 0.0), (NAN, 1.0), (1.0, 0.0))), "finite"),
     "no parent": (PlaceDefined("hall", "region", None, CORNER), "site"),
     "unknown parent": (PlaceDefined("hall", "region", "castle", CORNER), "not defined"),

@@ -101,7 +101,9 @@ def number(what: str, value: Any) -> float:
     """Returns a number as a plain float; raises `MemoryBankError` for anything else, and for NaN."""
     plain = _plain(value)
     if math.isnan(plain):
-        raise MemoryBankError(f"`{what}` must be a number that is not NaN.", value=value, remedy="Give it in seconds.")
+        known = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        rule = "a number that is not NaN, nor too large for a float" if known else "a number"
+        raise MemoryBankError(f"`{what}` must be {rule}.", value=value, remedy="Give it in seconds, as in 12.5.")
     return plain
 
 
