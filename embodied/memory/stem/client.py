@@ -51,6 +51,9 @@ class BankClient(Reads):
     answers, in this process or the next one on the same outbox; since the bank knows each event by its writer's
     number, being sent twice does no harm. `writer` signs events without a writer; `clock` is the site clock, seconds.
     Safe to call from many threads.
+
+    Of what a `Bank` has it lacks `grounds`, `newest_lease`, `verify`, `rebuild` and `write_snapshot`: these are for the
+    process that owns the file.
     """
 
     def __init__(

@@ -117,6 +117,8 @@ class RobotState(msgspec.Struct, frozen=True, tag="robot_state", forbid_unknown_
     """A robot about itself: only the robot named in the event's `robot` may write it. `battery` in [0, 1].
 
     `pose` is that of its base; `tool` that of its gripper, in the site frame too, None where it has none or tells none.
+    `status` is any text. A robot that is `charging`, `offline` or in `error` (`abilities.UNABLE`), or whose battery is
+    below 0.1, is not offered by `able`; every other status, such as `idle` or `holding`, leaves it able.
     """
 
     pose: Pose
@@ -126,7 +128,10 @@ class RobotState(msgspec.Struct, frozen=True, tag="robot_state", forbid_unknown_
 
 
 class SkillEnded(msgspec.Struct, frozen=True, tag="skill_ended", forbid_unknown_fields=True, gc=False):
-    """A robot tried a skill. `context` (such as an object's category) keys its statistics, Beta(a, b)."""
+    """A robot tried a skill. `context` (such as an object's category) keys its statistics, Beta(a, b).
+
+    Evaluations write the skills `move`, `pick`, `place`, `press`, `open` and `close`; see `Interaction` for actions.
+    """
 
     skill: str
     success: bool
@@ -140,6 +145,8 @@ class Interaction(msgspec.Struct, frozen=True, tag="interaction", forbid_unknown
 
     For pick and place the four are: pick start, carry start, place start, place end. A press or an opening has the
     middle two at the moment of contact. `source` and `target` are places or entities, empty where there is none.
+    `action` is any text: evaluations write `pick_place`, `press`, `open` and `close`. A `pick_place` is one interaction
+    of two skills, `pick` and `place`, so neither of these is an action to ask for.
     """
 
     action: str
