@@ -124,7 +124,7 @@ def test_a_pose_of_too_few_or_too_many_values_is_refused(values):
     ],
 )  # fmt: skip
 def test_a_pose_of_what_are_no_numbers_is_refused(values):
-    with pytest.raises(PoseError, match="position of 3 and a quaternion of 4 numbers|finite numbers") as caught:
+    with pytest.raises(PoseError, match=r"position of 3 and a quaternion of 4 numbers|finite numbers") as caught:
         g.Pose(*values)
     assert "unit quaternion xyzw" in caught.value.remedy
 

@@ -312,11 +312,13 @@ def test_the_keyframes_are_the_first_the_last_and_the_most_unlike():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"fresh_s": -1.0}, {"still_m": math.nan}, {"alike": 0.0}, {"alike": 1.1}, {"keyframes": 1}, {"observations": -1},
-     {"observations": math.nan}, {"observations": 1e6}, {"keyframes": True}, {"fresh_s": "x"}, {"gap_s": None},
-     {"alike": "much"}],
+    [
+        {"fresh_s": -1.0}, {"still_m": math.nan}, {"alike": 0.0}, {"alike": 1.1}, {"keyframes": 1},
+        {"observations": -1}, {"observations": math.nan}, {"observations": 1e6}, {"keyframes": True}, {"fresh_s": "x"},
+        {"gap_s": None}, {"alike": "much"},
+    ],
     ids=str,
-)
+)  # fmt: skip
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ConfigError, match="retention"):
         RetentionConfig(**wrong).build()

@@ -361,21 +361,20 @@ def test_subscriptions_hand_out_wanted_events_once_and_wait_for_them(service):
 
 
 def test_a_subscription_that_an_older_bank_cannot_follow_is_refused_and_does_not_rewind(service):
-    with BankService(open_bank(":memory:")) as older:
-        with client_of(service) as client:
-            client.append([seen("a"), seen("b")])
-            news = client.subscribe()
-            client._link = older
-            with pytest.raises(MemoryBankError, match="newest event is 0"):
-                news.poll(wait_s=5.0)
-            client._link = service
-            client.append(seen("c"))
-            assert [event.seq for event in news.poll()] == [3]
-            for wait_s in ("long", None, float("nan")):
-                with pytest.raises(MemoryBankError, match="`wait_s` must be a number"):
-                    news.poll(wait_s=wait_s)
+    with BankService(open_bank(":memory:")) as older, client_of(service) as client:
+        client.append([seen("a"), seen("b")])
+        news = client.subscribe()
+        client._link = older
+        with pytest.raises(MemoryBankError, match="newest event is 0"):
+            news.poll(wait_s=5.0)
+        client._link = service
+        client.append(seen("c"))
+        assert [event.seq for event in news.poll()] == [3]
+        for wait_s in ("long", None, float("nan")):
             with pytest.raises(MemoryBankError, match="`wait_s` must be a number"):
-                service.changes(EventFilter(), after_seq=0, wait_s="long")
+                news.poll(wait_s=wait_s)
+        with pytest.raises(MemoryBankError, match="`wait_s` must be a number"):
+            service.changes(EventFilter(), after_seq=0, wait_s="long")
 
 
 def test_a_snapshot_answers_the_same_for_ever(service):
@@ -448,7 +447,7 @@ def test_a_closed_client_says_that_it_is_closed_whatever_it_is_asked_or_told(ser
         lambda: client.acquire("dry", "arm", duration_s=1.0), lambda: client.renew(lease, duration_s=1.0),
     ]  # fmt: skip
     for call in calls:
-        with pytest.raises(UnreachableError, match="must be open.*the closed client of 'arm'.*Make a new one"):
+        with pytest.raises(UnreachableError, match=r"must be open.*the closed client of 'arm'.*Make a new one"):
             call()
     assert service.head() == 2
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from embodied.errors import MemoryBankError
 from embodied.geometry import Vector3
@@ -93,9 +94,7 @@ def smallest_place(places: Iterable[Place], point_m: Vector3) -> str:
 
 def _is_flat(polygon: Sequence[Sequence[float]]) -> bool:
     """Returns whether no edge spans an area with the first corner: those of a figure of eight do, but cancel out."""
-    return all(
-        abs(signed_area((polygon[0], *pair))) < SMALLEST_AREA_M2 for pair in zip(polygon, polygon[1:], strict=False)
-    )
+    return all(abs(signed_area((polygon[0], *edge))) < SMALLEST_AREA_M2 for edge in pairwise(polygon))
 
 
 def _empty(polygon: Sequence[Sequence[float]]) -> MemoryBankError:
