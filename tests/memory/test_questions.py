@@ -328,7 +328,7 @@ def test_a_closed_bank_says_that_it_is_closed_whatever_it_is_asked_or_told(close
 def test_the_service_of_a_closed_bank_says_so_and_what_is_told_waits(tmp_path):
     service = BankService(open_bank("sqlite:///bank.db", root=tmp_path))
     outbox = Outbox(tmp_path / "outbox.db")
-    client = BankClient(service, outbox, writer="arm", patience_s=0.2, clock=lambda: 0.0)
+    client = BankClient(service, outbox, writer="arm", patience_s=2.0, clock=lambda: 0.0)
     client.append(Event("arm", 0, 0.0, SEEN.payload))
     service.close()
     assert "must be open" in str(refused(lambda: client.where_is("cup")))
