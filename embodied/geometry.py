@@ -18,8 +18,8 @@ CAMERA_FROM_GL = np.diag([1.0, -1.0, -1.0, 1.0])
 class Pose(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """A rigid placement: `position_m` in metres and `orientation` as a unit quaternion xyzw.
 
-    Raises `PoseError` for other than three and four values, for values that are not finite, and for a quaternion off
-    unit length by more than 0.001.
+    Lists and arrays are taken too, and become tuples. Raises `PoseError` for other than three and four numbers, for
+    numbers that are not finite, and for a quaternion off unit length by more than 0.001.
     """
 
     position_m: Vector3 = (0.0, 0.0, 0.0)
@@ -27,14 +27,21 @@ class Pose(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
     def __post_init__(self) -> None:
         # Plain floats: thousands of poses a second are made while an episode runs.
+        if type(self.position_m) is not tuple or type(self.orientation) is not tuple:
+            for name in ("position_m", "orientation"):
+                msgspec.structs.force_setattr(self, name, _listed(getattr(self, name)))
         if len(self.position_m) != 3 or len(self.orientation) != 4:
             raise PoseError(
-                "A pose must have a position of 3 and a quaternion of 4 values.",
+                "A pose must have a position of 3 and a quaternion of 4 numbers.",
                 value=(self.position_m, self.orientation),
             )
         x, y, z, w = self.orientation
-        if not all(map(math.isfinite, (*self.position_m, x, y, z, w))):
-            raise PoseError("A pose must be finite.", value=(self.position_m, self.orientation))
+        try:
+            finite = all(map(math.isfinite, (*self.position_m, x, y, z, w)))
+        except (TypeError, OverflowError):
+            finite = False
+        if not finite:
+            raise PoseError("A pose must be of finite numbers.", value=(self.position_m, self.orientation))
         norm = math.sqrt(x * x + y * y + z * z + w * w)
         if abs(norm - 1.0) > UNIT_TOLERANCE:
             raise PoseError(
@@ -53,6 +60,14 @@ class Pose(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
         """The heading about world z, of the frame's x axis."""
         axis = rotation_matrix(self.orientation)[:, 0]
         return float(np.arctan2(axis[1], axis[0]))
+
+
+def _listed(values: object) -> tuple[float, ...]:
+    """Returns what stands in a list, tuple or array as a tuple, which can be sent, compared and hashed."""
+    listed = values.tolist() if isinstance(values, np.ndarray) else values
+    if not isinstance(listed, list | tuple):
+        raise PoseError("A pose must have a position of 3 and a quaternion of 4 numbers.", value=values)
+    return tuple(listed)
 
 
 def vector3(values: Sequence[float] | np.ndarray) -> Vector3:

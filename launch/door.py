@@ -38,7 +38,9 @@ INTERRUPTED = 130
 UNHEARD = 141
 _TYPE_NAMES = {
     int: "a whole number",
+    int | None: "a whole number",
     float: "a number",
+    float | None: "a number",
     str: "text",
     bool: "true or false",
     list[str]: "a list of names, such as '[expert,guesser]'",
@@ -116,7 +118,8 @@ def restated(error: Exception) -> EmbodiedError:
             return ConfigError(
                 "A setting must read key=value.",
                 value=cause.override,
-                remedy="Lists are quoted for the shell: policy='[expert,guesser]'.",
+                remedy="Lists are quoted for the shell: policy='[expert,guesser]'. Text with signs in it is quoted "
+                "twice: similar=\"'put it back!'\".",
             )
         # The outer of OmegaConf's errors know which setting they are about, the inner ones do not.
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:

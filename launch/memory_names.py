@@ -20,9 +20,11 @@ NEAR = 0.5
 def completed(bank: Bank, question: "Question") -> "Question":
     """Returns the question with all names in full. Entities are those of `episode`, where it is given.
 
-    Raises `UnknownNameError` for what the bank has never heard of, `ConfigError` for the end of several names.
+    Raises `UnknownNameError` for what the bank has never heard of, `ConfigError` for the end of several names and for
+    what belongs to another episode.
     """
-    episode = full_name("episode", question.episode, _episodes(bank) if question.episode else ())
+    episodes = _episodes(bank) if question.episode else []
+    episode = full_name("episode", question.episode, episodes)
     if question.robot and not bank.changes_since(0, wanted=EventFilter(robot=question.robot), limit=1):
         raise unknown("robot", question.robot, _robots(bank))
     asked = question.where or question.contents or question.name or question.near
@@ -30,6 +32,9 @@ def completed(bank: Bank, question: "Question") -> "Question":
     inside = [name for name in known if name.startswith(f"{episode}/")] if episode else known
 
     def entity(typed: str) -> str:
+        if episode and not _ended(typed, inside):
+            found = [typed] if typed in known else _ended(typed, known)
+            _refuse_of_others(typed, [name for name in found if _is_of(name, episodes)], episode)
         return typed if typed in known else full_name("name", typed, inside)
 
     places = [one.name for one in bank.places()] if question.place or question.places else ()
@@ -43,6 +48,7 @@ def completed(bank: Bank, question: "Question") -> "Question":
         near=entity(question.near),
         # For a skill, `name` is the context of its statistics, such as a category.
         name=question.name if question.skill else entity(question.name),
+        action=_full_action(bank, question.action),
     )
 
 
@@ -53,7 +59,7 @@ def full_name(what: str, typed: str, known: Collection[str]) -> str:
     """
     if not typed or typed in known:
         return typed
-    found = sorted(name for name in known if name.endswith(f"/{typed}"))
+    found = _ended(typed, known)
     if not found:
         raise unknown(what, typed, known)
     if len(found) > 1:
@@ -74,7 +80,43 @@ def unknown(what: str, typed: str, known: Iterable[str]) -> UnknownNameError:
     near = get_close_matches(typed, ends, n=1, cutoff=NEAR)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     listed = f"Known, by their ends:\n{_listed(ends)}" if ends else "The bank knows none."
-    return UnknownNameError(f"A {what} in this bank must be one that exists.", value=typed, remedy=f"{hint}{listed}")
+    article = "An" if what[0] in "aeiou" else "A"
+    rule = f"{article} {what} in this bank must be one that exists."
+    return UnknownNameError(rule, value=typed, remedy=f"{hint}{listed}")
+
+
+def _ended(typed: str, known: Iterable[str]) -> list[str]:
+    """Returns the names that are what was typed or end in it after a slash, sorted; none for ""."""
+    return sorted(name for name in known if typed and f"/{name}".endswith(f"/{typed}"))
+
+
+def _is_of(name: str, episodes: Iterable[str]) -> bool:
+    return any(name.startswith(f"{episode}/") for episode in episodes)
+
+
+def _refuse_of_others(typed: str, names: list[str], episode: str) -> None:
+    """Raises `ConfigError` where what was typed is the name of things in other episodes."""
+    if names:
+        raise ConfigError(
+            "A name must belong to the episode that is named with it.",
+            value=typed,
+            remedy=f"{names[0]!r} belongs to another episode than {episode!r}: leave out episode=, or name the other.",
+        )
+
+
+def _full_action(bank: Bank, typed: str) -> str:
+    """Returns an action as interactions have it; the words of a timeline, `pick place`, stand for `pick_place` too."""
+    known = _actions(bank) if typed else set()
+    if not typed or typed in known:
+        return typed
+    said = {action.replace("_", " "): action for action in sorted(known)}
+    if typed.replace("_", " ") not in said:
+        raise unknown("action", typed, known)
+    return said[typed.replace("_", " ")]
+
+
+def _actions(bank: Bank) -> set[str]:
+    return {getattr(event.payload, "action", "") for event in bank.history(kinds=("interaction",))}
 
 
 def _listed(names: list[str]) -> str:

@@ -9,7 +9,7 @@ import msgspec
 
 from embodied.errors import ConfigError
 from embodied.evaluation.memory_pages import HIDDEN, shortener
-from embodied.memory.stem.ask import interval, point_m
+from embodied.memory.stem.ask import interval, ordinal, point_m, whole
 from embodied.memory.stem.bank import Bank
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.kinds import EpisodeBegun, EpisodeEnded, RobotRegistered, SkillEnded
@@ -30,8 +30,9 @@ class Question:
 
     A query answers the first that is given of `where`, `contents`, `places` (all, or one and what is in it), `skill`,
     `similar` (an instruction), `why`, `nth` and `since`, else it recalls moments. `name` is an entity, robot or place;
-    `nth` counts interactions from 1, or from -1 backwards. A `skill` is asked for at `near_m`, or where `near` is. Of
-    a name its end is enough (`block`, `3/block`) where only one ends so.
+    `nth` counts interactions from 1, or from -1 backwards, of an `action` such as `pick_place` or `pick place`. A
+    `skill` is asked for at `near_m`, or where `near` is. Of a name its end is enough (`block`, `3/block`) where only
+    one ends so.
     """
 
     where: str = ""
@@ -41,9 +42,9 @@ class Question:
     skill: str = ""
     near_m: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     near: str = ""
-    why: int = 0
-    nth: int = 0
-    since: int = -1
+    why: int | None = None
+    nth: int | None = None
+    since: int | None = None
     as_of_s: float | None = None
     name: str = ""
     action: str = ""
@@ -112,7 +113,7 @@ def timeline(bank: Bank, question: Question) -> Iterator[str]:
 
 
 def answer(bank: Bank, question: Question) -> Iterator[str]:
-    """Yields the answer to one question."""
+    """Yields the answer to one question. Raises `EmbodiedError` for one that makes no sense."""
     question = completed(bank, question)
     if question.where:
         there = bank.where_is(question.where, as_of_s=question.as_of_s)
@@ -126,17 +127,17 @@ def answer(bank: Bank, question: Question) -> Iterator[str]:
         yield from _able(bank, question)
     elif question.similar:
         yield from _similar(bank, question)
-    elif question.why:
-        yield from _lines(bank.why(question.why), str) if bank.event(question.why) else ["There is no such event."]
-    elif question.nth:
+    elif question.why is not None:
+        number = whole("why", question.why, least=1)
+        yield from _lines(bank.why(number), str) if bank.event(number) else ["There is no such event."]
+    elif question.nth is not None:
         event = bank.nth_interaction(
-            question.nth, entity=question.name, robot=question.robot, action=question.action,
+            ordinal("nth", question.nth), entity=question.name, robot=question.robot, action=question.action,
             between_s=_interval(question),
         )  # fmt: skip
         yield from _lines([event], str) if event else ["There is no such interaction."]
-    elif question.since >= 0:
-        wanted = EventFilter(kinds=tuple(question.kinds), robot=question.robot, task=question.episode)
-        yield from _lines(bank.changes_since(question.since, wanted=wanted, limit=question.limit), str)
+    elif question.since is not None:
+        yield from _changes(bank, question, whole("since", question.since, least=0))
     else:
         yield from _moments(bank, question)
 
@@ -227,6 +228,15 @@ def _similar(bank: Bank, question: Question) -> Iterator[str]:
     found = bank.similar_episodes(asked, MODEL_ID, top_k=question.limit)
     rows = [(name, f"{likeness:.3f}  {told.get(name, '')}") for name, likeness in found]
     yield from _table(f"By words in common ({MODEL_ID})", rows) if rows else [f"No episode was told with {MODEL_ID}."]
+
+
+def _changes(bank: Bank, question: Question, since: int) -> Iterator[str]:
+    wanted = EventFilter(kinds=tuple(question.kinds), robot=question.robot, task=question.episode)
+    found = bank.changes_since(since, wanted=wanted, limit=question.limit)
+    yield from _lines(found, str)
+    if not found:
+        what = "Nothing" if wanted == EventFilter() else "Nothing that fits"
+        yield f"{what} has changed since event {since}; the newest event is {bank.head}."
 
 
 def _left_out(count: int, question: Question) -> str:

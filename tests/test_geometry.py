@@ -113,3 +113,25 @@ def test_boxes_overlap_exactly_where_no_direction_separates_them(left, right, le
 def test_a_pose_of_too_few_or_too_many_values_is_refused(values):
     with pytest.raises(PoseError, match="position of 3 and a quaternion of 4"):
         g.Pose(*values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ("abc",), (3,), (None,), (("a", 0.0, 0.0),), ((1j, 0.0, 0.0),), (np.zeros((3, 1)),), (np.float64(1.0),),
+        ((10**400, 0, 0),), ({0.0, 1.0, 2.0},), ({0: 0.0, 1: 1.0, 2: 2.0},), ((0.0, 0.0, 0.0), "0001"),
+        ((0.0, 0.0, 0.0), None), ((0.0, 0.0, 0.0), ([1.0], 0.0, 0.0, 0.0)), (["1", "2", "3"],),
+    ],
+)  # fmt: skip
+def test_a_pose_of_what_are_no_numbers_is_refused(values):
+    with pytest.raises(PoseError, match=r"position of 3 and a quaternion of 4 numbers|finite numbers") as caught:
+        g.Pose(*values)
+    assert "unit quaternion xyzw" in caught.value.remedy
+
+
+@pytest.mark.parametrize("kind", [list, np.array, lambda values: np.array(values, np.float32)])
+def test_lists_and_arrays_make_the_same_pose_as_tuples(kind):
+    pose = g.Pose(kind([1.0, 2.0, 3.0]), kind([0.0, 0.0, 1.0, 0.0]))
+    assert pose == g.Pose((1.0, 2.0, 3.0), (0.0, 0.0, 1.0, 0.0))
+    assert {type(value) for value in (*pose.position_m, *pose.orientation)} == {float}
+    assert hash(pose) == hash(g.Pose((1.0, 2.0, 3.0), (0.0, 0.0, 1.0, 0.0)))

@@ -75,8 +75,14 @@ def test_a_summary_counts_what_is_there(folder):
         ({"name": "cup", "to_s": 10.0}, r"^No moments fit"),
         ({"where": "cup", "as_of_s": -1.0}, r"^Nobody has said by -1 s where cup is\.$"),
         ({"skill": "pick", "near": "cup", "name": "cup"}, r"panda +2\.0 s, success 50 %, 0\.50 m away"),
-        ({"nth": 1, "name": "cup", "action": "press"}, r"^There is no such interaction"),
+        ({"nth": -1, "action": "pick place"}, r"10\.50 s +16  panda  pick place: cup"),
+        ({"nth": -1, "action": "pick_place"}, r"10\.50 s +16  panda  pick place: cup"),
+        ({"nth": 1, "name": "kitchen", "action": "pick place"}, r"^There is no such interaction"),
         ({"why": 99}, r"^There is no such event"),
+        ({"since": 18}, r"^Nothing has changed since event 18; the newest event is 18\.$"),
+        ({"since": 9999}, r"^Nothing has changed since event 9999; the newest event is 18\.$"),
+        ({"since": 16, "kinds": ["interaction"]}, r"^Nothing that fits has changed since event 16; the newest"),
+        ({"since": 0, "limit": 1}, r"^ +0\.00 s +1 +home is a site$"),
     ],
     ids=str,
 )
@@ -114,6 +120,17 @@ def test_the_end_of_a_name_is_enough_where_only_one_ends_so(worlds):
     assert '"run/expert/task/3/key"' in line
 
 
+def test_a_name_of_another_episode_is_said_to_be_one(worlds):
+    for typed in ("task/3/block", "3/block", "key", "run/expert/task/3/block", "3/top/handle"):
+        for asked in ({"where": typed}, {"contents": typed}, {"nth": 1, "name": typed}):
+            with pytest.raises(ConfigError, match=r"task/3/\S+' belongs to another episode than 'run/expert/task/7'"):
+                list(answer(worlds, Question(**asked, episode="task/7")))
+    with pytest.raises(ConfigError, match=r"'run/expert/task/1/block' belongs to another episode than .*task/10'"):
+        list(answer(worlds, Question(where="1/block", episode="task/10")))
+    with pytest.raises(UnknownNameError, match="An episode in this bank must be one that exists"):
+        list(answer(worlds, Question(where="3/block", episode="task/77")))
+
+
 def test_the_end_of_several_names_lists_ten_of_them_and_how_many_more(worlds):
     with pytest.raises(ConfigError, match="may be any of 11") as several:
         list(answer(worlds, Question(where="block")))
@@ -142,6 +159,13 @@ def test_a_name_that_nobody_has_is_answered_with_the_nearest_end(worlds):
         ({"nth": 1, "robot": "pnada"}, r"robot .* must be one that exists\. .*Did you mean 'panda'\?"),
         ({"name": "kitchem"}, r"Did you mean 'kitchen'\?"),
         ({"place": "kitchn"}, r"place .* must be one that exists\. .*Did you mean 'kitchen'\?"),
+        ({"nth": 1, "action": "press"}, r"An action .* must be one that exists\. .*:\n  pick_place$"),
+        ({"nth": 1, "action": "pick plac"}, r"Did you mean 'pick_place'\?"),
+        ({"nth": 0}, r"`nth` must count from 1, or from -1 backwards\. Got 0"),
+        ({"why": 0}, r"`why` must be a whole number from 1\. Got 0"),
+        ({"why": -3}, "`why` must be a whole number from 1"),
+        ({"since": -5}, r"`since` must be a whole number from 0\. Got -5"),
+        ({"similar": "?!"}, r"An instruction must have words\. Got '\?!'"),
         ({"from_s": math.nan}, "An interval of time must have"),
         ({"where": "cup", "as_of_s": math.nan}, "`as_of_s` must be a number that is not NaN"),
     ],
@@ -200,7 +224,11 @@ def test_retention_says_what_it_forgot(folder):
         (["query", "url=sqlite:///none.db"], "must be a file that exists"),
         (["look", "url=sqlite:///site.db"], "Known: summary, query"),
         (["query", "url=sqlite:///site.db", "where=cupp"], "Did you mean 'cup'?"),
-        (["query", "url=sqlite:///site.db", "where=cup", "as_of_s=nan"], "`as_of_s` must be a number that is not NaN."),
+        (["query", "url=sqlite:///site.db", "where=cup", "as_of_s=nan"], "`as_of_s` must be a number that is not NaN"),
+        (["query", "url=sqlite:///site.db", "nth=0"], "`nth` must count from 1"),
+        (["query", "url=sqlite:///site.db", "nth=x"], "'nth' must be a whole number. Got 'x'"),
+        (["query", "url=sqlite:///site.db", "similar=?!"], "similar=\"'put it back!'\""),
+        (["query", "url=sqlite:///site.db", "similar='?!'"], "An instruction must have words. Got '?!'"),
         (["query", "url=sqlite:///site.db", "limit=0"], "limit must be at least 1"),
         (["summary", "url=sqlite:///../site.db", "root=."], "must lie inside its root"),
         (["export", "url=sqlite:///site.db", "output=site.db"], "must be a new file"),

@@ -110,3 +110,24 @@ def test_a_duration_must_be_finite_and_positive(site, duration_s):
     assert site.bank.head == 0
     with pytest.raises(MemoryBankError):
         site.office.acquire("", "a", duration_s=1.0)
+
+
+def test_a_renewal_never_ends_before_what_it_renews(site):
+    lease = site.office.acquire("wash", "a", duration_s=100.0)
+    shorter = site.office.renew(lease, duration_s=1.0)
+    assert shorter == Lease("wash", "a", 2, 200.0)
+    site.now_s = 199.0
+    with pytest.raises(ConflictError, match="'a' has it until 200"):
+        site.office.acquire("wash", "b", duration_s=1.0)
+    assert site.office.renew(shorter, duration_s=10.0).expires_s == 209.0
+
+
+@pytest.mark.parametrize(
+    "lease", [None, "wash", ("wash", "a", 1, 9.0), Lease("wash", "a", 0, 9.0), Lease("wash", None, 1, 9.0)], ids=repr
+)
+def test_only_a_lease_can_be_renewed(site, lease):
+    site.office.acquire("wash", "a", duration_s=1.0)
+    with pytest.raises(MemoryBankError) as caught:
+        site.office.renew(lease, duration_s=1.0)
+    assert caught.value.remedy
+    assert site.bank.head == 1

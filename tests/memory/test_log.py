@@ -120,6 +120,14 @@ def test_each_batch_holds_wholly_or_not_at_all_whatever_becomes_of_the_others(ba
     assert bank.verify().problems == ()
 
 
+def test_a_number_is_the_newest_only_once_its_event_is_durable(teller):
+    seen = []
+    with open_bank(":memory:", clock=lambda: float(seen.append(bank.head) or 0)) as bank:
+        bank.append(teller.seen("block"))
+        bank.append([teller.seen("block"), teller.seen("block")])
+        assert (seen, bank.head) == ([0, 1, 1], 3)
+
+
 def test_writers_go_on_where_they_were_after_the_bank_was_closed(tmp_path, teller):
     with open_bank("sqlite:///bank.db", root=tmp_path) as bank:
         bank.append([teller.seen("block", 1.0, 1.0), teller.seen("block", 2.0, 2.0)])

@@ -7,11 +7,20 @@ import numpy as np
 import pytest
 
 from embodied.errors import MemoryBankError, NotGiven
+from embodied.geometry import Pose
 from embodied.memory.recall import Ranking, Situation, recall_ranked
 from embodied.memory.stem.bank import open_bank
 from embodied.memory.stem.client import BankClient
 from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import EpisodeBegun, LeaseGranted, RobotRegistered, SkillSpec
+from embodied.memory.stem.kinds import (
+    EntitySeen,
+    EpisodeBegun,
+    LeaseGranted,
+    RobotRegistered,
+    RobotState,
+    SkillSpec,
+)
+from embodied.memory.stem.leases import Lease
 from embodied.memory.stem.outbox import Outbox
 from embodied.memory.stem.query import EventFilter, Order, Query
 from embodied.memory.stem.service import BankService, UnreachableError
@@ -129,6 +138,14 @@ def test_a_question_that_makes_no_sense_is_refused_the_same_way_whoever_is_asked
     assert len(set(said.values())) == 1, said
 
 
+def test_a_time_that_is_no_number_is_said_to_be_none_and_one_that_is_nan_to_be_nan(asked):
+    for as_of_s, rule in (
+        ("now", "a number."), (True, "a number."), ([1.0], "a number."), (NAN, "a number that is not NaN, nor"),
+        (np.float32(NAN), "a number that is not NaN, nor"), (10**400, "a number that is not NaN, nor too large"),
+    ):  # fmt: skip
+        assert f"`as_of_s` must be {rule}" in str(refused(lambda at=as_of_s: asked["bank"].where_is("cup", as_of_s=at)))
+
+
 @pytest.mark.parametrize("case", SNAPSHOTS)
 @pytest.mark.parametrize("way", ["bank", "client"])
 def test_only_the_past_can_be_held_still(asked, way, case):
@@ -139,12 +156,16 @@ def test_only_the_past_can_be_held_still(asked, way, case):
 def test_a_subscription_that_makes_no_sense_is_refused(asked, way):
     refused(lambda: asked[way].subscribe(EventFilter(kinds="interaction")))
     refused(lambda: asked[way].subscribe(after_seq=-1))
+    assert "leave out `after_seq`" in str(refused(lambda: asked[way].subscribe(after_seq=asked["bank"].head + 1)))
+    assert asked[way].subscribe(after_seq=np.int64(asked["bank"].head)).poll() == []
     refused(lambda: asked[way].last_of_writer(None))
     refused(lambda: asked["bank"].subscribe(after_seq=0).poll(limit=0))
     refused(lambda: asked["bank"].newest_lease(None))
     for duration_s in (NAN, "long", 0.0):
         refused(lambda wanted=duration_s: asked["client"].acquire("wash", "panda", duration_s=wanted))
     refused(lambda: asked["client"].acquire("wash", None, duration_s=1.0))
+    for lease in (None, "wash", Lease("wash", "panda", 0, 9.0)):  # Epoch 0 would ask for a new one.
+        refused(lambda lease=lease: asked["client"].renew(lease, duration_s=1.0))
 
 
 @pytest.mark.parametrize("way", ["bank", "view", "client", "held"])
@@ -172,10 +193,12 @@ def test_a_ranking_is_asked_with_sense_too(asked):
 
 # --- What is told -----------------------------------------------------------------------------------------------------
 
-SEEN = Teller().seen("cup")
+SEEN, NEW = Teller().seen("cup"), Event("new", 1, 0.0, Teller().seen("cup").payload)
 NO_EVENTS = {
     "a number": [1], "nothing": None, "words": "cup", "a payload": SEEN.payload,
     "an event and a number": [SEEN, 1], "a number for a writer": [Event(3, 1, 0.0, SEEN.payload)],
+    "a mapping": {"a": 1}, "an empty mapping": {}, "events as keys": {NEW: 1}, "events without order": {NEW},
+    "a pair of words": ("a", 1),
 }  # fmt: skip
 
 
@@ -193,6 +216,32 @@ def test_nothing_can_be_appended_and_changes_nothing(asked, way):
     before = asked["bank"].head
     assert asked[way].append([]) == []
     assert asked["bank"].head == before
+
+
+@pytest.mark.parametrize("way", ["bank", "client"])
+def test_numbers_and_arrays_of_numpy_are_taken_as_plain_ones(asked, way):
+    bank, writer = asked["bank"], f"numpy/{way}"
+    one, half, corner = np.int64(1), np.float32(0.5), np.array([1.0, 2.0, 3.0])
+    seen = EntitySeen("numpy", "cup", Pose(corner, np.array([0.0, 0.0, 0.0, 1.0])), confidence=half, hypothesis=one)
+    event = Event(writer, one, np.float64(2.0), seen, cause=(one, np.int32(2)))
+    (seq,) = asked[way].append(event)
+    told = bank.event(seq)
+    assert (told.writer_seq, told.valid_time_s, told.cause) == (1, 2.0, (1, 2))
+    assert {type(number) for number in (told.writer_seq, *told.cause)} == {int}
+    assert told.payload == EntitySeen("numpy", "cup", Pose((1.0, 2.0, 3.0)), confidence=0.5, hypothesis=1)
+    (again,) = asked[way].append([Event(writer, 1, 2, told.payload, cause=(1, 2))])
+    assert again == seq
+    state = RobotState(Pose(tuple(corner)), battery=half)
+    (seq,) = asked[way].append([Event(writer, np.uint8(2), half + 2, state, robot="numpy")])
+    assert bank.event(seq).payload == RobotState(Pose((1.0, 2.0, 3.0)), 0.5)
+    for fields in (
+        {"writer_seq": np.float64(3.0)}, {"valid_time_s": np.float64("nan")}, {"writer_seq": np.bool_(True)},
+        {"valid_time_s": np.array([3.0])}, {"cause": (np.float64(1.0),)}, {"valid_time_s": np.datetime64(3, "s")},
+        {"payload": RobotState(Pose(), battery=np.array(0.5))},
+    ):  # fmt: skip
+        sound = Event(writer, 3, 3.0, state, robot="numpy")
+        refused(lambda fields=fields, sound=sound: asked[way].append(msgspec.structs.replace(sound, **fields)))
+    assert bank.last_of_writer(writer) == (2, 2.5)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +328,7 @@ def test_a_closed_bank_says_that_it_is_closed_whatever_it_is_asked_or_told(close
 def test_the_service_of_a_closed_bank_says_so_and_what_is_told_waits(tmp_path):
     service = BankService(open_bank("sqlite:///bank.db", root=tmp_path))
     outbox = Outbox(tmp_path / "outbox.db")
-    client = BankClient(service, outbox, writer="arm", patience_s=0.2, clock=lambda: 0.0)
+    client = BankClient(service, outbox, writer="arm", patience_s=2.0, clock=lambda: 0.0)
     client.append(Event("arm", 0, 0.0, SEEN.payload))
     service.close()
     assert "must be open" in str(refused(lambda: client.where_is("cup")))

@@ -17,6 +17,7 @@ from embodied.memory.stem.kinds import (
     AbsenceSeen,
     EntityMerged,
     EntitySeen,
+    EpisodeBegun,
     EpisodeEnded,
     Interaction,
     LeaseGranted,
@@ -82,6 +83,12 @@ REFUSED = {
     "crossing region": (
         PlaceDefined("hall", "region", "home", ((0.0, 0.0), (3.0, 2.0), (3.0, 0.0), (0.0, 1.0))), "cross",
     ),
+    "bow tie": (PlaceDefined("hall", "region", "home", ((0.0, 0.0), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0))), "cross"),
+    "region of two corners": (PlaceDefined("hall", "region", "home", ((0.0, 0.0), (1.0, 1.0))), "empty"),
+    "tiny region": (PlaceDefined("hall", "region", "home", ((0.0, 0.0), (1e-5, 0.0), (0.0, 1e-5))), "empty"),
+    "flat region of four": (
+        PlaceDefined("hall", "region", "home", ((0.0, 0.0), (0.1, 0.3), (0.2, 0.6), (0.05, 0.15))), "empty",
+    ),
     "nan region": (PlaceDefined("hall", "region", "home", ((0.0, 0.0), (NAN, 1.0), (1.0, 0.0))), "finite"),
     "no parent": (PlaceDefined("hall", "region", None, CORNER), "site"),
     "unknown parent": (PlaceDefined("hall", "region", "castle", CORNER), "not defined"),
@@ -95,6 +102,7 @@ REFUSED = {
     "times of an interaction": (Interaction("pick", "block", 1.0, 3.0, 2.0, 4.0), "ascend"),
     "episode that never began": (EpisodeEnded("nowhere", "success"), "runs"),
     "closed future": (PastClosed(11.0), "past"),
+    "nothing closed": (PastClosed(-INF), "finite"),
     "lease that has ended": (LeaseGranted("wash", 2, 9.0), "after it begins"),
     "forgetting what others build on": (kinds.Forgotten("old", ((1, 2),), 2), "no state is built"),
     "forgetting the future": (kinds.Forgotten("old", ((90, 99),), 10), "past"),
@@ -186,6 +194,46 @@ def test_what_comes_after_the_past_was_closed_is_refused(bank):
     bank.append(Teller().seen("b", 1.0, 5.0, "late"))
 
 
+def test_what_another_writer_may_still_explain_is_taken_and_says_nothing_until_then():
+    """Whatever order writers arrive in, the same is believed; so what looks like nonsense now is not refused."""
+    told = [
+        Teller().tell(RelationSet("a", "near", "b"), 1.0, "ann"),
+        Teller().tell(RelationEnded("a", "near", "b"), 2.0, "bob"),
+        Teller().seen("cup", 1.0, 1.0, "cy"),
+        Teller().tell(AbsenceSeen("cup", 0.5), 2.0, "dan"),
+        Teller().tell(PastClosed(0.5), 3.0, "eve"),
+        Teller().tell(PastClosed(0.25), 3.0, "fred"),
+    ]
+    answers = []
+    for order in (told, told[::-1]):
+        with open_bank(":memory:") as bank:
+            bank.append(order[:3])
+            assert bank.where_is("a") is None
+            bank.append(order[3:])
+            there = bank.where_is("cup")
+            answers.append((bank.related("a"), bank.related("a", as_of_s=1.5), there.since_s, there.existence))
+            refuse(bank, Teller().seen("cup", 1.0, 0.4, "late"), MemoryBankError, "before 0.5 s is closed")
+    assert answers == [([], [("a", "near", "b")], 1.0, 0.5)] * 2
+
+
+def test_an_episode_that_runs_cannot_begin_again_and_ends_once(bank):
+    def begin(writer, number, time_s=20.0):
+        return Event(writer, number, time_s, EpisodeBegun("e", "tidy up"))
+
+    end = EpisodeEnded("e", "success")
+    (seq,) = bank.append(begin("ann", 1))
+    for again in (begin("ann", 2), begin("bob", 1), begin("bob", 1, 10.0)):
+        refuse(bank, again, MemoryBankError, f"must not begin again.*Event {seq} began it")
+    assert bank.append(begin("ann", 1)) == [seq], "the same event told again is no second beginning"
+    (ended,) = bank.append(Event("ann", 2, 21.0, end))
+    refuse(bank, Event("bob", 1, 22.0, end), MemoryBankError, "runs can end.*has ended already")
+    assert bank.append([Event("ann", 2, 21.0, end), begin("ann", 1)]) == [ended, seq]
+    with pytest.raises(MemoryBankError, match="must not begin again"):
+        bank.append([begin("bob", 1, 30.0), begin("bob", 2, 30.0)])
+    bank.append(begin("bob", 1, 30.0))
+    assert bank.verify().problems == ()
+
+
 def test_a_pose_that_is_not_one_cannot_even_be_made():
     for error in (
         MemoryBankError,
@@ -272,6 +320,8 @@ def test_questions_that_make_no_sense_are_refused(bank):
         lambda: bank.history("block", kinds=["telepathy"]),
         lambda: bank.nth_interaction(0),
         lambda: bank.snapshot(-1),
+        lambda: bank.grounds(3),
+        lambda: bank.grounds(""),
     ):
         with pytest.raises(MemoryBankError):
             ask()

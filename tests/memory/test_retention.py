@@ -312,9 +312,19 @@ def test_the_keyframes_are_the_first_the_last_and_the_most_unlike():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"fresh_s": -1.0}, {"still_m": math.nan}, {"alike": 0.0}, {"alike": 1.1}, {"keyframes": 1}, {"observations": -1}],
+    [
+        {"fresh_s": -1.0}, {"still_m": math.nan}, {"alike": 0.0}, {"alike": 1.1}, {"keyframes": 1},
+        {"observations": -1}, {"observations": math.nan}, {"observations": 1e6}, {"keyframes": True}, {"fresh_s": "x"},
+        {"gap_s": None}, {"alike": "much"},
+    ],
     ids=str,
-)
+)  # fmt: skip
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(ConfigError, match="retention"):
         RetentionConfig(**wrong).build()
+
+
+@pytest.mark.parametrize("wrong", ["x", {"fresh_s": 0.0}, 0, RetentionConfig], ids=repr)
+def test_what_are_no_settings_is_refused(wrong):
+    with open_bank(":memory:") as bank, pytest.raises(ConfigError, match="RetentionConfig"):
+        retain(bank, wrong)

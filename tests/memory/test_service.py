@@ -27,7 +27,7 @@ from embodied.memory.stem.client import BankClient
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.kinds import EntitySeen, RelationSet, SubtaskEnded
 from embodied.memory.stem.outbox import Outbox
-from embodied.memory.stem.query import EventFilter
+from embodied.memory.stem.query import EventFilter, Query
 from embodied.memory.stem.retention import RetentionConfig
 from embodied.memory.stem.service import BankService, Question, UnreachableError
 from embodied.memory.stem.wire import encode_events
@@ -360,6 +360,23 @@ def test_subscriptions_hand_out_wanted_events_once_and_wait_for_them(service):
         assert [event.seq for event in everything.poll()] == [1, 2, 3]
 
 
+def test_a_subscription_that_an_older_bank_cannot_follow_is_refused_and_does_not_rewind(service):
+    with BankService(open_bank(":memory:")) as older, client_of(service) as client:
+        client.append([seen("a"), seen("b")])
+        news = client.subscribe()
+        client._link = older
+        with pytest.raises(MemoryBankError, match="newest event is 0"):
+            news.poll(wait_s=5.0)
+        client._link = service
+        client.append(seen("c"))
+        assert [event.seq for event in news.poll()] == [3]
+        for wait_s in ("long", None, float("nan")):
+            with pytest.raises(MemoryBankError, match="`wait_s` must be a number"):
+                news.poll(wait_s=wait_s)
+        with pytest.raises(MemoryBankError, match="`wait_s` must be a number"):
+            service.changes(EventFilter(), after_seq=0, wait_s="long")
+
+
 def test_a_snapshot_answers_the_same_for_ever(service):
     with client_of(service) as client:
         client.move("cup", "in", "sink")
@@ -402,6 +419,9 @@ def test_the_owner_forgets_at_a_clients_wish_what_the_client_has_just_told_inclu
         assert client.retain().forgotten == {}
         with pytest.raises(ConfigError, match=r"retention\.alike"):
             client.retain(RetentionConfig(alike=2.0))
+        for link in (client, service):
+            with pytest.raises(ConfigError, match="must be said by a `RetentionConfig`"):
+                link.retain("x")
 
 
 def test_a_closed_client_tells_nothing_and_keeps_nothing(service, tmp_path):
@@ -411,6 +431,25 @@ def test_a_closed_client_tells_nothing_and_keeps_nothing(service, tmp_path):
     client.close()
     with pytest.raises(UnreachableError, match="open"):
         client.post(seen("b", writer="arm", number=9))
+    assert service.head() == 1
+
+
+def test_a_closed_client_says_that_it_is_closed_whatever_it_is_asked_or_told(service):
+    with client_of(service) as client:
+        client.append(seen("a"))
+        held, news, lease = client.snapshot(), client.subscribe(), client.acquire("wash", "arm", duration_s=60.0)
+    calls = [
+        lambda: client.tell(EntitySeen("b", "cube", Pose())), lambda: client.append([]),
+        lambda: client.append(seen("b", writer="new")), lambda: client.move("a", "in", "sink"),
+        lambda: client.where_is("a"), lambda: client.recall(Query()), lambda: held.where_is("a"), news.poll,
+        client.head, client.flush, client.snapshot, client.subscribe, client.retain,
+        lambda: client.subscribe(after_seq=0), lambda: client.snapshot(1), lambda: client.last_of_writer("arm"),
+        lambda: client.acquire("dry", "arm", duration_s=1.0), lambda: client.renew(lease, duration_s=1.0),
+    ]  # fmt: skip
+    for call in calls:
+        with pytest.raises(UnreachableError, match=r"must be open.*the closed client of 'arm'.*Make a new one"):
+            call()
+    assert service.head() == 2
 
 
 # --- On Ray -----------------------------------------------------------------------------------------------------------

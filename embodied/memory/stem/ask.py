@@ -101,7 +101,9 @@ def number(what: str, value: Any) -> float:
     """Returns a number as a plain float; raises `MemoryBankError` for anything else, and for NaN."""
     plain = _plain(value)
     if math.isnan(plain):
-        raise MemoryBankError(f"`{what}` must be a number that is not NaN.", value=value, remedy="Give it in seconds.")
+        known = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        rule = "a number that is not NaN, nor too large for a float" if known else "a number"
+        raise MemoryBankError(f"`{what}` must be {rule}.", value=value, remedy="Give it in seconds, as in 12.5.")
     return plain
 
 
@@ -190,6 +192,21 @@ def past_seq(seq: int | None, head: int) -> int:
             "A snapshot must be of a moment that was.", value=seq, remedy=f"The newest event is {head}."
         )
     return held
+
+
+def start_seq(after_seq: int | None, head: int) -> int:
+    """Returns after which number a subscription begins (None: `head`, the newest); raises `MemoryBankError`.
+
+    The future is refused: its numbers may belong to another bank, and what is told until then would be missed.
+    """
+    start = head if after_seq is None else whole("after_seq", after_seq, least=0)
+    if start > head:
+        raise MemoryBankError(
+            "A subscription must begin at a moment that was.",
+            value=after_seq,
+            remedy=f"The newest event is {head}: leave out `after_seq` for all that is to come.",
+        )
+    return start
 
 
 def _plain(value: Any) -> float:

@@ -99,7 +99,7 @@ class Bank(View):
 
         Each batch holds wholly or not at all, whatever becomes of the others. Raises `StorageError` as `append`.
         """
-        if isinstance(batches, Event | str | bytes) or not isinstance(batches, Iterable):
+        if isinstance(batches, Event | str | bytes | Mapping) or not isinstance(batches, Iterable):
             raise MemoryBankError(
                 "Batches must be a sequence of sequences of events.", value=batches, remedy="Use `append` for one."
             )
@@ -128,9 +128,8 @@ class Bank(View):
         return View(self._log, self._index, seq=held, half_life_s=self._half_life_s)
 
     def subscribe(self, wanted: EventFilter | None = None, *, after_seq: int | None = None) -> "Subscription":
-        """Returns a subscription to the wanted events after `after_seq` (None: those to come)."""
-        start = self.head if after_seq is None else ask.whole("after_seq", after_seq, least=0)
-        return Subscription(self, ask.event_filter(wanted), start)
+        """Returns a subscription to the wanted events after `after_seq` (None: those to come), which must have been."""
+        return Subscription(self, ask.event_filter(wanted), ask.start_seq(after_seq, self.head))
 
     def verify(self) -> verify.Damage:
         """Returns what is wrong: pages of the file, events of the log, and projections that differ from it."""

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from embodied.memory.stem import kinds
 from embodied.memory.stem.event import SCHEMA_VERSION, Event
 from embodied.memory.stem.kinds import CONTAINMENT, KINDS, PLACE_KINDS, PREDICATES, finite
 from embodied.memory.stem.places import check_polygon
+from embodied.memory.stem.wire import with_plain_numbers
 
 LEAST_VISIBLE = 0.5
 LARGEST_NUMBER = 2**63 - 1
@@ -35,10 +36,14 @@ def decode_event(raw: bytes | str) -> Event:
 
 
 def as_events(told: Any) -> list[Event]:
-    """Returns what is appended as a list, one event being a list of it; raises `MemoryBankError` for what is none."""
+    """Returns what is appended as a list, one event being a list of it, with numbers of NumPy as plain ones.
+
+    Raises `MemoryBankError` for what is no event, and for sets and mappings: the events of a writer have an order.
+    """
     if isinstance(told, Event):
-        return [told]
-    events: list[Any] = list(told) if isinstance(told, Iterable) and not isinstance(told, str | bytes) else [told]
+        return [with_plain_numbers(told)]
+    in_order = isinstance(told, Iterable) and not isinstance(told, str | bytes | Set | Mapping)
+    events: list[Any] = list(told) if in_order else [told]
     for event in events:
         if not isinstance(event, Event) or not isinstance(event.writer, str):
             raise MemoryBankError(
@@ -46,7 +51,7 @@ def as_events(told: Any) -> list[Event]:
                 value=event,
                 remedy="Write Event(writer, writer_seq, valid_time_s, payload); `decode_event` reads JSON.",
             )
-    return events
+    return [with_plain_numbers(event) for event in events]
 
 
 def check_payload(event: Event) -> None:
@@ -298,6 +303,7 @@ def _check_moment(event: Event, said: kinds.MomentStored) -> None:
 
 
 def _check_closed(event: Event, said: kinds.PastClosed) -> None:
+    finite("The end of a closed past", said.before_s)
     if not said.before_s <= event.valid_time_s:
         raise MemoryBankError(
             "Only the past can be closed.",

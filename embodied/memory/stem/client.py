@@ -16,15 +16,15 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from embodied.errors import ConflictError, DataError, EmbodiedError, MemoryBankError, StorageError
-from embodied.memory.stem.ask import event_filter, past_seq, whole
+from embodied.memory.stem.ask import event_filter, number, past_seq, start_seq
 from embodied.memory.stem.checks import as_events
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.kinds import Payload, RelationSet
-from embodied.memory.stem.leases import Lease
+from embodied.memory.stem.leases import Lease, check_lease
 from embodied.memory.stem.outbox import Outbox, Parcel
 from embodied.memory.stem.query import EventFilter
 from embodied.memory.stem.reads import Reads
-from embodied.memory.stem.retention import Forgetting, RetentionConfig
+from embodied.memory.stem.retention import Forgetting, RetentionConfig, checked
 from embodied.memory.stem.service import Link, Question, Result, UnreachableError
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,9 @@ class BankClient(Reads):
     answers, in this process or the next one on the same outbox; since the bank knows each event by its writer's
     number, being sent twice does no harm. `writer` signs events without a writer; `clock` is the site clock, seconds.
     Safe to call from many threads.
+
+    Of what a `Bank` has it lacks `grounds`, `newest_lease`, `verify`, `rebuild` and `write_snapshot`: these are for the
+    process that owns the file.
     """
 
     def __init__(
@@ -130,17 +133,21 @@ class BankClient(Reads):
         return self._until_reached(lambda: self._link.lease(subtask, robot, duration_s=duration_s, epoch=0))
 
     def renew(self, lease: Lease, *, duration_s: float) -> Lease:
-        """Returns the lease with its next epoch and a later end. Raises `ConflictError` for a stale one."""
-        ask = self._link.lease
-        return self._until_reached(lambda: ask(lease.subtask, lease.robot, duration_s=duration_s, epoch=lease.epoch))
+        """Returns the lease with its next epoch, which never ends before the lease itself.
+
+        Raises `ConflictError` for a stale one, `MemoryBankError` for what is no lease.
+        """
+        held, ask = check_lease(lease), self._link.lease
+        return self._until_reached(lambda: ask(held.subtask, held.robot, duration_s=duration_s, epoch=held.epoch))
 
     def retain(self, config: RetentionConfig | None = None) -> Forgetting:
         """Lets the owner forget what the bank can do without, by the settings or the usual ones; returns what went.
 
-        Raises `ConfigError` for settings out of range.
+        Raises `ConfigError` for what are no settings, or out of range.
         """
+        settings = checked(config)
         self.flush()
-        return self._until_reached(partial(self._link.retain, config or RetentionConfig()))
+        return self._until_reached(partial(self._link.retain, settings))
 
     def snapshot(self, seq: int | None = None) -> Reads:
         """Returns reads of everything up to `seq` (None: now, this client's words included), always the same."""
@@ -158,13 +165,13 @@ class BankClient(Reads):
         return self._until_reached(partial(self._link.last_of_writer, writer))
 
     def subscribe(self, wanted: EventFilter | None = None, *, after_seq: int | None = None) -> "RemoteSubscription":
-        """Returns a subscription to the wanted events after `after_seq` (None: those to come)."""
-        start = self.head() if after_seq is None else whole("after_seq", after_seq, least=0)
-        return RemoteSubscription(self._changes, event_filter(wanted), start)
+        """Returns a subscription to the wanted events after `after_seq` (None: those to come), which must have been."""
+        return RemoteSubscription(self._changes, event_filter(wanted), start_seq(after_seq, self.head()))
 
     def flush(self, *, patience_s: float | None = None) -> None:
         """Waits until the bank has answered all that was told before. Raises `UnreachableError` saying why not."""
         limit_s = self._patience_s if patience_s is None else patience_s
+        self._require_open()
         with self._changed:
             last = self._letters[-1].parcel.number if self._letters else 0
             done = self._changed.wait_for(
@@ -188,8 +195,7 @@ class BankClient(Reads):
             if not self._outbox.knows(writer):
                 last, _ = self._until_reached(partial(self._link.last_of_writer, writer))
                 self._outbox.adopt(writer, last)
-        if not self._open:
-            raise UnreachableError("A client must be open to tell anything.", value=self.writer)
+        self._require_open()
         answer: Future[list[int]] = Future()
         letter = _Letter(self._outbox.add(signed), answer)
         with self._changed:
@@ -216,10 +222,11 @@ class BankClient(Reads):
         return self._until_reached(lambda: self._link.changes(wanted, after_seq=after_seq, wait_s=wait_s))
 
     def _until_reached(self, call: Callable[[], Answer]) -> Answer:
-        """Makes a call again while the owner is being replaced."""
+        """Makes a call again while the owner is being replaced, as long as the client is open."""
         due_s = time.monotonic() + self._patience_s
         pause_s = FIRST_PAUSE_S
         while True:
+            self._require_open()
             try:
                 return call()
             except UnreachableError:
@@ -227,6 +234,14 @@ class BankClient(Reads):
                     raise
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise UnreachableError(
+                "A client must be open to tell or ask anything.",
+                value=f"the closed client of {self.writer!r}",
+                remedy="Make a new one; what the bank has not answered yet waits in the outbox, where that is a file.",
+            )
 
     def _unanswered(self) -> UnreachableError:
         return UnreachableError(
@@ -295,7 +310,7 @@ class RemoteSubscription:
 
     def poll(self, *, wait_s: float = 0.0) -> list[Event]:
         """Returns the wanted events since the last call, at most 1,000; waits up to `wait_s` while there are none."""
-        due_s = time.monotonic() + wait_s
+        due_s = time.monotonic() + number("wait_s", wait_s)
         while True:
             left_s = max(0.0, due_s - time.monotonic())
             found, self.seq = self._changes(self._wanted, self.seq, left_s)

@@ -47,6 +47,7 @@ class AbsenceSeen(msgspec.Struct, frozen=True, tag="absence_seen", forbid_unknow
     """Somebody looked where an entity should be and saw that it is not there: visible and empty.
 
     `visible_fraction` of the entity's box was in sight, unoccluded; below one half it proves nothing and is refused.
+    An entity that nobody has spoken of yet is no mistake: its sighting may still be on the way from another writer.
     """
 
     entity: str
@@ -59,7 +60,8 @@ class RelationSet(msgspec.Struct, frozen=True, tag="relation_set", forbid_unknow
 
     `expected_version` is compare-and-set: the version of the subject's containment that the writer has read (0 for an
     entity that never had a parent); anything else is a conflict and nothing is written. It may be None only where the
-    subject has no parent now: a second parent is refused.
+    subject has no parent now: a second parent is refused. Containment is in the order of arrival: what is told late
+    counts from the change before it at the earliest, whatever its own valid time. Other relations count from theirs.
     """
 
     subject: str
@@ -70,7 +72,11 @@ class RelationSet(msgspec.Struct, frozen=True, tag="relation_set", forbid_unknow
 
 
 class RelationEnded(msgspec.Struct, frozen=True, tag="relation_ended", forbid_unknown_fields=True, gc=False):
-    """`subject predicate object` holds no more. `expected_version` as in `RelationSet`, for containment."""
+    """`subject predicate object` holds no more. `expected_version` as in `RelationSet`, for containment.
+
+    Containment can end only where it holds. Of the other relations, which count by their valid times alone, the end is
+    taken even where no beginning is known: it may still be on the way from another writer, and until then says nothing.
+    """
 
     subject: str
     predicate: str
@@ -118,6 +124,8 @@ class RobotState(msgspec.Struct, frozen=True, tag="robot_state", forbid_unknown_
     """A robot about itself: only the robot named in the event's `robot` may write it. `battery` in [0, 1].
 
     `pose` is that of its base; `tool` that of its gripper, in the site frame too, None where it has none or tells none.
+    `status` is any text. A robot that is `charging`, `offline` or in `error` (`abilities.UNABLE`), or whose battery is
+    below 0.1, is not offered by `able`; every other status, such as `idle` or `holding`, leaves it able.
     """
 
     pose: Pose
@@ -127,7 +135,10 @@ class RobotState(msgspec.Struct, frozen=True, tag="robot_state", forbid_unknown_
 
 
 class SkillEnded(msgspec.Struct, frozen=True, tag="skill_ended", forbid_unknown_fields=True, gc=False):
-    """A robot tried a skill. `context` (such as an object's category) keys its statistics, Beta(a, b)."""
+    """A robot tried a skill. `context` (such as an object's category) keys its statistics, Beta(a, b).
+
+    Evaluations write the skills `move`, `pick`, `place`, `press`, `open` and `close`; see `Interaction` for actions.
+    """
 
     skill: str
     success: bool
@@ -141,6 +152,8 @@ class Interaction(msgspec.Struct, frozen=True, tag="interaction", forbid_unknown
 
     For pick and place the four are: pick start, carry start, place start, place end. A press or an opening has the
     middle two at the moment of contact. `source` and `target` are places or entities, empty where there is none.
+    `action` is any text: evaluations write `pick_place`, `press`, `open` and `close`. A `pick_place` is one interaction
+    of two skills, `pick` and `place`, so neither of these is an action to ask for.
     """
 
     action: str
@@ -174,7 +187,11 @@ class SubtaskEnded(msgspec.Struct, frozen=True, tag="subtask_ended", forbid_unkn
 
 
 class EpisodeBegun(msgspec.Struct, frozen=True, tag="episode_begun", forbid_unknown_fields=True, gc=False):
-    """An episode starts; `embedding` describes its task for `similar_episodes`, empty where nobody made one."""
+    """An episode starts; `embedding` describes its task for `similar_episodes`, empty where nobody made one.
+
+    One that runs cannot begin again, whoever says so, and ends once; one that has ended may begin anew. As with
+    containment the order of arrival decides: of two writers who begin the same one the later is refused.
+    """
 
     episode: str
     instruction: str
@@ -214,7 +231,10 @@ class LeaseGranted(msgspec.Struct, frozen=True, tag="lease_granted", forbid_unkn
 
 
 class PastClosed(msgspec.Struct, frozen=True, tag="past_closed", forbid_unknown_fields=True, gc=False):
-    """Nothing before `before_s` will be told any more: later events with an earlier valid time are refused."""
+    """Nothing before `before_s` will be told any more: later events with an earlier valid time are refused.
+
+    What was closed stays so: of several closings, in whatever order they arrive, the latest `before_s` counts.
+    """
 
     before_s: float
 

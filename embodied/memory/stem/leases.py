@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from embodied.errors import ConflictError, MemoryBankError
-from embodied.memory.stem.ask import number, text
+from embodied.memory.stem.ask import number, text, whole
 from embodied.memory.stem.bank import Bank
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.kinds import LeaseGranted
@@ -41,7 +41,7 @@ class LeaseOffice:
         self._turn = threading.Lock()
 
     def acquire(self, subtask: str, robot: str, *, duration_s: float) -> Lease:
-        """Returns a new lease; asking again for one's own gives a newer epoch.
+        """Returns a new lease; asking again for one's own gives a newer epoch, and the end that is asked for.
 
         Raises `ConflictError` where another robot has the subtask now, or where it has ended; `MemoryBankError` for
         empty names and durations that are not positive.
@@ -51,23 +51,41 @@ class LeaseOffice:
             return self._grant(subtask, robot, epoch + 1, duration_s)
 
     def renew(self, lease: Lease, *, duration_s: float) -> Lease:
-        """Returns the lease with the next epoch and a later end. Raises `ConflictError` where it is not the newest."""
+        """Returns the lease with the next epoch, which ends `duration_s` from now but never before the lease itself.
+
+        Raises `ConflictError` where it is not the newest, `MemoryBankError` for what is no lease.
+        """
+        check_lease(lease)
         with self._turn:
-            epoch, robot, _ = self._bank.newest_lease(lease.subtask)
+            epoch, robot, expires_s = self._bank.newest_lease(lease.subtask)
             if (epoch, robot) != (lease.epoch, lease.robot):
                 raise ConflictError(
                     "Only the newest lease of a subtask can be renewed.",
                     value=(lease.subtask, lease.robot, lease.epoch),
                     remedy=f"{robot or 'Nobody'!r} has epoch {epoch}: stop this work, and ask anew.",
                 )
-            return self._grant(lease.subtask, lease.robot, epoch + 1, duration_s)
+            return self._grant(lease.subtask, lease.robot, epoch + 1, duration_s, held_until_s=expires_s)
 
-    def _grant(self, subtask: str, robot: str, epoch: int, duration_s: float) -> Lease:
+    def _grant(
+        self, subtask: str, robot: str, epoch: int, duration_s: float, *, held_until_s: float = -math.inf
+    ) -> Lease:
         if not 0.0 < number("duration_s", duration_s) < math.inf:
             raise MemoryBankError("The duration of a lease must be finite and above 0 s.", value=duration_s)
         last, last_s = self._bank.last_of_writer(WRITER)
         now_s = max(self._clock(), last_s)
-        lease = Lease(subtask, text("robot", robot), epoch, now_s + float(duration_s))
+        lease = Lease(subtask, text("robot", robot), epoch, max(now_s + float(duration_s), held_until_s))
         said = LeaseGranted(subtask=subtask, epoch=epoch, expires_s=lease.expires_s)
         self._bank.append(Event(WRITER, last + 1, now_s, said, robot=robot))
         return lease
+
+
+def check_lease(lease: object) -> Lease:
+    """Returns a lease that was granted once; raises `MemoryBankError` for what cannot be one."""
+    if not isinstance(lease, Lease):
+        raise MemoryBankError(
+            "Only a lease can be renewed.", value=lease, remedy="Give what `acquire` or `renew` has returned."
+        )
+    whole("epoch", lease.epoch, least=1)
+    text("subtask", lease.subtask)
+    text("robot", lease.robot)
+    return lease

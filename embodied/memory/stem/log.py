@@ -32,12 +32,13 @@ class EventLog:
         self._clock = clock
         self._writers: dict[str, tuple[int, float]] = {}
         self._head, self._digest = last_of(tables)
+        self._durable = self._head
 
     @property
     def head(self) -> int:
-        """The sequence number of the newest event, 0 in an empty log."""
+        """The sequence number of the newest event that is durable, 0 in an empty log."""
         self.tables.require_open()
-        return self._head
+        return self._durable  # A commit under way may come to nothing; its numbers are not to be seen before.
 
     def append(self, events: Sequence[Event]) -> list[int]:
         """Returns the sequence numbers once the events are durable: all of them, or an error and none.
@@ -62,6 +63,7 @@ class EventLog:
                 self.tables.db.execute("BEGIN IMMEDIATE")
                 results = [self._append_batch(batch) for batch in batches]
                 self.tables.db.execute("COMMIT")
+                self._durable = self._head
             except BaseException as error:
                 if self.tables.db.in_transaction:
                     self.tables.db.execute("ROLLBACK")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from embodied.errors import MemoryBankError
 from embodied.geometry import Vector3
@@ -35,12 +36,8 @@ def check_polygon(polygon: Sequence[Sequence[float]]) -> None:
     if any(len(corner) != 2 or not all(map(math.isfinite, corner)) for corner in polygon):
         raise MemoryBankError("The corners of a region must be finite pairs (x, y).", value=tuple(polygon))
     count = len(polygon)
-    if count < 3 or abs(signed_area(polygon)) < SMALLEST_AREA_M2:
-        raise MemoryBankError(
-            "A region must not be empty.",
-            value=tuple(polygon),
-            remedy="Give at least three corners, in metres, that span an area.",
-        )
+    if _is_flat(polygon):
+        raise _empty(polygon)
     for i in range(count):
         for j in range(i + 1, count):
             if _cross(polygon, i, j):
@@ -49,6 +46,8 @@ def check_polygon(polygon: Sequence[Sequence[float]]) -> None:
                     value=tuple(polygon),
                     remedy=f"Its edges {i} and {j} meet: list the corners along the border.",
                 )
+    if abs(signed_area(polygon)) < SMALLEST_AREA_M2:
+        raise _empty(polygon)
 
 
 def signed_area(polygon: Sequence[Sequence[float]]) -> float:
@@ -91,6 +90,19 @@ def smallest_place(places: Iterable[Place], point_m: Vector3) -> str:
     """Returns the name of the place of least area around a point, "" where there is none."""
     around = [(abs(signed_area(place.polygon)), place.name) for place in places if place.holds(point_m)]
     return min(around)[1] if around else ""
+
+
+def _is_flat(polygon: Sequence[Sequence[float]]) -> bool:
+    """Returns whether no edge spans an area with the first corner: those of a figure of eight do, but cancel out."""
+    return all(abs(signed_area((polygon[0], *edge))) < SMALLEST_AREA_M2 for edge in pairwise(polygon))
+
+
+def _empty(polygon: Sequence[Sequence[float]]) -> MemoryBankError:
+    return MemoryBankError(
+        "A region must not be empty.",
+        value=tuple(polygon),
+        remedy="Give at least three corners, in metres, that span an area.",
+    )
 
 
 def _cross(polygon: Sequence[Sequence[float]], i: int, j: int) -> bool:

@@ -15,7 +15,7 @@ from embodied.memory.stem.service import Question
 
 
 class Reads:
-    """Asks what `View` answers; each method is that of `View` with the same name."""
+    """Asks what `View` answers, but for `grounds` and `head`; each method is that of `View` with the same name."""
 
     def __init__(self, ask: Callable[[Question], Any]) -> None:
         self._put = ask

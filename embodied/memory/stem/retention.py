@@ -13,6 +13,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -81,17 +82,17 @@ class RetentionConfig:
     observations: int = 1_000_000
 
     def build(self) -> "Retention":
-        """Returns the retention. Raises `ConfigError` for values out of range."""
+        """Returns the retention. Raises `ConfigError` for values out of range, and for what is no number."""
         for name in ("fresh_s", "still_m", "still_rad", "gap_s"):
-            if not 0.0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"retention.{name} must be 0 or more.", value=getattr(self, name))
-        if not 0.0 < self.alike <= 1.0:
-            raise ConfigError("retention.alike is a cosine in (0, 1].", value=self.alike)
-        if self.keyframes < 2 or self.observations < 0:
-            raise ConfigError(
-                "retention.keyframes must be at least 2, and observations not negative.",
-                value=(self.keyframes, self.observations),
-            )
+            value = getattr(self, name)
+            if not _is(Real, value) or not 0.0 <= value < math.inf:
+                raise ConfigError(f"retention.{name} must be a finite number from 0.", value=value)
+        if not _is(Real, self.alike) or not 0.0 < self.alike <= 1.0:
+            raise ConfigError("retention.alike must be a cosine in (0, 1].", value=self.alike)
+        for name, least in (("keyframes", 2), ("observations", 0)):
+            value = getattr(self, name)
+            if not _is(Integral, value) or value < least:
+                raise ConfigError(f"retention.{name} must be a whole number from {least}.", value=value)
         return Retention(self)
 
 
@@ -253,8 +254,30 @@ class Contents:
 
 
 def retain(bank: Bank, config: RetentionConfig | None = None) -> Forgetting:
-    """Forgets what the bank can do without, by the settings or the usual ones; returns what went."""
-    return (config or RetentionConfig()).build().apply(bank)
+    """Forgets what the bank can do without, by the settings or the usual ones; returns what went.
+
+    Raises `ConfigError` for what are no settings, or out of range.
+    """
+    return checked(config).build().apply(bank)
+
+
+def checked(config: RetentionConfig | None) -> RetentionConfig:
+    """Returns the settings (None: the usual ones). Raises `ConfigError` for what are none, or out of range."""
+    if config is None:
+        return RetentionConfig()
+    if not isinstance(config, RetentionConfig):
+        raise ConfigError(
+            "What is kept must be said by a `RetentionConfig`.",
+            value=config,
+            remedy="Write RetentionConfig(observations=100_000).",
+        )
+    config.build()
+    return config
+
+
+def _is(kind: type, value: object) -> bool:
+    """Returns whether a value is a number of a kind; true and false are none."""
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _all_events(bank: Bank) -> Iterator[Event]:

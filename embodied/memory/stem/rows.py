@@ -16,6 +16,7 @@ from embodied.errors import DataError, EmbodiedError, MemoryBankError, SceneErro
 from embodied.geometry import Pose
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.kinds import KINDS, EpisodeBegun, MomentStored
+from embodied.memory.stem.wire import plain
 
 DIGEST_BYTES = 8
 FIRST_DIGEST = bytes(DIGEST_BYTES)
@@ -26,7 +27,7 @@ _ALL = (1 << POSE_VALUES) - 1
 _SLOTS = [tuple(bool(mask >> i & 1) for i in range(POSE_VALUES)) for mask in range(_ALL + 1)]
 _PACKED = [struct.Struct(f"<{sum(slots)}d") for slots in _SLOTS]
 _LENGTH = struct.Struct("<I")
-_encode = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder(enc_hook=plain).encode
 COLUMNS = (
     "seq, writer, writer_seq, valid_time_s, received_ms, robot, task, cause, schema_version, kind, body, bulk, digest"
 )

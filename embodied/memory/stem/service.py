@@ -11,11 +11,12 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from embodied.errors import MemoryBankError, unknown_name
+from embodied.memory.stem import ask
 from embodied.memory.stem.bank import Bank
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.leases import Lease, LeaseOffice
 from embodied.memory.stem.query import EventFilter
-from embodied.memory.stem.retention import Forgetting, RetentionConfig
+from embodied.memory.stem.retention import Forgetting, RetentionConfig, retain
 from embodied.memory.stem.wire import decode_events
 
 Result = list[int] | MemoryBankError
@@ -155,10 +156,12 @@ class BankService:
         """Returns wanted events after `after_seq`, and up to where was looked.
 
         Where there is no newer event at all it waits for one, at most `wait_s` (10 s); none may be wanted even then.
+        Raises `MemoryBankError` for an `after_seq` that the bank has not come to, an older file of it, say.
         """
-        with self._grown:
-            self._grown.wait_for(lambda: self._bank.head > after_seq, timeout=min(wait_s, LONGEST_WAIT_S))
+        limit_s = min(ask.number("wait_s", wait_s), LONGEST_WAIT_S)
         subscription = self._bank.subscribe(wanted, after_seq=after_seq)
+        with self._grown:
+            self._grown.wait_for(lambda: self._bank.head > after_seq, timeout=limit_s)
         return subscription.poll(), subscription.seq
 
     def lease(self, subtask: str, robot: str, *, duration_s: float, epoch: int = 0) -> Lease:
@@ -170,10 +173,10 @@ class BankService:
     def retain(self, config: RetentionConfig) -> Forgetting:
         """Forgets what the bank can do without, and returns what went; reads and commits go on meanwhile.
 
-        Raises `ConfigError` for settings out of range.
+        Raises `ConfigError` for what are no settings, or out of range.
         """
         with self._retaining:
-            return config.build().apply(self._bank)
+            return retain(self._bank, config)
 
     def close(self) -> None:
         """Commits what waits and closes the bank; safe to call twice."""

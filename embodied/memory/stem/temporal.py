@@ -42,19 +42,13 @@ class Temporal:
     tables = ("episode", "closed", "moment_key", "moment_entity_key", "moment_label_key")
 
     def check(self, tables: Tables, event: Event) -> None:
-        """Raises `MemoryBankError` for a closed past, an episode that never began, an embedding of another size."""
+        """Raises `MemoryBankError` for a closed past, another size of embedding, episodes that do not begin or end."""
         _check_closed(tables, event)
-        match event.payload:
-            case EpisodeEnded(episode=episode):
-                if _running(tables, episode) is None:
-                    raise MemoryBankError(
-                        "Only an episode that runs can end.", value=episode, remedy="Write `episode_begun` first."
-                    )
-            case (
-                MomentStored(embedding=embedding, model_id=model_id)
-                | EpisodeBegun(embedding=embedding, model_id=model_id)
-            ) if embedding:
-                _check_size(tables, model_id, len(embedding))
+        said = event.payload
+        if isinstance(said, EpisodeBegun | EpisodeEnded):
+            _check_episode(said, _running(tables, said.episode))
+        if isinstance(said, EpisodeBegun | MomentStored) and said.embedding:
+            _check_size(tables, said.model_id, len(said.embedding))
 
     def apply(self, tables: Tables, event: Event) -> None:
         """Writes episodes, closings and the keys of moments; drops those of forgotten moments."""
@@ -100,6 +94,21 @@ def _check_closed(tables: Tables, event: Event) -> None:
             "A closed past must not be added to.",
             value=event.valid_time_s,
             remedy=f"Everything before {found[0]} s is closed: it came too late.",
+        )
+
+
+def _check_episode(said: EpisodeBegun | EpisodeEnded, running: int | None) -> None:
+    if isinstance(said, EpisodeBegun) and running is not None:
+        raise MemoryBankError(
+            "An episode that runs must not begin again.",
+            value=said.episode,
+            remedy=f"Event {running} began it: tell that it ended, or give the other one a name of its own.",
+        )
+    if isinstance(said, EpisodeEnded) and running is None:
+        raise MemoryBankError(
+            "Only an episode that runs can end.",
+            value=said.episode,
+            remedy="It has never begun, or has ended already: write `episode_begun` first.",
         )
 
 

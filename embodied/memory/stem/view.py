@@ -71,6 +71,7 @@ class View:
 
     def grounds(self, entity: str) -> frozenset[int]:
         """Returns the sightings and robot states that `where_is` rests on, as sequence numbers."""
+        ask.text("entity", entity)
         with self._log.tables.lock:
             return whereabouts.grounds(self._log, entity, self._at(None))
 
@@ -139,7 +140,10 @@ class View:
         return list(islice((event for event in events if not asked or asked.intersection(mentioned(event))), limit))
 
     def able(self, skill: str, near_m: Vector3, *, as_of_s: float | None = None, context: str = "") -> list[Able]:
-        """Returns the robots that can do a skill at a point (site frame, metres) now, cheapest first."""
+        """Returns the robots that can do a skill at a point (site frame, metres) now, cheapest first.
+
+        Without a state that it told of itself, or with one as in `abilities.UNABLE`, a robot cannot.
+        """
         ask.text("context", context, empty=True)
         wish = Wish(ask.text("skill", skill), ask.point_m("near_m", near_m), context)
         with self._log.tables.lock:
@@ -167,6 +171,7 @@ class View:
     ) -> Event | None:
         """Returns the n-th interaction that fits, by valid time: 1 the first, -1 the last; None where there is none.
 
+        `action` is what was told, to the letter (`pick_place`, not the skill `pick`); see `Interaction`.
         What was done to an entity under the name of another that this view knows to be it counts too.
         """
         ask.ordinal("number", number)
