@@ -10,10 +10,13 @@ import pytest
 import yaml
 
 from embodied.archive import file_sha256
-from launch.train import TrainConfig
+from launch import door
+from launch.train import TrainConfig, train
 from policies.sam2act.choices import MemoryChoice, MemoryKind
 from policies.sam2act.config import Sam2ActConfig
-from policies.training.config import AugmentationConfig, StageConfig, TrainingConfig
+from policies.training import job
+from policies.training.config import AugmentationConfig, StageConfig, TrainComputeConfig, TrainingConfig
+from policies.training.loop import Summary
 from tests.policies.training.demonstrations import two_tasks
 
 ROOT = Path(__file__).parents[2]
@@ -67,8 +70,8 @@ def test_the_door_offers_every_setting_of_training():
 
 def shown(*arguments: str) -> dict:
     """What `--cfg job` says of the real door."""
-    door = [sys.executable, "-m", "launch.train", *arguments]
-    done = subprocess.run(door, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    command = [sys.executable, "-m", "launch.train", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return yaml.safe_load(done.stdout)
 
@@ -98,18 +101,36 @@ def test_help_is_given_before_anything_is_chosen():
     assert "recipe=memory" in done.stdout
 
 
-def test_a_stage_starts_from_weights_in_a_relative_folder_on_ray_too_and_tells_how_they_were_made(
-    demonstrations, tmp_path
-):
-    local = [setting for setting in QUICK if setting != "compute=inline"]
-    first = enter("policy=tiny_schema", f"data={demonstrations}", f"output={tmp_path / 'one'}", *QUICK)
+def test_a_stage_starts_from_weights_in_a_relative_folder_and_tells_how_they_were_made(demonstrations, tmp_path):
+    common = ["policy=tiny_schema", f"data={demonstrations}", *QUICK]
+    first = enter(*common, f"output={tmp_path / 'one'}")
     assert first.returncode == 0, first.stderr
     start = os.path.relpath(tmp_path / "one/policy", ROOT)
-    done = enter(
-        "policy=tiny_schema", f"data={demonstrations}", f"output={tmp_path / 'two'}", f"stage.start={start}", *local
-    )
+    done = enter(*common, f"output={tmp_path / 'two'}", f"stage.start={start}")
     assert done.returncode == 0, done.stderr
     story = json.loads((tmp_path / "two/policy/training.json").read_text())
     assert story["start"]["seed"] == 0
     assert story["start"]["steps"] == 6
     assert story["settings"]["start_digest"] == file_sha256(tmp_path / "one/policy/model.safetensors")
+
+
+def test_workers_elsewhere_are_told_where_the_first_stage_lies(monkeypatch, tmp_path):
+    plans = []
+
+    def planned(plan, compute, *, config):
+        plans.append(plan)
+        return Summary(plan.training.steps, plan.training.steps, 0.0)
+
+    monkeypatch.setattr(job, "run_job", planned)
+    monkeypatch.setattr(door, "job_folder", Path)  # It asks Hydra, which has not entered.
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "sight/policy"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").touch()
+    config = TrainConfig(
+        policy=Sam2ActConfig(), data="data", output="out", compute=TrainComputeConfig(),
+        stage=StageConfig(start="sight/policy"),
+    )  # fmt: skip
+    train(door.Composed(config, ""))
+    assert plans[0].start == folder
+    assert plans[0].training.stage.start == "sight/policy", "what is written down names no folder of this machine"
