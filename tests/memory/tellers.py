@@ -1,10 +1,12 @@
 """What the tests of the memory bank share: writers who number their events."""
 
 from collections import defaultdict
+from contextlib import contextmanager
 
 import numpy as np
 
 from embodied.geometry import Pose
+from embodied.memory.stem.bank import open_bank
 from embodied.memory.stem.event import Event
 from embodied.memory.stem.kinds import EntitySeen, MomentStored, PlaceDefined, RelationEnded, RelationSet, RobotState
 
@@ -48,6 +50,14 @@ def home():
         PlaceDefined("home", "site", polygon=SQUARE),
         PlaceDefined("kitchen", "region", "home", CORNER),
     ]
+
+
+@contextmanager
+def furnished(teller, **settings):
+    """Opens a bank that knows the home: 4 x 4 m with a kitchen in its corner, 2 x 2 m."""
+    with open_bank(":memory:", **settings) as bank:
+        bank.append([teller.tell(place, 0.0, "map") for place in home()])
+        yield bank
 
 
 def x_of(bank, name, **asked):

@@ -8,21 +8,14 @@ from embodied.geometry import Pose
 from embodied.memory.stem.bank import open_bank
 from embodied.memory.stem.kinds import EntitySeen, PlaceDefined, RobotState
 from embodied.memory.stem.reckoning import DEEPEST
-from tests.memory.tellers import Teller, end, hand, home, x_of
+from tests.memory.tellers import end, furnished, hand, x_of
 
 BOX_M = (0.4, 0.4, 0.4)
 
 
 @pytest.fixture
-def teller():
-    return Teller()
-
-
-@pytest.fixture
 def bank(teller):
-    """A site of 4 x 4 m with a kitchen in its corner, 2 x 2 m."""
-    with open_bank(":memory:") as made:
-        made.append([teller.tell(place, 0.0, "map") for place in home()])
+    with furnished(teller) as made:
         yield made
 
 

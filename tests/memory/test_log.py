@@ -27,11 +27,6 @@ from tests.memory.tellers import Teller, contents_of, unit
 
 
 @pytest.fixture
-def teller():
-    return Teller()
-
-
-@pytest.fixture
 def bank():
     with open_bank(":memory:", clock=lambda: 1234.5678) as made:
         yield made

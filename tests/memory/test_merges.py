@@ -3,23 +3,16 @@
 import pytest
 
 from embodied.errors import ConflictError
-from embodied.memory.stem.bank import open_bank
 from embodied.memory.stem.kinds import AbsenceSeen, EntityMerged, RelationSet
-from tests.memory.tellers import Teller, contents_of, end, hand, home, x_of
+from tests.memory.tellers import contents_of, end, furnished, hand, x_of
 
 BOX_M = (0.4, 0.4, 0.4)
 
 
 @pytest.fixture
-def teller():
-    return Teller()
-
-
-@pytest.fixture
 def bank(teller):
-    """A site of 4 x 4 m with a kitchen in its corner, 2 x 2 m; the tables follow from the log however they came."""
-    with open_bank(":memory:") as made:
-        made.append([teller.tell(place, 0.0, "map") for place in home()])
+    """Its tables follow from the log, however they came."""
+    with furnished(teller) as made:
         yield made
         before = contents_of(made)
         made.rebuild()

@@ -18,19 +18,12 @@ from embodied.memory.stem.kinds import (
     RobotState,
 )
 from embodied.memory.stem.reckoning import FURTHEST
-from tests.memory.tellers import Teller, end, hand, home, x_of
-
-
-@pytest.fixture
-def teller():
-    return Teller()
+from tests.memory.tellers import Teller, end, furnished, hand, x_of
 
 
 @pytest.fixture
 def bank(teller):
-    """A site of 4 x 4 m with a kitchen in its corner, 2 x 2 m."""
-    with open_bank(":memory:", half_life_s={"": 1000.0, "cube": math.inf}) as made:
-        made.append([teller.tell(place, 0.0, "map") for place in home()])
+    with furnished(teller, half_life_s={"": 1000.0, "cube": math.inf}) as made:
         yield made
 
 

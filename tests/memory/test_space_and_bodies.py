@@ -25,11 +25,6 @@ from tests.memory.tellers import Teller, home
 
 
 @pytest.fixture
-def teller():
-    return Teller()
-
-
-@pytest.fixture
 def bank():
     with open_bank(":memory:", half_life_s={"cube": 100.0}) as made:
         map_maker = Teller()
