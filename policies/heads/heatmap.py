@@ -13,12 +13,17 @@ def gaussian(points_px: Tensor, size: int, *, sigma_px: float = SIGMA_PX) -> Ten
     Points are (row, column) in pixels from the outer corner, so that pixel centres lie at half-integers. Where no
     pixel is within reach of the point, the target is zero everywhere.
     """
-    centres = torch.arange(size, dtype=points_px.dtype, device=points_px.device) + 0.5
-    row, column = ((centres - points_px[..., axis, None]).square() for axis in (0, 1))
-    squared = row[..., :, None] + column[..., None, :]
+    squared = squared_distance_px(points_px, size)
     heat = torch.exp(squared / (-2 * sigma_px**2)).masked_fill(squared > (REACH_SIGMAS * sigma_px) ** 2, 0.0)
     total = heat.sum((-2, -1), keepdim=True)
     return torch.where(total > 0, heat / total.clamp_min(torch.finfo(heat.dtype).tiny), 0.0)
+
+
+def squared_distance_px(points_px: Tensor, size: int) -> Tensor:
+    """Returns the squared distance of every pixel's centre from each point (..., 2), in pixels: (..., size, size)."""
+    centres = torch.arange(size, dtype=points_px.dtype, device=points_px.device) + 0.5
+    row, column = ((centres - points_px[..., axis, None]).square() for axis in (0, 1))
+    return row[..., :, None] + column[..., None, :]
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from policies.heads.heatmap import gaussian
+from policies.heads.heatmap import gaussian, squared_distance_px
 from policies.sam2act.config import Sam2ActConfig
 from policies.sam2act.views import most_likely_point, pixels
 
@@ -20,9 +20,7 @@ def needs_memory(scores: Tensor, aim: Tensor, config: Sam2ActConfig) -> Tensor:
     """
     size = scores.shape[-1]
     at = pixels(aim, size)
-    middle = torch.arange(size, device=scores.device) + 0.5
-    row, column = ((middle - at[..., axis, None]).square() for axis in (0, 1))
-    close = row[..., :, None] + column[..., None, :] <= (NEAR_M * size / (2 * config.cube.half_m)) ** 2
+    close = squared_distance_px(at, size) <= (NEAR_M * size / (2 * config.cube.half_m)) ** 2
     heat = scores.float().flatten(-2).softmax(-1).view_as(scores)
     there, wanted = ((one * close).sum((-2, -1)) for one in (heat, gaussian(at, size, sigma_px=config.heat_sigma_px)))
     return (there < KNOWN_SHARE * wanted).any(-1)
