@@ -10,7 +10,7 @@ from policies.memory.codes import RotaryGrid
 from policies.memory.config import TokenGrid
 
 FORGOTTEN = -1e9
-NEARBY = 30.0
+NEARBY = 30.0  # What a fresh score owes to a token's lying at one's own place.
 STEPS_AT_ONCE = 4
 LANES = 16
 

@@ -84,3 +84,23 @@ def test_the_published_size_has_the_published_number_of_parameters():
     assert memory == pytest.approx(2.57e6, rel=0.02)
     assert encoder == pytest.approx(0.49e6, rel=0.02)
     assert memory + encoder == pytest.approx(3.07e6, rel=0.02)
+
+
+def test_before_anything_is_learnt_a_cell_reads_what_was_at_its_own_place():
+    grid = TokenGrid(views=1, rows=8, cols=8, dim=96, slot_dim=32)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        memory = WindowMemoryConfig(capacity=4, layers=1, heads=4, hidden=8).build(grid)
+        query, here = torch.randn(1, grid.tokens, grid.dim), 27
+        slots = torch.randn(1, 4, grid.tokens, grid.slot_dim)
+        other = slots.clone()
+        other[:, :, here] = torch.randn(grid.slot_dim)
+        held = [
+            Held(one, torch.zeros(1, 1, 4, grid.slot_dim), torch.ones(1, 1, 4, dtype=torch.bool))
+            for one in (slots, other)
+        ]
+        with torch.no_grad():
+            before, after = (memory.attention(query[:, None], one)[0] for one in held)
+        changed = (before - after).norm(dim=-1).flatten()
+        assert changed.argmax() == here
+        assert changed[here] > 10 * changed.median()

@@ -291,6 +291,28 @@ def test_a_second_stage_starts_from_the_first_and_leaves_what_is_frozen_alone(de
     assert not torch.equal(first["head.2.weight"], second["head.2.weight"])
 
 
+def test_a_stage_starts_from_where_its_plan_says_that_the_named_weights_lie(demonstrations, tmp_path):
+    run(demonstrations, tmp_path / "one")
+    stage = StageConfig(start="one/policy", frozen=["eye"])
+    elsewhere = dataclasses.replace(plan(demonstrations, tmp_path / "two", stage=stage), start=tmp_path / "one/policy")
+    run_job(elsewhere, INLINE, config="")
+    first, second = (from_pretrained(tmp_path / name / "policy").tensors for name in ("one", "two"))
+    assert all(torch.equal(first[name], second[name]) for name in first if name.startswith("eye."))
+
+
+def test_frozen_parts_neither_drop_out_nor_adapt_while_the_others_learn(demonstrations, tmp_path, monkeypatch):
+    modes, forward = set(), Tiny.forward
+
+    def watched(self, batch):
+        if self.training:
+            modes.add((self.eye.training, self.head.training, self.head[1].training))
+        return forward(self, batch)
+
+    monkeypatch.setattr(Tiny, "forward", watched)
+    run(demonstrations, tmp_path, TinyConfig(dropout=0.5), stage=StageConfig(frozen=["head"]), steps=3)
+    assert modes == {(True, False, False)}
+
+
 def test_a_stage_from_another_architecture_or_of_unknown_groups_is_refused(demonstrations, tmp_path):
     run(demonstrations, tmp_path / "one", TinyConfig(width=8))
     start = str(tmp_path / "one/policy")
