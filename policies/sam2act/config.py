@@ -8,7 +8,7 @@ from embodied.scenes.tabletop import WORKSPACE_M
 from policies.memory.config import MomentEncoderConfig
 from policies.sam2act.choices import EncoderChoice, LanguageChoice, MemoryChoice
 from policies.sam2act.cube import CHANNELS, Cube
-from policies.sam2act.sizes import BranchConfig
+from policies.sam2act.sizes import BranchConfig, GlimpseConfig
 
 if TYPE_CHECKING:
     from policies.sam2act.learner import Sam2ActLearner
@@ -40,6 +40,7 @@ class Sam2ActConfig:
     encoder: EncoderChoice = field(default_factory=EncoderChoice)
     language: LanguageChoice = field(default_factory=LanguageChoice)
     branch: BranchConfig = field(default_factory=BranchConfig)
+    glimpse: GlimpseConfig = field(default_factory=GlimpseConfig)
     hand_hidden: int = 256
     memory: MemoryChoice = field(default_factory=MemoryChoice)
     moment: MomentEncoderConfig = field(default_factory=lambda: MomentEncoderConfig(halvings=3, blocks=1))
@@ -92,3 +93,4 @@ class Sam2ActConfig:
                 "`radius_px` and `heat_sigma_px` must be positive.", value=(self.radius_px, self.heat_sigma_px)
             )
         self.branch.check()
+        self.glimpse.check(self.branch.size)

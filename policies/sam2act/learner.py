@@ -76,8 +76,12 @@ class Sam2ActLearner(Learner):
         return self.network.language.tokenise(instruction)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Returns the parts that a stage may freeze: the network's, and of the coarse branch `upsampling` by itself."""
+        """Returns the parts that a stage may freeze: the network's, and of the coarse branch `upsampling` by itself.
+
+        What a glimpse is read with belongs to the hand.
+        """
         groups = {name: list(part.parameters()) for name, part in self.network.named_children()}
+        groups["hand"] += groups.pop("glimpse", [])
         coarse = self.network.coarse
         up = [value for part in (coarse.up, coarse.normed, coarse.heat) for value in part.parameters()]
         others = {id(value) for value in up}

@@ -12,6 +12,7 @@ from policies.memory.contract import Memory
 from policies.sam2act.body import body_numbers, mark_tool
 from policies.sam2act.branch import Branch, Told
 from policies.sam2act.config import Sam2ActConfig
+from policies.sam2act.glimpse import Glimpse
 from policies.sam2act.sight import Sight
 from policies.sam2act.splatting import Lens, splat
 from policies.sam2act.views import VIEWS, pixels
@@ -42,7 +43,12 @@ class Sam2Act(nn.Module):
             Branch(config.branch, self.encoder, channels=channels, body=config.body_numbers, words=self.language.dim)
             for _ in range(2)
         )
-        self.hand = AutoregressiveHead(2 * len(VIEWS) * config.branch.dim, hidden=config.hand_hidden)
+        told = 2 * len(VIEWS) * config.branch.dim
+        self.glimpse: Glimpse | None = None
+        if config.glimpse.window:
+            self.glimpse = Glimpse(config.glimpse, channels=channels)
+            told += config.glimpse.dim
+        self.hand = AutoregressiveHead(told, hidden=config.hand_hidden)
         grid = config.branch.grid
         self.memory: Memory | None = None
         chosen = config.memory.config()
@@ -73,9 +79,9 @@ class Sam2Act(nn.Module):
         return self.moment(tokens.view(frames, views, grid, grid, dim), heat)
 
     def features(self, look: Look, point: Tensor) -> Tensor:
-        """Returns what the action is read from: each view's strongest features, and those at `point` (frame, 3).
+        """Returns what the action is read from: each view's strongest features, those at `point`, and a glimpse of it.
 
-        `point` is in the cube of the look; the result is (frame, 2 * view * dim).
+        `point` (frame, 3) is in the cube of the look; the result is (frame, 2 * view * dim + glimpse).
         """
         frames, views, _, dim = look.tokens.shape
         grid = self.config.branch.grid
@@ -83,7 +89,10 @@ class Sam2Act(nn.Module):
         spread = look.tokens.flatten(0, 1).transpose(1, 2).reshape(frames * views, dim, grid, grid)
         place = at.flip(-1).view(frames * views, 1, 1, 2)
         local = nn.functional.grid_sample(spread, place, padding_mode="border", align_corners=False)
-        return torch.cat((look.tokens.amax(2), local.view(frames, views, dim)), -1).flatten(1)
+        told = torch.cat((look.tokens.amax(2), local.view(frames, views, dim)), -1).flatten(1)
+        if self.glimpse is None:
+            return told
+        return torch.cat((told, self.glimpse(look.pictures, pixels(point, self.config.branch.size))), 1)
 
     def _look(self, branch: Branch, sight: Sight, centre_m: Tensor, *, zoom: float) -> Look:
         size, half_m = self.config.branch.size, self.config.cube.half_m / zoom

@@ -54,3 +54,27 @@ class BranchConfig:
         if min(self.features, self.body) < 1 or self.patch < 0 or self.dim % 4:
             raise ConfigError("The width of a token must be a multiple of 4.", value=self.dim)
         self.transformer.check()
+
+
+@dataclass(kw_only=True)
+class GlimpseConfig:
+    """The hand also sees a window of `window` pixels around the waypoint, read by convolutions of `widths` into `dim`.
+
+    `window` 0 leaves tokens alone to tell how the hand is held, as published.
+    """
+
+    window: int = 24
+    widths: list[int] = field(default_factory=lambda: [24, 48, 64])
+    dim: int = 128
+
+    def check(self, size: int) -> None:
+        """Raises `ConfigError` for sizes that do not fit pictures of `size` pixels."""
+        halved = 2 ** len(self.widths)
+        if not 0 <= self.window <= size or self.window % halved:
+            raise ConfigError(
+                "A glimpse must fit into the picture, and be halved by each width.",
+                value=(self.window, self.widths),
+                remedy=f"Use a multiple of {halved} up to {size}, or 0 for none.",
+            )
+        if self.window and (not self.widths or min(*self.widths, self.dim) < 1):
+            raise ConfigError("The widths of a glimpse must be positive.", value=(self.widths, self.dim))
