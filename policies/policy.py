@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "embodied-memory/policy"
 SCHEMA_VERSION = 1
+STAGE = "stage"
 CONFIG, WEIGHTS, TRAINING, CURVES = "config.json", "model.safetensors", "training.json", "curves.json"
 PRETRAINED = Path(__file__).parent / "pretrained"
 KIND = "pretrained policy"
@@ -100,7 +101,7 @@ def save_pretrained(
 ) -> None:
     """Ships `tensors`, weights of a `learner` of `family`, as `folder`: whole or not at all.
 
-    `training["curves"]`, rows of metrics.jsonl, becomes a file of its own, thinned.
+    `training["curves"]`, rows of metrics.jsonl, becomes a file of its own, thinned; see `curve_rows`.
     """
     config = learner.policy_config
     card = Card(SCHEMA, SCHEMA_VERSION, family, jsonable(asdict(config)), jsonable(learner.normalisation()))
@@ -126,6 +127,19 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]
     thinned = [row for number, row in enumerate(rows) if number % stride == 0 or len(row) > fewest]
     names = dict.fromkeys(name for row in thinned for name, value in row.items() if isinstance(value, int | float))
     return {name: [row.get(name) for row in thinned] for name in names}
+
+
+def curve_rows(folder: Path) -> list[dict[str, float]]:
+    """Returns the rows of metrics that `save_pretrained` left of a training, each with its `stage`, from 1.
+
+    Raises `DataError` for a folder that is not whole.
+    """
+    columns = msgspec.json.decode(read_folder(folder, [CURVES], kind=KIND)[CURVES], type=dict[str, list[float | None]])
+    rows = [
+        {name: value for name, value in zip(columns, values, strict=True) if value is not None}
+        for values in zip(*columns.values(), strict=True)
+    ]
+    return [{STAGE: 1, **row} for row in rows]
 
 
 def config_from_json(family: str, settings: Mapping[str, Any]) -> Any:

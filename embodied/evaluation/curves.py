@@ -11,12 +11,13 @@ from embodied.evaluation.plots import INK, PALETTE, as_svg, new_figure
 from embodied.rollout.worker import PolicyBuilder
 
 STEP = "step"
+STAGE = "stage"
 LOSS = "loss"
 
 
 @dataclass(frozen=True)
 class Curves:
-    """Metrics of a training by name, one value per step of `steps`; None where a step has none."""
+    """Metrics of one stage of a training by name, one value per step of `steps`; None where a step has none."""
 
     steps: tuple[float, ...]
     metrics: Mapping[str, tuple[float | None, ...]]
@@ -28,16 +29,17 @@ class Curves:
         return found or self.metrics
 
 
-def curves_of(policies: Mapping[str, PolicyBuilder]) -> dict[str, Curves]:
-    """Returns the curves of those policies whose configuration has a path `curves`. Raises `DataError`."""
+def curves_of(policies: Mapping[str, PolicyBuilder]) -> dict[str, tuple[Curves, ...]]:
+    """Returns the curves, stage by stage, of policies whose configuration has a path `curves`. Raises `DataError`."""
     paths = {name: getattr(policy, "curves", None) for name, policy in policies.items()}
     return {name: read_curves(Path(path)) for name, path in paths.items() if path is not None}
 
 
-def read_curves(path: Path) -> Curves:
-    """Returns the curves in a file such as `{"step": [0, 100], "train_loss": [2.5, null]}`.
+def read_curves(path: Path) -> tuple[Curves, ...]:
+    """Returns the curves in a file such as `{"step": [0, 100], "train_loss": [2.5, null]}`, stage by stage.
 
-    Raises `DataError` for a file that is not there or holds anything else.
+    A column `stage` tells the stages of a training apart; without it there is one. Raises `DataError` for a file that
+    is not there or holds anything else.
     """
     try:
         columns = msgspec.json.decode(path.read_bytes(), type=dict[str, list[float | None]])
@@ -46,15 +48,23 @@ def read_curves(path: Path) -> Curves:
             "Learning curves must be a JSON file of lists of numbers.", value=str(path), remedy=str(error)
         ) from error
     steps = columns.pop(STEP, [])
-    known = tuple(step for step in steps if step is not None)
-    odd = [name for name, values in columns.items() if len(values) != len(steps)]
-    if len(known) < len(steps) or odd:
+    stages = columns.pop(STAGE, [1.0] * len(steps))
+    odd = [name for name, values in {STAGE: stages, **columns}.items() if len(values) != len(steps)]
+    if odd or None in steps or None in stages:
         raise DataError(
             f"Learning curves must have a list {STEP!r}, and as many values of each metric.",
             value=f"{path}: {(odd or [STEP])[0]}",
             remedy="Write null where a step has no value.",
         )
-    return Curves(known, {name: tuple(values) for name, values in columns.items()})
+    stretches = [[row for row, at in enumerate(stages) if at == stage] for stage in dict.fromkeys(stages)]
+    return tuple(_stage(steps, columns, rows) for rows in stretches) or (Curves((), {}),)
+
+
+def _stage(steps: list[float | None], columns: Mapping[str, list[float | None]], rows: list[int]) -> Curves:
+    """Returns the curves of some rows, without the metrics that have no value there."""
+    metrics = {name: tuple(values[row] for row in rows) for name, values in columns.items()}
+    known = {name: values for name, values in metrics.items() if any(value is not None for value in values)}
+    return Curves(tuple(step for row in rows if (step := steps[row]) is not None), known)
 
 
 def curves_figure(curves: Curves, *, policy: str) -> str:

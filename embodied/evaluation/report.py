@@ -35,7 +35,7 @@ class Attached:
 
     clips: Sequence[Clip] = ()
     pages: Sequence[tuple[EpisodeRecord, Page]] = ()
-    curves: Mapping[str, Curves] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[Curves]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,10 @@ def html(
             if tampered
         },
         remarks=remarks(results),
-        curves={name: curves_figure(curves, policy=name) for name, curves in attached.curves.items()},
+        curves={
+            name: [curves_figure(curves, policy=f"{name}-{stage}") for stage, curves in enumerate(stages, start=1)]
+            for name, stages in attached.curves.items()
+        },
         # What a donor takes is part of the rows of swapped memories; those as they are say what episodes cost.
         time_figure=plots.time_figure([record for record in records if record.control == NORMAL], colour),
         failures=_failures(results, records),

@@ -59,11 +59,11 @@ class TrainingPlan:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A learner as its stage begins, the recordings that it fits, and how the weights that it starts from were made."""
+    """A learner as its stage begins, the recordings that it fits, and the weights that it starts from."""
 
     learner: Learner
     recordings: Recordings
-    start: Mapping[str, Any] | None
+    start: Pretrained | None
 
 
 def prepare(plan: TrainingPlan) -> Prepared:
@@ -78,8 +78,7 @@ def prepare(plan: TrainingPlan) -> Prepared:
         torch.manual_seed(derive_seed(plan.training.seed, "weights"))
         learner: Learner = plan.policy.build()
     check_fit(learner, recordings.facts)
-    start = begin_stage(learner, plan.training.stage, plan.start)
-    return Prepared(learner, recordings, start.training if start else None)
+    return Prepared(learner, recordings, begin_stage(learner, plan.training.stage, plan.start))
 
 
 def check_fit(learner: Learner, facts: DataFacts) -> None:

@@ -15,7 +15,7 @@ from embodied.errors import ConfigError
 from embodied.evaluation.output_folder import locked
 from embodied.evaluation.provenance import commit, cpu, versions
 from policies.folders import sweep
-from policies.policy import jsonable, save_pretrained
+from policies.policy import STAGE, curve_rows, jsonable, save_pretrained
 from policies.training.checkpoint import SCHEMA, SCHEMA_VERSION, State, save_checkpoint, tidy
 from policies.training.journal import read_rows
 from policies.training.peers import Peers
@@ -77,7 +77,7 @@ class Scribe:
         return folder
 
     def _story(self, standing: Standing) -> dict[str, Any]:
-        facts = self._prepared.recordings.facts
+        facts, start = self._prepared.recordings.facts, self._prepared.start
         recordings = (*self._prepared.recordings.train, *self._prepared.recordings.held_out)
         return {
             "command": self._plan.command,
@@ -95,9 +95,16 @@ class Scribe:
             "commit": self._commit,
             "versions": self._versions,
             "settings": self._settings,
-            **({"start": dict(self._prepared.start)} if self._prepared.start else {}),
-            "curves": read_rows(self._plan.output),
+            **({"start": dict(start.training)} if start else {}),
+            "curves": self._curves(),
         }
+
+    def _curves(self) -> list[dict[str, Any]]:
+        """Returns the metrics of this stage, after those of the stages that it started from."""
+        start = self._prepared.start
+        earlier = curve_rows(start.folder) if start else []
+        stage = max((row[STAGE] for row in earlier), default=0) + 1
+        return [*earlier, *({STAGE: stage, **row} for row in read_rows(self._plan.output))]
 
     def _hardware(self) -> str:
         peers = self._peers

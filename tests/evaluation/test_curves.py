@@ -33,7 +33,7 @@ class Learned:
 
 
 def test_losses_are_drawn_over_steps_and_other_metrics_are_not(tmp_path):
-    curves = read_curves(written(tmp_path, CURVES))
+    (curves,) = read_curves(written(tmp_path, CURVES))
     assert curves.steps == (0, 10, 20)
     assert list(curves.losses) == ["train_loss", "validation_loss"]
     figure = curves_figure(curves, policy="p")
@@ -43,9 +43,19 @@ def test_losses_are_drawn_over_steps_and_other_metrics_are_not(tmp_path):
 
 
 def test_without_a_loss_all_metrics_are_drawn_and_nothing_at_all_is_an_empty_figure(tmp_path):
-    curves = read_curves(written(tmp_path, {"step": [0, 1], "accuracy": [0.0, 1.0]}))
+    (curves,) = read_curves(written(tmp_path, {"step": [0, 1], "accuracy": [0.0, 1.0]}))
     assert "accuracy" in curves_figure(curves, policy="p")
-    assert "<svg" in curves_figure(read_curves(written(tmp_path, {"step": []})), policy="p")
+    (nothing,) = read_curves(written(tmp_path, {"step": []}))
+    assert "<svg" in curves_figure(nothing, policy="p")
+
+
+def test_stages_are_told_apart_and_have_the_metrics_that_they_measured(tmp_path):
+    columns = {"stage": [1, 1, 2], "step": [10, 20, 10], "loss": [3.0, 2.0, 1.0], "fine_loss": [1.0, None, None]}
+    first, second = read_curves(written(tmp_path, columns))
+    assert first.steps == (10, 20)
+    assert first.metrics == {"loss": (3.0, 2.0), "fine_loss": (1.0, None)}
+    assert second.steps == (10,)
+    assert second.metrics == {"loss": (1.0,)}
 
 
 def test_only_policies_that_say_where_their_curves_lie_have_some(tmp_path):
@@ -66,6 +76,7 @@ def test_a_path_in_a_configuration_counts_for_the_identity_of_a_run(tmp_path):
         ({"step": [0], "loss": ["low"]}, "curves.json"),
         ({"step": [0, 1], "loss": [1.0]}, "curves.json: loss"),
         ({"step": [0, None], "loss": [1.0, 1.0]}, "curves.json: step"),
+        ({"step": [0, 1], "stage": [1]}, "curves.json: stage"),
         ({"loss": [1.0]}, "curves.json: loss"),
     ],
 )

@@ -198,9 +198,12 @@ def test_without_controls_nothing_speaks_of_them(page, results, records):
 
 
 def test_learning_curves_are_on_the_page(results, records):
-    curves = {"expert": Curves((0.0, 1.0), {"train_loss": (2.0, 1.0)})}
-    page = html(results, records, config="", attached=Attached(curves=curves))
+    stage = Curves((0.0, 1.0), {"train_loss": (2.0, 1.0)})
+    page = html(results, records, config="", attached=Attached(curves={"expert": [stage]}))
     assert "Learning curves" in page
+    assert "Stage 1 of" not in page
+    page = html(results, records, config="", attached=Attached(curves={"expert": [stage, stage]}))
+    assert "Stage 2 of 2" in page
     assert "train loss" in page
 
 

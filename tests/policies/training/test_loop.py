@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from embodied.errors import ConfigError, DataError, UnknownNameError
+from embodied.evaluation.curves import read_curves
 from embodied.rollout.compute import ComputeKind
 from policies.families import FAMILIES
 from policies.policy import from_pretrained
@@ -289,6 +290,19 @@ def test_a_second_stage_starts_from_the_first_and_leaves_what_is_frozen_alone(de
     first, second = (from_pretrained(tmp_path / name / "policy").tensors for name in ("one", "two"))
     assert all(torch.equal(first[name], second[name]) for name in first if name.startswith("eye."))
     assert not torch.equal(first["head.2.weight"], second["head.2.weight"])
+
+
+def test_the_curves_of_a_stage_follow_those_of_the_stages_before_it(demonstrations, tmp_path):
+    run(demonstrations, tmp_path / "one")
+    for before, after in (("one", "two"), ("two", "three")):
+        stage = StageConfig(start=str(tmp_path / before / "policy"), frozen=["eye"])
+        run(demonstrations, tmp_path / after, stage=stage, seed=len(after))
+    (alone,) = read_curves(tmp_path / "one/policy/curves.json")
+    stages = read_curves(tmp_path / "three/policy/curves.json")
+    assert len(stages) == 3
+    assert stages[0] == alone
+    assert stages[1] == read_curves(tmp_path / "two/policy/curves.json")[1]
+    assert stages[2].steps == tuple(row["step"] for row in rows(tmp_path / "three"))
 
 
 def test_a_stage_starts_from_where_its_plan_says_that_the_named_weights_lie(demonstrations, tmp_path):
