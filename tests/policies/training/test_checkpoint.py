@@ -105,9 +105,9 @@ import sys
 from pathlib import Path
 from tests.policies.training.test_checkpoint import parts, state
 from policies.training.checkpoint import save_checkpoint, tidy
-print("ready", flush=True)
 for step in range(int(sys.argv[2]), 10**6):
     save_checkpoint(Path(sys.argv[1]), state(step), parts(step))
+    print("saved", flush=True)
     tidy(Path(sys.argv[1]), step=step, keep=1, keep_every=0)
 """
 
@@ -117,8 +117,8 @@ def test_a_kill_at_any_time_leaves_a_good_checkpoint(tmp_path):
     for kill in range(3):
         command = [sys.executable, "-c", WRITER, str(tmp_path), str(reached + 1)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
-            assert writer.stdout.readline() == b"ready\n"
-            time.sleep(0.05 + 0.013 * kill)
+            assert writer.stdout.readline() == b"saved\n"
+            time.sleep(0.013 * kill)
             writer.send_signal(signal.SIGKILL)
         step = newest_checkpoint(tmp_path).state.step
         assert step > reached
