@@ -187,10 +187,14 @@ def _remembered(
 def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts) -> dict[str, Any]:
     """Returns the content of results.json; it depends on the rows alone, not on how often the run was interrupted.
 
-    `tasks` tells of episodes played as they are, `controls` (only where there are any) of the others.
+    `tasks` tells of episodes played as they are, `controls` (only where there are any) of the others, `published` what
+    others have published of the same tasks (only where there is something).
     """
     tasks: dict[str, Any] = {}
     controls: dict[str, Any] = {}
+    published = {
+        name: dict(rates) for name, task in evaluation.worker.tasks.items() if (rates := getattr(task, "published", {}))
+    }
     for name, task in evaluation.worker.tasks.items():
         own = [record for record in records if f"{record.task}/{record.tier}" == name]
         chance = 1.0 / len(task.sample(evaluation.seed * SEED_STRIDE, split=SPLIT).candidates)
@@ -219,10 +223,11 @@ def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: 
         "renderer": parts.renderer,
         "wall_s": round(sum(record.wall_s for record in records), 3),
     }
+    beside = {"published": published} if published else {}
     if not evaluation.worker.controls:
-        return {"run": run, "tasks": tasks}
+        return {"run": run, "tasks": tasks, **beside}
     run |= {"controls": list(evaluation.controls), "not_played": parts.obstacles}
-    return {"run": run, "tasks": tasks, "controls": controls}
+    return {"run": run, "tasks": tasks, "controls": controls, **beside}
 
 
 def _entry(records: Sequence[EpisodeRecord], control: str, chance: float, phases: Sequence[str]) -> dict[str, Any]:

@@ -92,6 +92,14 @@ def remarks(results: Mapping[str, Any]) -> list[str]:
     return said
 
 
+def published(results: Mapping[str, Any]) -> list[str]:
+    """Returns what others have published of the tasks of `results.json`, a sentence each."""
+    return [
+        f"Published success on {task}: {', '.join(f'{policy} {_percent(rate)} %' for policy, rate in rates.items())}."
+        for task, rates in results.get("published", {}).items()
+    ]
+
+
 def verdict(entry: Mapping[str, Any]) -> str:
     """Returns where the first choices lie: above, below or within the 95 % band of chance."""
     reached, correct = entry["first_choice"]["reached"], entry["first_choice"]["correct"]
@@ -121,7 +129,7 @@ def terminal_table(results: Mapping[str, Any]) -> str:
     for row in zip(*(cells for _, cells in columns), strict=True):
         shown.append(_aligned((row[0] if row[0] != previous else "", *row[1:]), widths, words))
         previous = row[0]
-    said = remarks(results)
+    said = [*published(results), *remarks(results)]
     return "\n".join([*(line.rstrip() for line in shown), *([""] if said else []), *said])
 
 
@@ -133,6 +141,7 @@ def markdown(results: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> st
         lines=lines(results),
         controls=_controls(results),
         remarks=remarks(results),
+        published=published(results),
         failures=_failures(results, records),
     )
 
@@ -168,6 +177,7 @@ def html(
             if tampered
         },
         remarks=remarks(results),
+        published=published(results),
         curves={
             name: [curves_figure(curves, policy=f"{name}-{stage}") for stage, curves in enumerate(stages, start=1)]
             for name, stages in attached.curves.items()

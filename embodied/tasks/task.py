@@ -1,6 +1,7 @@
 """What memory tasks have in common: tiers, seeded sampling with balanced variations, and steps of progress."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import ClassVar
@@ -40,6 +41,7 @@ class MemoryTask(ABC):
     placement_noise_rad: float = float(np.pi / 4)
 
     instruction: ClassVar[str]
+    published_success: ClassVar[Mapping[str, float]] = {}
 
     def __post_init__(self) -> None:
         try:
@@ -66,6 +68,11 @@ class MemoryTask(ABC):
     @abstractmethod
     def name(self) -> str:
         """The task's name in results."""
+
+    @property
+    def published(self) -> Mapping[str, float]:
+        """What others have published of this task and tier: the success rate in [0, 1] by the name of the policy."""
+        return self.published_success if self.tier is Tier.FAITHFUL else {}
 
     @property
     def extra_presses(self) -> int:

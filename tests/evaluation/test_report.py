@@ -12,6 +12,8 @@ from embodied.evaluation.evaluator import Parts, summarised
 from embodied.evaluation.films import film_name, worth_seeing
 from embodied.evaluation.metrics import reasons
 from embodied.evaluation.report import Attached, Clip, html, lines, markdown, terminal_table
+from embodied.tasks.memorybench.reopen_drawer import ReopenDrawer
+from embodied.tasks.task import Tier
 from embodied.types import Outcome
 from tests.evaluation.fakes import drawn, evaluation
 
@@ -195,6 +197,24 @@ def test_without_controls_nothing_speaks_of_them(page, results, records):
         assert "ontrols of memory" not in text
         assert "donor" not in text
     assert list(results) == ["run", "tasks"]
+
+
+def test_what_others_have_published_of_the_same_task_is_said_everywhere(results, records, plan):
+    task = next(iter(plan.worker.tasks))
+    told = {**results, "published": {task: {"SAM2Act+": 0.84, "SAM2Act": 0.48}}}
+    said = f"Published success on {task}: SAM2Act+ 84.0 %, SAM2Act 48.0 %."
+    assert said in terminal_table(told)
+    assert said in markdown(told, records)
+    assert said in html(told, records, config="")
+    assert "Published" not in terminal_table(results)
+
+
+def test_the_faithful_tier_knows_what_was_published_of_it_and_the_strict_one_does_not():
+    tasks = {f"reopen_drawer/{tier}": ReopenDrawer(tier=tier) for tier in Tier}
+    plan = evaluation()
+    plan = replace(plan, worker=replace(plan.worker, tasks=tasks))
+    told = summarised(plan, [], Parts((), "none"))
+    assert told["published"] == {"reopen_drawer/faithful": {"SAM2Act+": 0.84, "SAM2Act": 0.48, "RVT-2": 0.6}}
 
 
 def test_learning_curves_are_on_the_page(results, records):

@@ -1,5 +1,6 @@
 """Put the block back where it was: remember one place among many."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -55,6 +56,7 @@ class PutBlockBack(MemoryTask):
     distractor_presses: int = 0
 
     instruction: ClassVar[str] = "move the block to the centre, press the button, then put the block back where it was"
+    published_success: ClassVar[Mapping[str, float]] = {"SAM2Act+": 1.0, "SAM2Act": 0.35, "RVT-2": 0.5}
 
     def __post_init__(self) -> None:
         super().__post_init__()
