@@ -13,6 +13,8 @@ from embodied.rollout.worker import PolicyBuilder
 STEP = "step"
 STAGE = "stage"
 LOSS = "loss"
+VALIDATION = "validation_"
+DEEPEST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -68,17 +70,24 @@ def _stage(steps: list[float | None], columns: Mapping[str, list[float | None]],
 
 
 def curves_figure(curves: Curves, *, policy: str) -> str:
-    """Returns the losses of a training over its steps, on a logarithmic scale where all of them are positive."""
+    """Returns the losses of a stage over its steps; those of validation are dotted, in the colour of training's.
+
+    The scale is logarithmic where all are positive, and ends at `DEEPEST` of the largest: what fell below is learnt.
+    """
     from matplotlib.ticker import LogFormatter
 
     figure, axes = new_figure(2.8)
     values = [value for metric in curves.losses.values() for value in metric if value is not None]
-    for index, (name, metric) in enumerate(curves.losses.items()):
+    bases = list(dict.fromkeys(name.removeprefix(VALIDATION) for name in curves.losses))
+    for name, metric in curves.losses.items():
         known = [(step, value) for step, value in zip(curves.steps, metric, strict=True) if value is not None]
         shown = [step for step, _ in known], [value for _, value in known]
-        axes.plot(*shown, color=PALETTE[index % len(PALETTE)], linewidth=1.5, label=name.replace("_", " "))
+        colour = PALETTE[bases.index(name.removeprefix(VALIDATION)) % len(PALETTE)]
+        style = ":" if name.startswith(VALIDATION) else "-"
+        axes.plot(*shown, style, color=colour, linewidth=1.5, label=name.replace("_", " "))
     if values and min(values) > 0.0:
         axes.set_yscale("log")
+        axes.set_ylim(bottom=max(min(values), max(values) * DEEPEST))
         axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
         axes.yaxis.set_major_formatter(LogFormatter())
     axes.tick_params(which="both", labelsize=8.5, length=0)
