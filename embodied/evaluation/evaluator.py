@@ -20,6 +20,7 @@ from embodied.evaluation.provenance import cpu, fingerprint, versions
 from embodied.evaluation.rehearsal import Parts, rehearse
 from embodied.evaluation.results import ResultsFolder
 from embodied.paths import write_atomically
+from embodied.protocols import Task
 from embodied.rollout.compute import Compute
 from embodied.rollout.site_clock import run_start_s, slot_length_s
 from embodied.rollout.worker import EpisodeJob, WorkerConfig
@@ -192,9 +193,6 @@ def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: 
     """
     tasks: dict[str, Any] = {}
     controls: dict[str, Any] = {}
-    published = {
-        name: dict(rates) for name, task in evaluation.worker.tasks.items() if (rates := getattr(task, "published", {}))
-    }
     for name, task in evaluation.worker.tasks.items():
         own = [record for record in records if f"{record.task}/{record.tier}" == name]
         chance = 1.0 / len(task.sample(evaluation.seed * SEED_STRIDE, split=SPLIT).candidates)
@@ -209,6 +207,17 @@ def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: 
         }
         tasks[name] = {policy: by_control.pop(NORMAL) for policy, by_control in entries.items()}
         controls[name] = {policy: by_control for policy, by_control in entries.items() if by_control}
+    published = {name: dict(told) for name, task in evaluation.worker.tasks.items() if (told := _published(task))}
+    return {
+        "run": _run(evaluation, records, parts),
+        "tasks": tasks,
+        **({"controls": controls} if evaluation.worker.controls else {}),
+        **({"published": published} if published else {}),
+    }
+
+
+def _run(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts) -> dict[str, Any]:
+    """Returns what was played, and with what."""
     run = {
         "id": evaluation.run,
         "suite": evaluation.suite,
@@ -223,11 +232,14 @@ def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: 
         "renderer": parts.renderer,
         "wall_s": round(sum(record.wall_s for record in records), 3),
     }
-    beside = {"published": published} if published else {}
     if not evaluation.worker.controls:
-        return {"run": run, "tasks": tasks, **beside}
-    run |= {"controls": list(evaluation.controls), "not_played": parts.obstacles}
-    return {"run": run, "tasks": tasks, "controls": controls, **beside}
+        return run
+    return run | {"controls": list(evaluation.controls), "not_played": parts.obstacles}
+
+
+def _published(task: Task) -> Mapping[str, float]:
+    """Returns what others have published of a task; most tasks are ours alone."""
+    return getattr(task, "published", {})
 
 
 def _entry(records: Sequence[EpisodeRecord], control: str, chance: float, phases: Sequence[str]) -> dict[str, Any]:

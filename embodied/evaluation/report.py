@@ -178,10 +178,7 @@ def html(
         },
         remarks=remarks(results),
         published=published(results),
-        curves={
-            name: [curves_figure(curves, policy=f"{name}-{stage}") for stage, curves in enumerate(stages, start=1)]
-            for name, stages in attached.curves.items()
-        },
+        curves=_curves(attached.curves),
         # What a donor takes is part of the rows of swapped memories; those as they are say what episodes cost.
         time_figure=plots.time_figure([record for record in records if record.control == NORMAL], colour),
         failures=_failures(results, records),
@@ -215,6 +212,14 @@ def _line(task: str, policy: str, control: str, entry: Mapping[str, Any], *, pri
         invalid=entry["invalid"],
         episodes=entry["episodes"],
     )
+
+
+def _curves(curves: Mapping[str, Sequence[Curves]]) -> dict[str, list[str]]:
+    """Returns a figure of each stage of the training of each policy."""
+    return {
+        name: [curves_figure(each, policy=f"{name}-{stage}") for stage, each in enumerate(stages, start=1)]
+        for name, stages in curves.items()
+    }
 
 
 def _controls(results: Mapping[str, Any]) -> dict[str, list[Line]]:
