@@ -149,10 +149,7 @@ def markdown(results: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> st
 def html(
     results: Mapping[str, Any], records: Sequence[EpisodeRecord], *, config: str, attached: Attached | None = None
 ) -> str:
-    """Returns `report.html`: one file that needs no other, with figures and films inside.
-
-    `config` is the text of config.yaml.
-    """
+    """Returns `report.html`, one file with figures and films inside; `config` is the text of config.yaml."""
     attached = attached or Attached()
     tasks = results["tasks"]
     colour = plots.colours(results["run"]["policies"])
