@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SCHEMA = "embodied-memory/policy"
 SCHEMA_VERSION = 1
 STAGE = "stage"
+VALIDATION = "validation"
 CONFIG, WEIGHTS, TRAINING, CURVES = "config.json", "model.safetensors", "training.json", "curves.json"
 PRETRAINED = Path(__file__).parent / "pretrained"
 KIND = "pretrained policy"
@@ -119,14 +120,17 @@ def save_pretrained(
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
-    """Returns rows of metrics as columns, null where a row does not have a metric.
-
-    They are thinned, but for those that say more than others, such as of validation.
-    """
-    stride, fewest = max(1, -(-len(rows) // CURVE_POINTS)), min(map(len, rows), default=0)
-    thinned = [row for number, row in enumerate(rows) if number % stride == 0 or len(row) > fewest]
+    """Returns rows of metrics as columns, null where a row does not have a metric; thinned stage by stage."""
+    stages = dict.fromkeys(row.get(STAGE) for row in rows)
+    thinned = [row for stage in stages for row in _thinned([row for row in rows if row.get(STAGE) == stage])]
     names = dict.fromkeys(name for row in thinned for name, value in row.items() if isinstance(value, int | float))
     return {name: [row.get(name) for row in thinned] for name in names}
+
+
+def _thinned(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Returns about `CURVE_POINTS` of one stage's rows, and all those of validation, which are few."""
+    stride = max(1, -(-len(rows) // CURVE_POINTS))
+    return [row for at, row in enumerate(rows) if at % stride == 0 or any(name.startswith(VALIDATION) for name in row)]
 
 
 def curve_rows(folder: Path) -> list[dict[str, float]]:
@@ -134,12 +138,16 @@ def curve_rows(folder: Path) -> list[dict[str, float]]:
 
     Raises `DataError` for a folder that is not whole.
     """
-    columns = msgspec.json.decode(read_folder(folder, [CURVES], kind=KIND)[CURVES], type=dict[str, list[float | None]])
-    rows = [
-        {name: value for name, value in zip(columns, values, strict=True) if value is not None}
-        for values in zip(*columns.values(), strict=True)
+    content = read_folder(folder, [CURVES], kind=KIND)[CURVES]
+    try:
+        columns = msgspec.json.decode(content, type=dict[str, list[float | None]])
+        rows = list(zip(*columns.values(), strict=True))
+    except (msgspec.DecodeError, ValueError) as error:
+        raise damaged(KIND, folder, f"{CURVES}: {error}") from error
+    return [
+        {STAGE: 1, **{name: value for name, value in zip(columns, row, strict=True) if value is not None}}
+        for row in rows
     ]
-    return [{STAGE: 1, **row} for row in rows]
 
 
 def config_from_json(family: str, settings: Mapping[str, Any]) -> Any:

@@ -13,7 +13,7 @@ from embodied.rollout.worker import PolicyBuilder
 STEP = "step"
 STAGE = "stage"
 LOSS = "loss"
-VALIDATION = "validation_"
+TRAINING, VALIDATION = "train_", "validation_"
 DEEPEST = 1e-3
 
 
@@ -78,11 +78,11 @@ def curves_figure(curves: Curves, *, policy: str) -> str:
 
     figure, axes = new_figure(2.8)
     values = [value for metric in curves.losses.values() for value in metric if value is not None]
-    bases = list(dict.fromkeys(name.removeprefix(VALIDATION) for name in curves.losses))
+    bases = list(dict.fromkeys(map(_base, curves.losses)))
     for name, metric in curves.losses.items():
         known = [(step, value) for step, value in zip(curves.steps, metric, strict=True) if value is not None]
         shown = [step for step, _ in known], [value for _, value in known]
-        colour = PALETTE[bases.index(name.removeprefix(VALIDATION)) % len(PALETTE)]
+        colour = PALETTE[bases.index(_base(name)) % len(PALETTE)]
         style = ":" if name.startswith(VALIDATION) else "-"
         axes.plot(*shown, style, color=colour, linewidth=1.5, label=name.replace("_", " "))
     if values and min(values) > 0.0:
@@ -96,3 +96,8 @@ def curves_figure(curves: Curves, *, policy: str) -> str:
     if values:
         axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="center left", bbox_to_anchor=(1.02, 0.5))
     return as_svg(figure, f"curves-{policy}")
+
+
+def _base(name: str) -> str:
+    """Returns what is measured, in training as in validation."""
+    return name.removeprefix(VALIDATION).removeprefix(TRAINING)

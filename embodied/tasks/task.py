@@ -71,7 +71,10 @@ class MemoryTask(ABC):
 
     @property
     def published(self) -> Mapping[str, float]:
-        """What others have published of this task and tier: the success rate in [0, 1] by the name of the policy."""
+        """What others have published of this task and tier: the success rate in [0, 1] by the name of the policy.
+
+        Source: the project site of SAM2Act (sam2act.github.io), of 25 episodes at the published limits.
+        """
         return self.published_success if self.tier is Tier.FAITHFUL else {}
 
     @property

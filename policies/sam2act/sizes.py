@@ -63,7 +63,7 @@ class GlimpseConfig:
     `window` 0 leaves tokens alone to tell how the hand is held, as published.
     """
 
-    window: int = 24
+    window: int = 0
     widths: list[int] = field(default_factory=lambda: [24, 48, 64])
     dim: int = 128
 
@@ -77,4 +77,6 @@ class GlimpseConfig:
                 remedy=f"Use a multiple of {halved} up to {size}, or 0 for none.",
             )
         if self.window and (not self.widths or min(*self.widths, self.dim) < 1):
-            raise ConfigError("The widths of a glimpse must be positive.", value=(self.widths, self.dim))
+            raise ConfigError(
+                "The widths of a glimpse must be positive.", value=(self.widths, self.dim), remedy="Or use window 0."
+            )

@@ -4,11 +4,13 @@ import pytest
 import torch
 
 from embodied.errors import ConfigError
+from policies.policy import config_from_json
 from policies.sam2act.glimpse import Glimpse, windows
+from policies.sam2act.learner import Sam2ActLearner
 from policies.sam2act.network import Look
 from policies.sam2act.sizes import GlimpseConfig
 from policies.sam2act.views import VIEWS
-from tests.policies.sam2act.small import small_network
+from tests.policies.sam2act.small import small_config, small_network
 
 SIZE, CHANNELS = 32, 3
 
@@ -75,8 +77,19 @@ def _look(network):
 )
 def test_sizes_that_do_not_fit_are_refused(wrong):
     with pytest.raises(ConfigError, match="glimpse"):
-        GlimpseConfig(**wrong).check(SIZE)
+        GlimpseConfig(**{"window": 24, **wrong}).check(SIZE)
 
 
 def test_no_glimpse_needs_no_sizes():
     GlimpseConfig(window=0, widths=[]).check(SIZE)
+
+
+def test_without_a_glimpse_as_published_the_hand_is_a_part_like_any_other():
+    config = small_config()
+    config.glimpse = GlimpseConfig()
+    learner = Sam2ActLearner(config)
+    assert learner.network.glimpse is None
+    assert {id(value) for value in learner.parameter_groups()["hand"]} == set(
+        map(id, learner.network.hand.parameters())
+    )
+    assert config_from_json("sam2act", {}).glimpse.window == 0  # Weights older than glimpses say nothing of them.

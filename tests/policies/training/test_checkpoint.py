@@ -13,7 +13,8 @@ import torch
 from embodied.errors import ConfigError, DataError, UnknownNameError
 from policies import policy
 from policies.families import FAMILIES
-from policies.policy import from_pretrained, save_pretrained
+from policies.folders import json_bytes, write_folder
+from policies.policy import _columns, curve_rows, from_pretrained, save_pretrained
 from policies.training.checkpoint import (
     SCHEMA,
     SCHEMA_VERSION,
@@ -164,6 +165,23 @@ def test_weights_that_are_no_safetensors_are_refused(shipped):
     torch.save(learner.state_dict(), folder / "model.safetensors")
     with pytest.raises(DataError, match=r"must be a safetensors file.*model\.safetensors"):
         from_pretrained(folder)
+
+
+def test_each_stage_is_thinned_by_itself_and_keeps_its_validation(tmp_path):
+    long = [{"stage": 1, "step": step, "loss": 1.0, "fine": 1.0} for step in range(2000)]
+    short = [{"stage": 2, "step": step, "loss": 1.0} for step in range(40)]
+    told = [{"stage": 2, "step": 7, "validation_loss": 2.0}]
+    columns = _columns([*long, *short, *told])
+    assert columns["stage"].count(1) == 500
+    assert columns["stage"].count(2) == 41
+    assert [value for value in columns["validation_loss"] if value is not None] == [2.0]
+
+
+@pytest.mark.parametrize("columns", [{"step": [1, 2], "loss": [1.0]}, {"step": ["one"]}])
+def test_curves_of_another_form_are_refused_by_name(tmp_path, columns):
+    write_folder(tmp_path / "odd", {"curves.json": json_bytes(columns)})
+    with pytest.raises(DataError, match=r"odd.*curves\.json"):
+        curve_rows(tmp_path / "odd")
 
 
 @pytest.mark.parametrize("name", ["config.json", "training.json", "curves.json", "model.safetensors"])
