@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from embodied.errors import ConfigError, DataError, unknown_name
+from embodied.evaluation.curves import STAGE, VALIDATION
 from policies.families import FAMILIES
 from policies.folders import damaged, json_bytes, read_folder, write_folder
 from policies.weights import load_weights, read_tensors, tensor_bytes
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 SCHEMA = "embodied-memory/policy"
 SCHEMA_VERSION = 1
-STAGE = "stage"
-VALIDATION = "validation"
 CONFIG, WEIGHTS, TRAINING, CURVES = "config.json", "model.safetensors", "training.json", "curves.json"
 PRETRAINED = Path(__file__).parent / "pretrained"
 KIND = "pretrained policy"

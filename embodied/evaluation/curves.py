@@ -52,11 +52,12 @@ def read_curves(path: Path) -> tuple[Curves, ...]:
     steps = columns.pop(STEP, [])
     stages = columns.pop(STAGE, [1.0] * len(steps))
     odd = [name for name, values in {STAGE: stages, **columns}.items() if len(values) != len(steps)]
-    if odd or None in steps or None in stages:
+    odd += [name for name, values in ((STEP, steps), (STAGE, stages)) if None in values]
+    if odd:
         raise DataError(
             f"Learning curves must have a list {STEP!r}, and as many values of each metric.",
-            value=f"{path}: {(odd or [STEP])[0]}",
-            remedy="Write null where a step has no value.",
+            value=f"{path}: {odd[0]}",
+            remedy=f"Write null where a step has no value; {STEP} and {STAGE} always have one.",
         )
     stretches = [[row for row, at in enumerate(stages) if at == stage] for stage in dict.fromkeys(stages)]
     return tuple(_stage(steps, columns, rows) for rows in stretches) or (Curves((), {}),)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from embodied.errors import DataError
+from embodied.evaluation.curves import VALIDATION
 from embodied.seeding import derive_seed
 from policies.training.augmentation import Augmentation
 from policies.training.checkpoint import newest_checkpoint
@@ -265,7 +266,7 @@ class Trainer:
                 keyframes += weight
                 for name, value in {"loss": loss, **metrics}.items():
                     sums[name] = sums.get(name, 0.0) + weight * float(value)
-        means = {f"validation_{name}": value / keyframes for name, value in sums.items()}
+        means = {f"{VALIDATION}{name}": value / keyframes for name, value in sums.items()}
         return means, {"validation_s": time.monotonic() - begun_s}
 
     @torch.no_grad()

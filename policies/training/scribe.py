@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from embodied.errors import ConfigError
+from embodied.evaluation.curves import STAGE
 from embodied.evaluation.output_folder import locked
 from embodied.evaluation.provenance import commit, cpu, versions
 from policies.folders import sweep
-from policies.policy import STAGE, curve_rows, jsonable, save_pretrained
+from policies.policy import curve_rows, jsonable, save_pretrained
 from policies.training.checkpoint import SCHEMA, SCHEMA_VERSION, State, save_checkpoint, tidy
 from policies.training.journal import read_rows
 from policies.training.peers import Peers

@@ -1,13 +1,14 @@
 """Learning curves as training leaves them."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from embodied.errors import DataError
-from embodied.evaluation.curves import curves_figure, curves_of, read_curves
+from embodied.evaluation.curves import Curves, curves_figure, curves_of, read_curves
 from embodied.evaluation.provenance import fingerprint
 
 CURVES = {
@@ -40,6 +41,22 @@ def test_losses_are_drawn_over_steps_and_other_metrics_are_not(tmp_path):
     assert "train loss" in figure
     assert "validation loss" in figure
     assert "accuracy" not in figure
+
+
+def test_validation_is_dotted_in_the_colour_of_training_and_what_is_learnt_is_cut_off(tmp_path):
+    def colours(columns):
+        (curves,) = read_curves(written(tmp_path, columns))
+        figure = curves_figure(curves, policy="p")
+        lines = [part for part in figure.split("<path")[1:] if "stroke-width: 1.5" in part.split("/>")[0]]
+        return [(re.search(r"stroke: (#\w+)", line)[1], "stroke-dasharray" in line.split("/>")[0]) for line in lines]
+
+    both = colours({"step": [0, 1], "train_loss": [3.0, 2.0], "validation_loss": [3.5, 1.5]})
+    assert {dotted for _, dotted in both} == {True, False}
+    assert len({colour for colour, _ in both}) == 1
+    assert len({colour for colour, _ in colours({"step": [0, 1], "loss": [3.0, 2.0], "other_loss": [3.5, 1.5]})}) == 2
+    deep = curves_figure(Curves((0.0, 1.0), {"loss": (10.0, 1e-9)}), policy="p")
+    assert "1e-09" not in deep
+    assert "1e-08" not in deep
 
 
 def test_without_a_loss_all_metrics_are_drawn_and_nothing_at_all_is_an_empty_figure(tmp_path):
@@ -77,6 +94,7 @@ def test_a_path_in_a_configuration_counts_for_the_identity_of_a_run(tmp_path):
         ({"step": [0, 1], "loss": [1.0]}, "curves.json: loss"),
         ({"step": [0, None], "loss": [1.0, 1.0]}, "curves.json: step"),
         ({"step": [0, 1], "stage": [1]}, "curves.json: stage"),
+        ({"step": [0], "stage": [None]}, "curves.json: stage"),
         ({"loss": [1.0]}, "curves.json: loss"),
     ],
 )

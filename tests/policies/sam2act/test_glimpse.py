@@ -9,7 +9,7 @@ from policies.sam2act.glimpse import Glimpse, windows
 from policies.sam2act.learner import Sam2ActLearner
 from policies.sam2act.network import Look
 from policies.sam2act.sizes import GlimpseConfig
-from policies.sam2act.views import VIEWS
+from policies.sam2act.views import VIEWS, pixels
 from tests.policies.sam2act.small import small_config, small_network
 
 SIZE, CHANNELS = 32, 3
@@ -53,16 +53,20 @@ def test_what_is_read_does_not_depend_on_where_in_the_picture_it_lies(pictures):
     torch.testing.assert_close(glimpse(moved, at(19.0, 11.0)), glimpse(pictures, at(14.0, 18.0)))
 
 
-def test_the_hand_sees_what_lies_at_the_waypoint():
+@pytest.mark.parametrize("view", range(len(VIEWS)))
+def test_the_hand_sees_just_the_window_around_the_waypoint(view):
     network = small_network()
     look = _look(network)
-    point = torch.zeros(2, 3)
+    point = torch.tensor([0.125, -0.125, 0.0625]).expand(2, 3)
     seen = network.features(look, point)
-    look.pictures[..., 15:17, 15:17] += 1.0  # The tokens stay: what differs comes from pixels.
-    assert not torch.equal(network.features(look, point), seen)
-    look.pictures[..., 15:17, 15:17] -= 1.0
-    look.pictures[..., :2, :2] += 1.0
-    torch.testing.assert_close(network.features(look, point), seen)
+    first = (pixels(point, SIZE)[0, view] - network.config.glimpse.window / 2).int().tolist()
+    row, column = first
+    inside, outside = (look._replace(pictures=look.pictures.clone()) for _ in range(2))
+    inside.pictures[:, view, :, row, column] += 9.0  # The tokens stay: what differs comes from pixels.
+    outside.pictures[:, view, :, row - 1, :] += 9.0
+    outside.pictures[:, view, :, :, column - 1] += 9.0
+    assert not torch.equal(network.features(inside, point), seen)
+    assert torch.equal(network.features(outside, point), seen)
 
 
 def _look(network):

@@ -135,7 +135,7 @@ def shipped(tmp_path, monkeypatch):
     learner = TinyConfig(width=12).build()
     curves = [{"step": step, "loss": 1.0 / (step + 1)} for step in range(2000)]
     for step in (501, 1003):
-        curves[step]["validation"] = 2.0
+        curves[step]["validation_loss"] = 2.0
     story = {"command": "python -m launch.train", "curves": curves}
     save_pretrained(tmp_path / "tiny-made_up", learner, family="tiny", tensors=learner.state_dict(), training=story)
     return tmp_path / "tiny-made_up", learner
@@ -152,7 +152,7 @@ def test_a_shipped_policy_is_found_by_name_or_folder_and_decides_the_same(shippe
         assert all(torch.equal(value, built.state_dict()[key]) for key, value in learner.state_dict().items())
     curves = msgspec.json.decode((folder / "curves.json").read_bytes())
     assert 250 <= len(curves["step"]) == len(curves["loss"]) <= 510
-    assert [step for step, value in zip(curves["step"], curves["validation"], strict=True) if value] == [501, 1003]
+    assert [step for step, value in zip(curves["step"], curves["validation_loss"], strict=True) if value] == [501, 1003]
 
 
 def test_a_policy_that_is_not_there_is_refused_with_the_nearest_name(shipped):
