@@ -91,20 +91,22 @@ def summary(bank: Bank, question: Question) -> Iterator[str]:
 
 
 def timeline(bank: Bank, question: Question) -> Iterator[str]:
-    """Yields what happened, by valid time: of an episode, of an entity, robot or place, or of the whole site."""
+    """Yields what happened, by valid time: of an entity, robot or place, in an episode, or on the whole site."""
     question = completed(bank, question)
     shown = shortener(question.episode) if question.episode else str
     from_s, to_s = _interval(question)
-    if question.episode:
+    if question.name or not question.episode:
+        events = [
+            event for event in bank.history(question.name, from_s=from_s, to_s=to_s, kinds=tuple(question.kinds))
+            if question.robot in ("", event.robot) and question.episode in ("", event.task)
+        ]  # fmt: skip
+    else:
         wanted = EventFilter(kinds=tuple(question.kinds), robot=question.robot, task=question.episode)
         events = [
             event for event in all_events(bank, wanted=wanted)
             if (question.kinds or event.kind not in HIDDEN) and from_s <= event.valid_time_s <= to_s
         ]  # fmt: skip
         events.sort(key=lambda event: (event.valid_time_s, event.seq))
-    else:
-        events = bank.history(question.name, from_s=from_s, to_s=to_s, kinds=tuple(question.kinds))
-        events = [event for event in events if question.robot in ("", event.robot)]
     if not events:
         yield "Nothing that fits has happened."
     yield from _lines(events[: question.limit], shown)

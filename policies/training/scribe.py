@@ -49,6 +49,8 @@ class Scribe:
         self._settings = plan.settings(prepared.recordings.facts)
         self._versions = {**versions(), **{library: version(library) for library in LIBRARIES}}
         self._commit = commit()
+        # Read before the first step: curves that cannot be read must not cost a training.
+        self._earlier = curve_rows(prepared.start.folder) if prepared.start else []
 
     def checkpoint(self, standing: Standing, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Saves a checkpoint and deletes those that are no longer needed."""
@@ -102,10 +104,8 @@ class Scribe:
 
     def _curves(self) -> list[dict[str, Any]]:
         """Returns the metrics of this stage, after those of the stages that it started from."""
-        start = self._prepared.start
-        earlier = curve_rows(start.folder) if start else []
-        stage = max((row[STAGE] for row in earlier), default=0) + 1
-        return [*earlier, *({STAGE: stage, **row} for row in read_rows(self._plan.output))]
+        stage = max((row[STAGE] for row in self._earlier), default=0) + 1
+        return [*self._earlier, *({STAGE: stage, **row} for row in read_rows(self._plan.output))]
 
     def _hardware(self) -> str:
         peers = self._peers

@@ -217,6 +217,12 @@ def test_the_faithful_tier_knows_what_was_published_of_it_and_the_strict_one_doe
     assert told["published"] == {"reopen_drawer/faithful": {"SAM2Act+": 0.84, "SAM2Act": 0.48, "RVT-2": 0.6}}
 
 
+@pytest.mark.parametrize("changed", [{"keyframe_limit": 30}, {"camera_px": 64}, {"time_limit_s": 60.0}])
+def test_nothing_was_published_of_other_limits_and_cameras(changed):
+    assert ReopenDrawer(tier=Tier.FAITHFUL).published
+    assert ReopenDrawer(tier=Tier.FAITHFUL, **changed).published == {}
+
+
 def test_learning_curves_are_on_the_page(results, records):
     stage = Curves((0.0, 1.0), {"train_loss": (2.0, 1.0)})
     page = html(results, records, config="", attached=Attached(curves={"expert": [stage]}))

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from embodied.errors import ConfigError, EmbodiedError, UnknownNameError
+from embodied.geometry import Pose
 from embodied.memory.stem.bank import open_bank
 from embodied.memory.stem.checks import decode_event
-from embodied.memory.stem.kinds import EpisodeBegun, Interaction, RobotRegistered, SkillEnded, SkillSpec
+from embodied.memory.stem.kinds import EntitySeen, EpisodeBegun, Interaction, RobotRegistered, SkillEnded, SkillSpec
 from launch.memory_text import Question, answer, json_lines, timeline
 from tests.memory.tellers import Teller, home
 
@@ -185,6 +186,21 @@ def test_a_timeline_tells_in_order_and_what_was_left_out(folder):
     assert [line.split()[2] for line in lines] == ["1", "2", "3", "15", "16", "17"]
     shown = said(folder, "timeline", "url=sqlite:///site.db", "name=cup", "kinds=[entity_seen]", "limit=2", "from_s=5")
     assert shown.splitlines()[-1] == "... 3 more; limit=5 shows all"
+
+
+def test_a_timeline_of_a_thing_in_an_episode_tells_of_that_thing_there():
+    teller = Teller()
+
+    def seen(thing, task):
+        return teller.tell(EntitySeen(thing, "cube", Pose()), task=task)
+
+    with open_bank(":memory:") as bank:
+        bank.append(teller.tell(EpisodeBegun("run/1", "tidy up")))
+        bank.append([seen(thing, "run/1") for thing in ("run/1/cup", "run/1/pot", "kitchen", "kitchen")])
+        bank.append(seen("kitchen", "run/2"))
+        told = {name: len(list(timeline(bank, Question(name=name, episode="run/1")))) for name in ("cup", "kitchen")}
+        assert told == {"cup": 1, "kitchen": 2}
+        assert len(list(timeline(bank, Question(name="kitchen")))) == 3
 
 
 def test_an_export_reads_back_as_the_same_events(folder):

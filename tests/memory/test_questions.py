@@ -146,6 +146,16 @@ def test_a_time_that_is_no_number_is_said_to_be_none_and_one_that_is_nan_to_be_n
         assert f"`as_of_s` must be {rule}" in str(refused(lambda at=as_of_s: asked["bank"].where_is("cup", as_of_s=at)))
 
 
+@pytest.mark.parametrize("wrong", ["x", NAN, None, [1.0]])
+def test_a_patience_that_is_no_number_is_refused_before_anything_is_waited_for(asked, wrong):
+    client = asked["client"]
+    if wrong is not None:
+        assert "`patience_s` must be a number" in str(refused(lambda: client.flush(patience_s=wrong)))
+    assert "`patience_s` must be a number" in str(refused(lambda: client.close(patience_s=wrong)))
+    client.flush(patience_s=math.inf)
+    assert client.where_is("cup"), "It is open yet."
+
+
 @pytest.mark.parametrize("case", SNAPSHOTS)
 @pytest.mark.parametrize("way", ["bank", "client"])
 def test_only_the_past_can_be_held_still(asked, way, case):

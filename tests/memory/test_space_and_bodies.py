@@ -142,6 +142,19 @@ def test_other_relations_may_be_many(bank, teller):
     assert bank.snapshot(5).related("a") == [("a", "near", "b"), ("a", "near", "c")]
 
 
+def test_what_turns_out_to_be_one_thing_has_the_relations_of_both(bank, teller):
+    bank.append([teller.put("mug", "near", "sink"), teller.put("cup", "near", "mug")])
+    bank.append([teller.put("cup", "near", "tap", time_s=1.0), teller.put("pot", "near", "cup", time_s=2.0)])
+    bank.append(teller.tell(EntityMerged("cup", "mug"), 3.0))
+    whole = [("mug", "near", "sink"), ("mug", "near", "tap"), ("pot", "near", "mug")]
+    assert bank.related("cup") == bank.related("mug") == whole
+    assert bank.related("tap") == [("mug", "near", "tap")]
+    assert bank.related("cup", as_of_s=1.5) == [("cup", "near", "mug"), ("cup", "near", "tap")]
+    bank.append(teller.tell(RelationEnded("mug", "near", "tap"), 4.0))
+    assert bank.related("cup") == [("mug", "near", "sink"), ("pot", "near", "mug")]
+    assert bank.related("kettle") == []
+
+
 def register(teller, robot, x, **fields):
     card = RobotRegistered(robot, "arm", (SkillSpec("pick", cost_s=2.0),), **fields)
     return [teller.tell(card, 1.0, "clerk"), teller.state(robot, x, 1.0)]

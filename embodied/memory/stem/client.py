@@ -69,7 +69,7 @@ class BankClient(Reads):
         self.writer = writer
         self._link = link
         self._outbox = outbox
-        self._patience_s = patience_s
+        self._patience_s = _waiting_s(patience_s)
         self._clock = clock
         self._time_s = -float("inf")
         self._trouble: EmbodiedError | None = None
@@ -170,7 +170,7 @@ class BankClient(Reads):
 
     def flush(self, *, patience_s: float | None = None) -> None:
         """Waits until the bank has answered all that was told before. Raises `UnreachableError` saying why not."""
-        limit_s = self._patience_s if patience_s is None else patience_s
+        limit_s = self._patience_s if patience_s is None else _waiting_s(patience_s)
         self._require_open()
         with self._changed:
             last = self._letters[-1].parcel.number if self._letters else 0
@@ -182,11 +182,12 @@ class BankClient(Reads):
 
     def close(self, *, patience_s: float = 5.0) -> None:
         """Sends what waits, at most `patience_s`, and closes the outbox, which keeps the rest; safe to call twice."""
+        limit_s = _waiting_s(patience_s)
         with self._changed:
-            self._changed.wait_for(lambda: not self._letters, timeout=patience_s if self._open else 0.0)
+            self._changed.wait_for(lambda: not self._letters, timeout=limit_s if self._open else 0.0)
             self._open = False
             self._changed.notify_all()
-        self._sender.join(patience_s)
+        self._sender.join(limit_s)
         self._outbox.close()
 
     def _post(self, events: Sequence[Event]) -> Future[list[int]]:
@@ -316,3 +317,8 @@ class RemoteSubscription:
             found, self.seq = self._changes(self._wanted, self.seq, left_s)
             if found or not left_s:
                 return found
+
+
+def _waiting_s(patience_s: object) -> float:
+    """Returns seconds as locks take them, infinity included. Raises `MemoryBankError` for what is no number."""
+    return min(max(number("patience_s", patience_s), 0.0), threading.TIMEOUT_MAX)

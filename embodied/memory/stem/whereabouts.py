@@ -1,7 +1,7 @@
 """Where entities are believed to be: their pose, what holds them, the place around, and what speaks against."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from embodied.memory.stem.as_of import NEVER, Instant, now_s, parent_at, root_at
@@ -88,16 +88,31 @@ def contents(log: EventLog, holder: str, at: Instant) -> list[str]:
 
 
 def related(log: EventLog, name: str, at: Instant) -> list[tuple[str, str, str]]:
-    """Returns the relations that are no containment (`near`, `connects`), in either role, sorted."""
-    names = log.tables.names
-    number = names.find(name)
-    found = log.tables.rows(
-        "SELECT subject, predicate, object, holds FROM link_change WHERE (subject = ? OR object = ?) "
-        "AND valid_time_s <= ? AND seq <= ? ORDER BY valid_time_s, seq",
-        number, number, at.time_s, at.seq,
+    """Returns the relations that are no containment (`near`, `connects`), in either role, sorted.
+
+    Of what turned out to be one thing they are one thing's; names are those under which things live on.
+    """
+    number = log.tables.names.find(name)
+    if number is None:
+        return []
+    identities = Reckoning(log, at).identities
+    members = identities.members(identities.root(number))
+    last: dict[tuple[int, int, int], int] = {}
+    for _, _, subject, predicate, other, holds in sorted(
+        {row for one in members for row in _links(log, one.entity, at)}
+    ):
+        last[identities.root(subject), predicate, identities.root(other)] = holds
+    text = log.tables.names.text
+    return sorted((text(a), text(predicate), text(b)) for (a, predicate, b), holds in last.items() if holds and a != b)
+
+
+def _links(log: EventLog, entity: int, at: Instant) -> Sequence[tuple[float, int, int, int, int, int]]:
+    """Returns when (seconds, seq) a relation of an entity, in either role, came to hold or no longer did, by `at`."""
+    return log.tables.rows(
+        "SELECT valid_time_s, seq, subject, predicate, object, holds FROM link_change "
+        "WHERE (subject = ? OR object = ?) AND valid_time_s <= ? AND seq <= ?",
+        entity, entity, at.time_s, at.seq,
     )  # fmt: skip
-    last = {(names.text(a), names.text(b), names.text(c)): holds for a, b, c, holds in found}
-    return sorted(link for link, holds in last.items() if holds)
 
 
 def _told_in(log: EventLog, reckoning: Reckoning, root: int) -> Iterator[tuple[int, Parent]]:

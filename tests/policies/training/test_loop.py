@@ -305,6 +305,14 @@ def test_the_curves_of_a_stage_follow_those_of_the_stages_before_it(demonstratio
     assert stages[2].steps == tuple(row["step"] for row in rows(tmp_path / "three"))
 
 
+def test_a_stage_whose_start_has_damaged_curves_is_refused_before_its_first_step(demonstrations, tmp_path):
+    run(demonstrations, tmp_path / "one")
+    (tmp_path / "one/policy/curves.json").write_text("{}")
+    with pytest.raises(DataError, match=r"curves\.json"):
+        run(demonstrations, tmp_path / "two", stage=StageConfig(start=str(tmp_path / "one/policy")))
+    assert not (tmp_path / "two/metrics.jsonl").exists()
+
+
 def test_a_stage_starts_from_where_its_plan_says_that_the_named_weights_lie(demonstrations, tmp_path):
     run(demonstrations, tmp_path / "one")
     stage = StageConfig(start="one/policy", frozen=["eye"])
