@@ -81,7 +81,7 @@ def broken(path: Path, reason: str) -> DataError:
     """Returns the error for a file that cannot be used, and why."""
     return DataError(
         "A recorded file must be whole, unaltered and of the documented form.",
-        value=path.name,
+        value=str(path),
         remedy=f"Wrong here: {reason}. Record it again, or take it from a copy.",
     )
 

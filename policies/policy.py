@@ -183,4 +183,5 @@ def find_pretrained(name_or_folder: str | Path) -> Path:
         if (folder / WEIGHTS).is_file():
             return folder
     known = [folder.parent.name for folder in PRETRAINED.glob(f"*/{WEIGHTS}")]
+    known += [str(path.parent) for path in given.glob(f"*/{WEIGHTS}")]  # A training's folder holds its policy.
     raise unknown_name(f"{KIND}, by name or as a folder with {WEIGHTS},", str(name_or_folder), known)

@@ -148,8 +148,11 @@ def read_dataset(folder: Path) -> Dataset:
     try:
         dataset = msgspec.json.decode(path.read_bytes(), type=Dataset)
     except (OSError, msgspec.DecodeError) as error:
+        missing = isinstance(error, FileNotFoundError)
         raise DataError(
-            "A collection must have a readable index.", value=str(path), remedy=f"Wrong here: {error}. Collect again."
+            "A collection must have a readable index.",
+            value=str(path),
+            remedy="There is none: name a folder of launch.collect." if missing else f"{error}. Collect again.",
         ) from error
     if (dataset.schema, dataset.version) != (SCHEMA, SCHEMA_VERSION):
         raise DataError(

@@ -23,7 +23,7 @@ from embodied.paths import write_atomically
 from embodied.protocols import Task
 from embodied.rollout.compute import Compute
 from embodied.rollout.site_clock import run_start_s, slot_length_s
-from embodied.rollout.worker import EpisodeJob, WorkerConfig
+from embodied.rollout.worker import EpisodeJob, PolicyBuilder, WorkerConfig
 from embodied.types import NORMAL, EpisodeRecord, Outcome
 
 # The least common multiple of 1 to 16: a whole number of balanced blocks, whatever the number of variations.
@@ -223,6 +223,7 @@ def _run(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts)
         "suite": evaluation.suite,
         "tier": evaluation.tier,
         "policies": list(evaluation.worker.policies),
+        **({"weights": weights} if (weights := _weights(evaluation.worker.policies)) else {}),
         "privileged": list(parts.privileged),
         "episodes": evaluation.episodes,
         "seed": evaluation.seed,
@@ -235,6 +236,14 @@ def _run(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts)
     if not evaluation.worker.controls:
         return run
     return run | {"controls": list(evaluation.controls), "not_played": parts.obstacles}
+
+
+def _weights(policies: Mapping[str, PolicyBuilder]) -> dict[str, dict[str, str]]:
+    """Returns which weights were played: their name or folder, and their SHA-256."""
+    return {
+        name: {"from": str(getattr(policy, "weights", "")), "sha256": digest}
+        for name, policy in policies.items() if (digest := getattr(policy, "digest", ""))
+    }  # fmt: skip
 
 
 def _published(task: Task) -> Mapping[str, float]:

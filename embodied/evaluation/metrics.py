@@ -11,6 +11,7 @@ from embodied.types import EpisodeRecord, Outcome
 
 CONFIDENCE = 0.95
 _POSITION = re.compile(r"\[[-+.,e\d\s]+\]")
+_ERROR = re.compile(r"\b\d+(\.\d+)?(?= (mm|rad) )")
 
 
 def wilson_interval(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -107,12 +108,13 @@ def phase_order(records: Iterable[EpisodeRecord]) -> tuple[str, ...]:
 def reasons(records: Iterable[EpisodeRecord]) -> Mapping[tuple[str, str], int]:
     """Returns how often each (outcome, reason) other than success occurred, most frequent first.
 
-    Positions in a reason are left out, so that the same mishap at two places counts as one reason.
+    Positions and how far they are off are left out, so that the same mishap at two places counts as one reason.
     """
     counts: dict[tuple[str, str], int] = {}
     for record in records:
         if record.outcome is not Outcome.SUCCESS:
-            key = (record.outcome.value, _POSITION.sub("[...]", record.reason) or "no reason given")
+            reason = _ERROR.sub("...", _POSITION.sub("[...]", record.reason))
+            key = (record.outcome.value, reason or "no reason given")
             counts[key] = counts.get(key, 0) + 1
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 

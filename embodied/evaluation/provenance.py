@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
-LIBRARIES = ("embodied-memory", "pybullet", "ompl", "pin", "coal", "numpy", "ray")
-DECISIVE = ("embodied-memory", "pybullet", "ompl", "pin", "coal", "numpy")
+LIBRARIES = ("embodied-memory", "pybullet", "ompl", "pin", "coal", "numpy", "ray", "torch")
+DECISIVE = ("embodied-memory", "pybullet", "ompl", "pin", "coal", "numpy", "torch")
 RUN_ID_LENGTH = 16
 
 

@@ -92,7 +92,8 @@ class ResultsFolder:
                 raise DataError(error.rule, value=f"line {number}: {error.value}", remedy=_REPAIR) from error
             if record.run != run:
                 raise ConfigError(
-                    "A results folder must hold one run: one choice of tasks, policies, controls, episodes and seed.",
+                    "A results folder must hold one run: one choice of tasks, policies, controls, episodes and seed, "
+                    "and the same code and weights all the time.",
                     value=f"{self.path} with run {record.run}, asked for run {run}",
                     remedy="Choose another output folder, or the settings in its config.yaml.",
                 )

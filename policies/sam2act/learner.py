@@ -1,5 +1,7 @@
 """How SAM2Act is trained: sequences of keyframes, the demonstrated waypoints written to memory, one sum of losses."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,7 @@ from policies.training.learner import ACTION_FORM, Batch, DataFacts, Learner
 
 Metrics = dict[str, Tensor]
 BEFORE_MEMORY = ("encoder", "language", "coarse")
+SETTINGS = {"moment": ("moment", "slot_dim"), "hand": ("hand_hidden", "glimpse")}
 
 
 class Sam2ActLearner(Learner):
@@ -31,6 +34,7 @@ class Sam2ActLearner(Learner):
     """
 
     workspace_m = WORKSPACE_M
+    learning_settings = ("easy_share", "fine_shift_m", "heat_sigma_px")
 
     def __init__(self, config: Sam2ActConfig) -> None:
         super().__init__()
@@ -86,6 +90,10 @@ class Sam2ActLearner(Learner):
         up = [value for part in (coarse.up, coarse.normed, coarse.heat) for value in part.parameters()]
         others = {id(value) for value in up}
         return {**groups, "coarse": [value for value in groups["coarse"] if id(value) not in others], "upsampling": up}
+
+    def settings_of(self, group: str) -> Sequence[str]:
+        """Returns the settings that make this parameter group and no other."""
+        return SETTINGS.get(group, (group,))
 
     def frozen_features(self, batch: Batch) -> dict[str, Tensor]:
         """Returns what memory is asked with and what becomes of the answer, of every keyframe: see `Around`.

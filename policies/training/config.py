@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from math import inf
 
 from embodied.errors import ConfigError
 from embodied.rollout.address import check_address
@@ -91,9 +92,9 @@ class OptimiserConfig:
 
     def check(self) -> None:
         """Raises `ConfigError` for values out of range."""
-        if not self.learning_rate > 0.0 or not self.clip_norm > 0.0 or not self.weight_decay >= 0.0:
+        if not 0.0 < self.learning_rate < inf or not self.clip_norm > 0.0 or not 0.0 <= self.weight_decay < inf:
             raise ConfigError(
-                "optimiser.learning_rate and clip_norm must be positive, weight_decay not negative.",
+                "optimiser.learning_rate and clip_norm must be positive, weight_decay not negative; all finite.",
                 value=(self.learning_rate, self.clip_norm, self.weight_decay),
             )
         if self.warm_up < 0 or not 0.0 <= self.final_share <= 1.0 or not 0.0 <= self.ema_decay < 1.0:
@@ -163,9 +164,9 @@ class TrainingConfig:
 
     def check(self) -> None:
         """Raises `ConfigError` for values out of range."""
-        if self.steps < 1 or self.batch < 1 or not self.epochs >= 0.0:
+        if self.steps < 1 or self.batch < 1 or not 0.0 <= self.epochs < inf:
             raise ConfigError(
-                "steps and batch must be at least 1, and epochs not negative.",
+                "steps and batch must be at least 1, and epochs not negative, and finite.",
                 value=(self.steps, self.batch, self.epochs),
             )
         if not 0 <= self.seed < 2**40 or not self.minutes >= 0.0:
@@ -174,6 +175,12 @@ class TrainingConfig:
             )
         for part in (self.sampling, self.augmentation, self.optimiser, self.log):
             part.check()
+        if self.stage.fresh and not self.stage.start:
+            raise ConfigError(
+                "Groups begin anew, stage.fresh, only where the others go on from stage.start.",
+                value=list(self.stage.fresh),
+                remedy="Set stage.start=DIR/policy; launch.train recipe=without_memory output=DIR makes one.",
+            )
         if self.stage.cache_features and not (self.stage.frozen and self.augmentation.copies):
             raise ConfigError(
                 "stage.cache_features must come with frozen groups and a fixed number of augmentation.copies.",

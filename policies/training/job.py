@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -22,7 +24,7 @@ from policies.training.learner import TrainingError
 from policies.training.loop import Summary, train
 from policies.training.peers import Peers, PeerStoppedError
 from policies.training.plan import TrainingPlan, prepare, refuse_other_settings
-from policies.training.progress import progress_bar
+from policies.training.progress import progress
 from policies.training.scribe import CHECKPOINTS
 
 RUN = "run.json"
@@ -54,7 +56,7 @@ def run_job(plan: TrainingPlan, compute: TrainComputeConfig, *, config: str) -> 
         write_atomically(plan.output / "config.yaml", config.encode())
         steps = plan.steps(prepared.recordings)
         del prepared
-        with progress_bar(plan.output, steps):
+        with progress(plan.output, steps):
             if compute.kind is ComputeKind.inline:
                 return train(plan, Peers(device=torch.device("cuda" if compute.gpus else "cpu")))
             return _run_on_ray(plan, compute)
@@ -88,7 +90,8 @@ def _run_on_ray(plan: TrainingPlan, compute: TrainComputeConfig) -> Summary:
             ),
         )
         try:
-            trainer.fit()
+            with _interrupts():
+                trainer.fit()
         except TrainingFailedError as error:
             raise TrainingError(
                 f"The workers of a training may be restarted {compute.max_restarts} times.",
@@ -99,6 +102,20 @@ def _run_on_ray(plan: TrainingPlan, compute: TrainComputeConfig) -> Summary:
     if outcome.error:
         raise _error_from(outcome.error)
     return Summary(*outcome.summary)
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """Inside, what an interrupt makes of Ray Train is an interrupt again; afterwards its handler is gone."""
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:  # Ray Train aborts the run, and exits from where it waits for it.
+        raise KeyboardInterrupt from error
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, before)
 
 
 def _work(config: dict[str, Any]) -> None:

@@ -69,12 +69,14 @@ class Learner(nn.Module, ABC):
     """A policy that can be trained: `forward` is the only thing that a step calls, so DDP can wrap it.
 
     `cameras` are those it is shown, in its order; `workspace_m` ((low, high) for x, y, z, world frame) is where
-    augmented intents must stay; `policy_config` is the dataclass, JSON-able, whose `build()` made it.
+    augmented intents must stay; `policy_config` is the dataclass, JSON-able, whose `build()` made it, and of its fields
+    `learning_settings` decide only how it learns.
     """
 
     cameras: Sequence[str]
     workspace_m: Sequence[tuple[float, float]]
     policy_config: Any
+    learning_settings: Sequence[str] = ()
 
     @abstractmethod
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -108,6 +110,10 @@ class Learner(nn.Module, ABC):
         """Returns all parameters by the name under which a stage may freeze them; by default, one group per child."""
         groups = {name: list(child.parameters()) for name, child in self.named_children()}
         return {name: parameters for name, parameters in groups.items() if parameters}
+
+    def settings_of(self, group: str) -> Sequence[str]:
+        """Returns the fields of `policy_config` that make this parameter group and no other; the one of its name."""
+        return (group,)
 
     def frozen_features(self, batch: Batch) -> dict[str, Tensor]:
         """Returns what frozen parts make of each keyframe, (B, T, ...) by name; none by default.

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embodied.errors import DataError
+from embodied.errors import ConfigError, DataError
 from embodied.evaluation.curves import VALIDATION
 from embodied.seeding import derive_seed
 from policies.training.augmentation import Augmentation
@@ -182,6 +182,12 @@ class Trainer:
             batch |= self._features.features(portion.samples, portion.batch["valid"].shape[1])
         with torch.autocast(self._peers.device.type, torch.bfloat16, enabled=training.precision is Precision.bfloat16):
             loss, metrics = network(self._moved(batch))
+        if not loss.requires_grad:
+            raise ConfigError(
+                "The loss of a stage must depend on something that learns.",
+                value=f"frozen are {', '.join(training.stage.frozen) or 'none'}, and the rest is not asked",
+                remedy="Freeze less, or choose other parts: memory.kind=none, for one, has nothing to learn.",
+            )
         told = {"loss": float(loss.detach()), **{name: float(value) for name, value in metrics.items()}}
         for name, value in told.items():
             if not torch.isfinite(torch.tensor(value)):
@@ -208,7 +214,8 @@ class Trainer:
         return TrainingError(
             f"The {what} of a step must be finite.",
             value=f"{value} at step {portion.step} on {', '.join(files[:FILES_NAMED])}{more}",
-            remedy="No weight was touched; look at these files, or lower optimiser.learning_rate.",
+            remedy="This step touched no weight. Look at these files, or begin in another output folder with a lower "
+            "optimiser.learning_rate.",
         )
 
     def _count(self, values: dict[str, float]) -> None:
@@ -288,7 +295,8 @@ class Trainer:
         restore_optimiser(self._learner, self._optimiser, checkpoint.optimiser)
         self.step, self._sums, self._summed, self._wall_s = state.step, dict(state.sums), state.summed, state.wall_s
         if self._peers.leads:
-            _log.info("Going on after step %d of %d, from %s.", self.step, self._steps, checkpoint.folder)
+            going = "Going on after" if self.step < self._steps else "Finished already:"
+            _log.info("%s step %d of %d, from %s.", going, self.step, self._steps, checkpoint.folder)
 
     def _standing(self) -> Standing:
         wall_s = self._wall_s + time.monotonic() - self._begun_s

@@ -1,7 +1,7 @@
 """What is to be trained, on what, and where to; everything is checked before the first step."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -120,16 +120,7 @@ def begin_stage(learner: Learner, stage: StageConfig, folder: Path | None) -> Pr
             raise unknown_name("parameter group", name, groups)
     start = from_pretrained(folder or stage.start) if stage.start else None
     if start:
-        if start.normalisation != jsonable(learner.normalisation()):
-            raise DataError(
-                "A stage must start from weights with the same normalisation.",
-                value=f"{start.folder}: {start.normalisation}, here {learner.normalisation()}",
-                remedy="Choose the policy settings that they were trained with.",
-            )
-        ours = {id(parameter) for group in stage.fresh for parameter in groups[group]}
-        anew = [name for name, parameter in learner.named_parameters() if id(parameter) in ours]
-        anew += [name for name in learner.state_dict() if name.startswith(tuple(f"{group}." for group in stage.fresh))]
-        load_weights(learner, start.tensors, start.folder / WEIGHTS, fresh=anew)
+        _go_on(learner, stage, start)
     for name in stage.frozen:
         for parameter in groups[name]:
             parameter.requires_grad_(False)
@@ -138,17 +129,55 @@ def begin_stage(learner: Learner, stage: StageConfig, folder: Path | None) -> Pr
     return start
 
 
+def _go_on(learner: Learner, stage: StageConfig, start: Pretrained) -> None:
+    """Loads what does not begin anew. Raises `DataError` and `ConfigError` for weights of another policy."""
+    if start.normalisation != jsonable(learner.normalisation()):
+        raise DataError(
+            "A stage must start from weights with the same normalisation.",
+            value=f"{start.folder}: {start.normalisation}, here {learner.normalisation()}",
+            remedy="Choose the policy settings that they were trained with.",
+        )
+    tensors = dict(start.tensors)
+    if stage.fresh and not tensors.keys() <= learner.state_dict().keys():
+        with torch.random.fork_rng(devices=[]):
+            theirs = _names_in(start.config.build(), stage.fresh)
+        tensors = {name: tensor for name, tensor in tensors.items() if name not in theirs}
+    load_weights(learner, tensors, start.folder / WEIGHTS, fresh=_names_in(learner, stage.fresh))
+    free = {*learner.learning_settings, *(name for group in stage.fresh for name in learner.settings_of(group))}
+    then, now = ({n: v for n, v in asdict(c).items() if n not in free} for c in (start.config, learner.policy_config))
+    differing = _differences(jsonable(then), jsonable(now))
+    if stage.frozen and differing:
+        raise ConfigError(
+            "What a stage freezes must be shown what it was trained with: the start's settings.",
+            value=f"{start.folder}: {'; '.join(differing)}",
+            remedy="Give the settings of the start here, too; or freeze nothing, so that all parts can adapt.",
+        )
+
+
+def _names_in(learner: Learner, wanted: Sequence[str]) -> set[str]:
+    """Returns the names of the tensors of some parameter groups, buffers included."""
+    groups = learner.parameter_groups()
+    own = {id(parameter) for group in wanted for parameter in groups.get(group, ())}
+    names = {name for name, parameter in learner.named_parameters() if id(parameter) in own}
+    return names | {name for name in learner.state_dict() if name.startswith(tuple(f"{group}." for group in wanted))}
+
+
 def refuse_other_settings(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
     """Raises `ConfigError`, naming at most five that differ, where a folder's run was one of other settings."""
-    old, new = dict(_flat(before)), dict(_flat(now))
-    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    if names:
-        listed = [f"{name} was {old.get(name)!r}, is {new.get(name)!r}" for name in names[:DIFFERENCES_LISTED]]
+    differing = _differences(before, now)
+    if differing:
         raise ConfigError(
             "A training folder must hold one run: the same policy, data and settings.",
-            value=f"{folder}: {'; '.join(listed)}",
+            value=f"{folder}: {'; '.join(differing)}",
             remedy="Choose another output folder, or the settings in its config.yaml.",
         )
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Returns in words, at most `DIFFERENCES_LISTED`, which settings differ."""
+    old, new = dict(_flat(before)), dict(_flat(now))
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    return [f"{name} was {old.get(name)!r}, is {new.get(name)!r}" for name in names[:DIFFERENCES_LISTED]]
 
 
 def _without(settings: Mapping[str, Any], free: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""A bar for the terminal, with the time that is left, from what training writes down: whatever process it runs in."""
+"""How far a training has come, for who waits for it, from what it writes down: whatever process it runs in."""
 
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,17 +13,18 @@ from tqdm import tqdm
 from policies.training.journal import METRICS
 
 EVERY_S = 2.0
+LINE_EVERY_S = 60.0
 TAIL_BYTES = 2**15
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
-def progress_bar(folder: Path, steps: int) -> Iterator[None]:
-    """Shows inside, on stderr where that is a terminal, how far the run in `folder` has come of `steps`."""
-    if not sys.stderr.isatty():
-        yield
-        return
+def progress(folder: Path, steps: int) -> Iterator[None]:
+    """Shows inside how far the run in `folder` has come of `steps`: a bar in a terminal, elsewhere a line a minute."""
+    watch = _watch if sys.stderr.isatty() else _tell
     ended = Event()
-    thread = Thread(target=_watch, args=(folder, steps, ended), name="progress", daemon=True)
+    thread = Thread(target=watch, args=(folder, steps, ended), name="progress", daemon=True)
     thread.start()
     try:
         yield
@@ -33,11 +35,20 @@ def progress_bar(folder: Path, steps: int) -> Iterator[None]:
 
 def _watch(folder: Path, steps: int, ended: Event) -> None:
     with tqdm(total=steps, initial=_last(folder)[0], unit="step", file=sys.stderr) as bar:
-        while not ended.wait(EVERY_S):
+        over = False
+        while not over:
+            over = ended.wait(EVERY_S)
             step, loss = _last(folder)
             if step > bar.n:
                 bar.update(step - bar.n)
                 bar.set_postfix_str(f"loss {loss:.4g}")
+
+
+def _tell(folder: Path, steps: int, ended: Event) -> None:
+    while not ended.wait(LINE_EVERY_S):
+        step, loss = _last(folder)
+        if step:
+            _log.info("Step %d of %d, loss %.4g.", step, steps, loss)
 
 
 def _last(folder: Path) -> tuple[int, float]:
@@ -46,7 +57,9 @@ def _last(folder: Path) -> tuple[int, float]:
     if not path.exists():
         return 0, float("nan")
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-        lines = file.read().split(b"\n")[1:-1]  # The first and the last may be parts of rows.
+        begins = max(0, path.stat().st_size - TAIL_BYTES)
+        file.seek(begins)
+        # The last may be part of a row, and so may the first, where the file begins earlier.
+        lines = file.read().split(b"\n")[bool(begins) : -1]
     rows = [row for row in map(json.loads, lines) if "loss" in row]
     return (rows[-1]["step"], rows[-1]["loss"]) if rows else (0, float("nan"))

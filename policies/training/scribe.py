@@ -24,7 +24,6 @@ from policies.training.plan import Prepared, TrainingPlan
 
 CHECKPOINTS = "checkpoints"
 POLICY = "policy"
-LIBRARIES = ("torch", "safetensors")
 LOCK_PATIENCE_S = 10.0
 
 
@@ -47,7 +46,7 @@ class Scribe:
         self._peers = peers
         self._steps = steps
         self._settings = plan.settings(prepared.recordings.facts)
-        self._versions = {**versions(), **{library: version(library) for library in LIBRARIES}}
+        self._versions = {**versions(), "safetensors": version("safetensors")}
         self._commit = commit()
         # Read before the first step: curves that cannot be read must not cost a training.
         self._earlier = curve_rows(prepared.start.folder) if prepared.start else []

@@ -98,6 +98,19 @@ def test_an_invalid_episode_is_counted_and_not_a_success():
     assert reasons(records) == {("invalid", "worker lost"): 1}
 
 
+def test_the_same_mishap_counts_as_one_reason_wherever_and_however_far_off_it_was():
+    told = [
+        "controller: blocked: tool is 31 mm from its goal", "controller: blocked: tool is 7 mm from its goal",
+        "blocked: tool is turned 0.31 rad from its goal", "blocked: tool is turned 1.20 rad from its goal",
+        "unreachable: [0.1, 2.0]", "unreachable: [0.3, -1e-3]", "keyframe limit of 25", "keyframe limit of 30",
+    ]  # fmt: skip
+    records = [
+        replace(record, outcome=Outcome.FAILURE, reason=reason)
+        for record, reason in zip(_records("expert"), told, strict=False)
+    ]
+    assert list(reasons(records).values()) == [2, 2, 2, 1, 1]
+
+
 def test_first_choices_count_only_the_episodes_that_came_to_them():
     entry = summarise(_records("random"), chance=0.25, phases=())
     assert entry["first_choice"] == {"reached": 0, "correct": 0, "ci95": [0.0, 1.0]}

@@ -6,9 +6,13 @@ import pytest
 import torch
 
 from embodied.errors import ConfigError, UnknownNameError
+from embodied.evaluation.evaluator import summarised
+from embodied.evaluation.rehearsal import Parts
+from embodied.evaluation.report import html, markdown
 from policies.learned import LearnedPolicyConfig
 from policies.policy import PRETRAINED, from_pretrained, save_pretrained
 from policies.sam2act.policy import Sam2ActPolicy
+from tests.evaluation.fakes import evaluation
 from tests.policies.sam2act.small import request, small_config
 
 
@@ -49,6 +53,23 @@ def test_weights_that_change_under_an_evaluation_are_refused(tmp_path):
 def test_weights_that_are_not_there_are_refused_before_anything_starts():
     with pytest.raises(UnknownNameError, match="pretrained policy"):
         LearnedPolicyConfig(weights="sam2act_minus").pinned()
+
+
+def test_the_folder_of_a_training_is_answered_with_that_of_its_policy(tmp_path):
+    shipped(tmp_path / "run" / "policy")
+    with pytest.raises(UnknownNameError, match=rf"Did you mean '{tmp_path}/run/policy'"):
+        LearnedPolicyConfig(weights=str(tmp_path / "run")).pinned()
+
+
+def test_results_say_which_weights_were_played(tmp_path):
+    shipped(tmp_path / "one")
+    plan = evaluation()
+    pinned = LearnedPolicyConfig(weights=str(tmp_path / "one")).pinned()
+    policies = {**plan.worker.policies, "sam2act": pinned}
+    told = summarised(replace(plan, worker=replace(plan.worker, policies=policies)), [], Parts((), "none"))
+    assert told["run"]["weights"] == {"sam2act": {"from": str(tmp_path / "one"), "sha256": pinned.digest}}
+    assert pinned.digest in html(told, [], config="")
+    assert pinned.digest in markdown(told, [])
 
 
 @pytest.mark.parametrize("folder", sorted(PRETRAINED.glob("*/")), ids=lambda folder: folder.name)

@@ -1,11 +1,14 @@
 """Training as a job: killed and gone on with, in one process and on Ray, it comes out the same."""
 
+import io
 import json
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from time import monotonic, sleep
 from types import SimpleNamespace
 
 import msgspec
@@ -15,7 +18,7 @@ import torch
 
 from embodied.errors import DataError, EmbodiedError
 from launch.benchmarks.training_faults import TrainingFaultsConfig, measure
-from policies.training import job
+from policies.training import job, progress
 from policies.training.config import LogConfig, SamplingConfig, TrainingConfig
 from policies.training.learner import TrainingError
 from policies.training.loop import train
@@ -49,6 +52,42 @@ def test_a_training_that_is_killed_and_started_again_ends_as_if_it_had_not_been(
     )
     told = measure(config, seed=3, command=TINY_DOOR)
     assert told["passes"], told
+
+
+def test_what_an_interrupt_makes_of_ray_train_is_an_interrupt_again_and_its_handler_goes():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), job._interrupts():
+        signal.signal(signal.SIGINT, lambda *_: None)
+        raise SystemExit(1)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+class Screen(io.StringIO):
+    """A terminal, or a file that stands for one."""
+
+    def __init__(self, *, terminal):
+        super().__init__()
+        self.isatty = lambda: terminal
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_who_waits_is_told_how_far_it_has_come_up_to_the_end(tmp_path, monkeypatch, caplog, terminal):
+    screen = Screen(terminal=terminal)
+    monkeypatch.setattr(progress.sys, "stderr", screen)
+    monkeypatch.setattr(progress, "EVERY_S", 0.01)
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.01)
+    caplog.set_level("INFO")
+    with progress.progress(tmp_path, 60):
+        for step in (10, 60):
+            with (tmp_path / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps({"step": step, "loss": 2.5}) + "\n")
+            until = monotonic() + 10.0
+            while f"{step} of 60, loss 2.5" not in caplog.text and not terminal and monotonic() < until:
+                sleep(0.01)
+    told = screen.getvalue() if terminal else caplog.text
+    assert ("60/60" if terminal else "Step 10 of 60, loss 2.5.") in told
+    assert "loss 2.5" in told
+    assert "nan" not in told
 
 
 @pytest.fixture(scope="module")

@@ -335,6 +335,18 @@ def test_frozen_parts_neither_drop_out_nor_adapt_while_the_others_learn(demonstr
     assert modes == {(True, False, False)}
 
 
+def test_a_loss_that_nothing_that_learns_decides_is_refused_at_the_first_step(demonstrations, tmp_path, monkeypatch):
+    forward = Tiny.forward
+
+    def deaf(self, batch):
+        loss, metrics = forward(self, batch)
+        return loss.detach(), metrics
+
+    monkeypatch.setattr(Tiny, "forward", deaf)
+    with pytest.raises(ConfigError, match=r"depend on something that learns.*frozen are eye.*memory\.kind=none"):
+        run(demonstrations, tmp_path / "two", stage=StageConfig(frozen=["eye"]))
+
+
 def test_a_stage_from_another_architecture_or_of_unknown_groups_is_refused(demonstrations, tmp_path):
     run(demonstrations, tmp_path / "one", TinyConfig(width=8))
     start = str(tmp_path / "one/policy")
