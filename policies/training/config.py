@@ -94,7 +94,7 @@ class OptimiserConfig:
         """Raises `ConfigError` for values out of range."""
         if not 0.0 < self.learning_rate < inf or not self.clip_norm > 0.0 or not 0.0 <= self.weight_decay < inf:
             raise ConfigError(
-                "optimiser.learning_rate and clip_norm must be positive, weight_decay not negative; all finite.",
+                "optimiser.learning_rate and clip_norm must be positive, weight_decay not negative, no rate infinite.",
                 value=(self.learning_rate, self.clip_norm, self.weight_decay),
             )
         if self.warm_up < 0 or not 0.0 <= self.final_share <= 1.0 or not 0.0 <= self.ema_decay < 1.0:

@@ -1,6 +1,7 @@
 """Where a stage begins: what it takes over, and what is refused before its first step."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from embodied.errors import ConfigError, DataError
 from policies.policy import from_pretrained, save_pretrained
 from policies.sam2act.choices import MemoryKind
 from policies.sam2act.sizes import GlimpseConfig
-from policies.training.config import StageConfig, TrainingConfig
+from policies.training.config import OptimiserConfig, StageConfig, TrainingConfig
 from policies.training.plan import begin_stage
 from tests.policies.sam2act.small import small_config
 
@@ -61,3 +62,11 @@ def test_a_part_that_begins_anew_may_be_left_out_or_be_of_another_size(start):
 def test_groups_that_begin_anew_need_others_that_go_on():
     with pytest.raises(ConfigError, match=r"only where the others go on.*recipe=without_memory"):
         TrainingConfig(stage=StageConfig(fresh=["memory"])).check()
+
+
+@pytest.mark.parametrize("settings", [{"learning_rate": math.inf}, {"weight_decay": math.inf}], ids=str)
+def test_rates_that_leave_no_number_as_it_is_are_refused(settings):
+    with pytest.raises(ConfigError, match="no rate infinite"):
+        TrainingConfig(optimiser=OptimiserConfig(**settings)).check()
+    with pytest.raises(ConfigError, match="and finite"):
+        TrainingConfig(epochs=math.inf).check()
