@@ -156,6 +156,18 @@ def test_a_patience_that_is_no_number_is_refused_before_anything_is_waited_for(a
     assert client.where_is("cup"), "It is open yet."
 
 
+def test_a_client_may_wait_for_ever():
+    with (
+        BankService(open_bank(":memory:")) as service,
+        BankClient(service, Outbox(None), writer="arm", patience_s=math.inf) as client,
+    ):
+        for number in range(20):
+            client.append(Event("arm", 0, float(number), SEEN.payload))
+        client.post([Event("arm", 0, 20.0, SEEN.payload)])
+        client.flush()
+        assert client.last_of_writer("arm") == (21, 20.0)
+
+
 @pytest.mark.parametrize("case", SNAPSHOTS)
 @pytest.mark.parametrize("way", ["bank", "client"])
 def test_only_the_past_can_be_held_still(asked, way, case):

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from embodied.errors import ConfigError, UnknownNameError
+from embodied.evaluation import provenance
 from embodied.evaluation.evaluator import summarised
+from embodied.evaluation.provenance import fingerprint, versions
 from embodied.evaluation.rehearsal import Parts
 from embodied.evaluation.report import html, markdown
 from policies.learned import LearnedPolicyConfig
@@ -59,6 +61,14 @@ def test_the_folder_of_a_training_is_answered_with_that_of_its_policy(tmp_path):
     shipped(tmp_path / "run" / "policy")
     with pytest.raises(UnknownNameError, match=rf"Did you mean '{tmp_path}/run/policy'"):
         LearnedPolicyConfig(weights=str(tmp_path / "run")).pinned()
+
+
+def test_another_version_of_torch_is_another_run(monkeypatch):
+    here = fingerprint({})
+    assert "torch" in versions()
+    known = provenance.version
+    monkeypatch.setattr(provenance, "version", lambda name: "0.0" if name == "torch" else known(name))
+    assert fingerprint({}) != here
 
 
 def test_results_say_which_weights_were_played(tmp_path):

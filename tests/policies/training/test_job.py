@@ -77,13 +77,18 @@ def test_who_waits_is_told_how_far_it_has_come_up_to_the_end(tmp_path, monkeypat
     monkeypatch.setattr(progress, "EVERY_S", 0.01)
     monkeypatch.setattr(progress, "LINE_EVERY_S", 0.01)
     caplog.set_level("INFO")
+
+    def wait_for(said):
+        until = monotonic() + 10.0
+        while said not in screen.getvalue() + caplog.text and monotonic() < until:
+            sleep(0.01)
+
     with progress.progress(tmp_path, 60):
+        wait_for("0/60" if terminal else "")
         for step in (10, 60):
             with (tmp_path / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps({"step": step, "loss": 2.5}) + "\n")
-            until = monotonic() + 10.0
-            while f"{step} of 60, loss 2.5" not in caplog.text and not terminal and monotonic() < until:
-                sleep(0.01)
+            wait_for("" if terminal else f"{step} of 60, loss 2.5")
     told = screen.getvalue() if terminal else caplog.text
     assert ("60/60" if terminal else "Step 10 of 60, loss 2.5.") in told
     assert "loss 2.5" in told

@@ -29,7 +29,9 @@ def start(tmp_path_factory):
 
 def begun(start, *, kind=MemoryKind.off, fresh=(), frozen=(), **settings):
     learner = dataclasses.replace(small_config(kind), **settings).build()
+    drawn = torch.random.get_rng_state()
     begin_stage(learner, StageConfig(start=str(start), fresh=[*fresh], frozen=[*frozen]), None)
+    assert torch.equal(torch.random.get_rng_state(), drawn)
     return learner.state_dict()
 
 
