@@ -6,13 +6,13 @@ from typing import Any, Protocol, runtime_checkable
 from embodied.geometry import Pose
 from embodied.types import (
     Command,
+    ControllerReport,
     Decision,
     Episode,
     EpisodeRecord,
     Intent,
     Observation,
     Progress,
-    Report,
     Request,
     WorldState,
 )
@@ -108,7 +108,7 @@ class ChoiceTask(Task, Protocol):
         """Returns whether all phases before the choice are done: from now on memory is needed."""
         ...
 
-    def twin(self, episode: Episode) -> Episode:
+    def counterfactual(self, episode: Episode) -> Episode:
         """Returns the episode of the same layout and the next variation, under its own id."""
         ...
 
@@ -116,14 +116,14 @@ class ChoiceTask(Task, Protocol):
 class Controller(Protocol):
     """The cerebellum of one robot: one intent into many commands. Seeded and deterministic."""
 
-    def begin(self, intent: Intent, state: WorldState, *, seed: int) -> Report | None:
+    def begin(self, intent: Intent, state: WorldState, *, seed: int) -> ControllerReport | None:
         """Starts on `intent`; returns a FAILED report at once where it cannot be done, else None.
 
         Raises `IntentError` for malformed intents: wrong types, values that are not finite.
         """
         ...
 
-    def tick(self, state: WorldState) -> Command | Report:
+    def tick(self, state: WorldState) -> Command | ControllerReport:
         """Returns the command of the next control period, or the report that ends the intent."""
         ...
 
@@ -147,7 +147,7 @@ class Policy(Protocol):
 
 
 @runtime_checkable
-class Remembers(Protocol):
+class ResettableMemory(Protocol):
     """What a policy offers beside `act` if its carry holds a memory. `carry` is one that `act` has returned."""
 
     def wiped(self, carry: Any) -> Any:
@@ -160,7 +160,7 @@ class Remembers(Protocol):
 
 
 @runtime_checkable
-class Guided(Protocol):
+class HintConditioned(Protocol):
     """What a policy says beside `act` if it can be led by `Request.hint`."""
 
     @property

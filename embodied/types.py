@@ -125,7 +125,7 @@ class Command:
     base_velocity: np.ndarray | None = None
 
 
-class Verdict(StrEnum):
+class ControllerStatus(StrEnum):
     """How a controller ended."""
 
     DONE = "done"
@@ -133,10 +133,10 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Report:
+class ControllerReport:
     """The end of an intent; `reason` says why it failed, in words."""
 
-    verdict: Verdict
+    status: ControllerStatus
     reason: str = ""
 
 
@@ -284,7 +284,8 @@ class Request:
 
     `seed` is this request's own random stream; `carry` is what the policy returned last time, None at first;
     `truth` is None unless the policy is privileged. `hint` is privileged too, and given by the oracle control alone:
-    where the expert would go now. `pictures` asks for `Decision.pictures`; it must not change what is decided.
+    where the expert would go now. `visualisations` asks for `Decision.visualisations`; it must not change what is
+    decided.
     """
 
     observation: Observation
@@ -295,20 +296,20 @@ class Request:
     carry: Any = None
     truth: Truth | None = None
     hint: MoveTo | None = None
-    pictures: bool = False
+    visualisations: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Decision:
     """A policy's answer: intents to run in order, moments to store, and the state to hand back next time.
 
-    `pictures` is what the policy saw and meant, for people: uint8 (H, W, 3) by name, only where it was asked for.
+    `visualisations` is what the policy saw and meant, for people: uint8 (H, W, 3) by name, only where it was asked for.
     """
 
     intents: tuple[Intent, ...]
     moments: tuple[Moment, ...] = ()
     carry: Any = None
-    pictures: Mapping[str, np.ndarray] = field(default_factory=dict)
+    visualisations: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 NORMAL = "normal"  # The control that changes nothing.

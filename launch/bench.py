@@ -14,7 +14,7 @@ from omegaconf import MISSING
 from embodied.errors import ConfigError, PathError
 from embodied.paths import write_atomically
 from embodied.rollout.worker import WorkerConfig
-from launch import door, schema
+from launch import cli, schema
 from launch.benchmarks.faults import FaultsBenchConfig
 from launch.benchmarks.leak import LeakBenchConfig
 from launch.benchmarks.memory import MemoryBenchConfig
@@ -76,7 +76,7 @@ class BenchConfig:
     compute: Any = MISSING
 
 
-def bench(composed: door.Composed) -> None:
+def bench(composed: cli.Composed) -> None:
     """Measures, writes the result with its settings as JSON, and says it. Raises `ConfigError`."""
     config: BenchConfig = composed.config
     output = Path(config.output)
@@ -89,7 +89,7 @@ def bench(composed: door.Composed) -> None:
     result = {**MEASURES[config.what](config, output), "config": composed.text}
     write_atomically(output, (json.dumps(result, indent=2) + "\n").encode())
     shown = {name: value for name, value in result.items() if name != "config"}
-    door.say(f"{json.dumps(shown, indent=2)}\n\nResult: {output}")
+    cli.say(f"{json.dumps(shown, indent=2)}\n\nResult: {output}")
 
 
 def _require_writable(output: Path) -> None:
@@ -222,7 +222,7 @@ def main() -> None:
     """Enters with the settings of sim_configs/bench.yaml."""
     schema.register()
     ConfigStore.instance().store(name="bench_schema", node=BenchConfig)
-    door.enter(bench, config_name="bench")
+    cli.enter(bench, config_name="bench")
 
 
 if __name__ == "__main__":

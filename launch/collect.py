@@ -8,8 +8,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from embodied.rollout.recorder import RecorderConfig
-from launch import door, schema
+from embodied.rollout.recording.recorder import RecorderConfig
+from launch import cli, schema
 
 
 @dataclass(kw_only=True)
@@ -30,7 +30,7 @@ class CollectConfig:
     compute: Any = MISSING
 
 
-def collect(composed: door.Composed) -> None:
+def collect(composed: cli.Composed) -> None:
     """Collects what the output folder lacks, then says what lies there."""
     from embodied.evaluation.demonstrations import INDEX_FILE, Collection
     from embodied.evaluation.demonstrations import collect as run
@@ -46,14 +46,14 @@ def collect(composed: door.Composed) -> None:
         recorder=config.recorder,
     )
     collection = Collection(worker=worker, demos=config.demos, seed=config.seed)
-    output: Path = door.job_folder(config.output)
+    output: Path = cli.job_folder(config.output)
     dataset = run(collection, compute=config.compute.build(worker), output=output, config=composed.text)
     files = Counter(file.task for file in dataset.files)
     failures = Counter(failure.task for failure in dataset.failures)
     for task in dataset.tasks:
         made, failed = counted(files[task], "demonstration"), counted(failures[task], "failure")
-        door.say(f"{task}: {made}, {failed} of policy {dataset.policy}")
-    door.say(f"\nIndex: {output / INDEX_FILE}")
+        cli.say(f"{task}: {made}, {failed} of policy {dataset.policy}")
+    cli.say(f"\nIndex: {output / INDEX_FILE}")
 
 
 def counted(number: int, noun: str) -> str:
@@ -65,7 +65,7 @@ def main() -> None:
     """Enters with the settings of sim_configs/collect.yaml."""
     schema.register()
     ConfigStore.instance().store(name="collect_schema", node=CollectConfig)
-    door.enter(collect, config_name="collect")
+    cli.enter(collect, config_name="collect")
 
 
 if __name__ == "__main__":

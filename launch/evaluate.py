@@ -4,13 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launch import door, schema
+from launch import cli, schema
 
 if TYPE_CHECKING:
     from embodied.rollout.worker import WorkerConfig
 
 
-def evaluate(composed: door.Composed) -> None:
+def evaluate(composed: cli.Composed) -> None:
     """Runs the evaluation, tells its episodes to a bank where one is named, then says its table and the report."""
     from embodied.rollout.worker import WorkerConfig
 
@@ -23,21 +23,21 @@ def evaluate(composed: door.Composed) -> None:
         policies=schema.chosen_policies(config.policy, config.policy_options),
         controls=schema.chosen_controls(config.controls, config.memory),
     )
-    output = door.job_folder(config.output)
+    output = cli.job_folder(config.output)
     # What is wrong with either is said before a bank is opened.
     config.compute.build(worker)
     config.memory.feed()
     if not config.memory.url:
         _evaluate(composed, worker, output)
         return
-    from embodied.rollout.bank_owner import owned_bank
+    from embodied.rollout.bank_feed.bank_owner import owned_bank
 
     with owned_bank(config.memory.url, config.compute) as link:
         _evaluate(composed, replace(worker, memory=config.memory.build(link)), output)
-    door.say(f"Memory: {config.memory.url}")
+    cli.say(f"Memory: {config.memory.url}")
 
 
-def _evaluate(composed: door.Composed, worker: "WorkerConfig", output: Path) -> None:
+def _evaluate(composed: cli.Composed, worker: "WorkerConfig", output: Path) -> None:
     from embodied.evaluation.evaluator import Evaluation
     from embodied.evaluation.evaluator import evaluate as run
     from embodied.evaluation.report import terminal_table
@@ -53,13 +53,13 @@ def _evaluate(composed: door.Composed, worker: "WorkerConfig", output: Path) -> 
     results = run(
         evaluation, compute=config.compute.build(worker), output=output, config=composed.text, videos=config.videos
     )
-    door.say(f"\n{terminal_table(results)}\n\nReport: {output / 'report.html'}")
+    cli.say(f"\n{terminal_table(results)}\n\nReport: {output / 'report.html'}")
 
 
 def main() -> None:
     """Enters with the settings of sim_configs/evaluate.yaml."""
     schema.register()
-    door.enter(evaluate, config_name="evaluate")
+    cli.enter(evaluate, config_name="evaluate")
 
 
 if __name__ == "__main__":

@@ -10,12 +10,12 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from embodied.errors import ConfigError, PathError
-from embodied.memory.stem import verify
-from embodied.memory.stem.bank import Bank, open_bank
-from embodied.memory.stem.location import bank_path
-from embodied.memory.stem.owner import Ownership
-from embodied.memory.stem.retention import RetentionConfig
-from launch import door, memory_text
+from embodied.memory.retention.retention import RetentionConfig
+from embodied.memory.service.bank import Bank, open_bank
+from embodied.memory.storage import integrity
+from embodied.memory.storage.lock import Ownership
+from embodied.memory.storage.url import bank_path
+from launch import cli, memory_text
 from launch.memory_text import Question
 
 DAMAGED = 1
@@ -44,7 +44,7 @@ class MemoryDoorConfig(Question):
     retention: RetentionConfig = field(default_factory=RetentionConfig)
 
 
-def memory(composed: door.Composed) -> None:
+def memory(composed: cli.Composed) -> None:
     """Does one thing with a bank that exists. Raises `EmbodiedError` for what is refused; damage exits with 1."""
     config: MemoryDoorConfig = composed.config
     path = bank_path(config.url, root=Path(config.root) if config.root else None)
@@ -64,14 +64,14 @@ def memory(composed: door.Composed) -> None:
     root = Path(config.root) if config.root else None
     with open_bank(config.url, root=root, thorough=config.what is not What.rebuild) as bank:
         for line in DEEDS[config.what](bank, config):
-            door.say(line)
+            cli.say(line)
 
 
 def _verify(config: MemoryDoorConfig, path: Path) -> None:
     """Says what is wrong with the file, and writes or offers its last good prefix."""
     owner = Ownership(path)
     try:
-        damage = verify.inspect_file(path)
+        damage = integrity.inspect_file(path)
     finally:
         owner.release()
     if not damage.problems:
@@ -79,28 +79,28 @@ def _verify(config: MemoryDoorConfig, path: Path) -> None:
             problems = bank.verify().problems
             head = bank.head
         if not problems:
-            door.say(f"{path.name} is sound: {head} events, chained digests, and projections as the log gives them.")
+            cli.say(f"{path.name} is sound: {head} events, chained digests, and projections as the log gives them.")
             return
-        door.say("\n".join(problems))
-        door.say(f"The log is sound. `python -m launch.memory rebuild url={config.url}` makes the projections again.")
+        cli.say("\n".join(problems))
+        cli.say(f"The log is sound. `python -m launch.memory rebuild url={config.url}` makes the projections again.")
         raise SystemExit(DAMAGED)
-    door.say(f"{path.name} is damaged:")
+    cli.say(f"{path.name} is damaged:")
     for problem in damage.problems:
-        door.say(f"  {problem}")
+        cli.say(f"  {problem}")
     _offer_prefix(config, path, damage.sound_seq)
     raise SystemExit(DAMAGED)
 
 
 def _offer_prefix(config: MemoryDoorConfig, path: Path, sound_seq: int) -> None:
     if not sound_seq:
-        door.say("No event before the damage can be read.")
+        cli.say("No event before the damage can be read.")
     elif config.output:
-        verify.rescue(path, Path(config.output))
-        door.say(f"Events 1 to {sound_seq} are sound; they are in {config.output} now.")
+        integrity.rescue(path, Path(config.output))
+        cli.say(f"Events 1 to {sound_seq} are sound; they are in {config.output} now.")
     else:
         target = path.with_name(f"{path.stem}-sound{path.suffix}")
         again = f"python -m launch.memory verify url={config.url} output={target}"
-        door.say(f"Events 1 to {sound_seq} are sound. To save them into a new file:\n  {again}")
+        cli.say(f"Events 1 to {sound_seq} are sound. To save them into a new file:\n  {again}")
 
 
 def _export(bank: Bank, config: MemoryDoorConfig) -> Iterator[str]:
@@ -146,7 +146,7 @@ def main() -> None:
     if len(sys.argv) > 1 and not sys.argv[1].startswith("-") and "=" not in sys.argv[1]:
         sys.argv[1] = f"what={sys.argv[1]}"
     ConfigStore.instance().store(name="memory_schema", node=MemoryDoorConfig)
-    door.enter(memory, config_name="memory")
+    cli.enter(memory, config_name="memory")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from embodied.errors import ConfigError, UnknownNameError
-from embodied.memory.stem.bank import Bank
-from embodied.memory.stem.query import EventFilter
+from embodied.memory.schema.query import EventFilter
+from embodied.memory.service.bank import Bank
 
 if TYPE_CHECKING:
     from launch.memory_text import Question

@@ -9,15 +9,15 @@ import msgspec
 
 from embodied.errors import ConfigError
 from embodied.evaluation.memory_pages import HIDDEN, shortener
-from embodied.memory.stem.ask import interval, ordinal, point_m, whole
-from embodied.memory.stem.bank import Bank
-from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import EpisodeBegun, EpisodeEnded, RobotRegistered, SkillEnded
-from embodied.memory.stem.mentions import mentioned
-from embodied.memory.stem.places import Place
-from embodied.memory.stem.query import EventFilter, Order, Query, Whereabouts
-from embodied.memory.stem.words import Shown, describe
-from embodied.rollout.instruction_embedding import MODEL_ID, embed
+from embodied.memory.projections.inverted_index import mentioned
+from embodied.memory.queries.validation import interval, ordinal, point_m, whole
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.formatting import Shown, describe
+from embodied.memory.schema.kinds import EpisodeBegun, EpisodeEnded, RobotRegistered, SkillEnded
+from embodied.memory.schema.places import Place
+from embodied.memory.schema.query import EventFilter, LocationBelief, Order, Query
+from embodied.memory.service.bank import Bank
+from embodied.rollout.bank_feed.instruction_embedding import MODEL_ID, embed
 from launch.memory_names import ALL, completed, unknown
 
 PAGE = 2000
@@ -126,7 +126,7 @@ def answer(bank: Bank, question: Question) -> Iterator[str]:
     elif question.places:
         yield from _places(bank, question)
     elif question.skill:
-        yield from _able(bank, question)
+        yield from _skill_candidates(bank, question)
     elif question.similar:
         yield from _similar(bank, question)
     elif question.why is not None:
@@ -162,7 +162,7 @@ def all_events(bank: Bank, *, wanted: EventFilter | None = None) -> Iterator[Eve
         after = page[-1].seq
 
 
-def _where(there: Whereabouts) -> Iterator[str]:
+def _where(there: LocationBelief) -> Iterator[str]:
     yield there.entity
     if there.pose is not None:
         x, y, z = there.pose.position_m
@@ -175,7 +175,7 @@ def _where(there: Whereabouts) -> Iterator[str]:
     yield f"  exists   {100 * there.existence:.1f} %"
 
 
-def _able(bank: Bank, question: Question) -> Iterator[str]:
+def _skill_candidates(bank: Bank, question: Question) -> Iterator[str]:
     if question.skill not in (known := _skills(bank)):
         raise unknown("skill", question.skill, known)
     near_m = point_m("near_m", question.near_m)
@@ -185,12 +185,12 @@ def _able(bank: Bank, question: Question) -> Iterator[str]:
             yield _unheard(question.near, question.as_of_s)
             return
         near_m = there.pose.position_m
-    found = bank.able(question.skill, near_m, as_of_s=question.as_of_s, context=question.name)
+    found = bank.skill_candidates(question.skill, near_m, as_of_s=question.as_of_s, context=question.name)
     rows = [
         (one.robot, f"{one.cost_s:.1f} s, success {100 * one.success:.0f} %, {one.distance_m:.2f} m away")
         for one in found
     ]
-    yield from _table("Able, cheapest first", rows) if rows else [f"No robot can {question.skill} there now."]
+    yield from _table("SkillCandidate, cheapest first", rows) if rows else [f"No robot can {question.skill} there now."]
 
 
 def _places(bank: Bank, question: Question) -> Iterator[str]:

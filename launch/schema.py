@@ -13,15 +13,15 @@ from omegaconf import MISSING
 from embodied.controllers.config import ControllerConfig
 from embodied.errors import ConfigError, unknown_name
 from embodied.evaluation.controls import CONTROLS, refuse_resuming
-from embodied.memory.stem.service import Link
+from embodied.memory.service.service import Link
 from embodied.protocols import Task
+from embodied.rollout.bank_feed.feed import MemoryFeedConfig
+from embodied.rollout.bank_feed.run_memory import RunMemory
 from embodied.rollout.compute import ComputeConfig
-from embodied.rollout.memory_feed import MemoryFeedConfig
-from embodied.rollout.run_memory import RunMemory
 from embodied.rollout.worker import Control, PolicyBuilder
-from embodied.simulators.bullet import BulletConfig
-from embodied.tasks.suites import SUITES, TASKS, make_task, suite_tasks
-from embodied.tasks.task import MemoryTask, Tier
+from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.tasks.memorybench.base import MemoryTask, Tier
+from embodied.tasks.registry import SUITES, TASKS, make_task, suite_tasks
 from embodied.types import NORMAL
 from policies.families import FAMILIES
 from policies.learned import LearnedPolicyConfig

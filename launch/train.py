@@ -10,7 +10,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from embodied.errors import ConfigError, MissingDependencyError
-from launch import door, schema
+from launch import cli, schema
 from policies.families import family_of
 from policies.training.config import TrainComputeConfig, TrainingConfig
 
@@ -31,7 +31,7 @@ class TrainConfig(TrainingConfig):
     compute: Any = MISSING
 
 
-def train(composed: door.Composed) -> None:
+def train(composed: cli.Composed) -> None:
     """Trains what the output folder lacks, then says how far it has come and where the policy lies."""
     config: TrainConfig = composed.config
     # Absolute: workers on Ray have a working folder of their own.
@@ -39,14 +39,14 @@ def train(composed: door.Composed) -> None:
     training = TrainingConfig(**{option.name: getattr(config, option.name) for option in fields(TrainingConfig)})
     try:
         from policies.policy import find_pretrained
+        from policies.training.checkpoint_writer import POLICY
         from policies.training.job import run_job
         from policies.training.plan import TrainingPlan
-        from policies.training.scribe import POLICY
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             "Training needs libraries of the extra 'train'.", value=error.name, remedy="pip install '.[train]'"
         ) from error
-    output = door.job_folder(config.output).absolute()
+    output = cli.job_folder(config.output).absolute()
     plan = TrainingPlan(
         family=family_of(config.policy),
         policy=config.policy,
@@ -57,10 +57,10 @@ def train(composed: door.Composed) -> None:
         command=f"python -m launch.train {shlex.join(COMMAND)}",
     )
     summary = run_job(plan, config.compute, config=composed.text)
-    door.say(f"{summary.step} of {summary.steps} steps, {summary.wall_s / 3600.0:.2f} hours in all")
+    cli.say(f"{summary.step} of {summary.steps} steps, {summary.wall_s / 3600.0:.2f} hours in all")
     if summary.step < summary.steps:
-        door.say("The minutes are over; the same command goes on.")
-    door.say(f"\nPolicy: {output / POLICY}")
+        cli.say("The minutes are over; the same command goes on.")
+    cli.say(f"\nPolicy: {output / POLICY}")
 
 
 def _folders(data: Any) -> list[str]:
@@ -82,7 +82,7 @@ def register() -> None:
 def main() -> None:
     """Enters with the settings of sim_configs/train.yaml."""
     register()
-    door.enter(train, config_name="train", groups="training")
+    cli.enter(train, config_name="train", groups="training")
 
 
 if __name__ == "__main__":

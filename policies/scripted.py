@@ -9,7 +9,7 @@ from embodied.errors import ConfigError
 from embodied.geometry import multiply_quaternions, quaternion_from_axis_angle, quaternion_from_euler, vector3
 from embodied.scenes.tabletop import ROBOT_BASE_M, TABLE_TOP_M, WORKSPACE_M
 from embodied.seeding import stream
-from embodied.tasks.memorybench.experts import begin_errand, next_keyframe
+from embodied.tasks.memorybench.experts import initial_expert_state, next_keyframe
 from embodied.types import Decision, Episode, MoveTo, Request
 
 LOWEST_ABOVE_TABLE_M = 0.03
@@ -57,7 +57,7 @@ class Expert:
     privileged = True
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
-        """Returns one keyframe per request; the carry is its `Errand`. Raises `ConfigError` without truth."""
+        """Returns one keyframe per request; the carry is its `ExpertState`. Raises `ConfigError` without truth."""
         return [self._decide(request) for request in requests]
 
     def _decide(self, request: Request) -> Decision:
@@ -67,9 +67,9 @@ class Expert:
                 "An expert must be shown the truth.", remedy="Hand it requests of a loop that honours `privileged`."
             )
         episode, state = truth.episode, truth.state
-        errand = request.carry or begin_errand(episode, state, self._choose(episode))
-        intent, errand = next_keyframe(episode, truth.progress, state, errand)
-        return Decision((intent,), carry=errand)
+        expert_state = request.carry or initial_expert_state(episode, state, self._choose(episode))
+        intent, expert_state = next_keyframe(episode, truth.progress, state, expert_state)
+        return Decision((intent,), carry=expert_state)
 
     def _choose(self, episode: Episode) -> str:
         return episode.target

@@ -20,6 +20,8 @@ from embodied.seeding import stream
 from embodied.types import (
     CameraImage,
     Command,
+    ControllerReport,
+    ControllerStatus,
     Decision,
     Episode,
     Intent,
@@ -27,10 +29,8 @@ from embodied.types import (
     Observation,
     Outcome,
     Progress,
-    Report,
     Request,
     RobotState,
-    Verdict,
     Wait,
     WorldState,
 )
@@ -167,7 +167,7 @@ class FakeController:
         self._gripping = False
         self.begun: list[Intent] = []
 
-    def begin(self, intent: Intent, state: WorldState, *, seed: int) -> Report | None:
+    def begin(self, intent: Intent, state: WorldState, *, seed: int) -> ControllerReport | None:
         self.begun.append(intent)
         self._intent, self._gripping = intent, False
         if isinstance(intent, Wait):
@@ -176,16 +176,16 @@ class FakeController:
         if not isinstance(intent, MoveTo):
             raise IntentError("The fake controller takes MoveTo and Wait.", value=type(intent).__name__)
         if intent.position_m[2] < 0.0:
-            return Report(Verdict.FAILED, "below the table")
+            return ControllerReport(ControllerStatus.FAILED, "below the table")
         return None
 
-    def tick(self, state: WorldState) -> Command | Report:
+    def tick(self, state: WorldState) -> Command | ControllerReport:
         if isinstance(self._intent, Wait):
             done = state.time_s >= self._end_s - 1e-9
-            return Report(Verdict.DONE) if done else Command()
+            return ControllerReport(ControllerStatus.DONE) if done else Command()
         assert isinstance(self._intent, MoveTo)
         if self._gripping:
-            return Report(Verdict.DONE)
+            return ControllerReport(ControllerStatus.DONE)
         goal = np.array(self._intent.position_m)
         if np.isfinite(goal).all() and np.linalg.norm(state.robots[self._robot].joint_position_rad - goal) < 1e-6:
             self._gripping = True

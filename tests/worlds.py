@@ -7,7 +7,7 @@ import numpy as np
 
 from embodied.protocols import Simulator
 from embodied.robots.catalogue import robot_model
-from embodied.rollout.episode import Ending
+from embodied.rollout.episode import EpisodeResult
 from embodied.specs import proprio_layout
 from embodied.types import Episode, EpisodeRecord, Observation
 from tests.fakes import FakeSimulator
@@ -34,7 +34,7 @@ class PandaWorldConfig:
         return PandaWorld()
 
 
-def record_of(episode: Episode, ending: Ending) -> EpisodeRecord:
+def record_of(episode: Episode, ending: EpisodeResult) -> EpisodeRecord:
     """The row of one played episode."""
     progress = ending.progress
     chosen = progress.first_choice

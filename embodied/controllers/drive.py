@@ -4,7 +4,7 @@ import numpy as np
 
 from embodied.controllers.config import ControllerConfig
 from embodied.geometry import Pose, angle_between
-from embodied.types import Command, Drive, Report, Verdict, Wait, WorldState
+from embodied.types import Command, ControllerReport, ControllerStatus, Drive, Wait, WorldState
 
 REST_M = 2e-4  # What a resting base may move in one control period.
 REST_RAD = 1e-3
@@ -24,14 +24,14 @@ class DriveController:
         self._left = max(1, round(intent.duration_s / self._period_s))
         self._last: Pose | None = None
 
-    def tick(self, state: WorldState) -> Command | Report:
+    def tick(self, state: WorldState) -> Command | ControllerReport:
         """Returns the velocity, then stops, then DONE once the base rests."""
         self._left -= 1
         if self._left >= 0:
             return Command(base_velocity=self._velocity)
         before, self._last = self._last, state.robots[self._robot].base
         if before is not None and (_rests(before, self._last) or -self._left * self._period_s > self._limit_s):
-            return Report(Verdict.DONE)
+            return ControllerReport(ControllerStatus.DONE)
         return Command(base_velocity=np.zeros(2))
 
 
@@ -50,7 +50,7 @@ class WaitController:
         """Starts; the duration is rounded to control periods."""
         self._left = round(intent.duration_s / self._period_s)
 
-    def tick(self, _state: WorldState) -> Command | Report:
+    def tick(self, _state: WorldState) -> Command | ControllerReport:
         """Returns empty commands, then DONE."""
         self._left -= 1
-        return Command() if self._left >= 0 else Report(Verdict.DONE)
+        return Command() if self._left >= 0 else ControllerReport(ControllerStatus.DONE)

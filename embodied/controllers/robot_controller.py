@@ -3,19 +3,19 @@
 from typing import Protocol
 
 from embodied.controllers.config import ControllerConfig
-from embodied.controllers.delta_pose import DeltaPoseController
 from embodied.controllers.drive import DriveController, WaitController
 from embodied.controllers.intents import check_intent
-from embodied.controllers.keyframe import KeyframeController
+from embodied.controllers.motion.delta_pose import DeltaPoseController
+from embodied.controllers.motion.move_to import KeyframeController
 from embodied.errors import IntentError
 from embodied.robots.catalogue import robot_model
 from embodied.robots.kinematics import kinematics
 from embodied.scenes.scene import Scene
-from embodied.types import Command, DeltaPose, Drive, Intent, MoveTo, Report, Wait, WorldState
+from embodied.types import Command, ControllerReport, DeltaPose, Drive, Intent, MoveTo, Wait, WorldState
 
 
 class _Ticking(Protocol):
-    def tick(self, state: WorldState, /) -> Command | Report: ...
+    def tick(self, state: WorldState, /) -> Command | ControllerReport: ...
 
 
 class RobotController:
@@ -37,7 +37,7 @@ class RobotController:
             self._keyframe = KeyframeController(scene, robot, moving, config)
             self._delta_pose = DeltaPoseController(robot, moving, config)
 
-    def begin(self, intent: Intent, state: WorldState, *, seed: int) -> Report | None:
+    def begin(self, intent: Intent, state: WorldState, *, seed: int) -> ControllerReport | None:
         """Starts on `intent`; returns a FAILED report at once where it cannot be done, else None.
 
         Raises `IntentError` for values of the wrong kind, size or unit, and for intents that the robot has no
@@ -63,11 +63,11 @@ class RobotController:
             self._active = None
         return report
 
-    def tick(self, state: WorldState) -> Command | Report:
+    def tick(self, state: WorldState) -> Command | ControllerReport:
         """Returns the command of the next control period, or the report that ends the intent."""
         if self._active is None:
             raise IntentError("A tick must follow a `begin` that did not fail.", remedy="Begin an intent first.")
         outcome = self._active.tick(state)
-        if isinstance(outcome, Report):
+        if isinstance(outcome, ControllerReport):
             self._active = None
         return outcome

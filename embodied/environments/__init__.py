@@ -2,8 +2,8 @@
 
 from gymnasium.envs.registration import register
 
-from embodied.tasks.suites import TASKS
-from embodied.tasks.task import Tier
+from embodied.tasks.memorybench.base import Tier
+from embodied.tasks.registry import TASKS
 
 for _name, _kind in TASKS.items():
     for _tier in Tier:

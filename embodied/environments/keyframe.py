@@ -13,11 +13,11 @@ from embodied.errors import ConfigError, IntentError, unknown_name
 from embodied.geometry import Pose, compose, quaternion, vector3
 from embodied.protocols import Controller
 from embodied.robots.catalogue import robot_model
-from embodied.rollout.episode import Performance, Stage, masked
-from embodied.rollout.observers import SPECTATOR, VideoConfig, with_spectator
-from embodied.simulators.bullet import BulletConfig
+from embodied.rollout.episode import EpisodeContext, EpisodeRunner, masked
+from embodied.rollout.recording.video_observer import SPECTATOR, VideoConfig, with_spectator
+from embodied.simulators.bullet.simulator import BulletConfig
 from embodied.specs import proprio_layout
-from embodied.tasks.suites import make_task
+from embodied.tasks.registry import make_task
 from embodied.types import Clock, Decision, Episode, MoveTo, Observation, Outcome, Request
 
 FARTHEST_M = 1000.0
@@ -49,7 +49,7 @@ class KeyframeEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         self._task = make_task(task, tier=tier, options=task_options)
         self._agent = _Outsider()
         self._simulator = BulletConfig().build()
-        self._performance: Performance | None = None
+        self._performance: EpisodeRunner | None = None
         self._episode = self._task.sample(0)
         self.observation_space = _observation_space(self._episode)
         self.action_space = spaces.Box(np.array([-1.0] * 7 + [0.0] * 2), np.ones(9), dtype=np.float64)
@@ -66,8 +66,8 @@ class KeyframeEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         number = int(self.np_random.integers(2**31)) if seed is None else seed
         episode = self._task.sample(number, split=options.get("split", "train"))
         self._episode = with_spectator(episode, VideoConfig()) if self.render_mode else episode
-        stage = Stage(self._simulator, self._task, self._agent, _controllers)
-        self._performance = Performance(self._episode, stage)
+        stage = EpisodeContext(self._simulator, self._task, self._agent, _controllers)
+        self._performance = EpisodeRunner(self._episode, stage)
         self._performance.begin()
         return self._observation(self._run(self._performance)), self._info()
 
@@ -103,7 +103,7 @@ class KeyframeEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
     def _robot(self) -> str:
         return self._episode.scene.robots[0].name
 
-    def _run(self, performance: Performance) -> Observation:
+    def _run(self, performance: EpisodeRunner) -> Observation:
         """Advances until the next keyframe is asked for, or the episode is over; returns what is seen then."""
         try:
             while not performance.progress.done:

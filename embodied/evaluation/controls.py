@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from embodied.errors import ConfigError
-from embodied.protocols import ChoiceTask, Guided, Policy, Remembers, Simulator, Task
-from embodied.rollout.episode import Performance, Stage, without_instances
-from embodied.rollout.memory_feed import MemoryFeedConfig
+from embodied.protocols import ChoiceTask, HintConditioned, Policy, ResettableMemory, Simulator, Task
+from embodied.rollout.bank_feed.feed import MemoryFeedConfig
+from embodied.rollout.episode import EpisodeContext, EpisodeRunner, without_instances
 from embodied.rollout.worker import Control, Controlled
-from embodied.tasks.memorybench.experts import Errand, decision_step, errand_after_press, next_keyframe
+from embodied.tasks.memorybench.experts import ExpertState, decision_step, expert_state_after_press, next_keyframe
 from embodied.types import (
     Decision,
     Episode,
@@ -34,9 +34,9 @@ class Off:
 
     def obstacle(self, policy: Policy) -> str:
         """Returns that the policy has no memory, if so."""
-        return "" if isinstance(policy, Remembers) else NO_MEMORY
+        return "" if isinstance(policy, ResettableMemory) else NO_MEMORY
 
-    def prepare(self, episode: Episode, stage: Stage) -> Controlled:
+    def prepare(self, episode: Episode, stage: EpisodeContext) -> Controlled:
         """Returns the policy without its memory. Raises `ConfigError` if it has none."""
         del episode
         return Controlled(_Off(stage.policy, choice_task(stage.task)))
@@ -46,7 +46,7 @@ class Off:
 class Wiped(Off):
     """The memory is emptied once, at the first decision of the open choice, and goes on from there."""
 
-    def prepare(self, episode: Episode, stage: Stage) -> Controlled:
+    def prepare(self, episode: Episode, stage: EpisodeContext) -> Controlled:
         """Returns the policy that will forget. Raises `ConfigError` if it has no memory."""
         del episode
         return Controlled(_Wiped(stage.policy, choice_task(stage.task)))
@@ -56,22 +56,22 @@ class Wiped(Off):
 class Swapped(Off):
     """The memory is replaced by that of a donor, at the first decision of the open choice, and goes on from there.
 
-    The donor is the same policy in the episode's twin (the same layout, the next variation), played up to the moment
-    at which its own choice opens. It is not told to a memory bank, nor reminded by one.
+    The donor is the same policy in the episode's counterfactual (the same layout, the next variation), played up to
+    the moment at which its own choice opens. It is not logged to a memory bank, nor reminded by one.
     """
 
-    def prepare(self, episode: Episode, stage: Stage) -> Controlled:
+    def prepare(self, episode: Episode, stage: EpisodeContext) -> Controlled:
         """Plays the donor, and returns the policy that will remember what that one saw; unplayable without a donor.
 
         Raises `ConfigError` if the policy has no memory.
         """
         task = choice_task(stage.task)
         _memory_of(stage.policy)
-        twin = task.twin(episode)
-        donor = memory_at_choice(twin, stage)
+        counterfactual = task.counterfactual(episode)
+        donor = memory_at_choice(counterfactual, stage)
         if isinstance(donor, str):
             return Controlled(stage.policy, unplayable=f"no donor: {donor}")
-        return Controlled(_Swapped(stage.policy, task, donor), donor=twin.target)
+        return Controlled(_Swapped(stage.policy, task, donor), donor=counterfactual.target)
 
 
 @dataclass(kw_only=True)
@@ -85,9 +85,9 @@ class Oracle:
 
     def obstacle(self, policy: Policy) -> str:
         """Returns that the policy takes no hints, if so."""
-        return "" if isinstance(policy, Guided) and policy.takes_hints else NO_HINTS
+        return "" if isinstance(policy, HintConditioned) and policy.takes_hints else NO_HINTS
 
-    def prepare(self, episode: Episode, stage: Stage) -> Controlled:
+    def prepare(self, episode: Episode, stage: EpisodeContext) -> Controlled:
         """Returns the policy that will be led.
 
         Raises `ConfigError` if it takes no hints, `UnknownNameError` for a task without an expert.
@@ -97,7 +97,7 @@ class Oracle:
             raise ConfigError(
                 f"A policy under control {ORACLE!r} must take hints.",
                 value=type(stage.policy).__name__,
-                remedy="Give it `takes_hints` (`protocols.Guided`), or leave the control out.",
+                remedy="Give it `takes_hints` (`protocols.HintConditioned`), or leave the control out.",
             )
         return Controlled(_Led(stage.policy, choice_task(stage.task)))
 
@@ -112,7 +112,7 @@ def choice_task(task: Task) -> ChoiceTask:
     raise ConfigError(
         "A task under a control of memory must say when its choice is open.",
         value=task.name,
-        remedy="Give it `choice_open` and `twin` (`protocols.ChoiceTask`), or play controls=[normal].",
+        remedy="Give it `choice_open` and `counterfactual` (`protocols.ChoiceTask`), or play controls=[normal].",
     )
 
 
@@ -126,10 +126,10 @@ def refuse_resuming(feed: MemoryFeedConfig | None) -> None:
         )
 
 
-def memory_at_choice(episode: Episode, stage: Stage) -> Mapping[str, Any] | str:
+def memory_at_choice(episode: Episode, stage: EpisodeContext) -> Mapping[str, Any] | str:
     """Returns the carry of each robot when the choice of `episode` opens; else, in words, why it never did."""
     carries = _Carries()
-    performance = Performance(episode, stage, [carries])
+    performance = EpisodeRunner(episode, stage, [carries])
     performance.begin()
     task = choice_task(stage.task)
     while not performance.progress.done:
@@ -137,7 +137,9 @@ def memory_at_choice(episode: Episode, stage: Stage) -> Mapping[str, Any] | str:
             return carries.newest
         performance.advance()
     progress = performance.progress
-    return f"its twin ended before the choice, {progress.outcome.value}: {progress.reason or 'no reason given'}"
+    return (
+        f"its counterfactual ended before the choice, {progress.outcome.value}: {progress.reason or 'no reason given'}"
+    )
 
 
 class _Carries:
@@ -160,13 +162,13 @@ class _Carries:
         """The carries are what is wanted."""
 
 
-def _memory_of(policy: Policy) -> Remembers:
-    if isinstance(policy, Remembers):
+def _memory_of(policy: Policy) -> ResettableMemory:
+    if isinstance(policy, ResettableMemory):
         return policy
     raise ConfigError(
         "A policy under a control of memory must have a memory that can be changed.",
         value=type(policy).__name__,
-        remedy="Give it `wiped` and `swapped` (`protocols.Remembers`), or leave the control out.",
+        remedy="Give it `wiped` and `swapped` (`protocols.ResettableMemory`), or leave the control out.",
     )
 
 
@@ -175,13 +177,13 @@ class _Course:
     """What a control carries beside the policy's own `carry`.
 
     `open` is whether a decision of the open choice has been made, `stored` how many moments have been since then,
-    `errand` where the expert would be.
+    `expert_state` where the expert would be.
     """
 
     carry: Any = None
     open: bool = False
     stored: int = 0
-    errand: Errand | None = None
+    expert_state: ExpertState | None = None
 
 
 class _Tampered(ABC):
@@ -278,7 +280,7 @@ class _Led(_Tampered):
         if not course.open:
             return request, course
         episode, state = truth.episode, truth.state
-        errand = course.errand or errand_after_press(episode, state, episode.target)
-        intent, errand = next_keyframe(episode, truth.progress, state, errand)
+        expert_state = course.expert_state or expert_state_after_press(episode, state, episode.target)
+        intent, expert_state = next_keyframe(episode, truth.progress, state, expert_state)
         hint = intent if isinstance(intent, MoveTo) else None  # After the last keyframe the expert rests.
-        return replace(request, hint=hint), replace(course, errand=errand)
+        return replace(request, hint=hint), replace(course, expert_state=expert_state)

@@ -13,8 +13,8 @@ from embodied.archive import file_sha256
 from embodied.errors import ConfigError, DataError
 from embodied.evaluation.evaluator import SEED_STRIDE
 from embodied.evaluation.output_folder import claim
+from embodied.evaluation.preflight import preflight
 from embodied.evaluation.provenance import fingerprint
-from embodied.evaluation.rehearsal import rehearse
 from embodied.paths import write_atomically
 from embodied.rollout.compute import Compute
 from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
@@ -127,7 +127,7 @@ def collect(collection: Collection, *, compute: Compute, output: Path, config: s
     things, `ConfigError` where it holds another run or is being written, and `DataError` where the demonstrator fails
     in more than half of the episodes (10 failures are always allowed).
     """
-    rehearse(collection.worker, seed=collection.seed * SEED_STRIDE, split=SPLIT)
+    preflight(collection.worker, seed=collection.seed * SEED_STRIDE, split=SPLIT)
     with claim(output, kind="collection", mark=INDEX_FILE), ExitStack() as stack:
         shelf = _Shelf(collection, output, failures=_known_failures(collection, output))
         shelf.keep_whole_files()

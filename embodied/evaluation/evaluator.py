@@ -13,16 +13,16 @@ from embodied.errors import ConfigError
 from embodied.evaluation import report
 from embodied.evaluation.controls import SWAPPED, choice_task, refuse_resuming
 from embodied.evaluation.curves import curves_of
-from embodied.evaluation.films import film_path, same_course, worth_seeing
 from embodied.evaluation.memory_pages import Page, episode_page
 from embodied.evaluation.metrics import following, phase_order, summarise
+from embodied.evaluation.preflight import Parts, preflight
 from embodied.evaluation.provenance import cpu, fingerprint, versions
-from embodied.evaluation.rehearsal import Parts, rehearse
 from embodied.evaluation.results import ResultsFolder
+from embodied.evaluation.videos import film_path, same_course, worth_seeing
 from embodied.paths import write_atomically
 from embodied.protocols import Task
+from embodied.rollout.bank_feed.site_clock import run_start_s, slot_length_s
 from embodied.rollout.compute import Compute
-from embodied.rollout.site_clock import run_start_s, slot_length_s
 from embodied.rollout.worker import EpisodeJob, PolicyBuilder, WorkerConfig
 from embodied.types import NORMAL, EpisodeRecord, Outcome
 
@@ -129,7 +129,7 @@ def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: 
     if videos < 0:
         raise ConfigError("videos must be 0 or more.", value=videos)
     curves = curves_of(evaluation.worker.policies)
-    parts = rehearse(evaluation.worker, seed=evaluation.seed * SEED_STRIDE, split=SPLIT)
+    parts = preflight(evaluation.worker, seed=evaluation.seed * SEED_STRIDE, split=SPLIT)
     with ResultsFolder(output) as folder, ExitStack() as stack:
         done = folder.records(evaluation.run)
         jobs = {_key(job): job for job in _placed(evaluation, parts.obstacles)}

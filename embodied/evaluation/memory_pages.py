@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from embodied.geometry import Pose
-from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import (
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.formatting import describe
+from embodied.memory.schema.kinds import (
     EntitySeen,
     Interaction,
     PlaceDefined,
@@ -15,8 +16,7 @@ from embodied.memory.stem.kinds import (
     RobotState,
     SubtaskEnded,
 )
-from embodied.memory.stem.query import EventFilter, Whereabouts
-from embodied.memory.stem.words import describe
+from embodied.memory.schema.query import EventFilter, LocationBelief
 
 MOST_EVENTS = 20_000
 MOST_MAPS = 4
@@ -33,7 +33,7 @@ class Reader(Protocol):
         """Returns the events after `seq`, in order."""
         ...
 
-    def where_is(self, entity: str, *, as_of_s: float | None = None) -> Whereabouts | None:
+    def where_is(self, entity: str, *, as_of_s: float | None = None) -> LocationBelief | None:
         """Returns where an entity was believed to be."""
         ...
 
@@ -71,7 +71,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Row:
+class TimelineRow:
     """One line of the timeline in words."""
 
     time_s: float
@@ -88,7 +88,7 @@ class Page:
     dealt_with: tuple[str, ...]
     spans: tuple[Span, ...]
     maps: tuple[Map, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TimelineRow, ...]
 
 
 def episode_page(bank: Reader, episode: str) -> Page | None:
@@ -113,11 +113,11 @@ def shortener(episode: str) -> Callable[[str], str]:
     return lambda name: name.removeprefix(f"{episode}/").removeprefix(f"{episode}#")
 
 
-def timeline(events: Sequence[Event], *, shown: Callable[[str], str] = str) -> Iterator[Row]:
+def timeline(events: Sequence[Event], *, shown: Callable[[str], str] = str) -> Iterator[TimelineRow]:
     """Yields what happened, in words: all but sightings, states, observations and moments."""
     for event in events:
         if event.kind not in HIDDEN:
-            yield Row(event.valid_time_s, event.seq, event.robot, describe(event, shown=shown))
+            yield TimelineRow(event.valid_time_s, event.seq, event.robot, describe(event, shown=shown))
 
 
 def _without_fixtures(events: Sequence[Event]) -> list[Event]:
@@ -143,14 +143,14 @@ def _spans(events: Sequence[Event], shown: Callable[[str], str]) -> Iterator[Spa
             if isinstance(said, RelationSet):
                 open_since[thing] = time_s, f"{said.predicate.replace('_', ' ')} {shown(said.object)}"
         elif isinstance(said, Interaction):
-            yield Span(event.robot, said.pick_start_s, said.place_end_s, _deed(said, shown))
+            yield Span(event.robot, said.pick_start_s, said.place_end_s, _interaction_text(said, shown))
         elif isinstance(said, SubtaskEnded):
             yield Span("phases", time_s, time_s, shown(said.subtask))
     for thing, (since_s, text) in open_since.items():
         yield Span(thing, since_s, last_s, text)
 
 
-def _deed(said: Interaction, shown: Callable[[str], str]) -> str:
+def _interaction_text(said: Interaction, shown: Callable[[str], str]) -> str:
     return f"{said.action.replace('_', ' and ')} {shown(said.entity)}"
 
 

@@ -28,7 +28,7 @@ def timeline_figure(page: Page) -> str:
     colour = _lane_colours(page.spans)
     for span in page.spans:
         _draw_span(axes, span, lanes.index(span.lane), colour[span.text], length_s=max(end_s - begin_s, 1e-9))
-    axes.set_yticks(range(len(lanes)), [_words(lane) for lane in lanes])
+    axes.set_yticks(range(len(lanes)), [_readable(lane) for lane in lanes])
     axes.set_ylim(len(lanes) - 0.4, -0.6)
     axes.set_xlabel("seconds on the site clock")
     return as_svg(figure, f"timeline-{page.name}")
@@ -62,7 +62,7 @@ def _lane_colours(spans: Sequence[Span]) -> dict[str, str]:
 
 
 def _draw_span(axes: "Axes", span: Span, y: int, colour: str, *, length_s: float) -> None:
-    text = _words(span.text)
+    text = _readable(span.text)
     if span.lane == "phases":
         axes.plot([span.begin_s], [y], marker="v", markersize=5, color=INK)
         axes.text(span.begin_s, y + 0.16, text, fontsize=7.5, color=INK, ha="center", va="top")
@@ -93,7 +93,7 @@ def _draw_map(axes: "Axes", one: Map, categories: Sequence[str], moved: set[str]
         axes.plot([x for x, _ in way], [y for _, y in way], color=INK, alpha=0.25, linewidth=1.0, zorder=1)
     for robot, pose in one.robots.items():
         axes.plot(*pose.position_m[:2], marker="o", markersize=9, color=INK, alpha=0.55, zorder=2)
-        axes.text(*pose.position_m[:2], f"   {_words(robot)}", fontsize=7.5, color=INK, va="center", clip_on=True)
+        axes.text(*pose.position_m[:2], f"   {_readable(robot)}", fontsize=7.5, color=INK, va="center", clip_on=True)
     places = {thing.name: thing.pose for thing in one.things} | one.robots
     for thing in sorted(one.things, key=lambda thing: thing.name in moved):
         colour = PALETTE[categories.index(thing.category) % len(PALETTE)]
@@ -127,7 +127,7 @@ def _draw_name(axes: "Axes", thing: Thing, height_m: float, *, moved: bool) -> N
     x, y, _ = thing.pose.position_m
     at_y, align = (y + height_m, "bottom") if moved else (y - height_m, "top")
     axes.text(
-        x, at_y, _words(thing.name), fontsize=7.5, color=INK, ha="center", va=align, zorder=6, clip_on=True,
+        x, at_y, _readable(thing.name), fontsize=7.5, color=INK, ha="center", va=align, zorder=6, clip_on=True,
         fontweight="bold" if moved else "normal", alpha=1.0 if moved else 0.7,
     )  # fmt: skip
 
@@ -136,7 +136,7 @@ def _draw_relation(axes: "Axes", thing: Thing, holder: Pose) -> None:
     (x, y, _), (u, v, _) = thing.pose.position_m, holder.position_m
     axes.plot([x, u], [y, v], color=INK, linewidth=1.1, linestyle=(0, (2, 2)), zorder=5)
     axes.text(
-        (x + u) / 2, (y + v) / 2, _words(thing.predicate), fontsize=7, color=INK, ha="center", va="bottom", zorder=6
+        (x + u) / 2, (y + v) / 2, _readable(thing.predicate), fontsize=7, color=INK, ha="center", va="bottom", zorder=6
     )
 
 
@@ -145,6 +145,6 @@ def _yaw_deg(pose: Pose) -> float:
     return math.degrees(math.atan2(turn[1, 0], turn[0, 0]))
 
 
-def _words(name: str) -> str:
+def _readable(name: str) -> str:
     """Returns a name as words, a dollar sign as one and not as the start of a formula."""
     return name.replace("_", " ").replace("$", r"\$")

@@ -52,7 +52,7 @@ class Line:
     first_interval: str
     choices: str
     follows: str
-    verdict: str
+    conclusion: str
     chance: str
     band: str
     invalid: int
@@ -100,7 +100,7 @@ def published(results: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def verdict(entry: Mapping[str, Any]) -> str:
+def conclusion(entry: Mapping[str, Any]) -> str:
     """Returns where the first choices lie: above, below or within the 95 % band of chance."""
     reached, correct = entry["first_choice"]["reached"], entry["first_choice"]["correct"]
     if reached == 0:
@@ -203,7 +203,7 @@ def _line(task: str, policy: str, control: str, entry: Mapping[str, Any], *, pri
         follows=f"{_percent(follows['followed'] / follows['reached'])} {_interval(follows['ci95'])}"
         if follows["reached"]
         else NEVER,
-        verdict=verdict(entry),
+        conclusion=conclusion(entry),
         chance=_percent(entry["chance"]),
         band=f"{_percent(low / reached)}-{_percent(high / reached)}" if reached else NEVER,
         invalid=entry["invalid"],

@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from embodied.errors import ConfigError
-from embodied.rollout.address import check_address
 from embodied.rollout.inline import InlineCompute
+from embodied.rollout.ray.address import check_address
 from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
 
 
@@ -67,8 +67,8 @@ class ComputeConfig:
         worker = replace(worker, threads=self.threads_per_worker)
         if self.kind is ComputeKind.inline:
             return InlineCompute(worker)
-        from embodied.rollout.pool import PoolLimits, RayPool
-        from embodied.rollout.ray_cluster import existing_cluster, local_cluster
+        from embodied.rollout.ray.cluster import existing_cluster, local_cluster
+        from embodied.rollout.ray.pool import PoolLimits, RayPool
 
         limits = PoolLimits(
             workers=self.workers,

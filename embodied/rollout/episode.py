@@ -8,23 +8,23 @@ from typing import Any
 
 from embodied.errors import ConfigError, EmbodiedError, IntentError, MissingDependencyError, unknown_name
 from embodied.protocols import Controller, Observer, Policy, Simulator, Task
-from embodied.rollout.disturbance import disturb
-from embodied.rollout.observers import SPECTATOR
+from embodied.rollout.action_noise import with_action_noise
+from embodied.rollout.recording.video_observer import SPECTATOR
 from embodied.scenes.scene import Scene
 from embodied.seeding import derive_seed
 from embodied.types import (
     Clock,
     Command,
+    ControllerReport,
+    ControllerStatus,
     Decision,
     Episode,
     Intent,
     Observation,
     Outcome,
     Progress,
-    Report,
     Request,
     Truth,
-    Verdict,
     WorldState,
 )
 
@@ -34,21 +34,21 @@ BEFORE_RESET = WorldState(time_s=0.0, pose={}, joint={}, contact=frozenset(), he
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class EpisodeContext:
     """Who takes part, alive in this process. `make_controllers` gives one controller per robot of an episode.
 
-    With `pictures` the policy is asked to show what it sees and means.
+    With `visualisations` the policy is asked to show what it sees and means.
     """
 
     simulator: Simulator
     task: Task
     policy: Policy
     make_controllers: Callable[[Episode], Mapping[str, Controller]]
-    pictures: bool = False
+    visualisations: bool = False
 
 
 @dataclass(frozen=True)
-class Ending:
+class EpisodeResult:
     """How an episode ended: `steps` counts the intents begun by all robots, `sim_time_s` the simulated seconds."""
 
     progress: Progress
@@ -56,15 +56,15 @@ class Ending:
     sim_time_s: float
 
 
-def play(episode: Episode, stage: Stage, *, observers: Sequence[Observer] = ()) -> Ending:
+def play(episode: Episode, stage: EpisodeContext, *, observers: Sequence[Observer] = ()) -> EpisodeResult:
     """Plays `episode` from its reset to its outcome.
 
-    The task's verdict comes first; then TIMEOUT at `episode.keyframe_limit` intents of one robot or at
+    The task's status comes first; then TIMEOUT at `episode.keyframe_limit` intents of one robot or at
     `episode.time_limit_s`; a FAILED controller report is a FAILURE, as in the published evaluation. Whatever else the
     episode's own parts raise (`EmbodiedError`) makes it INVALID with the error as its reason; the simulator is as good
     as new after its next reset. Raises `ConfigError` and `MissingDependencyError`, which no other episode would escape.
     """
-    performance = Performance(episode, stage, observers)
+    performance = EpisodeRunner(episode, stage, observers)
     performance.begin()
     while not performance.progress.done:
         performance.advance()
@@ -81,7 +81,7 @@ class _EndedError(Exception):
 
 
 @dataclass(eq=False)
-class _Seat:
+class _RobotSlot:
     """One robot's place in the loop."""
 
     controller: Controller
@@ -96,20 +96,20 @@ class _Seat:
         return not self.running and not self.queue
 
 
-class Performance:
+class EpisodeRunner:
     """One episode in progress: `begin`, then `advance` until `progress.done`. See `play` for how it may end.
 
     Whatever else the policy raises passes through, and `advance` then asks it again: so an outsider can decide.
     """
 
-    def __init__(self, episode: Episode, stage: Stage, observers: Sequence[Observer] = ()) -> None:
+    def __init__(self, episode: Episode, stage: EpisodeContext, observers: Sequence[Observer] = ()) -> None:
         self.progress = Progress()
         self._episode = episode
         self._stage = stage
         self._observers = observers
         self._jointed = frozenset(joint.child for joint in episode.scene.joints)
         self._cameras = tuple(camera.name for camera in episode.scene.cameras if camera.name != SPECTATOR)
-        self._seats: dict[str, _Seat] = {}
+        self._slots: dict[str, _RobotSlot] = {}
         self._state = BEFORE_RESET
 
     def begin(self) -> None:
@@ -122,10 +122,10 @@ class Performance:
         with self._ends():
             self._advance()
 
-    def ending(self) -> Ending:
+    def ending(self) -> EpisodeResult:
         """Returns how it stands."""
-        steps = sum(seat.steps for seat in self._seats.values())
-        return Ending(self.progress, steps, self._state.time_s)
+        steps = sum(seat.steps for seat in self._slots.values())
+        return EpisodeResult(self.progress, steps, self._state.time_s)
 
     @contextmanager
     def _ends(self) -> Iterator[None]:
@@ -144,7 +144,7 @@ class Performance:
         require_cameras(self._episode.scene, self._stage.policy.cameras, user="the policy")
         self._stage.simulator.reset(self._episode)
         controllers = self._stage.make_controllers(self._episode)
-        self._seats = {robot.name: _Seat(controllers[robot.name]) for robot in self._episode.scene.robots}
+        self._slots = {robot.name: _RobotSlot(controllers[robot.name]) for robot in self._episode.scene.robots}
         state = self._see()
         self.progress = self._stage.task.begin(self._episode, state)
         for observer in self._observers:
@@ -163,7 +163,7 @@ class Performance:
     def _see(self) -> WorldState:
         """Reads the state and counts new grasps of free bodies."""
         state = self._stage.simulator.state()
-        for name, seat in self._seats.items():
+        for name, seat in self._slots.items():
             body = state.held.get(name)
             if body != self._state.held.get(name) and self._is_free(body):
                 seat.grasps += 1
@@ -176,9 +176,9 @@ class Performance:
     def _commands(self) -> dict[str, Command]:
         """Returns one command per robot; robots that run out of intents ask together, as one batch."""
         commands: dict[str, Command] = {}
-        waiting = list(self._seats)
+        waiting = list(self._slots)
         while waiting:
-            askers = [name for name in waiting if self._seats[name].idle]
+            askers = [name for name in waiting if self._slots[name].idle]
             if askers:
                 self._decide(askers)
             for name in waiting:
@@ -204,13 +204,13 @@ class Performance:
             raise IntentError(
                 "A decision must hold at least one intent.", value=robot, remedy="Return `Wait` to hold still."
             )
-        self._seats[robot].queue.extend(decision.intents)
-        self._seats[robot].carry = decision.carry
+        self._slots[robot].queue.extend(decision.intents)
+        self._slots[robot].carry = decision.carry
         for observer in self._observers:
             observer.on_decision(request, decision)
 
     def _request(self, robot: str) -> Request:
-        seat, policy = self._seats[robot], self._stage.policy
+        seat, policy = self._slots[robot], self._stage.policy
         cameras = self._cameras if policy.cameras is None else policy.cameras
         observation = self._stage.simulator.observe(robot, cameras)
         return Request(
@@ -220,12 +220,12 @@ class Performance:
             seed=derive_seed(self._episode.seed, "policy", robot, seat.steps),
             carry=seat.carry,
             truth=Truth(self._episode, self._state, self.progress) if policy.privileged else None,
-            pictures=self._stage.pictures,
+            visualisations=self._stage.visualisations,
         )
 
     def _next_command(self, robot: str) -> Command | None:
         """Returns the robot's command, or None once it has no intents left."""
-        seat = self._seats[robot]
+        seat = self._slots[robot]
         while not seat.idle:
             if not seat.running:
                 self._start(robot)
@@ -238,10 +238,10 @@ class Performance:
 
     def _start(self, robot: str) -> None:
         self._require_keyframes_left(robot)
-        seat = self._seats[robot]
+        seat = self._slots[robot]
         intent = seat.queue.popleft()
         if self._is_free(self._state.held.get(robot)):
-            intent = disturb(self._episode, robot, grasp_count=seat.grasps, intent=intent)
+            intent = with_action_noise(self._episode, robot, grasp_count=seat.grasps, intent=intent)
         seed = derive_seed(self._episode.seed, "controller", robot, seat.steps)
         seat.steps += 1
         report = seat.controller.begin(intent, self._state, seed=seed)
@@ -250,7 +250,7 @@ class Performance:
         seat.running = True
 
     def _require_keyframes_left(self, robot: str) -> None:
-        if self._seats[robot].steps >= self._episode.keyframe_limit:
+        if self._slots[robot].steps >= self._episode.keyframe_limit:
             raise _EndedError(Outcome.TIMEOUT, f"keyframe limit of {self._episode.keyframe_limit}")
 
 
@@ -276,6 +276,6 @@ def without_instances(observation: Observation) -> Observation:
     return replace(observation, images=images)
 
 
-def _require_done(report: Report) -> None:
-    if report.verdict is Verdict.FAILED:
+def _require_done(report: ControllerReport) -> None:
+    if report.status is ControllerStatus.FAILED:
         raise _EndedError(Outcome.FAILURE, f"{CONTROLLER_FAILED}{report.reason}")

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from embodied.errors import unknown_name
-from embodied.memory.stem.client import BankClient
+from embodied.memory.service.client import BankClient
 from embodied.protocols import Controller, Observer, Policy, Simulator, Task
-from embodied.rollout.episode import Ending, Stage, play
-from embodied.rollout.memory_feed import MemoryFeed
-from embodied.rollout.observers import VideoConfig, with_spectator
-from embodied.rollout.remembering import Remembering
-from embodied.rollout.run_memory import RunMemory
+from embodied.rollout.bank_feed.feed import MemoryFeed
+from embodied.rollout.bank_feed.remembering import Remembering
+from embodied.rollout.bank_feed.run_memory import RunMemory
+from embodied.rollout.episode import EpisodeContext, EpisodeResult, play
+from embodied.rollout.recording.video_observer import VideoConfig, with_spectator
 from embodied.scenes.scene import Scene
 from embodied.types import NORMAL, Episode, EpisodeRecord, Outcome, Progress
 
@@ -87,7 +87,7 @@ class Control(Protocol):
         """Returns why `policy` cannot be played under it, in a few words; "" where it can."""
         ...
 
-    def prepare(self, episode: Episode, stage: Stage) -> Controlled:
+    def prepare(self, episode: Episode, stage: EpisodeContext) -> Controlled:
         """Returns how `episode` is to be played by the policy of `stage`, whose simulator it may use before the reset.
 
         Raises `ConfigError` for a task or policy with which that cannot be.
@@ -170,10 +170,10 @@ class SimulatorWorker:
         started_s = time.perf_counter()
         task = self._config.task(job.task)
         episode = task.sample(job.seed, split=job.split)
-        stage = Stage(self._simulate(), task, self._policy(job.policy), self._controllers)
+        stage = EpisodeContext(self._simulate(), task, self._policy(job.policy), self._controllers)
         controlled = self._controlled(job.control, episode, stage)
         if controlled.unplayable:
-            ending = Ending(Progress(outcome=Outcome.INVALID, reason=controlled.unplayable), 0, 0.0)
+            ending = EpisodeResult(Progress(outcome=Outcome.INVALID, reason=controlled.unplayable), 0, 0.0)
             return JobResult(job, _record(job, episode, ending, donor=controlled.donor, started_s=started_s))
         video = self._config.video.build() if job.video else None
         recorder = self._config.recorder.build() if job.trajectory and self._config.recorder is not None else None
@@ -184,7 +184,7 @@ class SimulatorWorker:
         policy = controlled.policy
         if memory is not None and self._config.memory is not None:
             policy = Remembering(policy, memory, capacity=self._config.memory.capacity)
-        ending = play(episode, replace(stage, policy=policy, pictures=job.video), observers=observers)
+        ending = play(episode, replace(stage, policy=policy, visualisations=job.video), observers=observers)
         record = _record(job, episode, ending, donor=controlled.donor, started_s=started_s)
         for observer in observers:
             observer.on_end(record)
@@ -217,7 +217,7 @@ class SimulatorWorker:
             limit_threads(self._config.threads)  # Again: the policy may just have loaded torch.
         return self._policies[name]
 
-    def _controlled(self, name: str, episode: Episode, stage: Stage) -> Controlled:
+    def _controlled(self, name: str, episode: Episode, stage: EpisodeContext) -> Controlled:
         if name == NORMAL:
             return Controlled(stage.policy)
         if name not in self._config.controls:
@@ -272,7 +272,9 @@ def lost_record(job: EpisodeJob, task: Task, reason: str) -> EpisodeRecord:
     )
 
 
-def _record(job: EpisodeJob, episode: Episode, ending: Ending, *, donor: str | None, started_s: float) -> EpisodeRecord:
+def _record(
+    job: EpisodeJob, episode: Episode, ending: EpisodeResult, *, donor: str | None, started_s: float
+) -> EpisodeRecord:
     progress, chosen = ending.progress, ending.progress.first_choice
     choice = {"chosen": chosen, "target": episode.target, "correct": chosen == episode.target}
     return EpisodeRecord(

@@ -17,10 +17,10 @@ from embodied.paths import write_atomically
 from embodied.rollout.compute import ComputeConfig
 from embodied.rollout.worker import EpisodeJob, WorkerConfig
 from embodied.seeding import derive_seed
-from launch.benchmarks import plants, sightings
-from launch.benchmarks.choice import ChoiceRecorderConfig
-from launch.benchmarks.sightings import Sighting
-from policies.probes import Labelled, ProbeConfig, ProbeKind
+from policies.probes import positive_controls, sightings
+from policies.probes.choice import ChoiceRecorderConfig
+from policies.probes.config import Labelled, ProbeConfig, ProbeKind
+from policies.probes.sightings import Sighting
 
 EXPERT = "expert"
 SIGHTING_VERSION = 1
@@ -41,11 +41,11 @@ class _Probe:
 
 
 PROBES: Mapping[str, _Probe] = {
-    "linear_body": _Probe(ProbeKind.LINEAR, sightings.bodies, sightings.ranks, plants.late),
-    "linear_pixels": _Probe(ProbeKind.LINEAR, sightings.coarse_pixels, sightings.ranks, plants.marked),
-    "convolution_images": _Probe(ProbeKind.CONVOLUTION, sightings.images, sightings.ranks, plants.marked),
-    "pointing_crops": _Probe(ProbeKind.POINTING, sightings.crops, sightings.indices, plants.tinted),
-    "pointing_body": _Probe(ProbeKind.POINTING, sightings.reaches, sightings.indices, plants.leaning),
+    "linear_body": _Probe(ProbeKind.LINEAR, sightings.bodies, sightings.ranks, positive_controls.late),
+    "linear_pixels": _Probe(ProbeKind.LINEAR, sightings.coarse_pixels, sightings.ranks, positive_controls.marked),
+    "convolution_images": _Probe(ProbeKind.CONVOLUTION, sightings.images, sightings.ranks, positive_controls.marked),
+    "pointing_crops": _Probe(ProbeKind.POINTING, sightings.crops, sightings.indices, positive_controls.tinted),
+    "pointing_body": _Probe(ProbeKind.POINTING, sightings.reaches, sightings.indices, positive_controls.leaning),
 }
 
 
@@ -91,7 +91,7 @@ def measure(
         "cpu": cpu(),
         "versions": versions(),
         "tasks": tasks,
-        "verdict": {tier: _verdict(tasks, tier) for tier in sorted({name.rpartition("/")[2] for name in tasks})},
+        "conclusion": {tier: _conclusion(tasks, tier) for tier in sorted({name.rpartition("/")[2] for name in tasks})},
     }
 
 
@@ -211,7 +211,7 @@ def _planted(probe: _Probe, sighting: Sighting) -> Sighting:
     return probe.plant(sighting, int(sightings.ranks([sighting])[0]))
 
 
-def _verdict(tasks: Mapping[str, Mapping[str, Any]], tier: str) -> dict[str, Any]:
+def _conclusion(tasks: Mapping[str, Mapping[str, Any]], tier: str) -> dict[str, Any]:
     """Counts probes outside their bands. Each band is wide enough for 95 of 100 blind probes, not for all of many."""
     mine = {name: entry for name, entry in tasks.items() if name.endswith(f"/{tier}")}
     answers = {f"{name} {label}": answer for name, entry in mine.items() for label, answer in entry["probes"].items()}

@@ -13,9 +13,10 @@ import numpy as np
 
 from embodied.errors import ConfigError
 from embodied.evaluation.provenance import cpu, versions
-from embodied.memory.stem.bank import Bank, open_bank
-from embodied.memory.stem.query import EventFilter, Query
+from embodied.memory.schema.query import EventFilter, Query
+from embodied.memory.service.bank import Bank, open_bank
 from embodied.seeding import stream
+from launch.benchmarks.baselines import Lance, brute_force, truth
 from launch.benchmarks.moments import (
     MODEL_ID,
     WEEK_S,
@@ -27,7 +28,6 @@ from launch.benchmarks.moments import (
     sighting_events,
     thing_name,
 )
-from launch.benchmarks.rivals import Lance, brute_force, truth
 
 BATCH = 1000
 CHANGES = 1000

@@ -12,10 +12,10 @@ from typing import Any
 from embodied.errors import ConfigError, DataError
 from embodied.evaluation.provenance import cpu, versions
 from embodied.geometry import Pose
-from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import EntitySeen, PlaceDefined, RelationSet
-from embodied.memory.stem.verify import inspect_file
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import EntitySeen, PlaceDefined, RelationSet
+from embodied.memory.service.bank import open_bank
+from embodied.memory.storage.integrity import inspect_file
 from embodied.seeding import stream
 
 SHORTEST_LIFE_S = 0.02

@@ -17,12 +17,12 @@ import psutil
 from embodied.errors import ConfigError
 from embodied.evaluation.provenance import cpu, versions
 from embodied.geometry import Pose
-from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.client import BankClient
-from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import RobotState
-from embodied.memory.stem.outbox import Outbox
-from embodied.memory.stem.service import Link
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import RobotState
+from embodied.memory.service.bank import open_bank
+from embodied.memory.service.client import BankClient
+from embodied.memory.service.outbox import Outbox
+from embodied.memory.service.service import Link
 from embodied.seeding import stream
 from launch.benchmarks.memory import percentiles
 
@@ -90,8 +90,8 @@ def _run_crowd(
     """Returns what `_run_clients` returns for each process, and the seconds that the owner computed meanwhile."""
     import ray
 
-    from embodied.memory.stem.hosting import Host, hosted
-    from embodied.rollout.ray_cluster import local_cluster
+    from embodied.memory.service.ray_service import Host, hosted
+    from embodied.rollout.ray.cluster import local_cluster
 
     with local_cluster(cpus=config.processes, object_store_mb=OBJECT_STORE_MB), hosted(Host(url)) as link:
         crowd: Any = ray.remote(num_cpus=1)(_run_clients)
@@ -150,7 +150,7 @@ def _run_client(config: MemoryLoadConfig, link: Link, who: _Client, late: list[f
     period_s = 1.0 / config.events_per_s
     offset_s = float(random.uniform(0.0, period_s))  # Robots do not tick together.
     outbox = Outbox(Path(who.folder) / f"{who.robot}.outbox", limit=100_000, durable=False)
-    with BankClient(link, outbox, writer=who.robot, patience_s=PATIENCE_S) as client:
+    with BankClient(link, outbox, writer=who.robot, timeout_s=PATIENCE_S) as client:
         waiting: deque[Future[Any]] = deque()
         for step in range(round(config.events_per_s * config.duration_s)):
             due_s = who.start_s + offset_s + step * period_s

@@ -14,9 +14,8 @@ import numpy as np
 from embodied.errors import ConfigError
 from embodied.evaluation.provenance import cpu, versions
 from embodied.geometry import Pose, quaternion_from_yaw
-from embodied.memory.stem.bank import Bank, open_bank
-from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import (
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import (
     EntitySeen,
     Interaction,
     Payload,
@@ -25,12 +24,13 @@ from embodied.memory.stem.kinds import (
     RobotState,
     SkillEnded,
 )
+from embodied.memory.service.bank import Bank, open_bank
 from embodied.seeding import stream
 
 BATCH = 1000
 WANTED = {"mib_per_million_events": 150.0, "rebuild_s": 30.0, "rebuild_from_snapshot_s": 2.0}
 SKILL_S = 8.0
-# Of a hundred events of a robot, so many are its own state, then things that it sees; the last six are an errand.
+# Of a hundred events of a robot, so many are its own state, then things that it sees; the last six are an expert_state.
 STATES, SIGHTINGS = 64, 30
 
 

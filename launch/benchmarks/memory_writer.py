@@ -9,9 +9,9 @@ import threading
 
 from embodied.errors import ConflictError
 from embodied.geometry import Pose
-from embodied.memory.stem.bank import Bank, open_bank
-from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import EntitySeen, Observed, Payload, RelationSet
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import EntitySeen, Observed, Payload, RelationSet
+from embodied.memory.service.bank import Bank, open_bank
 
 BATCH = 3
 OBJECTS = 5

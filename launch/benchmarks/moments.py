@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from embodied.geometry import Pose
-from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import EntitySeen, MomentStored
-from embodied.memory.stem.query import Query
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import EntitySeen, MomentStored
+from embodied.memory.schema.query import Query
 from embodied.seeding import stream
 
 DAY_S = 86_400.0

@@ -10,7 +10,7 @@ from embodied.errors import ConfigError
 from embodied.evaluation.evaluator import SEED_STRIDE
 from embodied.evaluation.provenance import cpu, versions
 from embodied.rollout.compute import Compute, ComputeConfig
-from embodied.rollout.recorder import RecorderConfig
+from embodied.rollout.recording.recorder import RecorderConfig
 from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
 from embodied.types import Outcome
 

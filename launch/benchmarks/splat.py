@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from embodied.scenes.tabletop import ROBOT
-from embodied.simulators.bullet import BulletConfig
+from embodied.simulators.bullet.simulator import BulletConfig
 from launch.benchmarks.policy import SplatBenchConfig
 from launch.benchmarks.render import table_scene
-from launch.benchmarks.splat_rivals import PointSprites, Projection, loop
+from launch.benchmarks.splat_baselines import PointSprites, Projection, loop
 from policies.sam2act.config import Sam2ActConfig
 from policies.sam2act.points import Cloud, point_cloud
 from policies.sam2act.splatting import Lens, splat
@@ -105,7 +105,7 @@ def _judged(
 
 def _same_depths(ours: np.ndarray, theirs: np.ndarray) -> float:
     """Returns the share of pixels at which both see a point equally near, or none: of equals, either may be seen."""
-    seen = [pictures[:, 3:6].any(1) for pictures in (ours, theirs)]
+    seen = [visualisations[:, 3:6].any(1) for visualisations in (ours, theirs)]
     axes = (2, 0, 1)  # Along which top, front and side look.
     apart = np.stack([np.abs(ours[view, axis] - theirs[view, axis]) for view, axis in enumerate(axes)])
     return float(((seen[0] == seen[1]) & (apart < SAME_DEPTH)).mean())

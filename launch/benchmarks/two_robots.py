@@ -15,12 +15,12 @@ import numpy as np
 from embodied.controllers.config import ControllerConfig
 from embodied.errors import ConfigError
 from embodied.geometry import Pose, Vector3, look_at, quaternion_from_euler, quaternion_from_yaw
-from embodied.memory.stem.bank import Bank, open_bank
+from embodied.memory.service.bank import Bank, open_bank
 from embodied.protocols import Simulator
-from embodied.rollout.episode import Ending, Stage, play
-from embodied.rollout.memory_feed import MemoryFeed, MemoryFeedConfig
+from embodied.rollout.bank_feed.feed import MemoryFeed, MemoryFeedConfig
+from embodied.rollout.episode import EpisodeContext, EpisodeResult, play
 from embodied.scenes.scene import Body, Box, Camera, Part, RobotPlacement, Scene
-from embodied.simulators.bullet import BulletConfig
+from embodied.simulators.bullet.simulator import BulletConfig
 from embodied.types import (
     Decision,
     Drive,
@@ -167,7 +167,7 @@ class Script:
 class Course:
     """One telling of the story: what was asked for, how it ended, and the ways of hands and base, (x, y) in metres."""
 
-    ending: Ending
+    ending: EpisodeResult
     asked_m: Vector3
     block_m: Vector3
     ways: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
@@ -215,7 +215,7 @@ def tell(bank: Bank, *, asks: bool, seed: int = 0, pictured: bool = False) -> Co
     tracer = _Tracer()
     simulator = BulletConfig().build()
     try:
-        stage = Stage(
+        stage = EpisodeContext(
             simulator, task, script,
             lambda one: {robot.name: ControllerConfig().build(one.scene, robot.name) for robot in one.scene.robots},
         )  # fmt: skip
@@ -287,7 +287,7 @@ def _flat_m(pose: Pose, spot_m: Sequence[float]) -> float:
     return float(np.hypot(pose.position_m[0] - spot_m[0], pose.position_m[1] - spot_m[1]))
 
 
-def _record(episode: Episode, ending: Ending) -> EpisodeRecord:
+def _record(episode: Episode, ending: EpisodeResult) -> EpisodeRecord:
     done = ending.progress
     return EpisodeRecord(
         run="proof", episode=episode.id, attempt=1, task=episode.task, tier=episode.tier, policy="script", variation=0,

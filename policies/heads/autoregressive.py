@@ -11,7 +11,7 @@ CHOICES = 2
 JITTER_BINS = 2
 
 
-class HandLogits(NamedTuple):
+class ActionLogits(NamedTuple):
     """`rotation` (batch, 3, bins), the later angles given the earlier ones; `gripper`, `collisions` (batch, 2).
 
     Of the two, index 1 means open, and mind collisions.
@@ -41,7 +41,7 @@ class AutoregressiveHead(nn.Module):
 
     def forward(
         self, features: Tensor, *, rotation: Tensor | None = None, generator: torch.Generator | None = None
-    ) -> HandLogits:
+    ) -> ActionLogits:
         """Returns the logits for features (batch, dim), each angle given the true bins `rotation` (batch, 3) before it.
 
         Without `rotation`, each is given the likeliest bins before it. In training the given bins are jittered, by
@@ -53,7 +53,7 @@ class AutoregressiveHead(nn.Module):
         for angle in range(3):
             logits.append(self._angle(features, chosen))
             chosen.append(logits[-1].argmax(-1) if given is None else given[:, angle])
-        return HandLogits(torch.stack(logits, 1), self._gripper(features), self._collisions(features))
+        return ActionLogits(torch.stack(logits, 1), self._gripper(features), self._collisions(features))
 
     def _angle(self, features: Tensor, earlier: list[Tensor]) -> Tensor:
         angle = len(earlier)

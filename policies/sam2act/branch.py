@@ -1,4 +1,4 @@
-"""One branch of SAM2Act: pictures of a cube into tokens that know each other, and those into a heat map per view."""
+"""One branch of SAM2Act: images of a cube into tokens that know each other, and those into a heat map per view."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from policies.sam2act.views import VIEWS
 
 
 class Told(NamedTuple):
-    """What is told besides pictures: `words` (frame, word, width), of which `known` (frame, word) are to be read.
+    """What is told besides visualisations: `words` (frame, word, width), of which `known` (frame, word) are to be read.
 
     `body` (frame, number) is `body.body_numbers`.
     """
@@ -25,7 +25,7 @@ class Told(NamedTuple):
 
 
 class Branch(nn.Module):
-    """Tokens and heat maps of one cube. `channels` are those of its pictures, `body` the numbers told of the robot."""
+    """Tokens and heat maps of one cube. `channels` are those of its images, `body` the numbers told of the robot."""
 
     def __init__(self, config: BranchConfig, encoder: ImageEncoder, *, channels: int, body: int, words: int) -> None:
         super().__init__()
@@ -49,16 +49,16 @@ class Branch(nn.Module):
         self.beside = nn.ModuleList((nn.Conv2d(middle, dim // 2, 1), nn.Conv2d(fine, dim // 4, 1)))
         self.normed = nn.ModuleList((nn.GroupNorm(1, dim // 2), nn.GroupNorm(1, dim // 4)))
 
-    def embed(self, maps: tuple[Tensor, ...], pictures: Tensor, told: Told) -> Tensor:
+    def embed(self, maps: tuple[Tensor, ...], visualisations: Tensor, told: Told) -> Tensor:
         """Returns tokens (frame, view, grid ** 2, dim) that know all views, the words and the body.
 
-        `maps` are the encoder's of all frames' views, from fine to coarse; `pictures` (frame, view, channel, size,
-        size).
+        `maps` are the encoder's of all frames' views, from fine to coarse; `visualisations` (frame, view, channel,
+        size, size).
         """
-        frames, views = pictures.shape[:2]
+        frames, views = visualisations.shape[:2]
         parts = [self.from_features(maps[-1])]
         if self.from_pixels is not None:
-            parts.append(self.from_pixels(pictures.flatten(0, 1)))
+            parts.append(self.from_pixels(visualisations.flatten(0, 1)))
         image = torch.cat(parts, 1).flatten(2).transpose(1, 2).view(frames, views, self.config.grid**2, -1)
         robot = self.from_body(told.body)[:, None, None].expand(*image.shape[:3], -1)
         image = torch.cat((image, robot), -1) + self.place

@@ -74,7 +74,7 @@ class EncoderChoice:
     rank: int = 16
 
     def config(self, *, channels: int) -> ConvolutionalConfig | HieraConfig:
-        """Returns the settings of the encoder that was chosen, for pictures of so many channels."""
+        """Returns the settings of the encoder that was chosen, for visualisations of so many channels."""
         if self.kind is EncoderKind.hiera:
             return HieraConfig(size=self.size, weights=self.weights, rank=self.rank)
         return ConvolutionalConfig(inputs=channels, widths=tuple(self.widths), blocks=self.blocks)

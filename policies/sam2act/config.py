@@ -23,7 +23,7 @@ class Sam2ActConfig:
 
     `cameras` are those whose depth is fused; the fine branch sees a cube of `1 / zoom` of the workspace's side, in
     training around the waypoint moved by up to `fine_shift_m` along each axis. `tool_channel` draws the tool into all
-    pictures and tells its pose, else the body is gripper and time alone, as published; `time_input` False hides the
+    images and tells its pose, else the body is gripper and time alone, as published; `time_input` False hides the
     time. `glimpse` shows the hand the pixels around the waypoint. Where memory learns from cached features, it learns
     from all keyframes that need it, and from `easy_share` of the others.
     """

@@ -1,4 +1,4 @@
-"""The cube that is looked at, and how many channels its pictures have."""
+"""The cube that is looked at, and how many channels its visualisations have."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

@@ -17,7 +17,7 @@ def drawn_heat_maps(look: Look, scores: Tensor, frame: int) -> np.ndarray:
     """
     heat = scores[frame].detach().float().flatten(1).softmax(1).view_as(scores[frame])
     heat = heat / heat.amax((1, 2), keepdim=True)
-    seen = look.pictures[frame, :, COLOURS].detach().float().permute(0, 2, 3, 1).cpu().numpy()
+    seen = look.visualisations[frame, :, COLOURS].detach().float().permute(0, 2, 3, 1).cpu().numpy()
     glow = heat.sqrt().cpu().numpy()[..., None]
     drawn = seen * (1.0 - glow) + GLOW * glow
     row = np.concatenate([*drawn], axis=1)

@@ -23,23 +23,23 @@ class Glimpse(nn.Module):
         edge = config.window >> len(config.widths)
         self._out = nn.Linear(len(VIEWS) * config.widths[-1] * edge**2, config.dim)
 
-    def forward(self, pictures: Tensor, at_px: Tensor) -> Tensor:
-        """Returns (frame, dim) of pictures (frame, view, channel, size, size) around `at_px` (frame, view, 2).
+    def forward(self, visualisations: Tensor, at_px: Tensor) -> Tensor:
+        """Returns (frame, dim) of visualisations (frame, view, channel, size, size) around `at_px` (frame, view, 2).
 
         Points are (row, column) from the outer corner; what lies outside a picture is zero.
         """
-        seen = self._stages(windows(pictures, at_px, self._window).flatten(0, 1))
-        return functional.gelu(self._out(seen.reshape(len(pictures), -1)))
+        seen = self._stages(windows(visualisations, at_px, self._window).flatten(0, 1))
+        return functional.gelu(self._out(seen.reshape(len(visualisations), -1)))
 
 
-def windows(pictures: Tensor, at_px: Tensor, window: int) -> Tensor:
+def windows(visualisations: Tensor, at_px: Tensor, window: int) -> Tensor:
     """Returns the `window` x `window` pixels (frame, view, channel, window, window) whose middle is `at_px`."""
-    frames, views, channels, size, _ = pictures.shape
+    frames, views, channels, size, _ = visualisations.shape
     offset = torch.arange(window, device=at_px.device, dtype=at_px.dtype) - (window - 1) / 2
     row, column = ((at_px[..., axis, None] + offset) * (2 / size) - 1.0 for axis in (0, 1))
     shape = (frames, views, window, window)
     place = torch.stack((column[..., None, :].expand(shape), row[..., None].expand(shape)), -1)
-    seen = functional.grid_sample(pictures.flatten(0, 1), place.flatten(0, 1), align_corners=False)
+    seen = functional.grid_sample(visualisations.flatten(0, 1), place.flatten(0, 1), align_corners=False)
     return seen.view(frames, views, channels, window, window)
 
 

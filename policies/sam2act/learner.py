@@ -19,7 +19,7 @@ from policies.sam2act.measures import entropy, near, needs_memory, off_m
 from policies.sam2act.network import Sam2Act
 from policies.sam2act.policy import Sam2ActPlusPolicy, Sam2ActPolicy
 from policies.sam2act.views import most_likely_point, pixels
-from policies.training.learner import ACTION_FORM, Batch, DataFacts, Learner
+from policies.training.learner import ACTION_SPACE, Batch, DatasetFeatures, Learner
 
 Metrics = dict[str, Tensor]
 BEFORE_MEMORY = ("encoder", "language", "coarse")
@@ -42,7 +42,7 @@ class Sam2ActLearner(Learner):
         self.cameras = config.cameras
         self.network = Sam2Act(config)
 
-    def check(self, data: DataFacts) -> None:
+    def check(self, data: DatasetFeatures) -> None:
         """Raises `ConfigError` unless the demonstrations show the cameras, the robot and the workspace."""
         missing = [name for name in self.cameras if name not in data.image_px]
         if missing:
@@ -61,8 +61,8 @@ class Sam2ActLearner(Learner):
         sizes = {data.image_px[name] for name in self.cameras}
         if len(sizes) > 1:
             raise ConfigError("All cameras of a policy must have one size.", value=sorted(sizes))
-        if data.action_form != ACTION_FORM:
-            raise ConfigError("SAM2Act learns keyframes.", value=data.action_form, remedy=f"Record {ACTION_FORM!r}.")
+        if data.action_form != ACTION_SPACE:
+            raise ConfigError("SAM2Act learns keyframes.", value=data.action_form, remedy=f"Record {ACTION_SPACE!r}.")
         low, high = np.transpose(WORKSPACE_M)
         if (np.less(data.intent_low_m, low) | np.greater(data.intent_high_m, high)).any():
             raise ConfigError(
@@ -134,7 +134,7 @@ class Sam2ActLearner(Learner):
         metrics |= {f"loss/{name}": loss.detach() for name, loss in losses.items()}
         return torch.stack([*losses.values()]).sum(), metrics
 
-    def pictures(self, batch: Batch) -> dict[str, np.ndarray]:
+    def visualisations(self, batch: Batch) -> dict[str, np.ndarray]:
         """Returns what the first sequence shows, a row per keyframe, and where both branches would go."""
         first = {name: value[:1] for name, value in batch.items()}
         network, seen = self.network, Keyframes.of(first)

@@ -19,9 +19,9 @@ from policies.sam2act.views import VIEWS, pixels
 
 
 class Look(NamedTuple):
-    """One branch's view of its cube: pictures, `Branch.sides`, and tokens (frame, view, grid ** 2, dim)."""
+    """One branch's view of its cube: visualisations, `Branch.sides`, and tokens (frame, view, grid ** 2, dim)."""
 
-    pictures: Tensor
+    visualisations: Tensor
     sides: tuple[Tensor, ...]
     tokens: Tensor
 
@@ -92,15 +92,15 @@ class Sam2Act(nn.Module):
         told = torch.cat((look.tokens.amax(2), local.view(frames, views, dim)), -1).flatten(1)
         if self.glimpse is None:
             return told
-        return torch.cat((told, self.glimpse(look.pictures, pixels(point, self.config.branch.size))), 1)
+        return torch.cat((told, self.glimpse(look.visualisations, pixels(point, self.config.branch.size))), 1)
 
     def _look(self, branch: Branch, sight: Sight, centre_m: Tensor, *, zoom: float) -> Look:
         size, half_m = self.config.branch.size, self.config.cube.half_m / zoom
         # However closely it looks, it sees half a workspace deep both ways.
-        pictures = splat(sight.cloud, centre_m, half_m, Lens(size, self.config.radius_px, reach=zoom))
+        visualisations = splat(sight.cloud, centre_m, half_m, Lens(size, self.config.radius_px, reach=zoom))
         if self.config.tool_channel:
-            pictures = torch.cat((pictures, mark_tool(sight.body.position_m, centre_m, half_m, size)), 2)
-        maps = self.encoder(pictures.flatten(0, 1))
+            visualisations = torch.cat((visualisations, mark_tool(sight.body.position_m, centre_m, half_m, size)), 2)
+        maps = self.encoder(visualisations.flatten(0, 1))
         words, known = self.language(sight.words)
         numbers = body_numbers(self.config, sight.body)
-        return Look(pictures, branch.sides(maps), branch.embed(maps, pictures, Told(words, known, numbers)))
+        return Look(visualisations, branch.sides(maps), branch.embed(maps, visualisations, Told(words, known, numbers)))

@@ -13,7 +13,7 @@ from embodied.geometry import vector3
 from embodied.robots.catalogue import robot_model
 from embodied.specs import proprio_layout
 from embodied.types import Decision, Moment, MoveTo, Request
-from policies.heads.autoregressive import HandLogits
+from policies.heads.autoregressive import ActionLogits
 from policies.heads.bins import RotationBins
 from policies.memory.contract import State
 from policies.memory.moments import replay, to_moment
@@ -76,11 +76,11 @@ class Sam2ActPolicy:
                 intents=(_keyframe(position_m[row], hand, row),),
                 moments=self._moments(request, remembered.written, position_m, row),
                 carry=remembered.carries[row],
-                pictures={
+                visualisations={
                     "whole table": drawn_heat_maps(around, scores, row),
                     "close look": drawn_heat_maps(close, fine_scores, row),
                 }
-                if request.pictures
+                if request.visualisations
                 else {},
             )
             for row, request in enumerate(requests)
@@ -176,7 +176,7 @@ def _hinted(requests: Sequence[Request], point: Tensor, cube: Cube) -> Tensor:
     return torch.stack(told)
 
 
-def _keyframe(position_m: Tensor, hand: HandLogits, row: int) -> MoveTo:
+def _keyframe(position_m: Tensor, hand: ActionLogits, row: int) -> MoveTo:
     x, y, z, w = RotationBins().decode(hand.rotation[row].argmax(-1)).double().tolist()
     length = float(np.sqrt(x * x + y * y + z * z + w * w))
     return MoveTo(

@@ -30,7 +30,7 @@ class TransformerConfig:
 class BranchConfig:
     """`grid` x `grid` tokens per view; each is `features` of the encoder, `patch` of the pixels and `body` numbers.
 
-    `patch` 0 leaves the raw pixels to the encoder. `size` is the side of pictures and heat maps in pixels;
+    `patch` 0 leaves the raw pixels to the encoder. `size` is the side of visualisations and heat maps in pixels;
     `up_hidden` is the width inside each of the three upsamplings.
     """
 
@@ -68,7 +68,7 @@ class GlimpseConfig:
     dim: int = 128
 
     def check(self, size: int) -> None:
-        """Raises `ConfigError` for sizes that do not fit pictures of `size` pixels."""
+        """Raises `ConfigError` for sizes that do not fit visualisations of `size` pixels."""
         halved = 2 ** len(self.widths)
         if not 0 <= self.window <= size or self.window % halved:
             raise ConfigError(

@@ -5,8 +5,8 @@ from enum import Enum
 from math import inf
 
 from embodied.errors import ConfigError
-from embodied.rollout.address import check_address
 from embodied.rollout.compute import ComputeKind
+from embodied.rollout.ray.address import check_address
 
 
 class Precision(Enum):
@@ -121,7 +121,7 @@ class StageConfig:
 
 @dataclass(kw_only=True)
 class LogConfig:
-    """What is written down, every so many steps, 0 for never: rows of metrics, validation, pictures, checkpoints.
+    """What is written down, every so many steps, 0 for never: rows of metrics, validation, visualisations, checkpoints.
 
     The last `keep` checkpoints stay, and those of every `keep_every`-th step (0: none besides).
     """

@@ -16,7 +16,7 @@ from embodied.paths import confined
 from embodied.trajectory import Trajectory, outline_trajectory, read_trajectory
 from embodied.types import CameraImage
 from policies.training.config import SamplingConfig
-from policies.training.learner import ACTION_FORM, DataFacts
+from policies.training.learner import ACTION_SPACE, DatasetFeatures
 
 TOOL_POSITION = ("tool_x_m", "tool_y_m", "tool_z_m")
 TOOL_ORIENTATION = ("tool_qx", "tool_qy", "tool_qz", "tool_qw")
@@ -48,7 +48,7 @@ class Recordings:
 
     train: tuple[Recording, ...]
     held_out: tuple[Recording, ...]
-    facts: DataFacts
+    facts: DatasetFeatures
 
 
 def find_recordings(folders: Sequence[Path], config: SamplingConfig) -> Recordings:
@@ -199,7 +199,7 @@ def _split(recordings: Sequence[Recording], share: float) -> tuple[list[Recordin
     return train, held_out
 
 
-def _facts(outlined: Sequence[tuple[Recording, Mapping[str, object]]]) -> DataFacts:
+def _facts(outlined: Sequence[tuple[Recording, Mapping[str, object]]]) -> DatasetFeatures:
     first, common = outlined[0]
     for recording, own in outlined:
         for name, value in own.items():
@@ -212,11 +212,11 @@ def _facts(outlined: Sequence[tuple[Recording, Mapping[str, object]]]) -> DataFa
     recordings = [recording for recording, _ in outlined]
     intents_m = np.concatenate([recording.intents_m for recording in recordings])
     listed = "".join(f"{recording.task} {recording.seed} {recording.sha256}\n" for recording in recordings)
-    return DataFacts(
+    return DatasetFeatures(
         robot=str(common["robot"]),
         image_px=dict(common["cameras"]),  # type: ignore[call-overload]
         proprio_names=tuple(common["proprioception"]),  # type: ignore[arg-type]
-        action_form=ACTION_FORM,
+        action_form=ACTION_SPACE,
         tasks=tuple(sorted({recording.task for recording in recordings})),
         instructions=tuple(sorted({recording.instruction for recording in recordings})),
         intent_low_m=vector3(intents_m.min(axis=0)),

@@ -19,13 +19,13 @@ from embodied.evaluation.output_folder import claim
 from embodied.paths import write_atomically
 from embodied.rollout.compute import ComputeKind
 from policies.folders import json_bytes
+from policies.training.checkpoint_writer import CHECKPOINTS
 from policies.training.config import TrainComputeConfig
 from policies.training.learner import TrainingError
 from policies.training.loop import Summary, train
-from policies.training.peers import Peers, PeerStoppedError
 from policies.training.plan import TrainingPlan, prepare, refuse_other_settings
+from policies.training.process_group import ProcessGroup, ProcessStoppedError
 from policies.training.progress import progress
-from policies.training.scribe import CHECKPOINTS
 
 RUN = "run.json"
 RAY_FOLDER = ".ray"
@@ -58,7 +58,7 @@ def run_job(plan: TrainingPlan, compute: TrainComputeConfig, *, config: str) -> 
         del prepared
         with progress(plan.output, steps):
             if compute.kind is ComputeKind.inline:
-                return train(plan, Peers(device=torch.device("cuda" if compute.gpus else "cpu")))
+                return train(plan, ProcessGroup(device=torch.device("cuda" if compute.gpus else "cpu")))
             return _run_on_ray(plan, compute)
 
 
@@ -76,7 +76,7 @@ def _run_on_ray(plan: TrainingPlan, compute: TrainComputeConfig) -> Summary:
         from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
         from ray.train.torch import TorchTrainer
 
-        from embodied.rollout.pool import python_path
+        from embodied.rollout.ray.pool import python_path
 
         trainer = TorchTrainer(
             _work,
@@ -124,18 +124,18 @@ def _work(config: dict[str, Any]) -> None:
     from ray.train.torch import get_device
 
     place = get_context()
-    peers = Peers(place.get_world_rank(), place.get_world_size(), torch.device(str(get_device())))
+    group = ProcessGroup(place.get_world_rank(), place.get_world_size(), torch.device(str(get_device())))
     outcome = Outcome()
     try:
-        summary = train(config[PLAN], peers)
+        summary = train(config[PLAN], group)
         outcome.summary = (summary.step, summary.steps, summary.wall_s)
     except EmbodiedError as error:
-        if not isinstance(error, PeerStoppedError):
+        if not isinstance(error, ProcessStoppedError):
             outcome.error = _text_from(error)
-    errors: list[Any] = [outcome.error] * peers.workers
-    if peers.workers > 1:
+    errors: list[Any] = [outcome.error] * group.workers
+    if group.workers > 1:
         distributed.all_gather_object(errors, outcome.error)
-    if peers.leads:
+    if group.leads:
         outcome.error = next(filter(None, errors), None)
         write_atomically(config[PLAN].output / RAY_FOLDER / OUTCOME, json_bytes(outcome))
 
@@ -159,7 +159,7 @@ def _kinds(root: type[EmbodiedError]) -> Iterator[type[EmbodiedError]]:
 
 
 def _cluster(compute: TrainComputeConfig) -> AbstractContextManager[None]:
-    from embodied.rollout.ray_cluster import existing_cluster, local_cluster
+    from embodied.rollout.ray.cluster import existing_cluster, local_cluster
 
     if compute.kind is ComputeKind.cluster:
         return existing_cluster(compute.address)

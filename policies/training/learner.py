@@ -37,12 +37,12 @@ Cameras are in the order of `Learner.cameras`.
     frozen.<name>                    (B, T, ...)          what `Learner.frozen_features` gave, where it is cached
 """
 
-ACTION_FORM = "keyframe pose, world frame"
+ACTION_SPACE = "keyframe pose, world frame"
 FROZEN = "frozen."
 
 
 @dataclass(frozen=True)
-class DataFacts:
+class DatasetFeatures:
     """What all demonstrations have in common.
 
     `image_px` (height, width) by camera; `intent_low_m` and `intent_high_m` bound all intents, world frame; `longest`
@@ -86,7 +86,7 @@ class Learner(nn.Module, ABC):
         """
 
     @abstractmethod
-    def check(self, data: DataFacts) -> None:
+    def check(self, data: DatasetFeatures) -> None:
         """Raises `ConfigError` where cameras, image size, action form, proprioception or normalisation do not fit."""
 
     @abstractmethod
@@ -101,7 +101,7 @@ class Learner(nn.Module, ABC):
     def policy(self, *, model_id: str) -> Policy:
         """Returns the policy that acts with these weights, known as `model_id`."""
 
-    def pictures(self, batch: Batch) -> dict[str, np.ndarray]:
+    def visualisations(self, batch: Batch) -> dict[str, np.ndarray]:
         """Returns predictions drawn as uint8 (H, W, 3), by name; none by default."""
         del batch
         return {}

@@ -15,14 +15,15 @@ from embodied.evaluation.curves import VALIDATION
 from embodied.seeding import derive_seed
 from policies.training.augmentation import Augmentation
 from policies.training.checkpoint import newest_checkpoint
+from policies.training.checkpoint_writer import CHECKPOINTS, CheckpointWriter, Standing, held
 from policies.training.config import Precision
 from policies.training.dataset import SequenceDataset
 from policies.training.ema import WeightAverage
 from policies.training.episodes import EpisodeStore, Recording
 from policies.training.features import FeatureCache
-from policies.training.journal import Journal
 from policies.training.learner import Batch, TrainingError
 from policies.training.loader import Loader
+from policies.training.metrics_logger import MetricsLogger
 from policies.training.optimiser import (
     clip,
     global_norm,
@@ -32,10 +33,9 @@ from policies.training.optimiser import (
     restore_optimiser,
     set_learning_rate,
 )
-from policies.training.peers import Peers
 from policies.training.plan import TrainingPlan, prepare, refuse_other_settings
+from policies.training.process_group import ProcessGroup
 from policies.training.sampler import Sample
-from policies.training.scribe import CHECKPOINTS, Scribe, Standing, held
 from policies.weights import load_weights
 
 FEATURES = "features"
@@ -63,7 +63,7 @@ class Portion:
     share: float
 
 
-def train(plan: TrainingPlan, peers: Peers) -> Summary:
+def train(plan: TrainingPlan, group: ProcessGroup) -> Summary:
     """Trains until the last step, or until the minutes are over, going on where the output folder's run stands.
 
     The same plan gives the same weights, bit for bit on a CPU with the same threads and workers, however often it was
@@ -72,24 +72,24 @@ def train(plan: TrainingPlan, peers: Peers) -> Summary:
     """
     torch.set_num_threads(plan.threads)
     with ExitStack() as stack:
-        if peers.leads:
-            peers.together(lambda: stack.enter_context(held(plan.output / CHECKPOINTS)))
+        if group.leads:
+            group.together(lambda: stack.enter_context(held(plan.output / CHECKPOINTS)))
         else:
-            peers.together(lambda: None)
+            group.together(lambda: None)
         # Steps seed torch anew; what it was before is given back.
-        stack.enter_context(torch.random.fork_rng(devices=[peers.device] if peers.device.type == "cuda" else []))
-        trainer = peers.together(lambda: Trainer(plan, peers))
-        peers.require_same(trainer.step, "checkpoints")
+        stack.enter_context(torch.random.fork_rng(devices=[group.device] if group.device.type == "cuda" else []))
+        trainer = group.together(lambda: Trainer(plan, group))
+        group.require_same(trainer.step, "checkpoints")
         return trainer.run()
 
 
 class Trainer:
     """One worker of one run, as it stands in its output folder."""
 
-    def __init__(self, plan: TrainingPlan, peers: Peers) -> None:
-        self._plan, self._peers, self._training = plan, peers, plan.training
+    def __init__(self, plan: TrainingPlan, group: ProcessGroup) -> None:
+        self._plan, self._group, self._training = plan, group, plan.training
         self._prepared = prepare(plan)
-        self._learner = self._prepared.learner.to(peers.device)
+        self._learner = self._prepared.learner.to(group.device)
         recordings, training = self._prepared.recordings, plan.training
         augmentation = Augmentation(training.augmentation, self._learner.workspace_m)
         self._data = self._dataset(recordings.train, augmentation)
@@ -98,7 +98,7 @@ class Trainer:
         self._steps = plan.steps(recordings)
         self._optimiser = make_optimiser(self._learner, training.optimiser)
         self._average = WeightAverage(self._learner, training.optimiser.ema_decay)
-        self._scribe = Scribe(plan, self._prepared, peers, steps=self._steps)
+        self._scribe = CheckpointWriter(plan, self._prepared, group, steps=self._steps)
         self.step = 0
         self._sums: dict[str, float] = {}
         self._summed = 0
@@ -109,15 +109,15 @@ class Trainer:
 
     def run(self) -> Summary:
         """Trains until the last step or the minutes' end; leaves a checkpoint and the policy."""
-        network = self._peers.wrapped(self._learner)
+        network = self._group.wrapped(self._learner)
         with ExitStack() as stack:
             batches = stack.enter_context(Loader(self._portion, self.step, self._steps))
-            journal = stack.enter_context(self._journal()) if self._peers.leads else None
+            metrics_logger = stack.enter_context(self._metrics_logger()) if self._group.leads else None
             stopped = False
             while self.step < self._steps and not stopped:
                 stopped = self._train_step(network, batches)
-                self._write(journal, last=stopped or self.step == self._steps)
-        if self._peers.leads:
+                self._write(metrics_logger, last=stopped or self.step == self._steps)
+        if self._group.leads:
             self._scribe.ship(self._standing(), self._average.tensors)
         return Summary(self.step, self._steps, self._standing().wall_s)
 
@@ -141,7 +141,7 @@ class Trainer:
     def _portion(self, step: int) -> Portion:
         """Makes this worker's part of a batch; called in the background."""
         samples = self._data.sampler.batch(step, self._training.batch)
-        own = samples[self._peers.rank :: self._peers.workers]
+        own = samples[self._group.rank :: self._group.workers]
         keyframes = sum(sample.item.keyframes for sample in own) / sum(sample.item.keyframes for sample in samples)
         try:
             return Portion(step, own, self._data.batch(own), keyframes)
@@ -154,9 +154,9 @@ class Trainer:
         """Takes one step and returns whether the minutes are over."""
         optimiser = self._training.optimiser
         set_learning_rate(self._optimiser, learning_rate(optimiser, self.step, self._steps))
-        portion, loss, metrics = self._peers.together(lambda: self._forward(network, next(batches)))
+        portion, loss, metrics = self._group.together(lambda: self._forward(network, next(batches)))
         # The backward pass averages over workers; a worker's loss is a mean over its own keyframes.
-        (loss * (portion.share * self._peers.workers)).backward()
+        (loss * (portion.share * self._group.workers)).backward()
         gradients = [parameter.grad for parameter in self._learner.parameters() if parameter.grad is not None]
         norm = global_norm(gradients)
         if not torch.isfinite(norm):
@@ -167,7 +167,7 @@ class Trainer:
         self._average.update(self.step)
         self.step += 1
         late = bool(self._training.minutes) and time.monotonic() - self._begun_s >= 60.0 * self._training.minutes
-        told = self._peers.total([float(late and self._peers.leads), *(v * portion.share for v in metrics.values())])
+        told = self._group.total([float(late and self._group.leads), *(v * portion.share for v in metrics.values())])
         self._count({**dict(zip(metrics, told[1:], strict=True)), "gradient_norm": float(norm)})
         self._row_keyframes += int(portion.batch["valid"].sum())
         return bool(told[0])
@@ -175,12 +175,12 @@ class Trainer:
     def _forward(self, network: torch.nn.Module, portion: Portion) -> tuple[Portion, Tensor, dict[str, float]]:
         """Returns the loss and all metrics; randomness in the network is that of this step, whatever came before."""
         training = self._training
-        torch.manual_seed(derive_seed(training.seed, "step", portion.step, self._peers.rank))
+        torch.manual_seed(derive_seed(training.seed, "step", portion.step, self._group.rank))
         self._set_modes()
         batch = dict(portion.batch)
         if self._features:
             batch |= self._features.features(portion.samples, portion.batch["valid"].shape[1])
-        with torch.autocast(self._peers.device.type, torch.bfloat16, enabled=training.precision is Precision.bfloat16):
+        with torch.autocast(self._group.device.type, torch.bfloat16, enabled=training.precision is Precision.bfloat16):
             loss, metrics = network(self._moved(batch))
         if not loss.requires_grad:
             raise ConfigError(
@@ -206,7 +206,7 @@ class Trainer:
                 part.eval()
 
     def _moved(self, batch: Batch) -> Batch:
-        return {name: tensor.to(self._peers.device, non_blocking=True) for name, tensor in batch.items()}
+        return {name: tensor.to(self._group.device, non_blocking=True) for name, tensor in batch.items()}
 
     def _not_finite(self, what: str, value: float, portion: Portion) -> TrainingError:
         files = self._data.describe(portion.samples)
@@ -224,19 +224,19 @@ class Trainer:
 
     # --- What is written down -----------------------------------------------------------------------------------------
 
-    def _write(self, journal: Journal | None, *, last: bool) -> None:
+    def _write(self, metrics_logger: MetricsLogger | None, *, last: bool) -> None:
         """Writes what is due after a step, and a checkpoint also at the `last` one; all workers take part."""
         log = self._training.log
-        if journal and self.step % log.metrics_every == 0:
-            journal.row(self.step, self._row(), self._pace())
+        if metrics_logger and self.step % log.metrics_every == 0:
+            metrics_logger.row(self.step, self._row(), self._pace())
         if self._held_out and _due(self.step, log.validate_every):
-            values, wall = self._peers.together(self._validation)
-            if journal:
-                journal.row(self.step, values, wall)
-        if journal and log.tensorboard and _due(self.step, log.pictures_every):
-            journal.pictures(self.step, self._pictures(self._held_out or self._data))
-        if journal and (last or self.step % log.checkpoint_every == 0):
-            journal.sync()  # Before the checkpoint: a run that goes on from it must find its rows.
+            values, wall = self._group.together(self._validation)
+            if metrics_logger:
+                metrics_logger.row(self.step, values, wall)
+        if metrics_logger and log.tensorboard and _due(self.step, log.pictures_every):
+            metrics_logger.visualisations(self.step, self._visualisations(self._held_out or self._data))
+        if metrics_logger and (last or self.step % log.checkpoint_every == 0):
+            metrics_logger.sync()  # Before the checkpoint: a run that goes on from it must find its rows.
             parts = {
                 "weights": self._learner.state_dict(),
                 "average": self._average.tensors,
@@ -277,10 +277,10 @@ class Trainer:
         return means, {"validation_s": time.monotonic() - begun_s}
 
     @torch.no_grad()
-    def _pictures(self, dataset: SequenceDataset) -> dict[str, np.ndarray]:
+    def _visualisations(self, dataset: SequenceDataset) -> dict[str, np.ndarray]:
         samples = [Sample(number, item) for number, item in enumerate(dataset.items[: self._training.batch])]
         with self._average.applied():
-            return self._learner.pictures(self._moved(dataset.batch(samples)))
+            return self._learner.visualisations(self._moved(dataset.batch(samples)))
 
     # --- Where it stands ----------------------------------------------------------------------------------------------
 
@@ -294,7 +294,7 @@ class Trainer:
         self._average.restore(checkpoint.average)
         restore_optimiser(self._learner, self._optimiser, checkpoint.optimiser)
         self.step, self._sums, self._summed, self._wall_s = state.step, dict(state.sums), state.summed, state.wall_s
-        if self._peers.leads:
+        if self._group.leads:
             going = "Going on after" if self.step < self._steps else "Finished already:"
             _log.info("%s step %d of %d, from %s.", going, self.step, self._steps, checkpoint.folder)
 
@@ -302,8 +302,8 @@ class Trainer:
         wall_s = self._wall_s + time.monotonic() - self._begun_s
         return Standing(self.step, self._sums, self._summed, wall_s)
 
-    def _journal(self) -> Journal:
-        return Journal(self._plan.output, step=self.step, tensorboard=self._training.log.tensorboard)
+    def _metrics_logger(self) -> MetricsLogger:
+        return MetricsLogger(self._plan.output, step=self.step, tensorboard=self._training.log.tensorboard)
 
 
 def _due(step: int, every: int) -> bool:

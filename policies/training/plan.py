@@ -14,7 +14,7 @@ from embodied.seeding import derive_seed
 from policies.policy import WEIGHTS, Pretrained, from_pretrained, jsonable
 from policies.training.config import StageConfig, TrainingConfig
 from policies.training.episodes import TOOL_ORIENTATION, TOOL_POSITION, Recordings, find_recordings
-from policies.training.learner import DataFacts, Learner
+from policies.training.learner import DatasetFeatures, Learner
 from policies.training.sampler import Sampler, cut
 from policies.weights import load_weights
 
@@ -40,7 +40,7 @@ class TrainingPlan:
     command: str = ""
     threads: int = 1
 
-    def settings(self, facts: DataFacts) -> dict[str, Any]:
+    def settings(self, facts: DatasetFeatures) -> dict[str, Any]:
         """Returns, JSON-able, all that decides what comes out."""
         training = _without(asdict(self.training), FREE)
         started = {"start_digest": file_sha256(self.start / WEIGHTS)} if self.start else {}
@@ -81,7 +81,7 @@ def prepare(plan: TrainingPlan) -> Prepared:
     return Prepared(learner, recordings, begin_stage(learner, plan.training.stage, plan.start))
 
 
-def check_fit(learner: Learner, facts: DataFacts) -> None:
+def check_fit(learner: Learner, facts: DatasetFeatures) -> None:
     """Raises `ConfigError` or `UnknownNameError` where a learner cannot be shown the demonstrations."""
     for camera in learner.cameras:
         if camera not in facts.image_px:

@@ -10,7 +10,7 @@ from threading import Event, Thread
 
 from tqdm import tqdm
 
-from policies.training.journal import METRICS
+from policies.training.metrics_logger import METRICS
 
 EVERY_S = 2.0
 LINE_EVERY_S = 60.0

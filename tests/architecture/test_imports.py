@@ -45,7 +45,7 @@ def load_without_sdks(modules):
 
 def test_configurations_and_vocabulary_load_without_any_sdk():
     modules = config_modules()
-    assert "embodied.simulators.simulator" in modules
+    assert "embodied.simulators.world" in modules
     done = load_without_sdks(modules)
     assert done.returncode == 0, done.stderr
 

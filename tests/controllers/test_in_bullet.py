@@ -9,13 +9,13 @@ from embodied.geometry import Pose, angle_between, compose, quaternion_from_yaw
 from embodied.robots.catalogue import robot_model
 from embodied.robots.kinematics import kinematics
 from embodied.scenes.scene import Body, Box, Joint, Part, RobotPlacement, Scene, Spring
-from embodied.simulators.bullet import BulletConfig, BulletSimulator
-from embodied.types import DeltaPose, Drive, MoveTo, Report, Verdict
+from embodied.simulators.bullet.simulator import BulletConfig, BulletSimulator
+from embodied.types import ControllerReport, ControllerStatus, DeltaPose, Drive, MoveTo
 from tests.controllers.worlds import DOWN, PANDA, TABLE, box
 
 BLOCK = box("block", (0.05, 0.05, 0.05), (0.55, 0.2, 0.0255), 0.3)
 FENCE = box("fence", (0.4, 0.02, 0.3), (0.55, 0.0, 0.15))
-DONE = Report(Verdict.DONE)
+DONE = ControllerReport(ControllerStatus.DONE)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def perform(simulator: BulletSimulator, controller: RobotController, intent, *, 
     outcome = controller.begin(intent, states[0], seed=seed)
     while outcome is None:
         answer = controller.tick(states[-1])
-        if isinstance(answer, Report):
+        if isinstance(answer, ControllerReport):
             outcome = answer
         else:
             simulator.advance({"robot": answer})
@@ -123,7 +123,7 @@ def test_pushing_on_a_table_ends_as_blocked(simulator):
     controller = start(simulator)
     assert perform(simulator, controller, down(0.5, 0.0, 0.1, open_=False))[0] == DONE
     report, _ = perform(simulator, controller, down(0.5, 0.0, -0.04, open_=False, avoid=False))
-    assert report.verdict is Verdict.FAILED
+    assert report.status is ControllerStatus.FAILED
     assert report.reason.startswith("blocked: tool is ")
     assert perform(simulator, controller, down(0.5, 0.0, 0.2))[0] == DONE
 

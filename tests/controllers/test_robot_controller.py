@@ -13,7 +13,18 @@ from embodied.geometry import Pose, compose, multiply_quaternions, quaternion_fr
 from embodied.robots.catalogue import robot_model
 from embodied.robots.kinematics import kinematics
 from embodied.scenes.scene import RobotPlacement, Scene
-from embodied.types import Command, DeltaPose, Drive, GoTo, MoveTo, Report, Skill, Verdict, Wait, WorldState
+from embodied.types import (
+    Command,
+    ControllerReport,
+    ControllerStatus,
+    DeltaPose,
+    Drive,
+    GoTo,
+    MoveTo,
+    Skill,
+    Wait,
+    WorldState,
+)
 from tests.controllers.worlds import DOWN, box, table_scene, world_state
 
 SCENE = table_scene()
@@ -43,7 +54,7 @@ def run(active, intent, state, *, seed=1):
     commands, outcome = [], active.begin(intent, state, seed=seed)
     while outcome is None:
         answer = active.tick(state)
-        if isinstance(answer, Report):
+        if isinstance(answer, ControllerReport):
             outcome = answer
         else:
             commands.append(answer)
@@ -101,7 +112,7 @@ def test_a_base_refuses_what_it_cannot_do(intent, words):
 
 def test_a_keyframe_reaches_its_pose_and_moves_the_gripper_only_at_the_end():
     commands, report, state = run(controller(), MoveTo(AHEAD, DOWN, False), HERE)
-    assert report == Report(Verdict.DONE)
+    assert report == ControllerReport(ControllerStatus.DONE)
     assert state.robots["robot"].tool.position_m == pytest.approx(AHEAD, abs=1e-4)
     grips = [command.gripper for command in commands]
     first = grips.index(0.0)
@@ -115,7 +126,7 @@ def test_a_keyframe_in_the_world_is_reached_from_a_turned_base():
     scene = Scene("room", robots=(RobotPlacement("robot", "panda", base),))
     target = compose(base, Pose(AHEAD, DOWN))
     _, report, state = run(controller(scene), MoveTo(target.position_m, target.orientation, True), world_state(scene))
-    assert report.verdict is Verdict.DONE
+    assert report.status is ControllerStatus.DONE
     assert state.robots["robot"].tool.position_m == pytest.approx(target.position_m, abs=1e-4)
 
 
@@ -123,7 +134,7 @@ def test_goals_out_of_reach_or_inside_things_fail_at_once_with_the_reason():
     scene = table_scene(box("cabinet", (0.3, 0.3, 0.3), (0.5, 0.3, 0.15)))
     active, state = controller(scene), world_state(scene)
     far = active.begin(MoveTo((3.0, 0.0, 0.3), DOWN, True), state, seed=1)
-    assert far.verdict is Verdict.FAILED
+    assert far.status is ControllerStatus.FAILED
     assert far.reason.startswith("unreachable: ")
     inside = active.begin(MoveTo((0.5, 0.3, 0.15), DOWN, True), state, seed=1)
     assert inside.reason.startswith("goal in collision: ")
@@ -134,15 +145,15 @@ def test_goals_out_of_reach_or_inside_things_fail_at_once_with_the_reason():
 
 
 def test_an_arm_that_is_held_back_fails_far_from_its_goal_and_is_done_near_it():
-    for height_m, verdict in ((0.35, Verdict.DONE), (0.5, Verdict.FAILED)):
+    for height_m, status in ((0.35, ControllerStatus.DONE), (0.5, ControllerStatus.FAILED)):
         active = controller()
         stuck = world_state(SCENE, kinematics(robot_model("panda")).inverse(Pose((0.5, 0.1, 0.337), DOWN)))
         assert active.begin(MoveTo((0.5, 0.1, height_m), DOWN, True), stuck, seed=1) is None
         for _ in range(200):
             outcome = active.tick(stuck)
-            if isinstance(outcome, Report):
+            if isinstance(outcome, ControllerReport):
                 break
-        assert outcome.verdict is verdict
+        assert outcome.status is status
     assert outcome.reason == "blocked: tool is 163 mm from its goal"
 
 
@@ -153,9 +164,9 @@ def test_an_arm_that_is_held_back_turned_away_from_its_goal_fails():
     assert active.begin(MoveTo(AHEAD, DOWN, True), stuck, seed=1) is None
     for _ in range(200):
         outcome = active.tick(stuck)
-        if isinstance(outcome, Report):
+        if isinstance(outcome, ControllerReport):
             break
-    assert outcome == Report(Verdict.FAILED, "blocked: tool is turned 0.50 rad from its goal")
+    assert outcome == ControllerReport(ControllerStatus.FAILED, "blocked: tool is turned 0.50 rad from its goal")
 
 
 def test_a_base_that_gives_way_is_made_up_for():
@@ -165,13 +176,13 @@ def test_a_base_that_gives_way_is_made_up_for():
     assert active.begin(MoveTo(target.position_m, target.orientation, True), state, seed=1) is None
     for period in range(300):
         outcome = active.tick(state)
-        if isinstance(outcome, Report):
+        if isinstance(outcome, ControllerReport):
             break
         state = obeyed(state, outcome)
         if period == 5:
             rolled = Pose((0.012, 0.0, 0.0), quaternion_from_yaw(0.01))
             state = replace(state, robots={"robot": replace(state.robots["robot"], base=rolled)})
-    assert outcome.verdict is Verdict.DONE
+    assert outcome.status is ControllerStatus.DONE
     joints = state.robots["robot"].joint_position_rad
     reached = compose(rolled, kinematics(robot_model("mobile_panda")).tool(joints))
     assert reached.position_m == pytest.approx(target.position_m, abs=1e-4)
@@ -182,17 +193,17 @@ def test_a_gripper_that_never_rests_is_not_waited_for():
     active.begin(MoveTo(HERE.robots["robot"].tool.position_m, DOWN, False), state, seed=1)
     for period in range(100):
         outcome = active.tick(state)
-        if isinstance(outcome, Report):
+        if isinstance(outcome, ControllerReport):
             break
         state = obeyed(state, replace(outcome, gripper=period % 2 * 0.5))
-    assert outcome.verdict is Verdict.DONE
+    assert outcome.status is ControllerStatus.DONE
     assert period < 30
 
 
 def test_a_step_shifts_and_turns_the_tool_in_the_world_frame():
     intent = DeltaPose((0.02, -0.01, 0.03), (0.0, 0.0, 0.1), False)
     commands, report, state = run(controller(), intent, HERE)
-    assert report.verdict is Verdict.DONE
+    assert report.status is ControllerStatus.DONE
     before, after = HERE.robots["robot"].tool, state.robots["robot"].tool
     assert np.subtract(after.position_m, before.position_m) == pytest.approx((0.02, -0.01, 0.03), abs=1e-4)
     turn = after.matrix[:3, :3] @ before.matrix[:3, :3].T
@@ -206,19 +217,19 @@ def test_a_step_that_the_arm_cannot_make_fails():
     outward = np.array(stretched.robots["robot"].tool.position_m) - (0.0, 0.0, 0.333)
     step = tuple(0.05 * outward / np.linalg.norm(outward))
     _, report, _ = run(controller(), DeltaPose(step, (0.0, 0.0, 0.0), True), stretched)
-    assert report.verdict is Verdict.FAILED
+    assert report.status is ControllerStatus.FAILED
     assert report.reason.startswith("unreachable")
 
 
 def test_driving_holds_a_velocity_for_its_time_and_then_stops():
     commands, report, _ = run(controller(BASE_SCENE), Drive(0.5, -0.2, 0.5), world_state(BASE_SCENE))
-    assert report.verdict is Verdict.DONE
+    assert report.status is ControllerStatus.DONE
     assert [command.base_velocity.tolist() for command in commands] == [[0.5, -0.2]] * 10 + [[0.0, 0.0]]
 
 
 def test_waiting_lets_time_pass_and_moves_nothing():
     commands, report, _ = run(controller(), Wait(0.3), HERE)
-    assert report.verdict is Verdict.DONE
+    assert report.status is ControllerStatus.DONE
     assert len(commands) == 6
     assert all(command == Command() or command.joint_position_rad is None for command in commands)
 
@@ -232,7 +243,7 @@ def test_the_same_calls_give_the_same_commands_bit_for_bit():
         active, now, seen = controller(scene), state, []
         for step, intent in enumerate(tour):
             commands, report, now = run(active, intent, now, seed=step)
-            assert report.verdict is Verdict.DONE
+            assert report.status is ControllerStatus.DONE
             seen += [c.joint_position_rad for c in commands if c.joint_position_rad is not None]
         return np.array(seen)
 

@@ -13,7 +13,7 @@ import embodied.environments  # noqa: F401 - registers the tasks
 from embodied.errors import ConfigError, IntentError, UnknownNameError
 from embodied.geometry import Pose, compose, invert, pose_from_matrix
 from embodied.seeding import derive_seed
-from embodied.tasks.suites import make_task
+from embodied.tasks.registry import make_task
 from embodied.types import Request, Truth
 from policies.scripted import ExpertConfig
 

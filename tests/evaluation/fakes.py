@@ -37,7 +37,7 @@ class FakeTask:
     def choice_open(self, progress: Progress) -> bool:
         return PHASES[2] in progress.reached
 
-    def twin(self, episode: Episode) -> Episode:
+    def counterfactual(self, episode: Episode) -> Episode:
         raise AssertionError("nothing is played here")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from embodied.protocols import Simulator
 from embodied.seeding import stream
-from embodied.tasks.memorybench.experts import Errand, begin_errand, next_keyframe
+from embodied.tasks.memorybench.experts import ExpertState, initial_expert_state, next_keyframe
 from embodied.types import Decision, Episode, Moment, Observation, Progress, Request
 from tests.fakes import BINS, FakeSimulator, FakeTask, carry_to
 
@@ -30,10 +30,10 @@ class CueTask(FakeTask):
     def choice_open(self, progress: Progress) -> bool:
         return "taken" in progress.reached
 
-    def twin(self, episode: Episode) -> Episode:
+    def counterfactual(self, episode: Episode) -> Episode:
         variation = (episode.variation + 1) % len(NAMES)
         return replace(
-            episode, id=f"{episode.id}-twin", variation=variation, target=NAMES[variation],
+            episode, id=f"{episode.id}-counterfactual", variation=variation, target=NAMES[variation],
             time_limit_s=self.twin_limit_s,
         )  # fmt: skip
 
@@ -83,14 +83,14 @@ class Notebook:
         felt = int(request.observation.proprio[0])
         written = page.written if felt == HIDDEN else NAMES[felt]
         bin_ = written or str(stream(request.seed, "guess").choice(NAMES))
-        pictures = {}
-        if self.draws and request.pictures:
-            pictures = {"heat_map": np.full((8, 8, 3), 200, np.uint8), "wrist": np.full((6, 12, 3), 90, np.uint8)}
+        visualisations = {}
+        if self.draws and request.visualisations:
+            visualisations = {"heat_map": np.full((8, 8, 3), 200, np.uint8), "wrist": np.full((6, 12, 3), 90, np.uint8)}
         return Decision(
             carry_to(BINS[bin_])[page.turn % 2 :][:1],
             moments=(moment(request),),
             carry=Page(written, page.turn + 1),
-            pictures=pictures,
+            visualisations=visualisations,
         )
 
     def wiped(self, carry: Page) -> Page:
@@ -121,10 +121,10 @@ def moment(request: Request) -> Moment:
 @dataclass(frozen=True)
 class Notes:
     written: str | None
-    errand: Errand
+    expert_state: ExpertState
 
 
-class Scribe:
+class CheckpointWriter:
     """The expert's hands, led by notes: it writes down the target at the start, and guesses without any."""
 
     cameras: Sequence[str] | None = ()
@@ -144,10 +144,10 @@ class Scribe:
         guess = str(stream(episode.seed, "guess").choice(episode.candidates))
         notes = request.carry
         if notes is None:
-            notes = Notes(episode.target if self._writes else None, begin_errand(episode, state, guess))
-        errand = replace(notes.errand, choice=notes.written or guess)
-        intent, errand = next_keyframe(episode, truth.progress, state, errand)
-        return Decision((request.hint or intent,), carry=Notes(notes.written, errand))
+            notes = Notes(episode.target if self._writes else None, initial_expert_state(episode, state, guess))
+        expert_state = replace(notes.expert_state, choice=notes.written or guess)
+        intent, expert_state = next_keyframe(episode, truth.progress, state, expert_state)
+        return Decision((request.hint or intent,), carry=Notes(notes.written, expert_state))
 
     def wiped(self, carry: Notes) -> Notes:
         return replace(carry, written=None)
@@ -160,5 +160,5 @@ class Scribe:
 class ScribeConfig:
     writes: bool = True
 
-    def build(self) -> Scribe:
-        return Scribe(writes=self.writes)
+    def build(self) -> CheckpointWriter:
+        return CheckpointWriter(writes=self.writes)

@@ -11,16 +11,16 @@ from embodied.evaluation.controls import CONTROLS, Off, Oracle, Swapped, Wiped
 from embodied.evaluation.evaluator import Evaluation, evaluate
 from embodied.evaluation.metrics import chance_band
 from embodied.evaluation.report import terminal_table
-from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.service import BankService
-from embodied.rollout.episode import Stage
+from embodied.memory.service.bank import open_bank
+from embodied.memory.service.service import BankService
+from embodied.rollout.bank_feed.feed import MemoryFeedConfig
+from embodied.rollout.bank_feed.run_memory import RunMemory
+from embodied.rollout.episode import EpisodeContext
 from embodied.rollout.inline import InlineCompute
-from embodied.rollout.memory_feed import MemoryFeedConfig
-from embodied.rollout.observers import VideoConfig
-from embodied.rollout.run_memory import RunMemory
+from embodied.rollout.recording.video_observer import VideoConfig
 from embodied.rollout.worker import EpisodeJob, SimulatorWorker, WorkerConfig
-from embodied.simulators.bullet import BulletConfig
-from embodied.tasks.suites import TASKS, make_task
+from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.tasks.registry import TASKS, make_task
 from embodied.types import Decision, MemoryContext, MoveTo, Outcome, Progress, Request, Truth
 from tests.evaluation.notebook import CueTask, CueWorld, CueWorldConfig, Notebook, NotebookConfig, Page, ScribeConfig
 from tests.fakes import DOWN, FakeController, FakeControllerConfig, FakePolicyConfig, FakeTask
@@ -164,7 +164,7 @@ class Slow(CueTask):
 def reminded(control, *, decisions, opens_at):
     """The numbers of the moments that a policy is reminded of at each decision; each decision stores one."""
     policy, task, episode = Notebook(), CueTask(), CueTask().sample(3)
-    stage = Stage(CueWorld(), task, policy, lambda _: {"arm": FakeController("arm")})
+    stage = EpisodeContext(CueWorld(), task, policy, lambda _: {"arm": FakeController("arm")})
     tampered = control.prepare(episode, stage).policy
     world = CueWorld()
     world.reset(episode)
@@ -195,7 +195,7 @@ def test_a_batch_is_tampered_with_as_its_rows_are():
         world.reset(episode)
         truth = Truth(episode, world.state(), Progress(reached=("taken",) if seed % 2 else ()))
         requests.append(Request(world.observe("arm"), "", 1, seed=seed, truth=truth))
-    stage = Stage(world, task, Notebook(), lambda _: {"arm": FakeController("arm")})
+    stage = EpisodeContext(world, task, Notebook(), lambda _: {"arm": FakeController("arm")})
     for control in (Off(), Wiped(), Swapped()):
         first = control.prepare(task.sample(0), stage).policy.act(requests)
         again = [replace(request, carry=decision.carry) for request, decision in zip(requests, first, strict=True)]
@@ -207,7 +207,7 @@ def test_a_batch_is_tampered_with_as_its_rows_are():
 
 
 def test_a_control_without_truth_is_refused():
-    stage = Stage(CueWorld(), CueTask(), Notebook(), lambda _: {})
+    stage = EpisodeContext(CueWorld(), CueTask(), Notebook(), lambda _: {})
     policy = Off().prepare(CueTask().sample(0), stage).policy
     with pytest.raises(ConfigError, match="shown the truth"):
         policy.act([Request(CueWorldConfig, "", 0, seed=0)])
@@ -224,7 +224,7 @@ def test_an_episode_without_a_donor_is_invalid_counted_and_told_of(tmp_path):
     assert entry["follows_donor"]["without_donor"] == 6
     rows = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
     reasons = {found["reason"] for found in rows if found.get("control") == "swapped"}
-    assert reasons == {"no donor: its twin ended before the choice, timeout: time limit of 0.1 s"}
+    assert reasons == {"no donor: its counterfactual ended before the choice, timeout: time limit of 0.1 s"}
     assert "6 of 6 swapped episodes had no donor" in terminal_table(results)
     assert "6 of 6 swapped episodes had no donor" in (tmp_path / "report.html").read_text()
 
@@ -288,7 +288,7 @@ def test_a_policy_that_takes_no_hints_is_not_led():
     assert Oracle().obstacle(Notebook(takes_hints=True)) == ""
     task = make_task("put_block_back")
     with pytest.raises(ConfigError, match="takes_hints"):
-        Oracle().prepare(task.sample(0), Stage(CueWorld(), task, Notebook(), lambda _: {}))
+        Oracle().prepare(task.sample(0), EpisodeContext(CueWorld(), task, Notebook(), lambda _: {}))
 
 
 def test_a_task_that_does_not_say_when_memory_chooses_is_refused_before_anything_is_played():
@@ -364,7 +364,7 @@ def test_hints_come_with_the_choice_and_lead_to_the_target_whatever_came_before(
             shown.extend(request.hint for request in requests)
             return [Decision((MoveTo((0.0, 0.0, 1.0), DOWN, gripper_open=True),)) for _ in requests]
 
-    policy = Oracle().prepare(episode, Stage(CueWorld(), task, Led(), lambda _: {})).policy
+    policy = Oracle().prepare(episode, EpisodeContext(CueWorld(), task, Led(), lambda _: {})).policy
     observation, carry = CueWorldConfig().build(), None
     observation.reset(CueTask().sample(0))
     for step in range(16):

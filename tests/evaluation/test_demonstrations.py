@@ -12,7 +12,7 @@ from embodied.evaluation.demonstrations import Collection, collect, read_dataset
 from embodied.evaluation.evaluator import SEED_STRIDE
 from embodied.evaluation.output_folder import locked
 from embodied.rollout.inline import InlineCompute
-from embodied.rollout.recorder import RecorderConfig
+from embodied.rollout.recording.recorder import RecorderConfig
 from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
 from embodied.trajectory import read_trajectory
 from embodied.types import Outcome

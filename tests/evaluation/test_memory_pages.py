@@ -9,8 +9,7 @@ from embodied.evaluation.evaluator import Evaluation
 from embodied.evaluation.memory_pages import MOST_MAPS, episode_page
 from embodied.evaluation.memory_plots import maps_figure, timeline_figure
 from embodied.geometry import Pose
-from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.kinds import (
+from embodied.memory.schema.kinds import (
     EntitySeen,
     EpisodeBegun,
     EpisodeEnded,
@@ -20,10 +19,11 @@ from embodied.memory.stem.kinds import (
     RobotState,
     SubtaskEnded,
 )
-from embodied.rollout.memory_feed import MemoryFeedConfig
-from embodied.rollout.run_memory import RunMemory
+from embodied.memory.service.bank import open_bank
+from embodied.rollout.bank_feed.feed import MemoryFeedConfig
+from embodied.rollout.bank_feed.run_memory import RunMemory
 from tests.evaluation.fakes import evaluation
-from tests.memory.tellers import Teller
+from tests.memory.writers import Teller
 
 CUP = "e/a_$cup$<b>"
 

@@ -9,11 +9,11 @@ import pytest
 from embodied.evaluation.controls import Off, Swapped
 from embodied.evaluation.curves import Curves
 from embodied.evaluation.evaluator import Parts, summarised
-from embodied.evaluation.films import film_name, worth_seeing
 from embodied.evaluation.metrics import reasons
 from embodied.evaluation.report import Attached, Clip, html, lines, markdown, terminal_table
+from embodied.evaluation.videos import film_name, worth_seeing
+from embodied.tasks.memorybench.base import Tier
 from embodied.tasks.memorybench.reopen_drawer import ReopenDrawer
-from embodied.tasks.task import Tier
 from embodied.types import Outcome
 from tests.evaluation.fakes import drawn, evaluation
 
@@ -105,7 +105,7 @@ def test_a_pipe_in_a_reason_does_not_break_a_markdown_table(results, records):
 
 
 def test_the_verdict_tells_memory_from_guessing(results):
-    verdicts = {(line.task, line.policy): line.verdict for line in lines(results)}
+    verdicts = {(line.task, line.policy): line.conclusion for line in lines(results)}
     assert verdicts["put_block_back/strict", "expert"] == "above chance"
     assert verdicts["put_block_back/strict", "guesser"] == "like chance"
     assert verdicts["put_block_back/strict", "random"] == "never chose"

@@ -16,15 +16,16 @@ from embodied.errors import ConfigError, DataError
 from embodied.geometry import intrinsics_matrix, look_at
 from embodied.rollout.compute import ComputeConfig, ComputeKind
 from embodied.rollout.worker import EpisodeJob, JobResult, SimulatorWorker, WorkerConfig, lost_record
-from embodied.simulators.bullet import BulletConfig
+from embodied.simulators.bullet.simulator import BulletConfig
 from embodied.tasks.memorybench.experts import decision_step
-from embodied.tasks.suites import make_task
+from embodied.tasks.registry import make_task
 from embodied.types import Outcome
-from launch.benchmarks import leak, physics, plants, rollout, sightings
-from launch.benchmarks.choice import ChoiceRecorderConfig
+from launch.benchmarks import leak, physics, rollout
 from launch.benchmarks.leak import LeakBenchConfig
-from launch.benchmarks.sightings import Sighting, depth_units
-from policies.probes import ProbeConfig
+from policies.probes import positive_controls, sightings
+from policies.probes.choice import ChoiceRecorderConfig
+from policies.probes.config import ProbeConfig
+from policies.probes.sightings import Sighting, depth_units
 from policies.scripted import ExpertConfig, GuesserConfig
 
 ROOT = Path(__file__).parents[2]
@@ -207,7 +208,7 @@ def test_a_sighting_survives_its_file(tmp_path: Path):
 
 def test_a_tint_is_faint_and_lies_about_the_target_alone():
     plain = sighting(target=2)
-    tinted = plants.tinted(plain, 1)
+    tinted = positive_controls.tinted(plain, 1)
     changed = np.argwhere((tinted.rgb != plain.rgb).any(axis=-1)[0])
     row, column = spots(plain.intrinsics[0])[2]
     assert np.abs(changed - (row, column)).max() <= 4
@@ -217,7 +218,7 @@ def test_a_tint_is_faint_and_lies_about_the_target_alone():
 
 def test_a_mark_is_faint_and_moves_along_with_the_rank():
     plain = sighting()
-    changes = [plants.marked(plain, rank).rgb.astype(int) - plain.rgb for rank in range(3)]
+    changes = [positive_controls.marked(plain, rank).rgb.astype(int) - plain.rgb for rank in range(3)]
     columns = [np.flatnonzero(change.any(axis=(0, 1, 3))) for change in changes]
     assert [(found[0], found[-1]) for found in columns] == [(0, 20), (21, 41), (42, 62)]
     assert set(np.unique(changes)) == {0, 16}
@@ -235,14 +236,17 @@ def test_a_body_is_shown_with_each_candidate_in_turn():
 
 def test_a_late_clock_and_a_leaning_elbow_touch_one_number_each():
     plain = sighting()
-    late, leaning = plants.late(plain, 2).body - plain.body, plants.leaning(plain, 2).body - plain.body
+    late, leaning = (
+        positive_controls.late(plain, 2).body - plain.body,
+        positive_controls.leaning(plain, 2).body - plain.body,
+    )
     assert np.flatnonzero(late).tolist() == [8]
     assert late[8] == pytest.approx(1.0)
     assert np.flatnonzero(leaning).tolist() == [2]
     assert leaning[2] == pytest.approx(0.05)
 
 
-# --- The verdict ------------------------------------------------------------------------------------------------------
+# --- The verdict -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(kw_only=True)
@@ -271,7 +275,7 @@ class FakePool:
             record = lost_record(job, self._worker.tasks[job.task], "made up")
             if self.leaks:
                 seen.body[8] += 3.0 * sightings.ranks([seen])[0]
-                seen = plants.tinted(seen, 0)
+                seen = positive_controls.tinted(seen, 0)
             yield JobResult(job, record, trajectory=None if job.episode in self.lost else seen)
 
 
@@ -290,15 +294,17 @@ def test_a_world_that_leaks_is_found_out(tmp_path: Path):
     result = measured(tmp_path, FakePool(leaks=True))
     entry = result["tasks"]["reopen_drawer/strict"]
     assert (entry["train"], entry["held_out"], entry["held_out_targets"]) == (99, 60, [20, 20, 20])
-    outside = result["verdict"]["strict"]["outside"]
+    outside = result["conclusion"]["strict"]["outside"]
     assert {label.split()[1] for label in outside} >= {"linear_body", "linear_pixels", "pointing_crops"}
-    assert result["verdict"]["strict"]["smallest_p"] < 1e-6
+    assert result["conclusion"]["strict"]["smallest_p"] < 1e-6
 
 
 def test_a_world_without_a_leak_stays_in_the_band_and_is_observed_once(tmp_path: Path):
     pool = FakePool()
     first = measured(tmp_path, pool)
-    assert first["verdict"]["strict"]["smallest_p"] > 0.05 / 5  # Of five blind probes one may well leave its own band.
+    assert (
+        first["conclusion"]["strict"]["smallest_p"] > 0.05 / 5
+    )  # Of five blind probes one may well leave its own band.
     assert pool.taken == 99 + 60
     assert measured(tmp_path, pool) == first
     assert pool.taken == 99 + 60

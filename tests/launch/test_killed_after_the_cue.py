@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 import pytest
 
 from embodied.controllers.config import ControllerConfig
-from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.service import BankService
+from embodied.memory.service.bank import open_bank
+from embodied.memory.service.service import BankService
 from embodied.protocols import Policy
-from embodied.rollout.memory_feed import MemoryFeedConfig
-from embodied.rollout.run_memory import RunMemory
+from embodied.rollout.bank_feed.feed import MemoryFeedConfig
+from embodied.rollout.bank_feed.run_memory import RunMemory
 from embodied.rollout.worker import EpisodeJob, SimulatorWorker, WorkerConfig
-from embodied.simulators.bullet import BulletConfig
+from embodied.simulators.bullet.simulator import BulletConfig
 from embodied.tasks.memorybench.put_block_back import PutBlockBack
 from embodied.tasks.memorybench.rearrange_block import RearrangeBlock
 from embodied.tasks.memorybench.reopen_drawer import ReopenDrawer

@@ -12,11 +12,11 @@ import pytest
 
 from embodied.errors import ConfigError, EmbodiedError, UnknownNameError
 from embodied.geometry import Pose
-from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.checks import decode_event
-from embodied.memory.stem.kinds import EntitySeen, EpisodeBegun, Interaction, RobotRegistered, SkillEnded, SkillSpec
+from embodied.memory.schema.checks import decode_event
+from embodied.memory.schema.kinds import EntitySeen, EpisodeBegun, Interaction, RobotRegistered, SkillEnded, SkillSpec
+from embodied.memory.service.bank import open_bank
 from launch.memory_text import Question, answer, json_lines, timeline
-from tests.memory.tellers import Teller, home
+from tests.memory.writers import Teller, home
 
 ROOT = Path(__file__).parents[2]
 

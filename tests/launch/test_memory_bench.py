@@ -5,11 +5,11 @@ import pytest
 
 from embodied.errors import ConfigError
 from launch.benchmarks import memory, memory_load, memory_size
+from launch.benchmarks.baselines import brute_force, passes, truth
 from launch.benchmarks.memory import MemoryBenchConfig, agreement, judge, percentiles
 from launch.benchmarks.memory_load import MemoryLoadConfig
 from launch.benchmarks.memory_size import MemorySizeConfig
 from launch.benchmarks.moments import WEEK_S, make_moments, make_questions, moment_events, sighting_events
-from launch.benchmarks.rivals import brute_force, passes, truth
 
 SMALL = MemoryBenchConfig(
     moments=1500,

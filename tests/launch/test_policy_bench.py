@@ -9,7 +9,7 @@ import torch
 from embodied.errors import ConfigError
 from launch.benchmarks import policy, splat
 from launch.benchmarks.policy import DecisionBenchConfig, SplatBenchConfig
-from launch.benchmarks.splat_rivals import FAR_M, PointSprites, Projection, loop
+from launch.benchmarks.splat_baselines import FAR_M, PointSprites, Projection, loop
 from policies.sam2act.points import Cloud
 from policies.sam2act.splatting import Lens
 from policies.sam2act.splatting import splat as splatted

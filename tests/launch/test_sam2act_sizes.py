@@ -6,7 +6,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from launch import train
-from launch.door import CONFIGS
+from launch.cli import CONFIGS
 from policies.encoders.clip import PUBLISHED_END
 from policies.sam2act.config import Sam2ActConfig
 from policies.sam2act.network import Sam2Act

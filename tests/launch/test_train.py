@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from embodied.archive import file_sha256
-from launch import door
+from launch import cli
 from launch.train import TrainConfig, train
 from policies.sam2act.choices import MemoryChoice, MemoryKind
 from policies.sam2act.config import Sam2ActConfig
@@ -69,7 +69,7 @@ def test_the_door_offers_every_setting_of_training():
 
 
 def shown(*arguments: str) -> dict:
-    """What `--cfg job` says of the real door."""
+    """What `--cfg job` says of the real cli."""
     command = [sys.executable, "-m", "launch.train", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -122,7 +122,7 @@ def test_workers_elsewhere_are_told_where_the_first_stage_lies(monkeypatch, tmp_
         return Summary(plan.training.steps, plan.training.steps, 0.0)
 
     monkeypatch.setattr(job, "run_job", planned)
-    monkeypatch.setattr(door, "job_folder", Path)  # It asks Hydra, which has not entered.
+    monkeypatch.setattr(cli, "job_folder", Path)  # It asks Hydra, which has not entered.
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "sight/policy"
     folder.mkdir(parents=True)
@@ -131,6 +131,6 @@ def test_workers_elsewhere_are_told_where_the_first_stage_lies(monkeypatch, tmp_
         policy=Sam2ActConfig(), data="data", output="out", compute=TrainComputeConfig(),
         stage=StageConfig(start="sight/policy"),
     )  # fmt: skip
-    train(door.Composed(config, ""))
+    train(cli.Composed(config, ""))
     assert plans[0].start == folder
     assert plans[0].training.stage.start == "sight/policy", "what is written down names no folder of this machine"

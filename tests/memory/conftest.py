@@ -1,6 +1,6 @@
 import pytest
 
-from tests.memory.tellers import Teller
+from tests.memory.writers import Teller
 
 
 @pytest.fixture

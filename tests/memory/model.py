@@ -7,16 +7,16 @@ The world is a line: all things lie on the x axis and none is turned. There is o
 import math
 from dataclasses import dataclass
 
-from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import (
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import (
     AbsenceSeen,
     EntityMerged,
     EntitySeen,
-    PastClosed,
     PlaceDefined,
     RelationEnded,
     RelationSet,
     RobotState,
+    Watermark,
 )
 from tests.memory.parents import NEVER, NOBODY, root, written
 
@@ -39,7 +39,7 @@ class Lies:
     """Where a thing lies, None for nobody knows, by which event, and by which guesses."""
 
     x: float | None = None
-    spot: tuple[float, int] = NEVER
+    position: tuple[float, int] = NEVER
     guesses: frozenset[int] = frozenset()
 
 
@@ -117,8 +117,8 @@ class Model:
     def seen(self, thing, until):
         return max(self.told(RobotState if thing == "ann" else EntitySeen, thing, until), default=NEVER)
 
-    def payload(self, spot):
-        return self.events[spot[1] - 1].payload
+    def payload(self, position):
+        return self.events[position[1] - 1].payload
 
     def heard_of(self, name, *, as_of_s=math.inf):
         thing = self.root(name, as_of_s)
@@ -146,7 +146,7 @@ class Model:
             return 1.0, (math.inf, 0), NEVER
         names = self.names(thing, until)
         put = [change[2:] for one in names for change in self.changes(one, until)]
-        put = [spot for spot in put if isinstance(self.payload(spot), RelationSet)]
+        put = [position for position in put if isinstance(self.payload(position), RelationSet)]
         seen = max(self.seen(one, until) for one in names)
         looks = [look for one in names for look in self.told(AbsenceSeen, one, until) if look > max([*put, seen])]
         return 0.75 ** len(looks), seen, max(looks, default=NEVER)
@@ -194,22 +194,22 @@ class Model:
 
     def shown(self, thing, until, known_s):
         """When a thing was last seen, and where: what was known of another that turned out to be it counts too."""
-        spot = self.seen(thing, until)
-        lies = Lies(self.payload(spot).pose.position_m[0], spot) if spot != NEVER else Lies()
+        position = self.seen(thing, until)
+        lies = Lies(self.payload(position).pose.position_m[0], position) if position != NEVER else Lies()
         for merge in self.merges(known_s):
             if merge.into == thing:
                 other_spot, other = self.other(merge, until, known_s)
-                spot, lies = (other_spot, other) if other.spot > lies.spot else (spot, lies)
-        return spot, lies
+                position, lies = (other_spot, other) if other.position > lies.position else (position, lies)
+        return position, lies
 
     def other(self, merge, until, known_s):
-        spot, lies = self.shown(merge.entity, until, known_s)
+        position, lies = self.shown(merge.entity, until, known_s)
         story, end_s = self.story(merge.entity, until, known_s), min(until, merge.time_s)
-        if not story or spot[0] > end_s or (story[-1][1] and merge.time_s <= until):
-            return spot, lies
-        spot, sighting = self.shown(merge.entity, end_s, known_s)
+        if not story or position[0] > end_s or (story[-1][1] and merge.time_s <= until):
+            return position, lies
+        position, sighting = self.shown(merge.entity, end_s, known_s)
         lies = self.lies(merge.entity, end_s, known_s)
-        return (spot if lies == sighting else (end_s, merge.number)), lies
+        return (position if lies == sighting else (end_s, merge.number)), lies
 
     def with_holder(self, lies, span, seen, stays, end_s, known_s):  # noqa: PLR0917
         """Where a thing lies at the end of a span, if it lay there at its beginning, or when it was seen in it."""
@@ -226,18 +226,18 @@ class Model:
             return Lies(None, since) if lost else lies
         stays = shown if tool else stays
         if stays and lies.x is not None and there.x is not None and there.guesses <= here.guesses:
-            spot = lies.spot if there.spot == here.spot else max(lies.spot, here.spot)
-            return Lies(lies.x + here.x - there.x, spot, lies.guesses | here.guesses)
-        return Lies(here.x, max(begun, here.spot), here.guesses | {begun[1]})
+            position = lies.position if there.position == here.position else max(lies.position, here.position)
+            return Lies(lies.x + here.x - there.x, position, lies.guesses | here.guesses)
+        return Lies(here.x, max(begun, here.position), here.guesses | {begun[1]})
 
     def spans(self, thing, until, known_s):
         spans = []
         for predicate, holder, time_s, number in self.story(thing, until, known_s):
-            spot = (time_s, number)
+            position = (time_s, number)
             if spans and (spans[-1].predicate, spans[-1].holder) == (predicate, holder):
-                spans[-1] = Span(predicate, holder, spans[-1].first, spot)
+                spans[-1] = Span(predicate, holder, spans[-1].first, position)
             else:
-                spans.append(Span(predicate, holder, spot, spot))
+                spans.append(Span(predicate, holder, position, position))
         return spans
 
     def guess(self, span, seen):
@@ -274,7 +274,7 @@ class Model:
         if event.writer_seq <= number or event.valid_time_s < time_s or event.valid_time_s < self.closed_s:
             return False
         said = event.payload
-        if isinstance(said, PastClosed):
+        if isinstance(said, Watermark):
             return said.before_s <= event.valid_time_s
         if isinstance(said, EntityMerged):
             entity, into = self.root(said.entity), self.root(said.into)
@@ -292,7 +292,7 @@ class Model:
 
     def take(self, event):
         self.events.append(event)
-        if isinstance(event.payload, PastClosed):
+        if isinstance(event.payload, Watermark):
             self.closed_s = max(self.closed_s, event.payload.before_s)
 
 

@@ -8,21 +8,21 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from embodied.errors import MemoryBankError
 from embodied.geometry import Pose
-from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import (
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import (
     CONTAINMENT,
     AbsenceSeen,
     EntityMerged,
     EntitySeen,
     Forgotten,
-    PastClosed,
     RelationEnded,
     RelationSet,
     RobotState,
+    Watermark,
 )
+from embodied.memory.service.bank import open_bank
 from tests.memory.model import ROOM, THINGS, CircleError, Model, world
-from tests.memory.tellers import contents_of
+from tests.memory.writers import contents_of
 
 WRITERS = st.sampled_from(["ann", "bob", "cy"])
 ONE_OF = st.sampled_from(THINGS)
@@ -135,7 +135,7 @@ class BankAgainstModel(RuleBasedStateMachine):
 
     @rule(time_s=TIMES, before_s=TIMES)
     def close_the_past(self, time_s, before_s):
-        self.offer(self.event("clerk", time_s, PastClosed(before_s)))
+        self.offer(self.event("clerk", time_s, Watermark(before_s)))
         for thing in THINGS:
             for tenth in range(1, 4):
                 asked = self.model.closed_s - tenth / 4
@@ -211,7 +211,7 @@ def agree(bank, model, thing, *, as_of_s=None):
         told = model.told_room(holder, (0.0, 0), until, until)[0]
     except CircleError:
         return
-    assert (found.pose and found.pose.position_m[0], found.since_s, found.seq) == (lies.x, *lies.spot)
+    assert (found.pose and found.pose.position_m[0], found.since_s, found.seq) == (lies.x, *lies.position)
     in_room = lies.x is not None and 0 <= lies.x <= 1
     if holder == ROOM and lies.x is not None and not in_room:
         predicate, holder = "", ""

@@ -5,10 +5,10 @@ from itertools import permutations
 import pytest
 
 from embodied.geometry import Pose
-from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.kinds import EntitySeen, PlaceDefined, RobotState
-from embodied.memory.stem.reckoning import DEEPEST
-from tests.memory.tellers import end, furnished, hand, x_of
+from embodied.memory.queries.pose_propagation import DEEPEST
+from embodied.memory.schema.kinds import EntitySeen, PlaceDefined, RobotState
+from embodied.memory.service.bank import open_bank
+from tests.memory.writers import end, furnished, hand, x_of
 
 BOX_M = (0.4, 0.4, 0.4)
 

@@ -5,10 +5,10 @@ import threading
 import pytest
 
 from embodied.errors import ConflictError, MemoryBankError
-from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import LeaseGranted, RelationSet, SubtaskEnded
-from tests.memory.tellers import Teller
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import LeaseGranted, RelationSet, SubtaskEnded
+from embodied.memory.service.bank import open_bank
+from tests.memory.writers import Teller
 
 WRITERS = 8
 UPDATES = 60

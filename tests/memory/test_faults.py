@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from embodied.errors import DataError, PathError, StorageError
-from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.verify import inspect_file, rescue
+from embodied.memory.service.bank import open_bank
+from embodied.memory.storage.integrity import inspect_file, rescue
 from launch.benchmarks.memory_faults import KillTally, MemoryFaultsConfig, flip_bits, kill_once, measure
-from tests.memory.tellers import Teller, contents_of
+from tests.memory.writers import Teller, contents_of
 
 KILLS = 10
 ON_PROC = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="finds open files through /proc")
@@ -123,8 +123,8 @@ def left_by_a_kill(tmp_path):
     """The file and write-ahead log as a killed owner leaves them: all transactions still in the latter."""
     script = textwrap.dedent(f"""
         import os
-        from embodied.memory.stem.bank import open_bank
-        from tests.memory.tellers import Teller
+        from embodied.memory.service.bank import open_bank
+        from tests.memory.writers import Teller
         teller = Teller()
         bank = open_bank("sqlite:///{tmp_path}/bank.db")
         for i in range(8):
@@ -186,8 +186,8 @@ FAILING = """
 import os, resource, signal, sys
 from pathlib import Path
 from embodied.errors import StorageError
-from embodied.memory.stem.bank import open_bank
-from tests.memory.tellers import Teller
+from embodied.memory.service.bank import open_bank
+from tests.memory.writers import Teller
 
 def log_descriptor(path):
     for link in Path("/proc/self/fd").iterdir():

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from embodied.errors import ConflictError, MemoryBankError
-from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import SubtaskEnded
-from embodied.memory.stem.leases import Lease, LeaseOffice
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import SubtaskEnded
+from embodied.memory.service.bank import open_bank
+from embodied.memory.service.leases import Lease, LeaseOffice
 
 
 class Site:

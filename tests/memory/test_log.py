@@ -9,9 +9,10 @@ import pytest
 
 from embodied.errors import ConflictError, MemoryBankError
 from embodied.geometry import Pose, quaternion_from_yaw
-from embodied.memory.stem import kinds, log, view
-from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.kinds import (
+from embodied.memory.projections.inverted_index import mentioned
+from embodied.memory.queries import view
+from embodied.memory.schema import kinds
+from embodied.memory.schema.kinds import (
     KINDS,
     EntitySeen,
     EpisodeBegun,
@@ -20,10 +21,11 @@ from embodied.memory.stem.kinds import (
     PlaceDefined,
     SkillSpec,
 )
-from embodied.memory.stem.mentions import mentioned
-from embodied.memory.stem.query import EventFilter
-from embodied.memory.stem.rows import chained_digest, decode_payload, encode_payload, row_with_names
-from tests.memory.tellers import Teller, contents_of, unit
+from embodied.memory.schema.query import EventFilter
+from embodied.memory.service.bank import open_bank
+from embodied.memory.storage import log
+from embodied.memory.storage.row_codec import chained_digest, decode_payload, encode_payload, row_with_names
+from tests.memory.writers import Teller, contents_of, unit
 
 
 @pytest.fixture
@@ -138,7 +140,7 @@ def test_writers_go_on_where_they_were_after_the_bank_was_closed(tmp_path, telle
 
 def test_a_second_opener_is_told_who_owns_the_file(tmp_path):
     url = f"sqlite:///{tmp_path}/bank.db"
-    script = f"from embodied.memory.stem.bank import open_bank\nopen_bank({url!r})"
+    script = f"from embodied.memory.service.bank import open_bank\nopen_bank({url!r})"
     with open_bank(url) as bank:
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
         assert f"Process {os.getpid()} has it open" in done.stderr
@@ -249,7 +251,7 @@ def told_in_all_kinds(teller):
             teller.tell(kinds.Interaction("press", f"cup{name}", 0.0, 0.0, 0.0, 0.0), robot="panda", task=task),
             teller.tell(kinds.ToolCalled("t"), robot="panda"), teller.tell(kinds.SubtaskEnded(name, "done")),
             teller.tell(EpisodeBegun(name, "tidy")), teller.tell(kinds.EpisodeEnded(name, "success")),
-            teller.tell(kinds.LeaseGranted(f"wash{name}", 1, 9.0), robot="panda"), teller.tell(kinds.PastClosed(0.0)),
+            teller.tell(kinds.LeaseGranted(f"wash{name}", 1, 9.0), robot="panda"), teller.tell(kinds.Watermark(0.0)),
             teller.tell(kinds.Forgotten("old", ((gone, gone),), 1), writer="retention"),
         )  # fmt: skip
 

@@ -3,8 +3,8 @@
 import pytest
 
 from embodied.errors import ConflictError
-from embodied.memory.stem.kinds import AbsenceSeen, EntityMerged, RelationSet
-from tests.memory.tellers import contents_of, end, furnished, hand, x_of
+from embodied.memory.schema.kinds import AbsenceSeen, EntityMerged, RelationSet
+from tests.memory.writers import contents_of, end, furnished, hand, x_of
 
 BOX_M = (0.4, 0.4, 0.4)
 

@@ -8,10 +8,10 @@ import pytest
 
 from embodied.errors import ConfigError, DataError, MemoryBankError, StorageError
 from embodied.geometry import Pose
-from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import EntitySeen, RelationSet
-from embodied.memory.stem.outbox import Outbox, OutboxConfig
-from embodied.memory.stem.wire import decode_events
+from embodied.memory.schema.codec import decode_events
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import EntitySeen, RelationSet
+from embodied.memory.service.outbox import Outbox, OutboxConfig
 
 
 def said(text, writer="arm", number=0):
@@ -157,7 +157,7 @@ def test_what_was_told_survives_a_kill(tmp_path):
     code = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from embodied.memory.stem.outbox import Outbox\n"
+        "from embodied.memory.service.outbox import Outbox\n"
         "from tests.memory.test_outbox import said\n"
         "outbox = Outbox(Path(sys.argv[1]))\n"
         "outbox.adopt('arm', 0)\n"

@@ -9,11 +9,11 @@ from embodied.geometry import Pose, points_from_depth, transform_points
 from embodied.memory.perception.colours import NAMED_RGB
 from embodied.memory.perception.objects import InstanceTable, Label, PerceptionConfig, perceive
 from embodied.memory.perception.watch import Watch, events_of
-from embodied.memory.stem.checks import check_envelope, check_payload
-from embodied.memory.stem.kinds import AbsenceSeen, EntitySeen
+from embodied.memory.schema.checks import check_envelope, check_payload
+from embodied.memory.schema.kinds import AbsenceSeen, EntitySeen
 from embodied.scenes.scene import Body, Box, Part, Sphere
 from embodied.scenes.tabletop import ROBOT, TABLE_TOP_M, on_table, tabletop_scene
-from embodied.simulators.bullet import BulletConfig
+from embodied.simulators.bullet.simulator import BulletConfig
 from launch.benchmarks.perception import CAMERAS, compare, most_pixels, random_scene, remove_one, worn
 
 VISIBLE_PX = 10

@@ -8,11 +8,9 @@ import pytest
 
 from embodied.errors import MemoryBankError, NotGiven
 from embodied.geometry import Pose
-from embodied.memory.recall import Ranking, Situation, recall_ranked
-from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.client import BankClient
-from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import (
+from embodied.memory.queries.ranking import Ranking, Situation, recall_ranked
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import (
     EntitySeen,
     EpisodeBegun,
     LeaseGranted,
@@ -20,11 +18,13 @@ from embodied.memory.stem.kinds import (
     RobotState,
     SkillSpec,
 )
-from embodied.memory.stem.leases import Lease
-from embodied.memory.stem.outbox import Outbox
-from embodied.memory.stem.query import EventFilter, Order, Query
-from embodied.memory.stem.service import BankService, UnreachableError
-from tests.memory.tellers import Teller, home, unit
+from embodied.memory.schema.query import EventFilter, Order, Query
+from embodied.memory.service.bank import open_bank
+from embodied.memory.service.client import BankClient
+from embodied.memory.service.leases import Lease
+from embodied.memory.service.outbox import Outbox
+from embodied.memory.service.service import BankService, UnreachableError
+from tests.memory.writers import Teller, home, unit
 
 NAN, INF = float("nan"), float("inf")
 EAST = np.array([1.0, 0.0, 0.0, 0.0], np.float32)
@@ -60,14 +60,14 @@ NONSENSE = {
     "changes: bare entity": lambda bank: bank.changes_since(0, wanted=EventFilter(entities="cup")),
     "changes: number as robot": lambda bank: bank.changes_since(0, wanted=EventFilter(robot=1)),
     "changes: no filter": lambda bank: bank.changes_since(0, wanted="interaction"),
-    "able: nan": lambda bank: bank.able("pick", (NAN, 0.0, 0.0)),
-    "able: infinite": lambda bank: bank.able("pick", (INF, 0.0, 0.0)),
-    "able: flat": lambda bank: bank.able("pick", (0.0, 0.0)),
-    "able: nowhere": lambda bank: bank.able("pick", None),
-    "able: words": lambda bank: bank.able("pick", ("0", "0", "0")),
-    "able: nan time": lambda bank: bank.able("pick", (0.0, 0.0, 0.0), as_of_s=NAN),
-    "able: no skill": lambda bank: bank.able("", (0.0, 0.0, 0.0)),
-    "able: number as context": lambda bank: bank.able("pick", (0.0, 0.0, 0.0), context=3),
+    "able: nan": lambda bank: bank.skill_candidates("pick", (NAN, 0.0, 0.0)),
+    "able: infinite": lambda bank: bank.skill_candidates("pick", (INF, 0.0, 0.0)),
+    "able: flat": lambda bank: bank.skill_candidates("pick", (0.0, 0.0)),
+    "able: nowhere": lambda bank: bank.skill_candidates("pick", None),
+    "able: words": lambda bank: bank.skill_candidates("pick", ("0", "0", "0")),
+    "able: nan time": lambda bank: bank.skill_candidates("pick", (0.0, 0.0, 0.0), as_of_s=NAN),
+    "able: no skill": lambda bank: bank.skill_candidates("", (0.0, 0.0, 0.0)),
+    "able: number as context": lambda bank: bank.skill_candidates("pick", (0.0, 0.0, 0.0), context=3),
     "why: words": lambda bank: bank.why("3"),
     "why: half": lambda bank: bank.why(1.5),
     "why: nan": lambda bank: bank.why(NAN),
@@ -119,7 +119,7 @@ def asked():
         bank.append(teller.tell(RobotRegistered("panda", "panda", (SkillSpec("pick"),)), robot="panda"))
         bank.append([teller.state("panda"), teller.seen("cup"), teller.moment(entities=("cup",))])
         bank.append([teller.tell(EpisodeBegun("e", "wash", "m", unit(4))), teller.moment(time_s=1.0, axis=1)])
-        with BankClient(service, Outbox(None), writer="arm", patience_s=5.0, clock=lambda: 1.0) as client:
+        with BankClient(service, Outbox(None), writer="arm", timeout_s=5.0, clock=lambda: 1.0) as client:
             yield {"bank": bank, "view": bank.snapshot(), "client": client, "held": client.snapshot()}
 
 
@@ -150,16 +150,16 @@ def test_a_time_that_is_no_number_is_said_to_be_none_and_one_that_is_nan_to_be_n
 def test_a_patience_that_is_no_number_is_refused_before_anything_is_waited_for(asked, wrong):
     client = asked["client"]
     if wrong is not None:
-        assert "`patience_s` must be a number" in str(refused(lambda: client.flush(patience_s=wrong)))
-    assert "`patience_s` must be a number" in str(refused(lambda: client.close(patience_s=wrong)))
-    client.flush(patience_s=math.inf)
+        assert "`timeout_s` must be a number" in str(refused(lambda: client.flush(timeout_s=wrong)))
+    assert "`timeout_s` must be a number" in str(refused(lambda: client.close(timeout_s=wrong)))
+    client.flush(timeout_s=math.inf)
     assert client.where_is("cup"), "It is open yet."
 
 
 def test_a_client_may_wait_for_ever():
     with (
         BankService(open_bank(":memory:")) as service,
-        BankClient(service, Outbox(None), writer="arm", patience_s=math.inf) as client,
+        BankClient(service, Outbox(None), writer="arm", timeout_s=math.inf) as client,
     ):
         for number in range(20):
             client.append(Event("arm", 0, float(number), SEEN.payload))
@@ -198,7 +198,7 @@ def test_what_makes_sense_in_other_words_is_taken(asked, way):
     one, two = np.int64(1), np.float32(2.0)
     assert bank.changes_since(one, limit=one) == bank.changes_since(1, limit=1)
     assert bank.where_is("cup", as_of_s=two) == bank.where_is("cup", as_of_s=2)
-    assert bank.able("pick", np.zeros(3), as_of_s=two) == bank.able("pick", (0.0, 0.0, 0.0))
+    assert bank.skill_candidates("pick", np.zeros(3), as_of_s=two) == bank.skill_candidates("pick", (0.0, 0.0, 0.0))
     assert bank.event(np.int64(3)) == bank.event(3)
     assert bank.history("cup", kinds=["entity_seen"], from_s=-math.inf) == bank.history("cup", kinds=("entity_seen",))
     assert bank.similar_episodes([1.0, 0.0, 0.0, 0.0], "m", top_k=np.int64(1)) == [("e", 1.0)]
@@ -307,7 +307,7 @@ CALLS = {
     "history": lambda bank: bank.history(),
     "history of a ghost": lambda bank: bank.history("ghost"),
     "changes_since": lambda bank: bank.changes_since(0),
-    "able": lambda bank: bank.able("pick", (0.0, 0.0, 0.0)),
+    "skill_candidates": lambda bank: bank.skill_candidates("pick", (0.0, 0.0, 0.0)),
     "why": lambda bank: bank.why(1),
     "event": lambda bank: bank.event(99),
     "nth_interaction": lambda bank: bank.nth_interaction(1),
@@ -350,13 +350,13 @@ def test_a_closed_bank_says_that_it_is_closed_whatever_it_is_asked_or_told(close
 def test_the_service_of_a_closed_bank_says_so_and_what_is_told_waits(tmp_path):
     service = BankService(open_bank("sqlite:///bank.db", root=tmp_path))
     outbox = Outbox(tmp_path / "outbox.db")
-    client = BankClient(service, outbox, writer="arm", patience_s=2.0, clock=lambda: 0.0)
+    client = BankClient(service, outbox, writer="arm", timeout_s=2.0, clock=lambda: 0.0)
     client.append(Event("arm", 0, 0.0, SEEN.payload))
     service.close()
     assert "must be open" in str(refused(lambda: client.where_is("cup")))
     with pytest.raises(UnreachableError, match="must be open"):
         client.append(Event("arm", 0, 1.0, SEEN.payload))
-    client.close(patience_s=0.1)
+    client.close(timeout_s=0.1)
     with pytest.raises(UnreachableError, match="must be open"):
         client.append(Event("arm", 0, 2.0, SEEN.payload))
     with (

@@ -9,11 +9,10 @@ import pytest
 
 from embodied.errors import ConflictError, DataError, MemoryBankError, PathError, SceneError
 from embodied.geometry import Pose
-from embodied.memory.stem import kinds
-from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.checks import decode_event
-from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import (
+from embodied.memory.schema import kinds
+from embodied.memory.schema.checks import decode_event
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import (
     AbsenceSeen,
     EntityMerged,
     EntitySeen,
@@ -22,7 +21,6 @@ from embodied.memory.stem.kinds import (
     Interaction,
     LeaseGranted,
     MomentStored,
-    PastClosed,
     PlaceDefined,
     RelationEnded,
     RelationSet,
@@ -30,8 +28,10 @@ from embodied.memory.stem.kinds import (
     RobotState,
     SkillSpec,
     SubtaskEnded,
+    Watermark,
 )
-from tests.memory.tellers import CORNER, Teller, contents_of, home, unit
+from embodied.memory.service.bank import open_bank
+from tests.memory.writers import CORNER, Teller, contents_of, home, unit
 
 NAN, INF = float("nan"), float("inf")
 HERE = Pose((1.0, 1.0, 1.0))
@@ -101,8 +101,8 @@ REFUSED = {
     "reach": (RobotRegistered("panda", "arm", reach_m=-1.0), "negative"),
     "times of an interaction": (Interaction("pick", "block", 1.0, 3.0, 2.0, 4.0), "ascend"),
     "episode that never began": (EpisodeEnded("nowhere", "success"), "runs"),
-    "closed future": (PastClosed(11.0), "past"),
-    "nothing closed": (PastClosed(-INF), "finite"),
+    "closed future": (Watermark(11.0), "past"),
+    "nothing closed": (Watermark(-INF), "finite"),
     "lease that has ended": (LeaseGranted("wash", 2, 9.0), "after it begins"),
     "forgetting what others build on": (kinds.Forgotten("old", ((1, 2),), 2), "no state is built"),
     "forgetting the future": (kinds.Forgotten("old", ((90, 99),), 10), "past"),
@@ -189,7 +189,7 @@ def test_a_number_below_the_last_that_was_never_told_is_refused(bank):
 
 
 def test_what_comes_after_the_past_was_closed_is_refused(bank):
-    bank.append(Teller().tell(PastClosed(5.0), 10.0, "clerk"))
+    bank.append(Teller().tell(Watermark(5.0), 10.0, "clerk"))
     refuse(bank, Teller().seen("b", 1.0, 4.9, "late"), MemoryBankError, "closed past")
     bank.append(Teller().seen("b", 1.0, 5.0, "late"))
 
@@ -201,8 +201,8 @@ def test_what_another_writer_may_still_explain_is_taken_and_says_nothing_until_t
         Teller().tell(RelationEnded("a", "near", "b"), 2.0, "bob"),
         Teller().seen("cup", 1.0, 1.0, "cy"),
         Teller().tell(AbsenceSeen("cup", 0.5), 2.0, "dan"),
-        Teller().tell(PastClosed(0.5), 3.0, "eve"),
-        Teller().tell(PastClosed(0.25), 3.0, "fred"),
+        Teller().tell(Watermark(0.5), 3.0, "eve"),
+        Teller().tell(Watermark(0.25), 3.0, "fred"),
     ]
     answers = []
     for order in (told, told[::-1]):
@@ -320,8 +320,8 @@ def test_questions_that_make_no_sense_are_refused(bank):
         lambda: bank.history("block", kinds=["telepathy"]),
         lambda: bank.nth_interaction(0),
         lambda: bank.snapshot(-1),
-        lambda: bank.grounds(3),
-        lambda: bank.grounds(""),
+        lambda: bank.evidence(3),
+        lambda: bank.evidence(""),
     ):
         with pytest.raises(MemoryBankError):
             ask()

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from embodied.errors import ConfigError
 from embodied.geometry import Pose, quaternion_from_euler
-from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.kinds import (
+from embodied.memory.retention.compaction import alike_moments, keyframes, runs_of
+from embodied.memory.retention.retention import ALIKE, OLD, PLAIN, SAME, RetentionConfig, retain
+from embodied.memory.schema.kinds import (
     AbsenceSeen,
     EntitySeen,
     EpisodeBegun,
@@ -27,10 +28,9 @@ from embodied.memory.stem.kinds import (
     SkillSpec,
     ToolCalled,
 )
-from embodied.memory.stem.query import EventFilter, Order, Query
-from embodied.memory.stem.retention import ALIKE, OLD, PLAIN, SAME, RetentionConfig, retain
-from embodied.memory.stem.surplus import alike_moments, keyframes, runs_of
-from tests.memory.tellers import Teller
+from embodied.memory.schema.query import EventFilter, Order, Query
+from embodied.memory.service.bank import open_bank
+from tests.memory.writers import Teller
 
 NOW = RetentionConfig(fresh_s=0.0)
 
@@ -198,7 +198,7 @@ def answers(bank, rounds):
     asked = [bank.where_is(name) for name in ("cup", "plate", "panda")]
     asked += [bank.nth_interaction(n, entity="cup").payload for n in (*range(1, rounds + 1), -1, -rounds)]
     asked += [bank.contents(f"table {n}") for n in range(3)]
-    asked += bank.able("pick", (0.0, 0.0, 0.0), context="cup")
+    asked += bank.skill_candidates("pick", (0.0, 0.0, 0.0), context="cup")
     return [plain(answer) for answer in asked]
 
 

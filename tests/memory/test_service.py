@@ -22,15 +22,15 @@ from embodied.errors import (
     UnknownNameError,
 )
 from embodied.geometry import Pose
-from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.client import BankClient
-from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import EntitySeen, RelationSet, SubtaskEnded
-from embodied.memory.stem.outbox import Outbox
-from embodied.memory.stem.query import EventFilter, Query
-from embodied.memory.stem.retention import RetentionConfig
-from embodied.memory.stem.service import BankService, Question, UnreachableError
-from embodied.memory.stem.wire import encode_events
+from embodied.memory.retention.retention import RetentionConfig
+from embodied.memory.schema.codec import encode_events
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import EntitySeen, RelationSet, SubtaskEnded
+from embodied.memory.schema.query import EventFilter, Query
+from embodied.memory.service.bank import open_bank
+from embodied.memory.service.client import BankClient
+from embodied.memory.service.outbox import Outbox
+from embodied.memory.service.service import BankService, Question, UnreachableError
 
 
 def seen(entity, time_s=0.0, writer="", number=0):
@@ -44,8 +44,8 @@ def service():
 
 
 @contextmanager
-def client_of(link, writer="arm", path=None, patience_s=10.0):
-    with BankClient(link, Outbox(path), writer=writer, patience_s=patience_s) as client:
+def client_of(link, writer="arm", path=None, timeout_s=10.0):
+    with BankClient(link, Outbox(path), writer=writer, timeout_s=timeout_s) as client:
         yield client
 
 
@@ -156,12 +156,12 @@ def test_a_group_that_alone_meets_a_failing_disk_is_sent_again():
 
     bank = Flaky(open_bank(":memory:"))
     bank.failures = 1_000_000
-    with BankService(bank) as service, client_of(service, patience_s=0.3) as client:
+    with BankService(bank) as service, client_of(service, timeout_s=0.3) as client:
         with pytest.raises(UnreachableError, match="last trouble: The disk"):
             client.append(seen("a"))
         assert bank.failures > 999_900  # It pauses in between.
         bank.failures = 0
-        client.flush(patience_s=5.0)
+        client.flush(timeout_s=5.0)
         assert client.where_is("a") is not None
 
 
@@ -181,7 +181,7 @@ def test_eight_writers_of_a_thousand_conflicting_updates_lose_none_and_leave_one
 
     def write(writer):
         choices = random.Random(writer)
-        with client_of(service, f"robot{writer}", patience_s=60.0) as client:
+        with client_of(service, f"robot{writer}", timeout_s=60.0) as client:
             for i in range(updates):
                 client.move(choices.choice(things), "in", homes[writer], task=f"{writer}.{i}")
 
@@ -268,7 +268,7 @@ def entities_of_seen(service):
 
 def test_a_read_that_cannot_see_ones_own_writes_says_why_and_goes_on_once_the_owner_is_back(service, tmp_path):
     link = Fault(service)
-    with client_of(link, path=tmp_path / "outbox.db", patience_s=0.3) as client:
+    with client_of(link, path=tmp_path / "outbox.db", timeout_s=0.3) as client:
         client.append(seen("a"))
         link.down = True
         client.post(seen("b"))
@@ -277,7 +277,7 @@ def test_a_read_that_cannot_see_ones_own_writes_says_why_and_goes_on_once_the_ow
         with pytest.raises(UnreachableError, match="stay in the outbox"):
             client.append(seen("c"))
         link.down = False
-        client.flush(patience_s=5.0)
+        client.flush(timeout_s=5.0)
         assert client.where_is("c") is not None
     assert entities_of_seen(service) == ["a", "b", "c"]
 
@@ -339,7 +339,7 @@ def test_a_move_gives_up_after_its_tries_and_raises_the_conflict(service, monkey
             return there
 
         monkeypatch.setattr(client, "where_is", overtaken)
-        monkeypatch.setattr("embodied.memory.stem.client.MOVE_TRIES", 3)
+        monkeypatch.setattr("embodied.memory.service.client.MOVE_TRIES", 3)
         with pytest.raises(ConflictError):
             client.move("cup", "in", "sink")
         assert rival.where_is("cup").version == 3
@@ -458,14 +458,14 @@ def test_a_closed_client_says_that_it_is_closed_whatever_it_is_asked_or_told(ser
 @pytest.mark.usefixtures("ray_session")
 @pytest.mark.timeout(120)
 def test_the_owner_may_be_killed_again_and_again_and_nothing_is_lost_or_doubled(tmp_path):
-    from embodied.memory.stem.hosting import Host, hosted
+    from embodied.memory.service.ray_service import Host, hosted
 
     url = f"sqlite:///{tmp_path / 'bank.db'}"
     clients, each, kills = 4, 60, 3
     acknowledged = Counter()
 
     def write(number):
-        with client_of(link, f"robot{number}", tmp_path / f"{number}.outbox", patience_s=60.0) as client:
+        with client_of(link, f"robot{number}", tmp_path / f"{number}.outbox", timeout_s=60.0) as client:
             for i in range(each):
                 client.tell(EntitySeen(f"{number}.{i}", "cube", Pose()))
                 acknowledged[number] += 1
@@ -510,7 +510,7 @@ def wait_until(true):
 
 @pytest.mark.usefixtures("ray_session")
 def test_ten_clients_of_twenty_events_a_second_lose_none_and_hear_soon(tmp_path):
-    from embodied.memory.stem.hosting import Host, hosted
+    from embodied.memory.service.ray_service import Host, hosted
 
     clients, rate_hz, duration_s = 10, 20.0, 3.0
     late_s = []
@@ -535,7 +535,7 @@ def test_ten_clients_of_twenty_events_a_second_lose_none_and_hear_soon(tmp_path)
 
 @pytest.mark.usefixtures("ray_session")
 def test_on_ray_refusals_keep_their_kind_and_a_bank_in_memory_has_no_owner(tmp_path):
-    from embodied.memory.stem.hosting import Host, RayLink, hosted
+    from embodied.memory.service.ray_service import Host, RayLink, hosted
 
     with hosted(Host(f"sqlite:///{tmp_path / 'bank.db'}", name="refusing")) as link, client_of(link) as client:
         assert client.retain().left == 0

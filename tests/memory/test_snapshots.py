@@ -5,10 +5,10 @@ import sqlite3
 import pytest
 
 from embodied.errors import MemoryBankError
-from embodied.memory.stem import snapshots
-from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.kinds import EntityMerged, EpisodeBegun, EpisodeEnded, Forgotten, SkillEnded
-from tests.memory.tellers import Teller, contents_of, home, unit
+from embodied.memory.schema.kinds import EntityMerged, EpisodeBegun, EpisodeEnded, Forgotten, SkillEnded
+from embodied.memory.service.bank import open_bank
+from embodied.memory.storage import snapshots
+from tests.memory.writers import Teller, contents_of, home, unit
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ import pytest
 
 from embodied.errors import MemoryBankError
 from embodied.geometry import Pose
-from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.kinds import (
+from embodied.memory.schema.kinds import (
     AbsenceSeen,
     EntityMerged,
     EntitySeen,
@@ -19,9 +18,10 @@ from embodied.memory.stem.kinds import (
     SkillEnded,
     SkillSpec,
 )
-from embodied.memory.stem.places import check_polygon, inside_polygon
-from embodied.memory.stem.query import EventFilter
-from tests.memory.tellers import Teller, home
+from embodied.memory.schema.places import check_polygon, inside_polygon
+from embodied.memory.schema.query import EventFilter
+from embodied.memory.service.bank import open_bank
+from tests.memory.writers import Teller, home
 
 
 @pytest.fixture
@@ -168,27 +168,29 @@ def test_who_can_do_a_skill_comes_cheapest_first_and_the_unable_not_at_all(bank,
     bank.append([*register(teller, "empty", 0.0), teller.tell(RobotState(Pose(), 0.05), 2.0, "empty", robot="empty")])
     bank.append([*register(teller, "broken", 0.0), teller.state("broken", 0.0, 2.0)])
     bank.append(teller.tell(RobotState(Pose(), 1.0, "error"), 3.0, "broken", robot="broken"))
-    found = bank.able("pick", (0.5, 0.0, 0.0))
+    found = bank.skill_candidates("pick", (0.5, 0.0, 0.0))
     assert [able.robot for able in found] == ["near", "far"]
     assert found[0].cost_s == pytest.approx(2.0 / 0.5)
     assert found[1].cost_s == pytest.approx((3.5 / 2.0 + 2.0) / 0.5)
     assert found[1].distance_m == pytest.approx(4.5)
-    assert bank.able("fly", (0.5, 0.0, 0.0)) == []
+    assert bank.skill_candidates("fly", (0.5, 0.0, 0.0)) == []
     for success in (False, False, False):
         bank.append(teller.tell(SkillEnded("pick", success, "mug"), 4.0, "near", robot="near"))
     bank.append([teller.tell(SkillEnded("pick", True, "cube"), 4.0, "near", robot="near")])
-    assert [able.robot for able in bank.able("pick", (0.5, 0.0, 0.0), context="mug")] == ["far", "near"]
-    assert bank.able("pick", (0.5, 0.0, 0.0), context="mug")[1].success == pytest.approx(1 / 5)
-    assert bank.able("pick", (0.5, 0.0, 0.0), context="cube")[0].success == pytest.approx(2 / 3)
-    assert sorted(able.success for able in bank.able("pick", (0.5, 0.0, 0.0))) == pytest.approx([2 / 6, 0.5])
+    assert [able.robot for able in bank.skill_candidates("pick", (0.5, 0.0, 0.0), context="mug")] == ["far", "near"]
+    assert bank.skill_candidates("pick", (0.5, 0.0, 0.0), context="mug")[1].success == pytest.approx(1 / 5)
+    assert bank.skill_candidates("pick", (0.5, 0.0, 0.0), context="cube")[0].success == pytest.approx(2 / 3)
+    assert sorted(able.success for able in bank.skill_candidates("pick", (0.5, 0.0, 0.0))) == pytest.approx(
+        [2 / 6, 0.5]
+    )
 
 
 def test_a_robot_with_a_lease_is_queued_for(bank, teller):
     bank.append(register(teller, "near", 0.0))
-    before = bank.able("pick", (0.0, 0.0, 0.0))[0].cost_s
+    before = bank.skill_candidates("pick", (0.0, 0.0, 0.0))[0].cost_s
     bank.append(teller.tell(LeaseGranted("wash", 1, 100.0), 5.0, "leases", robot="near"))
-    assert bank.able("pick", (0.0, 0.0, 0.0))[0].cost_s == pytest.approx(2 * before)
-    assert bank.able("pick", (0.0, 0.0, 0.0), as_of_s=200.0)[0].cost_s == pytest.approx(before)
+    assert bank.skill_candidates("pick", (0.0, 0.0, 0.0))[0].cost_s == pytest.approx(2 * before)
+    assert bank.skill_candidates("pick", (0.0, 0.0, 0.0), as_of_s=200.0)[0].cost_s == pytest.approx(before)
 
 
 def test_the_nth_interaction_counts_by_valid_time(bank, teller):

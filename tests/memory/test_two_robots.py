@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.kinds import Interaction
+from embodied.memory.schema.kinds import Interaction
+from embodied.memory.service.bank import open_bank
 from embodied.types import Outcome
 from launch.benchmarks.two_robots import BLOCK, MOVER, SPOTS_M, tell
 from launch.benchmarks.two_robots_picture import draw

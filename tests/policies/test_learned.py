@@ -8,8 +8,8 @@ import torch
 from embodied.errors import ConfigError, UnknownNameError
 from embodied.evaluation import provenance
 from embodied.evaluation.evaluator import summarised
+from embodied.evaluation.preflight import Parts
 from embodied.evaluation.provenance import fingerprint, versions
-from embodied.evaluation.rehearsal import Parts
 from embodied.evaluation.report import html, markdown
 from policies.learned import LearnedPolicyConfig
 from policies.policy import PRETRAINED, from_pretrained, save_pretrained

@@ -8,8 +8,8 @@ import pytest
 from embodied.errors import ConfigError, UnknownNameError
 from embodied.geometry import rotation_matrix
 from embodied.scenes.tabletop import ROBOT, TABLE_TOP_M
-from embodied.tasks.memorybench.experts import decision_step, errand_after_press, next_keyframe
-from embodied.tasks.suites import TASKS, make_task
+from embodied.tasks.memorybench.experts import decision_step, expert_state_after_press, next_keyframe
+from embodied.tasks.registry import TASKS, make_task
 from embodied.types import MoveTo, Observation, Progress, Request, Truth, Wait
 from policies.scripted import ExpertConfig, GuesserConfig, RandomPolicyConfig
 from tests.tasks.worlds import initial_state
@@ -66,9 +66,9 @@ def test_an_errand_after_the_press_goes_on_where_the_expert_is_then(name):
     pressed = max(
         i for i, intent in enumerate(course) if isinstance(intent, MoveTo) and _low_over_button(episode, intent)
     )
-    errand, rest = errand_after_press(episode, state, episode.target), []
+    expert_state, rest = expert_state_after_press(episode, state, episode.target), []
     for _ in course[pressed + 1 :]:
-        intent, errand = next_keyframe(episode, progress, state, errand)
+        intent, expert_state = next_keyframe(episode, progress, state, expert_state)
         rest.append(intent)
     assert rest == course[pressed + 1 :]
 

@@ -18,7 +18,7 @@ from embodied.robots.visuals import link_visuals
 from embodied.scenes.mesh_files import TriangleMesh
 from embodied.scenes.meshing import triangulate
 from embodied.scenes.scene import Box, Sphere
-from embodied.simulators.bullet_client import connect
+from embodied.simulators.bullet.client import connect
 
 TRIANGLES = 300
 URDF = """<robot name="toy">

@@ -5,9 +5,9 @@ import pytest
 import ray
 
 from embodied.errors import ConfigError
-from embodied.rollout.address import host_and_port, require_answer
 from embodied.rollout.compute import ComputeConfig, ComputeKind
-from embodied.rollout.ray_cluster import existing_cluster
+from embodied.rollout.ray.address import host_and_port, require_answer
+from embodied.rollout.ray.cluster import existing_cluster
 from tests.rollout.test_worker import CONFIG
 
 MALFORMED = ["not an address", "127.0.0.1", "127.0.0.1:0", "host:99999", ":6379", "[::1:6379", "http://host:1", "a/b:1"]

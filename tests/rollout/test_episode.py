@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from embodied.errors import ConfigError, MissingDependencyError
-from embodied.rollout.episode import Stage, play
+from embodied.rollout.episode import EpisodeContext, play
 from embodied.seeding import derive_seed
 from embodied.types import Clock, Drive, MoveTo, Outcome, Wait
 from tests.fakes import (
@@ -34,7 +34,7 @@ class Theatre:
         return play(episode, self.stage(), observers=observers)
 
     def stage(self):
-        return Stage(self.simulator, self.task, self.policy, self._make)
+        return EpisodeContext(self.simulator, self.task, self.policy, self._make)
 
     def _make(self, episode):
         self.controllers = {robot.name: FakeController(robot.name) for robot in episode.scene.robots}

@@ -18,9 +18,8 @@ import pytest
 from embodied.controllers.config import ControllerConfig
 from embodied.errors import ConfigError, DataError, MemoryBankError
 from embodied.geometry import Pose
-from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import (
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import (
     EntitySeen,
     EpisodeEnded,
     Interaction,
@@ -29,17 +28,18 @@ from embodied.memory.stem.kinds import (
     RobotState,
     SkillEnded,
 )
-from embodied.memory.stem.service import BankService
-from embodied.rollout.decisions import decode_decision, encode_decision
-from embodied.rollout.episode import Stage, play
-from embodied.rollout.happenings import Happenings
-from embodied.rollout.memory_feed import MemoryFeedConfig
-from embodied.rollout.remembering import Remembering
-from embodied.rollout.run_memory import RunMemory
+from embodied.memory.service.bank import open_bank
+from embodied.memory.service.service import BankService
+from embodied.rollout.bank_feed.decisions import decode_decision, encode_decision
+from embodied.rollout.bank_feed.event_detection import EventDetector
+from embodied.rollout.bank_feed.feed import MemoryFeedConfig
+from embodied.rollout.bank_feed.remembering import Remembering
+from embodied.rollout.bank_feed.run_memory import RunMemory
+from embodied.rollout.episode import EpisodeContext, play
 from embodied.rollout.worker import EpisodeJob, SimulatorWorker, WorkerConfig
 from embodied.scenes.scene import Body, Box, Joint, Part, RobotPlacement, Scene, Spring
 from embodied.scenes.tabletop import ROBOT
-from embodied.simulators.bullet import BulletConfig
+from embodied.simulators.bullet.simulator import BulletConfig
 from embodied.tasks.memorybench.put_block_back import PutBlockBack
 from embodied.tasks.memorybench.reopen_drawer import ReopenDrawer
 from embodied.types import (
@@ -88,7 +88,7 @@ def fed(bank, policy, *, task=None, config=None, seed=3, name=NAME, capacity=64)
     episode = task.sample(seed)
     feed = (config or MemoryFeedConfig()).build(bank, name)
     controllers = {robot.name: FakeController(robot.name) for robot in episode.scene.robots}
-    stage = Stage(FakeSimulator(), task, Remembering(policy, feed, capacity=capacity), lambda _: controllers)
+    stage = EpisodeContext(FakeSimulator(), task, Remembering(policy, feed, capacity=capacity), lambda _: controllers)
     ending = play(episode, stage, observers=[feed])
     feed.on_end(record_of(episode, ending))
     return ending
@@ -106,7 +106,9 @@ def test_the_feed_changes_nothing(bank):
     task = FakeTask()
     for privileged in (True, False):
         policy = FakePolicy(privileged=privileged)
-        plain = play(task.sample(3), Stage(FakeSimulator(), task, policy, lambda _: {"arm": FakeController("arm")}))
+        plain = play(
+            task.sample(3), EpisodeContext(FakeSimulator(), task, policy, lambda _: {"arm": FakeController("arm")})
+        )
         watched = fed(bank, FakePolicy(privileged=privileged), name=f"run/{privileged}/3")
         assert watched == plain
 
@@ -224,7 +226,7 @@ class Story:
     """A world that the test moves by hand, and what is told of it; 20 states a second."""
 
     def __init__(self):
-        self.happenings = Happenings(SCENE, lambda body: body)
+        self.happenings = EventDetector(SCENE, lambda body: body)
         self.ticks = 0
         self.held = {"arm": None, "leg": None}
         self.pose = {body.name: body.pose for body in SCENE.bodies}
@@ -606,7 +608,7 @@ def test_a_record_is_the_same_with_and_without_a_bank(bank):
 
 @pytest.mark.usefixtures("ray_session")
 def test_workers_on_ray_tell_one_bank_and_resume_when_one_is_killed(tmp_path):
-    from embodied.memory.stem.hosting import Host, hosted
+    from embodied.memory.service.ray_service import Host, hosted
     from embodied.rollout.compute import ComputeConfig, ComputeKind
 
     url = f"sqlite:///{tmp_path / 'run.db'}"
@@ -657,7 +659,7 @@ def test_what_the_expert_does_on_the_table_is_told(bank, task, deeds):
     episode = task.sample(3)
     feed = MemoryFeedConfig().build(bank, NAME)
     simulator, controllers = BulletConfig().build(), ControllerConfig()
-    stage = Stage(simulator, task, Expert(), lambda episode: {ROBOT: controllers.build(episode.scene, ROBOT)})
+    stage = EpisodeContext(simulator, task, Expert(), lambda episode: {ROBOT: controllers.build(episode.scene, ROBOT)})
     witness = Witness()
     ending = play(episode, stage, observers=[feed, witness])
     feed.on_end(record_of(episode, ending))

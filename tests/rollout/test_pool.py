@@ -10,7 +10,7 @@ import pytest
 from embodied.errors import UnknownNameError
 from embodied.rollout.compute import ComputeConfig
 from embodied.rollout.inline import InlineCompute
-from embodied.rollout.pool import WorkersDiedError
+from embodied.rollout.ray.pool import WorkersDiedError
 from embodied.types import Outcome
 from tests.fakes import FaultyPolicyConfig
 from tests.rollout.test_worker import CONFIG, JOB, row

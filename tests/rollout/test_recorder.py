@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from embodied.errors import ConfigError
-from embodied.rollout.episode import Stage, play
-from embodied.rollout.observers import VideoConfig, with_spectator
-from embodied.rollout.recorder import RecorderConfig
+from embodied.rollout.episode import EpisodeContext, play
+from embodied.rollout.recording.recorder import RecorderConfig
+from embodied.rollout.recording.video_observer import VideoConfig, with_spectator
 from embodied.trajectory import read_trajectory, write_trajectory
 from embodied.types import Clock, Outcome, Wait
 from tests.fakes import (
@@ -32,7 +32,7 @@ def recorded(policy, *, task=None, config=None, film=False):
         episode = with_spectator(episode, VideoConfig())
     controllers = {robot.name: FakeController(robot.name) for robot in episode.scene.robots}
     recorder = (config or RecorderConfig()).build()
-    ending = play(episode, Stage(world, task, policy, lambda _: controllers), observers=[recorder])
+    ending = play(episode, EpisodeContext(world, task, policy, lambda _: controllers), observers=[recorder])
     record = record_of(episode, ending)
     recorder.on_end(record)
     return recorder.trajectory(), record, episode

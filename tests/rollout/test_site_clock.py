@@ -6,12 +6,12 @@ import pytest
 
 from embodied.evaluation.evaluator import Evaluation, evaluate
 from embodied.geometry import Pose
-from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import EntitySeen, EpisodeBegun
-from embodied.memory.stem.service import BankService
-from embodied.rollout.run_memory import RunMemory
-from embodied.rollout.site_clock import run_start_s, slot_length_s
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import EntitySeen, EpisodeBegun
+from embodied.memory.service.bank import open_bank
+from embodied.memory.service.service import BankService
+from embodied.rollout.bank_feed.run_memory import RunMemory
+from embodied.rollout.bank_feed.site_clock import run_start_s, slot_length_s
 from embodied.rollout.worker import SimulatorWorker, WorkerConfig
 from tests.evaluation.fakes import evaluation
 from tests.fakes import FakeControllerConfig, FakePolicyConfig, FakeSimulatorConfig, FakeTask
@@ -19,7 +19,7 @@ from tests.fakes import FakeControllerConfig, FakePolicyConfig, FakeSimulatorCon
 
 @dataclass(kw_only=True)
 class Told:
-    """The evaluator's own configs, with parts that only `rehearse` builds."""
+    """The evaluator's own configs, with parts that only `preflight` builds."""
 
     privileged: bool = True
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from embodied.errors import ConfigError, UnknownNameError
-from embodied.rollout.observers import SPECTATOR, VideoConfig
-from embodied.rollout.video import Mp4Writer
+from embodied.rollout.recording.video import Mp4Writer
+from embodied.rollout.recording.video_observer import SPECTATOR, VideoConfig
 from embodied.rollout.worker import EpisodeJob, SimulatorWorker, WorkerConfig
 from embodied.types import Outcome
 from tests.fakes import FakeControllerConfig, FakePolicyConfig, FakeSimulatorConfig, FakeTask
@@ -89,11 +89,11 @@ def test_a_video_shows_simulated_time_at_its_rate_and_changes_nothing():
     assert plain.video is None
     assert row(plain) == row(filmed)
     assert filmed.video
-    pictures, stream = frames(filmed.video)
+    visualisations, stream = frames(filmed.video)
     assert stream.codec_context.name == "h264"
     assert stream.average_rate == 10
-    assert pictures[0].shape == (48, 64, 3)
-    assert len(pictures) == pytest.approx(filmed.record.sim_time_s * 10 + 1, abs=1)
+    assert visualisations[0].shape == (48, 64, 3)
+    assert len(visualisations) == pytest.approx(filmed.record.sim_time_s * 10 + 1, abs=1)
 
 
 def test_policies_that_read_all_cameras_do_not_see_the_spectator():
@@ -119,8 +119,8 @@ def test_the_same_frames_give_the_same_film():
         return writer.finish()
 
     assert film() == film()
-    pictures, _ = frames(film())
-    assert [round(float(picture.mean()) / 8) for picture in pictures] == pytest.approx(list(range(30)), abs=1)
+    visualisations, _ = frames(film())
+    assert [round(float(picture.mean()) / 8) for picture in visualisations] == pytest.approx(list(range(30)), abs=1)
 
 
 def test_odd_sizes_and_wild_rates_are_refused_and_no_frames_are_no_film():

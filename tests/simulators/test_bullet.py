@@ -9,8 +9,8 @@ from embodied.errors import CommandError, ConfigError, PathError, SceneError, Si
 from embodied.geometry import Pose, angle_between, compose, invert, look_at
 from embodied.robots.catalogue import robot_model
 from embodied.scenes.scene import Body, Box, Camera, Cylinder, Detent, Joint, Mesh, Part, RobotPlacement, Scene, Spring
-from embodied.simulators.bullet import BulletConfig, BulletSimulator
-from embodied.simulators.simulator import RendererChoice
+from embodied.simulators.bullet.simulator import BulletConfig, BulletSimulator
+from embodied.simulators.world import RendererChoice
 from embodied.types import Command
 
 TABLE_TOP_M = 0.5

@@ -20,14 +20,14 @@ from embodied.geometry import (
 )
 from embodied.scenes.meshing import triangulate
 from embodied.scenes.scene import Body, Box, Camera, Cylinder, Part, RobotPlacement, Scene, Shape, Sphere
-from embodied.simulators.bullet import BulletConfig
-from embodied.simulators.bullet_bodies import create_bodies
-from embodied.simulators.bullet_client import connect
-from embodied.simulators.gl_context import create_context
-from embodied.simulators.renderer import OpenGLRenderer, View, Visual
-from embodied.simulators.simulator import RendererChoice
-from embodied.simulators.surfaces import shaded_surface
-from embodied.simulators.tiny import TinyRenderer
+from embodied.simulators.bullet.bodies import create_bodies
+from embodied.simulators.bullet.client import connect
+from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.simulators.rendering.gl_context import create_context
+from embodied.simulators.rendering.opengl import CameraView, OpenGLRenderer, Visual
+from embodied.simulators.rendering.surfaces import shaded_surface
+from embodied.simulators.rendering.tiny import TinyRenderer
+from embodied.simulators.world import RendererChoice
 from embodied.types import CameraImage
 
 # Looks along world x from the origin; image right is world -y, image down is world -z.
@@ -47,15 +47,15 @@ def visual(shape: Shape, node: int, instance: int, rgba: tuple[float, float, flo
     return Visual(node, mesh.vertices, mesh.faces, rgba, instance)
 
 
-def view(name: str = "camera", pose: Pose = FORWARD, width_px: int = 64, height_px: int = 48) -> View:
-    return View(name, width_px, height_px, 0.9, pose.matrix)
+def view(name: str = "camera", pose: Pose = FORWARD, width_px: int = 64, height_px: int = 48) -> CameraView:
+    return CameraView(name, width_px, height_px, 0.9, pose.matrix)
 
 
 def matrices(*poses: Pose) -> np.ndarray:
     return np.stack([pose.matrix for pose in poses])
 
 
-def pixels(camera: View, points_m: np.ndarray) -> np.ndarray:
+def pixels(camera: CameraView, points_m: np.ndarray) -> np.ndarray:
     seen = transform_points(np.linalg.inv(camera.world_from_camera), points_m)
     at = seen @ intrinsics_matrix(camera.width_px, camera.height_px, camera.fov_y_rad).T
     return at[..., :2] / at[..., 2:]
@@ -74,7 +74,7 @@ class OneBox:
     size_m: tuple[float, float, float] = (0.2, 0.5, 0.3)
     centre_m: tuple[float, float, float] = (1.6, 0.231, 0.117)
 
-    def expected(self, camera: View) -> np.ndarray:
+    def expected(self, camera: CameraView) -> np.ndarray:
         """The pixels whose centres see the near face, from pinhole geometry alone."""
         distance = self.centre_m[0] - self.size_m[0] / 2
         rays = points_from_depth(

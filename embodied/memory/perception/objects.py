@@ -11,7 +11,7 @@ from embodied.memory.perception.absence import visible_fraction
 from embodied.memory.perception.boxes import UprightBox, fit_box, lowered, support_height, under
 from embodied.memory.perception.clouds import Cloud, fuse, lift, require_instances
 from embodied.memory.perception.colours import Colour, median_colour
-from embodied.memory.stem.kinds import Covariance
+from embodied.memory.schema.kinds import Covariance
 from embodied.scenes.scene import Scene
 from embodied.types import CameraImage
 

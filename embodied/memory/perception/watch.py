@@ -10,8 +10,8 @@ from embodied.memory.perception.association import associate
 from embodied.memory.perception.boxes import inside
 from embodied.memory.perception.clouds import Cloud, fuse
 from embodied.memory.perception.objects import Label, Labeller, PerceptionConfig, SeenObject, perceive, seen_object
-from embodied.memory.stem.event import Event
-from embodied.memory.stem.kinds import AbsenceSeen, EntitySeen
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import AbsenceSeen, EntitySeen
 from embodied.types import CameraImage
 
 STILL_SHARE = 0.95

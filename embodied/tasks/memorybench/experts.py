@@ -19,7 +19,7 @@ _Keyframes = tuple[Callable[[], Intent], ...]
 
 
 @dataclass(frozen=True)
-class Errand:
+class ExpertState:
     """What an expert carries from keyframe to keyframe.
 
     `choice` is the candidate that it believes to be right, unused before memory is needed; `first` the body that it
@@ -33,51 +33,53 @@ class Errand:
 
 @dataclass(frozen=True)
 class _Plan:
-    """How one task is solved. `decision` is the index of the first keyframe that depends on `Errand.choice`."""
+    """How one task is solved. `decision` is the index of the first keyframe that depends on `ExpertState.choice`."""
 
     decision: int
     first: Callable[[Episode, WorldState], str]
-    keyframes: Callable[[Episode, WorldState, Errand], _Keyframes]
+    keyframes: Callable[[Episode, WorldState, ExpertState], _Keyframes]
     press: int
 
 
-def begin_errand(episode: Episode, state: WorldState, choice: str) -> Errand:
-    """Returns the errand of an episode that begins in `state`. Raises `UnknownNameError` without an expert."""
-    return Errand(choice=choice, first=_plan(episode.task).first(episode, state))
+def initial_expert_state(episode: Episode, state: WorldState, choice: str) -> ExpertState:
+    """Returns the expert's state in an episode that begins in `state`. Raises `UnknownNameError` without an expert."""
+    return ExpertState(choice=choice, first=_plan(episode.task).first(episode, state))
 
 
-def errand_after_press(episode: Episode, state: WorldState, choice: str) -> Errand:
-    """Returns the errand of one who has done all that precedes the choice: next comes the keyframe after the press.
+def expert_state_after_press(episode: Episode, state: WorldState, choice: str) -> ExpertState:
+    """Returns the state of an expert that has done all that precedes the choice: the keyframe after the press is next.
 
     Raises `UnknownNameError` without an expert.
     """
-    return replace(begin_errand(episode, state, choice), step=_plan(episode.task).press + 1)
+    return replace(initial_expert_state(episode, state, choice), step=_plan(episode.task).press + 1)
 
 
-def next_keyframe(episode: Episode, progress: Progress, state: WorldState, errand: Errand) -> tuple[Intent, Errand]:
-    """Returns the keyframe of `errand.step`, from true poses now, and the errand of the next one.
+def next_keyframe(
+    episode: Episode, progress: Progress, state: WorldState, expert_state: ExpertState
+) -> tuple[Intent, ExpertState]:
+    """Returns the keyframe of `expert_state.step`, from true poses now, and the expert's state before the next one.
 
     The button is pressed until the task counts it; after the last keyframe the arm rests.
     """
     plan = _plan(episode.task)
-    step = errand.step
+    step = expert_state.step
     if step == plan.press + 2 and step < plan.decision and "pressed" not in progress.reached:
         step = plan.press
-    steps = plan.keyframes(episode, state, errand)
+    steps = plan.keyframes(episode, state, expert_state)
     intent = steps[step]() if step < len(steps) else _REST
-    return intent, replace(errand, step=step + 1)
+    return intent, replace(expert_state, step=step + 1)
 
 
 def decision_step(task: str) -> int:
-    """Returns the `Errand.step` of the first keyframe that depends on memory; before it, nothing may tell the target.
+    """Returns the `ExpertState.step` of the first keyframe that needs memory; nothing earlier may reveal the target.
 
     Raises `UnknownNameError` for a task without an expert.
     """
     return _plan(task).decision
 
 
-def _reopen_drawer(episode: Episode, state: WorldState, errand: Errand) -> _Keyframes:
-    first, choice = errand.first, errand.choice
+def _reopen_drawer(episode: Episode, state: WorldState, expert_state: ExpertState) -> _Keyframes:
+    first, choice = expert_state.first, expert_state.choice
     return (
         partial(to.stay, state),
         partial(to.before_handle, state, first),
@@ -92,8 +94,8 @@ def _reopen_drawer(episode: Episode, state: WorldState, errand: Errand) -> _Keyf
     )
 
 
-def _put_block_back(episode: Episode, state: WorldState, errand: Errand) -> _Keyframes:
-    centre, choice = episode.scene.body(CENTRE).pose, episode.scene.body(errand.choice).pose
+def _put_block_back(episode: Episode, state: WorldState, expert_state: ExpertState) -> _Keyframes:
+    centre, choice = episode.scene.body(CENTRE).pose, episode.scene.body(expert_state.choice).pose
     return (
         partial(to.above_block, state, BLOCK),
         partial(to.grasp_block, state, BLOCK),
@@ -110,8 +112,8 @@ def _put_block_back(episode: Episode, state: WorldState, errand: Errand) -> _Key
     )
 
 
-def _rearrange_block(episode: Episode, state: WorldState, errand: Errand) -> _Keyframes:
-    first, choice = errand.first, errand.choice
+def _rearrange_block(episode: Episode, state: WorldState, expert_state: ExpertState) -> _Keyframes:
+    first, choice = expert_state.first, expert_state.choice
     centre = episode.scene.body(CENTRE).pose
     empty = episode.scene.body(PATCHES[BLOCKS.index(first)]).pose
     return (

@@ -10,6 +10,7 @@ from embodied.errors import ConfigError
 from embodied.geometry import Pose
 from embodied.scenes.scene import Scene
 from embodied.scenes.tabletop import CENTRE, block, button, centre_mark, detector, patch, place_detector, tabletop_scene
+from embodied.tasks.memorybench.base import MemoryTask, Tier, choose, complete, fail, succeed
 from embodied.tasks.memorybench.layout import (
     CENTRE_DETECTOR_M,
     PUBLISHED_PATCHES,
@@ -18,7 +19,7 @@ from embodied.tasks.memorybench.layout import (
     random_on_patch,
     random_patches,
 )
-from embodied.tasks.predicates import (
+from embodied.tasks.memorybench.predicates import (
     block_in,
     button_pressed,
     button_released,
@@ -27,7 +28,6 @@ from embodied.tasks.predicates import (
     nothing_held,
     over,
 )
-from embodied.tasks.task import MemoryTask, Tier, choose, complete, fail, succeed
 from embodied.types import Episode, Progress, WorldState
 
 BLOCK = "block"

@@ -9,6 +9,7 @@ import numpy as np
 from embodied.geometry import Pose
 from embodied.scenes.scene import Scene
 from embodied.scenes.tabletop import CENTRE, block, button, centre_mark, detector, patch, place_detector, tabletop_scene
+from embodied.tasks.memorybench.base import MemoryTask, Tier, choose, complete, fail, succeed
 from embodied.tasks.memorybench.layout import (
     CENTRE_DETECTOR_M,
     PUBLISHED_PAIR,
@@ -17,8 +18,7 @@ from embodied.tasks.memorybench.layout import (
     random_on_patch,
     random_patches,
 )
-from embodied.tasks.predicates import block_in, button_pressed, left_on, lifted, nothing_held
-from embodied.tasks.task import MemoryTask, Tier, choose, complete, fail, succeed
+from embodied.tasks.memorybench.predicates import block_in, button_pressed, left_on, lifted, nothing_held
 from embodied.types import Episode, Progress, WorldState
 
 BLOCKS = ("block_0", "block_1")

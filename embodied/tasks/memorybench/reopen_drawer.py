@@ -9,9 +9,9 @@ import numpy as np
 from embodied.geometry import Pose, compose, inside_box
 from embodied.scenes.scene import Detent, Region, Scene
 from embodied.scenes.tabletop import DRAWERS, FRONT_IN_DRAWER_M, button, chest, slide, tabletop_scene
+from embodied.tasks.memorybench.base import MemoryTask, Tier, choose, complete, fail, succeed
 from embodied.tasks.memorybench.layout import ChestLayout, published_chest, random_chest
-from embodied.tasks.predicates import button_pressed
-from embodied.tasks.task import MemoryTask, Tier, choose, complete, fail, succeed
+from embodied.tasks.memorybench.predicates import button_pressed
 from embodied.types import Episode, Progress, WorldState
 
 SHUT_M = 0.02

@@ -16,7 +16,7 @@ SIZE, CHANNELS = 32, 3
 
 
 @pytest.fixture
-def pictures() -> torch.Tensor:
+def visualisations() -> torch.Tensor:
     return torch.rand(2, len(VIEWS), CHANNELS, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
 
 
@@ -24,33 +24,33 @@ def at(row: float, column: float) -> torch.Tensor:
     return torch.tensor([row, column]).expand(2, len(VIEWS), 2)
 
 
-def test_a_window_is_the_pixels_whose_middle_is_the_point(pictures):
-    seen = windows(pictures, at(12.0, 20.0), 8)
-    torch.testing.assert_close(seen, pictures[..., 8:16, 16:24])
+def test_a_window_is_the_pixels_whose_middle_is_the_point(visualisations):
+    seen = windows(visualisations, at(12.0, 20.0), 8)
+    torch.testing.assert_close(seen, visualisations[..., 8:16, 16:24])
 
 
-def test_every_view_of_every_frame_has_a_window_of_its_own(pictures):
+def test_every_view_of_every_frame_has_a_window_of_its_own(visualisations):
     places = torch.stack([at(8.0 + k, 16.0 - k)[0] for k in range(2)])
     places[1, 2] = torch.tensor([20.0, 9.0])
-    seen = windows(pictures, places, 8)
-    torch.testing.assert_close(seen[0], pictures[0, ..., 4:12, 12:20])
-    torch.testing.assert_close(seen[1, 2], pictures[1, 2, :, 16:24, 5:13])
+    seen = windows(visualisations, places, 8)
+    torch.testing.assert_close(seen[0], visualisations[0, ..., 4:12, 12:20])
+    torch.testing.assert_close(seen[1, 2], visualisations[1, 2, :, 16:24, 5:13])
 
 
-def test_between_pixels_a_window_is_their_mean_and_outside_of_the_picture_it_is_zero(pictures):
-    between = windows(pictures, at(12.5, 20.0), 8)
-    torch.testing.assert_close(between, (pictures[..., 8:16, 16:24] + pictures[..., 9:17, 16:24]) / 2)
-    edge = windows(pictures, at(0.0, 32.0), 8)
-    torch.testing.assert_close(edge[..., 4:, :4], pictures[..., :4, 28:])
+def test_between_pixels_a_window_is_their_mean_and_outside_of_the_picture_it_is_zero(visualisations):
+    between = windows(visualisations, at(12.5, 20.0), 8)
+    torch.testing.assert_close(between, (visualisations[..., 8:16, 16:24] + visualisations[..., 9:17, 16:24]) / 2)
+    edge = windows(visualisations, at(0.0, 32.0), 8)
+    torch.testing.assert_close(edge[..., 4:, :4], visualisations[..., :4, 28:])
     assert (edge[..., :4, :] == 0).all()
     assert (edge[..., 4:] == 0).all()
 
 
-def test_what_is_read_does_not_depend_on_where_in_the_picture_it_lies(pictures):
+def test_what_is_read_does_not_depend_on_where_in_the_picture_it_lies(visualisations):
     torch.manual_seed(0)
     glimpse = Glimpse(GlimpseConfig(window=8, widths=[8, 8], dim=6), channels=CHANNELS)
-    moved = pictures.roll((5, -7), (-2, -1))
-    torch.testing.assert_close(glimpse(moved, at(19.0, 11.0)), glimpse(pictures, at(14.0, 18.0)))
+    moved = visualisations.roll((5, -7), (-2, -1))
+    torch.testing.assert_close(glimpse(moved, at(19.0, 11.0)), glimpse(visualisations, at(14.0, 18.0)))
 
 
 @pytest.mark.parametrize("view", range(len(VIEWS)))
@@ -61,10 +61,10 @@ def test_the_hand_sees_just_the_window_around_the_waypoint(view):
     seen = network.features(look, point)
     first = (pixels(point, SIZE)[0, view] - network.config.glimpse.window / 2).int().tolist()
     row, column = first
-    inside, outside = (look._replace(pictures=look.pictures.clone()) for _ in range(2))
-    inside.pictures[:, view, :, row, column] += 9.0  # The tokens stay: what differs comes from pixels.
-    outside.pictures[:, view, :, row - 1, :] += 9.0
-    outside.pictures[:, view, :, :, column - 1] += 9.0
+    inside, outside = (look._replace(visualisations=look.visualisations.clone()) for _ in range(2))
+    inside.visualisations[:, view, :, row, column] += 9.0  # The tokens stay: what differs comes from pixels.
+    outside.visualisations[:, view, :, row - 1, :] += 9.0
+    outside.visualisations[:, view, :, :, column - 1] += 9.0
     assert not torch.equal(network.features(inside, point), seen)
     assert torch.equal(network.features(outside, point), seen)
 

@@ -12,14 +12,14 @@ from policies.sam2act.keyframes import Around, Keyframes
 from policies.sam2act.learner import Sam2ActLearner
 from policies.sam2act.measures import needs_memory
 from policies.sam2act.views import pixels
-from policies.training.learner import ACTION_FORM, DataFacts
+from policies.training.learner import ACTION_SPACE, DatasetFeatures
 from tests.policies.sam2act.small import INSTRUCTION, PIXELS, batch_of, observation, small_config
 
-FACTS = DataFacts(
+FACTS = DatasetFeatures(
     robot="panda",
     image_px={"front": (PIXELS, PIXELS), "wrist": (PIXELS, PIXELS)},
     proprio_names=proprio_layout(robot_model("panda")),
-    action_form=ACTION_FORM,
+    action_form=ACTION_SPACE,
     tasks=("put_block_back/strict",),
     instructions=(INSTRUCTION,),
     intent_low_m=(0.0, -0.4, 0.76),
@@ -95,7 +95,7 @@ def test_a_policy_without_memory_has_no_parts_for_it():
 
 
 def test_pictures_show_both_branches(learner):
-    drawn = learner.eval().pictures(shown(learner))
+    drawn = learner.eval().visualisations(shown(learner))
     assert {picture.shape for picture in drawn.values()} == {(4 * 64, 3 * 64, 3)}
 
 

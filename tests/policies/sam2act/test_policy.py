@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from embodied.errors import ConfigError, MemoryBankError
-from embodied.protocols import Guided, Policy, Remembers
+from embodied.protocols import HintConditioned, Policy, ResettableMemory
 from embodied.types import Decision, MemoryContext, MoveTo
 from policies.sam2act.choices import MemoryKind
 from policies.sam2act.learner import Sam2ActLearner
@@ -64,12 +64,12 @@ def test_moments_of_another_model_are_refused():
 
 
 def scores_with(policy, carry, seed: int = 9) -> np.ndarray:
-    return policy.act([request(seed, step=4, carry=carry, pictures=True)])[0].pictures["whole table"]
+    return policy.act([request(seed, step=4, carry=carry, visualisations=True)])[0].visualisations["whole table"]
 
 
 def test_what_is_seen_depends_on_what_was_seen_before_unless_it_is_wiped_or_swapped():
     policy = small_policy()
-    assert isinstance(policy, Remembers)
+    assert isinstance(policy, ResettableMemory)
     one, other = (played(policy, seeds)[-1].carry for seeds in ((0, 1, 2, 3), (30, 31, 32, 33)))
     assert (scores_with(policy, one) != scores_with(policy, other)).any()
     assert (scores_with(policy, policy.wiped(one)) == scores_with(policy, policy.wiped(other))).all()
@@ -78,21 +78,23 @@ def test_what_is_seen_depends_on_what_was_seen_before_unless_it_is_wiped_or_swap
 
 
 def test_only_what_has_a_memory_can_be_played_without_it():
-    kinds = {kind: isinstance(small_config(kind).build().policy(model_id="new"), Remembers) for kind in MemoryKind}
+    kinds = {
+        kind: isinstance(small_config(kind).build().policy(model_id="new"), ResettableMemory) for kind in MemoryKind
+    }
     assert [kind for kind, remembers in kinds.items() if not remembers] == [MemoryKind.off]
 
 
 def test_pictures_come_only_where_they_are_asked_for_and_decide_nothing():
     policy = small_policy()
-    plain, shown = (policy.act([request(2, pictures=asked)])[0] for asked in (False, True))
-    assert not plain.pictures
+    plain, shown = (policy.act([request(2, visualisations=asked)])[0] for asked in (False, True))
+    assert not plain.visualisations
     assert target(plain) == target(shown)
-    assert {picture.dtype for picture in shown.pictures.values()} == {np.dtype(np.uint8)}
+    assert {picture.dtype for picture in shown.visualisations.values()} == {np.dtype(np.uint8)}
 
 
 def test_a_hint_is_where_the_closer_look_is_taken():
     policy = small_policy()
-    assert isinstance(policy, Guided)
+    assert isinstance(policy, HintConditioned)
     assert policy.takes_hints
     hint = MoveTo((0.31, -0.22, 0.93), (1.0, 0.0, 0.0, 0.0), gripper_open=True)
     led = target(policy.act([request(2, hint=hint)])[0])

@@ -85,18 +85,18 @@ def test_splatting_is_what_a_loop_over_points_gives(radius_px, reach):
     position_m[0, :5] = float("inf")
     cloud = Cloud(position_m, torch.randint(0, 256, (2, 60, 3), dtype=torch.uint8, generator=random))
     centre_m = torch.tensor([[0.5, 0.5, 0.5], [0.4, 0.6, 0.5]])
-    pictures = splat(cloud, centre_m, 0.5, Lens(SIZE, radius_px, reach))
+    visualisations = splat(cloud, centre_m, 0.5, Lens(SIZE, radius_px, reach))
     wanted = slow_splat(cloud, centre_m, 0.5, Lens(SIZE, radius_px, reach))
-    assert np.allclose(pictures[:, :, 3:7].numpy(), wanted, atol=1e-5)
-    assert (pictures[:, :, 9].numpy() == (np.abs(wanted).sum(2) > 0)).all()
+    assert np.allclose(visualisations[:, :, 3:7].numpy(), wanted, atol=1e-5)
+    assert (visualisations[:, :, 9].numpy() == (np.abs(wanted).sum(2) > 0)).all()
 
 
 def test_where_nothing_is_pictures_show_only_where_their_pixels_are():
     nothing = Cloud(torch.full((1, 4, 3), float("inf")), torch.zeros(1, 4, 3, dtype=torch.uint8))
-    pictures = splat(nothing, torch.zeros(1, 3), 0.5, Lens(SIZE))
-    assert pictures[:, :, [0, 1, 2, 3, 4, 5, 6, 9]].abs().max() == 0.0
-    assert pictures[0, 0, 7, 0, 0] == pytest.approx(1 / SIZE - 1)
-    assert pictures[0, 0, 8, 0, -1] == pytest.approx(1 - 1 / SIZE)
+    visualisations = splat(nothing, torch.zeros(1, 3), 0.5, Lens(SIZE))
+    assert visualisations[:, :, [0, 1, 2, 3, 4, 5, 6, 9]].abs().max() == 0.0
+    assert visualisations[0, 0, 7, 0, 0] == pytest.approx(1 / SIZE - 1)
+    assert visualisations[0, 0, 8, 0, -1] == pytest.approx(1 - 1 / SIZE)
 
 
 def test_a_moved_world_looks_the_same_in_a_moved_cube():

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from embodied.errors import ConfigError
-from policies.training.learner import ACTION_FORM, Learner
+from policies.training.learner import ACTION_SPACE, Learner
 
 WORKSPACE_M = ((-0.3, 0.7), (-0.5, 0.5), (0.6, 1.6))
 
@@ -22,7 +22,7 @@ class TinyConfig:
 
     cameras: list[str] = field(default_factory=lambda: ["front", "wrist"])
     image_px: int = 8
-    action_form: str = ACTION_FORM
+    action_form: str = ACTION_SPACE
     workspace_m: list[list[float]] = field(default_factory=lambda: [list(axis) for axis in WORKSPACE_M])
     width: int = 16
     dropout: float = 0.1
@@ -86,7 +86,7 @@ class Tiny(Learner):
     def tokenise(self, instruction):
         return np.array([len(word) for word in instruction.split()], dtype=np.int64)
 
-    def pictures(self, batch):
+    def visualisations(self, batch):
         return {"seen": batch["rgb"][0, 0, 0].cpu().numpy()}
 
     def frozen_features(self, batch):

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from embodied.rollout.compute import ComputeKind
-from embodied.rollout.ray_cluster import local_cluster
+from embodied.rollout.ray.cluster import local_cluster
 from policies.training.config import LogConfig, TrainComputeConfig, TrainingConfig
 from policies.training.job import run_job
 from policies.training.plan import TrainingPlan

@@ -22,8 +22,8 @@ from policies.training import job, progress
 from policies.training.config import LogConfig, SamplingConfig, TrainingConfig
 from policies.training.learner import TrainingError
 from policies.training.loop import train
-from policies.training.peers import Peers, PeerStoppedError
 from policies.training.plan import TrainingPlan
+from policies.training.process_group import ProcessGroup, ProcessStoppedError
 from policies.weights import read_tensors
 from tests.policies.training.demonstrations import two_tasks
 from tests.policies.training.learners import TinyConfig
@@ -157,7 +157,7 @@ def test_what_a_worker_refuses_is_told_to_the_driver_as_it_was_said(demonstratio
     assert not list((tmp_path / "checkpoints").glob("[0-9]*"))
 
 
-class Threads(Peers):
+class Threads(ProcessGroup):
     """Workers that are threads of this process; gradients are not averaged."""
 
     def total(self, values):
@@ -193,5 +193,5 @@ def test_when_one_worker_cannot_go_on_the_others_stop_and_nobody_waits(tmp_path)
 
     with ThreadPoolExecutor(2) as both:
         errors = list(both.map(work, range(2)))
-    assert {type(error) for error in errors} == {DataError, PeerStoppedError}
+    assert {type(error) for error in errors} == {DataError, ProcessStoppedError}
     assert "press/strict/1.npz, step" in next(str(error) for error in errors if isinstance(error, DataError))

@@ -1,0 +1,1 @@
+"""Motions of an arm: inverse kinematics, collision-checked planning and timing."""

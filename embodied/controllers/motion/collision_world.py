@@ -1,0 +1,146 @@
+"""What a robot could run into at one instant, and how close it may come (pinocchio, coal)."""
+
+import coal  # pyright: ignore[reportMissingImports]  # Lies behind a .pth file.
+import numpy as np
+import pinocchio as pin  # pyright: ignore[reportMissingImports]  # Lies behind a .pth file.
+
+from embodied.controllers.motion.shapes import Solid, body_solids, moving_joints, robot_solids, self_pairs
+from embodied.robots.catalogue import robot_model
+from embodied.robots.kinematics import configuration, joint_transforms, kinematics, transform_from_pose
+from embodied.scenes.scene import Scene
+from embodied.types import WorldState
+
+
+class CollisionWorld:
+    """The solids around and of `robot`, frozen at `state`; only the arm and what it holds move.
+
+    Checked are links against bodies and other robots, links against each other, and a held body against everything
+    but its hand. A held body that hangs on a joint, such as a drawer, is left out: the joint guides it. Each pair
+    has a margin, 0 at first: it collides where it is closer than that, in metres; negative margins allow overlap.
+    """
+
+    def __init__(self, scene: Scene, robot: str, state: WorldState, *, assets: str = "") -> None:
+        self._assets = assets
+        self._moving = kinematics(robot_model(scene.robot(robot).model))
+        self._tree = self._moving.tree
+        self._state = state.robots[robot]
+        self._base_from_world = transform_from_pose(self._state.base).inverse()
+        held = state.held.get(robot)
+        links = list(robot_solids(self._moving.robot))
+        obstacles = self._bodies(scene, state, held) + self._other_robots(scene, robot, state)
+        guided = held in {joint.child for joint in scene.joints}
+        load = [] if held is None or guided else self._held(scene, held, state)
+        self._solids = links + obstacles + load
+        self._pairs = self._all_pairs(len(links), len(obstacles), len(load))
+        geometry = pin.GeometryModel()
+        for index, solid in enumerate(self._solids):
+            geometry.addGeometryObject(pin.GeometryObject(str(index), solid.joint, solid.placement, solid.shape))
+        for first, second in self._pairs:
+            geometry.addCollisionPair(pin.CollisionPair(first, second))
+        self._geometry = geometry
+        self._checks = _fresh_checks(geometry)
+        self._scratch = self._tree.createData()
+        self._configuration = configuration(
+            self._moving.robot, self._state.joint_position_rad, float(np.clip(self._state.gripper, 0.0, 1.0))
+        )
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The links, bodies or robots of each pair, in the order of `distances`."""
+        return [(self._solids[first].owner, self._solids[second].owner) for first, second in self._pairs]
+
+    def distances(self, joints_rad: np.ndarray) -> np.ndarray:
+        """Returns the gap of every pair in metres at `joints_rad` (J,), negative for overlap."""
+        self._place(joints_rad)
+        pin.updateGeometryPlacements(self._tree, self._scratch, self._geometry, self._checks, self._configuration)
+        pin.computeDistances(self._geometry, self._checks)
+        return np.array([result.min_distance for result in self._checks.distanceResults])
+
+    def set_margins(self, margins_m: np.ndarray) -> None:
+        """Sets the distance below which each pair collides."""
+        for request, margin in zip(self._checks.collisionRequests, margins_m.tolist(), strict=True):
+            request.security_margin = margin
+
+    def free(self, joints_rad: np.ndarray) -> bool:
+        """Returns whether no pair collides at `joints_rad` (J,)."""
+        self._place(joints_rad)
+        return not pin.computeCollisions(
+            self._tree, self._scratch, self._geometry, self._checks, self._configuration, True
+        )
+
+    def deepest_collision(self, joints_rad: np.ndarray) -> str:
+        """Returns what collides most at `joints_rad` (J,), such as `panda_hand with cabinet`, or an empty string."""
+        if self.free(joints_rad):
+            return ""
+        margins = [request.security_margin for request in self._checks.collisionRequests]
+        return " with ".join(self.pairs[int(np.argmin(self.distances(joints_rad) - margins))])
+
+    def _place(self, joints_rad: np.ndarray) -> None:
+        self._configuration[self._moving.configuration_index] = joints_rad
+
+    def _bodies(self, scene: Scene, state: WorldState, held: str | None) -> list[Solid]:
+        solids = []
+        for body in scene.bodies:
+            if body.name != held:
+                at = self._base_from_world * transform_from_pose(state.pose[body.name])
+                solids += [
+                    Solid(part.owner, part.shape, 0, at * part.placement) for part in body_solids(body, self._assets)
+                ]
+        return solids
+
+    def _other_robots(self, scene: Scene, robot: str, state: WorldState) -> list[Solid]:
+        solids = []
+        for other in scene.robots:
+            if other.name != robot:
+                model, there = robot_model(other.model), state.robots[other.name]
+                at = self._base_from_world * transform_from_pose(there.base)
+                joints = joint_transforms(model, configuration(model, there.joint_position_rad, there.gripper))
+                solids += [
+                    Solid(other.name, link.shape, 0, at * joints[link.joint] * link.placement)
+                    for link in robot_solids(model)
+                ]
+        return solids
+
+    def _held(self, scene: Scene, held: str, state: WorldState) -> list[Solid]:
+        tool = self._moving.tool_transform(self._state.joint_position_rad)
+        joint_from_world = self._moving.joint_from_tool * tool.inverse() * self._base_from_world
+        at = joint_from_world * transform_from_pose(state.pose[held])
+        joint = self._moving.tool_joint
+        return [
+            Solid(part.owner, part.shape, joint, at * part.placement)
+            for part in body_solids(scene.body(held), self._assets)
+        ]
+
+    def _all_pairs(self, links: int, obstacles: int, load: int) -> list[tuple[int, int]]:
+        movers = moving_joints(self._moving.robot)
+        moving_links = [index for index in range(links) if self._solids[index].joint in movers]
+        hand = self._moving.tool_joint
+        near = {hand, self._tree.parents[hand]}
+        arm = [
+            index
+            for index in range(links)
+            if self._solids[index].joint not in near and self._tree.parents[self._solids[index].joint] != hand
+        ]
+        loads = range(links + obstacles, links + obstacles + load)
+        return [
+            *self_pairs(self._moving.robot),
+            *((link, links + obstacle) for link in moving_links for obstacle in range(obstacles)),
+            *((links + obstacle, part) for obstacle in range(obstacles) for part in loads),
+            *((link, part) for link in arm for part in loads),
+        ]
+
+
+def _fresh_checks(geometry: pin.GeometryModel) -> pin.GeometryData:
+    """Returns query data whose answers depend on nothing but the question.
+
+    By default pinocchio starts each query from the last one's result, which changes last digits, and asks coal for
+    no contacts, in which case coal has missed overlaps of aligned boxes.
+    """
+    checks = geometry.createData()
+    overlap, gap = coal.CollisionRequest(), coal.DistanceRequest()
+    overlap.enable_contact = True
+    overlap.gjk_initial_guess = gap.gjk_initial_guess = coal.GJKInitialGuess.BoundingVolumeGuess
+    for index in range(len(geometry.collisionPairs)):
+        checks.collisionRequests[index] = overlap
+        checks.distanceRequests[index] = gap
+    return checks

@@ -1,0 +1,122 @@
+"""MoveTo: a planned, collision-checked reach, then the gripper."""
+
+from enum import Enum, auto
+
+import numpy as np
+
+from embodied.controllers.config import ControllerConfig
+from embodied.controllers.motion.collision_world import CollisionWorld
+from embodied.controllers.motion.planner import Planner
+from embodied.controllers.motion.timing import timed_path
+from embodied.geometry import Pose, angle_between, compose
+from embodied.robots.kinematics import Kinematics, transform_from_pose
+from embodied.scenes.scene import Scene
+from embodied.types import Command, ControllerReport, ControllerStatus, MoveTo, RobotState, WorldState
+
+DONE = ControllerReport(ControllerStatus.DONE)
+
+
+class _Phase(Enum):
+    MOVE = auto()
+    SETTLE = auto()
+    GRIP = auto()
+
+
+class KeyframeController:
+    """Brings one arm's tool to a keyframe: path, settling, gripper, in this order."""
+
+    def __init__(self, scene: Scene, robot: str, moving: Kinematics, config: ControllerConfig) -> None:
+        self._scene = scene
+        self._robot = robot
+        self._moving = moving
+        self._config = config
+        self._planner = Planner(moving, config.planner)
+        self._limits = config.speed_limits(moving.arm)
+        self.plan_method = ""
+
+    def begin(self, intent: MoveTo, state: WorldState, *, seed: int) -> ControllerReport | None:
+        """Plans the move; returns a FAILED report with the reason where there is no way."""
+        self._intent, self._seed = intent, seed
+        self._target = Pose(intent.position_m, intent.orientation)
+        self._corrections_left = 0 if self._moving.robot.fixed else self._config.arrival.corrections
+        self._opening = float(intent.gripper_open) if self._moving.robot.gripper is not None else None
+        return self._plan(state)
+
+    def _plan(self, state: WorldState) -> ControllerReport | None:
+        here, intent = state.robots[self._robot], self._intent
+        target = transform_from_pose(here.base).actInv(transform_from_pose(self._target))
+        world = None
+        if intent.avoid_collisions:
+            world = CollisionWorld(self._scene, self._robot, state, assets=self._config.asset_root)
+        plan = self._planner.plan(here.joint_position_rad, target, world, seed=self._seed)
+        self.plan_method = plan.method
+        if plan.waypoints_rad is None:
+            return ControllerReport(ControllerStatus.FAILED, plan.reason)
+        self._path = timed_path(self._moving, plan.waypoints_rad, self._limits, self._config.period_s)
+        self._enter(_Phase.MOVE)
+        self._last_opening = here.gripper
+        return None
+
+    def tick(self, state: WorldState) -> Command | ControllerReport:
+        """Returns the next command, or how the move ended."""
+        here = state.robots[self._robot]
+        if self._stage is _Phase.MOVE and self._periods == len(self._path):
+            self._enter(_Phase.SETTLE)
+        if self._stage is _Phase.SETTLE:
+            report = self._arrived(state)
+            if report is not None and (report.status is ControllerStatus.FAILED or self._opening is None):
+                return report
+            if report is not None:
+                self._enter(_Phase.GRIP)
+        if self._stage is _Phase.GRIP and self._gripped(here):
+            return DONE
+        goal = self._path[min(self._periods, len(self._path) - 1)] if self._stage is _Phase.MOVE else self._path[-1]
+        self._periods += 1
+        # Until the tool has arrived the gripper keeps its last target, so that what it holds stays held.
+        return Command(joint_position_rad=goal, gripper=self._opening if self._stage is _Phase.GRIP else None)
+
+    def _arrived(self, state: WorldState) -> ControllerReport | None:
+        here = state.robots[self._robot]
+        report = self._settled(here)
+        if report is None or self._corrections_left == 0 or self._error(here)[0] <= self._config.arrival.correction_m:
+            return report
+        self._corrections_left -= 1
+        return self._plan(state)
+
+    def _enter(self, stage: _Phase) -> None:
+        self._stage, self._periods, self._still = stage, 0, 0
+
+    def _settled(self, here: RobotState) -> ControllerReport | None:
+        arrival = self._config.arrival
+        error = np.abs(here.joint_position_rad - self._path[-1]).max()
+        speed = np.abs(here.joint_velocity_radps).max()
+        self._still = self._still + 1 if speed <= arrival.still_radps else 0
+        if error <= arrival.joint_tolerance_rad and self._still > 0:
+            return self._judge(here)
+        late = self._periods * self._config.period_s >= arrival.settle_limit_s
+        if self._still < arrival.still_periods and not late:
+            return None
+        return self._judge(here)
+
+    def _error(self, here: RobotState) -> tuple[float, float]:
+        tool = compose(here.base, self._moving.tool(here.joint_position_rad))
+        metres = float(np.linalg.norm(np.subtract(tool.position_m, self._target.position_m)))
+        return metres, angle_between(tool.orientation, self._target.orientation)
+
+    def _judge(self, here: RobotState) -> ControllerReport:
+        arrival = self._config.arrival
+        metres, radians = self._error(here)
+        if metres > arrival.tool_tolerance_m:
+            return ControllerReport(ControllerStatus.FAILED, f"blocked: tool is {metres * 1000:.0f} mm from its goal")
+        if radians > arrival.tool_tolerance_rad:
+            return ControllerReport(ControllerStatus.FAILED, f"blocked: tool is turned {radians:.2f} rad from its goal")
+        return DONE
+
+    def _gripped(self, here: RobotState) -> bool:
+        arrival = self._config.arrival
+        still = abs(here.gripper - self._last_opening) <= arrival.gripper_still
+        self._still = self._still + 1 if still else 0
+        self._last_opening = here.gripper
+        # The first two periods pass before the fingers can have shown that they move.
+        rested = self._periods >= 2 and self._still >= 2
+        return rested or self._periods * self._config.period_s >= arrival.gripper_limit_s

@@ -1,0 +1,51 @@
+"""Builds every part of a run once, so that whatever cannot work is refused before anything starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from embodied.protocols import Policy
+from embodied.rollout.episode import require_cameras
+from embodied.rollout.worker import WorkerConfig
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What only the built parts know: who is privileged, what makes the pixels, and who cannot be played how.
+
+    `obstacles` says by policy and control why not, such as "no memory"; what can be played is not in it.
+    """
+
+    privileged: tuple[str, ...]
+    renderer: str
+    obstacles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def preflight(worker: WorkerConfig, *, seed: int, split: str) -> Parts:
+    """Builds every part in this process, for the episode `seed` of `split` of each task; a recorder is begun as well.
+
+    Raises whatever building a part raises, and `ConfigError` for a camera that the scenes lack.
+    """
+    policies = {name: policy.build() for name, policy in worker.policies.items()}
+    simulator = worker.simulator.build()
+    try:
+        for task in worker.tasks.values():
+            episode = task.sample(seed, split=split)
+            for name, policy in policies.items():
+                require_cameras(episode.scene, policy.cameras, user=f"policy {name!r}")
+            for robot in episode.scene.robots:
+                worker.controller.build(episode.scene, robot.name)
+            if worker.recorder is not None:
+                simulator.reset(episode)
+                worker.recorder.build().on_begin(episode, simulator)
+        privileged = tuple(name for name, policy in policies.items() if policy.privileged)
+        return Parts(privileged, simulator.renderer, _obstacles(worker, policies))
+    finally:
+        simulator.close()
+
+
+def _obstacles(worker: WorkerConfig, policies: Mapping[str, Policy]) -> dict[str, dict[str, str]]:
+    found = {
+        name: {control: kind.obstacle(policy) for control, kind in worker.controls.items() if kind.obstacle(policy)}
+        for name, policy in policies.items()
+    }
+    return {name: obstacles for name, obstacles in found.items() if obstacles}

@@ -1,0 +1,106 @@
+"""Embodiment: who the robots are, what they can do and how well, and who has leased which subtask."""
+
+from embodied.errors import ConflictError, MemoryBankError
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import LeaseGranted, RobotRegistered, SkillEnded, SubtaskEnded
+from embodied.memory.storage.tables import Tables
+
+
+class Embodiment:
+    """`robot` points to registrations, `skill_run` counts successes per context, `lease` has one row per epoch."""
+
+    schema = """
+    CREATE TABLE IF NOT EXISTS robot (
+        robot INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (robot, seq)
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS skill_run (
+        robot INTEGER NOT NULL, skill INTEGER NOT NULL, context INTEGER NOT NULL, seq INTEGER NOT NULL,
+        success INTEGER NOT NULL, PRIMARY KEY (robot, skill, context, seq)
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS lease (
+        subtask INTEGER NOT NULL, epoch INTEGER NOT NULL, robot INTEGER NOT NULL, expires_s REAL NOT NULL,
+        seq INTEGER NOT NULL, ended_seq INTEGER, PRIMARY KEY (subtask, epoch)
+    ) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS lease_robot ON lease (robot);
+    """
+    tables = ("robot", "skill_run", "lease")
+
+    def check(self, tables: Tables, event: Event) -> None:
+        """Raises `ConflictError` for a lease that is not free, and for an outcome told under a stale one."""
+        match event.payload:
+            case LeaseGranted() as said:
+                _check_grant(tables, event, said)
+            case SubtaskEnded() as said:
+                _check_end(tables, event, said)
+
+    def apply(self, tables: Tables, event: Event) -> None:
+        """Writes registrations, runs of skills and leases."""
+        intern = tables.names.intern
+        match event.payload:
+            case RobotRegistered(robot=robot):
+                tables.write("INSERT INTO robot VALUES (?, ?)", intern(robot), event.seq)
+            case SkillEnded(skill=skill, context=context, success=success):
+                tables.write(
+                    "INSERT INTO skill_run VALUES (?, ?, ?, ?, ?)",
+                    intern(event.robot), intern(skill), intern(context), event.seq, int(success),
+                )  # fmt: skip
+            case LeaseGranted() as said:
+                tables.write(
+                    "INSERT INTO lease VALUES (?, ?, ?, ?, ?, NULL)",
+                    intern(said.subtask), said.epoch, intern(event.robot), said.expires_s, event.seq,
+                )  # fmt: skip
+            case SubtaskEnded(subtask=subtask, epoch=epoch) if epoch:
+                tables.write(
+                    "UPDATE lease SET ended_seq = ? WHERE subtask = ? AND epoch = ?",
+                    event.seq, intern(subtask), epoch,
+                )  # fmt: skip
+
+
+def newest_lease(tables: Tables, subtask: str) -> tuple[int, str, float, int | None]:
+    """Returns epoch, robot, end (seconds) and ending event of a subtask's newest lease; epoch 0 where it has none."""
+    found = tables.row(
+        "SELECT epoch, robot, expires_s, ended_seq FROM lease WHERE subtask = ? ORDER BY epoch DESC LIMIT 1",
+        tables.names.find(subtask),
+    )
+    if not found:
+        return 0, "", -float("inf"), None
+    epoch, robot, expires_s, ended_seq = found
+    return epoch, tables.names.text(robot), expires_s, ended_seq
+
+
+def _check_grant(tables: Tables, event: Event, said: LeaseGranted) -> None:
+    epoch, holder, expires_s, ended_seq = newest_lease(tables, said.subtask)
+    if ended_seq is not None:
+        raise ConflictError(
+            "A subtask that ended must not be leased again.",
+            value=said.subtask,
+            remedy=f"It ended with event {ended_seq}: give a retry a name of its own.",
+        )
+    if said.epoch != epoch + 1:
+        raise ConflictError(
+            "The epochs of a lease must grow by one.",
+            value=(said.subtask, said.epoch),
+            remedy=f"{holder or 'Nobody'!r} has epoch {epoch}: read again before you ask for the next.",
+        )
+    if holder != event.robot and event.valid_time_s < expires_s:
+        raise ConflictError(
+            "A subtask must be leased to one robot at a time.",
+            value=(said.subtask, event.robot),
+            remedy=f"{holder!r} has it until {expires_s} s.",
+        )
+
+
+def _check_end(tables: Tables, event: Event, said: SubtaskEnded) -> None:
+    epoch, holder, _, ended_seq = newest_lease(tables, said.subtask)
+    if said.epoch != epoch or (epoch and holder != event.robot):
+        raise ConflictError(
+            "An outcome must be told under the newest lease of its subtask, by the robot that has it.",
+            value=(said.subtask, said.epoch, event.robot),
+            remedy=f"{holder!r} has epoch {epoch}: this work is no longer yours. Stop, and read again."
+            if epoch
+            else "Nobody has leased it: its epoch is 0.",
+        )
+    if ended_seq is not None:
+        raise MemoryBankError(
+            "A subtask must end only once.", value=said.subtask, remedy=f"It ended with event {ended_seq}."
+        )

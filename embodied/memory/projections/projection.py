@@ -1,0 +1,35 @@
+"""What every projection is: tables that follow from the log, and nothing else."""
+
+from typing import Protocol
+
+from embodied.memory.schema.event import Event
+from embodied.memory.storage.tables import Tables
+
+PROJECTIONS_VERSION = 2  # Grows whenever a schema or the meaning of an event changes: old tables are then rebuilt.
+
+
+class Projection(Protocol):
+    """Tables that follow from the log.
+
+    `check` raises `MemoryBankError` for an event
+    that the state of the tables forbids; `apply` writes what an event means, and depends on the tables and the event
+    alone, so that a rebuild from the log gives the same rows. Both run inside the caller's transaction.
+    """
+
+    @property
+    def schema(self) -> str:
+        """SQL that creates what is missing."""
+        ...
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The names of its tables."""
+        ...
+
+    def check(self, tables: Tables, event: Event) -> None:
+        """Raises `MemoryBankError` or `ConflictError` where the event contradicts what is known."""
+        ...
+
+    def apply(self, tables: Tables, event: Event) -> None:
+        """Writes what the event means; its `seq` is set."""
+        ...

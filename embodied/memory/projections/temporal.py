@@ -1,0 +1,133 @@
+"""Time: episodes, moments of policies, and the past once it is closed."""
+
+from embodied.errors import MemoryBankError
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import EpisodeBegun, EpisodeEnded, Forgotten, MomentStored, Watermark
+from embodied.memory.storage.tables import Tables
+
+
+class Temporal:
+    """`moment` is a view: its keys lie in `moment_key`, its embedding and tokens with the event."""
+
+    schema = """
+    CREATE TABLE IF NOT EXISTS episode (
+        episode INTEGER NOT NULL, begun_seq INTEGER NOT NULL, model_id INTEGER NOT NULL, bytes INTEGER NOT NULL,
+        ended_seq INTEGER, PRIMARY KEY (episode, begun_seq)
+    ) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS episode_model ON episode (model_id);
+    CREATE TABLE IF NOT EXISTS closed (seq INTEGER PRIMARY KEY, before_s REAL NOT NULL);
+    CREATE TABLE IF NOT EXISTS moment_key (
+        seq INTEGER PRIMARY KEY, valid_time_s REAL NOT NULL, robot INTEGER NOT NULL, episode INTEGER NOT NULL,
+        model_id INTEGER NOT NULL, x REAL NOT NULL, y REAL NOT NULL, z REAL NOT NULL, bytes INTEGER NOT NULL,
+        token_count INTEGER NOT NULL
+    );
+    CREATE INDEX IF NOT EXISTS moment_key_model ON moment_key (model_id);
+    CREATE TABLE IF NOT EXISTS moment_entity_key (
+        seq INTEGER NOT NULL, entity INTEGER NOT NULL, PRIMARY KEY (seq, entity)
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS moment_label_key (
+        seq INTEGER NOT NULL, label INTEGER NOT NULL, PRIMARY KEY (seq, label)
+    ) WITHOUT ROWID;
+    CREATE VIEW IF NOT EXISTS moment AS
+        SELECT key.seq, key.valid_time_s, robot.text AS robot, episode.text AS episode, model.text AS model_id,
+            key.x, key.y, key.z, substr(event.bulk, 1, key.bytes) AS embedding,
+            substr(event.bulk, key.bytes + 1) AS tokens, key.token_count
+        FROM moment_key AS key JOIN event ON event.seq = key.seq JOIN name AS robot ON robot.id = key.robot
+            JOIN name AS episode ON episode.id = key.episode JOIN name AS model ON model.id = key.model_id;
+    CREATE VIEW IF NOT EXISTS moment_entity AS
+        SELECT key.seq, name.text AS entity FROM moment_entity_key AS key JOIN name ON name.id = key.entity;
+    CREATE VIEW IF NOT EXISTS moment_label AS
+        SELECT key.seq, name.text AS label FROM moment_label_key AS key JOIN name ON name.id = key.label;
+    """
+    tables = ("episode", "closed", "moment_key", "moment_entity_key", "moment_label_key")
+
+    def check(self, tables: Tables, event: Event) -> None:
+        """Raises `MemoryBankError` for a closed past, another size of embedding, episodes that do not begin or end."""
+        _check_closed(tables, event)
+        said = event.payload
+        if isinstance(said, EpisodeBegun | EpisodeEnded):
+            _check_episode(said, _running(tables, said.episode))
+        if isinstance(said, EpisodeBegun | MomentStored) and said.embedding:
+            _check_size(tables, said.model_id, len(said.embedding))
+
+    def apply(self, tables: Tables, event: Event) -> None:
+        """Writes episodes, closings and the keys of moments; drops those of forgotten moments."""
+        intern = tables.names.intern
+        match event.payload:
+            case MomentStored() as said:
+                _store(tables, event, said)
+            case Watermark(before_s=before_s):
+                tables.write("INSERT INTO closed VALUES (?, ?)", event.seq, before_s)
+            case EpisodeBegun() as said:
+                tables.write(
+                    "INSERT INTO episode VALUES (?, ?, ?, ?, NULL)",
+                    intern(said.episode), event.seq, intern(said.model_id), len(said.embedding),
+                )  # fmt: skip
+            case EpisodeEnded(episode=episode):
+                tables.write(
+                    "UPDATE episode SET ended_seq = ? WHERE episode = ? AND begun_seq = ?",
+                    event.seq, intern(episode), _running(tables, episode),
+                )  # fmt: skip
+            case Forgotten():
+                for table in ("moment_key", "moment_entity_key", "moment_label_key"):
+                    tables.write(f"DELETE FROM {table} WHERE seq NOT IN (SELECT seq FROM event)")  # noqa: S608
+
+
+def _store(tables: Tables, event: Event, said: MomentStored) -> None:
+    intern = tables.names.intern
+    tables.write(
+        "INSERT INTO moment_key VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        event.seq, event.valid_time_s, intern(event.robot), intern(said.episode), intern(said.model_id),
+        *said.position_m, len(said.embedding), said.token_count,
+    )  # fmt: skip
+    for table, names in (("moment_entity_key", said.entities), ("moment_label_key", said.labels)):
+        tables.write_many(
+            f"INSERT INTO {table} VALUES (?, ?)",  # noqa: S608
+            [(event.seq, intern(name)) for name in dict.fromkeys(names)],
+        )
+
+
+def _check_closed(tables: Tables, event: Event) -> None:
+    found = tables.row("SELECT MAX(before_s) FROM closed")
+    if found and found[0] is not None and event.valid_time_s < found[0]:
+        raise MemoryBankError(
+            "A closed past must not be added to.",
+            value=event.valid_time_s,
+            remedy=f"Everything before {found[0]} s is closed: it came too late.",
+        )
+
+
+def _check_episode(said: EpisodeBegun | EpisodeEnded, running: int | None) -> None:
+    if isinstance(said, EpisodeBegun) and running is not None:
+        raise MemoryBankError(
+            "An episode that runs must not begin again.",
+            value=said.episode,
+            remedy=f"Event {running} began it: tell that it ended, or give the other one a name of its own.",
+        )
+    if isinstance(said, EpisodeEnded) and running is None:
+        raise MemoryBankError(
+            "Only an episode that runs can end.",
+            value=said.episode,
+            remedy="It has never begun, or has ended already: write `episode_begun` first.",
+        )
+
+
+def _running(tables: Tables, episode: str) -> int | None:
+    found = tables.row(
+        "SELECT begun_seq FROM episode WHERE episode = ? AND ended_seq IS NULL ORDER BY begun_seq DESC LIMIT 1",
+        tables.names.find(episode),
+    )
+    return found[0] if found else None
+
+
+def _check_size(tables: Tables, model_id: str, size: int) -> None:
+    model = tables.names.find(model_id)
+    known = tables.row("SELECT bytes FROM moment_key WHERE model_id = ? LIMIT 1", model) or tables.row(
+        "SELECT bytes FROM episode WHERE model_id = ? AND bytes > 0 LIMIT 1", model
+    )
+    if known and known[0] != size:
+        raise MemoryBankError(
+            "All embeddings of one model must have the same size.",
+            value=size // 4,
+            remedy=f"{model_id!r} has {known[0] // 4} values: give another model another `model_id`.",
+        )

@@ -1,0 +1,1 @@
+"""What one can ask the bank, at its newest state or as of an earlier log position."""

@@ -1,0 +1,245 @@
+"""Where entities are believed to be: their pose, what holds them, the place around, and what speaks against."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from embodied.memory.projections.spatial import ORPHAN, Parent
+from embodied.memory.queries.containment_history import NEVER, Instant, now_s, parent_at, root_at
+from embodied.memory.queries.pose_propagation import DEEPEST, PosePropagation, pose_of
+from embodied.memory.schema.event import LogPosition
+from embodied.memory.schema.kinds import AbsenceSeen, EntitySeen, RelationSet
+from embodied.memory.schema.places import is_within, may_hold, smallest_place
+from embodied.memory.schema.query import LocationBelief
+from embodied.memory.storage.log import EventLog
+
+ANY_CATEGORY = ""  # No entity may have it: the half-life of all categories that are not named.
+
+
+@dataclass(frozen=True)
+class _Around:
+    """What is around a thing, without contradiction to its pose."""
+
+    place: str
+    parent: Parent
+
+
+@dataclass(frozen=True)
+class _Trace:
+    """How probable a thing is by itself, when it was last seen, and when it was last missed since."""
+
+    probability: float
+    seen: LogPosition
+    missed: LogPosition
+
+
+def where_is(log: EventLog, entity: str, at: Instant, half_life_s: Mapping[str, float]) -> LocationBelief | None:
+    """Returns where an entity or robot is believed to be, None for one that nobody has spoken of by then."""
+    names = log.tables.names
+    subject = names.find(entity)
+    if subject is None:
+        return None
+    root = root_at(log, subject, at)
+    reckoning = PosePropagation(log, at)
+    seen = reckoning.sighting(root, at.time_s)
+    told = parent_at(log, root, at)
+    if seen is None and told.version == 0:
+        return None
+    belief = reckoning.belief(root, at.time_s)
+    around = _around(log, reckoning, root, told)
+    return LocationBelief(
+        entity=entity,
+        pose=belief.pose,
+        place=around.place,
+        parent=names.text(around.parent.object),
+        predicate=names.text(around.parent.predicate),
+        existence=_existence(log, reckoning, root, around.parent, half_life_s),
+        since_s=belief.position[0],
+        seq=belief.position[1],
+        version=told.version,
+    )
+
+
+def evidence(log: EventLog, entity: str, at: Instant) -> frozenset[int]:
+    """Returns the sightings and robot states on which the answer of `where_is` rests, as sequence numbers."""
+    subject = log.tables.names.find(entity)
+    if subject is None:
+        return frozenset()
+    reckoning = PosePropagation(log, at)
+    reckoning.belief(root_at(log, subject, at), at.time_s)
+    return reckoning.read
+
+
+def contents(log: EventLog, holder: str, at: Instant) -> list[str]:
+    """Returns the names of what is directly in, on, part of or held by something, sorted; see `LocationBelief`."""
+    names = log.tables.names
+    number = names.find(holder)
+    if number is None:
+        return []
+    reckoning = PosePropagation(log, at)
+    held: list[str] = []
+    for subject, parent in _logged_in(log, reckoning, root_at(log, number, at)):
+        if holder in reckoning.places:
+            inside = _around(log, reckoning, subject, parent).parent.object
+        else:
+            inside = not reckoning.left(subject, at.time_s)
+        held += [names.text(subject)] if inside else []
+    return sorted(held)
+
+
+def related(log: EventLog, name: str, at: Instant) -> list[tuple[str, str, str]]:
+    """Returns the relations that are no containment (`near`, `connects`), in either role, sorted.
+
+    Of what turned out to be one thing they are one thing's; names are those under which things live on.
+    """
+    number = log.tables.names.find(name)
+    if number is None:
+        return []
+    identities = PosePropagation(log, at).identities
+    members = identities.members(identities.root(number))
+    last: dict[tuple[int, int, int], int] = {}
+    for _, _, subject, predicate, other, holds in sorted(
+        {row for one in members for row in _links(log, one.entity, at)}
+    ):
+        last[identities.root(subject), predicate, identities.root(other)] = holds
+    text = log.tables.names.text
+    return sorted((text(a), text(predicate), text(b)) for (a, predicate, b), holds in last.items() if holds and a != b)
+
+
+def _links(log: EventLog, entity: int, at: Instant) -> Sequence[tuple[float, int, int, int, int, int]]:
+    """Returns when (seconds, seq) a relation of an entity, in either role, came to hold or no longer did, by `at`."""
+    return log.tables.rows(
+        "SELECT valid_time_s, seq, subject, predicate, object, holds FROM link_change "
+        "WHERE (subject = ? OR object = ?) AND valid_time_s <= ? AND seq <= ?",
+        entity, entity, at.time_s, at.seq,
+    )  # fmt: skip
+
+
+def _logged_in(log: EventLog, reckoning: PosePropagation, root: int) -> Iterator[tuple[int, Parent]]:
+    """Yields what is told to be in something under any of its names, and how; each under the name it lives on as."""
+    at = reckoning.at
+    table = "containment" if at.seq >= log.head and at.time_s == math.inf else "parent_change"
+    holders = {member.entity for member in reckoning.identities.members(root)}
+    question = f"SELECT DISTINCT subject FROM {table} WHERE object = ?"  # noqa: S608
+    for subject in {subject for holder in holders for (subject,) in log.tables.rows(question, holder)}:
+        parent = parent_at(log, subject, at)
+        if parent.object in holders and reckoning.identities.root(subject) == subject != root:
+            yield subject, parent
+
+
+def _around(log: EventLog, reckoning: PosePropagation, root: int, told: Parent) -> _Around:
+    """Returns the place and the parent of a thing that agree with its pose; `told` is the parent by its relations."""
+    at, places, text = reckoning.at, reckoning.places, log.tables.names.text
+    holder = reckoning.identities.root(told.object)
+    told = ORPHAN if holder == root else told._replace(object=holder)  # A thing may turn out to be its own holder.
+    place, _ = reckoning.logged_place(holder, (told.since_s, told.seq), at.time_s)
+    pose = reckoning.belief(root, at.time_s).pose
+    if pose is None:
+        return _Around(place, told)
+    smallest = smallest_place(places.values(), pose.position_m)
+    if reckoning.left(root, at.time_s):
+        return _Around(smallest, ORPHAN)
+    if not place or text(holder) != place:
+        fits = place and may_hold(places, place, pose.position_m) and not is_within(places, smallest, place)
+        return _Around(place if fits else smallest, told)
+    if _seen_elsewhere(reckoning, root, told, holder, place):
+        return _Around(smallest, ORPHAN)
+    return _Around(smallest if is_within(places, smallest, place) else place, told)
+
+
+def _seen_elsewhere(reckoning: PosePropagation, root: int, told: Parent, holder: int, place: str) -> bool:
+    """Returns whether a thing was seen outside the place that it was told to be in before.
+
+    A place that has a pose itself may have moved away from its outlines, with all that is in it; where it has a box,
+    `PosePropagation.left` tells.
+    """
+    time_s, places = reckoning.at.time_s, reckoning.places
+    pose = reckoning.belief(root, time_s).pose
+    if reckoning.belief(holder, time_s).pose is None:
+        return pose is not None and not may_hold(places, place, pose.position_m)
+    seen = reckoning.sighting(root, time_s)
+    if seen is None or seen.position < (told.since_s, told.seq) or reckoning.box(holder, seen.position[0]):
+        return False
+    return not may_hold(places, place, pose_of(seen).position_m)
+
+
+def _existence(
+    log: EventLog, reckoning: PosePropagation, root: int, parent: Parent, half_life_s: Mapping[str, float]
+) -> float:
+    """Returns the probability: its own, and at most that of its holder where that was missed since it was seen."""
+    own = _trace(log, reckoning, root, half_life_s)
+    holders = _holders(reckoning, root, parent)
+    if not any(any(_absences(log, reckoning, holder, own.seen)) for holder in holders):
+        return own.probability
+    probability, missed = 1.0, NEVER
+    for trace in (*(_trace(log, reckoning, holder, half_life_s) for holder in reversed(holders)), own):
+        gone = missed > trace.seen
+        probability = min(probability, trace.probability) if gone else trace.probability
+        missed = max(missed, trace.missed) if gone else trace.missed
+    return probability
+
+
+def _holders(reckoning: PosePropagation, root: int, parent: Parent) -> list[int]:
+    """Returns what holds an entity, what holds that, and so on; late news may have closed a circle."""
+    found: dict[int, None] = {root: None}
+    holder = parent.object
+    while holder and holder not in found and len(found) <= DEEPEST:
+        found[holder] = None
+        holder = reckoning.holder(holder, reckoning.at.time_s)
+    return list(found)[1:]
+
+
+def _trace(log: EventLog, reckoning: PosePropagation, root: int, half_life_s: Mapping[str, float]) -> _Trace:
+    """Returns what speaks for an entity: the confidence, halved per half-life, less what was seen to be empty since.
+
+    The confidence is that of the last sighting, or of the relation of what was never seen; both are evidence.
+    """
+    at = reckoning.at
+    seen, related = reckoning.sighting(root, at.time_s), _last_related(log, reckoning, root)
+    said = related[1] if related else None
+    if seen is not None:
+        if not isinstance(seen.payload, EntitySeen):
+            return _Trace(1.0, (math.inf, seen.seq), NEVER)  # A robot tells of itself.
+        said = seen.payload
+    position = seen.position if seen else NEVER
+    since = max(position, related[0] if related else NEVER)
+    probability = 1.0
+    if said is not None:
+        category = said.category if isinstance(said, EntitySeen) else ANY_CATEGORY
+        half_life = half_life_s.get(category, half_life_s.get(ANY_CATEGORY, math.inf))
+        probability = said.confidence * 0.5 ** (max(0.0, now_s(log, at) - since[0]) / half_life)
+    missed = NEVER
+    for look, absence in _absences(log, reckoning, root, since):
+        probability *= 1.0 - absence.visible_fraction * absence.confidence
+        missed = max(missed, look)
+    return _Trace(probability, position, missed)
+
+
+def _last_related(log: EventLog, reckoning: PosePropagation, root: int) -> tuple[LogPosition, RelationSet] | None:
+    """Returns the last telling of what an entity is in, on, part of or held by, and since when that counts."""
+    at, last = reckoning.at, NEVER
+    for member in reckoning.identities.members(root):
+        found = log.tables.row(
+            "SELECT since_s, parent_change.seq FROM parent_change JOIN event USING (seq) WHERE subject = ? "
+            "AND since_s <= ? AND parent_change.seq <= ? AND event.kind = ? ORDER BY version DESC LIMIT 1",
+            member.entity, at.time_s, at.seq, log.tables.names.find("relation_set"),
+        )  # fmt: skip
+        last = max(last, found or NEVER)
+    event = log.event(last[1])
+    return (last, event.payload) if event and isinstance(event.payload, RelationSet) else None
+
+
+def _absences(
+    log: EventLog, reckoning: PosePropagation, root: int, since: LogPosition
+) -> Iterator[tuple[LogPosition, AbsenceSeen]]:
+    """Yields the looks that found nothing after `since`, under any of the thing's names, and when they were."""
+    at, kind = reckoning.at, log.tables.names.find("absence_seen")
+    for member in reckoning.identities.members(root):
+        for (seq,) in log.tables.rows(
+            "SELECT seq FROM mention WHERE subject = ? AND kind = ? AND valid_time_s >= ? AND valid_time_s <= ? "
+            "AND seq <= ?",
+            member.entity, kind, since[0], at.time_s, at.seq,
+        ):  # fmt: skip
+            event = log.event(seq)
+            if event and isinstance(event.payload, AbsenceSeen) and event.position > since:
+                yield event.position, event.payload

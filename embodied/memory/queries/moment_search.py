@@ -1,0 +1,249 @@
+"""Recall of moments: an index in memory that follows the log, filters first, and then scores exactly.
+
+Per model one matrix in the order of time. A query narrows to its interval by bisection, then by masks over what is
+left, and only the survivors are compared: see `likeness` for why the answer is exact. Embeddings are float32; in
+float16 they would take half the room, but NumPy multiplies those more than ten times slower.
+"""
+
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from embodied.errors import DataError, MemoryBankError
+from embodied.memory.queries.moment_rows import MomentRows
+from embodied.memory.queries.similarity import most_alike
+from embodied.memory.queries.validation import MOMENT, check_query
+from embodied.memory.schema.kinds import Polygon
+from embodied.memory.schema.query import Order, Query, Recalled
+from embodied.memory.storage.row_codec import decode_payload
+from embodied.memory.storage.tables import Tables
+from embodied.types import Moment
+
+LOADED_AT_ONCE = 4096
+NOBODY = -1
+EVERYBODY_ID = 0
+
+
+class MomentIndex:
+    """Answers `recall` from memory; what was appended or forgotten since the last call is taken over first.
+
+    It needs D * 4 + 40 bytes per moment, and 8 per entity or label of one. Calls from several threads take turns.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._models: dict[int, MomentRows] = {}
+        self._tags = {"entity": _Tags(), "label": _Tags()}
+        self._seq = 0
+        self._forgotten_seq = 0
+
+    def recall(
+        self, query: Query, *, resolve_region: Callable[[str], Polygon], up_to_seq: int | None = None
+    ) -> list[Recalled]:
+        """Returns the moments that pass all filters, at most `top_k` of them.
+
+        With an embedding they are the ones most alike, sorted in the query's order; without one their likeness is NaN
+        and they are the oldest or newest (`Order.LIKENESS` means newest then). Equals are ordered by sequence number.
+        `resolve_region` gives the polygon of a place; moments after `up_to_seq` are not seen. Raises `MemoryBankError`
+        for a query that makes no sense, see `check_query`, and for an embedding that has not its model's size.
+        """
+        vector = check_query(query)
+        region = resolve_region(query.region) if isinstance(query.region, str) else query.region
+        with self._tables.lock:
+            self._follow()
+            models = self._asked_models(query, vector)
+            survivors = [(rows, self._filter(rows, query, region, up_to_seq)) for rows in models]
+            if vector is None:
+                found = [(seq, float("nan")) for seq in _first_by_time(survivors, query)]
+            else:
+                found = [pair for rows, left in survivors for pair in _alike(rows, left, vector, query)]
+            return [Recalled(self._moment(seq), seq, likeness) for seq, likeness in found]
+
+    def __len__(self) -> int:
+        """Returns the number of moments of all models."""
+        with self._tables.lock:
+            self._follow()
+            return sum(map(len, self._models.values()))
+
+    def _asked_models(self, query: Query, vector: np.ndarray | None) -> list[MomentRows]:
+        if not query.model_id:
+            return list(self._models.values())
+        number = self._tables.names.find(query.model_id)
+        rows = None if number is None else self._models.get(number)
+        if rows is None:
+            return []
+        if vector is not None and len(vector) != rows.dimensions:
+            raise MemoryBankError(
+                "An embedding must have the size of its model's.",
+                value=len(vector),
+                remedy=f"{query.model_id!r} has {rows.dimensions} values.",
+            )
+        return [rows]
+
+    def _filter(self, rows: MomentRows, query: Query, region: Polygon | None, up_to_seq: int | None) -> np.ndarray:
+        left = rows.between(*(query.time_s or (-np.inf, np.inf)))
+        if up_to_seq is not None and up_to_seq < self._seq:
+            left = left[rows["seq"][left] <= up_to_seq]
+        for column, name in (("robot", query.robot), ("episode", query.episode)):
+            if name is not None:
+                number = self._tables.names.find(name)
+                left = left[rows[column][left] == (NOBODY if number is None else number)]
+        if region is not None:
+            left = left[inside_polygon_many(region, rows["x"][left], rows["y"][left])]
+        for tags, names in ((self._tags["entity"], query.entities), (self._tags["label"], query.text_labels)):
+            if names:
+                left = left[tags.has_any(map(self._tables.names.find, names), rows["seq"][left])]
+        return left
+
+    def _follow(self) -> None:
+        """Takes over what has been written since the last time."""
+        tables = self._tables
+        newest = (tables.row("SELECT MAX(seq) FROM moment_key") or (0,))[0] or 0
+        while self._seq < newest:
+            self._load(newest)
+        forgotten = tables.row(
+            "SELECT MAX(seq) FROM mention WHERE subject = ? AND kind = ?", EVERYBODY_ID, tables.names.find("forgotten")
+        )
+        if forgotten and (forgotten[0] or 0) > self._forgotten_seq:
+            self._forget()
+            self._forgotten_seq = forgotten[0]
+
+    def _load(self, newest: int) -> None:
+        tables = self._tables
+        found = tables.rows(
+            "SELECT key.seq, key.model_id, key.valid_time_s, key.x, key.y, key.robot, key.episode, "
+            "substr(event.bulk, 1, key.bytes) FROM moment_key AS key JOIN event ON event.seq = key.seq "
+            "WHERE key.seq > ? AND key.seq <= ? ORDER BY key.seq LIMIT ?",
+            self._seq, newest, LOADED_AT_ONCE,
+        )  # fmt: skip
+        last = found[-1][0] if len(found) == LOADED_AT_ONCE else newest
+        for model in sorted({row[1] for row in found}):
+            self._add(model, [row for row in found if row[1] == model])
+        for kind, tags in self._tags.items():
+            tags.add(
+                tables.rows(
+                    f"SELECT seq, {kind} FROM moment_{kind}_key WHERE seq > ? AND seq <= ?",  # noqa: S608
+                    self._seq, last,
+                )
+            )  # fmt: skip
+        self._seq = last
+        if last == newest:
+            for rows in self._models.values():
+                rows.settle()
+
+    def _add(self, model: int, found: Sequence[Sequence[Any]]) -> None:
+        seq, _, time_s, x, y, robot, episode, embeddings = zip(*found, strict=True)
+        rows = self._models.setdefault(model, MomentRows(len(embeddings[0]) // 4))
+        columns = {"seq": seq, "time_s": time_s, "x": x, "y": y, "robot": robot, "episode": episode}
+        matrix = np.frombuffer(b"".join(embeddings), "<f4").reshape(len(found), rows.dimensions)
+        rows.add({name: np.array(values) for name, values in columns.items()}, matrix)
+
+    def _forget(self) -> None:
+        """Drops what retention removed from the log."""
+        kept = np.array([seq for (seq,) in self._tables.rows("SELECT seq FROM moment_key")], np.int64)
+        for model, rows in list(self._models.items()):
+            still = np.isin(rows["seq"], kept)
+            if not still.any():
+                del self._models[model]
+            elif not still.all():
+                rows.keep(still)
+        for tags in self._tags.values():
+            tags.keep(kept)
+
+    def _moment(self, seq: int) -> Moment:
+        """Returns a moment as it was written: the log has it, the index only finds it."""
+        found = self._tables.row("SELECT valid_time_s, robot, body, bulk FROM event WHERE seq = ?", seq)
+        if found is None:
+            raise DataError("Every moment must have its event.", value=seq, remedy="Verify the file.")
+        valid_time_s, robot, body, bulk = found
+        said = decode_payload(MOMENT, body, bulk)
+        tokens = np.frombuffer(said.tokens, "<f4").reshape(said.token_count, -1) if said.token_count else None
+        return Moment(
+            embedding=np.frombuffer(said.embedding, "<f4"),
+            tokens=tokens,
+            model_id=said.model_id,
+            time_s=valid_time_s,
+            position_m=said.position_m,
+            robot=self._tables.names.text(robot),
+            episode=said.episode,
+            entities=said.entities,
+        )
+
+
+class _Tags:
+    """Which moments bear a name: per id of a name the sequence numbers, ascending."""
+
+    def __init__(self) -> None:
+        self._seqs: dict[int, array[int]] = {}
+
+    def add(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """Adds pairs (seq, id of a name), in the order of seq."""
+        for seq, name in pairs:
+            self._seqs.setdefault(name, array("q")).append(seq)
+
+    def keep(self, kept: np.ndarray) -> None:
+        for name, seqs in list(self._seqs.items()):
+            still = np.intersect1d(np.array(seqs), kept)
+            self._seqs[name] = array("q", still.tolist())
+
+    def has_any(self, names: Iterable[int | None], seqs: np.ndarray) -> np.ndarray:
+        """Returns, for each of `seqs`, whether it bears any of the names (None: a name that nobody bears)."""
+        bears = np.zeros(len(seqs), bool)
+        for name in names:
+            known = None if name is None else self._seqs.get(name)
+            if known:
+                among = np.array(known)
+                at = np.minimum(np.searchsorted(among, seqs), len(among) - 1)
+                bears |= among[at] == seqs
+        return bears
+
+
+def inside_polygon_many(polygon: Polygon, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Returns, for points (N,) each, whether they lie in a simple polygon, border included: `inside_polygon` of all.
+
+    The bounding box goes first, so that only what is near is compared with the edges.
+    """
+    left, right = min(corner[0] for corner in polygon), max(corner[0] for corner in polygon)
+    bottom, top = min(corner[1] for corner in polygon), max(corner[1] for corner in polygon)
+    inside = (x >= left) & (x <= right) & (y >= bottom) & (y <= top)
+    near = np.flatnonzero(inside)
+    inside[near] = _crossings(polygon, x[near], y[near])
+    return inside
+
+
+def _crossings(polygon: Polygon, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    inside, border = np.zeros(len(x), bool), np.zeros(len(x), bool)
+    x1, y1 = polygon[-1]
+    for x2, y2 in polygon:
+        side = (x2 - x1) * (y - y1) - (y2 - y1) * (x - x1)
+        in_box = (x >= min(x1, x2)) & (x <= max(x1, x2)) & (y >= min(y1, y2)) & (y <= max(y1, y2))
+        border |= (side == 0) & in_box
+        inside ^= ((y1 > y) != (y2 > y)) & ((side > 0) == (y2 > y1))
+        x1, y1 = x2, y2
+    return inside | border
+
+
+def _first_by_time(survivors: Sequence[tuple[MomentRows, np.ndarray]], query: Query) -> list[int]:
+    """Returns the sequence numbers of the oldest or newest moments, in this order."""
+    if not survivors:
+        return []
+    direction = 1 if query.order == Order.OLDEST else -1
+    times = direction * np.concatenate([rows["time_s"][left] for rows, left in survivors])
+    seqs = direction * np.concatenate([rows["seq"][left] for rows, left in survivors])
+    if len(times) > query.top_k:
+        near = times <= np.partition(times, query.top_k - 1)[query.top_k - 1]
+        times, seqs = times[near], seqs[near]
+    return [int(direction * seqs[i]) for i in np.lexsort((seqs, times))[: query.top_k]]
+
+
+def _alike(rows: MomentRows, left: np.ndarray, vector: np.ndarray, query: Query) -> list[tuple[int, float]]:
+    """Returns sequence numbers and likeness of the moments most alike, sorted as the query wants."""
+    best, likeness = most_alike(rows["embeddings"], left, vector, seq=rows["seq"], top_k=query.top_k)
+    if query.order != Order.LIKENESS:
+        in_time = np.lexsort((rows["seq"][best], rows["time_s"][best]))
+        in_time = in_time if query.order == Order.OLDEST else in_time[::-1]
+        best, likeness = best[in_time], likeness[in_time]
+    cosines = np.clip(likeness, -1.0, 1.0)  # Lengths are 1 within rounding only.
+    return [(int(seq), float(cosine)) for seq, cosine in zip(rows["seq"][best], cosines, strict=True)]

@@ -1,0 +1,99 @@
+"""Who can do a skill near a point now, in the order of what it would cost."""
+
+import math
+from dataclasses import dataclass
+
+from embodied.geometry import Vector3
+from embodied.memory.queries.containment_history import Instant
+from embodied.memory.schema.kinds import Payload, RobotRegistered, RobotState
+from embodied.memory.schema.places import inside_polygon
+from embodied.memory.schema.query import SkillCandidate
+from embodied.memory.storage.log import EventLog
+
+LEAST_BATTERY = 0.1
+UNABLE = ("charging", "error", "offline")
+PRIOR = (1, 1)  # Beta(1, 1): nothing is known before the first try.
+
+
+@dataclass(frozen=True)
+class SkillQuery:
+    """A skill, done at a point (site frame, metres), in a context such as an object's category ("": any)."""
+
+    skill: str
+    near_m: Vector3
+    context: str = ""
+
+
+def skill_candidates(log: EventLog, query: SkillQuery, at: Instant) -> list[SkillCandidate]:
+    """Returns the robots that have the skill, can get there, are in working order and have battery, cheapest first.
+
+    Cost, seconds: travel, then the subtasks leased to the robot, then the skill, over the probability of success.
+    """
+    found = []
+    for (robot,) in log.tables.rows("SELECT DISTINCT robot FROM robot WHERE seq <= ?", at.seq):
+        answer = _robot_candidate(log, robot, query, at)
+        if answer is not None:
+            found.append(answer)
+    return sorted(found, key=lambda able: (able.cost_s, able.robot))
+
+
+def success_probability(log: EventLog, robot: str, query: SkillQuery, at: Instant) -> float:
+    """Returns the mean of Beta(1 + successes, 1 + failures) in a context, over all contexts where none is named."""
+    find = log.tables.names.find
+    tries = log.tables.row(
+        "SELECT COUNT(*), COALESCE(SUM(run.success), 0) FROM skill_run AS run JOIN event ON event.seq = run.seq "
+        "WHERE run.robot = ? AND run.skill = ? AND run.seq <= ? AND event.valid_time_s <= ? AND (? OR context = ?)",
+        find(robot), find(query.skill), at.seq, at.time_s, not query.context, find(query.context),
+    )  # fmt: skip
+    count, successes = tries or (0, 0)
+    return (PRIOR[0] + successes) / (sum(PRIOR) + count)
+
+
+def _robot_candidate(log: EventLog, robot: int, query: SkillQuery, at: Instant) -> SkillCandidate | None:
+    card = _last_logged(log, robot, "robot_registered", at)
+    now = _last_logged(log, robot, "robot_state", at)
+    if not isinstance(card, RobotRegistered) or not isinstance(now, RobotState):
+        return None
+    spec = next((one for one in card.skills if one.name == query.skill), None)
+    if spec is None or now.battery < LEAST_BATTERY or now.status in UNABLE:
+        return None
+    distance = math.dist(now.pose.position_m, query.near_m)
+    travel_s = _travel_s(card, distance, query.near_m)
+    if travel_s is None:
+        return None
+    success = success_probability(log, card.robot, query, at)
+    queue_s = _leased(log, robot, at) * spec.cost_s
+    return SkillCandidate(card.robot, query.skill, success, (travel_s + queue_s + spec.cost_s) / success, distance)
+
+
+def _travel_s(card: RobotRegistered, distance_m: float, near_m: Vector3) -> float | None:
+    """Returns how long a robot needs to get within reach, None where it cannot."""
+    if card.workspace and not inside_polygon(card.workspace, near_m[0], near_m[1]):
+        return None
+    beyond = max(0.0, distance_m - card.reach_m)
+    if not beyond:
+        return 0.0
+    return beyond / card.speed_mps if card.speed_mps else None
+
+
+def _leased(log: EventLog, robot: int, at: Instant) -> int:
+    """Returns how many leases of a robot are neither ended, nor expired, nor passed on."""
+    now = log.event(at.seq)
+    time_s = at.time_s if at.time_s < math.inf else now.valid_time_s if now else -math.inf
+    found = log.tables.row(
+        "SELECT COUNT(*) FROM lease WHERE robot = ? AND seq <= ? AND expires_s > ? "
+        "AND (ended_seq IS NULL OR ended_seq > ?) AND NOT EXISTS (SELECT 1 FROM lease AS newer "
+        "WHERE newer.subtask = lease.subtask AND newer.epoch > lease.epoch AND newer.seq <= ?)",
+        robot, at.seq, time_s, at.seq, at.seq,
+    )  # fmt: skip
+    return found[0] if found else 0
+
+
+def _last_logged(log: EventLog, subject: int, kind: str, at: Instant) -> Payload | None:
+    found = log.tables.row(
+        "SELECT seq FROM mention WHERE subject = ? AND kind = ? AND valid_time_s <= ? AND seq <= ? "
+        "ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
+        subject, log.tables.names.find(kind), at.time_s, at.seq,
+    )  # fmt: skip
+    event = log.event(found[0]) if found else None
+    return event.payload if event else None

@@ -1,0 +1,1 @@
+"""What a bank may forget, and how it compacts the rest."""

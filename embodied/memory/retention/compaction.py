@@ -1,0 +1,169 @@
+"""What a bank can do without: sightings that say the same, moments alike, and what is old; pure functions."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from embodied.geometry import Pose, angle_between
+from embodied.memory.schema.event import LogPosition
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """Where something was measured; two that differ in `said` (category, labels, status) never say the same."""
+
+    position: LogPosition
+    name: str
+    pose: Pose
+    said: tuple[object, ...]
+    tool: Pose | None = None
+
+
+@dataclass(eq=False)
+class Life:
+    """All sightings of one entity or robot, and when something about it changed that gives them a meaning.
+
+    `breaks` are changes of its parent, things that came to it or left it, and looks that found it absent: the sighting
+    before one and that after it are not the same, wherever they are. `held` are the intervals (from, to) of valid time
+    in which a robot held it, or in which it, a robot, held something.
+    """
+
+    sightings: list[Sighting] = field(default_factory=list)
+    breaks: list[LogPosition] = field(default_factory=list)
+    held: list[tuple[float, float]] = field(default_factory=list)
+    holder: str = ""
+    _changed_s: float = -math.inf
+
+    def change_parent(self, position: LogPosition, holder: str) -> float:
+        """Returns since when the next parent counts, as the bank has it: never before the one that it replaces."""
+        self.holder, self._changed_s = holder, max(position[0], self._changed_s)
+        self.breaks.append((self._changed_s, position[1]))
+        return self._changed_s
+
+
+@dataclass(frozen=True)
+class Stillness:
+    """Within which shift (metres) and turn (radians) a pose is the same, and after which gap (seconds) it is kept."""
+
+    shift_m: float
+    turn_rad: float
+    gap_s: float
+
+
+def same_sightings(life: Life, still: Stillness) -> list[int]:
+    """Returns the sequence numbers of the sightings in the middle of a run that says the same.
+
+    The first and the last of a run stay: since when it was there, and how long it was seen to be. What was held is
+    left alone, and so is who held it, since the one is where the other takes it.
+    """
+    ordered = sorted(life.sightings, key=lambda one: one.position)
+    breaks, held = sorted(life.breaks), _union(life.held)
+    surplus: list[int] = []
+    if not ordered:
+        return surplus
+    kept, at = ordered[0], 0
+    for one, following in pairwise(ordered[1:]):
+        at = _next_break(breaks, at, kept.position)
+        unbroken = at == len(breaks) or breaks[at] > following.position
+        close = following.position[0] - kept.position[0] <= still.gap_s
+        if (
+            unbroken
+            and close
+            and _same(kept, one, still)
+            and _same(kept, following, still)
+            and not _among(held, one.position[0])
+        ):
+            surplus.append(one.position[1])
+        else:
+            kept = one
+    return surplus
+
+
+def alike_moments(embeddings: np.ndarray, *, alike: float, among: int = 512) -> np.ndarray:
+    """Returns which rows of (N, D), unit length, are a repetition: at least as like one of the last `among` that stay.
+
+    The last row stays, so that how far a memory reaches does not change.
+    """
+    repeated = np.zeros(len(embeddings), bool)
+    kept = np.empty_like(embeddings)
+    count = 0
+    for row in range(len(embeddings) - 1):
+        likeness = kept[max(0, count - among) : count] @ embeddings[row]
+        repeated[row] = bool(np.any(likeness >= alike))
+        if not repeated[row]:
+            kept[count] = embeddings[row]
+            count += 1
+    return repeated
+
+
+def keyframes(embeddings: np.ndarray, count: int) -> np.ndarray:
+    """Returns the rows of (N, D), ascending, that are most unlike one another: the first, the last, and the novel.
+
+    Farthest-point sampling: each choice is the row whose nearest chosen one is least like it, the earliest of equals.
+    """
+    if len(embeddings) <= count:
+        return np.arange(len(embeddings))
+    chosen = [0, len(embeddings) - 1][: max(1, count)]
+    nearest = np.max(embeddings @ embeddings[chosen].T, axis=1)
+    while len(chosen) < count:
+        nearest[chosen] = math.inf
+        newest = int(np.argmin(nearest))
+        chosen.append(newest)
+        nearest = np.maximum(nearest, embeddings @ embeddings[newest])
+    return np.array(sorted(chosen))
+
+
+def runs_of(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Returns unbroken ranges (first, last) of sequence numbers, ascending."""
+    ranges: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1] = (ranges[-1][0], number)
+        else:
+            ranges.append((number, number))
+    return ranges
+
+
+def oldest_beyond(spots: Sequence[LogPosition], needed: Mapping[int, object] | set[int], most: int) -> list[int]:
+    """Returns the sequence numbers of the oldest, as many as there are too many, leaving those that are needed."""
+    too_many = max(0, len(spots) - most)
+    return [seq for _, seq in sorted(spots) if seq not in needed][:too_many]
+
+
+def _next_break(breaks: Sequence[LogPosition], at: int, position: LogPosition) -> int:
+    while at < len(breaks) and breaks[at] <= position:
+        at += 1
+    return at
+
+
+def _same(one: Sighting, other: Sighting, still: Stillness) -> bool:
+    if (one.name, one.said) != (other.name, other.said) or (one.tool is None) != (other.tool is None):
+        return False
+    tools = one.tool is None or other.tool is None or _close(one.tool, other.tool, still)
+    return tools and _close(one.pose, other.pose, still)
+
+
+def _close(one: Pose, other: Pose, still: Stillness) -> bool:
+    if math.dist(one.position_m, other.position_m) > still.shift_m:
+        return False
+    return angle_between(one.orientation, other.orientation) <= still.turn_rad
+
+
+def _union(intervals: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Returns the same times as intervals that ascend and do not meet."""
+    joined: list[tuple[float, float]] = []
+    for first, last in sorted(intervals):
+        if joined and first <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
+        else:
+            joined.append((first, last))
+    return joined
+
+
+def _among(intervals: Sequence[tuple[float, float]], time_s: float) -> bool:
+    at = bisect_right(intervals, (time_s, math.inf)) - 1
+    return at >= 0 and time_s <= intervals[at][1]

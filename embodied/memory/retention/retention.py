@@ -1,0 +1,292 @@
+"""Retention: what a bank need not remember is forgotten, by events of the log like all else; answers stay.
+
+Three things go, in this order: sightings in the middle of a run that says the same (time), moments that repeat another
+of their episode (likeness) or are not among its keyframes (novelty), and the oldest observations beyond a budget.
+What others build on stays: places, containment, interactions, skills and their statistics, leases, episodes and their
+summaries with their ranges of sequence numbers, the last sighting of everything, all that today's answers on where
+things are rest on (the robot that carried a thing there, say), and what caused an event that stays.
+The file keeps its size, and what is told later fills the room. Half-lives of existence are counted when asked, from
+the last sighting, and need nobody to delete anything.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from embodied.errors import ConfigError
+from embodied.memory.retention.compaction import (
+    Life,
+    LogPosition,
+    Sighting,
+    Stillness,
+    alike_moments,
+    keyframes,
+    oldest_beyond,
+    runs_of,
+    same_sightings,
+)
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import (
+    CONTAINMENT,
+    AbsenceSeen,
+    EntityMerged,
+    EntitySeen,
+    EpisodeBegun,
+    EpisodeEnded,
+    Forgotten,
+    MomentStored,
+    RelationEnded,
+    RelationSet,
+    RobotState,
+)
+from embodied.memory.service.bank import Bank
+from embodied.memory.storage.tombstones import FORGETTABLE
+
+WRITER = "retention"
+OBSERVATIONS = tuple(kind for kind in FORGETTABLE if kind != "interaction")
+PAGE = 2000
+MOST_RANGES = 10_000
+SAME, ALIKE, PLAIN, OLD = "sightings that say the same", "moments alike", "moments that are not novel", "oldest first"
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """How many events went for which reason, and how many are left in the log."""
+
+    forgotten: dict[str, int]
+    left: int
+
+
+@dataclass(kw_only=True)
+class RetentionConfig:
+    """What is kept. Lengths in metres, angles in radians, times in seconds of the site clock.
+
+    Nothing newer than `fresh_s` before the newest event goes, and nothing of an episode that still runs. Sightings
+    within `still_m` and `still_rad` say the same; of a long run one per `gap_s` stays, so that half-lives and past
+    answers err by no more. Moments of an episode at least `alike` (cosine) another are repetitions; of the rest
+    `keyframes` per episode, robot and model stay. At most `observations` events of the kinds that may be forgotten
+    stay, not counting interactions: what is left of long ago is then what was done, and where everything was last.
+    """
+
+    fresh_s: float = 600.0
+    still_m: float = 0.002
+    still_rad: float = 0.02
+    gap_s: float = 60.0
+    alike: float = 0.995
+    keyframes: int = 64
+    observations: int = 1_000_000
+
+    def build(self) -> "Retention":
+        """Returns the retention. Raises `ConfigError` for values out of range, and for what is no number."""
+        for name in ("fresh_s", "still_m", "still_rad", "gap_s"):
+            value = getattr(self, name)
+            if not _is(Real, value) or not 0.0 <= value < math.inf:
+                raise ConfigError(f"retention.{name} must be a finite number from 0.", value=value)
+        if not _is(Real, self.alike) or not 0.0 < self.alike <= 1.0:
+            raise ConfigError("retention.alike must be a cosine in (0, 1].", value=self.alike)
+        for name, least in (("keyframes", 2), ("observations", 0)):
+            value = getattr(self, name)
+            if not _is(Integral, value) or value < least:
+                raise ConfigError(f"retention.{name} must be a whole number from {least}.", value=value)
+        return Retention(self)
+
+
+class Retention:
+    """Forgets what a bank can do without, in one append; the same log and settings always forget the same."""
+
+    def __init__(self, config: RetentionConfig) -> None:
+        self._config = config
+
+    def apply(self, bank: Bank) -> Forgetting:
+        """Forgets, and returns what went. Raises what `Bank.append` raises; then nothing is forgotten."""
+        log = Contents.read(bank)
+        chosen = self.choose(log)
+        number, time_s = bank.last_of_writer(WRITER)
+        events: list[Event] = []
+        for reason, numbers in chosen.items():
+            ranges = runs_of(numbers)
+            for start in range(0, len(ranges), MOST_RANGES):
+                part = tuple(ranges[start : start + MOST_RANGES])
+                count = sum(last - first + 1 for first, last in part)
+                number += 1
+                said = Forgotten(reason, part, count)
+                events.append(Event(WRITER, number, max(time_s, log.newest_s), said))
+        if events:
+            bank.append(events)
+        counts = {reason: len(numbers) for reason, numbers in chosen.items()}
+        return Forgetting(counts, log.count - sum(counts.values()) + len(events))
+
+    def choose(self, log: "Contents") -> dict[str, list[int]]:
+        """Returns which sequence numbers go, by reason; no number is named twice."""
+        config = self._config
+        still = Stillness(config.still_m, config.still_rad, config.gap_s)
+        same = [seq for life in log.lives().values() for seq in same_sightings(life, still)]
+        alike, plain = self._moments(log)
+        chosen = {SAME: same, ALIKE: alike, PLAIN: plain}
+        limit_s = log.newest_s - config.fresh_s
+        free = {seq for time_s, seq in log.observations if time_s <= limit_s} - log.running - log.causes - log.evidence
+        chosen = {reason: [seq for seq in numbers if seq in free] for reason, numbers in chosen.items()}
+        gone = {seq for numbers in chosen.values() for seq in numbers}
+        left = [position for position in log.observations if position[1] not in gone]
+        needed = log.needed() | {seq for _, seq in left if seq not in free}
+        chosen[OLD] = oldest_beyond(left, needed, config.observations)
+        return {reason: numbers for reason, numbers in chosen.items() if numbers}
+
+    def _moments(self, log: "Contents") -> tuple[list[int], list[int]]:
+        alike: list[int] = []
+        plain: list[int] = []
+        for found in log.moments.values():
+            numbers = np.array([seq for (_, seq), _ in sorted(found, key=lambda one: one[0])])
+            embeddings = np.stack([vector for _, vector in sorted(found, key=lambda one: one[0])])
+            repeated = alike_moments(embeddings, alike=self._config.alike)
+            alike += numbers[repeated].tolist()
+            numbers, embeddings = numbers[~repeated], embeddings[~repeated]
+            novel = keyframes(embeddings, self._config.keyframes)
+            plain += np.delete(numbers, novel).tolist()
+        return alike, plain
+
+
+@dataclass(eq=False)
+class Contents:
+    """What retention needs to know of the log, read once from its beginning."""
+
+    count: int = 0
+    newest_s: float = -math.inf
+    observations: list[LogPosition] = field(default_factory=list)
+    running: set[int] = field(default_factory=set)
+    causes: set[int] = field(default_factory=set)
+    moments: dict[tuple[Any, ...], list[tuple[LogPosition, np.ndarray]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    evidence: set[int] = field(default_factory=set)
+    _sightings: list[Sighting] = field(default_factory=list)
+    _absent: list[tuple[str, LogPosition]] = field(default_factory=list)
+    _relations: list[tuple[str, str, str, LogPosition]] = field(default_factory=list)
+    _roots: dict[str, str] = field(default_factory=dict)
+    _tasks: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+    @classmethod
+    def read(cls, bank: Bank) -> "Contents":
+        """Returns what the log of a bank holds now."""
+        log = cls()
+        for event in _all_events(bank):
+            log._take(event)
+        for numbers in log._tasks.values():
+            log.running.update(numbers)
+        for name in {sighting.name for sighting in log._sightings} | {relation[0] for relation in log._relations}:
+            log.evidence.update(bank.evidence(name))
+        return log
+
+    def lives(self) -> dict[str, Life]:
+        """Returns the life of each entity and robot, under the name it lives on as."""
+        lives: dict[str, Life] = defaultdict(Life)
+        for sighting in self._sightings:
+            lives[self._root(sighting.name)].sightings.append(sighting)
+        for name, position in self._absent:
+            lives[self._root(name)].breaks.append(position)
+        hands: dict[str, tuple[str, float]] = {}
+        for subject, predicate, holder, position in self._relations:
+            name = self._root(subject)
+            left = lives[name].holder
+            since_s = lives[name].change_parent(position, holder if predicate else "")
+            for other in {left, holder} - {""}:
+                lives[self._root(other)].breaks.append((since_s, position[1]))
+            if name in hands:
+                robot, taken_s = hands.pop(name)
+                lives[name].held.append((taken_s, since_s))
+                lives[robot].held.append((taken_s, since_s))
+            if predicate == "held_by":
+                hands[name] = self._root(holder), since_s
+        for name, (robot, taken_s) in hands.items():
+            lives[name].held.append((taken_s, math.inf))
+            lives[robot].held.append((taken_s, math.inf))
+        return lives
+
+    def needed(self) -> set[int]:
+        """Returns the observations that answers of today rest on: causes, evidence, last sightings, absences after."""
+        last: dict[str, LogPosition] = {}
+        for sighting in self._sightings:
+            last[sighting.name] = max(sighting.position, last.get(sighting.name, sighting.position))
+        absent = {position[1] for name, position in self._absent if position > last.get(name, (-math.inf, 0))}
+        return self.causes | self.evidence | absent | {seq for _, seq in last.values()}
+
+    def _take(self, event: Event) -> None:
+        position = (event.valid_time_s, event.seq)
+        self.count += 1
+        self.newest_s = max(self.newest_s, event.valid_time_s)
+        if event.kind in OBSERVATIONS:
+            self.observations.append(position)
+            task = event.payload.episode if isinstance(event.payload, MomentStored) else event.task
+            if task in self._tasks:
+                self._tasks[task].append(event.seq)
+        else:
+            self.causes.update(event.cause)
+        match event.payload:
+            case EntitySeen() as said:
+                what = (said.category, said.labels, said.hypothesis, said.size_m, said.confidence)
+                self._sightings.append(Sighting(position, said.entity, said.pose, what))
+            case RobotState() as said:
+                what = (said.status, round(said.battery, 1))
+                self._sightings.append(Sighting(position, event.robot, said.pose, what, said.tool))
+            case AbsenceSeen(entity=entity):
+                self._absent.append((entity, position))
+            case RelationSet(subject=subject, object=holder) as said if said.predicate in CONTAINMENT:
+                self._relations.append((subject, said.predicate, holder, position))
+            case RelationEnded(subject=subject, object=holder) as said if said.predicate in CONTAINMENT:
+                self._relations.append((subject, "", holder, position))
+            case EntityMerged(entity=entity, into=into):
+                self._roots[entity] = into
+            case EpisodeBegun(episode=episode):
+                self._tasks.setdefault(episode, [])
+            case EpisodeEnded(episode=episode):
+                self._tasks.pop(episode, None)
+            case MomentStored() as said:
+                key = (event.robot, said.episode, said.model_id, said.entities, said.labels)
+                self.moments[key].append((position, np.frombuffer(said.embedding, "<f4")))
+
+    def _root(self, name: str) -> str:
+        while name in self._roots:
+            name = self._roots[name]
+        return name
+
+
+def retain(bank: Bank, config: RetentionConfig | None = None) -> Forgetting:
+    """Forgets what the bank can do without, by the settings or the usual ones; returns what went.
+
+    Raises `ConfigError` for what are no settings, or out of range.
+    """
+    return checked(config).build().apply(bank)
+
+
+def checked(config: RetentionConfig | None) -> RetentionConfig:
+    """Returns the settings (None: the usual ones). Raises `ConfigError` for what are none, or out of range."""
+    if config is None:
+        return RetentionConfig()
+    if not isinstance(config, RetentionConfig):
+        raise ConfigError(
+            "What is kept must be said by a `RetentionConfig`.",
+            value=config,
+            remedy="Write RetentionConfig(observations=100_000).",
+        )
+    config.build()
+    return config
+
+
+def _is(kind: type, value: object) -> bool:
+    """Returns whether a value is a number of a kind; true and false are none."""
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _all_events(bank: Bank) -> Iterator[Event]:
+    after, head = 0, bank.head
+    while after < head:
+        page = bank.changes_since(after, limit=PAGE)
+        if not page:
+            return
+        yield from page
+        after = page[-1].seq

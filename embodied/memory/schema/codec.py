@@ -1,0 +1,59 @@
+"""Events as bytes between processes and in outboxes: MessagePack, checked against the vocabulary when read."""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from embodied.errors import MemoryBankError
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import KINDS
+
+_NUMPY = (np.integer, np.floating)
+
+
+def encode_events(events: Sequence[Event]) -> bytes:
+    """Returns events as bytes. Raises `MemoryBankError` for what is no event and could not be read again."""
+    try:
+        return _encode(events)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise MemoryBankError("Events must be of documented types.", value=str(error)) from error
+
+
+def decode_events(content: bytes) -> list[Event]:
+    """Returns the events of `encode_events`.
+
+    Raises `MemoryBankError` for unknown kinds, fields of the wrong type, poses that are not finite, and cut bytes.
+    """
+    try:
+        return _decode(content)
+    except msgspec.DecodeError as error:
+        raise MemoryBankError(
+            "Events must be of known kinds, with fields of their documented types and ranges.",
+            value=str(error),
+            remedy=f"Known kinds: {', '.join(KINDS)}.",
+        ) from error
+
+
+def with_plain_numbers(event: Event) -> Event:
+    """Returns an event whose envelope has plain numbers where it had those of NumPy; its payload stays as it is."""
+    cause = event.cause if isinstance(event.cause, tuple) else ()
+    numbers = event.writer_seq, event.valid_time_s, *cause
+    if not any(isinstance(number, _NUMPY) for number in numbers):
+        return event
+    writer_seq, valid_time_s, *causes = (plain(number) if isinstance(number, _NUMPY) else number for number in numbers)
+    return msgspec.structs.replace(
+        event, writer_seq=writer_seq, valid_time_s=valid_time_s, cause=tuple(causes) if cause else event.cause
+    )
+
+
+def plain(value: object) -> bool | int | float:
+    """Returns a number of NumPy as a plain one: what encoders do with what they do not know. Raises `TypeError`."""
+    for kind, known in ((bool, np.bool_), (int, np.integer), (float, np.floating)):
+        if isinstance(value, known):
+            return kind(value)
+    raise TypeError(f"A {type(value).__name__} cannot be written.")
+
+
+_encode = msgspec.msgpack.Encoder(enc_hook=plain).encode
+_decode = msgspec.msgpack.Decoder(list[Event]).decode

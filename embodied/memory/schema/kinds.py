@@ -1,0 +1,286 @@
+"""What an event can say: one payload per kind. Metres, radians, seconds; poses in the site frame, z up."""
+
+import math
+
+import msgspec
+
+from embodied.errors import MemoryBankError
+from embodied.geometry import Pose, Vector3
+
+Embedding = bytes  # little-endian float32, unit length
+Covariance = tuple[float, ...]  # 6 x 6 row-major over (x, y, z, roll, pitch, yaw), or empty where unknown
+Polygon = tuple[tuple[float, float], ...]  # counter-clockwise or clockwise, metres, at least three corners, simple
+
+PLACE_KINDS = ("site", "floor", "region", "carrier", "slot")
+PREDICATES = ("in", "on", "part_of", "held_by", "near", "connects")
+CONTAINMENT = ("in", "on", "part_of", "held_by")  # Of these, an entity has at most one: its parent.
+
+
+class PlaceDefined(msgspec.Struct, frozen=True, tag="place_defined", forbid_unknown_fields=True, gc=False):
+    """A node in the tree of places. `polygon` on the ground and (`bottom_m`, `top_m`); only a site has no parent."""
+
+    place: str
+    level: str
+    parent: str | None = None
+    polygon: Polygon = ()
+    bottom_m: float = 0.0
+    top_m: float = 3.0
+    map_id: str = ""
+    labels: tuple[str, ...] = ()
+
+
+class EntitySeen(msgspec.Struct, frozen=True, tag="entity_seen", forbid_unknown_fields=True, gc=False):
+    """Somebody perceived an entity at a pose. `confidence` in (0, 1]; `evidence` is a reference to a frame."""
+
+    entity: str
+    category: str
+    pose: Pose
+    covariance: Covariance = ()
+    size_m: Vector3 | None = None
+    labels: tuple[str, ...] = ()
+    confidence: float = 1.0
+    hypothesis: int = 0
+    evidence: str = ""
+
+
+class AbsenceSeen(msgspec.Struct, frozen=True, tag="absence_seen", forbid_unknown_fields=True, gc=False):
+    """Somebody looked where an entity should be and saw that it is not there: visible and empty.
+
+    `visible_fraction` of the entity's box was in sight, unoccluded; below one half it proves nothing and is refused.
+    An entity that nobody has spoken of yet is no mistake: its sighting may still be on the way from another writer.
+    """
+
+    entity: str
+    visible_fraction: float
+    confidence: float = 1.0
+
+
+class RelationSet(msgspec.Struct, frozen=True, tag="relation_set", forbid_unknown_fields=True, gc=False):
+    """`subject predicate object` holds from now. For containment it replaces the subject's parent.
+
+    `expected_version` is compare-and-set: the version of the subject's containment that the writer has read (0 for an
+    entity that never had a parent); anything else is a conflict and nothing is written. It may be None only where the
+    subject has no parent now: a second parent is refused. Containment is in the order of arrival: what is told late
+    counts from the change before it at the earliest, whatever its own valid time. Other relations count from theirs.
+    """
+
+    subject: str
+    predicate: str
+    object: str
+    confidence: float = 1.0
+    expected_version: int | None = None
+
+
+class RelationEnded(msgspec.Struct, frozen=True, tag="relation_ended", forbid_unknown_fields=True, gc=False):
+    """`subject predicate object` holds no more. `expected_version` as in `RelationSet`, for containment.
+
+    Containment can end only where it holds. Of the other relations, which count by their valid times alone, the end is
+    taken even where no beginning is known: it may still be on the way from another writer, and until then says nothing.
+    """
+
+    subject: str
+    predicate: str
+    object: str
+    expected_version: int | None = None
+
+
+class EntityMerged(msgspec.Struct, frozen=True, tag="entity_merged", forbid_unknown_fields=True, gc=False):
+    """Two entities turned out to be one: from the valid time on, `entity` lives on as `into`, under both names.
+
+    What was told and seen of either counts for both, and no answer about earlier times changes. What `entity` held is
+    held by `into`, which also takes over the parent of `entity`, unless its own was told to hold later: an entity has
+    one parent. A parent that is itself inside `into` is let go. Each change counts in the version of the one whose
+    parent it is; `expected_version` of either name is that of `into`. Nobody can be merged twice, nor into what it
+    holds.
+    """
+
+    entity: str
+    into: str
+
+
+class SkillSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A skill: `arguments` is a JSON schema (of type object) as JSON text; conditions are predicate strings."""
+
+    name: str
+    arguments: str = '{"type": "object"}'
+    preconditions: tuple[str, ...] = ()
+    effects: tuple[str, ...] = ()
+    cost_s: float = 1.0
+
+
+class RobotRegistered(msgspec.Struct, frozen=True, tag="robot_registered", forbid_unknown_fields=True, gc=False):
+    """A robot joins the site. It reaches `reach_m` around its base, and lives in `workspace` (empty: anywhere)."""
+
+    robot: str
+    embodiment: str
+    skills: tuple[SkillSpec, ...] = ()
+    reach_m: float = 0.8
+    payload_kg: float = 0.0
+    speed_mps: float = 0.0
+    workspace: Polygon = ()
+
+
+class RobotState(msgspec.Struct, frozen=True, tag="robot_state", forbid_unknown_fields=True, gc=False):
+    """A robot about itself: only the robot named in the event's `robot` may write it. `battery` in [0, 1].
+
+    `pose` is that of its base; `tool` that of its gripper, in the site frame too, None where it has none or tells none.
+    `status` is any text. A robot that is `charging`, `offline` or in `error` (`abilities.UNABLE`), or whose battery is
+    below 0.1, is not offered by `skill_candidates`; every other status, such as `idle` or `holding`, leaves it able.
+    """
+
+    pose: Pose
+    battery: float = 1.0
+    status: str = "idle"
+    tool: Pose | None = None
+
+
+class SkillEnded(msgspec.Struct, frozen=True, tag="skill_ended", forbid_unknown_fields=True, gc=False):
+    """A robot tried a skill. `context` (such as an object's category) keys its statistics, Beta(a, b).
+
+    Evaluations write the skills `move`, `pick`, `place`, `press`, `open` and `close`; see `Interaction` for actions.
+    """
+
+    skill: str
+    success: bool
+    context: str = ""
+    duration_s: float = 0.0
+    reason: str = ""
+
+
+class Interaction(msgspec.Struct, frozen=True, tag="interaction", forbid_unknown_fields=True, gc=False):
+    """A robot dealt with an entity: pick and place, open, close, press. Times are on the site clock, ascending.
+
+    For pick and place the four are: pick start, carry start, place start, place end. A press or an opening has the
+    middle two at the moment of contact. `source` and `target` are places or entities, empty where there is none.
+    `action` is any text: evaluations write `pick_place`, `press`, `open` and `close`. A `pick_place` is one interaction
+    of two skills, `pick` and `place`, so neither of these is an action to ask for.
+    """
+
+    action: str
+    entity: str
+    pick_start_s: float
+    carry_start_s: float
+    place_start_s: float
+    place_end_s: float
+    source: str = ""
+    target: str = ""
+    success: bool = True
+
+
+class ToolCalled(msgspec.Struct, frozen=True, tag="tool_called", forbid_unknown_fields=True, gc=False):
+    """A planner or policy called a tool; `arguments` and `feedback` are JSON text."""
+
+    tool: str
+    arguments: str = "{}"
+    ok: bool = True
+    feedback: str = ""
+    duration_s: float = 0.0
+
+
+class SubtaskEnded(msgspec.Struct, frozen=True, tag="subtask_ended", forbid_unknown_fields=True, gc=False):
+    """A subtask of the event's `task` came to an outcome, under lease `epoch` (0: none)."""
+
+    subtask: str
+    outcome: str
+    reason: str = ""
+    epoch: int = 0
+
+
+class EpisodeBegun(msgspec.Struct, frozen=True, tag="episode_begun", forbid_unknown_fields=True, gc=False):
+    """An episode starts; `embedding` describes its task for `similar_episodes`, empty where nobody made one.
+
+    One that runs cannot begin again, whoever says so, and ends once; one that has ended may begin anew. As with
+    containment the order of arrival decides: of two writers who begin the same one the later is refused.
+    """
+
+    episode: str
+    instruction: str
+    model_id: str = ""
+    embedding: Embedding = b""
+
+
+class EpisodeEnded(msgspec.Struct, frozen=True, tag="episode_ended", forbid_unknown_fields=True, gc=False):
+    """An episode ends; its summary keeps the range of sequence numbers that belong to it."""
+
+    episode: str
+    outcome: str
+    reason: str = ""
+    phases: tuple[str, ...] = ()
+    first_seq: int = 0
+
+
+class MomentStored(msgspec.Struct, frozen=True, tag="moment_stored", forbid_unknown_fields=True, gc=False):
+    """A policy's `Moment`: `tokens` is little-endian float32 of shape (`token_count`, dim), empty where it has none."""
+
+    episode: str
+    model_id: str
+    embedding: Embedding
+    position_m: Vector3
+    tokens: bytes = b""
+    token_count: int = 0
+    entities: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+
+
+class LeaseGranted(msgspec.Struct, frozen=True, tag="lease_granted", forbid_unknown_fields=True, gc=False):
+    """The event's `robot` may work on `subtask` until `expires_s`; `epoch` is the fencing token, growing by one."""
+
+    subtask: str
+    epoch: int
+    expires_s: float
+
+
+class Watermark(msgspec.Struct, frozen=True, tag="past_closed", forbid_unknown_fields=True, gc=False):
+    """Nothing before `before_s` will be told any more: later events with an earlier valid time are refused.
+
+    What was closed stays so: of several closings, in whatever order they arrive, the latest `before_s` counts.
+    """
+
+    before_s: float
+
+
+class Forgotten(msgspec.Struct, frozen=True, tag="forgotten", forbid_unknown_fields=True, gc=False):
+    """Retention removed events from the log; their sequence numbers and digest remain. See `retention`."""
+
+    reason: str
+    ranges: tuple[tuple[int, int], ...]
+    count: int
+    kept: tuple[int, ...] = ()
+
+
+class Observed(msgspec.Struct, frozen=True, tag="observed", forbid_unknown_fields=True, gc=False):
+    """A robot made an observation worth a reference (a frame on disk, say); `place` is where it was looking."""
+
+    evidence: str
+    place: str = ""
+    entities: tuple[str, ...] = ()
+
+
+Payload = (
+    PlaceDefined
+    | EntitySeen
+    | AbsenceSeen
+    | RelationSet
+    | RelationEnded
+    | EntityMerged
+    | RobotRegistered
+    | RobotState
+    | SkillEnded
+    | Interaction
+    | ToolCalled
+    | SubtaskEnded
+    | EpisodeBegun
+    | EpisodeEnded
+    | MomentStored
+    | LeaseGranted
+    | Watermark
+    | Forgotten
+    | Observed
+)
+KINDS: dict[str, type] = {kind.__struct_config__.tag: kind for kind in Payload.__args__}  # type: ignore[attr-defined]
+
+
+def finite(what: str, *values: float) -> None:
+    """Raises `MemoryBankError` unless all values are finite."""
+    if not all(map(math.isfinite, values)):
+        raise MemoryBankError(f"{what} must be finite.", value=values)

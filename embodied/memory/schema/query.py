@@ -1,0 +1,101 @@
+"""What one may ask the bank, and what it answers."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from embodied.geometry import Pose
+from embodied.types import Moment
+
+
+class Order(StrEnum):
+    """How recalled moments are sorted; time orders break ties by sequence number.
+
+    With an embedding, the moments most alike are chosen and then sorted; without one, the oldest or the newest are
+    chosen, and `LIKENESS` means `NEWEST`.
+    """
+
+    LIKENESS = "likeness"
+    OLDEST = "oldest"
+    NEWEST = "newest"
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """What to recall. All filters hold at once and come before the exact scoring.
+
+    `embedding` (D,) of unit length asks for likeness and needs `model_id`; `time_s` is a closed interval on the site
+    clock; `region` the name of a place or a polygon on the ground; `text_labels` any of; `entities` any of;
+    `kinds` of events, empty for moments: nothing else can be recalled.
+    """
+
+    embedding: np.ndarray | None = None
+    model_id: str = ""
+    text_labels: tuple[str, ...] = ()
+    time_s: tuple[float, float] | None = None
+    region: str | tuple[tuple[float, float], ...] | None = None
+    robot: str | None = None
+    episode: str | None = None
+    kinds: tuple[str, ...] = ()
+    entities: tuple[str, ...] = ()
+    top_k: int = 10
+    order: Order = Order.LIKENESS
+
+
+@dataclass(frozen=True, eq=False)
+class Recalled:
+    """One recalled moment: its sequence number and its likeness, the cosine in [-1, 1], or NaN where none was asked."""
+
+    moment: Moment
+    seq: int
+    likeness: float
+
+
+@dataclass(frozen=True)
+class LocationBelief:
+    """Where an entity is believed to be: `existence` is the probability that it is still there.
+
+    Looks that find nothing lower it: looks for the entity and, since it was seen itself, for what holds it.
+    `pose` follows from the last sighting and from what held it since (see `reckoning`), None where that does not tell.
+    `parent` and `predicate` say what it is in, on, part of or held by, `version` how often that has changed; `place` is
+    the smallest place known to be around it, `since_s` and `seq` the valid time and event of the evidence that settled
+    the pose, or made it unknown. They never contradict each other; the newer evidence wins:
+
+    - `pose` lies in `place`, unless the extents of that and of all around it are unknown; a pose outside is None where
+      the relation is newer;
+    - `parent` is "" where it was told to be a place in which a newer sighting was not, or a holder outside of whose box
+      it was seen since (see `boxes`): `version` still counts it;
+    - with a parent that has a pose, `pose` is known and has moved with it.
+    """
+
+    entity: str
+    pose: Pose | None
+    place: str
+    parent: str
+    predicate: str
+    existence: float
+    since_s: float
+    seq: int
+    version: int
+
+
+@dataclass(frozen=True)
+class SkillCandidate:
+    """A robot that can do a skill near a point now: `cost_s` is travel, queue and duration over success probability."""
+
+    robot: str
+    skill: str
+    success: float
+    cost_s: float
+    distance_m: float
+
+
+@dataclass(frozen=True)
+class EventFilter:
+    """Which events one wants: all given conditions hold at once, empty ones hold always; `entities` any of."""
+
+    kinds: tuple[str, ...] = ()
+    robot: str = ""
+    task: str = ""
+    entities: tuple[str, ...] = ()

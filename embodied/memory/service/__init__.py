@@ -1,0 +1,1 @@
+"""The owner of a bank, its clients, and the ways between them."""

@@ -1,0 +1,189 @@
+"""The memory bank: one log of events, and what follows from it about space, time and robots."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from embodied.errors import MemoryBankError
+from embodied.memory.projections import embodiment
+from embodied.memory.queries import validation
+from embodied.memory.queries.view import BankView
+from embodied.memory.schema.checks import as_events
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.query import EventFilter
+from embodied.memory.storage import integrity, snapshots
+from embodied.memory.storage.bank_file import PROJECTIONS, open_tables, outdated
+from embodied.memory.storage.lock import Ownership
+from embodied.memory.storage.log import EventLog
+from embodied.memory.storage.url import bank_path
+
+if TYPE_CHECKING:
+    from embodied.memory.queries.moment_search import MomentIndex
+
+
+def open_bank(
+    url: str,
+    *,
+    root: Path | None = None,
+    clock: Callable[[], float] = time.time,
+    half_life_s: Mapping[str, float] | None = None,
+    thorough: bool = True,
+) -> "Bank":
+    """Returns the bank of a URL (see `location`), made where there is none; close it, or use it in `with`.
+
+    `root` confines the file; `clock` tells received times, seconds; `half_life_s` says per category how long an
+    entity of which nothing new is told takes to become half as likely, "" for all that are not named. Without
+    it time alone makes nothing less likely, only looks that find its place empty do. `thorough` reads every event first
+    and refuses a damaged file, which takes some seconds per million events. Raises `MemoryBankError` where another
+    process owns the file, `DataError` for a file that is damaged, or of a newer version.
+    """
+    half_life_s = validation.half_lives(half_life_s)
+    path = bank_path(url, root=root)
+    owner = None if path is None else Ownership(path)
+    try:
+        if path is not None and thorough and path.exists() and path.stat().st_size:
+            integrity.inspect_file(path).refuse(path.name)
+        log = EventLog(open_tables(path), PROJECTIONS, clock=clock)
+        if outdated(log.tables):
+            snapshots.rebuild(log, path)
+    except BaseException:
+        if owner is not None:
+            owner.release()
+        raise
+    return Bank(log, path=path, owner=owner, half_life_s=half_life_s)
+
+
+class Bank(BankView):
+    """Everything that is remembered; made by `open_bank`. Reads see the newest state; `snapshot` holds one still.
+
+    Calls may come from several threads of the owning process; they take turns.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        *,
+        path: Path | None = None,
+        owner: Ownership | None = None,
+        half_life_s: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(log, self._index, half_life_s=half_life_s)
+        self.path = path
+        self._owner = owner
+        self._snapshots = None if path is None else snapshots.SnapshotWriter(path)
+        self._indexed: MomentIndex | None = None
+        self._open = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def append(self, events: Event | Sequence[Event]) -> list[int]:
+        """Returns the sequence numbers of the events, once they are durable: all of them, or an error and none.
+
+        An event told again keeps its first number (0 where it was forgotten since). Raises `MemoryBankError` for what
+        is refused, `ConflictError` where it builds on something that has changed, `StorageError` for a disk that is
+        full or fails; nothing is written then.
+        """
+        (result,) = self.append_batches([as_events(events)])
+        if isinstance(result, MemoryBankError):
+            raise result
+        return result
+
+    def append_batches(self, batches: Sequence[Sequence[Event]]) -> list[list[int] | MemoryBankError]:
+        """Returns, for each batch, its sequence numbers or why it was refused; one commit makes all durable.
+
+        Each batch holds wholly or not at all, whatever becomes of the others. Raises `StorageError` as `append`.
+        """
+        if isinstance(batches, Event | str | bytes | Mapping) or not isinstance(batches, Iterable):
+            raise MemoryBankError(
+                "Batches must be a sequence of sequences of events.", value=batches, remedy="Use `append` for one."
+            )
+        results = self._log.append_batches(batches)
+        if self._snapshots is not None:
+            self._snapshots.note(self._log.head)
+        return results
+
+    def last_of_writer(self, writer: str) -> tuple[int, float]:
+        """Returns the last number and valid time (seconds) of a writer, (0, -inf) for one who never wrote."""
+        validation.text("writer", writer)
+        with self._log.tables.lock:
+            self._log.tables.require_open()  # The log answers from memory.
+            return self._log.last_of_writer(writer)
+
+    def newest_lease(self, subtask: str) -> tuple[int, str, float]:
+        """Returns epoch, robot and end (seconds) of a subtask's newest lease; epoch 0 where it was never leased."""
+        validation.text("subtask", subtask)
+        with self._log.tables.lock:
+            epoch, robot, expires_s, _ = embodiment.newest_lease(self._log.tables, subtask)
+            return epoch, robot, expires_s
+
+    def snapshot(self, seq: int | None = None) -> BankView:
+        """Returns a view of everything up to `seq` (None: now) that answers the same however often it is asked."""
+        held = validation.past_seq(seq, self.head)
+        return BankView(self._log, self._index, seq=held, half_life_s=self._half_life_s)
+
+    def subscribe(self, wanted: EventFilter | None = None, *, after_seq: int | None = None) -> "Subscription":
+        """Returns a subscription to the wanted events after `after_seq` (None: those to come), which must have been."""
+        return Subscription(self, validation.event_filter(wanted), validation.start_seq(after_seq, self.head))
+
+    def verify(self) -> integrity.Damage:
+        """Returns what is wrong: pages of the file, events of the log, and projections that differ from it."""
+        with self._log.tables.lock:
+            damage = integrity.inspect_tables(self._log.tables.db)
+            if damage.problems:
+                return damage
+            return integrity.Damage(tuple(integrity.inspect_projections(self._log)), damage.sound_seq)
+
+    def rebuild(self) -> int:
+        """Makes all projections again, from the newest sound snapshot and the log after it; returns its number."""
+        start = snapshots.rebuild(self._log, self.path)
+        self._indexed = None
+        return start
+
+    def write_snapshot(self) -> Path | None:
+        """Returns a new file with the projections as they are now, None for a bank in memory."""
+        self._log.tables.require_open()
+        return None if self.path is None else snapshots.write_snapshot(self.path)
+
+    def close(self) -> None:
+        """Closes the file and lets others open it; safe to call twice."""
+        if not self._open:
+            return
+        self._open = False
+        if self._snapshots is not None:
+            self._snapshots.close()
+        self._log.tables.close()
+        if self._owner is not None:
+            self._owner.release()
+
+    def _index(self) -> "MomentIndex":
+        """Returns the index of moments, made at the first use; it follows the log by itself."""
+        from embodied.memory.queries.moment_search import MomentIndex
+
+        if self._indexed is None:
+            self._indexed = MomentIndex(self._log.tables)
+        return self._indexed
+
+
+class Subscription:
+    """Hands out wanted events, each once, in order; it asks and is never called, so it crosses processes easily."""
+
+    def __init__(self, bank: Bank, wanted: EventFilter, after_seq: int) -> None:
+        self._bank = bank
+        self._wanted = wanted
+        self.seq = after_seq
+
+    def poll(self, *, limit: int = 1000) -> list[Event]:
+        """Returns the wanted events since the last call, at most `limit`."""
+        validation.whole("limit", limit, least=1)
+        head = self._bank.head
+        found = self._bank.snapshot(head).changes_since(self.seq, wanted=self._wanted, limit=limit)
+        self.seq = found[-1].seq if len(found) == limit else head
+        return found

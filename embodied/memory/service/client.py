@@ -1,0 +1,324 @@
+"""A robot's side of the bank: told once, sent until it is answered, and read after one's own writes."""
+
+import dataclasses
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import msgspec
+
+from embodied.errors import ConflictError, DataError, EmbodiedError, MemoryBankError, StorageError
+from embodied.memory.queries.reads import Reads
+from embodied.memory.queries.validation import event_filter, number, past_seq, start_seq
+from embodied.memory.retention.retention import Forgetting, RetentionConfig, checked
+from embodied.memory.schema.checks import as_events
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import Payload, RelationSet
+from embodied.memory.schema.query import EventFilter
+from embodied.memory.service.leases import Lease, check_lease
+from embodied.memory.service.outbox import Outbox, Parcel
+from embodied.memory.service.service import Link, Question, Result, UnreachableError
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 0.02
+LONGEST_PAUSE_S = 1.0
+LARGEST_SENDING = 1_000
+MOVE_TRIES = 100
+Answer = TypeVar("Answer")
+
+
+@dataclass(eq=False)
+class _Letter:
+    """A parcel on its way; nobody waits for one that an earlier process has told (`answer` None)."""
+
+    parcel: Parcel
+    answer: Future[list[int]] | None
+
+
+class BankClient(Reads):
+    """Tells the bank through an outbox, in order, and reads what the bank knows, its own words included.
+
+    What is told is safe in the outbox before `tell` and `post` go on, and is sent until the owner of the bank
+    answers, in this process or the next one on the same outbox; since the bank knows each event by its writer's
+    number, being sent twice does no harm. `writer` signs events without a writer; `clock` is the site clock, seconds.
+    Safe to call from many threads.
+
+    Of what a `Bank` has it lacks `evidence`, `newest_lease`, `verify`, `rebuild` and `write_snapshot`: these are for
+    the process that owns the file.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        outbox: Outbox,
+        *,
+        writer: str,
+        timeout_s: float = 30.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(self._ask)
+        self.writer = writer
+        self._link = link
+        self._outbox = outbox
+        self._timeout_s = _waiting_s(timeout_s)
+        self._clock = clock
+        self._time_s = -float("inf")
+        self._trouble: EmbodiedError | None = None
+        self._open = True
+        self._telling = threading.Lock()
+        self._changed = threading.Condition()
+        self._letters = deque(_Letter(parcel, None) for parcel in outbox.waiting())
+        self._sender = threading.Thread(target=self._send_all, name=f"outbox of {writer}", daemon=True)
+        self._sender.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def tell(self, payload: Payload, *, robot: str = "", task: str = "", cause: tuple[int, ...] = ()) -> int:
+        """Returns the sequence number of one event that is so now, once the bank has it; raises as `append`."""
+        with self._telling:
+            answer = self._post([self._event(payload, robot, task, cause)])
+        return self._wait(answer)[0]
+
+    def append(self, events: Event | Sequence[Event]) -> list[int]:
+        """Returns the sequence numbers of events, once the bank has them: all or none.
+
+        An event without a writer is this client's, one with `writer_seq` 0 gets its writer's next number. Raises
+        `MemoryBankError` or `ConflictError` for what the bank refuses, which is forgotten then, and for a full outbox;
+        `UnreachableError` where the owner did not answer in time: then it is still on its way, and must not be told
+        again.
+        """
+        return self._wait(self.post(events))
+
+    def post(self, events: Event | Sequence[Event]) -> Future[list[int]]:
+        """Returns at once, when the events are safe in the outbox, with the answer to come; otherwise as `append`."""
+        listed = as_events(events)
+        with self._telling:
+            return self._post(listed)
+
+    def move(self, entity: str, predicate: str, parent: str, *, robot: str = "", task: str = "") -> int:
+        """Returns the sequence number of the event that makes `parent` the one parent of `entity`, whoever else writes.
+
+        Reads the version, writes if it still holds, and else reads again, at most 100 times: then the last
+        `ConflictError` is raised.
+        """
+        tries = 0
+        while True:
+            tries += 1
+            there = self.where_is(entity)
+            version = 0 if there is None else there.version
+            try:
+                said = RelationSet(subject=entity, predicate=predicate, object=parent, expected_version=version)
+                return self.tell(said, robot=robot, task=task)
+            except ConflictError:
+                if tries == MOVE_TRIES:
+                    raise
+
+    def acquire(self, subtask: str, robot: str, *, duration_s: float) -> Lease:
+        """Returns a lease on a subtask. Raises `ConflictError` where another robot has it now, or it has ended."""
+        return self._until_reached(lambda: self._link.lease(subtask, robot, duration_s=duration_s, epoch=0))
+
+    def renew(self, lease: Lease, *, duration_s: float) -> Lease:
+        """Returns the lease with its next epoch, which never ends before the lease itself.
+
+        Raises `ConflictError` for a stale one, `MemoryBankError` for what is no lease.
+        """
+        held, ask = check_lease(lease), self._link.lease
+        return self._until_reached(lambda: ask(held.subtask, held.robot, duration_s=duration_s, epoch=held.epoch))
+
+    def retain(self, config: RetentionConfig | None = None) -> Forgetting:
+        """Lets the owner forget what the bank can do without, by the settings or the usual ones; returns what went.
+
+        Raises `ConfigError` for what are no settings, or out of range.
+        """
+        settings = checked(config)
+        self.flush()
+        return self._until_reached(partial(self._link.retain, settings))
+
+    def snapshot(self, seq: int | None = None) -> Reads:
+        """Returns reads of everything up to `seq` (None: now, this client's words included), always the same."""
+        held = past_seq(seq, self.head())
+        return Reads(lambda question: self._ask(dataclasses.replace(question, seq=held)))
+
+    def head(self) -> int:
+        """Returns the newest sequence number, this client's own words included."""
+        self.flush()
+        return self._until_reached(self._link.head)
+
+    def last_of_writer(self, writer: str) -> tuple[int, float]:
+        """Returns the last number and valid time (seconds) of a writer, (0, -inf) for none."""
+        self.flush()
+        return self._until_reached(partial(self._link.last_of_writer, writer))
+
+    def subscribe(self, wanted: EventFilter | None = None, *, after_seq: int | None = None) -> "RemoteSubscription":
+        """Returns a subscription to the wanted events after `after_seq` (None: those to come), which must have been."""
+        return RemoteSubscription(self._changes, event_filter(wanted), start_seq(after_seq, self.head()))
+
+    def flush(self, *, timeout_s: float | None = None) -> None:
+        """Waits until the bank has answered all that was told before. Raises `UnreachableError` saying why not."""
+        limit_s = self._timeout_s if timeout_s is None else _waiting_s(timeout_s)
+        self._require_open()
+        with self._changed:
+            last = self._letters[-1].parcel.number if self._letters else 0
+            done = self._changed.wait_for(
+                lambda: not self._letters or self._letters[0].parcel.number > last, timeout=limit_s
+            )
+        if not done:
+            raise self._unanswered()
+
+    def close(self, *, timeout_s: float = 5.0) -> None:
+        """Sends what waits, at most `timeout_s`, and closes the outbox, which keeps the rest; safe to call twice."""
+        limit_s = _waiting_s(timeout_s)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._letters, timeout=limit_s if self._open else 0.0)
+            self._open = False
+            self._changed.notify_all()
+        self._sender.join(limit_s)
+        self._outbox.close()
+
+    def _post(self, events: Sequence[Event]) -> Future[list[int]]:
+        signed = [event if event.writer else msgspec.structs.replace(event, writer=self.writer) for event in events]
+        for writer in {event.writer for event in signed if not event.writer_seq}:
+            if not self._outbox.knows(writer):
+                last, _ = self._until_reached(partial(self._link.last_of_writer, writer))
+                self._outbox.adopt(writer, last)
+        self._require_open()
+        answer: Future[list[int]] = Future()
+        letter = _Letter(self._outbox.add(signed), answer)
+        with self._changed:
+            self._letters.append(letter)
+            self._changed.notify_all()
+        return answer
+
+    def _event(self, payload: Payload, robot: str, task: str, cause: tuple[int, ...]) -> Event:
+        self._time_s = max(self._time_s, self._clock())  # Clocks may be set back; a writer's times may not run so.
+        return Event(self.writer, 0, self._time_s, payload, robot=robot, task=task, cause=cause)
+
+    def _wait(self, answer: Future[list[int]]) -> list[int]:
+        try:
+            return answer.result(self._timeout_s)
+        except TimeoutError:
+            raise self._unanswered() from None
+
+    def _ask(self, question: Question) -> Any:
+        self.flush()
+        return self._until_reached(lambda: self._link.ask(question))
+
+    def _changes(self, wanted: EventFilter, after_seq: int, wait_s: float) -> tuple[list[Event], int]:
+        self.flush()
+        return self._until_reached(lambda: self._link.changes(wanted, after_seq=after_seq, wait_s=wait_s))
+
+    def _until_reached(self, call: Callable[[], Answer]) -> Answer:
+        """Makes a call again while the owner is being replaced, as long as the client is open."""
+        due_s = time.monotonic() + self._timeout_s
+        pause_s = FIRST_PAUSE_S
+        while True:
+            self._require_open()
+            try:
+                return call()
+            except UnreachableError:
+                if time.monotonic() + pause_s > due_s:
+                    raise
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise UnreachableError(
+                "A client must be open to tell or ask anything.",
+                value=f"the closed client of {self.writer!r}",
+                remedy="Make a new one; what the bank has not answered yet waits in the outbox, where that is a file.",
+            )
+
+    def _unanswered(self) -> UnreachableError:
+        return UnreachableError(
+            "The bank must answer what it is told before one can go on.",
+            value=f"{self._outbox.events} events of {self.writer!r} wait",
+            remedy=f"They stay in the outbox and are sent again. The last trouble: {self._trouble or 'none yet'}",
+        )
+
+    def _send_all(self) -> None:
+        """Sends letters in order, all that wait at once, until the client is closed."""
+        pause_s = FIRST_PAUSE_S
+        while letters := self._next_letters():
+            try:
+                results = self._link.commit([letter.parcel.content for letter in letters])
+                self._deliver(letters, results)
+                pause_s = FIRST_PAUSE_S
+            except (UnreachableError, StorageError, DataError) as error:
+                self._trouble = error
+                with self._changed:
+                    self._changed.wait_for(lambda: not self._open, timeout=pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _next_letters(self) -> list[_Letter]:
+        """Returns the letters to send now, none once the client is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._letters or not self._open)
+            if not self._open:
+                return []
+            return list(itertools.islice(self._letters, LARGEST_SENDING))
+
+    def _deliver(self, letters: Sequence[_Letter], results: Sequence[Result]) -> None:
+        """Hands out results; parcels leave the outbox before anybody hears of them. Raises for a disk that fails."""
+        pairs = zip(letters, results, strict=True)
+        answered = list(itertools.takewhile(lambda pair: not isinstance(pair[1], StorageError), pairs))
+        for letter, result in answered:
+            if letter.answer is None and isinstance(result, MemoryBankError):
+                logger.warning("The bank refuses what %s told before it was restarted: %s", self.writer, result)
+                self._outbox.refuse(letter.parcel, str(result))
+        refused = any(isinstance(result, MemoryBankError) for _, result in answered)
+        self._outbox.remove([letter.parcel for letter, _ in answered], at_once=refused)  # It must not be told again.
+        with self._changed:
+            for _ in answered:
+                self._letters.popleft()
+            self._changed.notify_all()
+        for letter, result in answered:
+            if letter.answer is None:
+                continue
+            if isinstance(result, MemoryBankError):
+                letter.answer.set_exception(result)
+            else:
+                letter.answer.set_result(result)
+        for result in results[len(answered) :]:
+            if isinstance(result, StorageError):
+                raise result
+
+
+class RemoteSubscription:
+    """Hands out wanted events, each once, in order; `seq` is how far it has come."""
+
+    def __init__(
+        self, changes: Callable[[EventFilter, int, float], tuple[list[Event], int]], wanted: EventFilter, seq: int
+    ) -> None:
+        self._changes = changes
+        self._wanted = wanted
+        self.seq = seq
+
+    def poll(self, *, wait_s: float = 0.0) -> list[Event]:
+        """Returns the wanted events since the last call, at most 1,000; waits up to `wait_s` while there are none."""
+        due_s = time.monotonic() + number("wait_s", wait_s)
+        while True:
+            left_s = max(0.0, due_s - time.monotonic())
+            found, self.seq = self._changes(self._wanted, self.seq, left_s)
+            if found or not left_s:
+                return found
+
+
+def _waiting_s(timeout_s: object) -> float:
+    """Returns seconds as locks take them, infinity included. Raises `MemoryBankError` for what is no number."""
+    return min(max(number("timeout_s", timeout_s), 0.0), threading.TIMEOUT_MAX)

@@ -1,0 +1,91 @@
+"""Leases: who may work on a subtask until when, by the site clock, with a fencing epoch that outdates stale work."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from embodied.errors import ConflictError, MemoryBankError
+from embodied.memory.queries.validation import number, text, whole
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import LeaseGranted
+from embodied.memory.service.bank import Bank
+
+WRITER = "site/leases"
+
+
+@dataclass(frozen=True)
+class Lease:
+    """`robot` may work on `subtask` until `expires_s` on the site clock; its outcome must name `epoch`.
+
+    The first lease of a subtask has epoch 1, and each grant or renewal the next one.
+    """
+
+    subtask: str
+    robot: str
+    epoch: int
+    expires_s: float
+
+
+class LeaseOffice:
+    """Grants leases beside the bank, so that one clock decides: robots' own clocks do not count.
+
+    An expired lease may be renewed by its robot as long as nobody else has taken the subtask. Grants are events
+    (`lease_granted`), and the bank refuses outcomes (`subtask_ended`) under any epoch but the newest.
+    """
+
+    def __init__(self, bank: Bank, *, clock: Callable[[], float] = time.time) -> None:
+        self._bank = bank
+        self._clock = clock
+        self._turn = threading.Lock()
+
+    def acquire(self, subtask: str, robot: str, *, duration_s: float) -> Lease:
+        """Returns a new lease; asking again for one's own gives a newer epoch, and the end that is asked for.
+
+        Raises `ConflictError` where another robot has the subtask now, or where it has ended; `MemoryBankError` for
+        empty names and durations that are not positive.
+        """
+        with self._turn:
+            epoch, _, _ = self._bank.newest_lease(subtask)
+            return self._grant(subtask, robot, epoch + 1, duration_s)
+
+    def renew(self, lease: Lease, *, duration_s: float) -> Lease:
+        """Returns the lease with the next epoch, which ends `duration_s` from now but never before the lease itself.
+
+        Raises `ConflictError` where it is not the newest, `MemoryBankError` for what is no lease.
+        """
+        check_lease(lease)
+        with self._turn:
+            epoch, robot, expires_s = self._bank.newest_lease(lease.subtask)
+            if (epoch, robot) != (lease.epoch, lease.robot):
+                raise ConflictError(
+                    "Only the newest lease of a subtask can be renewed.",
+                    value=(lease.subtask, lease.robot, lease.epoch),
+                    remedy=f"{robot or 'Nobody'!r} has epoch {epoch}: stop this work, and ask anew.",
+                )
+            return self._grant(lease.subtask, lease.robot, epoch + 1, duration_s, held_until_s=expires_s)
+
+    def _grant(
+        self, subtask: str, robot: str, epoch: int, duration_s: float, *, held_until_s: float = -math.inf
+    ) -> Lease:
+        if not 0.0 < number("duration_s", duration_s) < math.inf:
+            raise MemoryBankError("The duration of a lease must be finite and above 0 s.", value=duration_s)
+        last, last_s = self._bank.last_of_writer(WRITER)
+        now_s = max(self._clock(), last_s)
+        lease = Lease(subtask, text("robot", robot), epoch, max(now_s + float(duration_s), held_until_s))
+        said = LeaseGranted(subtask=subtask, epoch=epoch, expires_s=lease.expires_s)
+        self._bank.append(Event(WRITER, last + 1, now_s, said, robot=robot))
+        return lease
+
+
+def check_lease(lease: object) -> Lease:
+    """Returns a lease that was granted once; raises `MemoryBankError` for what cannot be one."""
+    if not isinstance(lease, Lease):
+        raise MemoryBankError(
+            "Only a lease can be renewed.", value=lease, remedy="Give what `acquire` or `renew` has returned."
+        )
+    whole("epoch", lease.epoch, least=1)
+    text("subtask", lease.subtask)
+    text("robot", lease.robot)
+    return lease

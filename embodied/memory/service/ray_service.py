@@ -1,0 +1,251 @@
+"""The owner of a bank on Ray: one actor that is replaced when it dies, and the way to reach it from any process."""
+
+import asyncio
+import gc
+import itertools
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+import embodied
+from embodied.errors import ConfigError, EmbodiedError, MemoryBankError
+from embodied.memory.retention.retention import Forgetting, RetentionConfig
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.query import EventFilter
+from embodied.memory.service.bank import Bank, open_bank
+from embodied.memory.service.leases import Lease
+from embodied.memory.service.service import LONGEST_WAIT_S, BankService, Question, Result, UnreachableError
+from embodied.memory.storage.lock import OwnedError
+from embodied.memory.storage.url import bank_path
+
+NAMESPACE = "stem"
+READERS = 32
+CALLS_AT_ONCE = 1_000
+TAKE_OVER_S = 20.0
+PAUSE_S = 0.05
+RETAINING_S = 600.0
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Host:
+    """A bank that an actor called `name` owns; `url` and `root` as in `open_bank`."""
+
+    url: str
+    name: str = "stem"
+    root: str = ""
+
+
+class BankActor:
+    """A `BankService` whose calls wait without threads, so that hundreds of clients can write at once."""
+
+    def __init__(self, host: Host) -> None:
+        self._service = BankService(_take_over(host))
+        gc.freeze()  # What was imported is never garbage; looking through it would hold up every client.
+        self._readers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="reader")
+        self._watchers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="watcher")  # They may wait long.
+
+    async def commit(self, groups: Sequence[bytes]) -> list[Result]:
+        """As `BankService.commit`."""
+        return await asyncio.wrap_future(self._service.submit(groups))
+
+    async def ask(self, question: Question) -> Any:
+        """As `BankService.ask`."""
+        return await self._read(lambda: self._service.ask(question))
+
+    async def head(self) -> int:
+        """As `BankService.head`."""
+        return self._service.head()
+
+    async def last_of_writer(self, writer: str) -> tuple[int, float]:
+        """As `BankService.last_of_writer`."""
+        return await self._read(lambda: self._service.last_of_writer(writer))
+
+    async def changes(self, wanted: EventFilter, *, after_seq: int, wait_s: float) -> tuple[list[Event], int]:
+        """As `BankService.changes`."""
+        look = partial(self._service.changes, wanted, after_seq=after_seq, wait_s=wait_s)
+        return await asyncio.get_running_loop().run_in_executor(self._watchers, look)
+
+    async def lease(self, subtask: str, robot: str, *, duration_s: float, epoch: int) -> Lease:
+        """As `BankService.lease`."""
+        return await self._read(lambda: self._service.lease(subtask, robot, duration_s=duration_s, epoch=epoch))
+
+    async def retain(self, config: RetentionConfig) -> Forgetting:
+        """As `BankService.retain`."""
+        return await asyncio.get_running_loop().run_in_executor(self._watchers, partial(self._service.retain, config))
+
+    async def pid(self) -> int:
+        """Returns the process that owns the bank now."""
+        return os.getpid()
+
+    async def close(self) -> None:
+        """Commits what waits and closes the bank."""
+        await self._read(self._service.close)
+
+    async def _read(self, call: Callable[[], Answer]) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, call)
+
+
+@dataclass(eq=False)
+class _Sending:
+    """What one thread sends; it shares a call with others."""
+
+    groups: Sequence[bytes]
+    answer: Future[list[Result]] = field(default_factory=Future)
+
+
+class RayLink:
+    """Reaches the owner of a bank by the name of its actor; it travels to other processes of the same cluster.
+
+    Threads that commit while a call is on its way share the next call: calls cost more than what is in them.
+    """
+
+    def __init__(self, name: str, *, timeout_s: float = 10.0) -> None:
+        self._name = name
+        self._timeout_s = timeout_s
+        self._actor: ActorHandle | None = None
+        self._waiting: deque[_Sending] = deque()
+        self._caller = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commits")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _link, (self._name, self._timeout_s)
+
+    def commit(self, groups: Sequence[bytes]) -> list[Result]:
+        """As `Link.commit`."""
+        sending = _Sending(groups)
+        self._waiting.append(sending)
+        self._caller.submit(self._commit_waiting)
+        return sending.answer.result()
+
+    def ask(self, question: Question) -> Any:
+        """As `Link.ask`."""
+        return self._call("ask", question)
+
+    def head(self) -> int:
+        """As `Link.head`."""
+        return self._call("head")
+
+    def last_of_writer(self, writer: str) -> tuple[int, float]:
+        """As `Link.last_of_writer`."""
+        return self._call("last_of_writer", writer)
+
+    def changes(self, wanted: EventFilter, *, after_seq: int, wait_s: float) -> tuple[list[Event], int]:
+        """As `Link.changes`."""
+        return self._call("changes", wanted, after_seq=after_seq, wait_s=min(wait_s, LONGEST_WAIT_S / 2))
+
+    def lease(self, subtask: str, robot: str, *, duration_s: float, epoch: int) -> Lease:
+        """As `Link.lease`."""
+        return self._call("lease", subtask, robot, duration_s=duration_s, epoch=epoch)
+
+    def retain(self, config: RetentionConfig) -> Forgetting:
+        """As `Link.retain`; waits for up to ten minutes, since the owner reads all of its log."""
+        return self._call("retain", config, timeout_s=RETAINING_S)
+
+    def pid(self) -> int:
+        """Returns the process that owns the bank now."""
+        return self._call("pid")
+
+    def _commit_waiting(self) -> None:
+        """Sends all that waits in one call; those that were taken along then find nothing left to do."""
+        taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        if not taken:
+            return
+        try:
+            results = iter(self._call("commit", [group for sending in taken for group in sending.groups]))
+            for sending in taken:
+                sending.answer.set_result(list(itertools.islice(results, len(sending.groups))))
+        finally:
+            for sending in taken:
+                if not sending.answer.done():
+                    sending.answer.set_exception(sys.exception())
+
+    def _call(self, method: str, *arguments: Any, timeout_s: float | None = None, **options: Any) -> Any:
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        try:
+            if self._actor is None:
+                self._actor = ray.get_actor(self._name, namespace=NAMESPACE)
+            return ray.get(getattr(self._actor, method).remote(*arguments, **options), timeout=timeout_s)
+        except RayTaskError as error:
+            if isinstance(error.cause, EmbodiedError):
+                raise error.cause from error
+            raise
+        except (RayActorError, GetTimeoutError, ValueError) as error:  # ValueError: no actor has this name (yet).
+            raise UnreachableError(
+                "The owner of the bank must answer.", value=type(error).__name__, remedy=str(error).split("\n")[0]
+            ) from error
+
+
+@contextmanager
+def hosted(host: Host) -> Iterator[RayLink]:
+    """Runs the owner of a bank on the Ray that this process is connected to, on this machine, until the end.
+
+    It is replaced whenever it dies, and opens the file anew; clients keep what it has not answered. Raises
+    `ConfigError` for a bank in memory, which would die with its owner, and whatever opening the bank raises.
+    """
+    if bank_path(host.url, root=_root(host)) is None:
+        raise ConfigError(
+            "A bank with an owner on Ray must lie in a file.", value=host.url, remedy="Write sqlite:///file.db."
+        )
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    remote_class: Any = ray.remote(BankActor)
+    actor = remote_class.options(
+        name=host.name,
+        namespace=NAMESPACE,
+        num_cpus=0,
+        max_restarts=-1,
+        max_task_retries=0,
+        max_concurrency=CALLS_AT_ONCE,
+        scheduling_strategy=here,
+        runtime_env={"env_vars": {"PYTHONPATH": _python_path()}},
+    ).remote(host)
+    link = RayLink(host.name)
+    try:
+        try:
+            ray.get(actor.pid.remote())
+        except RayActorError as error:
+            raise MemoryBankError(
+                "The owner of a bank must be able to open it.", value=host.url, remedy=str(error)
+            ) from error
+        yield link
+        ray.get(actor.close.remote())
+    finally:
+        ray.kill(actor, no_restart=True)
+
+
+def _take_over(host: Host) -> Bank:
+    """Opens the bank, waiting for an owner that dies to let go of the file."""
+    due_s = time.monotonic() + TAKE_OVER_S
+    replaced = bool(ray.get_runtime_context().was_current_actor_reconstructed)
+    while True:
+        try:
+            return open_bank(host.url, root=_root(host), thorough=not replaced)
+        except OwnedError:
+            if time.monotonic() > due_s:
+                raise
+        time.sleep(PAUSE_S)
+
+
+def _root(host: Host) -> Path | None:
+    return Path(host.root) if host.root else None
+
+
+def _link(name: str, timeout_s: float) -> RayLink:
+    return RayLink(name, timeout_s=timeout_s)
+
+
+def _python_path() -> str:
+    root = str(Path(embodied.__file__).parents[1])
+    return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -1,0 +1,1 @@
+"""The log on disk: SQLite tables, snapshots, integrity checks and tombstones."""

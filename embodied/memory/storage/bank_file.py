@@ -1,0 +1,94 @@
+"""The file of a bank: its format, its settings, and what is checked before anything is written to it."""
+
+import sqlite3
+from pathlib import Path
+
+from embodied.errors import DataError
+from embodied.memory.projections.embodiment import Embodiment
+from embodied.memory.projections.inverted_index import InvertedIndex
+from embodied.memory.projections.projection import PROJECTIONS_VERSION, Projection
+from embodied.memory.projections.spatial import Spatial
+from embodied.memory.projections.temporal import Temporal
+from embodied.memory.storage.names import SCHEMA as NAME_SCHEMA
+from embodied.memory.storage.names import Names
+from embodied.memory.storage.tables import Tables, translated
+from embodied.memory.storage.tombstones import SCHEMA as GAP_SCHEMA
+
+APPLICATION_ID = 0x5354454D  # "STEM", in the header of the SQLite file.
+FORMAT_VERSION = 1
+PROJECTIONS: tuple[Projection, ...] = (InvertedIndex(), Spatial(), Temporal(), Embodiment())
+EVENT_SCHEMA = """
+CREATE TABLE IF NOT EXISTS event (
+    seq INTEGER PRIMARY KEY, writer INTEGER NOT NULL, writer_seq INTEGER NOT NULL, valid_time_s REAL NOT NULL,
+    received_ms INTEGER NOT NULL, robot INTEGER NOT NULL, task INTEGER NOT NULL, cause BLOB,
+    schema_version INTEGER NOT NULL, kind INTEGER NOT NULL, body BLOB NOT NULL, bulk BLOB, digest BLOB NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS event_writer ON event (writer, writer_seq);
+CREATE TABLE IF NOT EXISTS projections (version INTEGER NOT NULL);
+"""
+CACHE_KIB = 64 * 1024
+
+
+def open_tables(path: Path | None) -> Tables:
+    """Returns the tables of a bank's file (None: in memory), made where there are none.
+
+    Raises `DataError` for a file that is no bank, damaged, or of a newer version, before anything is written to it.
+    """
+    db = connect(path)
+    try:
+        if not fresh(db):
+            check_format(db)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        db.execute("PRAGMA temp_store = MEMORY")
+        create_tables(db)
+        return Tables(db, Names(db))
+    except sqlite3.Error as error:
+        db.close()
+        raise translated(error) from error
+    except DataError:
+        db.close()
+        raise
+
+
+def connect(path: Path | None) -> sqlite3.Connection:
+    """Returns a connection without implicit transactions, usable from all threads of its owner in turn."""
+    return sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False, timeout=30.0)
+
+
+def create_tables(db: sqlite3.Connection) -> None:
+    """Makes what is missing: format marks, the log and the projections, in one transaction."""
+    schemas = [EVENT_SCHEMA, GAP_SCHEMA, NAME_SCHEMA, *(projection.schema for projection in PROJECTIONS)]
+    marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT_VERSION};"
+    version = f"INSERT INTO projections SELECT {PROJECTIONS_VERSION} WHERE NOT EXISTS (SELECT * FROM projections);"  # noqa: S608
+    db.executescript("".join(["BEGIN IMMEDIATE;", marks, *schemas, version, "COMMIT;"]))
+
+
+def outdated(tables: Tables) -> bool:
+    """Returns whether the projections were made by another version of this code."""
+    return tables.row("SELECT version FROM projections") != (PROJECTIONS_VERSION,)
+
+
+def fresh(db: sqlite3.Connection) -> bool:
+    """Returns whether a database has nothing in it yet."""
+    return not db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() and not _number(db, "application_id")
+
+
+def check_format(db: sqlite3.Connection) -> None:
+    """Raises `DataError` for the file of another program, or of a newer version of this one."""
+    application, version = _number(db, "application_id"), _number(db, "user_version")
+    if application != APPLICATION_ID:
+        raise DataError(
+            "The file must be a memory bank.", value=application, remedy="This is another program's SQLite database."
+        )
+    if version > FORMAT_VERSION:
+        raise DataError(
+            "A memory bank must not be of a newer version than this code.",
+            value=version,
+            remedy=f"This installation knows versions up to {FORMAT_VERSION}: update it.",
+        )
+
+
+def _number(db: sqlite3.Connection, pragma: str) -> int:
+    return int(db.execute(f"PRAGMA {pragma}").fetchone()[0])

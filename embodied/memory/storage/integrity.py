@@ -1,0 +1,181 @@
+"""What exactly is wrong with a bank's file, and how to save the part of it that is sound."""
+
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from embodied.errors import DataError, PathError
+from embodied.memory.storage.bank_file import PROJECTIONS, check_format, connect, create_tables, fresh, open_tables
+from embodied.memory.storage.log import EventLog
+from embodied.memory.storage.names import Names
+from embodied.memory.storage.row_codec import COLUMNS, FIRST_DIGEST, chained_digest, row_with_names
+from embodied.memory.storage.snapshots import TABLES, rebuild, replay
+from embodied.memory.storage.tables import Tables, translated
+from embodied.memory.storage.write_ahead import write_ahead_damage
+
+MOST_PROBLEMS = 20
+TEXT_COLUMNS = (1, 5, 6, 9)  # Of `COLUMNS`: writer, robot, task and kind are ids of names.
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What is wrong: one sentence per problem, none for a sound file. All events up to `sound_seq` are sound."""
+
+    problems: tuple[str, ...]
+    sound_seq: int
+
+    def refuse(self, name: str) -> None:
+        """Raises `DataError` that names the problems, where there are any."""
+        if self.problems:
+            raise DataError(
+                "A memory bank's file must be sound.",
+                value=name,
+                remedy=f"{' '.join(self.problems[:MOST_PROBLEMS])} Events 1 to {self.sound_seq} are sound: "
+                "`python -m launch.memory verify url=... output=NEW.db` saves them.",
+            )
+
+
+def inspect_file(path: Path) -> Damage:
+    """Returns what is wrong with a bank's file: its pages, its write-ahead log, and the chain of its events.
+
+    Nobody else may have the file open. Raises `DataError` for a file of another program or of a newer version.
+    """
+    frames = write_ahead_damage(path)
+    with _readable(path, copy=bool(frames)) as db:
+        try:
+            if fresh(db):
+                return Damage(frames, 0)  # Its owner was killed before it had made any table.
+            check_format(db)
+            found = inspect_tables(db)
+        except sqlite3.Error as error:
+            found = Damage((f"SQLite cannot read it: {error}.",), 0)
+    return Damage((*frames, *found.problems), found.sound_seq)
+
+
+def inspect_tables(db: sqlite3.Connection) -> Damage:
+    """Returns what is wrong with the pages that a connection sees, and with the chain of events."""
+    try:
+        pages = [text for (text,) in db.execute(f"PRAGMA integrity_check({MOST_PROBLEMS})") if text != "ok"]
+        chain = inspect_chain(db)
+    except sqlite3.Error as error:
+        return Damage((f"SQLite cannot read it: {error}.",), 0)
+    return Damage((*(f"SQLite finds: {text}." for text in pages), *chain.problems), chain.sound_seq)
+
+
+def inspect_chain(db: sqlite3.Connection) -> Damage:
+    """Returns which events are missing or altered, by the digest that each row chains to the row before."""
+    gaps = {first: (last, digest) for first, last, digest in db.execute("SELECT * FROM gap")}
+    names: dict[int, str] = dict(db.execute("SELECT id, text FROM name"))
+    problems: list[str] = []
+    sound, seq, previous = 0, 0, FIRST_DIGEST
+    try:
+        for values in db.execute(f"SELECT {COLUMNS} FROM event ORDER BY seq"):  # noqa: S608
+            if seq + 1 in gaps:
+                seq, previous = gaps[seq + 1]
+            if seq + 1 != values[0]:
+                problems.append(f"Events {seq + 1} to {values[0] - 1} are missing.")
+            elif _digest(previous, values, names) != values[-1]:
+                problems.append(f"Event {values[0]} does not match its digest.")
+            seq, previous = values[0], values[-1]
+            sound = sound if problems else seq
+            if len(problems) >= MOST_PROBLEMS:
+                break
+    except sqlite3.Error as error:
+        problems.append(f"After event {seq} the file cannot be read: {error}.")
+    return Damage(tuple(problems), sound)
+
+
+def inspect_projections(log: EventLog) -> list[str]:
+    """Returns which projections differ from what the log gives, made again in memory beside them."""
+    db = connect(None)
+    try:
+        with log.tables.lock:
+            create_tables(db)
+            db.executemany("INSERT OR IGNORE INTO name VALUES (?, ?)", enumerate(log.tables.names.texts))
+            db.execute("DROP TABLE event")
+            db.execute("CREATE TABLE event (seq INTEGER PRIMARY KEY)")  # All that projections ask of it.
+            db.executemany("INSERT INTO event VALUES (?)", log.tables.db.execute("SELECT seq FROM event"))
+            db.execute("BEGIN")
+            replay(log, Tables(db, Names(db)))
+            return [text for table in TABLES if (text := _difference(log.tables.db, db, table))]
+    except sqlite3.Error as error:
+        raise translated(error) from error
+    finally:
+        db.close()
+
+
+def rescue(path: Path, target: Path) -> int:
+    """Writes the longest sound prefix of a damaged bank to a new file; returns its last sequence number.
+
+    Numbers, times and digests stay; the projections are made again. Raises `PathError` where `target` exists,
+    `DataError` where SQLite can read nothing at all.
+    """
+    if target.exists():
+        raise PathError("A rescued bank must be a new file.", value=str(target), remedy="Choose another name.")
+    with _readable(path, copy=True) as source:
+        try:
+            sound = inspect_chain(source).sound_seq
+            tables = open_tables(target)
+            _copy_prefix(source, tables, sound)
+        except sqlite3.Error as error:
+            raise translated(error) from error
+    try:
+        rebuild(EventLog(tables, PROJECTIONS), None)
+    finally:
+        tables.close()
+    return sound
+
+
+def _copy_prefix(source: sqlite3.Connection, tables: Tables, sound: int) -> None:
+    names = dict(source.execute("SELECT id, text FROM name"))
+    db = tables.db
+    db.execute("BEGIN IMMEDIATE")
+    for values in source.execute(f"SELECT {COLUMNS} FROM event WHERE seq <= ? ORDER BY seq", (sound,)):  # noqa: S608
+        row = [tables.names.intern(names[value]) if i in TEXT_COLUMNS else value for i, value in enumerate(values)]
+        db.execute("INSERT INTO event VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", row)
+    gaps = source.execute("SELECT * FROM gap WHERE last_seq <= ?", (sound,)).fetchall()
+    db.executemany("INSERT INTO gap VALUES (?, ?, ?)", gaps)
+    for writer, *mark in source.execute("SELECT * FROM writer_mark").fetchall() if gaps else ():
+        db.execute("INSERT INTO writer_mark VALUES (?, ?, ?)", (tables.names.intern(names[writer]), *mark))
+    db.execute("COMMIT")
+
+
+@contextmanager
+def _readable(path: Path, *, copy: bool) -> Iterator[sqlite3.Connection]:
+    """Yields a connection to the file, or to a copy: closing a damaged file would fold its log in and lose traces."""
+    if not path.is_file():
+        raise PathError("A bank to inspect must exist.", value=str(path))
+    with tempfile.TemporaryDirectory(prefix="stem-") as folder:
+        if copy:
+            for suffix in ("", "-wal"):
+                part = path.with_name(path.name + suffix)
+                if part.exists():
+                    shutil.copyfile(part, Path(folder) / (path.name + suffix))
+            path = Path(folder) / path.name
+        db = connect(path)
+        try:
+            yield db
+        finally:
+            db.close()
+
+
+def _digest(previous: Any, values: Sequence[Any], names: Mapping[int, str]) -> bytes | None:
+    """Returns the digest that a row should have, None where it names nobody or cannot have any."""
+    try:
+        return chained_digest(previous, row_with_names(values, names.__getitem__))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def _difference(left: sqlite3.Connection, right: sqlite3.Connection, table: str) -> str:
+    question = f"SELECT * FROM {table}"  # noqa: S608
+    for mine, other in zip_longest(left.execute(question), right.execute(question)):
+        if mine != other:
+            return f"Table {table} has {mine} where the log gives {other}."
+    return ""

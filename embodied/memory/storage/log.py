@@ -1,0 +1,230 @@
+"""The log: one durable, totally ordered, checksummed sequence of events in SQLite, with its projections beside it."""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from embodied.errors import MemoryBankError
+from embodied.memory.projections.projection import Projection
+from embodied.memory.schema.checks import as_events, check_envelope, check_payload
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import Forgotten
+from embodied.memory.storage import row_codec
+from embodied.memory.storage.row_codec import COLUMNS, FIRST_DIGEST, MILLI, EventRow
+from embodied.memory.storage.tables import Tables, translated
+from embodied.memory.storage.tombstones import check_forgotten, forget, forgotten_writer
+
+FORGOTTEN_SEQ = 0
+CHUNK = 500
+
+
+class EventLog:
+    """Appends to and reads from the tables of a file that this process owns; see `storage`."""
+
+    def __init__(
+        self, tables: Tables, projections: Sequence[Projection], *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.tables = tables
+        self.projections = tuple(projections)
+        self._clock = clock
+        self._writers: dict[str, tuple[int, float]] = {}
+        self._head, self._digest = last_of(tables)
+        self._durable = self._head
+
+    @property
+    def head(self) -> int:
+        """The sequence number of the newest event that is durable, 0 in an empty log."""
+        self.tables.require_open()
+        return self._durable  # A commit under way may come to nothing; its numbers are not to be seen before.
+
+    def append(self, events: Sequence[Event]) -> list[int]:
+        """Returns the sequence numbers once the events are durable: all of them, or an error and none.
+
+        An event told again keeps its number; one told again after it was forgotten has 0.
+        """
+        (result,) = self.append_batches([events])
+        if isinstance(result, MemoryBankError):
+            raise result
+        return result
+
+    def append_batches(self, batches: Sequence[Sequence[Event]]) -> list[list[int] | MemoryBankError]:
+        """Returns, for each batch, its sequence numbers or why all of it was refused; one commit for them all.
+
+        A batch that is refused leaves nothing behind and does not hinder the others. Raises `StorageError` where the
+        disk fails: then nothing of any batch holds.
+        """
+        with self.tables.lock:
+            names = len(self.tables.names)
+            head, digest = self._head, self._digest
+            try:
+                self.tables.db.execute("BEGIN IMMEDIATE")
+                results = [self._append_batch(batch) for batch in batches]
+                self.tables.db.execute("COMMIT")
+                self._durable = self._head
+            except BaseException as error:
+                if self.tables.db.in_transaction:
+                    self.tables.db.execute("ROLLBACK")
+                self._return_to(names, head, digest)
+                if isinstance(error, sqlite3.Error):
+                    raise translated(error) from error
+                raise
+            return results
+
+    def event(self, seq: int) -> Event | None:
+        """Returns one event, None where there is none or it was forgotten."""
+        found = self.tables.row(f"SELECT {COLUMNS} FROM event WHERE seq = ?", seq)  # noqa: S608
+        return None if found is None else self._event(found)
+
+    def last_of_writer(self, writer: str) -> tuple[int, float]:
+        """Returns the last number and valid time (seconds) of a writer, (0, -inf) for one who never wrote."""
+        known = self._writers.get(writer)
+        if known is None:
+            found = self.tables.row(
+                "SELECT writer_seq, valid_time_s FROM event WHERE writer = ? ORDER BY writer_seq DESC LIMIT 1",
+                self.tables.names.find(writer),
+            )
+            mark = forgotten_writer(self.tables, writer)
+            known = (max(mark[0], found[0]), max(mark[1], found[1])) if found else mark
+            self._writers[writer] = known
+        return known
+
+    def events(self, after: int, *, to: int, where: str = "TRUE", values: Sequence[Any] = ()) -> Iterator[Event]:
+        """Yields the events after `after` up to `to`, in order; `where` is SQL of ours, never a caller's."""
+        step = 1000
+        while after < to:
+            found = self.tables.rows(
+                f"SELECT {COLUMNS} FROM event WHERE seq > ? AND seq <= ? AND {where} ORDER BY seq LIMIT {step}",  # noqa: S608
+                after, to, *values,
+            )  # fmt: skip
+            yield from map(self._event, found)
+            after = found[-1][0] if len(found) == step else to
+
+    def events_of(self, numbers: Sequence[int], *, where: str = "TRUE", values: Sequence[Any] = ()) -> Iterator[Event]:
+        """Yields those of the numbered events that fit, in the order of the log; `where` as in `events`."""
+        for start in range(0, len(numbers), CHUNK):
+            chunk = numbers[start : start + CHUNK]
+            marks = ", ".join("?" * len(chunk))
+            found = self.tables.rows(
+                f"SELECT {COLUMNS} FROM event WHERE seq IN ({marks}) AND {where} ORDER BY seq",  # noqa: S608
+                *chunk, *values,
+            )  # fmt: skip
+            yield from map(self._event, found)
+
+    def _append_batch(self, events: Sequence[Event]) -> list[int] | MemoryBankError:
+        names = len(self.tables.names)
+        head, digest = self._head, self._digest
+        self.tables.db.execute("SAVEPOINT batch")
+        try:
+            numbers = [self._append(event) for event in as_events(events)]
+        except MemoryBankError as error:
+            if not self.tables.db.in_transaction:
+                raise  # SQLite itself gave up the transaction: the disk fails, and it is not this batch's fault.
+            self.tables.db.execute("ROLLBACK TO batch")
+            self.tables.db.execute("RELEASE batch")
+            self._return_to(names, head, digest)
+            return error
+        self.tables.db.execute("RELEASE batch")
+        return numbers
+
+    def _append(self, event: Event) -> int:
+        check_envelope(event)
+        payload, body, bulk = row_codec.encode_payload(event.payload)
+        event = msgspec.structs.replace(event, payload=payload, valid_time_s=float(event.valid_time_s))
+        check_payload(event)
+        known = self._known(event, body, bulk)
+        if known is not None:
+            return known
+        seq = self._head + 1
+        received_ms = round(self._clock() * MILLI)
+        event = msgspec.structs.replace(event, seq=seq, received_time_s=received_ms / MILLI)
+        self._check(event)
+        self._insert(event, received_ms, body, bulk)
+        if isinstance(event.payload, Forgotten):
+            forget(self.tables, event.payload)
+        for projection in self.projections:
+            projection.apply(self.tables, event)
+        self._writers[event.writer] = (event.writer_seq, event.valid_time_s)
+        return seq
+
+    def _check(self, event: Event) -> None:
+        _, last_s = self.last_of_writer(event.writer)
+        if event.valid_time_s < last_s:
+            raise MemoryBankError(
+                "The valid times of one writer must not run backwards.",
+                value=event.valid_time_s,
+                remedy=f"{event.writer!r} was at {last_s} s: tell of the past under another writer, such as "
+                f"{event.writer + '/late'!r}.",
+            )
+        if any(not 1 <= cause < event.seq for cause in event.cause):
+            raise MemoryBankError(
+                "The causes of an event must be events before it.",
+                value=event.cause,
+                remedy=f"The newest event is {self._head}.",
+            )
+        if isinstance(event.payload, Forgotten):
+            check_forgotten(self.tables, event.payload, self._head)
+        for projection in self.projections:
+            projection.check(self.tables, event)
+
+    def _insert(self, event: Event, received_ms: int, body: bytes, bulk: bytes | None) -> None:
+        cause = row_codec.encode_cause(event.cause)
+        row = EventRow(
+            event.seq, event.writer, event.writer_seq, event.valid_time_s, received_ms, event.robot, event.task,
+            cause, event.schema_version, event.kind, body, bulk,
+        )  # fmt: skip
+        digest = row_codec.chained_digest(self._digest, row)
+        intern = self.tables.names.intern
+        self.tables.write(
+            "INSERT INTO event VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            event.seq, intern(event.writer), event.writer_seq, event.valid_time_s, received_ms, intern(event.robot),
+            intern(event.task), cause, event.schema_version, intern(event.kind), body, bulk, digest,
+        )  # fmt: skip
+        self._head, self._digest = event.seq, digest
+
+    def _known(self, event: Event, body: bytes, bulk: bytes | None) -> int | None:
+        """Returns the number of an event that is told again, None for a new one."""
+        last_seq, _ = self.last_of_writer(event.writer)
+        if event.writer_seq > last_seq:
+            return None
+        found = self.tables.row(
+            f"SELECT {COLUMNS} FROM event WHERE writer = ? AND writer_seq = ?",  # noqa: S608
+            self.tables.names.find(event.writer), event.writer_seq,
+        )  # fmt: skip
+        if found is None:
+            if event.writer_seq <= forgotten_writer(self.tables, event.writer)[0]:
+                return FORGOTTEN_SEQ
+            raise MemoryBankError(
+                "The events of one writer must arrive in the order of their numbers.",
+                value=(event.writer, event.writer_seq),
+                remedy=f"Its last one was {last_seq}: continue above it.",
+            )
+        row = row_codec.row_with_names(found, self.tables.names.text)
+        told = row._replace(
+            valid_time_s=event.valid_time_s, robot=event.robot, task=event.task,
+            cause=row_codec.encode_cause(event.cause),
+            schema_version=event.schema_version, kind=event.kind, body=body, bulk=bulk,
+        )  # fmt: skip
+        if row != told:
+            raise MemoryBankError(
+                "A writer must not use a number twice for different events.",
+                value=(event.writer, event.writer_seq),
+                remedy=f"Event {row.seq} has it already: continue above {last_seq}.",
+            )
+        return row.seq
+
+    def _event(self, values: Sequence[Any]) -> Event:
+        return row_codec.event_from_row(values, self.tables.names.text)
+
+    def _return_to(self, names: int, head: int, digest: bytes) -> None:
+        self.tables.names.forget_after(names)
+        self._head, self._digest = head, digest
+        self._writers.clear()
+
+
+def last_of(tables: Tables) -> tuple[int, bytes]:
+    """Returns the sequence number and the digest at the end of the log."""
+    last = tables.row("SELECT seq, digest FROM event ORDER BY seq DESC LIMIT 1")
+    return last or (0, FIRST_DIGEST)  # type: ignore[return-value]

@@ -1,0 +1,173 @@
+"""Projections at one sequence number, copied to a checked file beside the bank, and making them again from the log."""
+
+import hashlib
+import logging
+import os
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from embodied.errors import MemoryBankError
+from embodied.memory.projections.projection import PROJECTIONS_VERSION
+from embodied.memory.storage.bank_file import PROJECTIONS, connect
+from embodied.memory.storage.log import EventLog
+from embodied.memory.storage.tables import Tables, translated
+
+EVERY = 50_000
+KEPT = 2
+DIGEST_BYTES = 8
+LOW_PRIORITY = 19
+TABLES = tuple(table for projection in PROJECTIONS for table in projection.tables)
+_logger = logging.getLogger(__name__)
+
+
+class SnapshotWriter:
+    """Writes a snapshot of the bank at `path` whenever `every` more events are in it, in a thread of its own."""
+
+    def __init__(self, path: Path, *, every: int = EVERY) -> None:
+        self._path = path
+        self._every = every
+        self._thread: threading.Thread | None = None
+        self._next = max([0, *(seq for seq, _ in _found(path))]) + every
+
+    def note(self, head: int) -> None:
+        """Starts a snapshot where one is due and none is under way."""
+        if head >= self._next and not (self._thread and self._thread.is_alive()):
+            self._next = head + self._every
+            self._thread = threading.Thread(target=self._write, name="stem-snapshot")
+            self._thread.start()
+
+    def close(self) -> None:
+        """Waits for the snapshot under way."""
+        if self._thread:
+            self._thread.join()
+
+    def _write(self) -> None:
+        # Whoever waits for an acknowledgement goes first. On Linux a thread has a niceness of its own.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOW_PRIORITY)
+        try:
+            write_snapshot(self._path)
+        except (sqlite3.Error, OSError) as error:
+            # A snapshot only saves time: the log alone is enough, and the disk's trouble shows in appends too.
+            _logger.warning("No snapshot of the memory bank was written: %s", error)
+
+
+def write_snapshot(path: Path) -> Path:
+    """Returns a new file with all projections of the bank at `path` as they are now; older ones but one are removed."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.snapshot-")
+    os.close(descriptor)
+    try:
+        seq = _copy_out(path, name)
+        with Path(name).open("rb+") as file:
+            os.fsync(file.fileno())
+        final = path.with_name(f"{path.name}.snapshot-{seq:012d}-{_digest(Path(name))}")
+        Path(name).replace(final)
+    finally:
+        Path(name).unlink(missing_ok=True)
+    for _, old in sorted(_found(path))[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return final
+
+
+def rebuild(log: EventLog, path: Path | None) -> int:
+    """Makes all projections again; returns the sequence number of the snapshot it started from, 0 for none.
+
+    The newest snapshot is used that is unaltered, of this version, and of this very log. One transaction: readers
+    see the old tables or the new ones.
+    """
+    tables = log.tables
+    with tables.lock, _snapshot_of(log, path) as start:
+        names = len(tables.names)
+        db = tables.db
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            _recreate(db)
+            if start:
+                for table in TABLES:
+                    db.execute(f"INSERT INTO main.{table} SELECT * FROM snapshot.{table}")  # noqa: S608
+            replay(log, tables, after=start)
+            db.execute("COMMIT")
+        except BaseException as error:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            tables.names.forget_after(names)
+            if isinstance(error, sqlite3.Error):
+                raise translated(error) from error
+            raise
+    return start
+
+
+def replay(log: EventLog, target: Tables, *, after: int = 0) -> None:
+    """Applies the events of a log after a sequence number to the projections in `target`."""
+    for event in log.events(after, to=log.head):
+        for projection in PROJECTIONS:
+            projection.apply(target, event)
+
+
+def _recreate(db: sqlite3.Connection) -> None:
+    for (view,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'view'").fetchall():
+        db.execute(f"DROP VIEW {view}")
+    for table in TABLES:
+        db.execute(f"DROP TABLE IF EXISTS {table}")
+    for projection in PROJECTIONS:
+        for statement in projection.schema.split(";"):
+            db.execute(statement)  # Not `executescript`, which would commit.
+    db.execute("UPDATE projections SET version = ?", (PROJECTIONS_VERSION,))
+
+
+def _copy_out(path: Path, name: str) -> int:
+    """Copies all projections in one read transaction; returns the sequence number they stand at."""
+    db = connect(path)
+    try:
+        db.execute("ATTACH ? AS snapshot", (name,))
+        db.execute("PRAGMA snapshot.journal_mode = OFF")
+        db.execute("PRAGMA snapshot.synchronous = OFF")
+        db.execute("BEGIN")
+        for table in TABLES:
+            (sql,) = db.execute("SELECT sql FROM main.sqlite_schema WHERE name = ?", (table,)).fetchone()
+            db.execute(sql.replace("CREATE TABLE ", "CREATE TABLE snapshot.", 1))
+            db.execute(f"INSERT INTO snapshot.{table} SELECT * FROM main.{table}")  # noqa: S608
+        db.execute(
+            "CREATE TABLE snapshot.about AS SELECT seq, digest, version FROM main.event, main.projections "
+            "ORDER BY seq DESC LIMIT 1"
+        )
+        found = db.execute("SELECT seq FROM snapshot.about").fetchone()
+        db.execute("COMMIT")
+    finally:
+        db.close()
+    if found is None:
+        raise MemoryBankError("A snapshot must hold something.", value=path.name, remedy="Append an event first.")
+    return int(found[0])
+
+
+@contextmanager
+def _snapshot_of(log: EventLog, path: Path | None) -> Iterator[int]:
+    """Attaches the newest usable snapshot as `snapshot` and yields its sequence number, 0 where there is none."""
+    db = log.tables.db
+    for _, file in sorted(_found(path), reverse=True) if path else ():
+        if file.name.rpartition("-")[2] != _digest(file):
+            continue
+        db.execute("ATTACH ? AS snapshot", (str(file),))
+        try:
+            seq, digest, version = db.execute("SELECT * FROM snapshot.about").fetchone()
+            known = db.execute("SELECT digest FROM event WHERE seq = ?", (seq,)).fetchone()
+            if version == PROJECTIONS_VERSION and known and known[0] == digest:
+                yield seq
+                return
+        finally:
+            db.execute("DETACH snapshot")
+    yield 0
+
+
+def _found(path: Path) -> list[tuple[int, Path]]:
+    prefix = f"{path.name}.snapshot-"
+    files = [file for file in path.parent.iterdir() if file.name.startswith(prefix)]
+    return [(int(file.name.removeprefix(prefix).partition("-")[0]), file) for file in files]
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()

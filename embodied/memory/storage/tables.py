@@ -1,0 +1,93 @@
+"""The tables of a bank: one connection, one lock, and errors of SQLite in our own words."""
+
+import sqlite3
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+from embodied.errors import DataError, EmbodiedError, MemoryBankError, StorageError
+from embodied.memory.storage.names import Names
+
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class Tables:
+    """Reads and writes by SQL; threads take turns. Raises `StorageError` or `DataError` (see `translated`).
+
+    Once it is closed, everything raises `MemoryBankError`: no question is answered from what is left in memory.
+    """
+
+    def __init__(self, db: sqlite3.Connection, names: Names) -> None:
+        self._db = db
+        self._names = names
+        self._open = True
+        self.lock = threading.RLock()
+
+    @property
+    def db(self) -> sqlite3.Connection:
+        """The connection; raises `MemoryBankError` once it is closed."""
+        self.require_open()
+        return self._db
+
+    @property
+    def names(self) -> Names:
+        """All names and their ids; raises `MemoryBankError` once the tables are closed."""
+        self.require_open()
+        return self._names
+
+    def require_open(self) -> None:
+        """Raises `MemoryBankError` once the tables are closed."""
+        if not self._open:
+            raise MemoryBankError(
+                "A memory bank must be open to be told or asked anything.",
+                value="a closed bank",
+                remedy="Open it again with `open_bank`, and close it when all is done.",
+            )
+
+    def close(self) -> None:
+        """Closes the connection; SQLite folds the write-ahead log into the file."""
+        with self.lock:
+            self._open = False
+            self._db.close()
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Returns all rows of a question."""
+        try:
+            with self.lock:
+                return self.db.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise translated(error) from error
+
+    def row(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
+        """Returns the first row of a question, None where there is none."""
+        found = self.rows(sql, *values)
+        return found[0] if found else None
+
+    def write(self, sql: str, *values: Any) -> None:
+        """Runs one statement, inside the caller's transaction."""
+        try:
+            self.db.execute(sql, values)
+        except sqlite3.Error as error:
+            raise translated(error) from error
+
+    def write_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Runs one statement for each row, inside the caller's transaction."""
+        try:
+            self.db.executemany(sql, rows)
+        except sqlite3.Error as error:
+            raise translated(error) from error
+
+
+def translated(error: sqlite3.Error) -> EmbodiedError:
+    """Returns `DataError` for a file that is damaged, `StorageError` for a disk that is full or fails."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+        return DataError(
+            "A memory bank's file must be a sound SQLite file.",
+            value=str(error),
+            remedy="`python -m launch.memory verify url=...` names what is damaged; output=NEW.db saves what is sound.",
+        )
+    return StorageError(
+        "The disk under a memory bank must take and give what is asked.",
+        value=str(error),
+        remedy="Nothing of this write holds. Free space or mend the disk, then try again.",
+    )

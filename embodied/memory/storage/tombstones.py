@@ -1,0 +1,94 @@
+"""Removing events from the log: the rows go, their numbers and the digest at the end of each gap stay."""
+
+from collections.abc import Iterator
+
+from embodied.errors import MemoryBankError
+from embodied.memory.schema.kinds import Forgotten
+from embodied.memory.storage.tables import Tables
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS gap (first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL, digest BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS writer_mark (
+    writer INTEGER PRIMARY KEY, writer_seq INTEGER NOT NULL, valid_time_s REAL NOT NULL
+);
+"""
+FORGETTABLE = (
+    "absence_seen", "entity_seen", "interaction", "moment_stored", "observed", "robot_state", "tool_called",
+)  # fmt: skip  # What others build on (containment, places, skills, leases, episodes) is never forgotten.
+
+
+def runs(said: Forgotten) -> Iterator[tuple[int, int]]:
+    """Yields first and last number of every unbroken run to forget: the ranges without what is kept."""
+    kept = sorted(said.kept)
+    for first, last in said.ranges:
+        start = first
+        for seq in kept:
+            if start <= seq <= last:
+                if start < seq:
+                    yield start, seq - 1
+                start = seq + 1
+        if start <= last:
+            yield start, last
+
+
+def check_forgotten(tables: Tables, said: Forgotten, head: int) -> None:
+    """Raises `MemoryBankError` unless the ranges are in order, in the past, and of kinds that may be forgotten."""
+    last = 0
+    for first, end in said.ranges:
+        if not last < first <= end <= head:
+            raise MemoryBankError(
+                "Ranges to forget must ascend without overlap and lie in the past.",
+                value=said.ranges,
+                remedy=f"The newest event is {head}.",
+            )
+        last = end
+    names = [tables.names.find(kind) for kind in FORGETTABLE]
+    marks = ", ".join("?" * len(names))
+    for first, end in runs(said):
+        found = tables.row(
+            f"SELECT seq, kind FROM event WHERE seq BETWEEN ? AND ? AND kind NOT IN ({marks}) LIMIT 1",  # noqa: S608
+            first, end, *(-1 if name is None else name for name in names),
+        )  # fmt: skip
+        if found:
+            raise MemoryBankError(
+                "Only events on which no state is built may be forgotten.",
+                value=(found[0], tables.names.text(found[1])),
+                remedy=f"Put it into `kept`. Forgettable: {', '.join(FORGETTABLE)}.",
+            )
+
+
+def forget(tables: Tables, said: Forgotten) -> None:
+    """Deletes the events of all runs, keeping how far each writer had come; inside the caller's transaction."""
+    for first, last in runs(said):
+        tables.write(
+            "INSERT INTO writer_mark SELECT writer, MAX(writer_seq), MAX(valid_time_s) FROM event "
+            "WHERE seq BETWEEN ? AND ? GROUP BY writer "
+            "ON CONFLICT (writer) DO UPDATE SET writer_seq = MAX(writer_seq, excluded.writer_seq), "
+            "valid_time_s = MAX(valid_time_s, excluded.valid_time_s)",
+            first, last,
+        )  # fmt: skip
+        _open_gap(tables, first, last)
+        tables.write("DELETE FROM event WHERE seq BETWEEN ? AND ?", first, last)
+
+
+def forgotten_writer(tables: Tables, writer: str) -> tuple[int, float]:
+    """Returns the last number and valid time (seconds) of a writer among what was forgotten, (0, -inf) for none."""
+    found = tables.row("SELECT writer_seq, valid_time_s FROM writer_mark WHERE writer = ?", tables.names.find(writer))
+    return found or (0, -float("inf"))  # type: ignore[return-value]
+
+
+def _open_gap(tables: Tables, first: int, last: int) -> None:
+    """Adds a gap, joined with those it touches; the digest is that of its last event."""
+    found = tables.row("SELECT digest FROM event WHERE seq = ?", last)
+    touching = tables.rows(
+        "SELECT first_seq, last_seq, digest FROM gap WHERE first_seq <= ? AND last_seq >= ? "
+        "AND first_seq >= IFNULL((SELECT MAX(first_seq) FROM gap WHERE first_seq <= ?), 0) ORDER BY first_seq",
+        last + 1, first - 1, first,
+    )  # fmt: skip  # Gaps never overlap: of those that begin before this one, only the last can touch it.
+    end, digest = (last, found[0]) if found else (0, b"")
+    for _, other_last, other_digest in touching:
+        if other_last > end or not digest:
+            end, digest = other_last, other_digest
+    first = min([first, *(gap[0] for gap in touching)])
+    tables.write_many("DELETE FROM gap WHERE first_seq = ?", [(gap[0],) for gap in touching])
+    tables.write("INSERT INTO gap VALUES (?, ?, ?)", first, end, digest)

@@ -1,0 +1,40 @@
+"""Placement noise: every transport ends a little beside where it was meant to, so careful placement leaves no trace."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from embodied.geometry import UNIT_TOLERANCE, multiply_quaternions, quaternion_from_yaw
+from embodied.seeding import stream
+from embodied.types import Episode, Intent, MoveTo
+
+
+def with_action_noise(episode: Episode, robot: str, *, grasp_count: int, intent: Intent) -> Intent:
+    """Returns `intent` as `robot` runs it while it holds the body of its grasp number `grasp_count`.
+
+    A `MoveTo` is shifted in world x and y by up to `episode.placement_noise_m` metres each and turned about world z
+    by up to `episode.placement_noise_rad` radians, uniformly. The draw depends on the episode's seed, the robot and
+    the grasp alone, so all moves of one grasp share it. Other intents are returned as they are.
+    """
+    if not isinstance(intent, MoveTo) or (episode.placement_noise_m == 0.0 and episode.placement_noise_rad == 0.0):
+        return intent
+    if not _well_formed(intent):
+        return intent  # The controller refuses it, in its own words.
+    draw = stream(episode.seed, "placement", robot, grasp_count).uniform(-1.0, 1.0, size=3)
+    shift_x_m, shift_y_m = (float(value) for value in draw[:2] * episode.placement_noise_m)
+    yaw_rad = float(draw[2] * episode.placement_noise_rad)
+    x_m, y_m, z_m = intent.position_m
+    return replace(
+        intent,
+        position_m=(x_m + shift_x_m, y_m + shift_y_m, z_m),
+        orientation=multiply_quaternions(quaternion_from_yaw(yaw_rad), intent.orientation),
+    )
+
+
+def _well_formed(intent: MoveTo) -> bool:
+    try:
+        values = np.array([*intent.position_m, *intent.orientation], dtype=np.float64)
+    except (TypeError, ValueError):
+        return False
+    unit = values.shape == (7,) and len(intent.position_m) == 3
+    return unit and bool(np.isfinite(values).all()) and abs(float(np.linalg.norm(values[3:])) - 1.0) <= UNIT_TOLERANCE

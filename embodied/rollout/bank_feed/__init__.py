@@ -1,0 +1,1 @@
+"""Episodes into the memory bank, and moments back to policies."""

@@ -1,0 +1,41 @@
+"""Who owns the bank of a run: this process where episodes are played in it, else one actor on their Ray."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from embodied.errors import ConfigError
+from embodied.memory.service.bank import open_bank
+from embodied.memory.service.service import BankService, Link
+from embodied.memory.storage.url import SCHEME, bank_path
+from embodied.rollout.compute import ComputeConfig, ComputeKind
+
+
+@contextmanager
+def owned_bank(url: str, compute: ComputeConfig) -> Iterator[Link]:
+    """Yields the way to the one owner of the bank at `url`, which lives until the end.
+
+    For Ray it is started here, or joined, and the episodes' compute then uses the same one. Raises `MemoryBankError`
+    for a bank that cannot be opened, `PathError` for one in no folder, `ConfigError` for one in memory with Ray.
+    """
+    path = bank_path(url)
+    if compute.kind is ComputeKind.inline:
+        with BankService(open_bank(url)) as service:
+            yield service
+        return
+    if path is None:
+        raise ConfigError(
+            "A bank that several processes write to must lie in a file.",
+            value=url,
+            remedy="Write memory.url=sqlite:///run.db, or compute=inline.",
+        )
+    from embodied.memory.service.ray_service import Host, hosted
+    from embodied.rollout.ray.cluster import existing_cluster, local_cluster
+
+    if compute.kind is ComputeKind.cluster:
+        cluster = existing_cluster(compute.address)
+    else:
+        cluster = local_cluster(cpus=compute.workers, object_store_mb=compute.object_store_mb)
+    name = f"stem-{hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()}"
+    with cluster, hosted(Host(f"{SCHEME}{path}", name=name)) as link:
+        yield link

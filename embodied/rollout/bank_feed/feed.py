@@ -1,0 +1,333 @@
+"""An episode told to the memory bank as it happens, and its policy's own moments given back to it."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+
+from embodied.errors import ConfigError
+from embodied.geometry import Pose, Vector3
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import (
+    EntitySeen,
+    EpisodeBegun,
+    EpisodeEnded,
+    MomentStored,
+    Observed,
+    Payload,
+    PlaceDefined,
+    RelationSet,
+    RobotState,
+    SkillEnded,
+    SubtaskEnded,
+    ToolCalled,
+)
+from embodied.memory.schema.query import EventFilter, Order, Query, Recalled
+from embodied.protocols import Simulator
+from embodied.rollout.bank_feed.decisions import decode_decision, encode_decision
+from embodied.rollout.bank_feed.event_detection import MICRO, DetectedEvent, EventDetector, category_of
+from embodied.rollout.bank_feed.instruction_embedding import MODEL_ID, embed
+from embodied.rollout.bank_feed.robot_skills import MOVE, registration
+from embodied.rollout.bank_feed.scene_places import scene_places, without_extent
+from embodied.rollout.bank_feed.stored_moments import recalled_moment, stored
+from embodied.rollout.episode import CONTROLLER_FAILED
+from embodied.scenes.scene import Body, Box
+from embodied.types import (
+    Clock,
+    Decision,
+    Episode,
+    EpisodeRecord,
+    Moment,
+    MoveTo,
+    Outcome,
+    Progress,
+    Request,
+    WorldState,
+)
+
+ACT = "policy.act"
+SLACK_S = 1e-9
+LARGEST_SHIFT_M = 0.001
+LARGEST_TURN = 1e-5  # 1 - |q . q'|, which is 0.5 degrees
+FULLEST = 500
+MOST_RECORDED = 100_000
+
+
+class Bank(Protocol):
+    """What is asked of a bank: `stem.bank.Bank` and `stem.client.BankClient` both do."""
+
+    def append(self, events: Sequence[Event]) -> list[int]:
+        """Returns the sequence numbers of events once they are durable: all or none."""
+        ...
+
+    def recall(self, query: Query) -> list[Recalled]:
+        """Returns the moments that pass all filters."""
+        ...
+
+    def last_of_writer(self, writer: str) -> tuple[int, float]:
+        """Returns the last number and valid time of a writer."""
+        ...
+
+    def changes_since(self, seq: int, *, wanted: EventFilter | None = None, limit: int = 1000) -> list[Event]:
+        """Returns the events after `seq`, in order."""
+        ...
+
+
+@dataclass(kw_only=True)
+class MemoryFeedConfig:
+    """Robot poses are told `pose_rate_hz` times per simulated second, and at every decision.
+
+    `start_s` is where the episode's time 0 lies on the site clock. With `resume`, decisions that the bank has of this
+    episode are carried out again (see `remembering`).
+    """
+
+    pose_rate_hz: float = 2.0
+    start_s: float = 0.0
+    resume: bool = False
+
+    def build(self, bank: Bank, name: str) -> "MemoryFeed":
+        """Returns the feed of one episode, called `name` in the bank and nowhere else used. Raises `ConfigError`."""
+        self.check()
+        return MemoryFeed(self, bank, name)
+
+    def check(self) -> None:
+        """Raises `ConfigError` for values out of range."""
+        if not 0.0 < self.pose_rate_hz <= 20.0:
+            raise ConfigError(
+                "memory.pose_rate_hz must lie in (0, 20].", value=self.pose_rate_hz, remedy="Control runs at 20 Hz."
+            )
+        if not math.isfinite(self.start_s):
+            raise ConfigError("memory.start_s must be finite.", value=self.start_s)
+
+
+@dataclass(eq=False)
+class _Stream:
+    """What one robot says; its events are numbered here, so that the same episode tells the same again.
+
+    `stored` has the steps of the moments that it stored, in order, by their time on the site clock.
+    """
+
+    writer: str
+    number: int = 0
+    decided: tuple[int, ...] = ()
+    stored: dict[float, list[int]] = field(default_factory=dict)
+    moving_since_s: float | None = None
+
+
+class MemoryFeed:
+    """Watches an episode and tells the bank; the episode itself goes on as it would without.
+
+    Bodies are called `<name>/<body>`, since each episode is a world of its own; robots keep their names. A robot tells
+    as `<robot>/<name>`, from its own sequence of numbers: playing the same episode again tells nothing new. What is
+    told is the truth of the simulator; policies get nothing of it, only `moments` that they have stored themselves.
+
+    The episode is a site of its own, called `name`, whose places lose their extents when it ends: the next world has
+    the same coordinates. A decision with keyframes that is carried out is a success of the skill `move`; the one that
+    a controller reports as failed is a failure, which is told only of a robot alone: with several, the record does not
+    say whose it was.
+    """
+
+    def __init__(self, config: MemoryFeedConfig, bank: Bank, name: str) -> None:
+        self.name = name
+        self._config = config
+        self._bank = bank
+        self._streams: dict[str, _Stream] = {}
+        self._pending: list[Event] = []
+        self._told: dict[str, Pose] = {}
+        self._phases = 0
+        self._poses = 0
+        self._first_seq = 0
+        self._places: list[PlaceDefined] = []
+        self.recorded: dict[tuple[str, int], Decision] = {}
+
+    def on_begin(self, episode: Episode, simulator: Simulator) -> None:
+        """Tells who takes part, and where everything is."""
+        self._episode, self._state = episode, simulator.state()
+        self._first = episode.scene.robots[0].name
+        self._streams = {robot.name: _Stream(f"{robot.name}/{self.name}") for robot in episode.scene.robots}
+        self._happenings = EventDetector(episode.scene, self.entity)
+        if self._config.resume and any(
+            self._bank.last_of_writer(stream.writer)[0] for stream in self._streams.values()
+        ):
+            self.recorded = self._recorded()
+        self._tell("", _begun(self.name, episode.instruction))
+        self._first_seq = self._flush()[0]
+        for robot in episode.scene.robots:
+            self._tell(robot.name, registration(robot))
+        for said in scene_places(episode.scene, self.name, self.entity):
+            self._tell("", said)
+            if isinstance(said, PlaceDefined):
+                self._places.append(said)
+        self._tell_all(self._happenings.begin())
+        self._look(self._state)
+        self._flush()
+
+    def on_decision(self, request: Request, decision: Decision) -> None:
+        """Tells a keyframe: where everything is, what the policy decided, and the moments it stores."""
+        robot = request.observation.robot
+        self._moved(robot)
+        self._look(self._state)
+        self._tell(robot, Observed(f"{self.name}#{robot}/{request.step}"))
+        self._flush()
+        stream = self._streams[robot]
+        self._tell(robot, ToolCalled(ACT, encode_decision(request.step, decision)))
+        for moment in decision.moments:
+            self._tell(robot, stored(moment, self.name))
+            stream.stored.setdefault(self.now_s, []).append(request.step)
+        stream.decided = (self._flush()[0],)
+        stream.moving_since_s = self.now_s if any(isinstance(one, MoveTo) for one in decision.intents) else None
+        self._happenings.decided(robot, self.now_s)
+
+    def on_step(self, state: WorldState, progress: Progress) -> None:
+        """Tells what has happened in one control period, poses at their rate, and phases that are completed."""
+        self._state = state
+        self._tell_all(self._happenings.see(state, self.now_s))
+        if state.time_s * self._config.pose_rate_hz >= self._poses + 1 - SLACK_S:
+            self._poses = math.floor(state.time_s * self._config.pose_rate_hz + SLACK_S)
+            self._tell_robots(state)
+        for phase in progress.reached[self._phases :]:
+            self._tell("", SubtaskEnded(f"{self.name}/{phase}", "success"))
+        self._phases = len(progress.reached)
+        if len(self._pending) >= FULLEST:
+            self._flush()
+
+    def on_end(self, record: EpisodeRecord) -> None:
+        """Tells how it ended; an episode that never began is not told of."""
+        if not self._streams:
+            return
+        self._tell_all(self._happenings.finish(self.now_s))
+        if (
+            len(self._streams) == 1
+            and record.outcome is Outcome.FAILURE
+            and record.reason.startswith(CONTROLLER_FAILED)
+        ):
+            self._moved(self._first, reason=record.reason.removeprefix(CONTROLLER_FAILED))
+        self._look(self._state)
+        for place in self._places:
+            if place.polygon:
+                self._tell("", without_extent(place))
+        said = EpisodeEnded(self.name, str(record.outcome), record.reason, record.phases, self._first_seq)
+        self._tell("", said)
+        self._flush()
+
+    @property
+    def now_s(self) -> float:
+        """The last state's time on the site clock."""
+        return self._config.start_s + self._state.time_s
+
+    def entity(self, body: str) -> str:
+        """Returns what a body is called in the bank."""
+        return f"{self.name}/{body}"
+
+    def moments(self, robot: str, *, limit: int) -> tuple[Moment, ...]:
+        """Returns the newest moments that a robot has stored in this episode before now, oldest first.
+
+        Their `step` is that at which they were stored. Their `time_s` counts seconds since the reset where the
+        episode's clock shows them, else it is the step. Another attempt's moments are not among them.
+        """
+        before_s = math.nextafter(self.now_s, -math.inf)
+        query = Query(
+            time_s=(-math.inf, before_s), robot=robot, episode=self.name, top_k=limit, order=Order.NEWEST,
+        )  # fmt: skip
+        shown = self._episode.clock is Clock.SECONDS
+        steps = {at_s: list(stored) for at_s, stored in self._streams[robot].stored.items()}
+        given: list[Moment] = []
+        for moment in (recalled.moment for recalled in self._bank.recall(query)):
+            if steps.get(moment.time_s):
+                step = steps[moment.time_s].pop()  # The newest first, as they are recalled.
+                # Rounded, so that a policy sees the same wherever its episode lies on the site clock.
+                time_s = round(moment.time_s - self._config.start_s, MICRO) if shown else float(step)
+                given.append(replace(moment, time_s=time_s, step=step))
+        return tuple(given[::-1])
+
+    def _moved(self, robot: str, *, reason: str = "") -> None:
+        """Tells that a robot has carried out the keyframes of its last decision, or why it could not."""
+        stream = self._streams[robot]
+        if stream.moving_since_s is not None:
+            duration_s = round(self.now_s - stream.moving_since_s, MICRO)
+            self._tell(robot, SkillEnded(MOVE, not reason, duration_s=duration_s, reason=reason))
+        stream.moving_since_s = None
+
+    def _recorded(self) -> dict[tuple[str, int], Decision]:
+        """Returns the decisions that the bank has of this episode, by robot and step, with the moments they stored."""
+        wanted = EventFilter(kinds=("tool_called", "moment_stored"), task=self.name)
+        found: dict[tuple[str, int], Decision] = {}
+        newest: dict[str, tuple[str, int]] = {}
+        for event in self._bank.changes_since(0, wanted=wanted, limit=MOST_RECORDED):
+            said = event.payload
+            if isinstance(said, ToolCalled) and said.tool == ACT:
+                step, intents = decode_decision(said.arguments)
+                newest[event.robot] = event.robot, step
+                found[event.robot, step] = Decision(intents)
+            elif isinstance(said, MomentStored):
+                key = newest[event.robot]
+                found[key] = replace(found[key], moments=(*found[key].moments, recalled_moment(event, said)))
+        return found
+
+    def _look(self, state: WorldState) -> None:
+        """Tells the poses of robots, and of all bodies that have moved since they were told."""
+        self._tell_robots(state)
+        for body in self._episode.scene.bodies:
+            pose = state.pose[body.name]
+            if _far(pose, self._told.get(body.name)):
+                self._tell_body(body, pose)
+
+    def _tell_robots(self, state: WorldState) -> None:
+        """Tells robots' states, their tools, and what they hold after it, since a thing held is where it was seen."""
+        for name, robot in state.robots.items():
+            held = state.held.get(name)
+            self._tell(name, RobotState(robot.base, status="idle" if held is None else "holding", tool=robot.tool))
+            if robot.tool is not None:
+                self._tell(name, EntitySeen(self.entity(f"{name}/tool"), "tool", robot.tool))
+            if held is not None:
+                self._tell_body(self._episode.scene.body(held), state.pose[held])
+
+    def _tell_body(self, body: Body, pose: Pose) -> None:
+        self._told[body.name] = pose
+        self._tell("", EntitySeen(self.entity(body.name), category_of(body), pose, size_m=_size_m(body)))
+
+    def _tell_all(self, happenings: Iterator[DetectedEvent]) -> None:
+        """Tells what has happened, and where a thing lies that has come to lie on another."""
+        for happening in happenings:
+            said = happening.payload
+            self._tell(happening.robot, said)
+            if isinstance(said, RelationSet) and said.predicate == "on":
+                body = self._episode.scene.body(said.subject.removeprefix(self.entity("")))
+                self._tell_body(body, self._state.pose[body.name])
+
+    def _tell(self, robot: str, payload: Payload) -> None:
+        """Adds an event of a robot, caused by its last decision; without one, the first robot of the scene tells."""
+        stream = self._streams[robot or self._first]
+        stream.number += 1
+        event = Event(
+            stream.writer, stream.number, self.now_s, payload, robot=robot, task=self.name, cause=stream.decided
+        )
+        self._pending.append(event)
+
+    def _flush(self) -> list[int]:
+        pending, self._pending = self._pending, []
+        return self._bank.append(pending)
+
+
+def _begun(name: str, instruction: str) -> EpisodeBegun:
+    vector = embed(instruction)
+    return (
+        EpisodeBegun(name, instruction)
+        if vector is None
+        else EpisodeBegun(name, instruction, MODEL_ID, vector.tobytes())
+    )
+
+
+def _size_m(body: Body) -> Vector3 | None:
+    shape = body.parts[0].shape
+    return shape.size_m if len(body.parts) == 1 and isinstance(shape, Box) else None
+
+
+def _far(pose: Pose, told: Pose | None) -> bool:
+    """Returns whether a pose is worth telling after the one that was told."""
+    if told is None:
+        return True
+    shift_m = float(np.linalg.norm(np.subtract(pose.position_m, told.position_m)))
+    return shift_m > LARGEST_SHIFT_M or 1.0 - abs(float(np.dot(pose.orientation, told.orientation))) > LARGEST_TURN

@@ -1,0 +1,38 @@
+"""A policy whose memory lies in the bank: it is given the moments it has stored, and resumes where it was killed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from embodied.protocols import Policy
+from embodied.rollout.bank_feed.feed import MemoryFeed
+from embodied.types import Decision, MemoryContext, Request
+
+
+class Remembering:
+    """Asks `policy` with the newest `capacity` moments of the robot in this episode as `Request.memory`.
+
+    Decisions that the bank already has (`feed.recorded`) are carried out again without asking: the world comes back to
+    where a killed worker left it, and the policy goes on with its memory. Its carry is lost then, so it must be one
+    that remembers through the bank alone.
+    """
+
+    def __init__(self, policy: Policy, feed: MemoryFeed, *, capacity: int) -> None:
+        self._policy = policy
+        self._feed = feed
+        self._capacity = capacity
+        self.cameras = policy.cameras
+        self.privileged = policy.privileged
+
+    def act(self, requests: Sequence[Request]) -> list[Decision]:
+        """Returns one decision per request."""
+        known: Mapping[tuple[str, int], Decision] = self._feed.recorded
+        keys = [(request.observation.robot, request.step) for request in requests]
+        open_requests = [
+            self._reminded(request) for request, key in zip(requests, keys, strict=True) if key not in known
+        ]
+        decided = iter(self._policy.act(open_requests) if open_requests else ())
+        return [known[key] if key in known else next(decided) for key in keys]
+
+    def _reminded(self, request: Request) -> Request:
+        moments = self._feed.moments(request.observation.robot, limit=self._capacity)
+        return replace(request, memory=MemoryContext(moments))

@@ -1,0 +1,44 @@
+"""The memory of a run: which bank its episodes are told to, and how its policies are reminded."""
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from embodied.memory.service.client import BankClient
+from embodied.memory.service.outbox import Outbox
+from embodied.memory.service.service import Link
+from embodied.rollout.bank_feed.feed import MemoryFeedConfig
+from embodied.types import NORMAL
+
+if TYPE_CHECKING:
+    from embodied.rollout.worker import EpisodeJob
+
+
+@dataclass(kw_only=True)
+class RunMemory:
+    """Reaches a bank through `link`, which must travel to the workers: a `RayLink` does, a `BankService` stays here.
+
+    Policies are given their newest `capacity` moments. The run starts at `start_s` on the site clock (None: after all
+    that the bank holds, see `site_clock`), and its episodes follow one another.
+    """
+
+    link: Link
+    feed: MemoryFeedConfig = field(default_factory=MemoryFeedConfig)
+    capacity: int = 64
+    start_s: float | None = None
+
+    def connect(self) -> BankClient:
+        """Returns a client for this process. Its outbox lies in memory: a worker's episodes can be played again."""
+        return BankClient(self.link, Outbox(None), writer="worker")
+
+    def feed_of(self, job: "EpisodeJob") -> MemoryFeedConfig:
+        """Returns how an episode is told: its time 0 lies where its job says."""
+        return replace(self.feed, start_s=self.feed.start_s + job.start_s)
+
+    def name_of(self, job: "EpisodeJob") -> str:
+        """Returns what an episode is called in the bank: attempts that resume share a name, others do not.
+
+        A policy under a control other than the normal one is another: `<policy>:<control>`.
+        """
+        again = "" if self.feed.resume or job.attempt == 1 else f"#{job.attempt}"
+        policy = job.policy if job.control == NORMAL else f"{job.policy}:{job.control}"
+        return f"{job.run}/{policy}/{job.episode}{again}"

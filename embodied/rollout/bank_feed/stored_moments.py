@@ -1,0 +1,31 @@
+"""A policy's moments as events of the bank, and back."""
+
+import numpy as np
+
+from embodied.geometry import vector3
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import MomentStored
+from embodied.types import Moment
+
+
+def stored(moment: Moment, episode: str) -> MomentStored:
+    """Returns what is written of a moment of `episode`."""
+    tokens = None if moment.tokens is None else np.ascontiguousarray(moment.tokens, "<f4")
+    return MomentStored(
+        episode,
+        moment.model_id,
+        np.ascontiguousarray(moment.embedding, "<f4").tobytes(),
+        vector3(moment.position_m),
+        tokens=b"" if tokens is None else tokens.tobytes(),
+        token_count=0 if tokens is None else len(tokens),
+        entities=moment.entities,
+    )
+
+
+def recalled_moment(event: Event, said: MomentStored) -> Moment:
+    """Returns the moment that an event of the log has stored; its time is on the site clock."""
+    embedding = np.frombuffer(said.embedding, "<f4")
+    tokens = np.frombuffer(said.tokens, "<f4").reshape(said.token_count, -1) if said.token_count else None
+    return Moment(
+        embedding, tokens, said.model_id, event.valid_time_s, said.position_m, event.robot, said.episode, said.entities
+    )

@@ -1,0 +1,1 @@
+"""Episodes on Ray: the cluster, the pool of workers, and their addresses."""

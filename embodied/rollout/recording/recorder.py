@@ -1,0 +1,117 @@
+"""Records what the robot of an episode saw at every keyframe, and what was then asked of it."""
+
+from dataclasses import dataclass
+
+from embodied.errors import ConfigError, IntentError
+from embodied.protocols import Simulator
+from embodied.robots.catalogue import robot_model
+from embodied.rollout.episode import masked, require_cameras
+from embodied.rollout.recording.video_observer import SPECTATOR
+from embodied.specs import proprio_layout
+from embodied.trajectory import Label, Trajectory
+from embodied.types import (
+    Decision,
+    Episode,
+    EpisodeRecord,
+    MoveTo,
+    Observation,
+    Outcome,
+    Progress,
+    Request,
+    WorldState,
+)
+
+
+@dataclass(kw_only=True)
+class RecorderConfig:
+    """Records through `cameras` of the scene; none named means all."""
+
+    cameras: list[str] | None = None
+
+    def build(self) -> "TrajectoryRecorder":
+        """Returns a recorder of one episode. Raises `ConfigError` for a list that names no camera."""
+        if self.cameras is not None and not self.cameras:
+            raise ConfigError(
+                "recorder.cameras must name at least one camera.",
+                value=self.cameras,
+                remedy="Leave it null to record through all cameras.",
+            )
+        return TrajectoryRecorder(self)
+
+
+class TrajectoryRecorder:
+    """Sees what an unprivileged policy with all cameras would: masked clock, no instance images.
+
+    It takes its own observations, since experts ask for no pixels. Intents are recorded as decided, before placement
+    noise.
+    """
+
+    def __init__(self, config: RecorderConfig) -> None:
+        self._cameras = config.cameras
+        self._simulator: Simulator | None = None
+        self._episode: Episode | None = None
+        self._observations: list[Observation] = []
+        self._intents: list[MoveTo] = []
+        self._trajectory: Trajectory | None = None
+
+    def on_begin(self, episode: Episode, simulator: Simulator) -> None:
+        """Remembers whom to watch. Raises `ConfigError` for several robots, and for a camera that is not there."""
+        if len(episode.scene.robots) != 1:
+            raise ConfigError(
+                "A recorded episode must have one robot.", value=[robot.name for robot in episode.scene.robots]
+            )
+        require_cameras(episode.scene, self._cameras, user="the recorder")
+        if self._cameras is None:
+            self._cameras = [camera.name for camera in episode.scene.cameras if camera.name != SPECTATOR]
+        self._simulator, self._episode = simulator, episode
+
+    def on_decision(self, request: Request, decision: Decision) -> None:
+        """Takes one keyframe. Raises `IntentError` unless the decision is one `MoveTo`."""
+        if len(decision.intents) != 1 or not isinstance(decision.intents[0], MoveTo):
+            raise IntentError("A recorded decision must be one MoveTo.", value=decision.intents)
+        self._observations.append(self._see(request.step))
+        self._intents.append(decision.intents[0])
+
+    def on_step(self, state: WorldState, progress: Progress) -> None:
+        """Only keyframes are recorded."""
+
+    def on_end(self, record: EpisodeRecord) -> None:
+        """Takes the last keyframe; an invalid episode leaves no trajectory."""
+        if self._episode is None or record.outcome is Outcome.INVALID:
+            return
+        robot = self._episode.scene.robots[0]
+        self._trajectory = Trajectory(
+            label=_label(self._episode, record),
+            robot=robot.name,
+            proprio_names=proprio_layout(robot_model(robot.model)),
+            observations=(*self._observations, self._see(len(self._intents))),
+            intents=tuple(self._intents),
+        )
+
+    def trajectory(self) -> Trajectory | None:
+        """Returns what was recorded once the episode has ended; None if it was invalid."""
+        return self._trajectory
+
+    def _see(self, step: int) -> Observation:
+        if self._simulator is None or self._episode is None:
+            raise ConfigError("A recorder must be told of the episode's beginning first.")
+        observation = self._simulator.observe(self._episode.scene.robots[0].name, self._cameras)
+        return masked(observation, self._episode.clock, step=step, privileged=False)
+
+
+def _label(episode: Episode, record: EpisodeRecord) -> Label:
+    return Label(
+        episode=record.episode,
+        task=episode.task,
+        tier=episode.tier,
+        variation=episode.variation,
+        seed=episode.seed,
+        split=episode.split,
+        instruction=episode.instruction,
+        target=episode.target,
+        candidates=episode.candidates,
+        outcome=record.outcome,
+        reason=record.reason,
+        reached=record.phases,
+        first_choice=None if record.first_choice is None else record.first_choice["chosen"],
+    )

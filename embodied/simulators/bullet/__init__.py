@@ -1,0 +1,1 @@
+"""PyBullet: the default world."""

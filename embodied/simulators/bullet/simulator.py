@@ -1,0 +1,258 @@
+"""PyBullet: the default world. Runs headless in this process, bit for bit the same for the same commands."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from embodied import specs
+from embodied.errors import CommandError, EmbodiedError, SceneError, SimulationError, unknown_name
+from embodied.geometry import Pose
+from embodied.robots.assets import asset_root
+from embodied.scenes.scene import Scene
+from embodied.simulators.bullet.bodies import BodyHandle, create_bodies
+from embodied.simulators.bullet.client import connect
+from embodied.simulators.bullet.grasping import Grasping, Grip
+from embodied.simulators.bullet.mechanisms import Mechanisms
+from embodied.simulators.bullet.robot import BulletRobot, Targets
+from embodied.simulators.rendering.pixels import Pixels
+from embodied.simulators.world import SimulatorConfig
+from embodied.types import Command, Episode, Observation, WorldState
+
+GRAVITY_MPS2 = 9.81
+SOLVER_ITERATIONS = 50
+FARTHEST_M = 100.0  # A body beyond this was thrown out of the world by a numerical blow-up.
+
+
+@dataclass(kw_only=True)
+class BulletConfig(SimulatorConfig):
+    """PyBullet with the shared settings."""
+
+    def build(self) -> "BulletSimulator":
+        """Returns the simulator. Raises `ConfigError` or `MissingDependencyError`."""
+        self.check()
+        return BulletSimulator(self)
+
+
+@dataclass(frozen=True, eq=False)
+class SavedInstant:
+    """Everything that `restore` needs; valid for the reset it was saved in."""
+
+    bullet_state: int
+    generation: int
+    time_s: float
+    targets: Mapping[str, Targets]
+    previous_rad: Mapping[str, np.ndarray]
+    grips: Mapping[str, Grip]
+
+
+class BulletSimulator:
+    """One PyBullet world, rebuilt at every reset so that no episode leaves a trace in the next."""
+
+    def __init__(self, config: SimulatorConfig) -> None:
+        self._config = config
+        self._bullet = connect()
+        self._assets = Path(config.asset_root) if config.asset_root else asset_root()
+        self._substeps = config.physics_hz // config.control_hz
+        self._pixels = Pixels(self._bullet, config, self._assets)
+        self._generation = 0
+        self._open = True
+        self._scene = Scene("empty")
+        self._forget()
+
+    @property
+    def control_period_s(self) -> float:
+        """Simulated seconds that one `advance` covers."""
+        return 1.0 / self._config.control_hz
+
+    @property
+    def renderer(self) -> str:
+        """What makes the pixels."""
+        return self._pixels.name
+
+    def reset(self, episode: Episode) -> None:
+        """Builds `episode.scene` anew, at time 0. Raises `SceneError`, `UnknownNameError`, `PathError`."""
+        self.load(episode.scene)
+
+    def load(self, scene: Scene) -> None:
+        """Builds `scene` anew, at time 0; a scene that cannot be built leaves the empty world."""
+        bullet = self._bullet
+        bullet.resetSimulation()
+        self._scene = Scene("empty")
+        self._generation += 1
+        self._forget()
+        try:
+            self._build(scene)
+        except EmbodiedError:
+            bullet.resetSimulation()
+            self._forget()
+            raise
+        self._scene = scene
+        self._state = self._read_state()
+
+    def advance(self, commands: Mapping[str, Command]) -> None:
+        """Runs one control period; robots without a command keep their last targets.
+
+        Raises `UnknownNameError` or `CommandError` before anything moves, `SimulationError` afterwards.
+        """
+        if not isinstance(commands, Mapping):
+            raise CommandError("Commands must be a mapping from robot names.", value=type(commands).__name__)
+        for name, command in commands.items():
+            specs.check_command(name, self._robot(name).model, command)
+        for name, command in commands.items():
+            self._robots[name].aim(command)
+        held = frozenset(self._grasping.held.values())
+        self._mechanisms.begin_period(held)
+        period_s = self.control_period_s
+        for step in range(1, self._substeps + 1):
+            for name, robot in self._robots.items():
+                robot.drive_motors(self._previous_rad[name], step / self._substeps, period_s)
+            self._mechanisms.push_springs()
+            self._bullet.stepSimulation()
+            for robot in self._robots.values():
+                self._grasping.update(robot)
+        for name, robot in self._robots.items():
+            self._previous_rad[name] = robot.targets.joint_position_rad
+        self._periods += 1
+        self._state = self._read_state()
+
+    def observe(self, robot: str, cameras: Sequence[str] | None = None) -> Observation:
+        """Returns what `robot` perceives now through `cameras`: None for all, () for no pixels."""
+        body = self._robot(robot)
+        state = self._state.robots[robot]
+        wanted = [camera.name for camera in self._scene.cameras] if cameras is None else cameras
+        images = self._pixels.render(self._scene, wanted, self._handles, self._robots, self._state) if wanted else {}
+        return Observation(
+            robot=robot,
+            images=images,
+            proprio=specs.proprio(body.model, state),
+            gripper=state.gripper,
+            time_s=self._state.time_s,
+        )
+
+    def state(self) -> WorldState:
+        """Returns what is true now."""
+        return self._state
+
+    def save(self) -> SavedInstant:
+        """Returns a handle on the present instant, valid until the next reset."""
+        return SavedInstant(
+            bullet_state=self._bullet.saveState(),
+            generation=self._generation,
+            time_s=self._state.time_s,
+            targets={name: robot.targets for name, robot in self._robots.items()},
+            previous_rad=dict(self._previous_rad),
+            grips=dict(self._grasping.grips),
+        )
+
+    def restore(self, saved: SavedInstant) -> None:
+        """Returns to a saved instant: the same commands then give the same states, bit for bit."""
+        if saved.generation != self._generation:
+            raise SimulationError(
+                "A saved instant must belong to the present reset.", remedy="Save again after the reset."
+            )
+        self._grasping.restore({}, self._robots)
+        self._bullet.restoreState(stateId=saved.bullet_state)
+        self._grasping.restore(saved.grips, self._robots)
+        for name, robot in self._robots.items():
+            robot.targets = saved.targets[name]
+        self._previous_rad = dict(saved.previous_rad)
+        self._periods = round(saved.time_s * self._config.control_hz)
+        self._state = self._read_state()
+
+    def teleport(self, body: str, pose: Pose) -> None:
+        """Puts a free body at `pose`, at rest. Raises `UnknownNameError`, `SceneError` for a body that is not free."""
+        if body not in self._handles:
+            raise unknown_name("body", body, self._handles)
+        handle = self._handles[body]
+        if handle.link >= 0 or self._scene.body(body).mass_kg == 0.0:
+            raise SceneError(
+                "Only a free body can be put elsewhere.", value=body, remedy="Move its joint, or its root."
+            )
+        self._bullet.resetBasePositionAndOrientation(handle.uid, pose.position_m, pose.orientation)
+        self._bullet.resetBaseVelocity(handle.uid, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
+        self._state = self._read_state()
+
+    def close(self) -> None:
+        """Frees the world; calling it twice is harmless."""
+        if self._open:
+            self._open = False
+            self._pixels.close()
+            self._bullet.disconnect()
+
+    def _forget(self) -> None:
+        self._handles: dict[str, BodyHandle] = {}
+        self._robots: dict[str, BulletRobot] = {}
+        self._previous_rad: dict[str, np.ndarray] = {}
+        self._grasping = Grasping(self._bullet, Scene("empty"), {})
+        self._mechanisms = Mechanisms(self._bullet, Scene("empty"), {}, physics_hz=self._config.physics_hz)
+        self._periods = 0
+        self._state = WorldState(0.0, {}, {}, frozenset(), {}, {})
+
+    def _build(self, scene: Scene) -> None:
+        bullet = self._bullet
+        bullet.setGravity(0.0, 0.0, -GRAVITY_MPS2)
+        bullet.setPhysicsEngineParameter(
+            fixedTimeStep=1.0 / self._config.physics_hz,
+            numSolverIterations=SOLVER_ITERATIONS,
+            deterministicOverlappingPairs=1,
+        )
+        visuals = self._pixels.needs_bullet_visuals
+        for placement in scene.robots:
+            self._robots[placement.name] = BulletRobot(bullet, placement, visuals=visuals)
+        self._handles = create_bodies(bullet, scene, asset_root=self._assets, visuals=visuals)
+        self._previous_rad = {name: robot.targets.joint_position_rad for name, robot in self._robots.items()}
+        self._grasping = Grasping(bullet, scene, self._handles)
+        self._mechanisms = Mechanisms(bullet, scene, self._handles, physics_hz=self._config.physics_hz)
+        self._names = {(handle.uid, handle.link): name for name, handle in self._handles.items()}
+        self._pixels.forget()
+
+    def _robot(self, name: str) -> BulletRobot:
+        if name not in self._robots:
+            raise unknown_name("robot of the scene", name, self._robots)
+        return self._robots[name]
+
+    def _read_state(self) -> WorldState:
+        try:
+            poses = {name: self._body_pose(handle) for name, handle in self._handles.items()}
+            robots = {name: robot.state() for name, robot in self._robots.items()}
+        except SceneError as error:  # A pose that is not finite.
+            raise SimulationError("All poses must stay finite.", remedy="Reset the simulator.") from error
+        for name, pose in [*poses.items(), *((name, robot.base) for name, robot in robots.items())]:
+            if max(map(abs, pose.position_m)) > FARTHEST_M:
+                raise SimulationError(
+                    f"{name!r} must stay within {FARTHEST_M:.0f} m.",
+                    value=pose.position_m,
+                    remedy="Reset the simulator.",
+                )
+        held: dict[str, str | None] = dict.fromkeys(self._robots)
+        held.update(self._grasping.held)
+        return WorldState(
+            time_s=self._periods / self._config.control_hz,
+            pose=poses,
+            joint=self._mechanisms.positions(),
+            contact=self._contacts(held),
+            held=held,
+            robots=robots,
+        )
+
+    def _body_pose(self, handle: BodyHandle) -> Pose:
+        if handle.link < 0:
+            return Pose(*self._bullet.getBasePositionAndOrientation(handle.uid))
+        state = self._bullet.getLinkState(handle.uid, handle.link, computeForwardKinematics=1)
+        return Pose(state[4], state[5])
+
+    def _contacts(self, held: Mapping[str, str | None]) -> frozenset[tuple[str, str]]:
+        robots = {robot.uid: name for name, robot in self._robots.items()}
+        pairs = {_sorted_pair(robot, body) for robot, body in held.items() if body is not None}
+        for point in self._bullet.getContactPoints():
+            if point[8] <= 0.0:  # 8: distance, m; positive where bodies are only near
+                first = robots.get(point[1]) or self._names[point[1], point[3]]
+                second = robots.get(point[2]) or self._names[point[2], point[4]]
+                pairs.add(_sorted_pair(first, second))
+        return frozenset(pairs)
+
+
+def _sorted_pair(first: str, second: str) -> tuple[str, str]:
+    return (first, second) if first <= second else (second, first)

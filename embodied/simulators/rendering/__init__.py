@@ -1,0 +1,1 @@
+"""Pixels from scenes, apart from physics."""

@@ -1,0 +1,184 @@
+"""What memory tasks have in common: tiers, seeded sampling with balanced variations, and steps of progress."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import ClassVar
+
+import numpy as np
+
+from embodied.errors import ConfigError, unknown_name
+from embodied.scenes.scene import Scene
+from embodied.seeding import stream
+from embodied.types import Clock, Episode, Outcome, Progress, WorldState
+
+SPLITS = ("train", "validation", "test")
+PRESS_KEYFRAMES = 2  # Down and up.
+PRESS_TIME_S = 10.0
+LIMITS = ("camera_px", "keyframe_limit", "time_limit_s")
+
+
+class Tier(StrEnum):
+    """`FAITHFUL` repeats the published benchmark; `STRICT` closes the leaks that let it be solved without memory."""
+
+    FAITHFUL = "faithful"
+    STRICT = "strict"
+
+
+@dataclass(kw_only=True)
+class MemoryTask(ABC):
+    """A task whose right ending depends on what was seen earlier.
+
+    It is its own config: plain fields, checked on construction (`ConfigError`). Subclasses give the scene and the
+    judgement; sampling is common, so that no layout can depend on the variation.
+    """
+
+    tier: Tier = Tier.STRICT
+    camera_px: int = 128
+    time_limit_s: float = 120.0
+    keyframe_limit: int = 25
+    placement_noise_m: float = 0.01
+    placement_noise_rad: float = float(np.pi / 4)
+
+    instruction: ClassVar[str]
+    published_success: ClassVar[Mapping[str, float]] = {}
+
+    def __post_init__(self) -> None:
+        try:
+            self.tier = Tier(self.tier)
+        except ValueError as error:
+            raise unknown_name("tier", self.tier, Tier) from error
+        for field in LIMITS:
+            if not getattr(self, field) > 0:
+                raise ConfigError(f"`{field}` of a task must be positive.", value=getattr(self, field))
+        if not 0.0 <= self.placement_noise_rad <= np.pi:
+            raise ConfigError(
+                "`placement_noise_rad` must lie in [0, pi].",
+                value=self.placement_noise_rad,
+                remedy="pi / 4 makes every yaw of a cube as likely as any other.",
+            )
+        if not 0.0 <= self.placement_noise_m <= 0.02:
+            raise ConfigError(
+                "`placement_noise_m` must lie in [0, 0.02].",
+                value=self.placement_noise_m,
+                remedy="A larger error would carry blocks off their patches.",
+            )
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The task's name in results."""
+
+    @property
+    def published(self) -> Mapping[str, float]:
+        """What others have published of this task and tier: the success rate in [0, 1] by the name of the policy.
+
+        Nothing where limits or cameras are not the usual ones. Source: the project site of SAM2Act
+        (sam2act.github.io), of 25 episodes at the published limits.
+        """
+        usual = all(getattr(self, name) == getattr(MemoryTask, name) for name in LIMITS)
+        return self.published_success if usual and self.tier is Tier.FAITHFUL else {}
+
+    @property
+    def extra_presses(self) -> int:
+        """Presses of the button beyond the first; each lengthens the limits of an episode."""
+        return 0
+
+    @property
+    @abstractmethod
+    def candidates(self) -> tuple[str, ...]:
+        """What memory must choose among, by variation: `candidates[variation]` is the target."""
+
+    @property
+    @abstractmethod
+    def phases(self) -> tuple[str, ...]:
+        """All phases, in the order in which the expert completes them."""
+
+    @property
+    def cue_phases(self) -> tuple[str, ...]:
+        """The phases after all of which memory must choose: all but the last, unless a task says otherwise."""
+        return self.phases[:-1]
+
+    def choice_open(self, progress: Progress) -> bool:
+        """Returns whether all phases before the choice are done: from now on memory is needed."""
+        return set(self.cue_phases) <= set(progress.reached)
+
+    @abstractmethod
+    def advance(self, episode: Episode, progress: Progress, state: WorldState) -> Progress:
+        """Returns the progress after one more control period has led to `state`."""
+
+    @abstractmethod
+    def _scene(self, name: str, variation: int, random: np.random.Generator) -> Scene:
+        """Returns the scene; draws from `random` must not depend on `variation`."""
+
+    def begin(self, episode: Episode, state: WorldState) -> Progress:
+        """Returns the progress of an episode that starts in `state`."""
+        return self.advance(episode, Progress(), state)
+
+    def sample(self, seed: int, *, split: str = "test") -> Episode:
+        """Returns the episode of `seed`: the same in any process and any order. Raises `UnknownNameError`.
+
+        Layouts come from streams of their own that never see the variation. In the strict tier the k seeds from
+        k * j on hold every variation once.
+        """
+        if split not in SPLITS:
+            raise unknown_name("split", split, SPLITS)
+        variation = self._variation(seed, (self.name, self.tier.value, split))
+        return self._episode(f"{self.name}-{self.tier.value}-{split}-{seed:06d}", variation, seed, split)
+
+    def counterfactual(self, episode: Episode) -> Episode:
+        """Returns the episode of the same layout and the next variation, under its own id.
+
+        It differs from `episode` in what is to be remembered alone, and is no episode that `sample` returns.
+        """
+        variation = (episode.variation + 1) % len(self.candidates)
+        return self._episode(f"{episode.id}-counterfactual", variation, episode.seed, episode.split)
+
+    def _episode(self, identifier: str, variation: int, seed: int, split: str) -> Episode:
+        strict = self.tier is Tier.STRICT
+        layout = stream(seed, self.name, self.tier.value, split, "layout")
+        return Episode(
+            id=identifier,
+            task=self.name,
+            tier=self.tier.value,
+            variation=variation,
+            seed=seed,
+            split=split,
+            instruction=self.instruction,
+            scene=self._scene(identifier, variation, layout),
+            target=self.candidates[variation],
+            candidates=self.candidates,
+            time_limit_s=self.time_limit_s + PRESS_TIME_S * self.extra_presses,
+            keyframe_limit=self.keyframe_limit + PRESS_KEYFRAMES * self.extra_presses,
+            clock=Clock.KEYFRAMES if strict else Clock.SECONDS,
+            placement_noise_m=self.placement_noise_m if strict else 0.0,
+            placement_noise_rad=self.placement_noise_rad if strict else 0.0,
+        )
+
+    def _variation(self, seed: int, names: tuple[str, ...]) -> int:
+        count = len(self.candidates)
+        if self.tier is Tier.STRICT:
+            order = stream(seed // count, *names, "variations").permutation(count)
+            return int(order[seed % count])
+        return int(stream(seed, *names, "variation").integers(count))
+
+
+def complete(progress: Progress, phase: str) -> Progress:
+    """Returns the progress with `phase` completed; once is enough."""
+    return progress if phase in progress.reached else replace(progress, reached=(*progress.reached, phase))
+
+
+def choose(progress: Progress, name: str) -> Progress:
+    """Returns the progress with `name` as the first choice, unless one was made before."""
+    return progress if progress.first_choice is not None else replace(progress, first_choice=name)
+
+
+def succeed(progress: Progress, phase: str) -> Progress:
+    """Returns the progress that ends in success by completing `phase`."""
+    return replace(complete(progress, phase), outcome=Outcome.SUCCESS)
+
+
+def fail(progress: Progress, reason: str) -> Progress:
+    """Returns the progress that ends in failure."""
+    return replace(progress, outcome=Outcome.FAILURE, reason=reason)

@@ -1,0 +1,74 @@
+"""The other workers of a run: what each must know of all before it goes on."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from embodied.errors import EmbodiedError
+from policies.training.learner import TrainingError
+
+_T = TypeVar("_T")
+
+
+CPU = torch.device("cpu")
+
+
+class ProcessStoppedError(TrainingError):
+    """Another worker cannot go on; it says why."""
+
+
+@dataclass(frozen=True)
+class ProcessGroup:
+    """This worker's place among all; alone, nothing is sent. Every method must be called by all workers alike."""
+
+    rank: int = 0
+    workers: int = 1
+    device: torch.device = CPU
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the worker that writes."""
+        return self.rank == 0
+
+    def total(self, values: Sequence[float]) -> list[float]:
+        """Returns the sums over all workers, of as many values from each."""
+        if self.workers == 1:
+            return list(values)
+        sums = torch.tensor(values, dtype=torch.float64, device=self.device)
+        distributed.all_reduce(sums)
+        return sums.tolist()
+
+    def together(self, work: Callable[[], _T]) -> _T:
+        """Returns what `work` returns, once all workers have done theirs.
+
+        Where it raises an `EmbodiedError` in one of them, that one raises it, and the others `ProcessStoppedError`:
+        nobody is left waiting.
+        """
+        try:
+            done = work()
+        except EmbodiedError:
+            self.total([1.0])
+            raise
+        if self.total([0.0])[0]:
+            raise ProcessStoppedError("All workers must be able to go on.")
+        return done
+
+    def require_same(self, value: int, what: str) -> None:
+        """Raises `TrainingError` unless all workers have the same `value`."""
+        # The sums of a value and of its square tell whether all are equal to their mean.
+        total, squares = self.total([float(value), float(value) ** 2])
+        if total**2 != squares * self.workers:
+            raise TrainingError(
+                f"All workers must see the same {what}.", value=value, remedy="Put the output where all nodes see it."
+            )
+
+    def wrapped(self, network: nn.Module) -> nn.Module:
+        """Returns `network` such that backward passes average gradients over the workers."""
+        if self.workers == 1:
+            return network
+        # Buffers are left alone: forward passes send nothing then, and a worker that fails in one keeps nobody waiting.
+        return DistributedDataParallel(network, broadcast_buffers=False, find_unused_parameters=True)
