@@ -17,7 +17,7 @@ from typing import Any
 from embodied.evaluation.evaluator import SPLIT
 from embodied.rollout.worker import EpisodeJob
 from embodied.types import EpisodeRecord
-from launch import door
+from launch import cli
 from tests.golden.evaluations import composed, inline
 
 FIRST_SEED, SEEDS = 4242, 24
@@ -73,7 +73,7 @@ def write(file: Path, policies: Sequence[str], seeds: int) -> int:
     """Writes the rows, and says how often what succeeded."""
     rows = list(played(policies, seeds))
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    door.say(f"{len(rows)} rows in {file.name}\n{table(rows)}")
+    cli.say(f"{len(rows)} rows in {file.name}\n{table(rows)}")
     return 0
 
 
@@ -84,8 +84,8 @@ def compare(file: Path, policies: Sequence[str], seeds: int) -> int:
     now = {keyed(row): row for row in played(policies, seeds)}
     differing = [key for key in sorted(wanted | now.keys()) if known.get(key) != now.get(key)]
     for key in differing[:SHOWN]:
-        door.say(f"{file.name}: {json.dumps(known.get(key))}\nnow: {json.dumps(now.get(key))}\n")
-    door.say(f"{len(differing)} of {len(wanted | now.keys())} rows differ")
+        cli.say(f"{file.name}: {json.dumps(known.get(key))}\nnow: {json.dumps(now.get(key))}\n")
+    cli.say(f"{len(differing)} of {len(wanted | now.keys())} rows differ")
     return int(bool(differing))
 
 

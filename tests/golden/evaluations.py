@@ -6,13 +6,13 @@ from omegaconf import OmegaConf
 from embodied.evaluation.evaluator import Evaluation
 from embodied.rollout.compute import Compute, ComputeConfig, ComputeKind
 from embodied.rollout.worker import WorkerConfig
-from launch import door, schema
+from launch import cli, schema
 
 
 def composed(*settings: str) -> Evaluation:
     """Returns the evaluation that these settings on the command line ask for."""
     schema.register()
-    with initialize_config_dir(str(door.CONFIGS), version_base="1.3"):
+    with initialize_config_dir(str(cli.CONFIGS), version_base="1.3"):
         chosen = compose("evaluate", overrides=["output=unused", *settings])
     config: schema.EvaluateConfig = OmegaConf.to_object(chosen)
     worker = WorkerConfig(

@@ -15,14 +15,14 @@ from embodied.evaluation.demonstrations import Collection, collect, read_dataset
 from embodied.evaluation.evaluator import Evaluation, evaluate
 from embodied.evaluation.results import ResultsFolder
 from embodied.geometry import Pose
-from embodied.memory.stem.bank import open_bank
-from embodied.memory.stem.client import BankClient
-from embodied.memory.stem.kinds import EntitySeen, Forgotten, Interaction, SkillEnded
-from embodied.memory.stem.leases import LeaseOffice
-from embodied.memory.stem.outbox import Outbox
-from embodied.memory.stem.query import EventFilter, Order, Query, Whereabouts
-from embodied.memory.stem.service import BankService
-from embodied.rollout.recorder import RecorderConfig
+from embodied.memory.schema.kinds import EntitySeen, Forgotten, Interaction, SkillEnded
+from embodied.memory.schema.query import EventFilter, LocationBelief, Order, Query
+from embodied.memory.service.bank import open_bank
+from embodied.memory.service.client import BankClient
+from embodied.memory.service.leases import LeaseOffice
+from embodied.memory.service.outbox import Outbox
+from embodied.memory.service.service import BankService
+from embodied.rollout.recording.recorder import RecorderConfig
 from embodied.trajectory import outline_trajectory, read_trajectory
 from embodied.types import MoveTo, Outcome
 from tests.golden.evaluations import composed, inline
@@ -79,7 +79,7 @@ def test_an_old_bank_is_sound_and_holds_events_of_every_kind(bank):
 def test_an_old_bank_says_where_things_are_and_were(bank):
     pose = Pose((0.6, 1.3, 0.8), (0.0, 0.0, 0.0, 1.0))
     for name in ("cup", "mug"):
-        assert bank.where_is(name) == Whereabouts(name, pose, "kitchen", "", "", 1.0, 10.0, 37, 3)
+        assert bank.where_is(name) == LocationBelief(name, pose, "kitchen", "", "", 1.0, 10.0, 37, 3)
     told = {time_s: (*held(bank, "cup", as_of_s=time_s), bank.where_is("cup", as_of_s=time_s).pose.position_m)
             for time_s in (4.0, 8.2, 9.5)}  # fmt: skip
     assert told == {
@@ -131,7 +131,7 @@ def test_an_old_bank_tells_what_was_done_why_and_by_whom(bank):
     assert (ended.payload.outcome, ended.payload.phases, ended.payload.first_seq) == (
         "success", ("left", "returned"), 12
     )  # fmt: skip
-    able = bank.able("pick", (0.7, 0.5, 0.8), context="cup")
+    able = bank.skill_candidates("pick", (0.7, 0.5, 0.8), context="cup")
     assert [(one.robot, pytest.approx(one.success)) for one in able] == [("panda", 2 / 3), ("kuka", 1 / 2)]
     assert able[0].cost_s == pytest.approx(4.0 * 3 / 2)
 
