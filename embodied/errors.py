@@ -52,13 +52,19 @@ class UnknownNameError(EmbodiedError):
 class CommandError(EmbodiedError):
     """A command was refused before the simulator saw it."""
 
-    usual_remedy = "Send numbers within the limits of `specs.check_command`; nothing moved."
+    usual_remedy = "Send numbers within the limits of `robots.commands.check_command`; nothing moved."
 
 
 class IntentError(EmbodiedError):
     """An intent is malformed, or the robot has no controller for it."""
 
     usual_remedy = "Send an intent as `embodied.types` describes it; nothing moved."
+
+
+class SpecError(EmbodiedError):
+    """A field, action space or observation declares what cannot be, or does not fit its user."""
+
+    usual_remedy = "Correct the declaration; nothing was run."
 
 
 class PathError(EmbodiedError):

@@ -1,86 +1,146 @@
-"""Shapes, bounds and layouts: what a command must satisfy and what `Observation.proprio` holds."""
+"""What policies, controllers and recordings declare: fields, action spaces and observations."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
-from embodied.errors import CommandError
-from embodied.robots.robot import RobotModel
-from embodied.types import Command, RobotState
+from embodied.errors import IntentError, SpecError
 
-JOINT_SLACK_RAD = 1e-3
-
-
-def proprio_layout(model: RobotModel) -> tuple[str, ...]:
-    """Returns the name of each entry of `Observation.proprio`, units included."""
-    names: list[str] = []
-    if model.arm is not None:
-        names += [f"{joint}_rad" for joint in model.arm.joints]
-        names += ["tool_x_m", "tool_y_m", "tool_z_m", "tool_qx", "tool_qy", "tool_qz", "tool_qw"]
-    if model.gripper is not None:
-        names.append("gripper_opening")
-    if model.drive is not None:
-        names += ["base_x_m", "base_y_m", "base_yaw_rad"]
-    return tuple(names)
+BOUND_SLACK = 1e-6  # Relative to the width of a bound: what rounding to float32 may cost.
+EVENT_PACED = None  # The rate of a space whose actions end when they end, such as keyframes.
 
 
-def proprio(model: RobotModel, state: RobotState) -> np.ndarray:
-    """Returns the float32 vector (Q,) that `proprio_layout` names."""
-    values: list[float] = []
-    if model.arm is not None and state.tool is not None:
-        values += [*state.joint_position_rad, *state.tool.position_m, *state.tool.orientation]
-    if model.gripper is not None:
-        values.append(state.gripper)
-    if model.drive is not None:
-        values += [*state.base.position_m[:2], state.base.yaw_rad]
-    return np.array(values, dtype=np.float32)
+@dataclass(frozen=True)
+class Field:
+    """One named array: its shape without batch or time, dtype, unit ("m", "rad", "" for none), frame and bounds.
 
-
-def check_command(robot: str, model: RobotModel, command: Command) -> None:
-    """Raises `CommandError` unless `command` fits `model`: parts that exist, shapes, finite values, limits.
-
-    PyBullet takes a NaN target without complaint and stays poisoned until it is reset, so this comes first.
+    `lower` and `upper` hold for every entry, or give one number per entry of a vector. Raises `SpecError`.
     """
-    if not isinstance(command, Command):
-        raise CommandError(f"What {robot!r} is sent must be a `Command`.", value=type(command).__name__)
-    if command.joint_position_rad is not None:
-        if model.arm is None:
-            raise CommandError(f"Robot {robot!r} ({model.name}) has no arm to command.")
-        target = _vector(f"Joint targets of {robot!r}", command.joint_position_rad, len(model.arm.joints))
-        low, high = np.array(model.arm.lower_rad), np.array(model.arm.upper_rad)
-        outside = (target < low - JOINT_SLACK_RAD) | (target > high + JOINT_SLACK_RAD)
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    unit: str = ""
+    frame: str = ""
+    lower: float | tuple[float, ...] = -np.inf
+    upper: float | tuple[float, ...] = np.inf
+
+    def __post_init__(self) -> None:
+        if not self.name or any(length < 1 for length in self.shape):
+            raise SpecError("A field must have a name and positive lengths.", value=(self.name, self.shape))
+        try:
+            np.dtype(self.dtype)
+            low, high = (np.broadcast_to(np.asarray(bound, float), self.shape) for bound in (self.lower, self.upper))
+        except (TypeError, ValueError) as error:
+            raise SpecError(
+                f"Field {self.name!r} must have a numpy dtype, and bounds that fit its shape.",
+                value=(self.dtype, self.lower, self.upper),
+            ) from error
+        if not (low <= high).all():
+            raise SpecError(f"The bounds of field {self.name!r} must be ordered.", value=(self.lower, self.upper))
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return int(np.prod(self.shape, dtype=int))
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """An action space as data: a name, the fields of one action in order, and the rate of its actions.
+
+    `rate_hz` None is event-paced: an action ends when its controller says so. `end_effector` names the one that is
+    moved, "" for the only one of the robot.
+    """
+
+    name: str
+    fields: tuple[Field, ...]
+    rate_hz: float | None = EVENT_PACED
+    end_effector: str = ""
+
+    def __post_init__(self) -> None:
+        names = [field.name for field in self.fields]
+        if not self.name or not names or len(set(names)) < len(names):
+            raise SpecError("An action space must have a name, and fields with different names.", value=names)
+        if self.rate_hz is not None and not (np.isfinite(self.rate_hz) and self.rate_hz > 0):
+            raise SpecError(f"The rate of action space {self.name!r} must be positive.", value=self.rate_hz)
+
+    @property
+    def size(self) -> int:
+        """Number of entries of one action, all fields together."""
+        return sum(field.size for field in self.fields)
+
+    @property
+    def lower(self) -> np.ndarray:
+        """The lower bounds (size,)."""
+        return np.concatenate([np.broadcast_to(field.lower, field.shape).ravel() for field in self.fields])
+
+    @property
+    def upper(self) -> np.ndarray:
+        """The upper bounds (size,)."""
+        return np.concatenate([np.broadcast_to(field.upper, field.shape).ravel() for field in self.fields])
+
+    def columns(self, name: str) -> slice:
+        """Returns which columns of an action are the field `name`. Raises `SpecError`."""
+        start = 0
+        for field in self.fields:
+            if field.name == name:
+                return slice(start, start + field.size)
+            start += field.size
+        known = [field.name for field in self.fields]
+        raise SpecError(f"A field of action space {self.name!r} must be one of {known}.", value=name)
+
+    def check(self, values: np.ndarray) -> None:
+        """Raises `IntentError` unless `values` is (rows, size), at least one row, finite and within bounds."""
+        if not isinstance(values, np.ndarray) or values.ndim != 2 or values.shape[1] != self.size or not len(values):
+            raise IntentError(
+                f"Actions of space {self.name!r} must be an array (rows, {self.size}) with at least one row.",
+                value=getattr(values, "shape", type(values).__name__),
+            )
+        if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+            raise IntentError(f"Actions of space {self.name!r} must be finite numbers.", value=values.dtype)
+        lower, upper = self.lower, self.upper
+        with np.errstate(invalid="ignore"):
+            slack = np.nan_to_num(BOUND_SLACK * (upper - lower), posinf=0.0)
+        outside = (values < lower - slack) | (values > upper + slack)
         if outside.any():
-            joint = int(np.argmax(outside))
-            raise CommandError(
-                f"The target of joint {model.arm.joints[joint]!r} of {robot!r} must lie in "
-                f"[{low[joint]:.4f}, {high[joint]:.4f}] rad.",
-                value=float(target[joint]),
-                remedy="Clip it, or plan within the limits.",
-            )
-    if command.gripper is not None:
-        if model.gripper is None:
-            raise CommandError(f"Robot {robot!r} ({model.name}) has no gripper to command.")
-        opening = _vector(f"The gripper opening of {robot!r}", [command.gripper], 1)[0]
-        if not 0.0 <= opening <= 1.0:
-            raise CommandError(f"The gripper opening of {robot!r} must lie in [0, 1].", value=command.gripper)
-    if command.base_velocity is not None:
-        if model.drive is None:
-            raise CommandError(f"Robot {robot!r} ({model.name}) has no wheels to command.")
-        velocity = _vector(f"The base velocity of {robot!r}", command.base_velocity, 2)
-        limit = np.array([model.drive.linear_limit_mps, model.drive.angular_limit_radps])
-        if (np.abs(velocity) > limit + 1e-9).any():
-            raise CommandError(
-                f"The base velocity of {robot!r} must stay within +-{limit.tolist()} (m/s, rad/s).",
-                value=velocity.tolist(),
-                remedy="Clip it.",
+            row, column = (int(index) for index in np.argwhere(outside)[0])
+            raise IntentError(
+                f"Column {column} of action space {self.name!r} must lie in [{lower[column]:g}, {upper[column]:g}].",
+                value=(row, float(values[row, column])),
+                remedy="Clip it; the whole chunk was refused and nothing moved.",
             )
 
 
-def _vector(what: str, value: object, length: int) -> np.ndarray:
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise CommandError(f"{what} must be numbers.", value=value) from error
-    if array.shape != (length,):
-        raise CommandError(f"{what} must have shape ({length},).", value=array.shape)
-    if not np.isfinite(array).all():
-        raise CommandError(f"{what} must be finite.", value=array.tolist())
-    return array
+@dataclass(frozen=True)
+class ObservationSpec:
+    """What a policy reads: `cameras` (None: all, (): none), their size, and how much of the past.
+
+    `image_px` (height, width) is what it expects of every camera, None for any. `history` observations are given, the
+    newest last, one every 1 / `rate_hz` seconds; a history of 1 needs no rate.
+    """
+
+    cameras: tuple[str, ...] | None = None
+    image_px: tuple[int, int] | None = None
+    history: int = 1
+    rate_hz: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.history < 1:
+            raise SpecError("An observation history must be at least 1 long.", value=self.history)
+        if self.history > 1 and not self.rate_hz:
+            raise SpecError("An observation history must have a rate.", value=self.rate_hz, remedy="Set `rate_hz`.")
+        if self.rate_hz is not None and not (np.isfinite(self.rate_hz) and self.rate_hz > 0):
+            raise SpecError("The rate of an observation history must be positive.", value=self.rate_hz)
+
+
+def periods_per_row(rate_hz: float, control_hz: float, *, what: str) -> int:
+    """Returns how many control periods one period of `rate_hz` takes. Raises `SpecError` unless it divides evenly."""
+    periods = control_hz / rate_hz
+    if periods < 1 - 1e-9 or abs(periods - round(periods)) > 1e-6:
+        raise SpecError(
+            f"The rate of {what} must divide the control rate of {control_hz:g} Hz.",
+            value=rate_hz,
+            remedy="For 20 Hz choose 20, 10, 5, 4, 2 or 1 Hz.",
+        )
+    return round(periods)

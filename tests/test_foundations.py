@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embodied import specs
 from embodied.errors import CommandError, EmbodiedError, PathError, SceneError, UnknownNameError, unknown_name
 from embodied.paths import confined, write_atomically
+from embodied.robots import commands
 from embodied.robots.assets import asset_root, load_urdf, urdf_path
 from embodied.robots.catalogue import robot_model, robot_names
 from embodied.seeding import derive_seed, stream
@@ -129,17 +129,17 @@ def test_every_robot_has_the_joints_that_its_model_names(name):
 )
 def test_a_command_outside_the_robots_specs_is_refused(command):
     with pytest.raises(CommandError):
-        specs.check_command("panda", PANDA, command)
+        commands.check_command("panda", PANDA, command)
 
 
 def test_commands_up_to_the_limits_are_accepted():
-    specs.check_command("panda", PANDA, Command(np.array(PANDA.arm.upper_rad), 1.0))
-    specs.check_command("base", robot_model("differential_base"), Command(base_velocity=np.array([-1.0, 2.0])))
+    commands.check_command("panda", PANDA, Command(np.array(PANDA.arm.upper_rad), 1.0))
+    commands.check_command("base", robot_model("differential_base"), Command(base_velocity=np.array([-1.0, 2.0])))
 
 
 def test_a_base_that_is_told_to_go_too_fast_is_refused():
     with pytest.raises(CommandError, match="m/s"):
-        specs.check_command("base", robot_model("differential_base"), Command(base_velocity=np.array([1.1, 0.0])))
+        commands.check_command("base", robot_model("differential_base"), Command(base_velocity=np.array([1.1, 0.0])))
 
 
 def test_every_error_of_the_project_has_one_root():
@@ -162,4 +162,4 @@ def test_a_file_name_that_cannot_exist_is_refused(tmp_path, name):
 @pytest.mark.parametrize("command", [None, "up", Command(gripper="open"), Command(gripper=1j)])  # type: ignore[arg-type]
 def test_what_is_no_command_is_refused(command):
     with pytest.raises(CommandError):
-        specs.check_command("panda", PANDA, command)
+        commands.check_command("panda", PANDA, command)

@@ -13,10 +13,10 @@ from embodied.errors import ConfigError, IntentError, unknown_name
 from embodied.geometry import Pose, compose, quaternion, vector3
 from embodied.protocols import Controller
 from embodied.robots.catalogue import robot_model
+from embodied.robots.commands import proprio_layout
 from embodied.rollout.episode import EpisodeContext, EpisodeRunner, masked
 from embodied.rollout.recording.video_observer import SPECTATOR, VideoConfig, with_spectator
 from embodied.simulators.bullet.simulator import BulletConfig
-from embodied.specs import proprio_layout
 from embodied.tasks.registry import make_task
 from embodied.types import Clock, Decision, Episode, MoveTo, Observation, Outcome, Request
 

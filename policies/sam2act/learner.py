@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from embodied.errors import ConfigError
 from embodied.robots.catalogue import robot_model
+from embodied.robots.commands import proprio_layout
 from embodied.scenes.tabletop import WORKSPACE_M
-from embodied.specs import proprio_layout
 from policies.heads.heatmap import heatmap_loss
 from policies.sam2act.config import Sam2ActConfig
 from policies.sam2act.drawing import drawn_heat_maps

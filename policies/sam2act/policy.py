@@ -11,7 +11,7 @@ from torch import Tensor
 from embodied.errors import ConfigError
 from embodied.geometry import vector3
 from embodied.robots.catalogue import robot_model
-from embodied.specs import proprio_layout
+from embodied.robots.commands import proprio_layout
 from embodied.types import Decision, Moment, MoveTo, Request
 from policies.heads.autoregressive import ActionLogits
 from policies.heads.bins import RotationBins

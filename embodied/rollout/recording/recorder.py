@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from embodied.errors import ConfigError, IntentError
 from embodied.protocols import Simulator
 from embodied.robots.catalogue import robot_model
+from embodied.robots.commands import proprio_layout
 from embodied.rollout.episode import masked, require_cameras
 from embodied.rollout.recording.video_observer import SPECTATOR
-from embodied.specs import proprio_layout
 from embodied.trajectory import Label, Trajectory
 from embodied.types import (
     Decision,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from embodied import specs
 from embodied.errors import CommandError, EmbodiedError, SceneError, SimulationError, unknown_name
 from embodied.geometry import Pose
 from embodied.robots.assets import asset_root
+from embodied.robots.commands import check_command, proprio
 from embodied.scenes.scene import Scene
 from embodied.simulators.bullet.bodies import BodyHandle, create_bodies
 from embodied.simulators.bullet.client import connect
@@ -99,7 +99,7 @@ class BulletSimulator:
         if not isinstance(commands, Mapping):
             raise CommandError("Commands must be a mapping from robot names.", value=type(commands).__name__)
         for name, command in commands.items():
-            specs.check_command(name, self._robot(name).model, command)
+            check_command(name, self._robot(name).model, command)
         for name, command in commands.items():
             self._robots[name].aim(command)
         held = frozenset(self._grasping.held.values())
@@ -126,7 +126,7 @@ class BulletSimulator:
         return Observation(
             robot=robot,
             images=images,
-            proprio=specs.proprio(body.model, state),
+            proprio=proprio(body.model, state),
             gripper=state.gripper,
             time_s=self._state.time_s,
         )

@@ -5,7 +5,7 @@ import torch
 
 from embodied.errors import ConfigError
 from embodied.robots.catalogue import robot_model
-from embodied.specs import proprio_layout
+from embodied.robots.commands import proprio_layout
 from policies.heads.heatmap import gaussian
 from policies.sam2act.choices import MemoryKind
 from policies.sam2act.keyframes import Around, Keyframes

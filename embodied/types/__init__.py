@@ -1,0 +1,67 @@
+"""The vocabulary: frozen values that cross packages. Metres, radians, seconds since reset; quaternions xyzw; z up.
+
+Arrays are unbatched numpy and must be treated as read-only: those that come from Ray are.
+"""
+
+from embodied.types.decisions import (
+    Assignment,
+    Cancel,
+    Decision,
+    MemoryContext,
+    Moment,
+    Request,
+    RobotStatus,
+    TeamSnapshot,
+    Truth,
+)
+from embodied.types.episode import NORMAL, Clock, Episode, EpisodeRecord, Outcome, Progress
+from embodied.types.intents import (
+    ActionChunk,
+    Command,
+    ControllerReport,
+    ControllerStatus,
+    DeltaPose,
+    Drive,
+    GoTo,
+    Intent,
+    IntentFeedback,
+    MoveTo,
+    Skill,
+    Wait,
+)
+from embodied.types.observation import CameraImage, Observation
+from embodied.types.world import RobotState, WorldState
+
+__all__ = [
+    "NORMAL",
+    "ActionChunk",
+    "Assignment",
+    "CameraImage",
+    "Cancel",
+    "Clock",
+    "Command",
+    "ControllerReport",
+    "ControllerStatus",
+    "Decision",
+    "DeltaPose",
+    "Drive",
+    "Episode",
+    "EpisodeRecord",
+    "GoTo",
+    "Intent",
+    "IntentFeedback",
+    "MemoryContext",
+    "Moment",
+    "MoveTo",
+    "Observation",
+    "Outcome",
+    "Progress",
+    "Request",
+    "RobotState",
+    "RobotStatus",
+    "Skill",
+    "TeamSnapshot",
+    "Truth",
+    "Wait",
+    "WorldState",
+]
