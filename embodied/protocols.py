@@ -114,7 +114,12 @@ class ChoiceTask(Task, Protocol):
 
 
 class Controller(Protocol):
-    """The cerebellum of one robot: one intent into many commands. Seeded and deterministic."""
+    """The controller of one robot: one intent into many commands. Seeded and deterministic."""
+
+    @property
+    def handles(self) -> frozenset[type]:
+        """The types of intents that it carries out; it refuses all others."""
+        ...
 
     def begin(self, intent: Intent, state: WorldState, *, seed: int) -> ControllerReport | None:
         """Starts on `intent`; returns a FAILED report at once where it cannot be done, else None.
@@ -125,6 +130,14 @@ class Controller(Protocol):
 
     def tick(self, state: WorldState) -> Command | ControllerReport:
         """Returns the command of the next control period, or the report that ends the intent."""
+        ...
+
+    def cancel(self) -> ControllerReport:
+        """Ends the running intent at once, with a CANCELLED report: the arm keeps its last target, a base stops."""
+        ...
+
+    def hold(self) -> Command:
+        """Returns the command that keeps the robot still in a period in which it has no intent."""
         ...
 
 

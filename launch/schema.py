@@ -10,7 +10,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from embodied.controllers.config import ControllerConfig
+from embodied.controllers import ControllerConfig
 from embodied.errors import ConfigError, unknown_name
 from embodied.evaluation.controls import CONTROLS, refuse_resuming
 from embodied.memory.service.service import Link

@@ -179,6 +179,16 @@ class FakeController:
             return ControllerReport(ControllerStatus.FAILED, "below the table")
         return None
 
+    @property
+    def handles(self) -> frozenset[type]:
+        return frozenset({MoveTo, Wait})
+
+    def cancel(self) -> ControllerReport:
+        return ControllerReport(ControllerStatus.CANCELLED)
+
+    def hold(self) -> Command:
+        return Command()
+
     def tick(self, state: WorldState) -> Command | ControllerReport:
         if isinstance(self._intent, Wait):
             done = state.time_s >= self._end_s - 1e-9

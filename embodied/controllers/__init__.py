@@ -1,1 +1,6 @@
-"""The cerebellum: one intent into many commands."""
+"""Controllers: one intent of a robot into many commands, each kind of intent by its own handler."""
+
+from embodied.controllers.config import ControllerConfig
+from embodied.controllers.settings import ArrivalConfig, ControllerSettings, PlannerConfig
+
+__all__ = ["ArrivalConfig", "ControllerConfig", "ControllerSettings", "PlannerConfig"]

@@ -1,25 +1,36 @@
-"""Drive and Wait: a base velocity held for a while, and standing still."""
+"""Drive: a base velocity held for a while."""
 
 import numpy as np
 
-from embodied.controllers.config import ControllerConfig
+from embodied.controllers.checks import check_duration, check_number
+from embodied.controllers.handler import HandlerContext
+from embodied.errors import IntentError
 from embodied.geometry import Pose, angle_between
-from embodied.types import Command, ControllerReport, ControllerStatus, Drive, Wait, WorldState
+from embodied.robots.robot import RobotModel
+from embodied.types import Command, ControllerReport, ControllerStatus, Drive, WorldState
 
 REST_M = 2e-4  # What a resting base may move in one control period.
 REST_RAD = 1e-3
 
 
-class DriveController:
-    """Holds a unicycle velocity for a whole number of control periods, then stops the base and waits for its rest."""
+class DriveHandler:
+    """Holds a base velocity for a whole number of control periods, then stops the base and waits for its rest."""
 
-    def __init__(self, robot: str, config: ControllerConfig) -> None:
-        self._robot = robot
-        self._period_s = config.period_s
-        self._limit_s = config.arrival.settle_limit_s
+    def __init__(self, context: HandlerContext) -> None:
+        self._robot = context.robot
+        self._model = context.model
+        self._period_s = context.settings.period_s
+        self._limit_s = context.settings.arrival.settle_limit_s
 
-    def begin(self, intent: Drive) -> None:
-        """Starts; the duration is rounded to control periods, at least one."""
+    @staticmethod
+    def suits(model: RobotModel, /) -> bool:
+        """Returns whether the robot has wheels."""
+        return model.drive is not None
+
+    def begin(self, intent: Drive, state: WorldState, *, seed: int) -> None:
+        """Starts; the duration is rounded to control periods, at least one. Raises `IntentError`."""
+        del state, seed
+        self._check(intent)
         self._velocity = np.array([intent.linear_mps, intent.angular_radps])
         self._left = max(1, round(intent.duration_s / self._period_s))
         self._last: Pose | None = None
@@ -30,27 +41,26 @@ class DriveController:
         if self._left >= 0:
             return Command(base_velocity=self._velocity)
         before, self._last = self._last, state.robots[self._robot].base
-        if before is not None and (_rests(before, self._last) or -self._left * self._period_s > self._limit_s):
+        if before is not None and (base_rests(before, self._last) or -self._left * self._period_s > self._limit_s):
             return ControllerReport(ControllerStatus.DONE)
         return Command(base_velocity=np.zeros(2))
 
+    def _check(self, intent: Drive) -> None:
+        drive = self._model.drive
+        if drive is None:
+            raise IntentError(f"Robot {self._robot!r} must have wheels to drive.", value=self._model.name)
+        for name, value, limit, unit in (
+            ("linear_mps", intent.linear_mps, drive.linear_limit_mps, "m/s"),
+            ("angular_radps", intent.angular_radps, drive.angular_limit_radps, "rad/s"),
+        ):
+            if abs(check_number(value, f"Drive.{name}")) > limit + 1e-9:
+                raise IntentError(
+                    f"Drive.{name} of {self._robot!r} must lie within +-{limit} {unit}.", value=value, remedy="Clip it."
+                )
+        check_duration(intent.duration_s, "Drive.duration_s", lowest=1e-6)
 
-def _rests(before: Pose, after: Pose) -> bool:
+
+def base_rests(before: Pose, after: Pose) -> bool:
+    """Returns whether a base has stood still from one control period to the next."""
     metres = float(np.linalg.norm(np.subtract(after.position_m, before.position_m)))
     return metres < REST_M and angle_between(before.orientation, after.orientation) < REST_RAD
-
-
-class WaitController:
-    """Lets a whole number of control periods pass; the motors keep their last targets."""
-
-    def __init__(self, period_s: float) -> None:
-        self._period_s = period_s
-
-    def begin(self, intent: Wait) -> None:
-        """Starts; the duration is rounded to control periods."""
-        self._left = round(intent.duration_s / self._period_s)
-
-    def tick(self, _state: WorldState) -> Command | ControllerReport:
-        """Returns empty commands, then DONE."""
-        self._left -= 1
-        return Command() if self._left >= 0 else ControllerReport(ControllerStatus.DONE)

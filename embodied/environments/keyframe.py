@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
-from embodied.controllers.config import ControllerConfig
+from embodied.controllers import ControllerConfig
 from embodied.errors import ConfigError, IntentError, unknown_name
 from embodied.geometry import Pose, compose, quaternion, vector3
 from embodied.protocols import Controller

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from embodied.controllers.config import ControllerConfig
+from embodied.controllers import ControllerConfig
 from embodied.errors import ConfigError
 from embodied.geometry import Pose, Vector3, look_at, quaternion_from_euler, quaternion_from_yaw
 from embodied.memory.service.bank import Bank, open_bank

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from embodied.controllers.config import PlannerConfig
 from embodied.controllers.motion.collision_world import CollisionWorld
 from embodied.controllers.motion.planner import Planner
+from embodied.controllers.settings import PlannerConfig
 from embodied.geometry import Pose, quaternion_from_yaw
 from embodied.robots.catalogue import robot_model
 from embodied.robots.kinematics import kinematics, transform_from_pose

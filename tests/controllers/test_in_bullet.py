@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from embodied.controllers.config import ControllerConfig
+from embodied.controllers import ControllerConfig
 from embodied.controllers.robot_controller import RobotController
 from embodied.geometry import Pose, angle_between, compose, quaternion_from_yaw
 from embodied.robots.catalogue import robot_model

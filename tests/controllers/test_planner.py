@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embodied.controllers.config import PlannerConfig
 from embodied.controllers.motion.collision_world import CollisionWorld
 from embodied.controllers.motion.planner import Planner, resample
+from embodied.controllers.settings import PlannerConfig
 from embodied.geometry import Pose, quaternion_from_euler
 from embodied.robots.catalogue import robot_model
 from embodied.robots.kinematics import kinematics, transform_from_pose

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from embodied.controllers.config import ControllerConfig, PlannerConfig
+from embodied.controllers import ControllerConfig, PlannerConfig
 from embodied.errors import ConfigError, IntentError, UnknownNameError
 from embodied.geometry import Pose, compose, multiply_quaternions, quaternion_from_yaw
 from embodied.robots.catalogue import robot_model
@@ -225,6 +225,42 @@ def test_driving_holds_a_velocity_for_its_time_and_then_stops():
     commands, report, _ = run(controller(BASE_SCENE), Drive(0.5, -0.2, 0.5), world_state(BASE_SCENE))
     assert report.status is ControllerStatus.DONE
     assert [command.base_velocity.tolist() for command in commands] == [[0.5, -0.2]] * 10 + [[0.0, 0.0]]
+
+
+def test_a_cancelled_drive_leaves_a_base_that_is_held_still_once():
+    active, state = controller(BASE_SCENE), world_state(BASE_SCENE)
+    assert active.begin(Drive(0.5, 0.1, 1.0), state, seed=1) is None
+    assert active.tick(state).base_velocity.tolist() == [0.5, 0.1]
+    assert active.cancel() == ControllerReport(ControllerStatus.CANCELLED)
+    with pytest.raises(IntentError, match="begin"):
+        active.tick(state)
+    assert active.hold().base_velocity.tolist() == [0.0, 0.0]
+    assert active.hold().base_velocity is None
+
+
+def test_an_intent_that_replaces_a_drive_stops_the_base_with_its_first_command():
+    active, state = controller(BASE_SCENE), world_state(BASE_SCENE)
+    active.begin(Drive(0.5, 0.0, 1.0), state, seed=1)
+    active.tick(state)
+    active.begin(Wait(0.1), state, seed=1)
+    assert active.tick(state).base_velocity.tolist() == [0.0, 0.0]
+    assert active.tick(state).base_velocity is None
+
+
+def test_a_cancelled_move_leaves_the_arm_with_its_last_target():
+    active = controller()
+    active.begin(MoveTo(AHEAD, DOWN, True), HERE, seed=1)
+    active.tick(HERE)
+    assert active.cancel().status is ControllerStatus.CANCELLED
+    held = active.hold()
+    assert (held.joint_position_rad, held.gripper, held.base_velocity) == (None, None, None)
+
+
+def test_a_controller_handles_what_its_robot_has_the_parts_for():
+    assert {MoveTo, DeltaPose, Wait} <= controller().handles
+    assert Drive not in controller().handles
+    assert {Drive, Wait} <= controller(BASE_SCENE).handles
+    assert MoveTo not in controller(BASE_SCENE).handles
 
 
 def test_waiting_lets_time_pass_and_moves_nothing():

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embodied.controllers.config import SpeedLimits
 from embodied.controllers.motion.timing import PEAK_OVER_MEAN, minimum_jerk, timed_path
+from embodied.controllers.settings import SpeedLimits
 from embodied.robots.catalogue import robot_model
 from embodied.robots.kinematics import kinematics
 from tests.controllers.worlds import HOME

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from embodied.controllers.config import ControllerConfig
+from embodied.controllers import ControllerConfig
 from embodied.errors import ConfigError, UnknownNameError
 from embodied.evaluation.controls import CONTROLS, Off, Oracle, Swapped, Wiped
 from embodied.evaluation.evaluator import Evaluation, evaluate

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embodied.controllers.config import ControllerConfig
+from embodied.controllers import ControllerConfig
 from embodied.errors import ConfigError, DataError
 from embodied.geometry import intrinsics_matrix, look_at
 from embodied.rollout.compute import ComputeConfig, ComputeKind

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from embodied.controllers.config import ControllerConfig
+from embodied.controllers import ControllerConfig
 from embodied.memory.service.bank import open_bank
 from embodied.memory.service.service import BankService
 from embodied.protocols import Policy

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from embodied.controllers.config import ControllerConfig
+from embodied.controllers import ControllerConfig
 from embodied.errors import ConfigError, DataError, MemoryBankError
 from embodied.geometry import Pose
 from embodied.memory.schema.event import Event

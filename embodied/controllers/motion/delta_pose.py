@@ -3,22 +3,35 @@
 import numpy as np
 import pinocchio as pin  # pyright: ignore[reportMissingImports]  # Lies behind a .pth file.
 
-from embodied.controllers.config import ControllerConfig
+from embodied.controllers.checks import check_flag, check_numbers
+from embodied.controllers.handler import HandlerContext
 from embodied.controllers.motion.timing import timed_path
-from embodied.robots.kinematics import Kinematics, transform_from_pose
+from embodied.errors import IntentError
+from embodied.robots.kinematics import kinematics, transform_from_pose
+from embodied.robots.robot import RobotModel
 from embodied.types import Command, ControllerReport, ControllerStatus, DeltaPose, WorldState
 
 
-class DeltaPoseController:
+class DeltaPoseHandler:
     """Shifts and turns one arm's tool by a small step from where it is; collisions are not checked."""
 
-    def __init__(self, robot: str, moving: Kinematics, config: ControllerConfig) -> None:
-        self._robot = robot
-        self._moving = moving
-        self._config = config
+    def __init__(self, context: HandlerContext) -> None:
+        self._robot = context.robot
+        self._moving = kinematics(context.model)
+        self._settings = context.settings
 
-    def begin(self, intent: DeltaPose, state: WorldState) -> ControllerReport | None:
-        """Solves for the step from the present posture; returns a FAILED report where the arm cannot make it."""
+    @staticmethod
+    def suits(model: RobotModel, /) -> bool:
+        """Returns whether the robot has an arm."""
+        return model.arm is not None
+
+    def begin(self, intent: DeltaPose, state: WorldState, *, seed: int) -> ControllerReport | None:
+        """Solves for the step from the present posture; returns a FAILED report where the arm cannot make it.
+
+        Raises `IntentError` for a step that is malformed or too long.
+        """
+        del seed
+        self._check(intent)
         here = state.robots[self._robot]
         turn = transform_from_pose(here.base).rotation.T
         now = self._moving.tool_transform(here.joint_position_rad)
@@ -32,8 +45,8 @@ class DeltaPoseController:
                 ControllerStatus.FAILED, f"unreachable: the step ends {remaining * 1000:.0f} mm (or mrad) short"
             )
         way = np.stack([np.clip(here.joint_position_rad, self._moving.lower_rad, self._moving.upper_rad), goal])
-        limits = self._config.speed_limits(self._moving.arm)
-        self._path = timed_path(self._moving, way, limits, self._config.period_s)
+        limits = self._settings.speed_limits(self._moving.arm)
+        self._path = timed_path(self._moving, way, limits, self._settings.period_s)
         self._opening = float(intent.gripper_open) if self._moving.robot.gripper is not None else None
         self._period = 0
         return None
@@ -44,3 +57,17 @@ class DeltaPoseController:
             return ControllerReport(ControllerStatus.DONE)
         self._period += 1
         return Command(joint_position_rad=self._path[self._period - 1], gripper=self._opening)
+
+    def _check(self, intent: DeltaPose) -> None:
+        for name, value, limit, unit in (
+            ("translation_m", intent.translation_m, self._settings.longest_step_m, "m"),
+            ("rotation", intent.rotation, self._settings.largest_step_rad, "rad"),
+        ):
+            length = float(np.linalg.norm(check_numbers(value, f"DeltaPose.{name}", 3)))
+            if length > limit + 1e-9:
+                raise IntentError(
+                    f"DeltaPose.{name} must be at most {limit} {unit} long.",
+                    value=length,
+                    remedy="Split it into several steps, or use MoveTo.",
+                )
+        check_flag(intent.gripper_open, "DeltaPose.gripper_open")

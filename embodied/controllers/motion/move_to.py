@@ -4,13 +4,14 @@ from enum import Enum, auto
 
 import numpy as np
 
-from embodied.controllers.config import ControllerConfig
+from embodied.controllers.checks import check_flag, check_orientation, check_position
+from embodied.controllers.handler import HandlerContext
 from embodied.controllers.motion.collision_world import CollisionWorld
 from embodied.controllers.motion.planner import Planner
 from embodied.controllers.motion.timing import timed_path
 from embodied.geometry import Pose, angle_between, compose
-from embodied.robots.kinematics import Kinematics, transform_from_pose
-from embodied.scenes.scene import Scene
+from embodied.robots.kinematics import kinematics, transform_from_pose
+from embodied.robots.robot import RobotModel
 from embodied.types import Command, ControllerReport, ControllerStatus, MoveTo, RobotState, WorldState
 
 DONE = ControllerReport(ControllerStatus.DONE)
@@ -22,23 +23,32 @@ class _Phase(Enum):
     GRIP = auto()
 
 
-class KeyframeController:
+class MoveToHandler:
     """Brings one arm's tool to a keyframe: path, settling, gripper, in this order."""
 
-    def __init__(self, scene: Scene, robot: str, moving: Kinematics, config: ControllerConfig) -> None:
-        self._scene = scene
-        self._robot = robot
-        self._moving = moving
-        self._config = config
-        self._planner = Planner(moving, config.planner)
-        self._limits = config.speed_limits(moving.arm)
+    def __init__(self, context: HandlerContext) -> None:
+        self._scene = context.scene
+        self._robot = context.robot
+        self._moving = kinematics(context.model)
+        self._settings = context.settings
+        self._planner = Planner(self._moving, self._settings.planner)
+        self._limits = self._settings.speed_limits(self._moving.arm)
         self.plan_method = ""
 
+    @staticmethod
+    def suits(model: RobotModel, /) -> bool:
+        """Returns whether the robot has an arm."""
+        return model.arm is not None
+
     def begin(self, intent: MoveTo, state: WorldState, *, seed: int) -> ControllerReport | None:
-        """Plans the move; returns a FAILED report with the reason where there is no way."""
+        """Plans the move; returns a FAILED report with the reason where there is no way. Raises `IntentError`."""
+        check_position(intent.position_m, "MoveTo.position_m")
+        check_orientation(intent.orientation, "MoveTo.orientation")
+        check_flag(intent.gripper_open, "MoveTo.gripper_open")
+        check_flag(intent.avoid_collisions, "MoveTo.avoid_collisions")
         self._intent, self._seed = intent, seed
         self._target = Pose(intent.position_m, intent.orientation)
-        self._corrections_left = 0 if self._moving.robot.fixed else self._config.arrival.corrections
+        self._corrections_left = 0 if self._moving.robot.fixed else self._settings.arrival.corrections
         self._opening = float(intent.gripper_open) if self._moving.robot.gripper is not None else None
         return self._plan(state)
 
@@ -47,12 +57,12 @@ class KeyframeController:
         target = transform_from_pose(here.base).actInv(transform_from_pose(self._target))
         world = None
         if intent.avoid_collisions:
-            world = CollisionWorld(self._scene, self._robot, state, assets=self._config.asset_root)
+            world = CollisionWorld(self._scene, self._robot, state, assets=self._settings.asset_root)
         plan = self._planner.plan(here.joint_position_rad, target, world, seed=self._seed)
         self.plan_method = plan.method
         if plan.waypoints_rad is None:
             return ControllerReport(ControllerStatus.FAILED, plan.reason)
-        self._path = timed_path(self._moving, plan.waypoints_rad, self._limits, self._config.period_s)
+        self._path = timed_path(self._moving, plan.waypoints_rad, self._limits, self._settings.period_s)
         self._enter(_Phase.MOVE)
         self._last_opening = here.gripper
         return None
@@ -60,40 +70,40 @@ class KeyframeController:
     def tick(self, state: WorldState) -> Command | ControllerReport:
         """Returns the next command, or how the move ended."""
         here = state.robots[self._robot]
-        if self._stage is _Phase.MOVE and self._periods == len(self._path):
+        if self._phase is _Phase.MOVE and self._periods == len(self._path):
             self._enter(_Phase.SETTLE)
-        if self._stage is _Phase.SETTLE:
+        if self._phase is _Phase.SETTLE:
             report = self._arrived(state)
             if report is not None and (report.status is ControllerStatus.FAILED or self._opening is None):
                 return report
             if report is not None:
                 self._enter(_Phase.GRIP)
-        if self._stage is _Phase.GRIP and self._gripped(here):
+        if self._phase is _Phase.GRIP and self._gripped(here):
             return DONE
-        goal = self._path[min(self._periods, len(self._path) - 1)] if self._stage is _Phase.MOVE else self._path[-1]
+        goal = self._path[min(self._periods, len(self._path) - 1)] if self._phase is _Phase.MOVE else self._path[-1]
         self._periods += 1
         # Until the tool has arrived the gripper keeps its last target, so that what it holds stays held.
-        return Command(joint_position_rad=goal, gripper=self._opening if self._stage is _Phase.GRIP else None)
+        return Command(joint_position_rad=goal, gripper=self._opening if self._phase is _Phase.GRIP else None)
 
     def _arrived(self, state: WorldState) -> ControllerReport | None:
         here = state.robots[self._robot]
         report = self._settled(here)
-        if report is None or self._corrections_left == 0 or self._error(here)[0] <= self._config.arrival.correction_m:
+        if report is None or self._corrections_left == 0 or self._error(here)[0] <= self._settings.arrival.correction_m:
             return report
         self._corrections_left -= 1
         return self._plan(state)
 
-    def _enter(self, stage: _Phase) -> None:
-        self._stage, self._periods, self._still = stage, 0, 0
+    def _enter(self, phase: _Phase) -> None:
+        self._phase, self._periods, self._still = phase, 0, 0
 
     def _settled(self, here: RobotState) -> ControllerReport | None:
-        arrival = self._config.arrival
+        arrival = self._settings.arrival
         error = np.abs(here.joint_position_rad - self._path[-1]).max()
         speed = np.abs(here.joint_velocity_radps).max()
         self._still = self._still + 1 if speed <= arrival.still_radps else 0
         if error <= arrival.joint_tolerance_rad and self._still > 0:
             return self._judge(here)
-        late = self._periods * self._config.period_s >= arrival.settle_limit_s
+        late = self._periods * self._settings.period_s >= arrival.settle_limit_s
         if self._still < arrival.still_periods and not late:
             return None
         return self._judge(here)
@@ -104,7 +114,7 @@ class KeyframeController:
         return metres, angle_between(tool.orientation, self._target.orientation)
 
     def _judge(self, here: RobotState) -> ControllerReport:
-        arrival = self._config.arrival
+        arrival = self._settings.arrival
         metres, radians = self._error(here)
         if metres > arrival.tool_tolerance_m:
             return ControllerReport(ControllerStatus.FAILED, f"blocked: tool is {metres * 1000:.0f} mm from its goal")
@@ -113,10 +123,10 @@ class KeyframeController:
         return DONE
 
     def _gripped(self, here: RobotState) -> bool:
-        arrival = self._config.arrival
+        arrival = self._settings.arrival
         still = abs(here.gripper - self._last_opening) <= arrival.gripper_still
         self._still = self._still + 1 if still else 0
         self._last_opening = here.gripper
         # The first two periods pass before the fingers can have shown that they move.
         rested = self._periods >= 2 and self._still >= 2
-        return rested or self._periods * self._config.period_s >= arrival.gripper_limit_s
+        return rested or self._periods * self._settings.period_s >= arrival.gripper_limit_s

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pinocchio as pin  # pyright: ignore[reportMissingImports]  # Lies behind a .pth file.
 
-from embodied.controllers.config import PlannerConfig
 from embodied.controllers.motion.collision_world import CollisionWorld
 from embodied.controllers.motion.search import search_path
+from embodied.controllers.settings import PlannerConfig
 from embodied.robots.kinematics import Kinematics
 
 PLANNER_SEED_LIMIT = 2**32 - 1

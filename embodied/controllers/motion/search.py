@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from ompl import base, geometric, util
 
-from embodied.controllers.config import PlannerConfig
+from embodied.controllers.settings import PlannerConfig
 
 
 def search_path(

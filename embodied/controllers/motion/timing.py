@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pinocchio as pin  # pyright: ignore[reportMissingImports]  # Lies behind a .pth file.
 
-from embodied.controllers.config import SpeedLimits
+from embodied.controllers.settings import SpeedLimits
 from embodied.robots.kinematics import Kinematics
 
 PEAK_OVER_MEAN = 1.875  # Largest speed of a minimum-jerk profile over its mean speed.
