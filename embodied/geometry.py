@@ -26,10 +26,11 @@ class Pose(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     orientation: Quaternion = (0.0, 0.0, 0.0, 1.0)
 
     def __post_init__(self) -> None:
-        # Plain floats: thousands of poses a second are made while an episode runs.
-        if type(self.position_m) is not tuple or type(self.orientation) is not tuple:
-            for name in ("position_m", "orientation"):
-                msgspec.structs.force_setattr(self, name, _listed(getattr(self, name)))
+        # Plain floats, and the common case first: thousands of poses a second are made while an episode runs.
+        if type(self.position_m) is tuple and type(self.orientation) is tuple and _is_rigid(self):
+            return
+        for name in ("position_m", "orientation"):
+            msgspec.structs.force_setattr(self, name, _listed(getattr(self, name)))
         if len(self.position_m) != 3 or len(self.orientation) != 4:
             raise PoseError(
                 "A pose must have a position of 3 and a quaternion of 4 numbers.",
@@ -62,6 +63,17 @@ class Pose(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
         return float(np.arctan2(axis[1], axis[0]))
 
 
+def _is_rigid(pose: Pose) -> bool:
+    """Returns whether a pose of tuples is certainly valid; where it is not, the checks one by one say why."""
+    try:
+        px, py, pz = pose.position_m
+        x, y, z, w = pose.orientation
+        # A sum is finite only where its terms are; a length within the tolerance excludes NaN and infinity.
+        return math.isfinite(px + py + pz) and abs(math.sqrt(x * x + y * y + z * z + w * w) - 1.0) <= UNIT_TOLERANCE
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
 def _listed(values: object) -> tuple[float, ...]:
     """Returns what stands in a list, tuple or array as a tuple, which can be sent, compared and hashed."""
     listed = values.tolist() if isinstance(values, np.ndarray) else values
@@ -72,15 +84,17 @@ def _listed(values: object) -> tuple[float, ...]:
 
 def vector3(values: Sequence[float] | np.ndarray) -> Vector3:
     """Returns three plain floats."""
-    x, y, z = (float(value) for value in values)
+    x, y, z = map(float, values)
     return (x, y, z)
 
 
 def quaternion(values: Sequence[float] | np.ndarray) -> Quaternion:
-    """Returns four plain floats, scaled to unit length."""
-    array = np.asarray(values, dtype=np.float64)
-    x, y, z, w = (float(value) for value in array / np.linalg.norm(array))
-    return (x, y, z, w)
+    """Returns four plain floats, scaled to unit length. Raises `PoseError` for four zeros."""
+    x, y, z, w = map(float, values)
+    norm = math.sqrt(x * x + y * y + z * z + w * w)
+    if norm == 0.0:
+        raise PoseError("A quaternion must have a length.", value=(x, y, z, w), remedy="(0, 0, 0, 1) turns nothing.")
+    return (x / norm, y / norm, z / norm, w / norm)
 
 
 def rotation_matrix(orientation: Sequence[float]) -> np.ndarray:
@@ -179,14 +193,15 @@ def pose_from_matrix(matrix: np.ndarray) -> Pose:
 def compose(left: Pose, right: Pose) -> Pose:
     """Returns `left @ right`: a from b, b from c, gives a from c."""
     position = rotation_matrix(left.orientation) @ np.asarray(right.position_m) + left.position_m
-    return Pose(vector3(position), multiply_quaternions(left.orientation, right.orientation))
+    return Pose(tuple(position.tolist()), multiply_quaternions(left.orientation, right.orientation))
 
 
 def invert(pose: Pose) -> Pose:
     """Returns the inverse transform."""
     x, y, z, w = pose.orientation
     conjugate = (-x, -y, -z, w)
-    return Pose(vector3(-(rotation_matrix(conjugate) @ np.asarray(pose.position_m))), conjugate)
+    position = -(rotation_matrix(conjugate) @ np.asarray(pose.position_m))
+    return Pose(tuple(position.tolist()), conjugate)
 
 
 def transform_points(matrix: np.ndarray, points_m: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The PyBullet world: refusals before physics, exact restores, grasps, mechanisms, several robots at once."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -224,6 +225,54 @@ def test_a_restored_instant_goes_on_bit_for_bit_also_with_a_block_in_the_hand(si
         assert left.time_s == right.time_s
         assert np.array_equal(left.robots["panda"].joint_position_rad, right.robots["panda"].joint_position_rad)
         assert np.array_equal(left.robots["panda"].joint_velocity_radps, right.robots["panda"].joint_velocity_radps)
+
+
+def test_motors_that_are_set_once_go_on_bit_for_bit_after_a_restore(simulator):
+    catch = Detent(position=0.0, capture=0.03, force=10.0)
+    simulator.load(drawer_scene(0.025, catch))
+    aim = {"panda": Command(HOME + 0.1, gripper=0.3)}
+    run(simulator, aim, 3)
+    saved = simulator.save()
+    first = run(simulator, {}, 12)
+    run(simulator, {"panda": Command(HOME - 0.1, gripper=0.9)}, 12)
+    for _ in range(2):  # Once with other motors in between, once with the same.
+        simulator.restore(saved)
+        second = run(simulator, {}, 12)
+        for left, right in zip(first, second, strict=True):
+            assert left.joint == right.joint
+            assert left.robots["panda"].gripper == right.robots["panda"].gripper
+            assert np.array_equal(left.robots["panda"].joint_position_rad, right.robots["panda"].joint_position_rad)
+
+
+def test_a_period_asks_pybullet_nothing_about_bodies_that_cannot_move(simulator):
+    def calls_of_a_period(fixed: int) -> int:
+        blocks = tuple(
+            Body(f"fixed_{index}", (Part(Box((0.1, 0.1, 0.1))),), Pose((3.0 + 0.2 * index, 0.0, 0.05)))
+            for index in range(fixed)
+        )
+        simulator.load(Scene("crowd", (FLOOR, *blocks, *grasp_scene().bodies[1:]), robots=(PANDA,)))
+        run(simulator, {}, 3)
+        bullet, calls = simulator._bullet, []
+        names = [name for name, member in vars(bullet).items() if isinstance(member, partial)]
+        with pytest.MonkeyPatch.context() as patch:
+            for name in names:
+                member = getattr(bullet, name)
+                patch.setattr(bullet, name, lambda *a, _member=member, **k: (calls.append(0), _member(*a, **k))[1])
+            simulator.advance({"panda": Command(HOME + 0.01)})
+        assert len(simulator.state().pose) == fixed + 3
+        return len(calls)
+
+    assert calls_of_a_period(60) == calls_of_a_period(1) > 0
+
+
+def test_fixed_parts_of_a_moving_tree_are_read_every_period(simulator):
+    crate = Body("crate", (Part(Box((0.2, 0.2, 0.1))),), Pose((2.0, 0.0, 1.0)), mass_kg=1.0)
+    knob = Body("knob", (Part(Box((0.02, 0.02, 0.02))),), mass_kg=0.01)
+    glued = Joint("glued", "fixed", "crate", "knob", Pose((0.0, 0.0, 0.06)))
+    simulator.load(Scene("falling", (FLOOR, crate, knob), (glued,), robots=(PANDA,)))
+    pose = run(simulator, {}, 8)[-1].pose
+    assert pose["crate"].position_m[2] < 0.7
+    assert pose["knob"].position_m[2] == pytest.approx(pose["crate"].position_m[2] + 0.06, abs=1e-3)
 
 
 def test_a_saved_instant_of_another_reset_is_refused(simulator):

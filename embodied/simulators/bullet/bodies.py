@@ -1,5 +1,6 @@
 """Realises the bodies and joints of a scene as PyBullet multibodies."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,17 @@ def create_bodies(bullet: Any, scene: Scene, *, asset_root: Path, visuals: bool)
         tree = _descend(scene, body.name)
         handles.update(_create_tree(bullet, scene, body, tree, shapes))
     return handles
+
+
+def links_by_body(handles: Mapping[str, BodyHandle]) -> dict[int, tuple[list[str], list[int]]]:
+    """Returns, by PyBullet body, the names and indices of those handles that are links and not bases."""
+    grouped: dict[int, tuple[list[str], list[int]]] = {}
+    for name, handle in handles.items():
+        if handle.link >= 0:
+            names, links = grouped.setdefault(handle.uid, ([], []))
+            names.append(name)
+            links.append(handle.link)
+    return grouped
 
 
 def _descend(scene: Scene, root: str) -> list[Joint]:

@@ -1,6 +1,6 @@
 """Grasping: both fingers touch, then the body is attached; it is let go when the gripper opens."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,10 +40,17 @@ class Grasping:
         """The held body by robot name; robots with empty hands are absent."""
         return {robot: grip.body for robot, grip in self.grips.items()}
 
+    def pending(self, robots: Iterable[BulletRobot]) -> list[BulletRobot]:
+        """Returns the robots that may grasp or release in this period: `update` changes nothing for the others."""
+        return [
+            robot
+            for robot in robots
+            if robot.finger_links
+            and (robot.targets.fingers_m is None if robot.name in self.grips else robot.targets.gripper < CLOSING_BELOW)
+        ]
+
     def update(self, robot: BulletRobot) -> None:
-        """Attaches or releases for one robot; called after every physics step."""
-        if not robot.finger_links:
-            return
+        """Attaches or releases for one robot of `pending`; called after every physics step."""
         if robot.name in self.grips:
             if robot.targets.fingers_m is None:
                 self.release(robot)
@@ -70,13 +77,13 @@ class Grasping:
             self._attach(robots[name], grip)
 
     def _touched_by_all_fingers(self, robot: BulletRobot) -> str | None:
-        common: set[tuple[int, int]] | None = None
+        common = set(self._graspable)
         for link in robot.finger_links:
-            points = self._bullet.getContactPoints(bodyA=robot.uid, linkIndexA=link)
-            touched = {(point[2], point[4]) for point in points if point[9] > 0.0}  # 9: normal force, N
-            common = touched if common is None else common & touched
-        names = sorted(self._graspable[key] for key in common or () if key in self._graspable)
-        return names[0] if names else None
+            points = self._bullet.getContactPoints(robot.uid, -1, link)
+            common &= {(point[2], point[4]) for point in points if point[9] > 0.0}  # 9: normal force, N
+            if not common:
+                return None
+        return min(self._graspable[key] for key in common)
 
     def _attach(self, robot: BulletRobot, grip: Grip) -> None:
         bullet, handle = self._bullet, self._handles[grip.body]

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from embodied.errors import SceneError
-from embodied.scenes.scene import Joint, Scene
-from embodied.simulators.bullet.bodies import BodyHandle
+from embodied.scenes.scene import Joint, Scene, Spring
+from embodied.simulators.bullet.bodies import BodyHandle, links_by_body
 
 
 class Mechanisms:
@@ -18,25 +18,41 @@ class Mechanisms:
         self._bullet = bullet
         moving = [joint for joint in scene.joints if joint.kind != "fixed"]
         self._joints: list[tuple[Joint, BodyHandle]] = [(joint, handles[joint.child]) for joint in moving]
-        self._springs = [(joint, handle) for joint, handle in self._joints if joint.spring is not None]
-        for joint, handle in self._springs:
-            _require_stable(joint, scene.body(joint.child).mass_kg, physics_hz)
-            bullet.setJointMotorControl2(handle.uid, handle.link, bullet.VELOCITY_CONTROL, force=0.0)
+        self._zero = {joint.name: 0.0 for joint in moving}
+        self._linked = links_by_body({joint.name: handle for joint, handle in self._joints})
+        self._held_by_friction = [(joint, handle) for joint, handle in self._joints if joint.spring is None]
+        self._caught: dict[str, bool] = {}
+        self._springs: list[tuple[BodyHandle, Spring]] = []
+        for joint, handle in self._joints:
+            if joint.spring is not None:
+                _require_stable(joint, scene.body(joint.child).mass_kg, physics_hz)
+                bullet.setJointMotorControl2(handle.uid, handle.link, bullet.VELOCITY_CONTROL, force=0.0)
+                self._springs.append((handle, joint.spring))
 
     def positions(self) -> dict[str, float]:
         """Returns the position of every moving joint by name, metres or radians."""
-        return {joint.name: self._bullet.getJointState(handle.uid, handle.link)[0] for joint, handle in self._joints}
+        positions = self._zero.copy()  # In scene order.
+        for uid, (names, links) in self._linked.items():
+            for name, state in zip(names, self._bullet.getJointStates(uid, links), strict=True):
+                positions[name] = state[0]
+        return positions
 
     def begin_period(self, held: frozenset[str]) -> None:
-        """Sets friction and catches for one control period; a catch does not pull against a hand (`held`)."""
+        """Sets friction and catches for one control period; a catch does not pull against a gripper (`held`).
+
+        Motors keep what they were set to, so only those that change are set.
+        """
         bullet = self._bullet
-        for joint, handle in self._joints:
-            if joint.spring is not None:
-                continue
+        for joint, handle in self._held_by_friction:
             detent = joint.detent
-            position = bullet.getJointState(handle.uid, handle.link)[0]
-            caught = detent is not None and abs(position - detent.position) <= detent.capture
-            if detent is not None and caught and joint.child not in held:
+            caught = False
+            if detent is not None and joint.child not in held:
+                position = bullet.getJointState(handle.uid, handle.link)[0]
+                caught = abs(position - detent.position) <= detent.capture
+            if self._caught.get(joint.name) is caught:
+                continue
+            self._caught[joint.name] = caught
+            if detent is not None and caught:
                 bullet.setJointMotorControl2(
                     handle.uid,
                     handle.link,
@@ -52,14 +68,15 @@ class Mechanisms:
 
     def push_springs(self) -> None:
         """Applies the spring forces of one physics step."""
-        bullet = self._bullet
-        for joint, handle in self._springs:
-            spring = joint.spring
-            if spring is None:
-                continue
-            position, speed = bullet.getJointState(handle.uid, handle.link)[:2]
+        read, drive, torque = (
+            self._bullet.getJointState,
+            self._bullet.setJointMotorControl2,
+            self._bullet.TORQUE_CONTROL,
+        )
+        for handle, spring in self._springs:
+            position, speed, _, _ = read(handle.uid, handle.link)
             force = -spring.stiffness * position - spring.damping * speed
-            bullet.setJointMotorControl2(handle.uid, handle.link, bullet.TORQUE_CONTROL, force=force)
+            drive(handle.uid, handle.link, torque, 0.0, 0.0, force)  # Neither a position nor a velocity.
 
 
 def _require_stable(joint: Joint, mass_kg: float, physics_hz: int) -> None:

@@ -1,5 +1,6 @@
 """One robot in PyBullet: its joints by role, its motors, its state."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,8 +58,16 @@ class BulletRobot:
         self._wheels_right = [joints[name] for name in drive.right_joints] if drive else []
         self.tool_link = self.links[arm.tool_link] if arm else -1
         self._base_in_inertial = self._offset_of_base()
+        self._centre: object = None
+        self._base = Pose()
         self._prepare(start, placement.gripper)
         self.targets = Targets(start, placement.gripper, np.zeros(2))
+        self._read_joints = [*self.arm_joints, *self.finger_joints]
+        self._arm_motors, self._arm_gains = self._arm_constants()
+        self._arm_positions: list[list[float]] = []
+        self._arm_speeds: list[float] = []
+        self._arm_sent: tuple[list[float], list[float]] | None = None
+        self._driven: Targets | None = None
 
     def aim(self, command: Command) -> None:
         """Takes over the parts of a checked command that are not None."""
@@ -73,46 +82,52 @@ class BulletRobot:
             changes["base_velocity"] = np.array(command.base_velocity, dtype=np.float64)
         self.targets = replace(self.targets, **changes)
 
-    def drive_motors(self, previous_rad: np.ndarray, share: float, period_s: float) -> None:
-        """Sets all motors for one physics step, `share` in (0, 1] of the way from the previous arm targets."""
-        bullet, targets = self._bullet, self.targets
-        if self.arm_joints and self.model.arm is not None:
-            step = targets.joint_position_rad - previous_rad
-            bullet.setJointMotorControlArray(
-                self.uid,
-                self.arm_joints,
-                bullet.POSITION_CONTROL,
-                targetPositions=(previous_rad + share * step).tolist(),
-                targetVelocities=(step / period_s).tolist(),
-                forces=self.model.arm.effort_limit_nm,
-                positionGains=[ARM_POSITION_GAIN] * len(self.arm_joints),
-                velocityGains=[1.0] * len(self.arm_joints),
-            )
-        self._drive_fingers()
-        self._drive_wheels()
+    def begin_period(self, previous_rad: np.ndarray, substeps: int, period_s: float) -> None:
+        """Prepares the arm's targets for `substeps` physics steps, evenly from the previous targets to the present."""
+        if self._arm_motors is None:
+            return
+        step = self.targets.joint_position_rad - previous_rad
+        self._arm_speeds = (step / period_s).tolist()
+        if any(self._arm_speeds):
+            shares = np.arange(1, substeps + 1) / substeps
+            self._arm_positions = (previous_rad + shares[:, None] * step).tolist()
+        else:
+            self._arm_positions = [previous_rad.tolist()] * substeps
+
+    def drive_motors(self, substep: int) -> None:
+        """Sets the motors for one physics step, `substep` from 0 on; motors keep what they were set to until then."""
+        if self._arm_motors is not None:
+            sent = (self._arm_positions[substep], self._arm_speeds)
+            if sent != self._arm_sent:
+                self._bullet.setJointMotorControlArray(*self._arm_motors, *sent, *self._arm_gains)
+                self._arm_sent = sent
+        if self.targets is not self._driven:
+            self._drive_fingers()
+            self._drive_wheels()
+            self._driven = self.targets
 
     def state(self) -> RobotState:
         """Returns the state of the robot now."""
         bullet = self._bullet
-        joints = bullet.getJointStates(self.uid, self.arm_joints) if self.arm_joints else ()
+        joints = bullet.getJointStates(self.uid, self._read_joints) if self._read_joints else ()
+        arm = joints[: len(self.arm_joints)]
         tool = None
         if self.model.arm is not None:
-            link = bullet.getLinkState(self.uid, self.tool_link, computeForwardKinematics=1)
+            link = bullet.getLinkState(self.uid, self.tool_link, 0, 1)  # 0: no velocity, 1: forward kinematics
             tool = compose(Pose(link[4], link[5]), self.model.arm.tool_in_link)
         return RobotState(
-            joint_position_rad=np.array([joint[0] for joint in joints], dtype=np.float64),
-            joint_velocity_radps=np.array([joint[1] for joint in joints], dtype=np.float64),
+            joint_position_rad=np.array([joint[0] for joint in arm], dtype=np.float64),
+            joint_velocity_radps=np.array([joint[1] for joint in arm], dtype=np.float64),
             tool=tool,
-            gripper=self.opening(),
+            gripper=self._opening([joint[0] for joint in joints[len(arm) :]]),
             base=self._base_pose(),
         )
 
-    def opening(self) -> float:
+    def _opening(self, fingers_m: Sequence[float]) -> float:
         """Returns how far the fingers are open, 0 to 1; 0 without a gripper."""
         if self.model.gripper is None:
             return 0.0
-        mean = float(np.mean([state[0] for state in self._bullet.getJointStates(self.uid, self.finger_joints)]))
-        return min(1.0, max(0.0, mean / self.model.gripper.stroke_m))
+        return min(1.0, max(0.0, sum(fingers_m) / len(fingers_m) / self.model.gripper.stroke_m))
 
     def freeze_fingers(self) -> None:
         """Keeps the fingers where they are until the gripper is asked to open."""
@@ -138,6 +153,14 @@ class BulletRobot:
                 bullet.changeDynamics(self.uid, link, lateralFriction=0.0)
         for wheel in [*self._wheels_left, *self._wheels_right]:
             bullet.changeDynamics(self.uid, wheel, lateralFriction=1.5)
+
+    def _arm_constants(self) -> tuple[tuple[Any, ...] | None, tuple[Any, ...]]:
+        """Returns what stands before and after the targets in every command to the arm's motors."""
+        if self.model.arm is None:
+            return None, ()
+        count = len(self.arm_joints)
+        before = (self.uid, self.arm_joints, self._bullet.POSITION_CONTROL)
+        return before, (list(self.model.arm.effort_limit_nm), [ARM_POSITION_GAIN] * count, [1.0] * count)
 
     def _drive_fingers(self) -> None:
         gripper, bullet = self.model.gripper, self._bullet
@@ -172,8 +195,10 @@ class BulletRobot:
                 )
 
     def _base_pose(self) -> Pose:
-        position, orientation = self._bullet.getBasePositionAndOrientation(self.uid)
-        return compose(Pose(position, orientation), self._base_in_inertial)
+        centre = self._bullet.getBasePositionAndOrientation(self.uid)
+        if centre != self._centre:  # A base that stands still is composed once.
+            self._centre, self._base = centre, compose(Pose(*centre), self._base_in_inertial)
+        return self._base
 
     def _offset_of_base(self) -> Pose:
         # PyBullet reports a base by its centre of mass; scenes place it by its URDF frame.

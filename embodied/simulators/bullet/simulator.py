@@ -16,13 +16,13 @@ from embodied.simulators.bullet.client import connect
 from embodied.simulators.bullet.grasping import Grasping, Grip
 from embodied.simulators.bullet.mechanisms import Mechanisms
 from embodied.simulators.bullet.robot import BulletRobot, Targets
+from embodied.simulators.bullet.state_reader import StateReader
 from embodied.simulators.rendering.pixels import Pixels
 from embodied.simulators.world import SimulatorConfig
 from embodied.types import Command, Episode, Observation, WorldState
 
 GRAVITY_MPS2 = 9.81
 SOLVER_ITERATIONS = 50
-FARTHEST_M = 100.0  # A body beyond this was thrown out of the world by a numerical blow-up.
 
 
 @dataclass(kw_only=True)
@@ -104,13 +104,16 @@ class BulletSimulator:
             self._robots[name].aim(command)
         held = frozenset(self._grasping.held.values())
         self._mechanisms.begin_period(held)
-        period_s = self.control_period_s
-        for step in range(1, self._substeps + 1):
-            for name, robot in self._robots.items():
-                robot.drive_motors(self._previous_rad[name], step / self._substeps, period_s)
+        robots = list(self._robots.values())
+        for robot in robots:
+            robot.begin_period(self._previous_rad[robot.name], self._substeps, self.control_period_s)
+        grasping = self._grasping.pending(robots)
+        for substep in range(self._substeps):
+            for robot in robots:
+                robot.drive_motors(substep)
             self._mechanisms.push_springs()
             self._bullet.stepSimulation()
-            for robot in self._robots.values():
+            for robot in grasping:
                 self._grasping.update(robot)
         for name, robot in self._robots.items():
             self._previous_rad[name] = robot.targets.joint_position_rad
@@ -187,6 +190,7 @@ class BulletSimulator:
         self._previous_rad: dict[str, np.ndarray] = {}
         self._grasping = Grasping(self._bullet, Scene("empty"), {})
         self._mechanisms = Mechanisms(self._bullet, Scene("empty"), {}, physics_hz=self._config.physics_hz)
+        self._reader = StateReader(self._bullet, Scene("empty"), {}, {}, self._mechanisms)
         self._periods = 0
         self._state = WorldState(0.0, {}, {}, frozenset(), {}, {})
 
@@ -205,7 +209,7 @@ class BulletSimulator:
         self._previous_rad = {name: robot.targets.joint_position_rad for name, robot in self._robots.items()}
         self._grasping = Grasping(bullet, scene, self._handles)
         self._mechanisms = Mechanisms(bullet, scene, self._handles, physics_hz=self._config.physics_hz)
-        self._names = {(handle.uid, handle.link): name for name, handle in self._handles.items()}
+        self._reader = StateReader(bullet, scene, self._handles, self._robots, self._mechanisms)
         self._pixels.forget()
 
     def _robot(self, name: str) -> BulletRobot:
@@ -214,45 +218,4 @@ class BulletSimulator:
         return self._robots[name]
 
     def _read_state(self) -> WorldState:
-        try:
-            poses = {name: self._body_pose(handle) for name, handle in self._handles.items()}
-            robots = {name: robot.state() for name, robot in self._robots.items()}
-        except SceneError as error:  # A pose that is not finite.
-            raise SimulationError("All poses must stay finite.", remedy="Reset the simulator.") from error
-        for name, pose in [*poses.items(), *((name, robot.base) for name, robot in robots.items())]:
-            if max(map(abs, pose.position_m)) > FARTHEST_M:
-                raise SimulationError(
-                    f"{name!r} must stay within {FARTHEST_M:.0f} m.",
-                    value=pose.position_m,
-                    remedy="Reset the simulator.",
-                )
-        held: dict[str, str | None] = dict.fromkeys(self._robots)
-        held.update(self._grasping.held)
-        return WorldState(
-            time_s=self._periods / self._config.control_hz,
-            pose=poses,
-            joint=self._mechanisms.positions(),
-            contact=self._contacts(held),
-            held=held,
-            robots=robots,
-        )
-
-    def _body_pose(self, handle: BodyHandle) -> Pose:
-        if handle.link < 0:
-            return Pose(*self._bullet.getBasePositionAndOrientation(handle.uid))
-        state = self._bullet.getLinkState(handle.uid, handle.link, computeForwardKinematics=1)
-        return Pose(state[4], state[5])
-
-    def _contacts(self, held: Mapping[str, str | None]) -> frozenset[tuple[str, str]]:
-        robots = {robot.uid: name for name, robot in self._robots.items()}
-        pairs = {_sorted_pair(robot, body) for robot, body in held.items() if body is not None}
-        for point in self._bullet.getContactPoints():
-            if point[8] <= 0.0:  # 8: distance, m; positive where bodies are only near
-                first = robots.get(point[1]) or self._names[point[1], point[3]]
-                second = robots.get(point[2]) or self._names[point[2], point[4]]
-                pairs.add(_sorted_pair(first, second))
-        return frozenset(pairs)
-
-
-def _sorted_pair(first: str, second: str) -> tuple[str, str]:
-    return (first, second) if first <= second else (second, first)
+        return self._reader.read(self._periods / self._config.control_hz, self._grasping.held)
