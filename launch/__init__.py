@@ -1,1 +1,1 @@
-"""The doors: commands that a user runs."""
+"""The command lines: `python -m launch.NAME`."""

@@ -1,4 +1,4 @@
-"""What every door shares: quiet Hydra, errors in one clear message, logging to stderr, one folder per sweep job."""
+"""What all command lines share: quiet Hydra, one clear message per error, logs on stderr, one folder per sweep job."""
 
 import logging
 import os
@@ -35,7 +35,7 @@ OVERRIDE = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@:]*=")
 STDOUT, STDERR = 1, 2
 REFUSED = 2
 INTERRUPTED = 130
-UNHEARD = 141
+BROKEN_PIPE = 141
 _TYPE_NAMES = {
     int: "a whole number",
     int | None: "a whole number",
@@ -49,7 +49,7 @@ _TYPE_NAMES = {
 
 @dataclass(frozen=True)
 class Composed:
-    """What came through the door: `config` is the schema's dataclass, checked; `text` is it as YAML, resolved."""
+    """The composed settings: `config` is the schema's dataclass, checked; `text` is it as YAML, resolved."""
 
     config: Any
     text: str
@@ -58,11 +58,11 @@ class Composed:
 def enter(task: Callable[[Composed], None], *, config_name: str, groups: str = "") -> None:
     """Composes `sim_configs/<config_name>.yaml` with the command line and runs `task` on it, once per sweep job.
 
-    `groups` is a folder in sim_configs with groups that this door alone has: where there is a group of a name, Hydra
+    `groups` is a folder in sim_configs with groups that only this command has: where there is a group of a name, Hydra
     takes no list under it.
-    Whatever the caller can mend is said in one message on stderr, with exit code 2; an interrupt exits with 130.
+    Errors that the caller can fix are printed as one message on stderr, with exit code 2; an interrupt exits with 130.
     """
-    # Hydra would print its own errors and exit; this makes it raise them, so that they can be said in our way.
+    # Hydra would print its own errors and exit; this makes it raise them, so that they can be restated.
     os.environ["HYDRA_FULL_ERROR"] = "1"
 
     entered = False
@@ -73,7 +73,7 @@ def enter(task: Callable[[Composed], None], *, config_name: str, groups: str = "
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
         logging.getLogger("hydra").setLevel(logging.WARNING)
         # Hydra would print a line of its own for an Exception; SystemExit passes through it.
-        with _spoken():
+        with _reported_errors():
             _results_descriptor()
             _check_keys(composed)
             task(Composed(OmegaConf.to_object(composed), OmegaConf.to_yaml(composed, resolve=True)))
@@ -82,7 +82,7 @@ def enter(task: Callable[[Composed], None], *, config_name: str, groups: str = "
         # Beside the first override: options may stand before all of them or after, not between.
         place = next((at for at, given in enumerate(sys.argv[1:], 1) if OVERRIDE.match(given)), len(sys.argv))
         sys.argv.insert(place, f"hydra.searchpath=['{(CONFIGS / groups).as_uri()}']")
-    with _spoken():
+    with _reported_errors():
         try:
             hydra.main(config_path=str(CONFIGS), config_name=config_name, version_base="1.3")(job)()
         except ValueError as error:
@@ -91,12 +91,12 @@ def enter(task: Callable[[Composed], None], *, config_name: str, groups: str = "
             raise restated(error) from error  # Hydra's own, such as a group that is set to null.
 
 
-def say(text: str) -> None:
+def print_text(text: str) -> None:
     """Writes one result to stdout."""
     try:
         os.write(_results_descriptor(), f"{text}\n".encode())
     except BrokenPipeError:
-        raise SystemExit(UNHEARD) from None  # Whoever read it has left, such as `head`.
+        raise SystemExit(BROKEN_PIPE) from None  # The reader, such as `head`, has exited.
 
 
 def job_folder(output: str) -> Path:
@@ -138,8 +138,8 @@ def _results_descriptor() -> int:
 
 
 @contextmanager
-def _spoken() -> Iterator[None]:
-    """Turns the errors that a caller may mend into one message and an exit code."""
+def _reported_errors() -> Iterator[None]:
+    """Turns the errors that a caller can fix into one message and an exit code."""
     try:
         yield
     except KeyboardInterrupt:
@@ -167,7 +167,7 @@ def _refuse(error: EmbodiedError) -> NoReturn:
 
 
 def _check_keys(node: DictConfig, path: str = "") -> None:
-    """Refuses settings that were added with + or removed with ~: Hydra lets them pass, and nobody would read them."""
+    """Refuses settings that were added with + or removed with ~: Hydra accepts them, but nothing reads them."""
     schema = OmegaConf.get_type(node)
     known = [option.name for option in fields(schema)] if is_dataclass(schema) else list(node)
     for key in node:

@@ -1,4 +1,4 @@
-"""The door to demonstrations: `python -m launch.collect suite=memorybench tier=strict demos=100 output=DIR`."""
+"""Collects demonstrations: `python -m launch.collect suite=memorybench tier=strict demos=100 output=DIR`."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class CollectConfig:
 
 
 def collect(composed: cli.Composed) -> None:
-    """Collects what the output folder lacks, then says what lies there."""
+    """Collects the demonstrations that the output folder lacks, and prints what it contains."""
     from embodied.evaluation.demonstrations import INDEX_FILE, Collection
     from embodied.evaluation.demonstrations import collect as run
     from embodied.rollout.worker import WorkerConfig
@@ -52,8 +52,8 @@ def collect(composed: cli.Composed) -> None:
     failures = Counter(failure.task for failure in dataset.failures)
     for task in dataset.tasks:
         made, failed = counted(files[task], "demonstration"), counted(failures[task], "failure")
-        cli.say(f"{task}: {made}, {failed} of policy {dataset.policy}")
-    cli.say(f"\nIndex: {output / INDEX_FILE}")
+        cli.print_text(f"{task}: {made}, {failed} of policy {dataset.policy}")
+    cli.print_text(f"\nIndex: {output / INDEX_FILE}")
 
 
 def counted(number: int, noun: str) -> str:
@@ -62,7 +62,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def main() -> None:
-    """Enters with the settings of sim_configs/collect.yaml."""
+    """Starts the command line with the settings of sim_configs/collect.yaml."""
     schema.register()
     ConfigStore.instance().store(name="collect_schema", node=CollectConfig)
     cli.enter(collect, config_name="collect")

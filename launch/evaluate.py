@@ -1,4 +1,4 @@
-"""The door to benchmarks: `python -m launch.evaluate suite=memorybench tier=strict policy=[expert] output=DIR`."""
+"""Evaluates policies: `python -m launch.evaluate suite=memorybench tier=strict policy=[expert] output=DIR`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(composed: cli.Composed) -> None:
-    """Runs the evaluation, tells its episodes to a bank where one is named, then says its table and the report."""
+    """Runs the evaluation, records its episodes in a bank where one is named, and prints its table and the report."""
     from embodied.rollout.worker import WorkerConfig
 
     config: schema.EvaluateConfig = composed.config
@@ -24,7 +24,7 @@ def evaluate(composed: cli.Composed) -> None:
         controls=schema.chosen_controls(config.controls, config.memory),
     )
     output = cli.job_folder(config.output)
-    # What is wrong with either is said before a bank is opened.
+    # Errors in either are raised before a bank is opened.
     config.compute.build(worker)
     config.memory.feed()
     if not config.memory.url:
@@ -34,7 +34,7 @@ def evaluate(composed: cli.Composed) -> None:
 
     with owned_bank(config.memory.url, config.compute) as link:
         _evaluate(composed, replace(worker, memory=config.memory.build(link)), output)
-    cli.say(f"Memory: {config.memory.url}")
+    cli.print_text(f"Memory: {config.memory.url}")
 
 
 def _evaluate(composed: cli.Composed, worker: "WorkerConfig", output: Path) -> None:
@@ -53,11 +53,11 @@ def _evaluate(composed: cli.Composed, worker: "WorkerConfig", output: Path) -> N
     results = run(
         evaluation, compute=config.compute.build(worker), output=output, config=composed.text, videos=config.videos
     )
-    cli.say(f"\n{terminal_table(results)}\n\nReport: {output / 'report.html'}")
+    cli.print_text(f"\n{terminal_table(results)}\n\nReport: {output / 'report.html'}")
 
 
 def main() -> None:
-    """Enters with the settings of sim_configs/evaluate.yaml."""
+    """Starts the command line with the settings of sim_configs/evaluate.yaml."""
     schema.register()
     cli.enter(evaluate, config_name="evaluate")
 

@@ -1,4 +1,4 @@
-"""The door to memory banks: `python -m launch.memory summary|query|timeline|export|verify url=sqlite:///run.db`."""
+"""Inspects memory banks: `python -m launch.memory summary|query|timeline|export|verify url=sqlite:///run.db`."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -16,13 +16,13 @@ from embodied.memory.storage import integrity
 from embodied.memory.storage.lock import Ownership
 from embodied.memory.storage.url import bank_path
 from launch import cli, memory_text
-from launch.memory_text import Question
+from launch.memory_query import QuerySettings
 
 DAMAGED = 1
 
 
 class What(Enum):
-    """What is done with a bank."""
+    """The commands."""
 
     summary = "summary"
     query = "query"
@@ -34,7 +34,7 @@ class What(Enum):
 
 
 @dataclass(kw_only=True)
-class MemoryDoorConfig(Question):
+class MemoryCommandConfig(QuerySettings):
     """All settings of `python -m launch.memory`. `root` confines the file; `output` is a new file."""
 
     what: What = MISSING
@@ -45,13 +45,11 @@ class MemoryDoorConfig(Question):
 
 
 def memory(composed: cli.Composed) -> None:
-    """Does one thing with a bank that exists. Raises `EmbodiedError` for what is refused; damage exits with 1."""
-    config: MemoryDoorConfig = composed.config
+    """Runs one command on an existing bank. Raises `EmbodiedError`; exits with 1 where the bank is damaged."""
+    config: MemoryCommandConfig = composed.config
     path = bank_path(config.url, root=Path(config.root) if config.root else None)
     if path is None or not path.is_file():
-        raise PathError(
-            "A bank must be a file that exists to be asked.", value=config.url, remedy="Check what follows sqlite:///."
-        )
+        raise PathError("A bank must be a file that exists.", value=config.url, remedy="Check what follows sqlite:///.")
     if config.limit < 1:
         raise ConfigError("limit must be at least 1.", value=config.limit)
     if config.output and config.what not in (What.export, What.verify):
@@ -63,12 +61,12 @@ def memory(composed: cli.Composed) -> None:
         return
     root = Path(config.root) if config.root else None
     with open_bank(config.url, root=root, thorough=config.what is not What.rebuild) as bank:
-        for line in DEEDS[config.what](bank, config):
-            cli.say(line)
+        for line in COMMANDS[config.what](bank, config):
+            cli.print_text(line)
 
 
-def _verify(config: MemoryDoorConfig, path: Path) -> None:
-    """Says what is wrong with the file, and writes or offers its last good prefix."""
+def _verify(config: MemoryCommandConfig, path: Path) -> None:
+    """Prints what is wrong with the file, and writes or offers its longest sound prefix."""
     owner = Ownership(path)
     try:
         damage = integrity.inspect_file(path)
@@ -79,31 +77,35 @@ def _verify(config: MemoryDoorConfig, path: Path) -> None:
             problems = bank.verify().problems
             head = bank.head
         if not problems:
-            cli.say(f"{path.name} is sound: {head} events, chained digests, and projections as the log gives them.")
+            cli.print_text(
+                f"{path.name} is sound: {head} events, chained digests, and projections as the log gives them."
+            )
             return
-        cli.say("\n".join(problems))
-        cli.say(f"The log is sound. `python -m launch.memory rebuild url={config.url}` makes the projections again.")
+        cli.print_text("\n".join(problems))
+        cli.print_text(
+            f"The log is sound. `python -m launch.memory rebuild url={config.url}` makes the projections again."
+        )
         raise SystemExit(DAMAGED)
-    cli.say(f"{path.name} is damaged:")
+    cli.print_text(f"{path.name} is damaged:")
     for problem in damage.problems:
-        cli.say(f"  {problem}")
+        cli.print_text(f"  {problem}")
     _offer_prefix(config, path, damage.sound_seq)
     raise SystemExit(DAMAGED)
 
 
-def _offer_prefix(config: MemoryDoorConfig, path: Path, sound_seq: int) -> None:
+def _offer_prefix(config: MemoryCommandConfig, path: Path, sound_seq: int) -> None:
     if not sound_seq:
-        cli.say("No event before the damage can be read.")
+        cli.print_text("No event before the damage can be read.")
     elif config.output:
         integrity.rescue(path, Path(config.output))
-        cli.say(f"Events 1 to {sound_seq} are sound; they are in {config.output} now.")
+        cli.print_text(f"Events 1 to {sound_seq} are sound; they are in {config.output} now.")
     else:
         target = path.with_name(f"{path.stem}-sound{path.suffix}")
         again = f"python -m launch.memory verify url={config.url} output={target}"
-        cli.say(f"Events 1 to {sound_seq} are sound. To save them into a new file:\n  {again}")
+        cli.print_text(f"Events 1 to {sound_seq} are sound. To save them into a new file:\n  {again}")
 
 
-def _export(bank: Bank, config: MemoryDoorConfig) -> Iterator[str]:
+def _export(bank: Bank, config: MemoryCommandConfig) -> Iterator[str]:
     if not config.output:
         yield from memory_text.json_lines(bank, config)
         return
@@ -118,20 +120,20 @@ def _export(bank: Bank, config: MemoryDoorConfig) -> Iterator[str]:
     yield f"{count} events: {target}"
 
 
-def _retain(bank: Bank, config: MemoryDoorConfig) -> Iterator[str]:
+def _retain(bank: Bank, config: MemoryCommandConfig) -> Iterator[str]:
     done = config.retention.build().apply(bank)
     for reason, count in done.forgotten.items():
         yield f"{count:>9}  {reason}"
     yield f"{done.left:>9}  events are left"
 
 
-def _rebuild(bank: Bank, config: MemoryDoorConfig) -> Iterator[str]:
+def _rebuild(bank: Bank, config: MemoryCommandConfig) -> Iterator[str]:
     del config
     start = bank.rebuild()
     yield f"The projections are made again, from {f'the snapshot at {start}' if start else 'the first event'} on."
 
 
-DEEDS: Mapping[What, Callable[[Bank, MemoryDoorConfig], Iterator[str]]] = {
+COMMANDS: Mapping[What, Callable[[Bank, MemoryCommandConfig], Iterator[str]]] = {
     What.summary: memory_text.summary,
     What.query: memory_text.answer,
     What.timeline: memory_text.timeline,
@@ -142,10 +144,10 @@ DEEDS: Mapping[What, Callable[[Bank, MemoryDoorConfig], Iterator[str]]] = {
 
 
 def main() -> None:
-    """Enters with the settings of sim_configs/memory.yaml; the first word may stand without `what=`."""
+    """Starts the command line with the settings of sim_configs/memory.yaml; `what=` may be left out."""
     if len(sys.argv) > 1 and not sys.argv[1].startswith("-") and "=" not in sys.argv[1]:
         sys.argv[1] = f"what={sys.argv[1]}"
-    ConfigStore.instance().store(name="memory_schema", node=MemoryDoorConfig)
+    ConfigStore.instance().store(name="memory_schema", node=MemoryCommandConfig)
     cli.enter(memory, config_name="memory")
 
 

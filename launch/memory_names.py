@@ -1,33 +1,30 @@
-"""Names as a person types them: the end of one is enough where only one thing is called so."""
+"""Completes names as a user types them: the end of a name is enough where it is unambiguous."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
 from embodied.errors import ConfigError, UnknownNameError
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.service.bank import Bank
-
-if TYPE_CHECKING:
-    from launch.memory_text import Question
+from launch.memory_query import QuerySettings
 
 MOST_NAMES = 10
 ALL = "all"
 NEAR = 0.5
 
 
-def completed(bank: Bank, question: "Question") -> "Question":
-    """Returns the question with all names in full. Entities are those of `episode`, where it is given.
+def completed(bank: Bank, query: QuerySettings) -> QuerySettings:
+    """Returns the query with all names completed. Entities are those of `episode`, where it is given.
 
-    Raises `UnknownNameError` for what the bank has never heard of, `ConfigError` for the end of several names and for
+    Raises `UnknownNameError` for a name that the bank does not contain, `ConfigError` for an ambiguous one and for
     what belongs to another episode.
     """
-    episodes = _episodes(bank) if question.episode else []
-    episode = full_name("episode", question.episode, episodes)
-    if question.robot and not bank.changes_since(0, wanted=EventFilter(robot=question.robot), limit=1):
-        raise unknown("robot", question.robot, _robots(bank))
-    asked = question.where or question.contents or question.name or question.near
+    episodes = _episodes(bank) if query.episode else []
+    episode = full_name("episode", query.episode, episodes)
+    if query.robot and not bank.changes_since(0, wanted=EventFilter(robot=query.robot), limit=1):
+        raise unknown("robot", query.robot, _robots(bank))
+    asked = query.where or query.contents or query.name or query.near
     known = bank.names() if asked else []
     inside = [name for name in known if name.startswith(f"{episode}/")] if episode else known
 
@@ -37,18 +34,18 @@ def completed(bank: Bank, question: "Question") -> "Question":
             _refuse_of_others(typed, [name for name in found if _is_of(name, episodes)], episode)
         return typed if typed in known else full_name("name", typed, inside)
 
-    places = [one.name for one in bank.places()] if question.place or question.places else ()
+    places = [one.name for one in bank.places()] if query.place or query.places else ()
     return replace(
-        question,
+        query,
         episode=episode,
-        place=full_name("place", question.place, places),
-        places=question.places if question.places == ALL else full_name("place", question.places, places),
-        where=entity(question.where),
-        contents=entity(question.contents),
-        near=entity(question.near),
+        place=full_name("place", query.place, places),
+        places=query.places if query.places == ALL else full_name("place", query.places, places),
+        where=entity(query.where),
+        contents=entity(query.contents),
+        near=entity(query.near),
         # For a skill, `name` is the context of its statistics, such as a category.
-        name=question.name if question.skill else entity(question.name),
-        action=_full_action(bank, question.action),
+        name=query.name if query.skill else entity(query.name),
+        action=_full_action(bank, query.action),
     )
 
 
@@ -73,7 +70,7 @@ def full_name(what: str, typed: str, known: Collection[str]) -> str:
 
 
 def unknown(what: str, typed: str, known: Iterable[str]) -> UnknownNameError:
-    """Returns the refusal of a name that the bank has never heard of, with those that are most like it."""
+    """Returns the error for a name that the bank does not contain, with the most similar names that it does."""
     parts = typed.count("/") + 1
     # Many episodes have things of the same name: their ends are few.
     ends = sorted({"/".join(name.split("/")[-parts:]) for name in known})
@@ -105,14 +102,14 @@ def _refuse_of_others(typed: str, names: list[str], episode: str) -> None:
 
 
 def _full_action(bank: Bank, typed: str) -> str:
-    """Returns an action as interactions have it; the words of a timeline, `pick place`, stand for `pick_place` too."""
+    """Returns an action as interactions have it; `pick place`, as a timeline shows it, means `pick_place`."""
     known = _actions(bank) if typed else set()
     if not typed or typed in known:
         return typed
-    said = {action.replace("_", " "): action for action in sorted(known)}
-    if typed.replace("_", " ") not in said:
+    spelled = {action.replace("_", " "): action for action in sorted(known)}
+    if typed.replace("_", " ") not in spelled:
         raise unknown("action", typed, known)
-    return said[typed.replace("_", " ")]
+    return spelled[typed.replace("_", " ")]
 
 
 def _actions(bank: Bank) -> set[str]:

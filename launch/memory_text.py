@@ -1,9 +1,8 @@
-"""What a memory bank answers, in lines of text."""
+"""Formats what a memory bank holds and answers as lines of text."""
 
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -19,45 +18,13 @@ from embodied.memory.schema.query import EventFilter, LocationBelief, Order, Que
 from embodied.memory.service.bank import Bank
 from embodied.rollout.bank_feed.instruction_embedding import MODEL_ID, embed
 from launch.memory_names import ALL, completed, unknown
+from launch.memory_query import QuerySettings
 
 PAGE = 2000
 LONGEST_NAME = 90
 
 
-@dataclass(kw_only=True)
-class Question:
-    """What is asked of a bank. Times in seconds on the site clock, points in metres.
-
-    A query answers the first that is given of `where`, `contents`, `places` (all, or one and what is in it), `skill`,
-    `similar` (an instruction), `why`, `nth` and `since`, else it recalls moments. `name` is an entity, robot or place;
-    `nth` counts interactions from 1, or from -1 backwards, of an `action` such as `pick_place` or `pick place`. A
-    `skill` is asked for at `near_m`, or where `near` is. Of a name its end is enough (`block`, `3/block`) where only
-    one ends so.
-    """
-
-    where: str = ""
-    contents: str = ""
-    places: str = ""
-    similar: str = ""
-    skill: str = ""
-    near_m: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    near: str = ""
-    why: int | None = None
-    nth: int | None = None
-    since: int | None = None
-    as_of_s: float | None = None
-    name: str = ""
-    action: str = ""
-    episode: str = ""
-    robot: str = ""
-    place: str = ""
-    kinds: list[str] = field(default_factory=list)
-    from_s: float | None = None
-    to_s: float | None = None
-    limit: int = 200
-
-
-def summary(bank: Bank, question: Question) -> Iterator[str]:
+def summary(bank: Bank, query: QuerySettings) -> Iterator[str]:
     """Yields how much of what the bank holds, its episodes and their outcomes, skills, places and robots."""
     kinds: Counter[str] = Counter()
     robots: Counter[str] = Counter()
@@ -72,10 +39,10 @@ def summary(bank: Bank, question: Question) -> Iterator[str]:
         match event.payload:
             case EpisodeBegun(episode=episode):
                 episodes[episode] = "still runs"
-            case EpisodeEnded() as said:
-                episodes[said.episode] = f"{said.outcome}{f': {said.reason}' if said.reason else ''}"
-            case SkillEnded() as said:
-                skills[event.robot, said.skill, said.context, said.success] += 1
+            case EpisodeEnded() as ended:
+                episodes[ended.episode] = f"{ended.outcome}{f': {ended.reason}' if ended.reason else ''}"
+            case SkillEnded() as ended:
+                skills[event.robot, ended.skill, ended.context, ended.success] += 1
     if not kinds:
         yield "The bank is empty."
         return
@@ -84,73 +51,73 @@ def summary(bank: Bank, question: Question) -> Iterator[str]:
     yield from _table("Robots", [(robot, f"{count} events") for robot, count in sorted(robots.items())])
     places = bank.places()
     few = [(place.name, f"{place.level} of {place.parent}" if place.parent else place.level) for place in places]
-    yield from _table(f"Places{_left_out(len(places), question)}", few[-question.limit :])
+    yield from _table(f"Places{_left_out(len(places), query)}", few[-query.limit :])
     yield from _table("Skills", _skill_rows(skills))
-    shown = list(episodes.items())[-question.limit :]
-    yield from _table(f"Episodes ({len(episodes)}{_left_out(len(episodes), question)})", shown)
+    shown = list(episodes.items())[-query.limit :]
+    yield from _table(f"Episodes ({len(episodes)}{_left_out(len(episodes), query)})", shown)
 
 
-def timeline(bank: Bank, question: Question) -> Iterator[str]:
+def timeline(bank: Bank, query: QuerySettings) -> Iterator[str]:
     """Yields what happened, by valid time: of an entity, robot or place, in an episode, or on the whole site."""
-    question = completed(bank, question)
-    shown = shortener(question.episode) if question.episode else str
-    from_s, to_s = _interval(question)
-    if question.name or not question.episode:
+    query = completed(bank, query)
+    shown = shortener(query.episode) if query.episode else str
+    from_s, to_s = _interval(query)
+    if query.name or not query.episode:
         events = [
-            event for event in bank.history(question.name, from_s=from_s, to_s=to_s, kinds=tuple(question.kinds))
-            if question.robot in ("", event.robot) and question.episode in ("", event.task)
+            event for event in bank.history(query.name, from_s=from_s, to_s=to_s, kinds=tuple(query.kinds))
+            if query.robot in ("", event.robot) and query.episode in ("", event.task)
         ]  # fmt: skip
     else:
-        wanted = EventFilter(kinds=tuple(question.kinds), robot=question.robot, task=question.episode)
+        wanted = EventFilter(kinds=tuple(query.kinds), robot=query.robot, task=query.episode)
         events = [
             event for event in all_events(bank, wanted=wanted)
-            if (question.kinds or event.kind not in HIDDEN) and from_s <= event.valid_time_s <= to_s
+            if (query.kinds or event.kind not in HIDDEN) and from_s <= event.valid_time_s <= to_s
         ]  # fmt: skip
         events.sort(key=lambda event: (event.valid_time_s, event.seq))
     if not events:
         yield "Nothing that fits has happened."
-    yield from _lines(events[: question.limit], shown)
-    if len(events) > question.limit:
-        yield f"... {len(events) - question.limit} more; limit={len(events)} shows all"
+    yield from _lines(events[: query.limit], shown)
+    if len(events) > query.limit:
+        yield f"... {len(events) - query.limit} more; limit={len(events)} shows all"
 
 
-def answer(bank: Bank, question: Question) -> Iterator[str]:
-    """Yields the answer to one question. Raises `EmbodiedError` for one that makes no sense."""
-    question = completed(bank, question)
-    if question.where:
-        there = bank.where_is(question.where, as_of_s=question.as_of_s)
-        yield from _where(there) if there else [_unheard(question.where, question.as_of_s)]
-    elif question.contents:
-        found = bank.contents(question.contents, as_of_s=question.as_of_s)
-        yield from found or [f"Nothing is in, on, part of or held by {question.contents}."]
-    elif question.places:
-        yield from _places(bank, question)
-    elif question.skill:
-        yield from _skill_candidates(bank, question)
-    elif question.similar:
-        yield from _similar(bank, question)
-    elif question.why is not None:
-        number = whole("why", question.why, least=1)
+def answer(bank: Bank, query: QuerySettings) -> Iterator[str]:
+    """Yields the answer to one query. Raises `EmbodiedError` for values out of range and for unknown names."""
+    query = completed(bank, query)
+    if query.where:
+        there = bank.where_is(query.where, as_of_s=query.as_of_s)
+        yield from _where(there) if there else [_not_seen(query.where, query.as_of_s)]
+    elif query.contents:
+        found = bank.contents(query.contents, as_of_s=query.as_of_s)
+        yield from found or [f"Nothing is in, on, part of or held by {query.contents}."]
+    elif query.places:
+        yield from _places(bank, query)
+    elif query.skill:
+        yield from _skill_candidates(bank, query)
+    elif query.similar:
+        yield from _similar(bank, query)
+    elif query.why is not None:
+        number = whole("why", query.why, least=1)
         yield from _lines(bank.why(number), str) if bank.event(number) else ["There is no such event."]
-    elif question.nth is not None:
+    elif query.nth is not None:
         event = bank.nth_interaction(
-            ordinal("nth", question.nth), entity=question.name, robot=question.robot, action=question.action,
-            between_s=_interval(question),
+            ordinal("nth", query.nth), entity=query.name, robot=query.robot, action=query.action,
+            between_s=_interval(query),
         )  # fmt: skip
         yield from _lines([event], str) if event else ["There is no such interaction."]
-    elif question.since is not None:
-        yield from _changes(bank, question, whole("since", question.since, least=0))
+    elif query.since is not None:
+        yield from _changes(bank, query, whole("since", query.since, least=0))
     else:
-        yield from _moments(bank, question)
+        yield from _moments(bank, query)
 
 
-def json_lines(bank: Bank, question: Question) -> Iterator[str]:
+def json_lines(bank: Bank, query: QuerySettings) -> Iterator[str]:
     """Yields events as JSON, one per line, as `decode_event` reads them; bytes are in base64."""
-    question = completed(bank, question)
-    from_s, to_s = _interval(question)
-    wanted = EventFilter(kinds=tuple(question.kinds), robot=question.robot, task=question.episode)
+    query = completed(bank, query)
+    from_s, to_s = _interval(query)
+    wanted = EventFilter(kinds=tuple(query.kinds), robot=query.robot, task=query.episode)
     for event in all_events(bank, wanted=wanted):
-        if from_s <= event.valid_time_s <= to_s and (not question.name or question.name in mentioned(event)):
+        if from_s <= event.valid_time_s <= to_s and (not query.name or query.name in mentioned(event)):
             yield msgspec.json.encode(event).decode()
 
 
@@ -175,38 +142,38 @@ def _where(there: LocationBelief) -> Iterator[str]:
     yield f"  exists   {100 * there.existence:.1f} %"
 
 
-def _skill_candidates(bank: Bank, question: Question) -> Iterator[str]:
-    if question.skill not in (known := _skills(bank)):
-        raise unknown("skill", question.skill, known)
-    near_m = point_m("near_m", question.near_m)
-    if question.near:
-        there = bank.where_is(question.near, as_of_s=question.as_of_s)
+def _skill_candidates(bank: Bank, query: QuerySettings) -> Iterator[str]:
+    if query.skill not in (known := _skills(bank)):
+        raise unknown("skill", query.skill, known)
+    near_m = point_m("near_m", query.near_m)
+    if query.near:
+        there = bank.where_is(query.near, as_of_s=query.as_of_s)
         if there is None or there.pose is None:
-            yield _unheard(question.near, question.as_of_s)
+            yield _not_seen(query.near, query.as_of_s)
             return
         near_m = there.pose.position_m
-    found = bank.skill_candidates(question.skill, near_m, as_of_s=question.as_of_s, context=question.name)
+    found = bank.skill_candidates(query.skill, near_m, as_of_s=query.as_of_s, context=query.name)
     rows = [
         (one.robot, f"{one.cost_s:.1f} s, success {100 * one.success:.0f} %, {one.distance_m:.2f} m away")
         for one in found
     ]
-    yield from _table("SkillCandidate, cheapest first", rows) if rows else [f"No robot can {question.skill} there now."]
+    yield from _table("Robots, cheapest first", rows) if rows else [f"No robot can {query.skill} there now."]
 
 
-def _places(bank: Bank, question: Question) -> Iterator[str]:
+def _places(bank: Bank, query: QuerySettings) -> Iterator[str]:
     """Yields a place and, indented below it, all that are in it; of one that is gone the extent it had is not shown."""
-    places = bank.places(as_of_s=question.as_of_s)
+    places = bank.places(as_of_s=query.as_of_s)
     inside: dict[str, list[Place]] = {}
     for place in places:
         inside.setdefault(place.parent, []).append(place)
-    asked = inside.get("", []) if question.places == ALL else [one for one in places if one.name == question.places]
+    asked = inside.get("", []) if query.places == ALL else [one for one in places if one.name == query.places]
     todo = [(place, 0) for place in reversed(asked)]
     rows = []
     while todo:
         place, depth = todo.pop()
         rows.append((f"{'  ' * depth}{place.name}", f"{place.level}{_extent(place)}"))
         todo += [(below, depth + 1) for below in inside.get(place.name, ())][::-1]
-    yield from _table(f"Places{_left_out(len(rows), question)}", rows[-question.limit :]) if rows else ["None yet."]
+    yield from _table(f"Places{_left_out(len(rows), query)}", rows[-query.limit :]) if rows else ["None yet."]
 
 
 def _extent(place: Place) -> str:
@@ -219,39 +186,41 @@ def _extent(place: Place) -> str:
     )
 
 
-def _similar(bank: Bank, question: Question) -> Iterator[str]:
-    asked = embed(question.similar)
+def _similar(bank: Bank, query: QuerySettings) -> Iterator[str]:
+    asked = embed(query.similar)
     if asked is None:
-        raise ConfigError("An instruction must have words.", value=question.similar, remedy="Write similar='open it'.")
-    told = {
+        raise ConfigError("An instruction must have words.", value=query.similar, remedy="Write similar='open it'.")
+    instructions = {
         event.payload.episode: event.payload.instruction
         for event in bank.history(kinds=("episode_begun",)) if isinstance(event.payload, EpisodeBegun)
     }  # fmt: skip
-    found = bank.similar_episodes(asked, MODEL_ID, top_k=question.limit)
-    rows = [(name, f"{likeness:.3f}  {told.get(name, '')}") for name, likeness in found]
-    yield from _table(f"By words in common ({MODEL_ID})", rows) if rows else [f"No episode was told with {MODEL_ID}."]
+    found = bank.similar_episodes(asked, MODEL_ID, top_k=query.limit)
+    rows = [(name, f"{similarity:.3f}  {instructions.get(name, '')}") for name, similarity in found]
+    yield from (
+        _table(f"By words in common ({MODEL_ID})", rows) if rows else [f"No instruction was embedded with {MODEL_ID}."]
+    )
 
 
-def _changes(bank: Bank, question: Question, since: int) -> Iterator[str]:
-    wanted = EventFilter(kinds=tuple(question.kinds), robot=question.robot, task=question.episode)
-    found = bank.changes_since(since, wanted=wanted, limit=question.limit)
+def _changes(bank: Bank, query: QuerySettings, since: int) -> Iterator[str]:
+    wanted = EventFilter(kinds=tuple(query.kinds), robot=query.robot, task=query.episode)
+    found = bank.changes_since(since, wanted=wanted, limit=query.limit)
     yield from _lines(found, str)
     if not found:
         what = "Nothing" if wanted == EventFilter() else "Nothing that fits"
         yield f"{what} has changed since event {since}; the newest event is {bank.head}."
 
 
-def _left_out(count: int, question: Question) -> str:
-    return f", the last {question.limit} of {count}" if count > question.limit else ""
+def _left_out(count: int, query: QuerySettings) -> str:
+    return f", the last {query.limit} of {count}" if count > query.limit else ""
 
 
-def _moments(bank: Bank, question: Question) -> Iterator[str]:
-    query = Query(
-        time_s=_interval(question), region=question.place or None, robot=question.robot or None,
-        episode=question.episode or None, entities=(question.name,) if question.name else (), top_k=question.limit,
+def _moments(bank: Bank, query: QuerySettings) -> Iterator[str]:
+    wanted = Query(
+        time_s=_interval(query), region=query.place or None, robot=query.robot or None,
+        episode=query.episode or None, entities=(query.name,) if query.name else (), top_k=query.limit,
         order=Order.NEWEST,
     )  # fmt: skip
-    found = bank.recall(query)
+    found = bank.recall(wanted)
     for one in found:
         moment = one.moment
         x, y, z = moment.position_m
@@ -262,17 +231,17 @@ def _moments(bank: Bank, question: Question) -> Iterator[str]:
         yield "No moments fit. Other questions: where=, contents=, places=, skill=, similar=, why=, nth=, since=."
 
 
-def _interval(question: Question) -> tuple[float, float]:
-    from_s = -math.inf if question.from_s is None else question.from_s
-    to_s = math.inf if question.to_s is None else question.to_s
+def _interval(query: QuerySettings) -> tuple[float, float]:
+    from_s = -math.inf if query.from_s is None else query.from_s
+    to_s = math.inf if query.to_s is None else query.to_s
     return interval((from_s, to_s))
 
 
 def _lines(events: Sequence[Event], shown: Shown) -> Iterator[str]:
     width = max((len(event.robot) for event in events), default=0)
     for event in events:
-        words = describe(event, shown=shown)
-        yield f"{event.valid_time_s:>10.2f} s  {event.seq:>8}  {event.robot:<{width}}  {words}"
+        text = describe(event, shown=shown)
+        yield f"{event.valid_time_s:>10.2f} s  {event.seq:>8}  {event.robot:<{width}}  {text}"
 
 
 def _table(title: str, rows: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -294,7 +263,7 @@ def _skill_rows(skills: Counter[tuple[str, str, str, bool]]) -> list[tuple[str, 
 
 
 def _skills(bank: Bank) -> set[str]:
-    """Returns the skills that robots say they have, or have tried."""
+    """Returns the skills that robots have registered or tried."""
     found: set[str] = set()
     for event in bank.history(kinds=("robot_registered", "skill_ended")):
         match event.payload:
@@ -305,6 +274,6 @@ def _skills(bank: Bank) -> set[str]:
     return found
 
 
-def _unheard(name: str, as_of_s: float | None) -> str:
+def _not_seen(name: str, as_of_s: float | None) -> str:
     when = "" if as_of_s is None else f" by {as_of_s:g} s"
-    return f"Nobody has said{when} where {name} is."
+    return f"No location of {name} has been recorded{when}."

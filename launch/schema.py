@@ -62,7 +62,7 @@ PolicyOptions = make_dataclass(
 
 @dataclass(kw_only=True)
 class MemoryConfig:
-    """The bank that episodes are told to: `url` "" for none; the rest as in `MemoryFeedConfig` and `RunMemory`."""
+    """The bank in which episodes are recorded: `url` "" for none; the rest as in `MemoryFeedConfig` and `RunMemory`."""
 
     url: str = ""
     pose_rate_hz: float = 2.0
@@ -75,7 +75,7 @@ class MemoryConfig:
         return RunMemory(link=link, feed=self.feed(), capacity=self.capacity, start_s=self.start_s)
 
     def feed(self) -> MemoryFeedConfig:
-        """Returns how episodes are told. Raises `ConfigError` for values out of range, the bank's own included."""
+        """Returns how episodes are recorded. Raises `ConfigError` for values out of range, the bank's own included."""
         if self.capacity < 1:
             raise ConfigError("memory.capacity must be at least 1.", value=self.capacity)
         if self.start_s is not None and not math.isfinite(self.start_s):
@@ -121,7 +121,7 @@ def build_tasks(suite: SuiteConfig, tiers: Tiers) -> dict[str, Task]:
 
 
 def check_agreement(simulator: BulletConfig, controller: ControllerConfig) -> None:
-    """Raises `ConfigError` where the simulator and the controllers are told different things."""
+    """Raises `ConfigError` where the settings of the simulator and the controllers contradict each other."""
     simulator.check()
     if abs(controller.period_s * simulator.control_hz - 1.0) > 1e-9:
         raise ConfigError(
@@ -170,7 +170,7 @@ def checked_names(kind: str, names: Sequence[str], known: Sequence[str] | Mappin
 
 
 def register() -> None:
-    """Tells Hydra the schemas that the files in sim_configs refer to."""
+    """Registers with Hydra the schemas to which the files in sim_configs refer."""
     store = ConfigStore.instance()
     store.store(name="evaluate_schema", node=EvaluateConfig)
     for suite in SUITES:

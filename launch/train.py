@@ -1,4 +1,4 @@
-"""The door to training: `python -m launch.train policy=NAME data=DIR output=DIR steps=10000 batch=8 seed=0`."""
+"""Trains a policy: `python -m launch.train policy=NAME data=DIR output=DIR steps=10000 batch=8 seed=0`."""
 
 import shlex
 import sys
@@ -14,7 +14,7 @@ from launch import cli, schema
 from policies.families import family_of
 from policies.training.config import TrainComputeConfig, TrainingConfig
 
-COMMAND = tuple(sys.argv[1:])  # As it was typed; the door adds to it.
+COMMAND = tuple(sys.argv[1:])  # As it was typed, before `cli.enter` adds to it.
 
 
 @dataclass(kw_only=True)
@@ -32,7 +32,7 @@ class TrainConfig(TrainingConfig):
 
 
 def train(composed: cli.Composed) -> None:
-    """Trains what the output folder lacks, then says how far it has come and where the policy lies."""
+    """Runs the training or what is left of it, and prints how far it has come and where the policy is."""
     config: TrainConfig = composed.config
     # Absolute: workers on Ray have a working folder of their own.
     folders = tuple(Path(folder).absolute() for folder in _folders(config.data))
@@ -57,10 +57,10 @@ def train(composed: cli.Composed) -> None:
         command=f"python -m launch.train {shlex.join(COMMAND)}",
     )
     summary = run_job(plan, config.compute, config=composed.text)
-    cli.say(f"{summary.step} of {summary.steps} steps, {summary.wall_s / 3600.0:.2f} hours in all")
+    cli.print_text(f"{summary.step} of {summary.steps} steps, {summary.wall_s / 3600.0:.2f} hours in all")
     if summary.step < summary.steps:
-        cli.say("The minutes are over; the same command goes on.")
-    cli.say(f"\nPolicy: {output / POLICY}")
+        cli.print_text("The minutes are over; the same command goes on.")
+    cli.print_text(f"\nPolicy: {output / POLICY}")
 
 
 def _folders(data: Any) -> list[str]:
@@ -71,7 +71,7 @@ def _folders(data: Any) -> list[str]:
 
 
 def register() -> None:
-    """Tells Hydra the schemas that sim_configs/train.yaml refers to."""
+    """Registers with Hydra the schemas to which sim_configs/train.yaml refers."""
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(group="compute", name="compute_schema", node=TrainComputeConfig)
@@ -80,7 +80,7 @@ def register() -> None:
 
 
 def main() -> None:
-    """Enters with the settings of sim_configs/train.yaml."""
+    """Starts the command line with the settings of sim_configs/train.yaml."""
     register()
     cli.enter(train, config_name="train", groups="training")
 

@@ -1,1 +1,1 @@
-"""What `launch.bench` measures, one module per question."""
+"""The benchmarks of `launch.bench`, one module or package each; `launch.benchmark` describes how to add one."""

@@ -1,4 +1,4 @@
-"""What faults cost: workers killed and stopped, runs interrupted and resumed, against a run left alone."""
+"""Kills and stops workers and interrupts runs, and checks that the results equal those of an undisturbed run."""
 
 import json
 import os
@@ -19,6 +19,7 @@ import psutil
 
 from embodied.errors import ConfigError
 from embodied.seeding import stream
+from launch.benchmark import Benchmark
 
 WORKER_TITLE = "ray::PooledWorker"
 MAY_DIFFER = ("wall_s", "attempt")
@@ -263,3 +264,9 @@ def _shared_memory() -> set[str]:
 def _comparable(line: str) -> str:
     row = json.loads(line)
     return json.dumps({name: value for name, value in row.items() if name not in MAY_DIFFER}, sort_keys=True)
+
+
+BENCHMARK = Benchmark(
+    configs={"faults": FaultsBenchConfig},
+    measure=lambda run, config: measure(config, seed=run.seed, folder=run.folder),
+)

@@ -1,4 +1,4 @@
-"""What the observation just before the choice gives away: probes on MemoryBench, against the band of chance."""
+"""How well probes guess the target from what is observed just before the choice, compared with chance."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +17,7 @@ from embodied.paths import write_atomically
 from embodied.rollout.compute import ComputeConfig
 from embodied.rollout.worker import EpisodeJob, WorkerConfig
 from embodied.seeding import derive_seed
+from launch.benchmark import Benchmark
 from policies.probes import positive_controls, sightings
 from policies.probes.choice import ChoiceRecorderConfig
 from policies.probes.config import Labelled, ProbeConfig, ProbeKind
@@ -229,3 +230,9 @@ def _conclusion(tasks: Mapping[str, Mapping[str, Any]], tier: str) -> dict[str, 
         "bonferroni_p": round(0.05 / len(answers), 5),
         "plants_not_found": blind,
     }
+
+
+BENCHMARK = Benchmark(
+    configs={"leak": LeakBenchConfig},
+    measure=lambda run, config: measure(config, run.worker(), compute=run.compute, seed=run.seed, folder=run.folder),
+)

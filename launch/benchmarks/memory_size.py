@@ -1,4 +1,4 @@
-"""How large a memory bank grows, and how long its projections take to be made again."""
+"""How large a memory bank grows, and how long rebuilding its projections takes."""
 
 import os
 import shutil
@@ -26,6 +26,7 @@ from embodied.memory.schema.kinds import (
 )
 from embodied.memory.service.bank import Bank, open_bank
 from embodied.seeding import stream
+from launch.benchmark import Benchmark
 
 BATCH = 1000
 WANTED = {"mib_per_million_events": 150.0, "rebuild_s": 30.0, "rebuild_from_snapshot_s": 2.0}
@@ -140,3 +141,9 @@ def _without_snapshots(path: Path) -> None:
     for other in path.parent.iterdir():
         if other != path and other.suffix not in ("-wal", "-shm"):
             shutil.rmtree(other) if other.is_dir() else other.unlink()
+
+
+BENCHMARK = Benchmark(
+    configs={"memory_size": MemorySizeConfig},
+    measure=lambda run, config: measure(config, seed=run.seed),
+)

@@ -1,4 +1,4 @@
-"""How fast physics runs: steps per second, real-time factor, and the time of a reset, a save and a restore."""
+"""Speed of the physics: steps per second, real-time factor, and the time of a reset, a save and a restore."""
 
 import statistics
 import time
@@ -14,6 +14,7 @@ from embodied.protocols import Simulator, Task
 from embodied.seeding import stream
 from embodied.simulators.bullet.simulator import BulletConfig
 from embodied.types import Command, Episode
+from launch.benchmark import Benchmark
 
 
 @dataclass(kw_only=True)
@@ -94,3 +95,9 @@ def _timed(call: Callable[[], object]) -> float:
 
 def _milliseconds(rounds: list[dict[str, float]], name: str) -> float:
     return round(1000 * statistics.median(times[name] for times in rounds), 3)
+
+
+BENCHMARK = Benchmark(
+    configs={"physics": PhysicsBenchConfig},
+    measure=lambda run, config: measure(config, run.simulator, tasks=run.worker().tasks, seed=run.seed),
+)

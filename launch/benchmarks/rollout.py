@@ -1,9 +1,9 @@
-"""How fast episodes run: the expert with all cameras at every keyframe, on one worker and on several."""
+"""Speed of whole episodes: the expert with all cameras at every keyframe, on one worker and on several."""
 
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from embodied.errors import ConfigError
@@ -13,6 +13,7 @@ from embodied.rollout.compute import Compute, ComputeConfig
 from embodied.rollout.recording.recorder import RecorderConfig
 from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
 from embodied.types import Outcome
+from launch.benchmark import Benchmark
 
 EXPERT = "expert"
 REAL_TIME_GOAL = 8.0
@@ -24,13 +25,13 @@ class RolloutBenchConfig:
     """How many episodes of each task are timed, on how many `workers`, after how many to warm each worker up."""
 
     episodes: int = 20
-    workers: list[int] | None = None
+    workers: list[int] = field(default_factory=lambda: [1, 2])
     warm_up: int = 2
 
     def check(self) -> None:
         """Raises `ConfigError` for counts that are not positive."""
-        counts = [self.episodes, self.warm_up, *(self.workers or [])]
-        if min(counts) < 1:
+        counts = [self.episodes, self.warm_up, *self.workers]
+        if not self.workers or min(counts) < 1:
             raise ConfigError("rollout.episodes, warm_up and workers must be at least 1.", value=counts)
 
 
@@ -42,7 +43,7 @@ def measure(config: RolloutBenchConfig, worker: WorkerConfig, *, compute: Comput
     """
     config.check()
     worker = replace(worker, recorder=RecorderConfig())
-    counts = config.workers or [1, 2]
+    counts = config.workers
     runs = {count: _run(config, worker, replace(compute, workers=count), seed=seed) for count in counts}
     result: dict[str, Any] = {
         "what": "rollout",
@@ -120,3 +121,9 @@ def _renderer(worker: WorkerConfig) -> str:
         return simulator.renderer
     finally:
         simulator.close()
+
+
+BENCHMARK = Benchmark(
+    configs={"rollout": RolloutBenchConfig},
+    measure=lambda run, config: measure(config, run.worker(), compute=run.compute, seed=run.seed),
+)

@@ -1,4 +1,4 @@
-"""What training survives: kills at random times, and then the same command, against a run left alone."""
+"""Kills a training at random times, resumes it, and compares the result with an undisturbed training."""
 
 import json
 import subprocess
@@ -16,6 +16,7 @@ from embodied.archive import file_sha256
 from embodied.errors import ConfigError
 from embodied.evaluation.provenance import cpu, versions
 from embodied.seeding import stream
+from launch.benchmark import Benchmark
 
 COMMAND = (sys.executable, "-m", "launch.train")
 METRICS, CHECKPOINTS, WEIGHTS, WALL = "metrics.jsonl", "checkpoints", "policy/model.safetensors", "wall"
@@ -134,3 +135,9 @@ def _outcome(output: Path) -> dict[str, Any]:
         **{part: file_sha256(last / f"{part}.safetensors") for part in TENSORS},
         METRICS: [{name: value for name, value in row.items() if name != WALL} for row in rows],
     }
+
+
+BENCHMARK = Benchmark(
+    configs={"training_faults": TrainingFaultsConfig},
+    measure=lambda run, config: measure(config, seed=run.seed),
+)

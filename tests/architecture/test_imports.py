@@ -6,8 +6,20 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SDKS = ("av", "coal", "gymnasium", "moderngl", "ompl", "open3d", "pinocchio", "pybullet", "ray")
-SDKS += ("peft", "safetensors", "torch", "transformers")
+SDKS = (
+    "av",
+    "coal",
+    "gymnasium",
+    "lancedb",
+    "matplotlib",
+    "moderngl",
+    "ompl",
+    "open3d",
+    "pinocchio",
+    "pybullet",
+    "ray",
+)
+SDKS += ("peft", "ray", "safetensors", "torch", "transformers")
 LOAD = """
 import importlib, sys
 
@@ -27,7 +39,7 @@ def module_name(path):
 
 
 def config_modules():
-    """Modules that define a configuration, the doors' schema, and the vocabulary."""
+    """Modules that define a configuration, the schema of the command lines, all benchmarks, and the vocabulary."""
     found = []
     for room in ("embodied", "policies"):
         for path in sorted((ROOT / room).rglob("*.py")):
@@ -35,7 +47,7 @@ def config_modules():
             if any(name.endswith("Config") for name in classes):
                 found.append(module_name(path))
     vocabulary = ["types", "protocols", "geometry", "specs", "seeding", "errors", "trajectory", "scenes.scene"]
-    return [*found, "launch.schema", *(f"embodied.{name}" for name in vocabulary)]
+    return [*found, "launch.schema", "launch.bench", *(f"embodied.{name}" for name in vocabulary)]
 
 
 def load_without_sdks(modules):

@@ -73,7 +73,7 @@ def write(file: Path, policies: Sequence[str], seeds: int) -> int:
     """Writes the rows, and says how often what succeeded."""
     rows = list(played(policies, seeds))
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    cli.say(f"{len(rows)} rows in {file.name}\n{table(rows)}")
+    cli.print_text(f"{len(rows)} rows in {file.name}\n{table(rows)}")
     return 0
 
 
@@ -84,8 +84,8 @@ def compare(file: Path, policies: Sequence[str], seeds: int) -> int:
     now = {keyed(row): row for row in played(policies, seeds)}
     differing = [key for key in sorted(wanted | now.keys()) if known.get(key) != now.get(key)]
     for key in differing[:SHOWN]:
-        cli.say(f"{file.name}: {json.dumps(known.get(key))}\nnow: {json.dumps(now.get(key))}\n")
-    cli.say(f"{len(differing)} of {len(wanted | now.keys())} rows differ")
+        cli.print_text(f"{file.name}: {json.dumps(known.get(key))}\nnow: {json.dumps(now.get(key))}\n")
+    cli.print_text(f"{len(differing)} of {len(wanted | now.keys())} rows differ")
     return int(bool(differing))
 
 

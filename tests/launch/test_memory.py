@@ -15,7 +15,8 @@ from embodied.geometry import Pose
 from embodied.memory.schema.checks import decode_event
 from embodied.memory.schema.kinds import EntitySeen, EpisodeBegun, Interaction, RobotRegistered, SkillEnded, SkillSpec
 from embodied.memory.service.bank import open_bank
-from launch.memory_text import Question, answer, json_lines, timeline
+from launch.memory_query import QuerySettings
+from launch.memory_text import answer, json_lines, timeline
 from tests.memory.writers import Teller, home
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +75,7 @@ def test_a_summary_counts_what_is_there(folder):
         ({"since": 16}, r"17  panda  skill pick: success\n.* 18  panda  moment stored \(m, 4 values\) cup"),
         ({"name": "cup"}, r"11\.00 s +18  panda +\(0\.00, 0\.00, 0\.00\) m  m  cup"),
         ({"name": "cup", "to_s": 10.0}, r"^No moments fit"),
-        ({"where": "cup", "as_of_s": -1.0}, r"^Nobody has said by -1 s where cup is\.$"),
+        ({"where": "cup", "as_of_s": -1.0}, r"^No location of cup has been recorded by -1 s\.$"),
         ({"skill": "pick", "near": "cup", "name": "cup"}, r"panda +2\.0 s, success 50 %, 0\.50 m away"),
         ({"nth": -1, "action": "pick place"}, r"10\.50 s +16  panda  pick place: cup"),
         ({"nth": -1, "action": "pick_place"}, r"10\.50 s +16  panda  pick place: cup"),
@@ -89,7 +90,7 @@ def test_a_summary_counts_what_is_there(folder):
 )
 def test_a_query_is_answered(folder, asked, wanted):
     with open_bank("sqlite:///site.db", root=folder) as bank:
-        assert re.search(wanted, "\n".join(answer(bank, Question(**asked))), re.MULTILINE)
+        assert re.search(wanted, "\n".join(answer(bank, QuerySettings(**asked))), re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -108,16 +109,16 @@ def worlds():
 
 def test_the_end_of_a_name_is_enough_where_only_one_ends_so(worlds):
     def where(**asked):
-        return next(answer(worlds, Question(**asked)))
+        return next(answer(worlds, QuerySettings(**asked)))
 
     assert where(where="key") == "run/expert/task/3/key"
     assert where(where="4/block") == "run/expert/task/4/block"
     assert where(where="4/top/handle") == "run/expert/task/4/top/handle"
     assert where(where="block", episode="task/7") == where(where="7/block") == "run/expert/task/7/block"
     assert where(where="handle") == where(where="handle", episode="task/7") == "handle", "what fits whole goes first"
-    lines = list(timeline(worlds, Question(name="3/block", kinds=["entity_seen"])))
+    lines = list(timeline(worlds, QuerySettings(name="3/block", kinds=["entity_seen"])))
     assert "run/expert/task/3/block" in lines[0]
-    (line,) = json_lines(worlds, Question(name="key"))
+    (line,) = json_lines(worlds, QuerySettings(name="key"))
     assert '"run/expert/task/3/key"' in line
 
 
@@ -125,16 +126,16 @@ def test_a_name_of_another_episode_is_said_to_be_one(worlds):
     for typed in ("task/3/block", "3/block", "key", "run/expert/task/3/block", "3/top/handle"):
         for asked in ({"where": typed}, {"contents": typed}, {"nth": 1, "name": typed}):
             with pytest.raises(ConfigError, match=r"task/3/\S+' belongs to another episode than 'run/expert/task/7'"):
-                list(answer(worlds, Question(**asked, episode="task/7")))
+                list(answer(worlds, QuerySettings(**asked, episode="task/7")))
     with pytest.raises(ConfigError, match=r"'run/expert/task/1/block' belongs to another episode than .*task/10'"):
-        list(answer(worlds, Question(where="1/block", episode="task/10")))
+        list(answer(worlds, QuerySettings(where="1/block", episode="task/10")))
     with pytest.raises(UnknownNameError, match="An episode in this bank must be one that exists"):
-        list(answer(worlds, Question(where="3/block", episode="task/77")))
+        list(answer(worlds, QuerySettings(where="3/block", episode="task/77")))
 
 
 def test_the_end_of_several_names_lists_ten_of_them_and_how_many_more(worlds):
     with pytest.raises(ConfigError, match="may be any of 11") as several:
-        list(answer(worlds, Question(where="block")))
+        list(answer(worlds, QuerySettings(where="block")))
     assert len(re.findall(r"  run/expert/task/\d+/block\n", str(several.value))) == 10
     assert "... and 1 more" in str(several.value)
     assert "episode=" in str(several.value)
@@ -146,9 +147,9 @@ def test_a_name_that_nobody_has_is_answered_with_the_nearest_end(worlds):
         ({"where": "lock", "episode": "task/7"}, "'block'"), ({"where": "10/blokc"}, "'10/block'"),
     ):  # fmt: skip
         with pytest.raises(UnknownNameError, match=f"Did you mean {hint}"):
-            list(answer(worlds, Question(**asked)))
+            list(answer(worlds, QuerySettings(**asked)))
     with pytest.raises(UnknownNameError, match=r"Known, by their ends:\n  block\n  handle\n  key$"):
-        list(answer(worlds, Question(where="zzz")))
+        list(answer(worlds, QuerySettings(where="zzz")))
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,7 @@ def test_a_name_that_nobody_has_is_answered_with_the_nearest_end(worlds):
 )
 def test_a_query_that_makes_no_sense_is_refused_with_the_nearest_that_does(folder, asked, wanted):
     with open_bank("sqlite:///site.db", root=folder) as bank, pytest.raises(EmbodiedError, match=wanted):
-        list(answer(bank, Question(**asked)))
+        list(answer(bank, QuerySettings(**asked)))
 
 
 def test_the_door_answers_too(folder):
@@ -198,9 +199,11 @@ def test_a_timeline_of_a_thing_in_an_episode_tells_of_that_thing_there():
         bank.append(teller.tell(EpisodeBegun("run/1", "tidy up")))
         bank.append([seen(thing, "run/1") for thing in ("run/1/cup", "run/1/pot", "kitchen", "kitchen")])
         bank.append(seen("kitchen", "run/2"))
-        told = {name: len(list(timeline(bank, Question(name=name, episode="run/1")))) for name in ("cup", "kitchen")}
+        told = {
+            name: len(list(timeline(bank, QuerySettings(name=name, episode="run/1")))) for name in ("cup", "kitchen")
+        }
         assert told == {"cup": 1, "kitchen": 2}
-        assert len(list(timeline(bank, Question(name="kitchen")))) == 3
+        assert len(list(timeline(bank, QuerySettings(name="kitchen")))) == 3
 
 
 def test_an_export_reads_back_as_the_same_events(folder):
@@ -293,7 +296,7 @@ def test_an_evaluated_bank_says_who_can_what_which_episodes_are_alike_and_what_p
     with open_bank("sqlite:///run.db", root=folder) as bank:
 
         def ask(**asked):
-            return "\n".join(answer(bank, Question(**asked)))
+            return "\n".join(answer(bank, QuerySettings(**asked)))
 
         assert re.search(
             r"panda +\d\.\d s, success 75 %, 0\.\d\d m away", ask(skill="pick", near="block", name="block")

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from embodied.errors import ConfigError
-from launch.benchmarks import memory, memory_load, memory_size
-from launch.benchmarks.baselines import brute_force, passes, truth
+from launch.benchmarks import memory, memory_service, memory_size
 from launch.benchmarks.memory import MemoryBenchConfig, agreement, judge, percentiles
-from launch.benchmarks.memory_load import MemoryLoadConfig
+from launch.benchmarks.memory.baselines import brute_force, passes, truth
+from launch.benchmarks.memory.moments import WEEK_S, make_moments, make_queries, moment_events, sighting_events
+from launch.benchmarks.memory_service import MemoryLoadConfig
 from launch.benchmarks.memory_size import MemorySizeConfig
-from launch.benchmarks.moments import WEEK_S, make_moments, make_questions, moment_events, sighting_events
 
 SMALL = MemoryBenchConfig(
     moments=1500,
@@ -44,7 +44,7 @@ def test_lancedb_gives_the_same_moments_where_it_is_installed() -> None:
 
 def test_a_filter_lets_through_its_share_of_time_area_and_robots() -> None:
     moments = make_moments(20_000, 8, robots=10, seed=1)
-    questions = make_questions(moments, 40, filtered=True, share=0.1, seed=1)
+    questions = make_queries(moments, 40, filtered=True, share=0.1, seed=1)
     shares = [passes(moments, question).mean() for question in questions]
     assert np.mean(shares) == pytest.approx(0.1 * 0.1 / 10, rel=0.2)
     for question in questions:
@@ -105,9 +105,9 @@ def test_counts_that_measure_nothing_are_refused(wrong: dict[str, int]) -> None:
 
 
 def test_every_event_of_a_load_is_told_acknowledged_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_load, "START_DELAY_S", 0.0)
+    monkeypatch.setattr(memory_service, "START_DELAY_S", 0.0)
     config = MemoryLoadConfig(clients=3, events_per_s=20.0, duration_s=0.5, processes=1)
-    result = memory_load.measure(config, seed=0)
+    result = memory_service.measure(config, seed=0)
     assert result["told"] == result["acknowledged"] == result["kept"] == 30
     assert result["problems"] == []
     assert result["acknowledgement"]["p99_ms"] >= result["acknowledgement"]["p50_ms"] > 0.0
@@ -116,7 +116,7 @@ def test_every_event_of_a_load_is_told_acknowledged_and_kept(monkeypatch: pytest
 
 def test_a_load_of_nothing_is_refused() -> None:
     with pytest.raises(ConfigError):
-        memory_load.measure(MemoryLoadConfig(clients=0), seed=0)
+        memory_service.measure(MemoryLoadConfig(clients=0), seed=0)
 
 
 def test_the_size_of_a_bank_and_its_rebuilds_are_measured():

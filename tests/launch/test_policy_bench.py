@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from embodied.errors import ConfigError
-from launch.benchmarks import policy, splat
-from launch.benchmarks.policy import DecisionBenchConfig, SplatBenchConfig
-from launch.benchmarks.splat_baselines import FAR_M, PointSprites, Projection, loop
+from launch.benchmarks import policy
+from launch.benchmarks.policy import splat
+from launch.benchmarks.policy.settings import DecisionBenchConfig, SplatBenchConfig
+from launch.benchmarks.policy.splat_baselines import FAR_M, PointSprites, Projection, loop
 from policies.sam2act.points import Cloud
 from policies.sam2act.splatting import Lens
 from policies.sam2act.splatting import splat as splatted

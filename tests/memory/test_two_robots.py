@@ -7,8 +7,8 @@ import pytest
 from embodied.memory.schema.kinds import Interaction
 from embodied.memory.service.bank import open_bank
 from embodied.types import Outcome
-from launch.benchmarks.two_robots import BLOCK, MOVER, SPOTS_M, tell
-from launch.benchmarks.two_robots_picture import draw
+from launch.benchmarks.two_robots.picture import draw
+from launch.benchmarks.two_robots.scenario import BLOCK, MOVER, SPOTS_M, play_variant
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def url(tmp_path_factory):
 @pytest.fixture(scope="module")
 def courses(url):
     with open_bank(url) as bank:
-        return {asks: tell(bank, asks=asks) for asks in (True, False)}
+        return {asks: play_variant(bank, asks=asks) for asks in (True, False)}
 
 
 def test_the_robot_that_asks_the_bank_goes_where_the_block_is_now_and_holds_it(courses):

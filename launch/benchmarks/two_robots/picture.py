@@ -1,4 +1,4 @@
-"""The story of the two robots as a picture: what a camera sees at the end, and everybody's way from above."""
+"""Draws both variants of the two-robot episode: the final camera image, and the paths of both robots from above."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embodied.paths import write_atomically
-from launch.benchmarks.two_robots import FETCHER, MOVER, SIDE_M, SPOTS_M, Course
+from launch.benchmarks.two_robots.scenario import FETCHER, MOVER, SIDE_M, SPOTS_M, Course
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ TITLES = {"with the bank": "It asks the bank", "without": "It goes where it last
 
 
 def draw(courses: Mapping[str, Course], target: Path) -> None:
-    """Writes the picture as PNG: one column per telling."""
+    """Writes the picture as PNG: one column per variant."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9.6, 6.0), layout="constrained", facecolor="white")
@@ -44,20 +44,20 @@ def _draw_from_above(axes: "Axes", course: Course) -> None:
     for name, (x, y) in SPOTS_M.items():
         axes.add_patch(Rectangle((x - 0.05, y - 0.05), 0.1, 0.1, facecolor=RED, alpha=0.25, zorder=1))
         axes.text(x - 0.07, y, name, fontsize=8, color=INK, ha="right", va="center")
-    _way(axes, course.ways[MOVER], BLUE, "hand of the standing robot")
-    _way(axes, course.ways["base"], ORANGE, "base of the mobile robot", dashed=True)
-    _way(axes, course.ways[FETCHER], ORANGE, "hand of the mobile robot")
+    _plot_path(axes, course.ways[MOVER], BLUE, "hand of the standing robot")
+    _plot_path(axes, course.ways["base"], ORANGE, "base of the mobile robot", dashed=True)
+    _plot_path(axes, course.ways[FETCHER], ORANGE, "hand of the mobile robot")
     x, y, _ = course.block_m
     axes.add_patch(Rectangle((x - SIDE_M / 2, y - SIDE_M / 2), SIDE_M, SIDE_M, facecolor=GREEN, zorder=4))
     found = course.miss_m < SIDE_M / 2
     axes.plot(*course.asked_m[:2], marker="x", markersize=11, markeredgewidth=2.5, color=INK, zorder=6)
-    words = (
+    label = (
         "reached here:\nit holds the block"
         if found
         else f"reached here:\n{100 * course.miss_m:.0f} cm beside the block"
     )
     axes.annotate(
-        words, course.asked_m[:2], xytext=(12, 0), textcoords="offset points", fontsize=8.5, color=INK, va="center",
+        label, course.asked_m[:2], xytext=(12, 0), textcoords="offset points", fontsize=8.5, color=INK, va="center",
         fontweight="bold", zorder=7, bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5},
     )  # fmt: skip
     axes.set_aspect("equal")
@@ -68,7 +68,9 @@ def _draw_from_above(axes: "Axes", course: Course) -> None:
     axes.legend(fontsize=7.5, frameon=False, loc="upper right", labelcolor=INK)
 
 
-def _way(axes: "Axes", way: Sequence[tuple[float, float]], colour: str, label: str, *, dashed: bool = False) -> None:
+def _plot_path(
+    axes: "Axes", way: Sequence[tuple[float, float]], colour: str, label: str, *, dashed: bool = False
+) -> None:
     style = (0, (3, 2)) if dashed else "solid"
     axes.plot(
         [x for x, _ in way], [y for _, y in way], color=colour, linewidth=1.5, alpha=0.8, linestyle=style, label=label

@@ -11,7 +11,7 @@ from embodied.scenes.tabletop import ROBOT
 from embodied.simulators.bullet.simulator import BulletConfig
 from embodied.tasks.memorybench.put_block_back import PutBlockBack
 from embodied.types import Request
-from launch.benchmarks.policy import DecisionBenchConfig
+from launch.benchmarks.policy.settings import DecisionBenchConfig
 from policies.sam2act.choices import MemoryChoice, MemoryKind
 from policies.sam2act.config import Sam2ActConfig
 from policies.sam2act.policy import Sam2ActPolicy
@@ -32,11 +32,11 @@ def measure(config: DecisionBenchConfig) -> dict[str, Any]:
     try:
         request = _observed(config.camera_px)
         kinds = {"with_memory": MemoryKind.window, "without": MemoryKind.off}
-        askers = {name: _Asker(kind, request, moments=config.moments) for name, kind in kinds.items()}
-        spent_ms: dict[str, list[float]] = {name: [] for name in askers}
+        policies = {name: _TimedPolicy(kind, request, moments=config.moments) for name, kind in kinds.items()}
+        spent_ms: dict[str, list[float]] = {name: [] for name in policies}
         for _ in range(config.rounds):
-            for name, asker in askers.items():
-                spent_ms[name].append(asker.ask_ms())
+            for name, policy in policies.items():
+                spent_ms[name].append(policy.decide_ms())
     finally:
         torch.set_num_threads(before)
     p50_ms = {name: statistics.median(values) for name, values in spent_ms.items()}
@@ -56,7 +56,7 @@ def measure(config: DecisionBenchConfig) -> dict[str, Any]:
     }
 
 
-class _Asker:
+class _TimedPolicy:
     """A policy that has already decided `moments` times, so that its memory is as full as it gets."""
 
     def __init__(self, kind: MemoryKind, request: Request, *, moments: int) -> None:
@@ -68,7 +68,7 @@ class _Asker:
             (decision,) = self._policy.act([replace(self._request, step=step)])
             self._request = replace(self._request, carry=decision.carry)
 
-    def ask_ms(self) -> float:
+    def decide_ms(self) -> float:
         started_s = time.perf_counter()
         self._policy.act([self._request])
         return 1e3 * (time.perf_counter() - started_s)

@@ -1,10 +1,8 @@
-"""How fast a policy sees and decides."""
+"""The settings of the two parts of the policy benchmark."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
-from embodied.errors import ConfigError, MissingDependencyError
-from embodied.evaluation.provenance import cpu, versions
+from embodied.errors import ConfigError
 
 
 @dataclass(kw_only=True)
@@ -41,23 +39,3 @@ class DecisionBenchConfig:
         """Raises `ConfigError` for counts that are not positive."""
         if min(self.camera_px, self.moments, self.rounds, self.threads) < 1:
             raise ConfigError("decision.camera_px, .moments, .rounds and .threads must be at least 1.", value=self)
-
-
-def measure(splatting: SplatBenchConfig, deciding: DecisionBenchConfig) -> dict[str, Any]:
-    """Returns how fast clouds of points become views, and views decisions.
-
-    Raises `MissingDependencyError` without PyTorch.
-    """
-    try:
-        from launch.benchmarks import decisions, splat
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Policies need PyTorch.", remedy="Install it: pip install 'embodied-memory[train]'."
-        ) from error
-    return {
-        "what": "policy",
-        "cpu": cpu(),
-        "versions": versions(),
-        "decision": decisions.measure(deciding),
-        "splat": splat.measure(splatting),
-    }

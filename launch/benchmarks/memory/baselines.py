@@ -1,4 +1,4 @@
-"""What the bank's recall is measured against: NumPy over all moments, and LanceDB with scalar indices."""
+"""The baselines of the memory benchmark: NumPy over all moments, and LanceDB with scalar indices."""
 
 from importlib import import_module
 from importlib.metadata import version
@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from launch.benchmarks.moments import Moments, Question, robot_name
+from launch.benchmarks.memory.moments import BenchmarkQuery, Moments, robot_name
 
 
-def passes(moments: Moments, question: Question) -> np.ndarray:
+def passes(moments: Moments, question: BenchmarkQuery) -> np.ndarray:
     """Returns which moments pass the filters of a question (N,)."""
     if not question.filtered:
         return np.ones(len(moments), bool)
@@ -24,14 +24,14 @@ def passes(moments: Moments, question: Question) -> np.ndarray:
     return within & (moments.robot == question.robot)
 
 
-def truth(moments: Moments, question: Question, top_k: int) -> list[int]:
+def truth(moments: Moments, question: BenchmarkQuery, top_k: int) -> list[int]:
     """Returns the numbers of the moments most alike, by dot products in float64; equals by their number."""
     rows = np.flatnonzero(passes(moments, question))
     likeness = moments.embedding[rows].astype(np.float64) @ question.embedding.astype(np.float64)
     return rows[np.lexsort((rows, -likeness))[:top_k]].tolist()
 
 
-def brute_force(moments: Moments, question: Question, top_k: int) -> list[int]:
+def brute_force(moments: Moments, question: BenchmarkQuery, top_k: int) -> list[int]:
     """Returns the same by float32 dot products with every moment, those that do not pass left out afterwards."""
     scores = moments.embedding @ question.embedding
     if question.filtered:
@@ -67,7 +67,7 @@ class Lance:
         self._table.optimize()
         self.version = version("lancedb")
 
-    def recall(self, question: Question, top_k: int) -> list[int]:
+    def recall(self, question: BenchmarkQuery, top_k: int) -> list[int]:
         """Returns the numbers of the moments most alike that pass the filters."""
         asked = self._table.search(question.embedding).distance_type("dot").limit(top_k)
         if question.filtered:
@@ -75,7 +75,7 @@ class Lance:
         return asked.select(["number", "_distance"]).to_arrow()["number"].to_pylist()
 
 
-def _condition(question: Question) -> str:
+def _condition(question: BenchmarkQuery) -> str:
     ranges = (("time_s", question.time_s), ("x", question.x), ("y", question.y))
     parts = [f"{column} >= {least!r} AND {column} <= {most!r}" for column, (least, most) in ranges]
     return " AND ".join([*parts, f"robot = '{robot_name(question.robot or 0)}'"])

@@ -4,18 +4,15 @@ A Panda stands at one side of a table, a mobile Panda at the other. The mobile o
 first one moves the block, and the mobile one comes back to fetch it: where it last saw it, or where the bank says.
 """
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from embodied.controllers import ControllerConfig
 from embodied.errors import ConfigError
 from embodied.geometry import Pose, Vector3, look_at, quaternion_from_euler, quaternion_from_yaw
-from embodied.memory.service.bank import Bank, open_bank
+from embodied.memory.service.bank import Bank
 from embodied.protocols import Simulator
 from embodied.rollout.bank_feed.feed import MemoryFeed, MemoryFeedConfig
 from embodied.rollout.episode import EpisodeContext, EpisodeResult, play
@@ -206,8 +203,8 @@ class _Tracer:
         """Nothing is left to note."""
 
 
-def tell(bank: Bank, *, asks: bool, seed: int = 0, pictured: bool = False) -> Course:
-    """Plays the story in real physics, told to `bank`; the fetcher asks it only if it `asks`."""
+def play_variant(bank: Bank, *, asks: bool, seed: int = 0, pictured: bool = False) -> Course:
+    """Plays the episode in real physics, recorded in `bank`; the fetcher queries the bank only if it `asks`."""
     task = Fetching()
     episode = task.sample(seed)
     feed: MemoryFeed = MemoryFeedConfig().build(bank, f"hall/{'asking' if asks else 'alone'}/{seed}")
@@ -225,31 +222,6 @@ def tell(bank: Bank, *, asks: bool, seed: int = 0, pictured: bool = False) -> Co
     finally:
         simulator.close()
     return Course(ending, script.asked_m or (0.0, 0.0, 0.0), tracer.block_m, tracer.ways, image)
-
-
-def measure(*, seed: int, picture: Path | None = None) -> dict[str, Any]:
-    """Returns how both tellings end, each with a bank of its own in a file, and draws them into `picture` (PNG)."""
-    courses: dict[str, Course] = {}
-    for name, asks in (("with the bank", True), ("without", False)):
-        with tempfile.TemporaryDirectory(prefix="stem-") as folder, open_bank(f"sqlite:///{folder}/site.db") as bank:
-            courses[name] = tell(bank, asks=asks, seed=seed, pictured=picture is not None)
-    if picture is not None:
-        from launch.benchmarks.two_robots_picture import draw
-
-        draw(courses, picture)
-    return {
-        "what": "two_robots",
-        **{
-            name: {
-                "outcome": str(course.ending.progress.outcome),
-                "reason": course.ending.progress.reason,
-                "reached": list(course.ending.progress.reached),
-                "missed_the_block_by_m": round(course.miss_m, 4),
-                "simulated_s": round(course.ending.sim_time_s, 2),
-            }
-            for name, course in courses.items()
-        },
-    }
 
 
 def _step(note: _Note, steps: Sequence[Intent], *, shift: int = 0) -> Decision:

@@ -1,4 +1,4 @@
-"""A site's week in memory for the bench: clustered moments of robots, sightings of things, and questions."""
+"""Generates a week of a site for the memory benchmark: clustered moments, sightings of objects, and queries."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,8 +35,8 @@ class Moments:
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
-    """What is recalled: closed ranges of time (seconds) and ground (metres), and a robot, or None for no filter."""
+class BenchmarkQuery:
+    """A query of the benchmark: closed ranges of time (s) and of x and y (m), and a robot, or None for any."""
 
     embedding: np.ndarray
     time_s: tuple[float, float]
@@ -46,7 +46,7 @@ class Question:
     filtered: bool
 
     def query(self, top_k: int) -> Query:
-        """Returns the question as the bank takes it."""
+        """Returns it as a query of the bank."""
         if not self.filtered:
             return Query(embedding=self.embedding, model_id=MODEL_ID, top_k=top_k)
         (left, right), (bottom, top) = self.x, self.y
@@ -79,8 +79,8 @@ def make_moments(count: int, dimensions: int, *, robots: int, seed: int) -> Mome
     )
 
 
-def make_questions(moments: Moments, count: int, *, filtered: bool, share: float, seed: int) -> list[Question]:
-    """Returns questions near stored moments: filtered to `share` of the time, `share` of the area, and one robot."""
+def make_queries(moments: Moments, count: int, *, filtered: bool, share: float, seed: int) -> list[BenchmarkQuery]:
+    """Returns queries near stored moments: filtered to `share` of the time, `share` of the area, and one robot."""
     random = stream(seed, "questions", str(filtered))
     side = np.sqrt(share)
     found = []
@@ -90,7 +90,7 @@ def make_questions(moments: Moments, count: int, *, filtered: bool, share: float
         start_s = random.uniform(0.0, (1.0 - share) * WEEK_S)
         left, bottom = (random.uniform(0.0, (1.0 - side) * length) for length in SITE_M)
         found.append(
-            Question(
+            BenchmarkQuery(
                 embedding=wanted.astype(np.float32),
                 time_s=(float(start_s), float(start_s + share * WEEK_S)),
                 x=(float(left), float(left + side * SITE_M[0])),

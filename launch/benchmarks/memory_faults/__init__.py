@@ -1,11 +1,11 @@
-"""What the memory bank survives: kills of its owner in the middle of writing, and flipped bits in its file."""
+"""Kills the bank's owner while it writes, flips bits in its file, and checks that nothing is lost unnoticed."""
 
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from embodied.memory.schema.kinds import EntitySeen, PlaceDefined, RelationSet
 from embodied.memory.service.bank import open_bank
 from embodied.memory.storage.integrity import inspect_file
 from embodied.seeding import stream
+from launch.benchmark import Benchmark
 
 SHORTEST_LIFE_S = 0.02
 LONGEST_LIFE_S = 0.4
@@ -81,7 +82,7 @@ def measure(config: MemoryFaultsConfig) -> dict[str, Any]:
 def kill_once(path: Path, tally: KillTally, *, writers: int, seed: int) -> None:
     """Lets a process write to the bank, kills it with SIGKILL at a random time, and looks at what it left behind."""
     draw = stream(seed, "memory_faults", "kill", tally.kills)
-    command = [sys.executable, "-m", "launch.benchmarks.memory_writer", f"sqlite:///{path}", str(writers)]
+    command = [sys.executable, "-m", "launch.benchmarks.memory_faults.writer", f"sqlite:///{path}", str(writers)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as owner:  # noqa: S603
         if owner.stdout is None or not owner.stdout.readline():
             tally.problems.append(f"Kill {tally.kills + 1}: the owner did not come up.")
@@ -160,3 +161,9 @@ def _small_bank(path: Path) -> list[Event]:
                 else Event("eye", number, float(number), RelationSet(thing, "in", "home", expected_version=version))
             )
         return bank.changes_since(0, limit=bank.head)
+
+
+BENCHMARK = Benchmark(
+    configs={"memory_faults": MemoryFaultsConfig},
+    measure=lambda run, config: measure(replace(config, seed=run.seed)),
+)

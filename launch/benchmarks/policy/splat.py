@@ -1,4 +1,4 @@
-"""How fast a cloud of points becomes the three views of a policy, against a loop over points and two libraries."""
+"""Times splatting a point cloud into the three views of a policy, against a loop and two libraries."""
 
 import statistics
 import time
@@ -10,9 +10,9 @@ import torch
 
 from embodied.scenes.tabletop import ROBOT
 from embodied.simulators.bullet.simulator import BulletConfig
-from launch.benchmarks.policy import SplatBenchConfig
+from launch.benchmarks.policy.settings import SplatBenchConfig
+from launch.benchmarks.policy.splat_baselines import PointSprites, Projection, loop
 from launch.benchmarks.render import table_scene
-from launch.benchmarks.splat_baselines import PointSprites, Projection, loop
 from policies.sam2act.config import Sam2ActConfig
 from policies.sam2act.points import Cloud, point_cloud
 from policies.sam2act.splatting import Lens, splat

@@ -18,7 +18,7 @@ OBJECTS = 5
 
 
 def main() -> None:
-    """Usage: `python -m launch.benchmarks.memory_writer URL WRITERS`."""
+    """Usage: `python -m launch.benchmarks.memory_faults.writer URL WRITERS`."""
     url, writers = sys.argv[1:]
     bank = open_bank(url, thorough=False)
     acknowledge("ready", 0, bank.head)

@@ -1,4 +1,4 @@
-"""How fast the memory bank answers, in one run with NumPy and LanceDB, and whether its answers are exact."""
+"""Latency and exactness of the memory bank's recall, poses and changes, against NumPy and LanceDB."""
 
 import math
 import os
@@ -16,14 +16,15 @@ from embodied.evaluation.provenance import cpu, versions
 from embodied.memory.schema.query import EventFilter, Query
 from embodied.memory.service.bank import Bank, open_bank
 from embodied.seeding import stream
-from launch.benchmarks.baselines import Lance, brute_force, truth
-from launch.benchmarks.moments import (
+from launch.benchmark import Benchmark
+from launch.benchmarks.memory.baselines import Lance, brute_force, truth
+from launch.benchmarks.memory.moments import (
     MODEL_ID,
     WEEK_S,
+    BenchmarkQuery,
     Moments,
-    Question,
     make_moments,
-    make_questions,
+    make_queries,
     moment_events,
     sighting_events,
     thing_name,
@@ -39,7 +40,7 @@ WANTED = {
     "changes_p99_ms": 10.0,
     "as_of_pose_p99_ms": 2.0,
 }
-Answers = Mapping[str, Callable[[Question, int], list[int]]]
+Answers = Mapping[str, Callable[[BenchmarkQuery, int], list[int]]]
 
 
 @dataclass(kw_only=True)
@@ -174,11 +175,11 @@ def _lance(folder: Path, moments: Moments) -> Lance | None:
 def _measure_recall(
     config: MemoryBenchConfig, bank: Bank, moments: Moments, lance: Lance | None, seed: int
 ) -> dict[str, Any]:
-    def ask_bank(question: Question, top_k: int) -> list[int]:
+    def ask_bank(question: BenchmarkQuery, top_k: int) -> list[int]:
         # Moments were the first to be written, in order: moment 0 is event 1.
         return [found.seq - 1 for found in bank.recall(question.query(top_k))]
 
-    ways: dict[str, Callable[[Question, int], list[int]]] = {
+    ways: dict[str, Callable[[BenchmarkQuery, int], list[int]]] = {
         "bank": ask_bank,
         "numpy": lambda question, top_k: brute_force(moments, question, top_k),
     }
@@ -186,12 +187,12 @@ def _measure_recall(
         ways["lancedb"] = lance.recall
     measured = {}
     for name, count in (("filtered", config.filtered_questions), ("unfiltered", config.unfiltered_questions)):
-        questions = make_questions(moments, count, filtered=name == "filtered", share=config.share, seed=seed)
+        questions = make_queries(moments, count, filtered=name == "filtered", share=config.share, seed=seed)
         measured[name] = _take_turns(questions, ways, config.top_k, moments)
     return measured
 
 
-def _take_turns(questions: Sequence[Question], ways: Answers, top_k: int, moments: Moments) -> dict[str, Any]:
+def _take_turns(questions: Sequence[BenchmarkQuery], ways: Answers, top_k: int, moments: Moments) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     agreed: dict[str, list[float]] = {name: [] for name in ways}
     exact = 0
@@ -238,3 +239,9 @@ def _timed(ask: Callable[..., object], questions: Iterable[tuple[Any, ...]]) -> 
         ask(*question)
         seconds.append(time.perf_counter() - started_s)
     return {"questions": len(seconds), **percentiles(seconds)}
+
+
+BENCHMARK = Benchmark(
+    configs={"memory": MemoryBenchConfig},
+    measure=lambda run, config: measure(config, seed=run.seed),
+)

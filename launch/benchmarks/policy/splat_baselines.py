@@ -1,4 +1,4 @@
-"""What splatting is measured against: a loop over points, OpenGL's point sprites, and Open3D's projection."""
+"""The baselines of the splatting benchmark: a loop over points, OpenGL's point sprites, and Open3D's projection."""
 
 import os
 from importlib import import_module

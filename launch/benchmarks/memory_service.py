@@ -1,4 +1,4 @@
-"""How the memory bank's service bears many clients: events told at a steady rate, and how long each is unanswered."""
+"""Load test of the memory bank's service: many clients at a steady rate, and the latency of acknowledgements."""
 
 import gc
 import os
@@ -24,6 +24,7 @@ from embodied.memory.service.client import BankClient
 from embodied.memory.service.outbox import Outbox
 from embodied.memory.service.service import Link
 from embodied.seeding import stream
+from launch.benchmark import Benchmark
 from launch.benchmarks.memory import percentiles
 
 WANTED_P99_MS = 50.0
@@ -164,3 +165,9 @@ def _run_client(config: MemoryLoadConfig, link: Link, who: _Client, late: list[f
                 waiting.popleft().result()
         for answer in waiting:
             answer.result(PATIENCE_S)
+
+
+BENCHMARK = Benchmark(
+    configs={"memory_service": MemoryLoadConfig},
+    measure=lambda run, config: measure(config, seed=run.seed),
+)

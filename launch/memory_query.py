@@ -1,0 +1,36 @@
+"""The settings with which `launch.memory` queries a bank."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(kw_only=True)
+class QuerySettings:
+    """The settings of a query. Times are in seconds on the site clock, points in metres.
+
+    A query answers the first that is given of `where`, `contents`, `places` (all, or one and what is in it), `skill`,
+    `similar` (an instruction), `why`, `nth` and `since`, else it recalls moments. `name` is an entity, robot or place;
+    `nth` counts interactions from 1, or from -1 backwards, of an `action` such as `pick_place` or `pick place`. A
+    `skill` is asked for at `near_m`, or where `near` is. Of a name its end is enough (`block`, `3/block`) where only
+    one ends so.
+    """
+
+    where: str = ""
+    contents: str = ""
+    places: str = ""
+    similar: str = ""
+    skill: str = ""
+    near_m: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    near: str = ""
+    why: int | None = None
+    nth: int | None = None
+    since: int | None = None
+    as_of_s: float | None = None
+    name: str = ""
+    action: str = ""
+    episode: str = ""
+    robot: str = ""
+    place: str = ""
+    kinds: list[str] = field(default_factory=list)
+    from_s: float | None = None
+    to_s: float | None = None
+    limit: int = 200
