@@ -10,7 +10,7 @@ from embodied.errors import ConfigError
 from launch.benchmarks import policy
 from launch.benchmarks.policy import splat
 from launch.benchmarks.policy.settings import DecisionBenchConfig, SplatBenchConfig
-from launch.benchmarks.policy.splat_baselines import FAR_M, PointSprites, Projection, loop
+from launch.benchmarks.policy.splat_baselines import FAR_M, Open3dProjection, PointSprites, loop
 from policies.sam2act.points import Cloud
 from policies.sam2act.splatting import Lens
 from policies.sam2act.splatting import splat as splatted
@@ -49,7 +49,7 @@ def test_the_loop_and_opengl_see_what_splatting_sees(cloud, radius_px):
 
 def test_open3d_sees_the_same_depths_but_where_its_far_pinhole_moves_points_by_a_pixel(cloud):
     inside = (np.abs(cloud[0]) < 1).all(1)  # It would also see what lies above and below the cube.
-    drawn = Projection(size=SIZE).draw(*(part[inside] for part in cloud))
+    drawn = Open3dProjection(size=SIZE).draw(*(part[inside] for part in cloud))
     splats = ours(cloud, radius_px=0)
     for view, (axis, sign) in enumerate(((2, -1), (0, -1), (1, 1))):
         seen = splats[view, 9] > 0

@@ -175,12 +175,12 @@ def _lance(folder: Path, moments: Moments) -> Lance | None:
 def _measure_recall(
     config: MemoryBenchConfig, bank: Bank, moments: Moments, lance: Lance | None, seed: int
 ) -> dict[str, Any]:
-    def ask_bank(question: BenchmarkQuery, top_k: int) -> list[int]:
+    def query_bank(question: BenchmarkQuery, top_k: int) -> list[int]:
         # Moments were the first to be written, in order: moment 0 is event 1.
         return [found.seq - 1 for found in bank.recall(question.query(top_k))]
 
     ways: dict[str, Callable[[BenchmarkQuery, int], list[int]]] = {
-        "bank": ask_bank,
+        "bank": query_bank,
         "numpy": lambda question, top_k: brute_force(moments, question, top_k),
     }
     if lance is not None:

@@ -11,7 +11,7 @@ import torch
 from embodied.scenes.tabletop import ROBOT
 from embodied.simulators.bullet.simulator import BulletConfig
 from launch.benchmarks.policy.settings import SplatBenchConfig
-from launch.benchmarks.policy.splat_baselines import PointSprites, Projection, loop
+from launch.benchmarks.policy.splat_baselines import Open3dProjection, PointSprites, loop
 from launch.benchmarks.render import table_scene
 from policies.sam2act.config import Sam2ActConfig
 from policies.sam2act.points import Cloud, point_cloud
@@ -68,7 +68,7 @@ def _measure_size(config: SplatBenchConfig, cloud: Cloud, size: int) -> dict[str
         return splat(cloud, centre_m, cube.half_m, Lens(size, radius_px))[0].numpy()
 
     sprites = PointSprites(size=size, radius_px=config.radius_px, threads=config.threads)
-    projection = Projection(size=size)
+    projection = Open3dProjection(size=size)
     try:
         ours, drawn = splatted(config.radius_px), sprites.draw(points, rgb)
         one_by_one: list[np.ndarray] = []

@@ -103,7 +103,7 @@ class PointSprites:
         self._context.release()
 
 
-class Projection:
+class Open3dProjection:
     """Open3D's projection of a cloud into an RGB-D image, once per view: one pixel per point, no squares around them.
 
     It knows pinholes only, so they stand 200 m off. Raises `ImportError` where Open3D is missing.

@@ -231,27 +231,29 @@ def _step(note: _Note, steps: Sequence[Intent], *, shift: int = 0) -> Decision:
 
 def _pick(robot: str, spot_m: Sequence[float]) -> list[MoveTo]:
     return [
-        _hand(robot, spot_m, ABOVE_M, gripper_open=True),
-        _hand(robot, spot_m, GRASP_M, gripper_open=True, careful=False),
-        _hand(robot, spot_m, GRASP_M, gripper_open=False, careful=False),
-        _hand(robot, spot_m, ABOVE_M, gripper_open=False, careful=False),
+        _move_gripper(robot, spot_m, ABOVE_M, gripper_open=True),
+        _move_gripper(robot, spot_m, GRASP_M, gripper_open=True, careful=False),
+        _move_gripper(robot, spot_m, GRASP_M, gripper_open=False, careful=False),
+        _move_gripper(robot, spot_m, ABOVE_M, gripper_open=False, careful=False),
     ]
 
 
 def _place(robot: str, spot_m: Sequence[float]) -> list[MoveTo]:
     return [
-        _hand(robot, spot_m, ABOVE_M, gripper_open=False),
-        _hand(robot, spot_m, GRASP_M + 0.002, gripper_open=False, careful=False),
-        _hand(robot, spot_m, GRASP_M + 0.002, gripper_open=True, careful=False),
-        _hand(robot, spot_m, ABOVE_M, gripper_open=True, careful=False),
+        _move_gripper(robot, spot_m, ABOVE_M, gripper_open=False),
+        _move_gripper(robot, spot_m, GRASP_M + 0.002, gripper_open=False, careful=False),
+        _move_gripper(robot, spot_m, GRASP_M + 0.002, gripper_open=True, careful=False),
+        _move_gripper(robot, spot_m, ABOVE_M, gripper_open=True, careful=False),
     ]
 
 
 def _retreat() -> MoveTo:
-    return _hand(MOVER, (-0.14, -0.15), 0.45, gripper_open=True)
+    return _move_gripper(MOVER, (-0.14, -0.15), 0.45, gripper_open=True)
 
 
-def _hand(robot: str, spot_m: Sequence[float], height_m: float, *, gripper_open: bool, careful: bool = True) -> MoveTo:
+def _move_gripper(
+    robot: str, spot_m: Sequence[float], height_m: float, *, gripper_open: bool, careful: bool = True
+) -> MoveTo:
     return MoveTo((spot_m[0], spot_m[1], TOP_M + height_m), DOWN[robot], gripper_open, careful)
 
 
