@@ -23,8 +23,8 @@ from embodied.simulators.bullet.simulator import BulletConfig
 from embodied.tasks.memorybench.base import MemoryTask, Tier
 from embodied.tasks.registry import SUITES, TASKS, make_task, suite_tasks
 from embodied.types import NORMAL
-from policies.families import FAMILIES
 from policies.learned import LearnedPolicyConfig
+from policies.registry import FAMILIES
 from policies.scripted import ExpertConfig, GuesserConfig, RandomPolicyConfig
 
 POLICIES: dict[str, Any] = {

@@ -11,7 +11,7 @@ from omegaconf import MISSING
 
 from embodied.errors import ConfigError, MissingDependencyError
 from launch import cli, schema
-from policies.families import family_of
+from policies.registry import family_of
 from policies.training.config import TrainComputeConfig, TrainingConfig
 
 COMMAND = tuple(sys.argv[1:])  # As it was typed, before `cli.enter` adds to it.

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from embodied.errors import ConfigError, DataError, unknown_name
 from embodied.evaluation.curves import STAGE, VALIDATION
-from policies.families import FAMILIES
 from policies.folders import damaged, json_bytes, read_folder, write_folder
+from policies.registry import FAMILIES
 from policies.weights import load_weights, read_tensors, tensor_bytes
 
 if TYPE_CHECKING:

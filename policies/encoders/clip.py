@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from embodied.errors import ConfigError, PathError
-from policies.encoders.config import ClipTextConfig, explained
+from policies.encoders.dependencies import training_extra
 from policies.encoders.language import LanguageEncoder, check_length
 from policies.encoders.weights import load_weights
 
@@ -29,17 +29,16 @@ SIZES = (
 
 
 class ClipText(LanguageEncoder):
-    """Reads with CLIP's text tower, which never learns: what it says of an instruction is computed once and kept.
+    """Reads with CLIP's text tower, which is never trained: the tokens of each instruction are computed once and kept.
 
     Tokens are those after the last normalisation, before the projection, as published for SAM2Act: 77 of width 512.
     Without a folder the tower is random and has no words: fit for counting parameters alone.
     """
 
-    def __init__(self, config: ClipTextConfig) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         super().__init__()
-        with explained():
+        with training_extra():
             from transformers import CLIPTextConfig, CLIPTextModel
-        folder = Path(config.folder) if config.folder else None
         self._tower = CLIPTextModel(CLIPTextConfig(**(_sizes(folder / "config.json") if folder else {})))
         self.dim = self._tower.config.hidden_size
         self.words = self._tower.config.max_position_embeddings
@@ -63,9 +62,9 @@ class ClipText(LanguageEncoder):
 
     def forward(self, words: Tensor) -> tuple[Tensor, Tensor]:
         """Returns tokens and mask; see `LanguageEncoder`. The mask ends with the end mark."""
-        said = (words == self._end).cumsum(-1) - (words == self._end).long() == 0
+        used = (words == self._end).cumsum(-1) - (words == self._end).long() == 0
         tokens = torch.stack([self._read(row).to(words.device) for row in words])
-        return tokens * said[..., None], said
+        return tokens * used[..., None], used
 
     @torch.no_grad()
     def _read(self, row: Tensor) -> Tensor:
@@ -81,9 +80,9 @@ class ClipText(LanguageEncoder):
 def _sizes(path: Path) -> dict[str, Any]:
     """The sizes of the text tower, from a configuration of it alone or of CLIP as a whole."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        told = told.get("text_config") or told
-        return {name: told[name] for name in SIZES if name in told}
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = stored.get("text_config") or stored
+        return {name: stored[name] for name in SIZES if name in stored}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise PathError(
             "A folder of CLIP must hold config.json, model.safetensors, vocab.json and merges.txt.",

@@ -1,14 +1,14 @@
-"""What may be chosen of encoders; none of it needs PyTorch to be read."""
+"""The settings of encoders, each with `build()`; none of them needs PyTorch to be read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embodied.errors import ConfigError, MissingDependencyError
+from embodied.errors import ConfigError
+from policies.encoders.dependencies import training_extra
+from policies.encoders.sizes import GROUP, SHAPES, HieraSize
 
 if TYPE_CHECKING:
     from policies.encoders.clip import ClipText
@@ -16,12 +16,10 @@ if TYPE_CHECKING:
     from policies.encoders.hiera import HieraEncoder
     from policies.encoders.language import HashedWords
 
-GROUP = 8
-
 
 @dataclass(kw_only=True)
 class ConvolutionalConfig:
-    """A small network that learns from nothing: one stage per width, each halving the image.
+    """A small network that is trained from random weights: one stage per width, each halving the image.
 
     `inputs` is the number of channels of an image, `blocks` that of residual blocks per stage.
     """
@@ -36,17 +34,9 @@ class ConvolutionalConfig:
             raise ConfigError("A convolutional encoder needs inputs >= 1, blocks >= 0 and a width.", value=self)
         if any(width < 1 or width % GROUP for width in self.widths):
             raise ConfigError(f"The widths of an encoder must be multiples of {GROUP}.", value=self.widths)
-        with explained():
+        with training_extra():
             from policies.encoders.convolutional import ConvolutionalEncoder
-        return ConvolutionalEncoder(self)
-
-
-class HieraSize(Enum):
-    """The published sizes of SAM 2.1's image encoder: 27.2, 34.3 and 69.1 million parameters."""
-
-    tiny = "tiny"
-    small = "small"
-    base_plus = "base_plus"
+        return ConvolutionalEncoder(inputs=self.inputs, widths=self.widths, blocks=self.blocks)
 
 
 @dataclass(kw_only=True)
@@ -65,14 +55,14 @@ class HieraConfig:
         """Returns the encoder. Raises `ConfigError` and `PathError` for weights that do not fit."""
         if self.rank < 1:
             raise ConfigError("Low-rank corrections need rank >= 1.", value=self.rank)
-        with explained():
-            from policies.encoders.hiera import SHAPES, HieraEncoder
+        with training_extra():
+            from policies.encoders.hiera import HieraEncoder
         return HieraEncoder(SHAPES[self.size], rank=self.rank, weights=self.weights)
 
 
 @dataclass(kw_only=True)
 class HashedWordsConfig:
-    """A vector per word, learned: no vocabulary, no weights."""
+    """A learned vector per word, without a vocabulary and without published weights."""
 
     dim: int = 96
     words: int = 24
@@ -82,9 +72,9 @@ class HashedWordsConfig:
         """Returns the encoder. Raises `ConfigError` for sizes out of range, `MissingDependencyError`."""
         if self.dim < 1 or self.words < 1 or self.buckets < 2:
             raise ConfigError("Hashed words need dim >= 1, words >= 1 and buckets >= 2.", value=self)
-        with explained():
+        with training_extra():
             from policies.encoders.language import HashedWords
-        return HashedWords(self)
+        return HashedWords(dim=self.dim, words=self.words, buckets=self.buckets)
 
 
 @dataclass(kw_only=True)
@@ -99,17 +89,6 @@ class ClipTextConfig:
 
     def build(self) -> ClipText:
         """Returns the encoder. Raises `ConfigError` and `PathError` for a folder that does not fit."""
-        with explained():
+        with training_extra():
             from policies.encoders.clip import ClipText
-        return ClipText(self)
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Turns an import that fails into `MissingDependencyError` with its remedy."""
-    try:
-        yield
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"Encoders need {error.name}.", remedy="Install it: pip install 'embodied-memory[train]'."
-        ) from error
+        return ClipText(Path(self.folder) if self.folder else None)

@@ -1,19 +1,8 @@
-"""The seam of image encoders: from virtual views to maps of features, fine to coarse."""
+"""The interface of image encoders: from virtual views to maps of features, fine to coarse."""
 
 from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
-
-CHANNELS = ("x", "y", "z", "red", "green", "blue", "depth", "row", "column", "seen")
-"""What a virtual view shows at each pixel, in this order.
-
-`x`, `y`, `z`: the nearest point, in the cube's [-1, 1]. `red`, `green`, `blue`: its colour in [0, 1]. `depth`: how far
-it lies behind the near face of the cube. `row`, `column`: where the pixel lies, in [-1, 1]. `seen`: 1 where there is a
-point, else 0, and then all but the pixel's place is 0 too.
-"""
-
-COLOURS = slice(3, 6)
-"""Where in `CHANNELS` red, green and blue lie."""
 
 
 class ImageEncoder(nn.Module, ABC):
@@ -30,7 +19,7 @@ class ImageEncoder(nn.Module, ABC):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Returns maps (image, channels[i], side, side), fine to coarse, of images (image, channel, size, size).
 
-        The channels begin with `CHANNELS`; an eleventh may follow.
+        The channels begin with `policies.encoders.sizes.CHANNELS`; an eleventh may follow.
         """
 
     def sides(self, size: int) -> tuple[int, ...]:

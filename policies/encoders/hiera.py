@@ -1,6 +1,5 @@
 """SAM 2.1's image encoder, frozen but for low-rank corrections of its attention."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from policies.encoders.config import HieraSize, explained
-from policies.encoders.encoder import COLOURS, ImageEncoder
+from policies.encoders.dependencies import training_extra
+from policies.encoders.encoder import ImageEncoder
+from policies.encoders.sizes import COLOURS, HieraShape
 from policies.encoders.weights import load_weights, opened
 
 SIDE_PX = 256
@@ -17,27 +17,6 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 WIDTH = 256
 CONVOLUTIONS = {"conv_s0": WIDTH // 8, "conv_s1": WIDTH // 4}  # SAM 2's own names and widths.
-
-
-@dataclass(frozen=True)
-class HieraShape:
-    """Width and heads of the first stage, doubled by each of the others; blocks per stage; which blocks see all.
-
-    `background` is the side of the learned position code that is stretched over the image.
-    """
-
-    width: int
-    heads: int
-    blocks: tuple[int, int, int, int]
-    global_blocks: tuple[int, ...]
-    background: int
-
-
-SHAPES = {
-    HieraSize.tiny: HieraShape(96, 1, (1, 2, 7, 2), (5, 7, 9), 7),
-    HieraSize.small: HieraShape(96, 1, (1, 2, 11, 2), (7, 10, 13), 7),
-    HieraSize.base_plus: HieraShape(112, 2, (2, 3, 16, 3), (12, 16, 20), 14),
-}
 
 
 class HieraEncoder(ImageEncoder):
@@ -100,7 +79,7 @@ class _Projection(nn.Module):
 
 def vision_model(shape: HieraShape) -> Any:
     """Returns the network of this shape, as transformers makes it, with random weights."""
-    with explained():
+    with training_extra():
         from transformers import Sam2HieraDetConfig, Sam2VisionConfig, Sam2VisionModel
     widths = [shape.width * 2**stage for stage in range(4)]
     backbone = Sam2HieraDetConfig(
@@ -117,7 +96,7 @@ def vision_model(shape: HieraShape) -> Any:
 
 def _correct(vision: Any, rank: int) -> None:
     """Freezes the network and puts corrections beside queries and values, which begin as zero."""
-    with explained():
+    with training_extra():
         from peft import LoraConfig, inject_adapter_in_model
     vision.requires_grad_(False)
     for block in vision.backbone.blocks:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from embodied.errors import ConfigError
-from policies.encoders.config import HashedWordsConfig
 
 EMBEDDING_SPREAD = 0.02
 
@@ -26,26 +25,26 @@ class LanguageEncoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, words: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the tokens (batch, words, dim) of ids (batch, words), and where they say something (batch, words).
+        """Returns the tokens (batch, words, dim) of ids (batch, words), and a mask (batch, words) of the instruction.
 
         Tokens beyond the end of an instruction are zero.
         """
 
 
 class HashedWords(LanguageEncoder):
-    """Learns a vector per word, and one per place in the sentence; words are told apart by their checksum.
+    """Learns a vector per word and one per position in the sentence; a checksum identifies a word.
 
     Id 0 ends an instruction; case and punctuation do not count. No vocabulary: two words share a vector where their
     CRC-32 falls into the same of `buckets`, which a few dozen words hardly ever do.
     """
 
-    def __init__(self, config: HashedWordsConfig) -> None:
+    def __init__(self, *, dim: int, words: int, buckets: int) -> None:
         super().__init__()
-        self.dim = config.dim
-        self.words = config.words
-        self._buckets = config.buckets
-        self._vectors = nn.Embedding(config.buckets, config.dim)
-        self._places = nn.Parameter(torch.empty(config.words, config.dim))
+        self.dim = dim
+        self.words = words
+        self._buckets = buckets
+        self._vectors = nn.Embedding(buckets, dim)
+        self._places = nn.Parameter(torch.empty(words, dim))
         nn.init.normal_(self._vectors.weight, std=EMBEDDING_SPREAD)
         nn.init.normal_(self._places, std=EMBEDDING_SPREAD)
 
@@ -59,8 +58,8 @@ class HashedWords(LanguageEncoder):
 
     def forward(self, words: Tensor) -> tuple[Tensor, Tensor]:
         """Returns tokens and mask; see `LanguageEncoder`."""
-        said = words != 0
-        return (self._vectors(words) + self._places) * said[..., None], said
+        used = words != 0
+        return (self._vectors(words) + self._places) * used[..., None], used
 
 
 def check_length(found: int, most: int, text: str) -> None:
@@ -69,5 +68,5 @@ def check_length(found: int, most: int, text: str) -> None:
         raise ConfigError(
             f"An instruction must have 1 to {most} words or tokens.",
             value=text[:80],
-            remedy=f"It has {found}: say it otherwise, or configure another language encoder.",
+            remedy=f"It has {found}: rephrase it, or configure another language encoder.",
         )

@@ -1,1 +1,1 @@
-"""Heads: from features to where, and how, the hand goes."""
+"""Heads: from features to the position, the rotation and the gripper of a keyframe."""

@@ -1,4 +1,4 @@
-"""How the hand is held: rotation angle by angle, gripper, and whether to mind collisions."""
+"""The action head: rotation angle by angle, gripper, and whether to avoid collisions."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ JITTER_BINS = 2
 class ActionLogits(NamedTuple):
     """`rotation` (batch, 3, bins), the later angles given the earlier ones; `gripper`, `collisions` (batch, 2).
 
-    Of the two, index 1 means open, and mind collisions.
+    Of the two, index 1 means open, and avoid collisions.
     """
 
     rotation: Tensor

@@ -1,4 +1,4 @@
-"""Heat maps: where in a view the hand should go, as a distribution over its pixels."""
+"""Heat maps: where in a view the waypoint lies, as a distribution over its pixels."""
 
 import torch
 from torch import Tensor

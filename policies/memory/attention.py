@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from policies.memory.codes import RotaryGrid
-from policies.memory.config import TokenGrid
+from policies.memory.sizes import AttentionSize, TokenGrid
 
 FORGOTTEN = -1e9
 NEARBY = 30.0  # What a fresh score owes to a token's lying at one's own place.
@@ -46,10 +46,10 @@ class MemoryAttention(nn.Module):
     when something was written does not depend on where.
     """
 
-    def __init__(self, grid: TokenGrid, *, layers: int, heads: int, hidden: int) -> None:
+    def __init__(self, grid: TokenGrid, size: AttentionSize) -> None:
         super().__init__()
         self._split = (grid.views, grid.cells)
-        self.layers = nn.ModuleList(_Layer(grid, heads=heads, hidden=hidden) for _ in range(layers))
+        self.layers = nn.ModuleList(_Layer(grid, heads=size.heads, hidden=size.hidden) for _ in range(size.layers))
 
     def forward(self, query: Tensor, held: Held) -> tuple[Tensor, Tensor]:
         """Returns what memory adds to `query` (batch, time, tokens, dim), and the attention (batch, time, moment).

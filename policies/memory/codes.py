@@ -1,4 +1,4 @@
-"""What tells a network where and when: rotary and sine codes of places in an image, learned codes of age."""
+"""Position and time codes: rotary and sine codes of positions in an image, learned codes of age."""
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ class RotaryGrid(nn.Module):
 
 
 class AgeCode(nn.Module):
-    """Tells how old a moment is, twice: one learned vector per slot, and a projection of the sine code of the gap.
+    """Encodes how old a moment is, twice: one learned vector per slot, and a projection of the sine code of the gap.
 
     The slot counts entries (that of the newest is the first of a window), the gap keyframes: where only some keyframes
     are written, both differ.

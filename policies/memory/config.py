@@ -1,4 +1,4 @@
-"""Which memory a policy has, as plain values: every choice loads where no PyTorch is installed."""
+"""The settings of memories, each with `build(grid)`; none of them needs PyTorch to be read."""
 
 from __future__ import annotations
 
@@ -7,48 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from embodied.errors import ConfigError
+from policies.memory.sizes import AttentionSize, TokenGrid, check_counts
 
 if TYPE_CHECKING:
     from policies.memory.contract import Memory
     from policies.memory.encoder import MomentEncoder
 
 
-@dataclass(frozen=True, kw_only=True)
-class TokenGrid:
-    """How the tokens of a policy lie: `views` images of `rows` x `cols` tokens, view by view and row by row.
-
-    Queries are `dim` wide, what is written `slot_dim`. The policy knows them; its memory is built to fit. The published
-    SAM2Act+ has three views of 16 x 16, 128 and 64 wide.
-    """
-
-    views: int
-    rows: int
-    cols: int
-    dim: int
-    slot_dim: int
-
-    def __post_init__(self) -> None:
-        _check_counts(self)
-        if self.dim % 4 or self.slot_dim % 4:
-            raise ConfigError(
-                "Widths of tokens must be multiples of 4, for sines and cosines by row and column.",
-                value=(self.dim, self.slot_dim),
-            )
-
-    @property
-    def cells(self) -> int:
-        """Tokens of one view."""
-        return self.rows * self.cols
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of one moment."""
-        return self.views * self.cells
-
-
 @dataclass(kw_only=True)
 class NeuralMemoryConfig(ABC):
-    """What all choices of a memory share: they are built to fit a policy's tokens."""
+    """A memory's settings; `build` makes the memory that fits a policy's tokens."""
 
     @abstractmethod
     def build(self, grid: TokenGrid) -> Memory:
@@ -57,10 +25,10 @@ class NeuralMemoryConfig(ABC):
 
 @dataclass(kw_only=True)
 class NoMemoryConfig(NeuralMemoryConfig):
-    """The policy has the contract of a memory and remembers nothing."""
+    """A memory that keeps nothing, so that a policy has the parts around a memory and no information from the past."""
 
     def build(self, grid: TokenGrid) -> Memory:
-        """Returns the memory that is none."""
+        """Returns the memory that keeps nothing."""
         from policies.memory.none import NoMemory
 
         return NoMemory(grid)
@@ -78,9 +46,14 @@ class AttendedMemoryConfig(NeuralMemoryConfig):
     heads: int = 1
     hidden: int = 2048
 
+    @property
+    def attention(self) -> AttentionSize:
+        """The size of the attention that reads the memory."""
+        return AttentionSize(layers=self.layers, heads=self.heads, hidden=self.hidden)
+
     def check(self, grid: TokenGrid) -> None:
         """Raises `ConfigError` for values out of range."""
-        _check_counts(self)
+        check_counts(self)
         if grid.dim % (4 * self.heads):
             raise ConfigError(
                 "`heads` must divide the width of queries into multiples of 4.", value=(self.heads, grid.dim)
@@ -96,12 +69,12 @@ class WindowMemoryConfig(AttendedMemoryConfig):
         from policies.memory.window import WindowMemory
 
         self.check(grid)
-        return WindowMemory(grid, self)
+        return WindowMemory(grid, self.attention, capacity=self.capacity)
 
 
 @dataclass(kw_only=True)
 class KeepFirstMemoryConfig(AttendedMemoryConfig):
-    """The `first` moments for ever, and the newest in the rest of `capacity`."""
+    """The `first` moments of an episode for good, and the newest in the rest of `capacity`."""
 
     first: int = 1
 
@@ -115,7 +88,7 @@ class KeepFirstMemoryConfig(AttendedMemoryConfig):
                 "`first` must be less than `capacity`, so that the newest moment has a slot.",
                 value=(self.first, self.capacity),
             )
-        return KeepFirstMemory(grid, self)
+        return KeepFirstMemory(grid, self.attention, capacity=self.capacity, first=self.first)
 
 
 @dataclass(kw_only=True)
@@ -129,12 +102,12 @@ class MergingMemoryConfig(AttendedMemoryConfig):
         from policies.memory.merging import MergingMemory
 
         self.check(grid)
-        return MergingMemory(grid, self)
+        return MergingMemory(grid, self.attention, capacity=self.capacity)
 
 
 @dataclass(kw_only=True)
 class RecurrentMemoryConfig(NeuralMemoryConfig):
-    """An LSTM of `hidden` units that can keep what it is told for up to `horizon` keyframes before it has learned."""
+    """An LSTM of `hidden` units whose initial weights keep inputs for up to `horizon` keyframes."""
 
     hidden: int = 256
     horizon: int = 25
@@ -143,10 +116,10 @@ class RecurrentMemoryConfig(NeuralMemoryConfig):
         """Returns the memory. Raises `ConfigError` for values out of range."""
         from policies.memory.recurrent import RecurrentMemory
 
-        _check_counts(self)
+        check_counts(self)
         if self.horizon < 3:
             raise ConfigError("`horizon` must be at least 3 keyframes.", value=self.horizon)
-        return RecurrentMemory(grid, self)
+        return RecurrentMemory(grid, hidden=self.hidden, horizon=self.horizon)
 
 
 @dataclass(kw_only=True)
@@ -160,11 +133,5 @@ class MomentEncoderConfig:
         """Returns the encoder, freshly initialised. Raises `ConfigError` for values out of range."""
         from policies.memory.encoder import MomentEncoder
 
-        _check_counts(self)
-        return MomentEncoder(grid, self)
-
-
-def _check_counts(config: object) -> None:
-    for name, value in vars(config).items():
-        if value < 1:
-            raise ConfigError(f"`{name}` of {type(config).__name__} must be at least 1.", value=value)
+        check_counts(self)
+        return MomentEncoder(grid, halvings=self.halvings, blocks=self.blocks)

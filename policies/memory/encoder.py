@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from embodied.errors import ConfigError
 from policies.memory.codes import sine_grid
-from policies.memory.config import MomentEncoderConfig, TokenGrid
+from policies.memory.sizes import TokenGrid
 
 CONTRAST, MIDDLE = 20.0, 10.0
 GROWTH = 4
@@ -19,13 +19,13 @@ class MomentEncoder(nn.Module):
     2408.00714) as SAM2Act+ uses it (arXiv 2501.18564); blocks: ConvNeXt, arXiv 2201.03545.
     """
 
-    def __init__(self, grid: TokenGrid, config: MomentEncoderConfig) -> None:
+    def __init__(self, grid: TokenGrid, *, halvings: int, blocks: int) -> None:
         super().__init__()
         self._grid = grid
-        self._map_size = (grid.rows << config.halvings, grid.cols << config.halvings)
-        self.heat = _halvings(config.halvings, grid.dim)
+        self._map_size = (grid.rows << halvings, grid.cols << halvings)
+        self.heat = _halvings(halvings, grid.dim)
         self.seen = nn.Conv2d(grid.dim, grid.dim, 1)
-        self.blocks = nn.Sequential(*(_Block(grid.dim) for _ in range(config.blocks)))
+        self.blocks = nn.Sequential(*(_Block(grid.dim) for _ in range(blocks)))
         self.out = nn.Conv2d(grid.dim, grid.slot_dim, 1)
         self.place: Tensor
         self.register_buffer("place", sine_grid(grid.rows, grid.cols, grid.slot_dim), persistent=False)

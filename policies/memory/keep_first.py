@@ -1,10 +1,10 @@
-"""The first moments of an episode are kept for ever, and the newest in the slots that remain."""
+"""The first moments of an episode are kept for good, and the newest in the slots that remain."""
 
 import torch
 from torch import Tensor
 
-from policies.memory.config import KeepFirstMemoryConfig, TokenGrid
 from policies.memory.contract import State, chosen
+from policies.memory.sizes import AttentionSize, TokenGrid
 from policies.memory.slots import PlacedMemory, moment_of, pushed
 
 
@@ -14,9 +14,9 @@ class KeepFirstMemory(PlacedMemory):
     What a task asks for is often how things were before anything was touched; a window forgets it.
     """
 
-    def __init__(self, grid: TokenGrid, config: KeepFirstMemoryConfig) -> None:
-        super().__init__(grid, config, slots=config.capacity)
-        self.first = config.first
+    def __init__(self, grid: TokenGrid, size: AttentionSize, *, capacity: int, first: int) -> None:
+        super().__init__(grid, size, slots=capacity)
+        self.first = first
 
     def write(self, state: State, written: Tensor, time: Tensor, mask: Tensor) -> State:
         """Returns the state with the moment in the next of the first slots, or else as the newest of the window."""

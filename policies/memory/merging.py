@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from policies.memory.config import MergingMemoryConfig, TokenGrid
 from policies.memory.contract import State, chosen
+from policies.memory.sizes import AttentionSize, TokenGrid
 from policies.memory.slots import SlotMemory, moment_of, pushed
 
 
@@ -17,8 +17,8 @@ class MergingMemory(SlotMemory):
     Source: MemoryVLA, arXiv 2508.19236, section 3.3; weighting ours.
     """
 
-    def __init__(self, grid: TokenGrid, config: MergingMemoryConfig) -> None:
-        super().__init__(grid, config, slots=config.capacity + 1)
+    def __init__(self, grid: TokenGrid, size: AttentionSize, *, capacity: int) -> None:
+        super().__init__(grid, size, slots=capacity + 1)
 
     def init_state(self, batch: int, *, device: torch.device | str = "cpu") -> State:
         """Returns `batch` rows of empty slots without mass."""
@@ -26,7 +26,7 @@ class MergingMemory(SlotMemory):
         return {**super().init_state(batch, device=device), "mass": mass}
 
     def write(self, state: State, written: Tensor, time: Tensor, mask: Tensor) -> State:
-        """Returns the state with the moment as its newest; rows that nobody has consolidated are merged first."""
+        """Returns the state with the moment as its newest; rows that have not been consolidated are merged first."""
         state = chosen(mask, self.consolidate(state), state)
         new = moment_of(written, time)
         return chosen(mask, pushed(state, {**new, "mass": new["valid"].to(torch.int64)}), state)

@@ -1,4 +1,4 @@
-"""A policy's memory as moments of the bank and back: what a killed worker resumes with."""
+"""Converts a policy's memory to moments of the memory bank and back, so that a killed worker can resume."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from policies.memory.contract import Memory, State
 def to_moment(written: Tensor, time: float, *, model_id: str, position_m: Vector3, robot: str) -> Moment:
     """Returns what was written, (tokens, slot_dim) at keyframe `time`, as a moment to be stored.
 
-    Its tokens are exact, its embedding is their mean at unit length. The feed that tells it to the bank names the
+    Its tokens are exact, its embedding is their mean at unit length. The feed that appends it to the bank names the
     episode. Raises `MemoryBankError` where tokens are not finite, or no model is named.
     """
     tokens = np.array(written.detach().cpu().numpy(), np.float32)
@@ -44,7 +44,7 @@ def replay(memory: Memory, moments: Sequence[Moment], *, model_id: str) -> State
         tokens = _tokens_of(moment, (memory.tokens, memory.slot_dim), model_id)
         if moment.step is None or moment.step <= newest:
             raise MemoryBankError(
-                "Moments must tell their steps, in rising order.",
+                "Moments must have steps, in rising order.",
                 value=(newest, moment.step),
                 remedy="Give them as `MemoryFeed.moments` does.",
             )

@@ -1,14 +1,14 @@
-"""The memory that is none."""
+"""The memory that keeps nothing: the baseline of every claim about memory."""
 
 import torch
 from torch import Tensor
 
-from policies.memory.config import TokenGrid
 from policies.memory.contract import Memory, State
+from policies.memory.sizes import TokenGrid
 
 
 class NoMemory(Memory):
-    """Reads zeros, whatever was written, and leaves queries as they are; its state has no tensors."""
+    """Reads zeros whatever was written and leaves queries unchanged; its state has no tensors."""
 
     def __init__(self, grid: TokenGrid) -> None:
         super().__init__(dim=grid.dim, slot_dim=grid.slot_dim, tokens=grid.tokens)
@@ -18,7 +18,7 @@ class NoMemory(Memory):
         return {}
 
     def read(self, state: State, query: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002
-        """Returns zeros, and no attention to a moment that never was."""
+        """Returns zeros, and no attention to the one moment of the shape."""
         return torch.zeros_like(query), query.new_zeros(len(query), 1)
 
     def fuse(self, query: Tensor, read: Tensor, state: State) -> Tensor:  # noqa: ARG002

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from policies.memory.codes import sine_code
-from policies.memory.config import RecurrentMemoryConfig, TokenGrid
 from policies.memory.contract import Memory, State, chosen
+from policies.memory.sizes import TokenGrid
 
 GAP_WIDTH = 16
 
@@ -18,13 +18,13 @@ class RecurrentMemory(Memory):
     recurrent neural networks warp time?, arXiv 1804.11188.
     """
 
-    def __init__(self, grid: TokenGrid, config: RecurrentMemoryConfig) -> None:
+    def __init__(self, grid: TokenGrid, *, hidden: int, horizon: int) -> None:
         super().__init__(dim=grid.dim, slot_dim=grid.slot_dim, tokens=grid.tokens)
         self._views = grid.views
-        self.hidden = config.hidden
-        self.cell = nn.LSTMCell(grid.views * grid.slot_dim + GAP_WIDTH, config.hidden)
-        self.modulation = nn.Linear(config.hidden + GAP_WIDTH, 2 * grid.dim)
-        _remember_long(self.cell, config.horizon)
+        self.hidden = hidden
+        self.cell = nn.LSTMCell(grid.views * grid.slot_dim + GAP_WIDTH, hidden)
+        self.modulation = nn.Linear(hidden + GAP_WIDTH, 2 * grid.dim)
+        _remember_long(self.cell, horizon)
 
     def init_state(self, batch: int, *, device: torch.device | str = "cpu") -> State:
         """Returns `batch` rows of an LSTM that has seen nothing."""

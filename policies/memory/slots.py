@@ -7,8 +7,8 @@ from torch import Tensor
 
 from policies.memory.attention import Held, MemoryAttention
 from policies.memory.codes import AgeCode
-from policies.memory.config import AttendedMemoryConfig, TokenGrid
 from policies.memory.contract import Memory, State
+from policies.memory.sizes import AttentionSize, TokenGrid
 
 
 class SlotMemory(Memory):
@@ -17,11 +17,11 @@ class SlotMemory(Memory):
     Slots that are not valid hold zeros, so that what is remembered alone decides the state.
     """
 
-    def __init__(self, grid: TokenGrid, config: AttendedMemoryConfig, *, slots: int) -> None:
+    def __init__(self, grid: TokenGrid, size: AttentionSize, *, slots: int) -> None:
         super().__init__(dim=grid.dim, slot_dim=grid.slot_dim, tokens=grid.tokens)
         self.slots = slots
         self.age = AgeCode(slots, grid.slot_dim)
-        self.attention = MemoryAttention(grid, layers=config.layers, heads=config.heads, hidden=config.hidden)
+        self.attention = MemoryAttention(grid, size)
 
     def init_state(self, batch: int, *, device: torch.device | str = "cpu") -> State:
         """Returns `batch` rows of empty slots."""

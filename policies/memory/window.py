@@ -3,20 +3,20 @@
 import torch
 from torch import Tensor
 
-from policies.memory.config import TokenGrid, WindowMemoryConfig
 from policies.memory.contract import State, chosen
+from policies.memory.sizes import AttentionSize, TokenGrid
 from policies.memory.slots import PlacedMemory, moment_of, pushed
 
 
 class WindowMemory(PlacedMemory):
     """Keeps the last `capacity` moments; the slot of a moment counts the writes since.
 
-    A moment's age is told in entries (a learned vector per slot) and in keyframes (a projected sine code): see
+    A moment's age is encoded in entries (a learned vector per slot) and in keyframes (a projected sine code): see
     `AgeCode`. Source: SAM2Act+, arXiv 2501.18564; the gap in keyframes is ours.
     """
 
-    def __init__(self, grid: TokenGrid, config: WindowMemoryConfig) -> None:
-        super().__init__(grid, config, slots=config.capacity)
+    def __init__(self, grid: TokenGrid, size: AttentionSize, *, capacity: int) -> None:
+        super().__init__(grid, size, slots=capacity)
 
     def write(self, state: State, written: Tensor, time: Tensor, mask: Tensor) -> State:
         """Returns the state with the moment as its newest; what is older than the capacity is gone."""

@@ -1,1 +1,6 @@
-"""Leak probes: what a network can read from one instant about what it should have to remember."""
+"""Leak probes: classifiers that measure what the observation just before a choice gives away about the target."""
+
+from policies.probes.config import ProbeConfig
+from policies.probes.samples import Labelled, ProbeKind
+
+__all__ = ["Labelled", "ProbeConfig", "ProbeKind"]

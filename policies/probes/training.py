@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from embodied.seeding import derive_seed
-from policies.probes.config import Labelled, ProbeConfig, ProbeKind, check_samples
+from policies.probes.samples import Labelled, ProbeKind, ProbeSettings, check_samples
 
 SMALLEST_SPREAD = 1e-6
 QUIET_SHARE = 0.1
@@ -21,7 +21,7 @@ class Probe:
     The same seed, data and number of threads give the same answers. The global random state of torch is left alone.
     """
 
-    def __init__(self, config: ProbeConfig, *, seed: int) -> None:
+    def __init__(self, config: ProbeSettings, *, seed: int) -> None:
         self._config = config
         self._seed = seed
 
@@ -77,7 +77,7 @@ class _Pointer(nn.Module):
         return self._scorer(crops.flatten(0, 1)).view(crops.shape[:2])
 
 
-def _network(config: ProbeConfig, inputs: Tensor, candidates: int) -> nn.Module:
+def _network(config: ProbeSettings, inputs: Tensor, candidates: int) -> nn.Module:
     if config.kind is ProbeKind.LINEAR:
         layer = nn.Linear(inputs.shape[1], candidates)
         nn.init.zeros_(layer.weight)
@@ -99,7 +99,7 @@ def _convolutions(inputs: Tensor, channels: int, *, outputs: int) -> nn.Sequenti
     return nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.2), nn.Linear(before * height * width, outputs))
 
 
-def _fit_linear(network: nn.Module, inputs: Tensor, labels: Tensor, config: ProbeConfig) -> None:
+def _fit_linear(network: nn.Module, inputs: Tensor, labels: Tensor, config: ProbeSettings) -> None:
     """Penalised logistic regression, to convergence: a convex problem, so the seed plays no part."""
     optimiser = torch.optim.LBFGS(network.parameters(), max_iter=300, history_size=20, line_search_fn="strong_wolfe")
 
@@ -113,7 +113,7 @@ def _fit_linear(network: nn.Module, inputs: Tensor, labels: Tensor, config: Prob
     optimiser.step(loss)  # pyright: ignore[reportArgumentType]  # LBFGS takes a closure that returns a tensor
 
 
-def _fit_network(network: nn.Module, inputs: Tensor, labels: Tensor, config: ProbeConfig) -> None:
+def _fit_network(network: nn.Module, inputs: Tensor, labels: Tensor, config: ProbeSettings) -> None:
     optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     steps = config.epochs * -(-len(labels) // config.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=config.learning_rate, total_steps=steps)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-from policies.encoders.config import ClipTextConfig, ConvolutionalConfig, HashedWordsConfig, HieraConfig, HieraSize
+from policies.encoders.config import ClipTextConfig, ConvolutionalConfig, HashedWordsConfig, HieraConfig
+from policies.encoders.sizes import HieraSize
 from policies.memory.config import (
     KeepFirstMemoryConfig,
     MergingMemoryConfig,

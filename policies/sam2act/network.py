@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from policies.heads.autoregressive import AutoregressiveHead
 from policies.heads.heatmap import gaussian
-from policies.memory.config import TokenGrid
 from policies.memory.contract import Memory
+from policies.memory.sizes import TokenGrid
 from policies.sam2act.body import body_numbers, mark_tool
 from policies.sam2act.branch import Branch, Told
 from policies.sam2act.config import Sam2ActConfig

@@ -22,9 +22,9 @@ from embodied.tasks.registry import make_task
 from embodied.types import Outcome
 from launch.benchmarks import leak, physics, rollout
 from launch.benchmarks.leak import LeakBenchConfig
-from policies.probes import positive_controls, sightings
+from policies.probes import ProbeConfig, positive_controls, sightings
 from policies.probes.choice import ChoiceRecorderConfig
-from policies.probes.config import ProbeConfig
+from policies.probes.leakage import two_sided_p
 from policies.probes.sightings import Sighting, depth_units
 from policies.scripted import ExpertConfig, GuesserConfig
 
@@ -321,7 +321,7 @@ def test_p_values_are_exact(trials: int, chance: float):
     mass = [comb(trials, count) * chance**count * (1 - chance) ** (trials - count) for count in range(trials + 1)]
     for correct in range(0, trials + 1, max(1, trials // 10)):
         expected = min(1.0, 2 * min(sum(mass[: correct + 1]), sum(mass[correct:])))
-        assert leak.two_sided_p(correct, trials, chance) == pytest.approx(expected, rel=1e-9)
+        assert two_sided_p(correct, trials, chance) == pytest.approx(expected, rel=1e-9)
 
 
 # --- The door ---------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import torch
 
 from embodied.errors import ConfigError
 from embodied.evaluation.metrics import chance_band
-from policies.probes.config import Labelled, ProbeConfig, ProbeKind
+from policies.probes import Labelled, ProbeConfig, ProbeKind
 
 KINDS = list(ProbeKind)
 CANDIDATES = 3

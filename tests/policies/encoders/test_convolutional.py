@@ -4,7 +4,7 @@ import torch
 from embodied.errors import ConfigError
 from policies.encoders.config import ConvolutionalConfig
 from policies.encoders.convolutional import IMAGES_AT_A_TIME
-from policies.encoders.encoder import CHANNELS, COLOURS
+from policies.encoders.sizes import CHANNELS, COLOURS
 
 
 def images(count: int, *, channels: int = len(CHANNELS), size: int = 32) -> torch.Tensor:

@@ -3,9 +3,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from embodied.errors import ConfigError, PathError
-from policies.encoders.config import HieraConfig, HieraSize
-from policies.encoders.encoder import COLOURS
-from policies.encoders.hiera import SHAPES, HieraEncoder, HieraShape, vision_model
+from policies.encoders.config import HieraConfig
+from policies.encoders.hiera import HieraEncoder, vision_model
+from policies.encoders.sizes import COLOURS, SHAPES, HieraShape, HieraSize
 
 TOY = HieraShape(width=16, heads=1, blocks=(1, 1, 2, 1), global_blocks=(3,), background=7)
 IN_MILLIONS = {HieraSize.tiny: 27.2, HieraSize.small: 34.3, HieraSize.base_plus: 69.1}

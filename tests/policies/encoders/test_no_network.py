@@ -10,7 +10,7 @@ def refuse(event, arguments):
 
 sys.addaudithook(refuse)
 import torch
-from policies.encoders.config import ClipTextConfig, ConvolutionalConfig, HashedWordsConfig, HieraConfig, HieraSize
+from policies.encoders import ClipTextConfig, ConvolutionalConfig, HashedWordsConfig, HieraConfig, HieraSize
 
 ConvolutionalConfig().build()
 HashedWordsConfig().build()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from policies.memory.config import (
+from policies.memory import (
     KeepFirstMemoryConfig,
     MergingMemoryConfig,
     NoMemoryConfig,

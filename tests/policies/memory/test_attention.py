@@ -5,9 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policies.memory import MomentEncoderConfig, TokenGrid, WindowMemoryConfig
 from policies.memory.attention import Held, MemoryAttention
 from policies.memory.codes import RotaryGrid, sine_code, sine_grid
-from policies.memory.config import MomentEncoderConfig, TokenGrid, WindowMemoryConfig
+from policies.memory.sizes import AttentionSize
 
 ROWS, COLS, WIDTH = 5, 7, 12
 cells = st.tuples(st.integers(0, ROWS - 1), st.integers(0, COLS - 1))
@@ -52,7 +53,7 @@ def test_attention_in_one_call_is_attention_as_it_is_written_down():
     """One layer, one view, two steps that keep different moments: against softmax(q k) v, by hand."""
     torch.manual_seed(0)
     grid = TokenGrid(views=1, rows=2, cols=2, dim=8, slot_dim=4)
-    attention = MemoryAttention(grid, layers=1, heads=1, hidden=8).double()
+    attention = MemoryAttention(grid, AttentionSize(layers=1, heads=1, hidden=8)).double()
     query, slots = torch.randn(1, 2, 4, 8).double(), torch.randn(1, 3, 4, 4).double()
     age = torch.randn(1, 2, 3, 4).double()
     kept = torch.tensor([[[True, False, True], [False, True, True]]])

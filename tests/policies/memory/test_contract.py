@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 
 from embodied.errors import ConfigError
-from policies.memory.config import (
+from policies.memory import (
     KeepFirstMemoryConfig,
     MergingMemoryConfig,
     RecurrentMemoryConfig,

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from embodied.errors import ConfigError
+from policies.memory import MomentEncoderConfig, TokenGrid
 from policies.memory.codes import sine_grid
-from policies.memory.config import MomentEncoderConfig, TokenGrid
 
 GRID = TokenGrid(views=2, rows=4, cols=4, dim=16, slot_dim=8)
 

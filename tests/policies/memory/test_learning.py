@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from embodied.evaluation.metrics import chance_band
-from policies.memory.config import (
+from policies.memory import (
     KeepFirstMemoryConfig,
     NeuralMemoryConfig,
     NoMemoryConfig,

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.memory.config import MergingMemoryConfig, RecurrentMemoryConfig, TokenGrid
+from policies.memory import MergingMemoryConfig, RecurrentMemoryConfig, TokenGrid
 from tests.policies.memory.kinds import GRID, made, recalled, sequence, wrote
 
 NOW = torch.tensor([60, 60])

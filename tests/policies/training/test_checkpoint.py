@@ -12,9 +12,9 @@ import torch
 
 from embodied.errors import ConfigError, DataError, UnknownNameError
 from policies import policy
-from policies.families import FAMILIES
 from policies.folders import json_bytes, write_folder
 from policies.policy import _columns, curve_rows, from_pretrained, save_pretrained
+from policies.registry import FAMILIES
 from policies.training.checkpoint import (
     SCHEMA,
     SCHEMA_VERSION,

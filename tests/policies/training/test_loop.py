@@ -10,8 +10,8 @@ import torch
 from embodied.errors import ConfigError, DataError, UnknownNameError
 from embodied.evaluation.curves import read_curves
 from embodied.rollout.compute import ComputeKind
-from policies.families import FAMILIES
 from policies.policy import from_pretrained
+from policies.registry import FAMILIES
 from policies.training.config import (
     AugmentationConfig,
     LogConfig,

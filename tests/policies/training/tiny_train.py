@@ -1,7 +1,7 @@
 """`python -m launch.train` with the tiny learner among its families: `python tiny_train.py policy=tiny_schema ...`."""
 
 from launch import train
-from policies.families import FAMILIES
+from policies.registry import FAMILIES
 from tests.policies.training.learners import TinyConfig
 
 FAMILIES["tiny"] = TinyConfig

@@ -1,7 +1,8 @@
-"""The families of learned policies by name: each a config dataclass whose `build()` returns its learner."""
+"""The families of learned policies by name: each is a config dataclass whose `build()` returns its learner."""
 
 from typing import Any
 
+from embodied.errors import unknown_name
 from policies.sam2act.config import Sam2ActConfig
 
 FAMILIES: dict[str, type[Any]] = {"sam2act": Sam2ActConfig}
@@ -9,8 +10,6 @@ FAMILIES: dict[str, type[Any]] = {"sam2act": Sam2ActConfig}
 
 def family_of(config: Any) -> str:
     """Returns the name under which the class of `config` is registered. Raises `UnknownNameError`."""
-    from embodied.errors import unknown_name
-
     for name, kind in FAMILIES.items():
         if type(config) is kind:
             return name
