@@ -5,15 +5,19 @@ from typing import Any, Protocol, runtime_checkable
 
 from embodied.geometry import Pose
 from embodied.types import (
+    Assignment,
+    Cancel,
     Command,
     ControllerReport,
     Decision,
     Episode,
     EpisodeRecord,
     Intent,
+    IntentFeedback,
     Observation,
     Progress,
     Request,
+    TeamSnapshot,
     WorldState,
 )
 
@@ -99,6 +103,10 @@ class Task(Protocol):
         """Returns the progress after one more control period has led to `state`."""
         ...
 
+    def after_failure(self, episode: Episode, progress: Progress, feedback: IntentFeedback, robot: str) -> Progress:
+        """Returns the progress after an intent of `robot` has failed; the task decides whether it is over."""
+        ...
+
 
 @runtime_checkable
 class ChoiceTask(Task, Protocol):
@@ -138,6 +146,22 @@ class Controller(Protocol):
 
     def hold(self) -> Command:
         """Returns the command that keeps the robot still in a period in which it has no intent."""
+        ...
+
+
+class Dispatcher(Protocol):
+    """Assigns instructions to the robots of one episode; made anew for each, so it may keep state."""
+
+    @property
+    def rate_hz(self) -> float | None:
+        """How often it is asked in simulated time even where nothing happens; None for news alone.
+
+        News are the beginning, an intent that has ended, and an assignment that a policy reports as ended.
+        """
+        ...
+
+    def assign(self, snapshot: TeamSnapshot) -> Mapping[str, Assignment | Cancel]:
+        """Returns what changes, by robot; robots left out go on as they are."""
         ...
 
 
@@ -191,6 +215,10 @@ class Observer(Protocol):
 
     def on_decision(self, request: Request, decision: Decision) -> None:
         """Called once per request, before its intents run."""
+        ...
+
+    def on_feedback(self, robot: str, feedback: IntentFeedback) -> None:
+        """Called whenever an intent of `robot` has ended."""
         ...
 
     def on_step(self, state: WorldState, progress: Progress) -> None:

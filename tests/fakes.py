@@ -25,6 +25,7 @@ from embodied.types import (
     Decision,
     Episode,
     Intent,
+    IntentFeedback,
     MoveTo,
     Observation,
     Outcome,
@@ -242,6 +243,9 @@ class FakeTask:
 
     def begin(self, episode: Episode, state: WorldState) -> Progress:
         return Progress()
+
+    def after_failure(self, episode: Episode, progress: Progress, feedback: IntentFeedback, robot: str) -> Progress:
+        return replace(progress, outcome=Outcome.FAILURE, reason=f"controller: {feedback.reason}")
 
     def advance(self, episode: Episode, progress: Progress, state: WorldState) -> Progress:
         if not progress.reached and "block" in state.held.values():

@@ -14,8 +14,9 @@ from embodied.geometry import Pose, compose, quaternion, vector3
 from embodied.protocols import Controller
 from embodied.robots.catalogue import robot_model
 from embodied.robots.commands import proprio_layout
-from embodied.rollout.episode import EpisodeContext, EpisodeRunner, masked
-from embodied.rollout.recording.video_observer import SPECTATOR, VideoConfig, with_spectator
+from embodied.rollout.episode import EpisodeContext, EpisodeRunner
+from embodied.rollout.recording.video_observer import VideoConfig, with_spectator
+from embodied.rollout.requests import SPECTATOR, masked
 from embodied.simulators.bullet.simulator import BulletConfig
 from embodied.tasks.registry import make_task
 from embodied.types import Clock, Decision, Episode, MoveTo, Observation, Outcome, Request
@@ -112,7 +113,7 @@ class KeyframeEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
             return asked.request.observation
         cameras = [camera.name for camera in self._episode.scene.cameras if camera.name != SPECTATOR]
         seen = self._simulator.observe(self._robot, cameras)
-        return masked(seen, self._episode.clock, step=performance.ending().steps, privileged=False)
+        return masked(seen, self._episode.clock, step=performance.result().steps, privileged=False)
 
     def _observation(self, seen: Observation) -> dict[str, Any]:
         cameras = {

@@ -8,13 +8,15 @@ from typing import Any
 from embodied.errors import ConfigError
 from embodied.protocols import ChoiceTask, HintConditioned, Policy, ResettableMemory, Simulator, Task
 from embodied.rollout.bank_feed.feed import MemoryFeedConfig
-from embodied.rollout.episode import EpisodeContext, EpisodeRunner, without_instances
+from embodied.rollout.episode import EpisodeContext, EpisodeRunner
+from embodied.rollout.requests import without_instances
 from embodied.rollout.worker import Control, Controlled
 from embodied.tasks.memorybench.experts import ExpertState, decision_step, expert_state_after_press, next_keyframe
 from embodied.types import (
     Decision,
     Episode,
     EpisodeRecord,
+    IntentFeedback,
     MemoryContext,
     MoveTo,
     Progress,
@@ -129,14 +131,14 @@ def refuse_resuming(feed: MemoryFeedConfig | None) -> None:
 def memory_at_choice(episode: Episode, stage: EpisodeContext) -> Mapping[str, Any] | str:
     """Returns the carry of each robot when the choice of `episode` opens; else, in words, why it never did."""
     carries = _Carries()
-    performance = EpisodeRunner(episode, stage, [carries])
-    performance.begin()
+    runner = EpisodeRunner(episode, stage, [carries])
+    runner.begin()
     task = choice_task(stage.task)
-    while not performance.progress.done:
-        if task.choice_open(performance.progress) and carries.newest:
+    while not runner.progress.done:
+        if task.choice_open(runner.progress) and carries.newest:
             return carries.newest
-        performance.advance()
-    progress = performance.progress
+        runner.advance()
+    progress = runner.progress
     return (
         f"its counterfactual ended before the choice, {progress.outcome.value}: {progress.reason or 'no reason given'}"
     )
@@ -154,6 +156,9 @@ class _Carries:
     def on_decision(self, request: Request, decision: Decision) -> None:
         """Keeps what the policy will be handed back."""
         self.newest[request.observation.robot] = decision.carry
+
+    def on_feedback(self, robot: str, feedback: IntentFeedback) -> None:
+        """Carries change at decisions alone."""
 
     def on_step(self, state: WorldState, progress: Progress) -> None:
         """Carries change at decisions alone."""

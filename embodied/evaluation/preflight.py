@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from embodied.protocols import Policy
-from embodied.rollout.episode import require_cameras
+from embodied.rollout.requests import require_cameras
 from embodied.rollout.worker import WorkerConfig
 
 

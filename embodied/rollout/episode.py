@@ -1,35 +1,33 @@
-"""The one loop: a policy decides, controllers move, the task judges."""
+"""The one loop: policies decide, controllers move, the task judges."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from embodied.errors import ConfigError, EmbodiedError, IntentError, MissingDependencyError, unknown_name
-from embodied.protocols import Controller, Observer, Policy, Simulator, Task
+from embodied.errors import ConfigError, EmbodiedError, IntentError, MissingDependencyError
+from embodied.protocols import Controller, Dispatcher, Observer, Policy, Simulator, Task
 from embodied.rollout.action_noise import with_action_noise
-from embodied.rollout.recording.video_observer import SPECTATOR
-from embodied.scenes.scene import Scene
+from embodied.rollout.dispatch import TIME_SLACK_S, Dispatch
+from embodied.rollout.latency import Latency
+from embodied.rollout.requests import masked, policy_cameras, require_cameras
+from embodied.rollout.team import Agent, RobotSlot, agents_of
 from embodied.seeding import derive_seed
 from embodied.types import (
-    Clock,
+    Assignment,
     Command,
     ControllerReport,
     ControllerStatus,
     Decision,
     Episode,
-    Intent,
-    Observation,
+    IntentFeedback,
     Outcome,
     Progress,
     Request,
+    RobotRecord,
     Truth,
     WorldState,
 )
 
-TIME_SLACK_S = 1e-9
-CONTROLLER_FAILED = "controller: "  # How the reason of a FAILURE begins that a controller has reported.
 BEFORE_RESET = WorldState(time_s=0.0, pose={}, joint={}, contact=frozenset(), held={}, robots={})
 
 
@@ -37,7 +35,9 @@ BEFORE_RESET = WorldState(time_s=0.0, pose={}, joint={}, contact=frozenset(), he
 class EpisodeContext:
     """Who takes part, alive in this process. `make_controllers` gives one controller per robot of an episode.
 
-    With `visualisations` the policy is asked to show what it sees and means.
+    `policy` decides for every robot without an agent of its own in `agents`. Without `make_dispatcher` every robot has
+    the episode's instruction from the start; with one, robots wait for their assignments. With `latency` the world
+    goes on while policies and the dispatcher decide. With `visualisations` policies are asked to show what they see.
     """
 
     simulator: Simulator
@@ -45,6 +45,9 @@ class EpisodeContext:
     policy: Policy
     make_controllers: Callable[[Episode], Mapping[str, Controller]]
     visualisations: bool = False
+    agents: Mapping[str, Agent] = field(default_factory=dict)
+    make_dispatcher: Callable[[Episode], Dispatcher] | None = None
+    latency: Latency | None = None
 
 
 @dataclass(frozen=True)
@@ -54,21 +57,22 @@ class EpisodeResult:
     progress: Progress
     steps: int
     sim_time_s: float
+    robots: Mapping[str, RobotRecord] = field(default_factory=dict)
 
 
-def play(episode: Episode, stage: EpisodeContext, *, observers: Sequence[Observer] = ()) -> EpisodeResult:
+def play(episode: Episode, context: EpisodeContext, *, observers: Sequence[Observer] = ()) -> EpisodeResult:
     """Plays `episode` from its reset to its outcome.
 
-    The task's status comes first; then TIMEOUT at `episode.keyframe_limit` intents of one robot or at
-    `episode.time_limit_s`; a FAILED controller report is a FAILURE, as in the published evaluation. Whatever else the
-    episode's own parts raise (`EmbodiedError`) makes it INVALID with the error as its reason; the simulator is as good
-    as new after its next reset. Raises `ConfigError` and `MissingDependencyError`, which no other episode would escape.
+    The task's judgement comes first; then TIMEOUT at a limit of the episode. A failed intent is feedback for the
+    policy and the dispatcher; the task decides whether it ends the episode. Whatever else the episode's own parts raise
+    (`EmbodiedError`) makes it INVALID with the error as its reason; the simulator is as good as new after its next
+    reset. Raises `ConfigError` and `MissingDependencyError`, which no other episode would escape.
     """
-    performance = EpisodeRunner(episode, stage, observers)
-    performance.begin()
-    while not performance.progress.done:
-        performance.advance()
-    return performance.ending()
+    runner = EpisodeRunner(episode, context, observers)
+    runner.begin()
+    while not runner.progress.done:
+        runner.advance()
+    return runner.result()
 
 
 class _EndedError(Exception):
@@ -80,37 +84,21 @@ class _EndedError(Exception):
         self.reason = reason
 
 
-@dataclass(eq=False)
-class _RobotSlot:
-    """One robot's place in the loop."""
-
-    controller: Controller
-    queue: deque[Intent] = field(default_factory=deque)
-    running: bool = False
-    steps: int = 0
-    grasps: int = 0
-    carry: Any = None
-
-    @property
-    def idle(self) -> bool:
-        return not self.running and not self.queue
-
-
 class EpisodeRunner:
     """One episode in progress: `begin`, then `advance` until `progress.done`. See `play` for how it may end.
 
-    Whatever else the policy raises passes through, and `advance` then asks it again: so an outsider can decide.
+    Whatever else a policy raises passes through, and `advance` then asks it again: so an outsider can decide.
     """
 
-    def __init__(self, episode: Episode, stage: EpisodeContext, observers: Sequence[Observer] = ()) -> None:
+    def __init__(self, episode: Episode, context: EpisodeContext, observers: Sequence[Observer] = ()) -> None:
         self.progress = Progress()
         self._episode = episode
-        self._stage = stage
+        self._context = context
         self._observers = observers
         self._jointed = frozenset(joint.child for joint in episode.scene.joints)
-        self._cameras = tuple(camera.name for camera in episode.scene.cameras if camera.name != SPECTATOR)
-        self._slots: dict[str, _RobotSlot] = {}
+        self._slots: dict[str, RobotSlot] = {}
         self._state = BEFORE_RESET
+        self._dispatch: Dispatch | None = None
 
     def begin(self) -> None:
         """Resets the world and lets the task look at it."""
@@ -118,14 +106,14 @@ class EpisodeRunner:
             self._begin()
 
     def advance(self) -> None:
-        """Runs one control period: the idle ask, controllers command, the world moves, the task judges."""
+        """Runs one control period: idle robots ask, controllers command, the world moves, the task judges."""
         with self._ends():
             self._advance()
 
-    def ending(self) -> EpisodeResult:
+    def result(self) -> EpisodeResult:
         """Returns how it stands."""
-        steps = sum(seat.steps for seat in self._slots.values())
-        return EpisodeResult(self.progress, steps, self._state.time_s)
+        robots = {name: slot.record for name, slot in self._slots.items()}
+        return EpisodeResult(self.progress, sum(one.intents for one in robots.values()), self._state.time_s, robots)
 
     @contextmanager
     def _ends(self) -> Iterator[None]:
@@ -141,19 +129,34 @@ class EpisodeRunner:
             self.progress = replace(self.progress, outcome=Outcome.INVALID, reason=reason)
 
     def _begin(self) -> None:
-        require_cameras(self._episode.scene, self._stage.policy.cameras, user="the policy")
-        self._stage.simulator.reset(self._episode)
-        controllers = self._stage.make_controllers(self._episode)
-        self._slots = {robot.name: _RobotSlot(controllers[robot.name]) for robot in self._episode.scene.robots}
+        context, episode = self._context, self._episode
+        agents = agents_of(episode, context.policy, context.agents)
+        for agent in agents.values():
+            require_cameras(episode.scene, agent.wanted_cameras, user="the policy")
+        context.simulator.reset(episode)
+        controllers = context.make_controllers(episode)
+        for name, agent in agents.items():
+            own = episode.instruction if agent.instruction is None else agent.instruction
+            assignment = Assignment(own) if context.make_dispatcher is None else None
+            self._slots[name] = RobotSlot(name, agent, controllers[name], assignment)
+        if context.make_dispatcher is not None:
+            self._dispatch = Dispatch(
+                context.make_dispatcher(episode), episode, self._slots, self._publish, latency=context.latency
+            )
         state = self._see()
-        self.progress = self._stage.task.begin(self._episode, state)
+        self.progress = context.task.begin(episode, state)
         for observer in self._observers:
-            observer.on_begin(self._episode, self._stage.simulator)
+            observer.on_begin(episode, context.simulator)
 
     def _advance(self) -> None:
-        self._stage.simulator.advance(self._commands())
+        if self._dispatch is not None:
+            self._dispatch.advance(self._state)
+        commands = self._commands()
+        if self.progress.done:  # A failed intent has ended it; nothing moves any more.
+            return
+        self._context.simulator.advance(commands)
         state = self._see()
-        self.progress = self._stage.task.advance(self._episode, self.progress, state)
+        self.progress = self._context.task.advance(self._episode, self.progress, state)
         for observer in self._observers:
             observer.on_step(state, self.progress)
         limit_s = self._episode.time_limit_s
@@ -162,11 +165,11 @@ class EpisodeRunner:
 
     def _see(self) -> WorldState:
         """Reads the state and counts new grasps of free bodies."""
-        state = self._stage.simulator.state()
-        for name, seat in self._slots.items():
+        state = self._context.simulator.state()
+        for name, slot in self._slots.items():
             body = state.held.get(name)
             if body != self._state.held.get(name) and self._is_free(body):
-                seat.grasps += 1
+                slot.grasps += 1
         self._state = state
         return state
 
@@ -174,108 +177,126 @@ class EpisodeRunner:
         return body is not None and body not in self._jointed
 
     def _commands(self) -> dict[str, Command]:
-        """Returns one command per robot; robots that run out of intents ask together, as one batch."""
+        """Returns the commands of this period; robots that run out of intents ask together, one batch per policy.
+
+        A robot whose intent has failed, or that waits for a decision or an assignment, keeps its last targets.
+        """
         commands: dict[str, Command] = {}
         waiting = list(self._slots)
-        while waiting:
-            askers = [name for name in waiting if self._slots[name].idle]
-            if askers:
-                self._decide(askers)
+        while waiting and not self.progress.done:
+            self._deliver(waiting)
+            self._decide([name for name in waiting if self._slots[name].asks])
+            self._deliver(waiting)
+            still = []
             for name in waiting:
                 command = self._next_command(name)
-                if command is not None:
+                if isinstance(command, Command):
                     commands[name] = command
-            waiting = [name for name in waiting if name not in commands]
+                elif command is None and self._slots[name].asks:
+                    still.append(name)
+            waiting = still
         return commands
 
     def _decide(self, robots: Sequence[str]) -> None:
+        """Asks the policies of idle robots; the same policy answers for all of its robots at once."""
         for robot in robots:
-            self._require_keyframes_left(robot)
-        requests = [self._request(name) for name in robots]
-        decisions = self._stage.policy.act(requests)
-        if len(decisions) != len(requests):
-            raise IntentError(f"A policy must answer all {len(requests)} requests.", value=len(decisions))
-        for request, decision in zip(requests, decisions, strict=True):
-            self._accept(request, decision)
+            self._require_intents_left(robot)
+        by_policy: dict[int, list[str]] = {}
+        for robot in robots:
+            by_policy.setdefault(id(self._slots[robot].agent.policy), []).append(robot)
+        for group in by_policy.values():
+            requests = [self._request(robot) for robot in group]
+            decisions = self._slots[group[0]].agent.policy.act(requests)
+            if len(decisions) != len(requests):
+                raise IntentError(f"A policy must answer all {len(requests)} requests.", value=len(decisions))
+            for request, decision in zip(requests, decisions, strict=True):
+                slot = self._slots[request.observation.robot]
+                due_s = self._state.time_s + self._delay_s(slot.robot, slot.decisions)
+                slot.decisions += 1
+                slot.pending = (due_s, request, decision)
 
-    def _accept(self, request: Request, decision: Decision) -> None:
-        robot = request.observation.robot
-        if not decision.intents:
+    def _deliver(self, robots: Sequence[str]) -> None:
+        """Hands over the decisions that are due by now."""
+        for name in robots:
+            slot = self._slots[name]
+            if slot.pending is not None and self._state.time_s >= slot.pending[0] - TIME_SLACK_S:
+                (_, request, decision), slot.pending = slot.pending, None
+                self._accept(slot, request, decision)
+
+    def _accept(self, slot: RobotSlot, request: Request, decision: Decision) -> None:
+        if not decision.intents and decision.report is None:
             raise IntentError(
-                "A decision must hold at least one intent.", value=robot, remedy="Return `Wait` to hold still."
+                "A decision must hold at least one intent.",
+                value=slot.robot,
+                remedy="Return `Wait` to hold still, or report that the assignment has ended.",
             )
-        self._slots[robot].queue.extend(decision.intents)
-        self._slots[robot].carry = decision.carry
+        slot.queue.extend(decision.intents)
+        slot.carry = decision.carry
+        if decision.report is not None:
+            slot.report = decision.report
+            self._note_news()
         for observer in self._observers:
             observer.on_decision(request, decision)
 
     def _request(self, robot: str) -> Request:
-        seat, policy = self._slots[robot], self._stage.policy
-        cameras = self._cameras if policy.cameras is None else policy.cameras
-        observation = self._stage.simulator.observe(robot, cameras)
+        slot, episode = self._slots[robot], self._episode
+        policy, assignment = slot.agent.policy, slot.assignment
+        cameras = policy_cameras(episode.scene, robot, slot.agent.wanted_cameras)
+        observation = self._context.simulator.observe(robot, cameras)
         return Request(
-            observation=masked(observation, self._episode.clock, step=seat.steps, privileged=policy.privileged),
-            instruction=self._episode.instruction,
-            step=seat.steps,
-            seed=derive_seed(self._episode.seed, "policy", robot, seat.steps),
-            carry=seat.carry,
-            truth=Truth(self._episode, self._state, self.progress) if policy.privileged else None,
-            visualisations=self._stage.visualisations,
+            observation=masked(observation, episode.clock, step=slot.intents, privileged=policy.privileged),
+            instruction=episode.instruction if assignment is None else assignment.instruction,
+            step=slot.intents,
+            seed=derive_seed(episode.seed, "policy", robot, slot.intents),
+            carry=slot.carry,
+            feedback=slot.feedback,
+            truth=Truth(episode, self._state, self.progress) if policy.privileged else None,
+            visualisations=self._context.visualisations,
         )
 
-    def _next_command(self, robot: str) -> Command | None:
-        """Returns the robot's command, or None once it has no intents left."""
-        seat = self._slots[robot]
-        while not seat.idle:
-            if not seat.running:
-                self._start(robot)
-            answer = seat.controller.tick(self._state)
+    def _next_command(self, robot: str) -> Command | IntentFeedback | None:
+        """Returns the robot's command; the feedback of an intent that has failed; None once it has no intents left."""
+        slot = self._slots[robot]
+        while slot.running is not None or slot.queue:
+            answer = self._start(slot) if slot.running is None else None
+            answer = slot.controller.tick(self._state) if answer is None else answer
             if isinstance(answer, Command):
                 return answer
-            seat.running = False
-            _require_done(answer)
+            feedback = self._end_intent(slot, answer)
+            if feedback.status is not ControllerStatus.DONE:
+                return feedback
         return None
 
-    def _start(self, robot: str) -> None:
-        self._require_keyframes_left(robot)
-        seat = self._slots[robot]
-        intent = seat.queue.popleft()
-        if self._is_free(self._state.held.get(robot)):
-            intent = with_action_noise(self._episode, robot, grasp_count=seat.grasps, intent=intent)
-        seed = derive_seed(self._episode.seed, "controller", robot, seat.steps)
-        seat.steps += 1
-        report = seat.controller.begin(intent, self._state, seed=seed)
-        if report is not None:
-            _require_done(report)
-        seat.running = True
+    def _start(self, slot: RobotSlot) -> ControllerReport | None:
+        self._require_intents_left(slot.robot)
+        intent = slot.queue.popleft()
+        if self._is_free(self._state.held.get(slot.robot)):
+            intent = with_action_noise(self._episode, slot.robot, grasp_count=slot.grasps, intent=intent)
+        seed = derive_seed(self._episode.seed, "controller", slot.robot, slot.intents)
+        slot.intents += 1
+        slot.running = intent
+        return slot.controller.begin(intent, self._state, seed=seed)
 
-    def _require_keyframes_left(self, robot: str) -> None:
-        if self._slots[robot].steps >= self._episode.keyframe_limit:
+    def _end_intent(self, slot: RobotSlot, report: ControllerReport) -> IntentFeedback:
+        feedback = slot.end_intent(report)
+        self._publish(slot.robot, feedback)
+        if feedback.status is ControllerStatus.FAILED:
+            self.progress = self._context.task.after_failure(self._episode, self.progress, feedback, slot.robot)
+        return feedback
+
+    def _publish(self, robot: str, feedback: IntentFeedback) -> None:
+        self._note_news()
+        for observer in self._observers:
+            observer.on_feedback(robot, feedback)
+
+    def _note_news(self) -> None:
+        if self._dispatch is not None:
+            self._dispatch.news = True
+
+    def _delay_s(self, decider: str, count: int) -> float:
+        latency = self._context.latency
+        return 0.0 if latency is None else latency.seconds(self._episode.seed, decider, count)
+
+    def _require_intents_left(self, robot: str) -> None:
+        if self._slots[robot].intents >= self._episode.keyframe_limit:
             raise _EndedError(Outcome.TIMEOUT, f"keyframe limit of {self._episode.keyframe_limit}")
-
-
-def require_cameras(scene: Scene, names: Sequence[str] | None, *, user: str) -> None:
-    """Raises `ConfigError` unless `scene` has every camera that `user` names; None stands for all there are."""
-    known = [camera.name for camera in scene.cameras if camera.name != SPECTATOR]
-    for name in names or ():
-        if name not in known:
-            remedy = unknown_name("camera", name, known).remedy
-            raise ConfigError(f"A camera of {user} must be one of scene {scene.name!r}.", value=name, remedy=remedy)
-
-
-def masked(observation: Observation, clock: Clock, *, step: int, privileged: bool) -> Observation:
-    """Returns what a policy may see: time as `clock` shows it, instance images only for the privileged."""
-    time_s = {Clock.SECONDS: observation.time_s, Clock.KEYFRAMES: float(step), Clock.HIDDEN: None}[clock]
-    shown = observation if privileged else without_instances(observation)
-    return replace(shown, time_s=time_s)
-
-
-def without_instances(observation: Observation) -> Observation:
-    """Returns the observation without instance images, which only the privileged may see."""
-    images = {name: replace(image, instance=None) for name, image in observation.images.items()}
-    return replace(observation, images=images)
-
-
-def _require_done(report: ControllerReport) -> None:
-    if report.status is ControllerStatus.FAILED:
-        raise _EndedError(Outcome.FAILURE, f"{CONTROLLER_FAILED}{report.reason}")

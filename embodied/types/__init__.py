@@ -14,7 +14,7 @@ from embodied.types.decisions import (
     TeamSnapshot,
     Truth,
 )
-from embodied.types.episode import NORMAL, Clock, Episode, EpisodeRecord, Outcome, Progress
+from embodied.types.episode import NORMAL, Clock, Episode, EpisodeRecord, Outcome, Progress, RobotRecord
 from embodied.types.intents import (
     ActionChunk,
     Command,
@@ -57,6 +57,7 @@ __all__ = [
     "Outcome",
     "Progress",
     "Request",
+    "RobotRecord",
     "RobotState",
     "RobotStatus",
     "Skill",

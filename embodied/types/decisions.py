@@ -52,6 +52,7 @@ class Request:
     """One robot asks its policy for the next intents.
 
     `seed` is this request's own random stream; `carry` is what the policy returned last time, None at first;
+    `feedback` is how the robot's last intent ended, None before the first one;
     `truth` is None unless the policy is privileged. `hint` is privileged too, and given by the oracle control alone:
     where the expert would go now. `visualisations` asks for `Decision.visualisations`; it must not change what is
     decided.
@@ -63,6 +64,7 @@ class Request:
     seed: int
     memory: MemoryContext = MemoryContext()
     carry: Any = None
+    feedback: IntentFeedback | None = None
     truth: Truth | None = None
     hint: MoveTo | None = None
     visualisations: bool = False
@@ -72,12 +74,16 @@ class Request:
 class Decision:
     """A policy's answer: intents to run in order, moments to store, and the state to hand back next time.
 
+    `report` says that the assignment has ended, DONE or FAILED: after the intents the robot holds still until it gets
+    another assignment.
+
     `visualisations` is what the policy saw and meant, for people: uint8 (H, W, 3) by name, only where it was asked for.
     """
 
     intents: tuple[Intent, ...]
     moments: tuple[Moment, ...] = ()
     carry: Any = None
+    report: ControllerReport | None = None
     visualisations: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 

@@ -82,6 +82,20 @@ class Episode:
 
 
 @dataclass(frozen=True)
+class RobotRecord:
+    """What one robot did in an episode: the name of its policy ("" for that of the record), and counts.
+
+    `failed` and `cancelled` are those among its `intents` that ended so.
+    """
+
+    policy: str
+    decisions: int
+    intents: int
+    failed: int = 0
+    cancelled: int = 0
+
+
+@dataclass(frozen=True)
 class EpisodeRecord:
     """One finished episode, as a row of `episodes.jsonl`.
 

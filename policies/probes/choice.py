@@ -7,11 +7,21 @@ import numpy as np
 from embodied.errors import EmbodiedError
 from embodied.geometry import Pose, compose
 from embodied.protocols import Simulator
-from embodied.rollout.episode import masked
+from embodied.rollout.requests import masked
 from embodied.scenes.scene import Scene
 from embodied.scenes.tabletop import FRONT_IN_DRAWER_M
 from embodied.tasks.memorybench.experts import ExpertState, decision_step
-from embodied.types import Decision, Episode, EpisodeRecord, Observation, Progress, Request, Truth, WorldState
+from embodied.types import (
+    Decision,
+    Episode,
+    EpisodeRecord,
+    IntentFeedback,
+    Observation,
+    Progress,
+    Request,
+    Truth,
+    WorldState,
+)
 from policies.probes.sightings import Sighting, depth_units
 
 
@@ -53,6 +63,9 @@ class ChoiceRecorder:
         observation = masked(seen, truth.episode.clock, step=request.step, privileged=False)
         self._sighting = _sighting(observation, truth, step=request.step)
         raise ChoiceReachedError("The choice was reached.", value=request.step)
+
+    def on_feedback(self, robot: str, feedback: IntentFeedback) -> None:
+        """Only decisions matter."""
 
     def on_step(self, state: WorldState, progress: Progress) -> None:
         """Only the choice is recorded."""

@@ -34,6 +34,9 @@ class FakeTask:
     def advance(self, episode: Episode, progress: Progress, state: Any) -> Progress:
         return progress
 
+    def after_failure(self, episode: Episode, progress: Progress, feedback: Any, robot: str) -> Progress:
+        raise AssertionError("nothing fails here")
+
     def choice_open(self, progress: Progress) -> bool:
         return PHASES[2] in progress.reached
 

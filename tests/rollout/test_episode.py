@@ -53,6 +53,9 @@ class Witness:
     def on_decision(self, request, decision):
         self.told.append(("decision", request.step))
 
+    def on_feedback(self, robot, feedback):
+        pass
+
     def on_step(self, state, progress):
         self.told.append(("step", round(state.time_s, 2), progress.outcome))
 

@@ -641,6 +641,9 @@ class Witness:
     def on_decision(self, request, decision):
         pass
 
+    def on_feedback(self, robot, feedback):
+        pass
+
     def on_step(self, state, progress):
         self.states.append(state)
 

@@ -10,7 +10,8 @@ import pytest
 
 from embodied.errors import ConfigError, UnknownNameError
 from embodied.rollout.recording.video import Mp4Writer
-from embodied.rollout.recording.video_observer import SPECTATOR, VideoConfig
+from embodied.rollout.recording.video_observer import VideoConfig
+from embodied.rollout.requests import SPECTATOR
 from embodied.rollout.worker import EpisodeJob, SimulatorWorker, WorkerConfig
 from embodied.types import Outcome
 from tests.fakes import FakeControllerConfig, FakePolicyConfig, FakeSimulatorConfig, FakeTask

@@ -32,16 +32,16 @@ from embodied.rollout.bank_feed.instruction_embedding import MODEL_ID, embed
 from embodied.rollout.bank_feed.robot_skills import MOVE, registration
 from embodied.rollout.bank_feed.scene_places import scene_places, without_extent
 from embodied.rollout.bank_feed.stored_moments import recalled_moment, stored
-from embodied.rollout.episode import CONTROLLER_FAILED
 from embodied.scenes.scene import Body, Box
 from embodied.types import (
     Clock,
+    ControllerStatus,
     Decision,
     Episode,
     EpisodeRecord,
+    IntentFeedback,
     Moment,
     MoveTo,
-    Outcome,
     Progress,
     Request,
     WorldState,
@@ -114,6 +114,7 @@ class _Stream:
     decided: tuple[int, ...] = ()
     stored: dict[float, list[int]] = field(default_factory=dict)
     moving_since_s: float | None = None
+    failure: str = ""
 
 
 class MemoryFeed:
@@ -125,8 +126,7 @@ class MemoryFeed:
 
     The episode is a site of its own, called `name`, whose places lose their extents when it ends: the next world has
     the same coordinates. A decision with keyframes that is carried out is a success of the skill `move`; the one that
-    a controller reports as failed is a failure, which is told only of a robot alone: with several, the record does not
-    say whose it was.
+    a controller reports as failed is a failure.
     """
 
     def __init__(self, config: MemoryFeedConfig, bank: Bank, name: str) -> None:
@@ -180,6 +180,11 @@ class MemoryFeed:
         stream.moving_since_s = self.now_s if any(isinstance(one, MoveTo) for one in decision.intents) else None
         self._happenings.decided(robot, self.now_s)
 
+    def on_feedback(self, robot: str, feedback: IntentFeedback) -> None:
+        """Keeps why a robot has failed, to be logged with its next decision or at the end."""
+        if feedback.status is ControllerStatus.FAILED:
+            self._streams[robot].failure = feedback.reason
+
     def on_step(self, state: WorldState, progress: Progress) -> None:
         """Tells what has happened in one control period, poses at their rate, and phases that are completed."""
         self._state = state
@@ -198,12 +203,9 @@ class MemoryFeed:
         if not self._streams:
             return
         self._tell_all(self._happenings.finish(self.now_s))
-        if (
-            len(self._streams) == 1
-            and record.outcome is Outcome.FAILURE
-            and record.reason.startswith(CONTROLLER_FAILED)
-        ):
-            self._moved(self._first, reason=record.reason.removeprefix(CONTROLLER_FAILED))
+        for robot, stream in self._streams.items():
+            if stream.failure:
+                self._moved(robot)
         self._look(self._state)
         for place in self._places:
             if place.polygon:
@@ -242,13 +244,14 @@ class MemoryFeed:
                 given.append(replace(moment, time_s=time_s, step=step))
         return tuple(given[::-1])
 
-    def _moved(self, robot: str, *, reason: str = "") -> None:
+    def _moved(self, robot: str) -> None:
         """Tells that a robot has carried out the keyframes of its last decision, or why it could not."""
         stream = self._streams[robot]
         if stream.moving_since_s is not None:
             duration_s = round(self.now_s - stream.moving_since_s, MICRO)
-            self._tell(robot, SkillEnded(MOVE, not reason, duration_s=duration_s, reason=reason))
-        stream.moving_since_s = None
+            succeeded = not stream.failure
+            self._tell(robot, SkillEnded(MOVE, succeeded, duration_s=duration_s, reason=stream.failure))
+        stream.moving_since_s, stream.failure = None, ""
 
     def _recorded(self) -> dict[tuple[str, int], Decision]:
         """Returns the decisions that the bank has of this episode, by robot and step, with the moments they stored."""

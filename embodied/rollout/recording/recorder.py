@@ -6,13 +6,13 @@ from embodied.errors import ConfigError, IntentError
 from embodied.protocols import Simulator
 from embodied.robots.catalogue import robot_model
 from embodied.robots.commands import proprio_layout
-from embodied.rollout.episode import masked, require_cameras
-from embodied.rollout.recording.video_observer import SPECTATOR
+from embodied.rollout.requests import SPECTATOR, masked, require_cameras
 from embodied.trajectory import Label, Trajectory
 from embodied.types import (
     Decision,
     Episode,
     EpisodeRecord,
+    IntentFeedback,
     MoveTo,
     Observation,
     Outcome,
@@ -71,6 +71,9 @@ class TrajectoryRecorder:
             raise IntentError("A recorded decision must be one MoveTo.", value=decision.intents)
         self._observations.append(self._see(request.step))
         self._intents.append(decision.intents[0])
+
+    def on_feedback(self, robot: str, feedback: IntentFeedback) -> None:
+        """Decisions are recorded, not how they ended."""
 
     def on_step(self, state: WorldState, progress: Progress) -> None:
         """Only keyframes are recorded."""

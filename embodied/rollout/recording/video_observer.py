@@ -9,9 +9,8 @@ from embodied.errors import ConfigError
 from embodied.protocols import Simulator
 from embodied.rollout.recording.video import Mp4Writer
 from embodied.rollout.recording.visualisations import columns_for, panel
-from embodied.types import Decision, Episode, EpisodeRecord, Progress, Request, WorldState
-
-SPECTATOR = "spectator"
+from embodied.rollout.requests import SPECTATOR
+from embodied.types import Decision, Episode, EpisodeRecord, IntentFeedback, Progress, Request, WorldState
 
 
 @dataclass(kw_only=True)
@@ -78,6 +77,9 @@ class VideoObserver:
         if self._columns and decision.visualisations:
             self._panel = panel(self._visualisations, height_px=height_px, columns=self._columns)
         self._release()
+
+    def on_feedback(self, robot: str, feedback: IntentFeedback) -> None:
+        """A video shows what happens, not what was reported."""
 
     def on_step(self, state: WorldState, progress: Progress) -> None:
         """Takes a frame when one is due, and the last one."""

@@ -11,9 +11,10 @@ import numpy as np
 from embodied.errors import ConfigError, unknown_name
 from embodied.scenes.scene import Scene
 from embodied.seeding import stream
-from embodied.types import Clock, Episode, Outcome, Progress, WorldState
+from embodied.types import Clock, Episode, IntentFeedback, Outcome, Progress, WorldState
 
 SPLITS = ("train", "validation", "test")
+CONTROLLER_FAILED = "controller: "  # How the reason of a failure begins that a controller has reported.
 PRESS_KEYFRAMES = 2  # Down and up.
 PRESS_TIME_S = 10.0
 LIMITS = ("camera_px", "keyframe_limit", "time_limit_s")
@@ -111,6 +112,11 @@ class MemoryTask(ABC):
     @abstractmethod
     def _scene(self, name: str, variation: int, random: np.random.Generator) -> Scene:
         """Returns the scene; draws from `random` must not depend on `variation`."""
+
+    def after_failure(self, episode: Episode, progress: Progress, feedback: IntentFeedback, robot: str) -> Progress:
+        """Returns FAILURE: a failed intent ends the episode, as in the published evaluation."""
+        del episode, robot
+        return fail(progress, f"{CONTROLLER_FAILED}{feedback.reason}")
 
     def begin(self, episode: Episode, state: WorldState) -> Progress:
         """Returns the progress of an episode that starts in `state`."""

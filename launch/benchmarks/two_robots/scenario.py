@@ -24,6 +24,7 @@ from embodied.types import (
     Episode,
     EpisodeRecord,
     Intent,
+    IntentFeedback,
     MoveTo,
     Outcome,
     Progress,
@@ -86,6 +87,11 @@ class Fetching:
         """Returns that nothing is done yet."""
         del episode, state
         return Progress()
+
+    def after_failure(self, episode: Episode, progress: Progress, feedback: IntentFeedback, robot: str) -> Progress:
+        """Returns FAILURE: neither robot may fail."""
+        del episode
+        return replace(progress, outcome=Outcome.FAILURE, reason=f"{robot}: {feedback.reason}")
 
     def advance(self, episode: Episode, progress: Progress, state: WorldState) -> Progress:
         """Returns how it stands: away, moved, fetched; a hand that shuts on nothing has failed."""
@@ -188,6 +194,9 @@ class _Tracer:
 
     def on_decision(self, request: Request, decision: Decision) -> None:
         """Nothing is noted of decisions."""
+
+    def on_feedback(self, robot: str, feedback: IntentFeedback) -> None:
+        """Only positions are traced."""
 
     def on_step(self, state: WorldState, progress: Progress) -> None:
         """Notes one period."""

@@ -1,0 +1,114 @@
+"""The robots of an episode: who decides for each of them, what it was assigned, and how it stands."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from embodied.errors import unknown_name
+from embodied.protocols import Controller, Policy
+from embodied.types import (
+    Assignment,
+    ControllerReport,
+    ControllerStatus,
+    Decision,
+    Episode,
+    Intent,
+    IntentFeedback,
+    Request,
+    RobotRecord,
+    RobotStatus,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Agent:
+    """One robot's policy. `name` stands in the record; `cameras` and `instruction` replace those of policy and episode.
+
+    `cameras` None leaves the choice to the policy, `instruction` None to the episode.
+    """
+
+    policy: Policy
+    name: str = ""
+    cameras: tuple[str, ...] | None = None
+    instruction: str | None = None
+
+    @property
+    def wanted_cameras(self) -> Sequence[str] | None:
+        """The cameras that it asks for: None for all that no other robot carries."""
+        return self.policy.cameras if self.cameras is None else self.cameras
+
+
+@dataclass(eq=False)
+class RobotSlot:
+    """One robot's place in the loop. A decision that takes time is `pending` until `due_s`.
+
+    `grasps` counts free bodies grasped, `intents` those begun; `running` is the intent that its controller works on.
+    """
+
+    robot: str
+    agent: Agent
+    controller: Controller
+    assignment: Assignment | None
+    queue: deque[Intent] = field(default_factory=deque)
+    running: Intent | None = None
+    pending: tuple[float, Request, Decision] | None = None
+    carry: Any = None
+    feedback: IntentFeedback | None = None
+    report: ControllerReport | None = None
+    decisions: int = 0
+    intents: int = 0
+    grasps: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has something to do."""
+        return self.running is not None or bool(self.queue) or self.pending is not None
+
+    @property
+    def asks(self) -> bool:
+        """Whether its policy must decide now."""
+        return self.assignment is not None and self.report is None and not self.busy
+
+    @property
+    def record(self) -> RobotRecord:
+        """What the record of the episode says of it."""
+        return RobotRecord(self.agent.name, self.decisions, self.intents, self.failed, self.cancelled)
+
+    @property
+    def status(self) -> RobotStatus:
+        """What a dispatcher sees of it."""
+        return RobotStatus(self.assignment, self.busy, self.decisions, self.intents, self.feedback, self.report)
+
+    def end_intent(self, report: ControllerReport) -> IntentFeedback:
+        """Ends the running intent; after a failure or a cancellation the queued ones are dropped too."""
+        feedback = IntentFeedback(type(self.running).__name__, report.status, report.reason)
+        self.running, self.feedback = None, feedback
+        if report.status is not ControllerStatus.DONE:
+            self.queue.clear()
+        self.failed += report.status is ControllerStatus.FAILED
+        self.cancelled += report.status is ControllerStatus.CANCELLED
+        return feedback
+
+    def take_up(self, assignment: Assignment | None) -> IntentFeedback | None:
+        """Replaces the assignment. Returns how a running intent ended by it, None where there was none.
+
+        Queued intents and a pending decision are dropped; what the policy carries is kept, since it is its memory.
+        """
+        self.assignment, self.report, self.pending = assignment, None, None
+        self.queue.clear()
+        return None if self.running is None else self.end_intent(self.controller.cancel())
+
+
+def agents_of(episode: Episode, policy: Policy, special: Mapping[str, Agent]) -> dict[str, Agent]:
+    """Returns the agent of every robot: its own where `special` has one, else `policy` as it is.
+
+    Raises `UnknownNameError` for an agent of a robot that the scene lacks.
+    """
+    robots = [robot.name for robot in episode.scene.robots]
+    for name in special:
+        if name not in robots:
+            raise unknown_name("robot of the scene", name, robots)
+    return {name: special.get(name) or Agent(policy) for name in robots}
