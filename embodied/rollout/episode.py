@@ -179,7 +179,7 @@ class EpisodeRunner:
     def _commands(self) -> dict[str, Command]:
         """Returns the commands of this period; robots that run out of intents ask together, one batch per policy.
 
-        A robot whose intent has failed, or that waits for a decision or an assignment, keeps its last targets.
+        A robot whose intent has failed, or that waits for a decision or an assignment, holds still.
         """
         commands: dict[str, Command] = {}
         waiting = list(self._slots)
@@ -189,13 +189,14 @@ class EpisodeRunner:
             self._deliver(waiting)
             still = []
             for name in waiting:
-                command = self._next_command(name)
+                command = None if self.progress.done else self._next_command(name)
                 if isinstance(command, Command):
                     commands[name] = command
                 elif command is None and self._slots[name].asks:
                     still.append(name)
             waiting = still
-        return commands
+        idle = {name: slot.controller.hold() for name, slot in self._slots.items() if name not in commands}
+        return {**commands, **idle}
 
     def _decide(self, robots: Sequence[str]) -> None:
         """Asks the policies of idle robots; the same policy answers for all of its robots at once."""

@@ -107,12 +107,12 @@ class Digger(FakePolicy):
 
 
 @pytest.mark.parametrize("robots", [("arm",), ("arm", "leg")])
-def test_a_move_that_a_controller_gives_up_is_a_failure_of_the_robot_that_is_alone(bank, robots):
+def test_a_move_that_a_controller_gives_up_is_logged_as_a_failure_of_its_robot(bank, robots):
     ending = fed(bank, Digger(privileged=True), task=FakeTask(robots=robots))
     assert ending.progress.outcome is Outcome.FAILURE
-    moves = [run for run in runs(bank) if run[0] == "move"]
-    failed = ("move", False, "", "below the table")
-    assert moves == [("move", True, "", ""), failed] if len(robots) == 1 else failed not in moves
+    moves = [event for event in told(bank, SkillEnded) if event.payload.skill == "move"]
+    assert [event.payload.success for event in moves] == [True] * len(robots) + [False]
+    assert (moves[-1].robot, moves[-1].payload.reason) == ("arm", "below the table"), "the first to fail ended it"
 
 
 # --- Places -----------------------------------------------------------------------------------------------------------
