@@ -23,6 +23,7 @@ from embodied.types import (
     ControllerReport,
     ControllerStatus,
     Decision,
+    EndEffectorState,
     Episode,
     Intent,
     IntentFeedback,
@@ -34,6 +35,7 @@ from embodied.types import (
     RobotState,
     Wait,
     WorldState,
+    held_bodies,
 )
 
 PERIOD_S = 0.05
@@ -134,11 +136,15 @@ class FakeSimulator:
 
     def state(self) -> WorldState:
         robots = {
-            name: RobotState(place.copy(), np.zeros(3), Pose(vector3(place), DOWN), float(self._gripper[name]), Pose())
+            name: RobotState(place.copy(), np.zeros(3), Pose(), {"gripper": self._end_effector(name)})
             for name, place in self._hand.items()
         }
         poses = {name: Pose(vector3(place)) for name, place in self._place.items()}
-        return WorldState(self.time_s, poses, {"slide": 0.0}, frozenset(), dict(self._held), robots)
+        return WorldState(self.time_s, poses, {"slide": 0.0}, frozenset(), held_bodies(robots), robots)
+
+    def _end_effector(self, robot: str) -> EndEffectorState:
+        tool = Pose(vector3(self._hand[robot]), DOWN)
+        return EndEffectorState(tool, float(self._gripper[robot]), self._held[robot])
 
     def save(self) -> object:
         raise NotImplementedError

@@ -103,17 +103,16 @@ def test_a_urdf_whose_mesh_is_missing_or_outside_is_refused_by_name(tmp_path):
 def test_every_robot_has_the_joints_that_its_model_names(name):
     model = robot_model(name)
     text = urdf_path(model, visuals=False).read_text()
-    arm = model.arm.joints if model.arm else ()
     wheels = (*model.drive.left_joints, *model.drive.right_joints) if model.drive else ()
-    fingers = model.gripper.joints if model.gripper else ()
-    for joint in (*arm, *wheels, *fingers):
+    fingers = [joint for arm in model.arms if arm.gripper for joint in arm.gripper.joints]
+    for joint in (*model.joints, *wheels, *fingers):
         assert f'name="{joint}"' in text
     assert "<visual" not in text
-    assert str(asset_root()) in text or model.arm is None
-    if model.arm:
-        assert len(model.arm.home_rad) == len(model.arm.lower_rad) == len(model.arm.joints)
-        assert (np.array(model.arm.lower_rad) < model.arm.home_rad).all()
-        assert (np.array(model.arm.upper_rad) > model.arm.home_rad).all()
+    assert str(asset_root()) in text or not model.arms
+    for arm in model.arms:
+        assert len(arm.home_rad) == len(arm.lower_rad) == len(arm.joints)
+        assert (np.array(arm.lower_rad) < arm.home_rad).all()
+        assert (np.array(arm.upper_rad) > arm.home_rad).all()
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,20 @@ import numpy as np
 
 from embodied.errors import IntentError
 from embodied.geometry import UNIT_TOLERANCE, Quaternion
+from embodied.robots.robot import RobotModel
 
 FARTHEST_TARGET_M = 100.0
 LONGEST_DURATION_S = 600.0
+
+
+def check_end_effector(name: object, robot: str, model: RobotModel) -> None:
+    """Raises `IntentError` unless `name` is an end effector of `robot`, or "" where it has only one."""
+    if not (name in model.end_effectors or (name == "" and len(model.arms) == 1)):
+        raise IntentError(
+            f"An intent of {robot!r} ({model.name}) must name one of its end effectors, unless it has only one.",
+            value=name,
+            remedy=f"It has: {', '.join(model.end_effectors)}.",
+        )
 
 
 def check_position(value: object, what: str, length: int = 3) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from embodied.controllers.settings import ControllerSettings
+from embodied.robots.commands import arm_targets, openings
 from embodied.robots.robot import RobotModel
 from embodied.scenes.scene import Scene
 from embodied.types import Command, ControllerReport, WorldState
@@ -13,18 +14,19 @@ from embodied.types import Command, ControllerReport, WorldState
 
 @dataclass(eq=False)
 class MotorTargets:
-    """What the motors of one robot were last commanded: None before the first command, and for parts it lacks."""
+    """What the motors of one robot were last commanded; empty or None before the first command, and for parts it lacks.
 
-    joint_position_rad: np.ndarray | None = None
-    gripper: float | None = None
+    `joint_position_rad` holds the targets (its joints,) of each arm, and `gripper` openings, by end effector.
+    """
+
+    joint_position_rad: dict[str, np.ndarray] = field(default_factory=dict)
+    gripper: dict[str, float] = field(default_factory=dict)
     base_velocity: np.ndarray | None = None
 
-    def record(self, command: Command) -> None:
-        """Takes over the parts of `command` that are not None."""
-        if command.joint_position_rad is not None:
-            self.joint_position_rad = command.joint_position_rad
-        if command.gripper is not None:
-            self.gripper = command.gripper
+    def record(self, model: RobotModel, command: Command) -> None:
+        """Takes over the parts of a command to a robot of `model` that are not None."""
+        self.joint_position_rad.update(arm_targets(model, command))
+        self.gripper.update(openings(model, command))
         if command.base_velocity is not None:
             self.base_velocity = command.base_velocity
 

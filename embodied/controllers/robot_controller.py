@@ -66,7 +66,7 @@ class RobotController:
             return outcome
         if outcome.base_velocity is None:
             outcome = replace(outcome, base_velocity=self.hold().base_velocity)
-        self._context.targets.record(outcome)
+        self._context.targets.record(self._context.model, outcome)
         return outcome
 
     def cancel(self) -> ControllerReport:
@@ -83,5 +83,5 @@ class RobotController:
         if rolling is None or not rolling.any():
             return Command()
         stop = Command(base_velocity=np.zeros_like(rolling))
-        self._context.targets.record(stop)
+        self._context.targets.record(self._context.model, stop)
         return stop

@@ -6,13 +6,14 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from embodied.errors import MissingDependencyError, SceneError
-from embodied.geometry import Pose
+from embodied.geometry import Vector3
 from embodied.paths import cache_folder, confined, write_atomically
-from embodied.robots.catalogue import ARM_ON_BASE, BASE_DRIVE
-from embodied.robots.robot import RobotModel
+from embodied.robots.catalogue import BASE_DRIVE
+from embodied.robots.robot import Arm, RobotModel
 
 CHASSIS_SIZE_M = (0.7, 0.4, 0.2)
 CHASSIS_MASS_KG = 60.0
+PEDESTAL_MASS_KG = 80.0
 CASTER_RADIUS_M = 0.04
 MAX_URDF_BYTES = 4 << 20
 
@@ -53,19 +54,29 @@ def stock_urdf_path(model: RobotModel) -> Path:
 
 
 def compose_urdf(model: RobotModel) -> ElementTree.Element:
-    """Returns the URDF of `model`: an arm, a base, or an arm bolted onto a base."""
-    arm = None
-    if model.arm is not None:
-        folder, file = ("kuka_iiwa", "model.urdf") if model.name == "kuka" else ("franka_panda", "panda.urdf")
-        arm = load_urdf(asset_root(), folder, file)
-    if model.drive is None:
-        if arm is None:
-            raise SceneError("A robot must have an arm or wheels.", value=model.name)
-        return arm
-    base = _base_urdf()
-    if arm is not None:
-        _mount(base, arm, at=ARM_ON_BASE)
+    """Returns the URDF of `model`: one arm, a base on wheels, or arms bolted onto wheels or a pedestal."""
+    arms = [_arm_urdf(arm) for arm in model.arms]
+    if model.drive is None and model.pedestal_size_m is None:
+        if len(arms) != 1:
+            raise SceneError("A robot must have one arm, wheels, or a pedestal.", value=model.name)
+        return arms[0]
+    base = _wheels_urdf() if model.pedestal_size_m is None else _pedestal_urdf(model.pedestal_size_m)
+    for arm, urdf in zip(model.arms, arms, strict=True):
+        _mount(base, urdf, arm)
     return base
+
+
+def _arm_urdf(arm: Arm) -> ElementTree.Element:
+    """Returns the public URDF of an arm, its links and joints prefixed."""
+    folder, file = arm.urdf.rsplit("/", 1)
+    robot = load_urdf(asset_root(), folder, file)
+    if arm.prefix:
+        for element in (*robot.findall("link"), *robot.findall("joint")):
+            element.set("name", arm.prefix + element.get("name", ""))
+        for joint in robot.findall("joint"):
+            for end in (*joint.findall("parent"), *joint.findall("child")):
+                end.set("link", arm.prefix + end.get("link", ""))
+    return robot
 
 
 def load_urdf(root: Path, folder: str, file: str) -> ElementTree.Element:
@@ -102,7 +113,7 @@ def _stored(model: RobotModel, robot: ElementTree.Element) -> Path:
     return path
 
 
-def _base_urdf() -> ElementTree.Element:
+def _wheels_urdf() -> ElementTree.Element:
     robot = ElementTree.Element("robot", name="differential_base")
     length, width, height = CHASSIS_SIZE_M
     radius = BASE_DRIVE.wheel_radius_m
@@ -133,11 +144,21 @@ def _base_urdf() -> ElementTree.Element:
     return robot
 
 
-def _mount(base: ElementTree.Element, arm: ElementTree.Element, *, at: Pose) -> None:
-    children = {joint.find("child").get("link") for joint in arm.iter("joint")}  # type: ignore[union-attr]
-    roots = [link.get("name", "") for link in arm.iter("link") if link.get("name") not in children]
-    base.extend([element for element in arm if element.tag in ("link", "joint", "material")])
-    _add_joint(base, "mount_joint", "fixed", "base_link", roots[0], " ".join(map(str, at.position_m)))
+def _pedestal_urdf(size_m: Vector3) -> ElementTree.Element:
+    robot = ElementTree.Element("robot", name="pedestal")
+    _add_link(robot, "base_link", mass_kg=None)
+    pedestal = _add_link(robot, "pedestal", mass_kg=PEDESTAL_MASS_KG)
+    _add_box(pedestal, size_m, rgba="0.25 0.28 0.33 1")
+    _add_joint(robot, "pedestal_joint", "fixed", "base_link", "pedestal", f"0 0 {size_m[2] / 2}")
+    return robot
+
+
+def _mount(base: ElementTree.Element, urdf: ElementTree.Element, arm: Arm) -> None:
+    children = {joint.find("child").get("link") for joint in urdf.iter("joint")}  # type: ignore[union-attr]
+    roots = [link.get("name", "") for link in urdf.iter("link") if link.get("name") not in children]
+    base.extend([element for element in urdf if element.tag in ("link", "joint", "material")])
+    at = " ".join(map(str, arm.mount_m))
+    _add_joint(base, f"{arm.prefix}mount_joint", "fixed", "base_link", roots[0], at)
 
 
 def _add_link(robot: ElementTree.Element, name: str, *, mass_kg: float | None) -> ElementTree.Element:

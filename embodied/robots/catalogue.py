@@ -1,30 +1,42 @@
 """The robots that come with the project, by name."""
 
 from embodied.errors import unknown_name
-from embodied.geometry import Pose, quaternion_from_euler
+from embodied.geometry import Pose, Vector3
 from embodied.robots.robot import Arm, DifferentialDrive, Gripper, RobotModel
 
-PANDA_ARM = Arm(
-    joints=tuple(f"panda_joint{index}" for index in range(1, 8)),
-    # Tool 0.548 m ahead of the base, 0.55 m above it, pointing down. MemoryBench's home is said to be 0.72 m above,
-    # which this arm cannot reach with an upright tool.
-    home_rad=(0.0, 0.003, 0.0, -1.4912, 0.0, 1.4942, 0.785398),
-    # Franka's published soft limits: tighter than the URDF's hard stops.
-    lower_rad=(-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973),
-    upper_rad=(2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973),
-    velocity_limit_radps=(2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61),
-    effort_limit_nm=(87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0),
-    tool_link="panda_hand",
-    tool_in_link=Pose((0.0, 0.0, 0.1034)),
-    reach_m=0.855,
-    payload_kg=3.0,
-)
-PANDA_GRIPPER = Gripper(
-    joints=("panda_finger_joint1", "panda_finger_joint2"),
-    links=("panda_leftfinger", "panda_rightfinger"),
-    stroke_m=0.04,
-    force_n=20.0,
-)
+_PEDESTAL_SIZE_M = (0.3, 0.8, 0.4)
+# Where the arm of the mobile manipulator stands on its base, whose frame lies on the floor between the wheels.
+_ON_WHEELS_M = (0.1, 0.0, 0.32)
+
+
+def _panda_arm(name: str, *, prefix: str = "", mount_m: Vector3 = (0.0, 0.0, 0.0)) -> Arm:
+    return Arm(
+        name=name,
+        urdf="franka_panda/panda.urdf",
+        joints=tuple(f"{prefix}panda_joint{index}" for index in range(1, 8)),
+        # Tool 0.548 m ahead of the base, 0.55 m above it, pointing down. MemoryBench's home is said to be 0.72 m above,
+        # which this arm cannot reach with an upright tool.
+        home_rad=(0.0, 0.003, 0.0, -1.4912, 0.0, 1.4942, 0.785398),
+        # Franka's published soft limits: tighter than the URDF's hard stops.
+        lower_rad=(-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973),
+        upper_rad=(2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973),
+        velocity_limit_radps=(2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61),
+        effort_limit_nm=(87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0),
+        tool_link=f"{prefix}panda_hand",
+        tool_in_link=Pose((0.0, 0.0, 0.1034)),
+        gripper=Gripper(
+            joints=(f"{prefix}panda_finger_joint1", f"{prefix}panda_finger_joint2"),
+            links=(f"{prefix}panda_leftfinger", f"{prefix}panda_rightfinger"),
+            stroke_m=0.04,
+            force_n=20.0,
+        ),
+        prefix=prefix,
+        mount_m=mount_m,
+        reach_m=0.855,
+        payload_kg=3.0,
+    )
+
+
 BASE_DRIVE = DifferentialDrive(
     left_joints=("left_wheel_joint",),
     right_joints=("right_wheel_joint",),
@@ -38,34 +50,44 @@ BASE_DRIVE = DifferentialDrive(
 _MODELS = {
     model.name: model
     for model in (
-        RobotModel("panda", arm=PANDA_ARM, gripper=PANDA_GRIPPER, capabilities=frozenset({"reach", "grasp"})),
+        RobotModel("panda", arms=(_panda_arm("gripper"),), capabilities=frozenset({"reach", "grasp"})),
         RobotModel(
             "kuka",
-            arm=Arm(
-                joints=tuple(f"lbr_iiwa_joint_{index}" for index in range(1, 8)),
-                home_rad=(0.0, 0.5, 0.0, -1.4, 0.0, 1.24, 0.0),
-                lower_rad=(-2.9670, -2.0943, -2.9670, -2.0943, -2.9670, -2.0943, -3.0543),
-                upper_rad=(2.9670, 2.0943, 2.9670, 2.0943, 2.9670, 2.0943, 3.0543),
-                velocity_limit_radps=(1.7, 1.7, 1.75, 2.2, 2.4, 3.1, 3.1),
-                effort_limit_nm=(300.0,) * 7,
-                tool_link="lbr_iiwa_link_7",
-                tool_in_link=Pose((0.0, 0.0, 0.045)),
-                reach_m=0.8,  # Of either arm of the series; the URDF does not say which it is, nor what it carries.
+            arms=(
+                Arm(
+                    name="flange",
+                    urdf="kuka_iiwa/model.urdf",
+                    joints=tuple(f"lbr_iiwa_joint_{index}" for index in range(1, 8)),
+                    home_rad=(0.0, 0.5, 0.0, -1.4, 0.0, 1.24, 0.0),
+                    lower_rad=(-2.9670, -2.0943, -2.9670, -2.0943, -2.9670, -2.0943, -3.0543),
+                    upper_rad=(2.9670, 2.0943, 2.9670, 2.0943, 2.9670, 2.0943, 3.0543),
+                    velocity_limit_radps=(1.7, 1.7, 1.75, 2.2, 2.4, 3.1, 3.1),
+                    effort_limit_nm=(300.0,) * 7,
+                    tool_link="lbr_iiwa_link_7",
+                    tool_in_link=Pose((0.0, 0.0, 0.045)),
+                    reach_m=0.8,  # Of either arm of the series; the URDF does not say which it is, nor what it carries.
+                ),
             ),
             capabilities=frozenset({"reach"}),
         ),
         RobotModel("differential_base", drive=BASE_DRIVE, capabilities=frozenset({"drive"})),
         RobotModel(
             "mobile_panda",
-            arm=PANDA_ARM,
-            gripper=PANDA_GRIPPER,
+            arms=(_panda_arm("gripper", mount_m=_ON_WHEELS_M),),
             drive=BASE_DRIVE,
             capabilities=frozenset({"drive", "reach", "grasp"}),
         ),
+        RobotModel(
+            "dual_panda",
+            arms=tuple(
+                _panda_arm(side, prefix=f"{side}_", mount_m=(0.0, y_m, _PEDESTAL_SIZE_M[2]))
+                for side, y_m in (("left", 0.3), ("right", -0.3))
+            ),
+            pedestal_size_m=_PEDESTAL_SIZE_M,
+            capabilities=frozenset({"reach", "grasp"}),
+        ),
     )
 }
-# Where the arm of the mobile manipulator stands on its base, whose frame lies on the floor between the wheels.
-ARM_ON_BASE = Pose((0.1, 0.0, 0.32), quaternion_from_euler(0.0, 0.0, 0.0))
 
 
 def robot_model(name: str) -> RobotModel:

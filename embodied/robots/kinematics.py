@@ -1,6 +1,6 @@
 """Where a robot's tool and links are, and which joint angles bring the tool somewhere (pinocchio)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -9,7 +9,7 @@ import pinocchio as pin  # pyright: ignore[reportMissingImports]  # Lies behind 
 from embodied.errors import SceneError
 from embodied.geometry import Pose, pose_from_matrix
 from embodied.robots.assets import urdf_path
-from embodied.robots.robot import RobotModel
+from embodied.robots.robot import Arm, RobotModel
 from embodied.seeding import stream
 
 POSITION_TOLERANCE_M = 1e-5
@@ -21,24 +21,27 @@ _LONGEST_STEP_RAD = 0.6
 
 
 class Kinematics:
-    """The arm of one robot model. All poses are in the base frame: compose with the base's pose for the world.
+    """One arm of a robot model. All poses are in the base frame: compose with the base's pose for the world.
 
+    `end_effector` names the arm, "" for the only one; `columns` are its entries in a joint vector of the whole robot.
     Holds scratch memory, so one instance serves one thread; `kinematics` shares instances within a process.
-    Raises `SceneError` for a model without an arm, or whose joints are not in its URDF.
+    Raises `SceneError` for a model without an arm, or whose joints are not in its URDF, and as
+    `RobotModel.end_effector` does.
     """
 
-    def __init__(self, model: RobotModel) -> None:
-        if model.arm is None:
+    def __init__(self, model: RobotModel, end_effector: str = "") -> None:
+        if not model.arms:
             raise SceneError("Kinematics need a robot with an arm.", value=model.name)
         self.robot = model
-        self.arm = model.arm
-        self.lower_rad = np.array(model.arm.lower_rad)
-        self.upper_rad = np.array(model.arm.upper_rad)
-        self.home_rad = np.array(model.arm.home_rad)
+        self.arm = model.end_effector(end_effector)
+        self.columns = model.columns(end_effector)
+        self.lower_rad = np.array(self.arm.lower_rad)
+        self.upper_rad = np.array(self.arm.upper_rad)
+        self.home_rad = np.array(self.arm.home_rad)
         self.tree = robot_tree(model)
-        self.configuration_index = [self.tree.joints[self.tree.getJointId(name)].idx_q for name in model.arm.joints]
-        self.tool_joint, self.joint_from_tool = _tool_placement(self.tree, model)
-        self._arm_model, self._tool_frame = _arm_model(self.tree, model)
+        self.configuration_index = [self.tree.joints[self.tree.getJointId(name)].idx_q for name in self.arm.joints]
+        self.tool_joint, self.joint_from_tool = _tool_placement(self.tree, self.arm)
+        self._arm_model, self._tool_frame = _arm_model(self.tree, self.arm)
         self._arm_scratch = self._arm_model.createData()
         self._random_seeds = stream(0, "inverse kinematics", model.name).uniform(
             self.lower_rad, self.upper_rad, (SEEDS, len(self.home_rad))
@@ -96,10 +99,18 @@ class Kinematics:
         return next((joints for joints, remaining in self.solutions(target) if remaining == 0.0), None)
 
 
-@lru_cache(maxsize=16)
-def kinematics(model: RobotModel) -> Kinematics:
-    """Returns this process's kinematics of `model`; the first call parses its URDF."""
-    return Kinematics(model)
+def kinematics(model: RobotModel, end_effector: str = "") -> Kinematics:
+    """Returns this process's kinematics of one arm of `model`, "" for the only one; the first call parses its URDF.
+
+    Raises as `Kinematics` does.
+    """
+    only = model.end_effectors[0] if len(model.arms) == 1 else ""
+    return _shared(model, end_effector or only)
+
+
+@lru_cache(maxsize=32)
+def _shared(model: RobotModel, end_effector: str) -> Kinematics:
+    return Kinematics(model, end_effector)
 
 
 @lru_cache(maxsize=16)
@@ -109,10 +120,10 @@ def robot_tree(model: RobotModel) -> pin.Model:
     Raises `SceneError` where the URDF lacks a joint or link that `model` names.
     """
     tree = pin.buildModelFromUrdf(str(urdf_path(model, visuals=False)))
-    named = [*(model.arm.joints if model.arm else ()), *(model.gripper.joints if model.gripper else ())]
+    grippers = [arm.gripper for arm in model.arms if arm.gripper is not None]
+    named = [*model.joints, *(joint for gripper in grippers for joint in gripper.joints)]
     missing = [joint for joint in named if not tree.existJointName(joint)]
-    if model.arm is not None and not tree.existFrame(model.arm.tool_link):
-        missing.append(model.arm.tool_link)
+    missing += [arm.tool_link for arm in model.arms if not tree.existFrame(arm.tool_link)]
     if missing:
         raise SceneError(
             f"The URDF of {model.name!r} must have the joints and links that the model names.",
@@ -122,15 +133,20 @@ def robot_tree(model: RobotModel) -> pin.Model:
     return tree
 
 
-def configuration(model: RobotModel, joints_rad: np.ndarray, gripper: float) -> np.ndarray:
-    """Returns pinocchio's configuration of the whole robot, wheels at zero; `gripper` is the opening in [0, 1]."""
+def configuration(model: RobotModel, joints_rad: np.ndarray, openings: Mapping[str, float]) -> np.ndarray:
+    """Returns pinocchio's configuration of the whole robot, wheels at zero.
+
+    `joints_rad` (J,) are those of all arms; `openings` in [0, 1] by end effector, closed where one is missing.
+    """
     tree = robot_tree(model)
     values = pin.neutral(tree)
-    for name, angle in zip(model.arm.joints if model.arm else (), joints_rad, strict=True):
+    for name, angle in zip(model.joints, joints_rad, strict=True):
         values[tree.joints[tree.getJointId(name)].idx_q] = angle
-    if model.gripper is not None:
-        for name in model.gripper.joints:
-            values[tree.joints[tree.getJointId(name)].idx_q] = gripper * model.gripper.stroke_m
+    for arm in model.arms:
+        if arm.gripper is not None:
+            for name in arm.gripper.joints:
+                opening = openings.get(arm.name, 0.0)
+                values[tree.joints[tree.getJointId(name)].idx_q] = opening * arm.gripper.stroke_m
     return values
 
 
@@ -147,20 +163,18 @@ def transform_from_pose(pose: Pose) -> pin.SE3:
     return pin.XYZQUATToSE3(np.array([*pose.position_m, *pose.orientation]))
 
 
-def _tool_placement(whole: pin.Model, model: RobotModel) -> tuple[int, pin.SE3]:
-    assert model.arm is not None
-    link = whole.frames[whole.getFrameId(model.arm.tool_link)]
-    return int(link.parentJoint), link.placement * transform_from_pose(model.arm.tool_in_link)
+def _tool_placement(whole: pin.Model, arm: Arm) -> tuple[int, pin.SE3]:
+    link = whole.frames[whole.getFrameId(arm.tool_link)]
+    return int(link.parentJoint), link.placement * transform_from_pose(arm.tool_in_link)
 
 
-def _arm_model(whole: pin.Model, model: RobotModel) -> tuple[pin.Model, int]:
-    assert model.arm is not None
-    locked = [whole.getJointId(name) for name in list(whole.names)[1:] if name not in model.arm.joints]
+def _arm_model(whole: pin.Model, arm: Arm) -> tuple[pin.Model, int]:
+    locked = [whole.getJointId(name) for name in list(whole.names)[1:] if name not in arm.joints]
     reduced = pin.buildReducedModel(whole, locked, pin.neutral(whole))
-    if tuple(reduced.names)[1:] != model.arm.joints:
-        raise SceneError("An arm's joints must be listed from base to tool.", value=model.arm.joints)
-    link_id = reduced.getFrameId(model.arm.tool_link)
+    if tuple(reduced.names)[1:] != arm.joints:
+        raise SceneError("An arm's joints must be listed from base to tool.", value=arm.joints)
+    link_id = reduced.getFrameId(arm.tool_link)
     link = reduced.frames[link_id]
-    placement = link.placement * transform_from_pose(model.arm.tool_in_link)
+    placement = link.placement * transform_from_pose(arm.tool_in_link)
     tool = pin.Frame("tool", link.parentJoint, link_id, placement, pin.FrameType.OP_FRAME)
     return reduced, reduced.addFrame(tool, False)

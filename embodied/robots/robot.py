@@ -1,8 +1,10 @@
-"""What a robot is: its URDF, its joints by role, its gripper and its wheels."""
+"""What a robot is: its URDF, its arms with their end effectors, and its wheels."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from embodied.geometry import Pose
+from embodied.errors import SpecError, unknown_name
+from embodied.geometry import Pose, Vector3
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,16 @@ class DifferentialDrive:
 
 @dataclass(frozen=True)
 class Arm:
-    """A serial chain. `tool_link` carries the tool frame at `tool_in_link`: z approach, y across the fingers.
+    """A serial chain with one end effector, whose name is `name`.
 
+    `tool_link` carries the tool frame at `tool_in_link`: z approach, y across the fingers. `gripper` is None for an
+    end effector that cannot grasp. `urdf` is the arm's public file; its links and joints, which the names here already
+    include, are prefixed by `prefix`, and its root link stands upright at `mount_m` in the frame of the robot's base.
     `reach_m` and `payload_kg` are those that its maker states, 0 where they are not known.
     """
 
+    name: str
+    urdf: str
     joints: tuple[str, ...]
     home_rad: tuple[float, ...]
     lower_rad: tuple[float, ...]
@@ -43,21 +50,80 @@ class Arm:
     effort_limit_nm: tuple[float, ...]
     tool_link: str
     tool_in_link: Pose
+    gripper: Gripper | None = None
+    prefix: str = ""
+    mount_m: Vector3 = (0.0, 0.0, 0.0)
     reach_m: float = 0.0
     payload_kg: float = 0.0
 
 
 @dataclass(frozen=True)
 class RobotModel:
-    """One embodiment; `assets.urdf_path` makes its URDF, `catalogue.robot_model` finds it by name."""
+    """One embodiment; `assets.urdf_path` makes its URDF, `catalogue.robot_model` finds it by name.
+
+    Joint vectors (J,) of a robot hold the joints of all `arms` in this order. `pedestal_size_m` is the box that
+    carries the arms of a robot without wheels, its bottom at the base frame; None where the arm stands on the base.
+    """
 
     name: str
-    arm: Arm | None = None
-    gripper: Gripper | None = None
+    arms: tuple[Arm, ...] = ()
     drive: DifferentialDrive | None = None
+    pedestal_size_m: Vector3 | None = None
     capabilities: frozenset[str] = field(default_factory=frozenset)
+
+    def __post_init__(self) -> None:
+        names = [arm.name for arm in self.arms]
+        if len(set(names)) < len(names) or "" in names:
+            raise SpecError(f"The end effectors of {self.name!r} must have different names.", value=names)
 
     @property
     def fixed(self) -> bool:
         """Whether the base is bolted to the world."""
         return self.drive is None
+
+    @property
+    def arm(self) -> Arm | None:
+        """The only arm, None for a robot without one. Raises `SpecError` where there are several."""
+        return self.end_effector() if self.arms else None
+
+    @cached_property
+    def end_effectors(self) -> tuple[str, ...]:
+        """The names of the end effectors, one per arm."""
+        return tuple(arm.name for arm in self.arms)
+
+    @cached_property
+    def joints(self) -> tuple[str, ...]:
+        """The joints of all arms, in the order of joint vectors."""
+        return tuple(joint for arm in self.arms for joint in arm.joints)
+
+    @cached_property
+    def home_rad(self) -> tuple[float, ...]:
+        """The home configuration (J,) of all arms."""
+        return tuple(angle for arm in self.arms for angle in arm.home_rad)
+
+    def end_effector(self, name: str = "") -> Arm:
+        """Returns the arm whose end effector is called `name`, "" for the only one.
+
+        Raises `UnknownNameError` with the known names, and `SpecError` where a name is needed.
+        """
+        if not name:
+            if len(self.arms) == 1:
+                return self.arms[0]
+            raise SpecError(
+                f"The end effector of {self.name!r} must be named where it has other than one.",
+                value=name,
+                remedy=f"It has: {', '.join(self.end_effectors) or 'none'}.",
+            )
+        for arm in self.arms:
+            if arm.name == name:
+                return arm
+        raise unknown_name(f"end effector of {self.name!r}", name, self.end_effectors)
+
+    def columns(self, end_effector: str = "") -> slice:
+        """Returns which entries of a joint vector (J,) belong to an arm. Raises as `end_effector` does."""
+        wanted, start = self.end_effector(end_effector), 0
+        for arm in self.arms:
+            if arm is wanted:
+                break
+            start += len(arm.joints)
+        return slice(start, start + len(wanted.joints))

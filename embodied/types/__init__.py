@@ -30,7 +30,7 @@ from embodied.types.intents import (
     Wait,
 )
 from embodied.types.observation import CameraImage, Observation
-from embodied.types.world import RobotState, WorldState
+from embodied.types.world import EndEffectorState, RobotState, WorldState, held_bodies, holder_name
 
 __all__ = [
     "NORMAL",
@@ -45,6 +45,7 @@ __all__ = [
     "Decision",
     "DeltaPose",
     "Drive",
+    "EndEffectorState",
     "Episode",
     "EpisodeRecord",
     "GoTo",
@@ -65,4 +66,6 @@ __all__ = [
     "Truth",
     "Wait",
     "WorldState",
+    "held_bodies",
+    "holder_name",
 ]

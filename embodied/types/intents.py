@@ -16,21 +16,27 @@ class MoveTo:
     """Bring the tool to a pose in the world frame, then open or close the gripper: one keyframe.
 
     The tool frame lies between the finger tips: z along the approach, y along the direction in which they open.
+    `end_effector` names the one that is moved, "" for the only one of the robot.
     """
 
     position_m: Vector3
     orientation: Quaternion
     gripper_open: bool
     avoid_collisions: bool = True
+    end_effector: str = ""
 
 
 @dataclass(frozen=True)
 class DeltaPose:
-    """Shift the tool by `translation_m` and turn it by `rotation` (axis-angle, radians), both in the world frame."""
+    """Shift the tool by `translation_m` and turn it by `rotation` (axis-angle, radians), both in the world frame.
+
+    `end_effector` names the one that is moved, "" for the only one of the robot.
+    """
 
     translation_m: Vector3
     rotation: Vector3
     gripper_open: bool
+    end_effector: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,12 +89,13 @@ Intent = MoveTo | DeltaPose | Drive | GoTo | Skill | Wait | ActionChunk
 class Command:
     """What one robot's motors are asked for during one control period; None leaves that part as it is.
 
-    `joint_position_rad` (J,) targets of the arm; `gripper` opening in [0, 1]; `base_velocity` (2,) forward m/s and
-    counter-clockwise rad/s.
+    `joint_position_rad` holds the targets (J,) of all arms, or those of some arms by the names of their end effectors;
+    `gripper` the opening in [0, 1] of the only gripper, or openings by end effector; `base_velocity` (2,) forward m/s
+    and counter-clockwise rad/s.
     """
 
-    joint_position_rad: np.ndarray | None = None
-    gripper: float | None = None
+    joint_position_rad: np.ndarray | Mapping[str, np.ndarray] | None = None
+    gripper: float | Mapping[str, float] | None = None
     base_velocity: np.ndarray | None = None
 
 

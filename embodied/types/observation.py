@@ -26,8 +26,9 @@ class CameraImage:
 class Observation:
     """What one robot perceives.
 
-    `proprio` float32 (Q,), laid out by `specs.proprio_layout`; `gripper` is the opening, 0 closed to 1 open;
-    `time_s` is what the episode's clock shows: None where the task hides time.
+    `proprio` float32 (Q,), laid out by `robots.commands.proprio_layout`; `gripper` is the opening, 0 closed to 1 open,
+    of the first end effector (`proprio` holds those of all); `time_s` is what the episode's clock shows: None where the
+    task hides time.
     """
 
     robot: str

@@ -1,25 +1,65 @@
 """What is true in the world. Privileged: only tasks, experts and judges read it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from embodied.errors import SpecError, unknown_name
 from embodied.geometry import Pose
 
 
 @dataclass(frozen=True, eq=False)
-class RobotState:
-    """One robot, privileged. `joint_position_rad` and `joint_velocity_radps` (J,) of the arm, J = 0 without one.
+class EndEffectorState:
+    """One end effector, privileged.
 
-    `tool` is the pose of the tool frame in the world, None without an arm; `gripper` the opening in [0, 1].
+    `tool` is the pose of its tool frame in the world; `gripper` the opening in [0, 1], 0 where it cannot grasp;
+    `held` the name of the grasped body, or None.
+    """
+
+    tool: Pose
+    gripper: float = 0.0
+    held: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RobotState:
+    """One robot, privileged. `joint_position_rad` and `joint_velocity_radps` (J,) of all arms, J = 0 without one.
+
+    `base` is the pose of its base frame in the world; `end_effectors` by name, in the order of the model's arms.
     """
 
     joint_position_rad: np.ndarray
     joint_velocity_radps: np.ndarray
-    tool: Pose | None
-    gripper: float
     base: Pose
+    end_effectors: Mapping[str, EndEffectorState] = field(default_factory=dict)
+
+    def end_effector(self, name: str = "") -> EndEffectorState:
+        """Returns the end effector called `name`, "" for the only one.
+
+        Raises `UnknownNameError`, and `SpecError` where a name is needed or there is none.
+        """
+        if name:
+            if name not in self.end_effectors:
+                raise unknown_name("end effector", name, self.end_effectors)
+            return self.end_effectors[name]
+        if len(self.end_effectors) != 1:
+            raise SpecError(
+                "The end effector of a robot must be named where it has other than one.",
+                value=name,
+                remedy=f"It has: {', '.join(self.end_effectors) or 'none'}.",
+            )
+        return next(iter(self.end_effectors.values()))
+
+    @property
+    def tool(self) -> Pose | None:
+        """The tool pose of the only end effector, None without one. Raises `SpecError` where there are several."""
+        return self.end_effector().tool if self.end_effectors else None
+
+    @property
+    def gripper(self) -> float:
+        """The opening of the only end effector, 0 without one. Raises `SpecError` where there are several."""
+        return self.end_effector().gripper if self.end_effectors else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +67,7 @@ class WorldState:
     """Everything that is true now. Privileged: it never leaves the worker, and only tasks and experts read it.
 
     `pose` by body name; `joint` by scene joint name, m or rad; `contact` pairs of body or robot names, sorted within
-    the pair; `held` by robot name: the grasped body or None.
+    the pair; `held` as `held_bodies` makes it: the grasped body, or None, by holder.
     """
 
     time_s: float
@@ -36,3 +76,23 @@ class WorldState:
     contact: frozenset[tuple[str, str]]
     held: Mapping[str, str | None]
     robots: Mapping[str, RobotState]
+
+
+def holder_name(robot: str, end_effector: str, *, only: bool) -> str:
+    """Returns the key of an end effector in `WorldState.held`.
+
+    It is the robot's name for the `only` one of a robot, else `robot/end_effector`.
+    """
+    return robot if only else f"{robot}/{end_effector}"
+
+
+def held_bodies(robots: Mapping[str, RobotState]) -> dict[str, str | None]:
+    """Returns `WorldState.held` of these robots, keyed by `holder_name`; a robot without end effectors holds None."""
+    held: dict[str, str | None] = {}
+    for robot, state in robots.items():
+        only = len(state.end_effectors) == 1
+        if not state.end_effectors:
+            held[robot] = None
+        for name, end_effector in state.end_effectors.items():
+            held[holder_name(robot, name, only=only)] = end_effector.held
+    return held

@@ -168,9 +168,7 @@ class _StockPanda:
             str(stock_urdf_path(model)), base.position_m, base.orientation, useFixedBase=model.fixed
         )
         names = [self._bullet.getJointInfo(uid, index)[1].decode() for index in range(self._bullet.getNumJoints(uid))]
-        if model.arm is None:
-            raise ConfigError("The bench needs a robot with an arm.", value=model.name)
-        for name, position_rad in zip(model.arm.joints, state.joint_position_rad, strict=True):
+        for name, position_rad in zip(model.joints, state.joint_position_rad, strict=True):
             self._bullet.resetJointState(uid, names.index(name), float(position_rad))
 
     def look(self, like: Sequence[CameraImage]) -> None:

@@ -44,9 +44,10 @@ def obeyed(state: WorldState, command: Command) -> WorldState:
         joints = np.array(command.joint_position_rad)
         speed = (joints - robot.joint_position_rad) / 0.05
         tool = compose(robot.base, kinematics(robot_model("panda")).tool(joints))
-        robot = replace(robot, joint_position_rad=joints, joint_velocity_radps=speed, tool=tool)
+        hand = replace(robot.end_effector(), tool=tool)
+        robot = replace(robot, joint_position_rad=joints, joint_velocity_radps=speed, end_effectors={"gripper": hand})
     if command.gripper is not None:
-        robot = replace(robot, gripper=command.gripper)
+        robot = replace(robot, end_effectors={"gripper": replace(robot.end_effector(), gripper=command.gripper)})
     return replace(state, robots={**state.robots, "robot": robot})
 
 

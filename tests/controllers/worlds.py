@@ -8,7 +8,7 @@ from embodied.geometry import Pose, Vector3, compose, quaternion_from_euler
 from embodied.robots.catalogue import robot_model
 from embodied.robots.kinematics import kinematics
 from embodied.scenes.scene import Body, Box, Part, RobotPlacement, Scene
-from embodied.types import RobotState, WorldState
+from embodied.types import EndEffectorState, RobotState, WorldState, held_bodies
 
 DOWN = quaternion_from_euler(np.pi, 0.0, 0.0)
 HOME = np.array(robot_model("panda").arm.home_rad)
@@ -38,13 +38,12 @@ def world_state(
     """The state in which the first robot of `scene` is at `joints_rad` and the others are at home."""
     robots = {}
     for index, placed in enumerate(scene.robots):
-        arm = robot_model(placed.model).arm
-        joints = np.zeros(0) if arm is None else np.array(arm.home_rad)
-        if index == 0 and arm is not None:
-            joints = np.array(joints_rad, dtype=float)
-        tool = None
-        if arm is not None:
-            tool = compose(placed.base, kinematics(robot_model(placed.model)).tool(joints))
-        robots[placed.name] = RobotState(joints, np.zeros(len(joints)), tool, gripper, placed.base)
+        model = robot_model(placed.model)
+        joints = np.array(joints_rad if index == 0 and model.arms else model.home_rad, dtype=float)
+        end_effectors = {}
+        for name in model.end_effectors:
+            tool = compose(placed.base, kinematics(model, name).tool(joints[model.columns(name)]))
+            end_effectors[name] = EndEffectorState(tool, gripper, held if index == 0 else None)
+        robots[placed.name] = RobotState(joints, np.zeros(len(joints)), placed.base, end_effectors)
     placed = {body.name: body.pose for body in scene.bodies} | dict(poses or {})
-    return WorldState(0.0, placed, {}, frozenset(), {scene.robots[0].name: held}, robots)
+    return WorldState(0.0, placed, {}, frozenset(), held_bodies(robots), robots)

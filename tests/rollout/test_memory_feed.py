@@ -241,7 +241,7 @@ class Story:
     def go_on(self, seconds=0.05):
         for _ in range(round(seconds * 20)):
             self.ticks += 1
-            robots = dict.fromkeys(self.held, TrueRobot(np.zeros(0), np.zeros(0), None, 1.0, Pose()))
+            robots = dict.fromkeys(self.held, TrueRobot(np.zeros(0), np.zeros(0), Pose()))
             state = WorldState(
                 self.now_s, dict(self.pose), dict(self.joint), frozenset(self.contact), dict(self.held), robots
             )

@@ -6,7 +6,7 @@ import numpy as np
 
 from embodied.geometry import Pose, quaternion_from_euler
 from embodied.scenes.tabletop import BLOCK_M, BUTTON, ROBOT, TABLE_TOP_M, on_table
-from embodied.types import Episode, Progress, RobotState, WorldState
+from embodied.types import EndEffectorState, Episode, Progress, RobotState, WorldState
 
 
 def initial_state(episode: Episode) -> WorldState:
@@ -31,7 +31,9 @@ def initial_state(episode: Episode) -> WorldState:
 def robot_at(position_m) -> RobotState:
     """Returns the arm with its tool at `position_m`, pointing down."""
     tool = Pose(position_m, quaternion_from_euler(np.pi, 0.0, 0.0))
-    return RobotState(np.zeros(7), np.zeros(7), tool, 1.0, Pose((-0.27, 0.0, TABLE_TOP_M)))
+    return RobotState(
+        np.zeros(7), np.zeros(7), Pose((-0.27, 0.0, TABLE_TOP_M)), {"gripper": EndEffectorState(tool, 1.0)}
+    )
 
 
 def with_block(state: WorldState, name: str, place: Pose, *, up_m: float = 0.0, held: bool = False) -> WorldState:

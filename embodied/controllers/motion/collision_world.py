@@ -8,24 +8,27 @@ from embodied.controllers.motion.shapes import Solid, body_solids, moving_joints
 from embodied.robots.catalogue import robot_model
 from embodied.robots.kinematics import configuration, joint_transforms, kinematics, transform_from_pose
 from embodied.scenes.scene import Scene
-from embodied.types import WorldState
+from embodied.types import RobotState, WorldState
 
 
 class CollisionWorld:
-    """The solids around and of `robot`, frozen at `state`; only the arm and what it holds move.
+    """The solids around and of `robot`, frozen at `state`; only one arm and what it holds move.
 
-    Checked are links against bodies and other robots, links against each other, and a held body against everything
-    but its hand. A held body that hangs on a joint, such as a drawer, is left out: the joint guides it. Each pair
-    has a margin, 0 at first: it collides where it is closer than that, in metres; negative margins allow overlap.
+    `end_effector` names that arm, "" for the only one; other arms of the robot are obstacles where they are. Checked
+    are links against bodies and other robots, links against each other, and a held body against everything but the
+    gripper that holds it. A held body that hangs on a joint, such as a drawer, is left out: the joint guides it. Each
+    pair has a margin, 0 at first: it collides where it is closer than that, in metres; negative margins allow overlap.
     """
 
-    def __init__(self, scene: Scene, robot: str, state: WorldState, *, assets: str = "") -> None:
+    def __init__(
+        self, scene: Scene, robot: str, state: WorldState, *, end_effector: str = "", assets: str = ""
+    ) -> None:
         self._assets = assets
-        self._moving = kinematics(robot_model(scene.robot(robot).model))
+        self._moving = kinematics(robot_model(scene.robot(robot).model), end_effector)
         self._tree = self._moving.tree
         self._state = state.robots[robot]
         self._base_from_world = transform_from_pose(self._state.base).inverse()
-        held = state.held.get(robot)
+        held = self._state.end_effector(end_effector).held
         links = list(robot_solids(self._moving.robot))
         obstacles = self._bodies(scene, state, held) + self._other_robots(scene, robot, state)
         guided = held in {joint.child for joint in scene.joints}
@@ -40,9 +43,7 @@ class CollisionWorld:
         self._geometry = geometry
         self._checks = _fresh_checks(geometry)
         self._scratch = self._tree.createData()
-        self._configuration = configuration(
-            self._moving.robot, self._state.joint_position_rad, float(np.clip(self._state.gripper, 0.0, 1.0))
-        )
+        self._configuration = configuration(self._moving.robot, self._state.joint_position_rad, _openings(self._state))
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -94,7 +95,7 @@ class CollisionWorld:
             if other.name != robot:
                 model, there = robot_model(other.model), state.robots[other.name]
                 at = self._base_from_world * transform_from_pose(there.base)
-                joints = joint_transforms(model, configuration(model, there.joint_position_rad, there.gripper))
+                joints = joint_transforms(model, configuration(model, there.joint_position_rad, _openings(there)))
                 solids += [
                     Solid(other.name, link.shape, 0, at * joints[link.joint] * link.placement)
                     for link in robot_solids(model)
@@ -102,7 +103,7 @@ class CollisionWorld:
         return solids
 
     def _held(self, scene: Scene, held: str, state: WorldState) -> list[Solid]:
-        tool = self._moving.tool_transform(self._state.joint_position_rad)
+        tool = self._moving.tool_transform(self._state.joint_position_rad[self._moving.columns])
         joint_from_world = self._moving.joint_from_tool * tool.inverse() * self._base_from_world
         at = joint_from_world * transform_from_pose(state.pose[held])
         joint = self._moving.tool_joint
@@ -112,7 +113,8 @@ class CollisionWorld:
         ]
 
     def _all_pairs(self, links: int, obstacles: int, load: int) -> list[tuple[int, int]]:
-        movers = moving_joints(self._moving.robot)
+        model, end_effector = self._moving.robot, self._moving.arm.name
+        movers = moving_joints(model, end_effector)
         moving_links = [index for index in range(links) if self._solids[index].joint in movers]
         hand = self._moving.tool_joint
         near = {hand, self._tree.parents[hand]}
@@ -123,11 +125,15 @@ class CollisionWorld:
         ]
         loads = range(links + obstacles, links + obstacles + load)
         return [
-            *self_pairs(self._moving.robot),
+            *self_pairs(model, end_effector),
             *((link, links + obstacle) for link in moving_links for obstacle in range(obstacles)),
             *((links + obstacle, part) for obstacle in range(obstacles) for part in loads),
             *((link, part) for link in arm for part in loads),
         ]
+
+
+def _openings(state: RobotState) -> dict[str, float]:
+    return {name: min(1.0, max(0.0, one.gripper)) for name, one in state.end_effectors.items()}
 
 
 def _fresh_checks(geometry: pin.GeometryModel) -> pin.GeometryData:

@@ -3,10 +3,11 @@
 import numpy as np
 import pinocchio as pin  # pyright: ignore[reportMissingImports]  # Lies behind a .pth file.
 
-from embodied.controllers.checks import check_flag, check_numbers
+from embodied.controllers.checks import check_end_effector, check_flag, check_numbers
 from embodied.controllers.handler import HandlerContext
 from embodied.controllers.motion.timing import timed_path
 from embodied.errors import IntentError
+from embodied.robots.commands import arm_command
 from embodied.robots.kinematics import kinematics, transform_from_pose
 from embodied.robots.robot import RobotModel
 from embodied.types import Command, ControllerReport, ControllerStatus, DeltaPose, WorldState
@@ -17,13 +18,13 @@ class DeltaPoseHandler:
 
     def __init__(self, context: HandlerContext) -> None:
         self._robot = context.robot
-        self._moving = kinematics(context.model)
+        self._model = context.model
         self._settings = context.settings
 
     @staticmethod
     def suits(model: RobotModel, /) -> bool:
         """Returns whether the robot has an arm."""
-        return model.arm is not None
+        return bool(model.arms)
 
     def begin(self, intent: DeltaPose, state: WorldState, *, seed: int) -> ControllerReport | None:
         """Solves for the step from the present posture; returns a FAILED report where the arm cannot make it.
@@ -32,22 +33,24 @@ class DeltaPoseHandler:
         """
         del seed
         self._check(intent)
+        self._moving = moving = kinematics(self._model, intent.end_effector)
         here = state.robots[self._robot]
         turn = transform_from_pose(here.base).rotation.T
-        now = self._moving.tool_transform(here.joint_position_rad)
+        joints = here.joint_position_rad[moving.columns]
+        now = moving.tool_transform(joints)
         target = pin.SE3(
             pin.exp3(turn @ np.array(intent.rotation)) @ now.rotation,
             now.translation + turn @ np.array(intent.translation_m),
         )
-        goal, remaining = self._moving.solve_near(target, here.joint_position_rad)
+        goal, remaining = moving.solve_near(target, joints)
         if remaining > 0.0:
             return ControllerReport(
                 ControllerStatus.FAILED, f"unreachable: the step ends {remaining * 1000:.0f} mm (or mrad) short"
             )
-        way = np.stack([np.clip(here.joint_position_rad, self._moving.lower_rad, self._moving.upper_rad), goal])
-        limits = self._settings.speed_limits(self._moving.arm)
-        self._path = timed_path(self._moving, way, limits, self._settings.period_s)
-        self._opening = float(intent.gripper_open) if self._moving.robot.gripper is not None else None
+        way = np.stack([np.clip(joints, moving.lower_rad, moving.upper_rad), goal])
+        limits = self._settings.speed_limits(moving.arm)
+        self._path = timed_path(moving, way, limits, self._settings.period_s)
+        self._opening = float(intent.gripper_open) if moving.arm.gripper is not None else None
         self._period = 0
         return None
 
@@ -56,9 +59,10 @@ class DeltaPoseHandler:
         if self._period == len(self._path):
             return ControllerReport(ControllerStatus.DONE)
         self._period += 1
-        return Command(joint_position_rad=self._path[self._period - 1], gripper=self._opening)
+        return arm_command(self._model, self._moving.arm, self._path[self._period - 1], self._opening)
 
     def _check(self, intent: DeltaPose) -> None:
+        check_end_effector(intent.end_effector, self._robot, self._model)
         for name, value, limit, unit in (
             ("translation_m", intent.translation_m, self._settings.longest_step_m, "m"),
             ("rotation", intent.rotation, self._settings.largest_step_rad, "rad"),

@@ -4,12 +4,13 @@ from enum import Enum, auto
 
 import numpy as np
 
-from embodied.controllers.checks import check_flag, check_orientation, check_position
+from embodied.controllers.checks import check_end_effector, check_flag, check_orientation, check_position
 from embodied.controllers.handler import HandlerContext
 from embodied.controllers.motion.collision_world import CollisionWorld
 from embodied.controllers.motion.planner import Planner
 from embodied.controllers.motion.timing import timed_path
 from embodied.geometry import Pose, angle_between, compose
+from embodied.robots.commands import arm_command
 from embodied.robots.kinematics import kinematics, transform_from_pose
 from embodied.robots.robot import RobotModel
 from embodied.types import Command, ControllerReport, ControllerStatus, MoveTo, RobotState, WorldState
@@ -29,27 +30,27 @@ class MoveToHandler:
     def __init__(self, context: HandlerContext) -> None:
         self._scene = context.scene
         self._robot = context.robot
-        self._moving = kinematics(context.model)
+        self._model = context.model
         self._settings = context.settings
-        self._planner = Planner(self._moving, self._settings.planner)
-        self._limits = self._settings.speed_limits(self._moving.arm)
         self.plan_method = ""
 
     @staticmethod
     def suits(model: RobotModel, /) -> bool:
         """Returns whether the robot has an arm."""
-        return model.arm is not None
+        return bool(model.arms)
 
     def begin(self, intent: MoveTo, state: WorldState, *, seed: int) -> ControllerReport | None:
         """Plans the move; returns a FAILED report with the reason where there is no way. Raises `IntentError`."""
+        check_end_effector(intent.end_effector, self._robot, self._model)
         check_position(intent.position_m, "MoveTo.position_m")
         check_orientation(intent.orientation, "MoveTo.orientation")
         check_flag(intent.gripper_open, "MoveTo.gripper_open")
         check_flag(intent.avoid_collisions, "MoveTo.avoid_collisions")
         self._intent, self._seed = intent, seed
+        self._moving = kinematics(self._model, intent.end_effector)
         self._target = Pose(intent.position_m, intent.orientation)
-        self._corrections_left = 0 if self._moving.robot.fixed else self._settings.arrival.corrections
-        self._opening = float(intent.gripper_open) if self._moving.robot.gripper is not None else None
+        self._corrections_left = 0 if self._model.fixed else self._settings.arrival.corrections
+        self._opening = float(intent.gripper_open) if self._moving.arm.gripper is not None else None
         return self._plan(state)
 
     def _plan(self, state: WorldState) -> ControllerReport | None:
@@ -57,14 +58,22 @@ class MoveToHandler:
         target = transform_from_pose(here.base).actInv(transform_from_pose(self._target))
         world = None
         if intent.avoid_collisions:
-            world = CollisionWorld(self._scene, self._robot, state, assets=self._settings.asset_root)
-        plan = self._planner.plan(here.joint_position_rad, target, world, seed=self._seed)
+            world = CollisionWorld(
+                self._scene,
+                self._robot,
+                state,
+                end_effector=intent.end_effector,
+                assets=self._settings.asset_root,
+            )
+        planner = Planner(self._moving, self._settings.planner)
+        plan = planner.plan(here.joint_position_rad[self._moving.columns], target, world, seed=self._seed)
         self.plan_method = plan.method
         if plan.waypoints_rad is None:
             return ControllerReport(ControllerStatus.FAILED, plan.reason)
-        self._path = timed_path(self._moving, plan.waypoints_rad, self._limits, self._settings.period_s)
+        limits = self._settings.speed_limits(self._moving.arm)
+        self._path = timed_path(self._moving, plan.waypoints_rad, limits, self._settings.period_s)
         self._enter(_Phase.MOVE)
-        self._last_opening = here.gripper
+        self._last_opening = self._opening_of(here)
         return None
 
     def tick(self, state: WorldState) -> Command | ControllerReport:
@@ -83,7 +92,8 @@ class MoveToHandler:
         goal = self._path[min(self._periods, len(self._path) - 1)] if self._phase is _Phase.MOVE else self._path[-1]
         self._periods += 1
         # Until the tool has arrived the gripper keeps its last target, so that what it holds stays held.
-        return Command(joint_position_rad=goal, gripper=self._opening if self._phase is _Phase.GRIP else None)
+        opening = self._opening if self._phase is _Phase.GRIP else None
+        return arm_command(self._model, self._moving.arm, goal, opening)
 
     def _arrived(self, state: WorldState) -> ControllerReport | None:
         here = state.robots[self._robot]
@@ -98,8 +108,9 @@ class MoveToHandler:
 
     def _settled(self, here: RobotState) -> ControllerReport | None:
         arrival = self._settings.arrival
-        error = np.abs(here.joint_position_rad - self._path[-1]).max()
-        speed = np.abs(here.joint_velocity_radps).max()
+        own = self._moving.columns
+        error = np.abs(here.joint_position_rad[own] - self._path[-1]).max()
+        speed = np.abs(here.joint_velocity_radps[own]).max()
         self._still = self._still + 1 if speed <= arrival.still_radps else 0
         if error <= arrival.joint_tolerance_rad and self._still > 0:
             return self._judge(here)
@@ -109,7 +120,7 @@ class MoveToHandler:
         return self._judge(here)
 
     def _error(self, here: RobotState) -> tuple[float, float]:
-        tool = compose(here.base, self._moving.tool(here.joint_position_rad))
+        tool = compose(here.base, self._moving.tool(here.joint_position_rad[self._moving.columns]))
         metres = float(np.linalg.norm(np.subtract(tool.position_m, self._target.position_m)))
         return metres, angle_between(tool.orientation, self._target.orientation)
 
@@ -122,11 +133,15 @@ class MoveToHandler:
             return ControllerReport(ControllerStatus.FAILED, f"blocked: tool is turned {radians:.2f} rad from its goal")
         return DONE
 
+    def _opening_of(self, here: RobotState) -> float:
+        return here.end_effector(self._intent.end_effector).gripper
+
     def _gripped(self, here: RobotState) -> bool:
         arrival = self._settings.arrival
-        still = abs(here.gripper - self._last_opening) <= arrival.gripper_still
+        opening = self._opening_of(here)
+        still = abs(opening - self._last_opening) <= arrival.gripper_still
         self._still = self._still + 1 if still else 0
-        self._last_opening = here.gripper
+        self._last_opening = opening
         # The first two periods pass before the fingers can have shown that they move.
         rested = self._periods >= 2 and self._still >= 2
         return rested or self._periods * self._settings.period_s >= arrival.gripper_limit_s

@@ -41,14 +41,19 @@ def robot_solids(model: RobotModel) -> tuple[Solid, ...]:
     )
 
 
-@lru_cache(maxsize=16)
-def self_pairs(model: RobotModel) -> tuple[tuple[int, int], ...]:
-    """Returns the pairs of `robot_solids` that must not meet: no neighbours, and nothing that touches at home."""
-    if model.arm is None:
+@lru_cache(maxsize=32)
+def self_pairs(model: RobotModel, end_effector: str = "") -> tuple[tuple[int, int], ...]:
+    """Returns the pairs of `robot_solids` that must not meet while one arm moves, "" for the only one.
+
+    They hold no neighbours, nothing that touches at home, and no two links that both stand still.
+    """
+    if not model.arms:
         return ()
     solids, parents = robot_solids(model), robot_tree(model).parents
-    joints = joint_transforms(model, configuration(model, np.array(model.arm.home_rad), 1.0))
-    fingers, movers = _joint_ids(model.gripper.joints if model.gripper else (), model), moving_joints(model)
+    open_wide = dict.fromkeys(model.end_effectors, 1.0)
+    joints = joint_transforms(model, configuration(model, np.array(model.home_rad), open_wide))
+    arm = model.end_effector(end_effector)
+    fingers, movers = _joint_ids(arm.gripper.joints if arm.gripper else (), model), moving_joints(model, end_effector)
     pairs = []
     for second, b in enumerate(solids):
         for first, a in enumerate(solids[:second]):
@@ -92,10 +97,10 @@ def meet(a: coal.CollisionGeometry, a_at: pin.SE3, b: coal.CollisionGeometry, b_
     return bool(coal.collide(a, at[0], b, at[1], coal.CollisionRequest(), result))
 
 
-def moving_joints(model: RobotModel) -> frozenset[int]:
-    """Returns the joints of `robot_tree` that belong to the arm or its fingers."""
-    arm = model.arm.joints if model.arm else ()
-    return _joint_ids(arm + (model.gripper.joints if model.gripper else ()), model)
+def moving_joints(model: RobotModel, end_effector: str = "") -> frozenset[int]:
+    """Returns the joints of `robot_tree` that belong to one arm or its fingers, "" for the only arm."""
+    arm = model.end_effector(end_effector)
+    return _joint_ids(arm.joints + (arm.gripper.joints if arm.gripper else ()), model)
 
 
 def _joint_ids(names: tuple[str, ...], model: RobotModel) -> frozenset[int]:

@@ -36,7 +36,7 @@ def registration(robot: RobotPlacement) -> RobotRegistered:
         robot.name,
         robot.model,
         skills,
-        reach_m=model.arm.reach_m if model.arm else 0.0,
-        payload_kg=model.arm.payload_kg if model.arm else 0.0,
+        reach_m=max((arm.reach_m for arm in model.arms), default=0.0),
+        payload_kg=max((arm.payload_kg for arm in model.arms), default=0.0),
         speed_mps=model.drive.linear_limit_mps if model.drive else 0.0,
     )

@@ -7,23 +7,29 @@ from typing import Any
 from embodied.geometry import Pose, compose, invert
 from embodied.scenes.scene import Scene
 from embodied.simulators.bullet.bodies import BodyHandle
-from embodied.simulators.bullet.robot import BulletRobot
+from embodied.simulators.bullet.robot import BulletRobot, EndEffectorLinks
 
 FREE_FORCE_N = 400.0
 CLOSING_BELOW = 0.5  # Opening target under which the fingers count as closing.
-JOINTED_FORCE_N = 150.0  # A drawer may slip in the hand rather than wrench the arm.
+JOINTED_FORCE_N = 150.0  # A drawer may slip in the gripper rather than wrench the arm.
+
+
+Holder = tuple[str, str]  # A robot and one of its end effectors, by name.
 
 
 @dataclass(frozen=True)
 class Grip:
-    """A body in a hand: `child_in_hand` is the body's inertial frame in that of the hand link."""
+    """A body in a gripper: `child_in_hand` is the body's inertial frame in that of the link that carries the tool."""
 
     body: str
     child_in_hand: Pose
 
 
 class Grasping:
-    """Attaches what both fingers of a closing gripper touch, as RLBench does, and detaches it on opening."""
+    """Attaches what all fingers of a closing gripper touch, as RLBench does, and detaches it on opening.
+
+    Several grippers may hold one body, as in a hand-over: each is attached to it until it opens.
+    """
 
     def __init__(self, bullet: Any, scene: Scene, handles: Mapping[str, BodyHandle]) -> None:
         self._bullet = bullet
@@ -32,69 +38,80 @@ class Grasping:
         self._graspable = {
             (handles[body.name].uid, handles[body.name].link): body.name for body in scene.bodies if body.graspable
         }
-        self.grips: dict[str, Grip] = {}
-        self._constraints: dict[str, int] = {}
+        self.grips: dict[Holder, Grip] = {}
+        self._constraints: dict[Holder, int] = {}
 
     @property
-    def held(self) -> dict[str, str]:
-        """The held body by robot name; robots with empty hands are absent."""
-        return {robot: grip.body for robot, grip in self.grips.items()}
+    def held(self) -> frozenset[str]:
+        """The bodies that are held."""
+        return frozenset(grip.body for grip in self.grips.values())
 
-    def pending(self, robots: Iterable[BulletRobot]) -> list[BulletRobot]:
-        """Returns the robots that may grasp or release in this period: `update` changes nothing for the others."""
+    @property
+    def held_by(self) -> dict[Holder, str]:
+        """The held body by end effector; empty grippers are absent."""
+        return {holder: grip.body for holder, grip in self.grips.items()}
+
+    def pending(self, robots: Iterable[BulletRobot]) -> list[tuple[BulletRobot, str]]:
+        """Returns the end effectors that may grasp or release in this period: `update` does nothing to the others."""
         return [
-            robot
+            (robot, name)
             for robot in robots
-            if robot.finger_links
-            and (robot.targets.fingers_m is None if robot.name in self.grips else robot.targets.gripper < CLOSING_BELOW)
+            for name, links in robot.end_effectors.items()
+            if links.finger_links
+            and (
+                name not in robot.targets.fingers_m
+                if (robot.name, name) in self.grips
+                else robot.targets.gripper[name] < CLOSING_BELOW
+            )
         ]
 
-    def update(self, robot: BulletRobot) -> None:
-        """Attaches or releases for one robot of `pending`; called after every physics step."""
-        if robot.name in self.grips:
-            if robot.targets.fingers_m is None:
-                self.release(robot)
+    def update(self, robot: BulletRobot, end_effector: str) -> None:
+        """Attaches or releases for one end effector of `pending`; called after every physics step."""
+        if (robot.name, end_effector) in self.grips:
+            if end_effector not in robot.targets.fingers_m:
+                self.release(robot, end_effector)
             return
-        if robot.targets.gripper >= CLOSING_BELOW:
+        if robot.targets.gripper[end_effector] >= CLOSING_BELOW:
             return
-        touched = self._touched_by_all_fingers(robot)
-        if touched is not None and touched not in self.held.values():
-            self._attach(robot, Grip(touched, self._child_in_hand(robot, touched)))
-            robot.freeze_fingers()
+        links = robot.end_effectors[end_effector]
+        touched = self._touched_by_all_fingers(robot, links)
+        if touched is not None:
+            self._attach(robot, end_effector, Grip(touched, self._child_in_hand(robot, links, touched)))
+            robot.freeze_fingers(end_effector)
 
-    def release(self, robot: BulletRobot) -> None:
-        """Lets go of what `robot` holds, if anything."""
-        grip = self.grips.pop(robot.name, None)
+    def release(self, robot: BulletRobot, end_effector: str) -> None:
+        """Lets go of what an end effector of `robot` holds, if anything."""
+        grip = self.grips.pop((robot.name, end_effector), None)
         if grip is not None:
-            self._bullet.removeConstraint(self._constraints.pop(robot.name))
-            self._let_collide(robot, grip.body, collide=True)
+            self._bullet.removeConstraint(self._constraints.pop((robot.name, end_effector)))
+            self._let_collide(robot, end_effector, grip.body, collide=True)
 
-    def restore(self, grips: Mapping[str, Grip], robots: Mapping[str, BulletRobot]) -> None:
+    def restore(self, grips: Mapping[Holder, Grip], robots: Mapping[str, BulletRobot]) -> None:
         """Makes the attachments equal to `grips`."""
-        for name in list(self.grips):
-            self.release(robots[name])
-        for name, grip in grips.items():
-            self._attach(robots[name], grip)
+        for name, end_effector in list(self.grips):
+            self.release(robots[name], end_effector)
+        for (name, end_effector), grip in grips.items():
+            self._attach(robots[name], end_effector, grip)
 
-    def _touched_by_all_fingers(self, robot: BulletRobot) -> str | None:
+    def _touched_by_all_fingers(self, robot: BulletRobot, links: EndEffectorLinks) -> str | None:
         common = set(self._graspable)
-        for link in robot.finger_links:
+        for link in links.finger_links:
             points = self._bullet.getContactPoints(robot.uid, -1, link)
             common &= {(point[2], point[4]) for point in points if point[9] > 0.0}  # 9: normal force, N
             if not common:
                 return None
         return min(self._graspable[key] for key in common)
 
-    def _attach(self, robot: BulletRobot, grip: Grip) -> None:
-        bullet, handle = self._bullet, self._handles[grip.body]
+    def _attach(self, robot: BulletRobot, end_effector: str, grip: Grip) -> None:
+        bullet, handle, links = self._bullet, self._handles[grip.body], robot.end_effectors[end_effector]
         jointed = grip.body in self._jointed
         in_hand, in_child = grip.child_in_hand, Pose()
-        if jointed:  # Joined at the finger tips by a ball, so that the joint and not the hand decides the angle.
-            tip = self._tip_in_hand(robot)
+        if jointed:  # Joined at the finger tips by a ball, so that the joint and not the gripper decides the angle.
+            tip = self._tip_in_hand(robot, links)
             in_hand, in_child = Pose(tip.position_m), Pose(compose(invert(grip.child_in_hand), tip).position_m)
         constraint = bullet.createConstraint(
             robot.uid,
-            robot.tool_link,
+            links.tool_link,
             handle.uid,
             handle.link,
             bullet.JOINT_POINT2POINT if jointed else bullet.JOINT_FIXED,
@@ -105,18 +122,17 @@ class Grasping:
             in_child.orientation,
         )
         bullet.changeConstraint(constraint, maxForce=JOINTED_FORCE_N if jointed else FREE_FORCE_N)
-        self._let_collide(robot, grip.body, collide=False)
-        self.grips[robot.name] = grip
-        self._constraints[robot.name] = constraint
+        self._let_collide(robot, end_effector, grip.body, collide=False)
+        self.grips[robot.name, end_effector] = grip
+        self._constraints[robot.name, end_effector] = constraint
 
-    def _child_in_hand(self, robot: BulletRobot, body: str) -> Pose:
-        hand = self._bullet.getLinkState(robot.uid, robot.tool_link, computeForwardKinematics=1)
+    def _child_in_hand(self, robot: BulletRobot, links: EndEffectorLinks, body: str) -> Pose:
+        hand = self._bullet.getLinkState(robot.uid, links.tool_link, computeForwardKinematics=1)
         return compose(invert(Pose(hand[0], hand[1])), self._inertial_pose(body))
 
-    def _tip_in_hand(self, robot: BulletRobot) -> Pose:
-        dynamics = self._bullet.getDynamicsInfo(robot.uid, robot.tool_link)
-        tool = robot.model.arm.tool_in_link if robot.model.arm is not None else Pose()
-        return compose(invert(Pose(dynamics[3], dynamics[4])), tool)
+    def _tip_in_hand(self, robot: BulletRobot, links: EndEffectorLinks) -> Pose:
+        dynamics = self._bullet.getDynamicsInfo(robot.uid, links.tool_link)
+        return compose(invert(Pose(dynamics[3], dynamics[4])), links.arm.tool_in_link)
 
     def _inertial_pose(self, body: str) -> Pose:
         handle = self._handles[body]
@@ -125,8 +141,8 @@ class Grasping:
         state = self._bullet.getLinkState(handle.uid, handle.link, computeForwardKinematics=1)
         return Pose(state[0], state[1])
 
-    def _let_collide(self, robot: BulletRobot, body: str, *, collide: bool) -> None:
+    def _let_collide(self, robot: BulletRobot, end_effector: str, body: str, *, collide: bool) -> None:
         # Fingers that press on what is already attached would fight the constraint and shake.
-        handle = self._handles[body]
-        for link in [robot.tool_link, *robot.finger_links]:
+        handle, links = self._handles[body], robot.end_effectors[end_effector]
+        for link in (links.tool_link, *links.finger_links):
             self._bullet.setCollisionFilterPair(robot.uid, handle.uid, link, handle.link, int(collide))

@@ -1,7 +1,7 @@
 """One robot in PyBullet: its joints by role, its motors, its state."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,10 @@ from embodied.errors import SceneError
 from embodied.geometry import Pose, compose, invert
 from embodied.robots.assets import urdf_path
 from embodied.robots.catalogue import robot_model
-from embodied.robots.robot import RobotModel
+from embodied.robots.commands import joint_targets, openings
+from embodied.robots.robot import Arm, RobotModel
 from embodied.scenes.scene import RobotPlacement
-from embodied.types import Command, RobotState
+from embodied.types import Command, EndEffectorState, RobotState
 
 ARM_POSITION_GAIN = 0.3  # Share of the position error that the motor corrects in one physics step.
 FINGER_SPEED_MPS = 0.1
@@ -21,12 +22,25 @@ HELD_FORCE_N = 5.0  # Enough to keep the fingers where they touch; the attachmen
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """What the motors pursue. `fingers_m` freezes the fingers where they hold something, else None."""
+    """What the motors pursue: joints (J,) of all arms, openings by end effector, and the base velocity.
+
+    `fingers_m` freezes the fingers of the end effectors that hold something, by name; the others are absent.
+    """
 
     joint_position_rad: np.ndarray
-    gripper: float
+    gripper: Mapping[str, float]
     base_velocity: np.ndarray
-    fingers_m: tuple[float, ...] | None = None
+    fingers_m: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EndEffectorLinks:
+    """Where an arm's end effector lies among the joints and links of its robot; no fingers without a gripper."""
+
+    arm: Arm
+    tool_link: int
+    finger_joints: tuple[int, ...]
+    finger_links: tuple[int, ...]
 
 
 class BulletRobot:
@@ -50,19 +64,20 @@ class BulletRobot:
         joints = {info[1].decode(): info[0] for info in infos}
         self.links: dict[str, int] = {bullet.getBodyInfo(self.uid)[0].decode(): -1}
         self.links |= {info[12].decode(): info[0] for info in infos}
-        arm, gripper, drive = self.model.arm, self.model.gripper, self.model.drive
-        self.arm_joints = [joints[name] for name in arm.joints] if arm else []
-        self.finger_joints = [joints[name] for name in gripper.joints] if gripper else []
-        self.finger_links = [self.links[name] for name in gripper.links] if gripper else []
+        drive = self.model.drive
+        self._arm_joints = [joints[name] for name in self.model.joints]
+        self.end_effectors = {arm.name: _end_effector(arm, joints, self.links) for arm in self.model.arms}
         self._wheels_left = [joints[name] for name in drive.left_joints] if drive else []
         self._wheels_right = [joints[name] for name in drive.right_joints] if drive else []
-        self.tool_link = self.links[arm.tool_link] if arm else -1
         self._base_in_inertial = self._offset_of_base()
         self._centre: object = None
         self._base = Pose()
         self._prepare(start, placement.gripper)
-        self.targets = Targets(start, placement.gripper, np.zeros(2))
-        self._read_joints = [*self.arm_joints, *self.finger_joints]
+        self.targets = Targets(start, dict.fromkeys(self.end_effectors, placement.gripper), np.zeros(2))
+        self._read_joints = [
+            *self._arm_joints,
+            *(joint for one in self.end_effectors.values() for joint in one.finger_joints),
+        ]
         self._arm_motors, self._arm_gains = self._arm_constants()
         self._arm_positions: list[list[float]] = []
         self._arm_speeds: list[float] = []
@@ -71,16 +86,18 @@ class BulletRobot:
 
     def aim(self, command: Command) -> None:
         """Takes over the parts of a checked command that are not None."""
-        changes: dict[str, Any] = {}
+        last, changes = self.targets, {}
         if command.joint_position_rad is not None:
-            changes["joint_position_rad"] = np.array(command.joint_position_rad, dtype=np.float64)
+            changes["joint_position_rad"] = joint_targets(self.model, command, last.joint_position_rad)
         if command.gripper is not None:
-            changes["gripper"] = float(command.gripper)
-            if command.gripper > self.targets.gripper:
-                changes["fingers_m"] = None  # Opening lets go of frozen fingers.
+            wanted = openings(self.model, command)
+            changes["gripper"] = {**last.gripper, **wanted}
+            # Opening lets go of frozen fingers.
+            opened = {name for name, opening in wanted.items() if opening > last.gripper[name]}
+            changes["fingers_m"] = {name: aims for name, aims in last.fingers_m.items() if name not in opened}
         if command.base_velocity is not None:
             changes["base_velocity"] = np.array(command.base_velocity, dtype=np.float64)
-        self.targets = replace(self.targets, **changes)
+        self.targets = replace(last, **changes)
 
     def begin_period(self, previous_rad: np.ndarray, substeps: int, period_s: float) -> None:
         """Prepares the arm's targets for `substeps` physics steps, evenly from the previous targets to the present."""
@@ -102,37 +119,36 @@ class BulletRobot:
                 self._bullet.setJointMotorControlArray(*self._arm_motors, *sent, *self._arm_gains)
                 self._arm_sent = sent
         if self.targets is not self._driven:
-            self._drive_fingers()
+            for name, end_effector in self.end_effectors.items():
+                self._drive_fingers(name, end_effector)
             self._drive_wheels()
             self._driven = self.targets
 
-    def state(self) -> RobotState:
-        """Returns the state of the robot now."""
+    def state(self, holding: Mapping[tuple[str, str], str]) -> RobotState:
+        """Returns the state of the robot now; `holding` names held bodies by robot and end effector."""
         bullet = self._bullet
         joints = bullet.getJointStates(self.uid, self._read_joints) if self._read_joints else ()
-        arm = joints[: len(self.arm_joints)]
-        tool = None
-        if self.model.arm is not None:
-            link = bullet.getLinkState(self.uid, self.tool_link, 0, 1)  # 0: no velocity, 1: forward kinematics
-            tool = compose(Pose(link[4], link[5]), self.model.arm.tool_in_link)
+        arms = joints[: len(self._arm_joints)]
+        end_effectors, start = {}, len(arms)
+        for name, one in self.end_effectors.items():
+            link = bullet.getLinkState(self.uid, one.tool_link, 0, 1)  # 0: no velocity, 1: forward kinematics
+            tool = compose(Pose(link[4], link[5]), one.arm.tool_in_link)
+            end = start + len(one.finger_joints)
+            opening = _opening(one, [joint[0] for joint in joints[start:end]])
+            end_effectors[name] = EndEffectorState(tool, opening, holding.get((self.name, name)))
+            start = end
         return RobotState(
-            joint_position_rad=np.array([joint[0] for joint in arm], dtype=np.float64),
-            joint_velocity_radps=np.array([joint[1] for joint in arm], dtype=np.float64),
-            tool=tool,
-            gripper=self._opening([joint[0] for joint in joints[len(arm) :]]),
+            joint_position_rad=np.array([joint[0] for joint in arms], dtype=np.float64),
+            joint_velocity_radps=np.array([joint[1] for joint in arms], dtype=np.float64),
             base=self._base_pose(),
+            end_effectors=end_effectors,
         )
 
-    def _opening(self, fingers_m: Sequence[float]) -> float:
-        """Returns how far the fingers are open, 0 to 1; 0 without a gripper."""
-        if self.model.gripper is None:
-            return 0.0
-        return min(1.0, max(0.0, sum(fingers_m) / len(fingers_m) / self.model.gripper.stroke_m))
-
-    def freeze_fingers(self) -> None:
-        """Keeps the fingers where they are until the gripper is asked to open."""
-        states = self._bullet.getJointStates(self.uid, self.finger_joints)
-        self.targets = replace(self.targets, fingers_m=tuple(state[0] for state in states))
+    def freeze_fingers(self, end_effector: str) -> None:
+        """Keeps the fingers of an end effector where they are until its gripper is asked to open."""
+        states = self._bullet.getJointStates(self.uid, self.end_effectors[end_effector].finger_joints)
+        frozen = {**self.targets.fingers_m, end_effector: tuple(state[0] for state in states)}
+        self.targets = replace(self.targets, fingers_m=frozen)
 
     def link_poses(self) -> list[Pose]:
         """Returns the world poses of the base link and of all links, in URDF order."""
@@ -141,12 +157,13 @@ class BulletRobot:
 
     def _prepare(self, start: np.ndarray, opening: float) -> None:
         bullet = self._bullet
-        for joint, value in zip(self.arm_joints, start, strict=True):
+        for joint, value in zip(self._arm_joints, start, strict=True):
             bullet.resetJointState(self.uid, joint, float(value))
-        if self.model.gripper is not None:
-            for joint, link in zip(self.finger_joints, self.finger_links, strict=True):
-                bullet.resetJointState(self.uid, joint, opening * self.model.gripper.stroke_m)
-                bullet.changeDynamics(self.uid, link, lateralFriction=1.0)
+        for one in self.end_effectors.values():
+            if one.arm.gripper is not None:
+                for joint, link in zip(one.finger_joints, one.finger_links, strict=True):
+                    bullet.resetJointState(self.uid, joint, opening * one.arm.gripper.stroke_m)
+                    bullet.changeDynamics(self.uid, link, lateralFriction=1.0)
         for name, link in self.links.items():
             bullet.changeDynamics(self.uid, link, linearDamping=0.0, angularDamping=0.0)
             if "caster" in name:
@@ -155,20 +172,21 @@ class BulletRobot:
             bullet.changeDynamics(self.uid, wheel, lateralFriction=1.5)
 
     def _arm_constants(self) -> tuple[tuple[Any, ...] | None, tuple[Any, ...]]:
-        """Returns what stands before and after the targets in every command to the arm's motors."""
-        if self.model.arm is None:
+        """Returns what stands before and after the targets in every command to the arms' motors."""
+        if not self.model.arms:
             return None, ()
-        count = len(self.arm_joints)
-        before = (self.uid, self.arm_joints, self._bullet.POSITION_CONTROL)
-        return before, (list(self.model.arm.effort_limit_nm), [ARM_POSITION_GAIN] * count, [1.0] * count)
+        count = len(self._arm_joints)
+        before = (self.uid, self._arm_joints, self._bullet.POSITION_CONTROL)
+        efforts_nm = [effort for arm in self.model.arms for effort in arm.effort_limit_nm]
+        return before, (efforts_nm, [ARM_POSITION_GAIN] * count, [1.0] * count)
 
-    def _drive_fingers(self) -> None:
-        gripper, bullet = self.model.gripper, self._bullet
+    def _drive_fingers(self, name: str, end_effector: EndEffectorLinks) -> None:
+        gripper, bullet = end_effector.arm.gripper, self._bullet
         if gripper is None:
             return
-        frozen = self.targets.fingers_m
-        aims = frozen or (self.targets.gripper * gripper.stroke_m,) * len(self.finger_joints)
-        for joint, aim in zip(self.finger_joints, aims, strict=True):
+        frozen = self.targets.fingers_m.get(name)
+        aims = frozen or (self.targets.gripper[name] * gripper.stroke_m,) * len(end_effector.finger_joints)
+        for joint, aim in zip(end_effector.finger_joints, aims, strict=True):
             bullet.setJointMotorControl2(
                 self.uid,
                 joint,
@@ -206,14 +224,34 @@ class BulletRobot:
         return invert(Pose(dynamics[3], dynamics[4]))
 
 
+def _end_effector(arm: Arm, joints: Mapping[str, int], links: Mapping[str, int]) -> EndEffectorLinks:
+    finger_joints, finger_links = (arm.gripper.joints, arm.gripper.links) if arm.gripper is not None else ((), ())
+    return EndEffectorLinks(
+        arm,
+        links[arm.tool_link],
+        tuple(joints[name] for name in finger_joints),
+        tuple(links[name] for name in finger_links),
+    )
+
+
+def _opening(end_effector: EndEffectorLinks, fingers_m: Sequence[float]) -> float:
+    """Returns how far the fingers are open, 0 to 1; 0 without a gripper."""
+    gripper = end_effector.arm.gripper
+    if gripper is None:
+        return 0.0
+    return min(1.0, max(0.0, sum(fingers_m) / len(fingers_m) / gripper.stroke_m))
+
+
 def _start_configuration(placement: RobotPlacement, model: RobotModel) -> np.ndarray:
-    if model.arm is None:
+    if not model.arms:
         return np.zeros(0)
-    start = np.array(model.arm.home_rad if placement.joint_position_rad is None else placement.joint_position_rad)
-    if start.shape != (len(model.arm.joints),):
+    start = np.array(model.home_rad if placement.joint_position_rad is None else placement.joint_position_rad)
+    if start.shape != (len(model.joints),):
         raise SceneError(
-            f"Robot {placement.name!r} must start with {len(model.arm.joints)} joint positions.", value=start.shape
+            f"Robot {placement.name!r} must start with {len(model.joints)} joint positions.", value=start.shape
         )
-    if (start < model.arm.lower_rad).any() or (start > model.arm.upper_rad).any():
-        raise SceneError(f"Robot {placement.name!r} must start within its joint limits.", value=start.tolist())
+    for arm in model.arms:
+        own = start[model.columns(arm.name)]
+        if (own < arm.lower_rad).any() or (own > arm.upper_rad).any():
+            raise SceneError(f"Robot {placement.name!r} must start within its joint limits.", value=start.tolist())
     return start

@@ -13,7 +13,7 @@ from embodied.robots.commands import check_command, proprio
 from embodied.scenes.scene import Scene
 from embodied.simulators.bullet.bodies import BodyHandle, create_bodies
 from embodied.simulators.bullet.client import connect
-from embodied.simulators.bullet.grasping import Grasping, Grip
+from embodied.simulators.bullet.grasping import Grasping, Grip, Holder
 from embodied.simulators.bullet.mechanisms import Mechanisms
 from embodied.simulators.bullet.robot import BulletRobot, Targets
 from embodied.simulators.bullet.state_reader import StateReader
@@ -44,7 +44,7 @@ class SavedInstant:
     time_s: float
     targets: Mapping[str, Targets]
     previous_rad: Mapping[str, np.ndarray]
-    grips: Mapping[str, Grip]
+    grips: Mapping[Holder, Grip]
 
 
 class BulletSimulator:
@@ -102,8 +102,7 @@ class BulletSimulator:
             check_command(name, self._robot(name).model, command)
         for name, command in commands.items():
             self._robots[name].aim(command)
-        held = frozenset(self._grasping.held.values())
-        self._mechanisms.begin_period(held)
+        self._mechanisms.begin_period(self._grasping.held)
         robots = list(self._robots.values())
         for robot in robots:
             robot.begin_period(self._previous_rad[robot.name], self._substeps, self.control_period_s)
@@ -113,8 +112,8 @@ class BulletSimulator:
                 robot.drive_motors(substep)
             self._mechanisms.push_springs()
             self._bullet.stepSimulation()
-            for robot in grasping:
-                self._grasping.update(robot)
+            for robot, end_effector in grasping:
+                self._grasping.update(robot, end_effector)
         for name, robot in self._robots.items():
             self._previous_rad[name] = robot.targets.joint_position_rad
         self._periods += 1
@@ -130,7 +129,7 @@ class BulletSimulator:
             robot=robot,
             images=images,
             proprio=proprio(body.model, state),
-            gripper=state.gripper,
+            gripper=next((one.gripper for one in state.end_effectors.values()), 0.0),
             time_s=self._state.time_s,
         )
 
@@ -218,4 +217,4 @@ class BulletSimulator:
         return self._robots[name]
 
     def _read_state(self) -> WorldState:
-        return self._reader.read(self._periods / self._config.control_hz, self._grasping.held)
+        return self._reader.read(self._periods / self._config.control_hz, self._grasping.held_by)

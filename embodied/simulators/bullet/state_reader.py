@@ -9,7 +9,7 @@ from embodied.scenes.scene import Scene
 from embodied.simulators.bullet.bodies import BodyHandle, links_by_body
 from embodied.simulators.bullet.mechanisms import Mechanisms
 from embodied.simulators.bullet.robot import BulletRobot
-from embodied.types import RobotState, WorldState
+from embodied.types import RobotState, WorldState, held_bodies
 
 FARTHEST_M = 100.0  # A body beyond this was thrown out of the world by a numerical blow-up.
 RawPose = tuple[tuple[float, float, float], tuple[float, float, float, float]]
@@ -44,25 +44,23 @@ class StateReader:
         self._raw: dict[str, RawPose] = {}
         self._poses = {name: Pose(*self._raw_pose(handle)) for name, handle in handles.items()}
 
-    def read(self, time_s: float, holding: Mapping[str, str]) -> WorldState:
-        """Returns the state now; `holding` names the held body of each robot that holds one.
+    def read(self, time_s: float, holding: Mapping[tuple[str, str], str]) -> WorldState:
+        """Returns the state now; `holding` names the held bodies by robot and end effector, where one is held.
 
         Raises `SimulationError` where a pose is not finite, or farther out than 100 m.
         """
         try:
             poses = self._read_poses()
-            robots = {name: robot.state() for name, robot in self._robots.items()}
+            robots = {name: robot.state(holding) for name, robot in self._robots.items()}
         except SceneError as error:  # A pose that is not finite.
             raise SimulationError("All poses must stay finite.", remedy="Reset the simulator.") from error
         self._require_near(poses, robots)
-        held: dict[str, str | None] = dict.fromkeys(self._robots)
-        held.update(holding)
         return WorldState(
             time_s=time_s,
             pose=poses,
             joint=self._mechanisms.positions(),
             contact=self._contacts(holding),
-            held=held,
+            held=held_bodies(robots),
             robots=robots,
         )
 
@@ -104,8 +102,8 @@ class StateReader:
                     remedy="Reset the simulator.",
                 )
 
-    def _contacts(self, holding: Mapping[str, str]) -> frozenset[tuple[str, str]]:
-        pairs = {_sorted_pair(robot, body) for robot, body in holding.items()}
+    def _contacts(self, holding: Mapping[tuple[str, str], str]) -> frozenset[tuple[str, str]]:
+        pairs = {_sorted_pair(robot, body) for (robot, _), body in holding.items()}
         for point in self._bullet.getContactPoints():
             if point[8] <= 0.0:  # 8: distance, m; positive where bodies are only near
                 pairs.add(self._pair(point[1:5]))

@@ -92,8 +92,10 @@ class Pixels:
     def _view(self, camera: Camera, state: WorldState) -> CameraView:
         pose = camera.pose
         if camera.mount is not None:
-            tool = state.robots[camera.mount].tool
-            pose = compose(tool if tool is not None else state.robots[camera.mount].base, pose)
+            robot = state.robots[camera.mount]
+            # Of several end effectors the first carries the camera.
+            tool = next((one.tool for one in robot.end_effectors.values()), robot.base)
+            pose = compose(tool, pose)
         return CameraView(camera.name, camera.width_px, camera.height_px, camera.fov_y_rad, pose.matrix)
 
     def _visuals(self, scene: Scene, nodes: list[str], robots: Mapping[str, BulletRobot]) -> list[Visual]:
