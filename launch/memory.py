@@ -10,11 +10,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from embodied.errors import ConfigError, PathError
-from embodied.memory.retention.retention import RetentionConfig
-from embodied.memory.service.bank import Bank, open_bank
-from embodied.memory.storage import integrity
-from embodied.memory.storage.lock import Ownership
-from embodied.memory.storage.url import bank_path
+from embodied.memory import Bank, Ownership, RetentionConfig, bank_path, inspect_file, open_bank, rescue
 from launch import cli, memory_text
 from launch.memory_query import QuerySettings
 
@@ -69,7 +65,7 @@ def _verify(config: MemoryCommandConfig, path: Path) -> None:
     """Prints what is wrong with the file, and writes or offers its longest sound prefix."""
     owner = Ownership(path)
     try:
-        damage = integrity.inspect_file(path)
+        damage = inspect_file(path)
     finally:
         owner.release()
     if not damage.problems:
@@ -97,7 +93,7 @@ def _offer_prefix(config: MemoryCommandConfig, path: Path, sound_seq: int) -> No
     if not sound_seq:
         cli.print_text("No event before the damage can be read.")
     elif config.output:
-        integrity.rescue(path, Path(config.output))
+        rescue(path, Path(config.output))
         cli.print_text(f"Events 1 to {sound_seq} are sound; they are in {config.output} now.")
     else:
         target = path.with_name(f"{path.stem}-sound{path.suffix}")

@@ -5,8 +5,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from embodied.errors import ConfigError, UnknownNameError
-from embodied.memory.schema.query import EventFilter
-from embodied.memory.service.bank import Bank
+from embodied.memory import Bank, EventFilter
 from launch.memory_query import QuerySettings
 
 MOST_NAMES = 10

@@ -8,14 +8,23 @@ import msgspec
 
 from embodied.errors import ConfigError
 from embodied.evaluation.memory_pages import HIDDEN, shortener
-from embodied.memory.projections.inverted_index import mentioned
-from embodied.memory.queries.validation import interval, ordinal, point_m, whole
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.formatting import Shown, describe
-from embodied.memory.schema.kinds import EpisodeBegun, EpisodeEnded, RobotRegistered, SkillEnded
-from embodied.memory.schema.places import Place
-from embodied.memory.schema.query import EventFilter, LocationBelief, Order, Query
-from embodied.memory.service.bank import Bank
+from embodied.memory import (
+    Bank,
+    EpisodeBegun,
+    EpisodeEnded,
+    Event,
+    EventFilter,
+    LocationBelief,
+    Order,
+    Place,
+    Query,
+    RobotRegistered,
+    Shown,
+    SkillEnded,
+    describe,
+    indexed_names,
+    validation,
+)
 from embodied.rollout.bank_feed.instruction_embedding import MODEL_ID, embed
 from launch.memory_names import ALL, completed, unknown
 from launch.memory_query import QuerySettings
@@ -97,16 +106,16 @@ def answer(bank: Bank, query: QuerySettings) -> Iterator[str]:
     elif query.similar:
         yield from _similar(bank, query)
     elif query.why is not None:
-        number = whole("why", query.why, least=1)
+        number = validation.whole("why", query.why, least=1)
         yield from _lines(bank.why(number), str) if bank.event(number) else ["There is no such event."]
     elif query.nth is not None:
         event = bank.nth_interaction(
-            ordinal("nth", query.nth), entity=query.name, robot=query.robot, action=query.action,
+            validation.ordinal("nth", query.nth), entity=query.name, robot=query.robot, action=query.action,
             between_s=_interval(query),
         )  # fmt: skip
         yield from _lines([event], str) if event else ["There is no such interaction."]
     elif query.since is not None:
-        yield from _changes(bank, query, whole("since", query.since, least=0))
+        yield from _changes(bank, query, validation.whole("since", query.since, least=0))
     else:
         yield from _moments(bank, query)
 
@@ -117,7 +126,7 @@ def json_lines(bank: Bank, query: QuerySettings) -> Iterator[str]:
     from_s, to_s = _interval(query)
     wanted = EventFilter(kinds=tuple(query.kinds), robot=query.robot, task=query.episode)
     for event in all_events(bank, wanted=wanted):
-        if from_s <= event.valid_time_s <= to_s and (not query.name or query.name in mentioned(event)):
+        if from_s <= event.valid_time_s <= to_s and (not query.name or query.name in indexed_names(event)):
             yield msgspec.json.encode(event).decode()
 
 
@@ -145,7 +154,7 @@ def _where(there: LocationBelief) -> Iterator[str]:
 def _skill_candidates(bank: Bank, query: QuerySettings) -> Iterator[str]:
     if query.skill not in (known := _skills(bank)):
         raise unknown("skill", query.skill, known)
-    near_m = point_m("near_m", query.near_m)
+    near_m = validation.point_m("near_m", query.near_m)
     if query.near:
         there = bank.where_is(query.near, as_of_s=query.as_of_s)
         if there is None or there.pose is None:
@@ -234,7 +243,7 @@ def _moments(bank: Bank, query: QuerySettings) -> Iterator[str]:
 def _interval(query: QuerySettings) -> tuple[float, float]:
     from_s = -math.inf if query.from_s is None else query.from_s
     to_s = math.inf if query.to_s is None else query.to_s
-    return interval((from_s, to_s))
+    return validation.interval((from_s, to_s))
 
 
 def _lines(events: Sequence[Event], shown: Shown) -> Iterator[str]:

@@ -13,7 +13,7 @@ from omegaconf import MISSING
 from embodied.controllers import ControllerConfig
 from embodied.errors import ConfigError, unknown_name
 from embodied.evaluation.controls import CONTROLS, refuse_resuming
-from embodied.memory.service.service import Link
+from embodied.memory import Link
 from embodied.protocols import Task
 from embodied.rollout.bank_feed.feed import MemoryFeedConfig
 from embodied.rollout.bank_feed.run_memory import RunMemory

@@ -5,18 +5,19 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from embodied.geometry import Pose
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.formatting import describe
-from embodied.memory.schema.kinds import (
+from embodied.memory import (
     EntitySeen,
+    Event,
+    EventFilter,
     Interaction,
+    LocationBelief,
     PlaceDefined,
     RelationEnded,
     RelationSet,
     RobotState,
     SubtaskEnded,
+    describe,
 )
-from embodied.memory.schema.query import EventFilter, LocationBelief
 
 MOST_EVENTS = 20_000
 MOST_MAPS = 4

@@ -1,1 +1,148 @@
-"""What outlives a moment: one bank for space, time and embodiment, and the perception that feeds it."""
+"""The memory bank of a site: one log of events, and what follows from it about space, time and robots.
+
+`open_bank` gives the process that owns the file a `Bank`; other processes use a `BankClient` through a `BankService`.
+All other packages import from here, from `embodied.memory.perception`, and from `embodied.memory.service.ray_service`,
+which needs Ray.
+
+    schema       events, their kinds, queries and answers; checks, encoding and formatting
+    storage      the durable log in SQLite, its integrity, snapshots and tombstones
+    projections  tables that follow from the log
+    queries      what is answered from the log and the projections
+    service      the bank itself, its service for many clients, outbox and leases
+    retention    what may be removed from the log, and when
+    perception   from depth images to sightings and absences
+"""
+
+from embodied.memory.projections.inverted_index import SITE_TIMELINE, indexed_names
+from embodied.memory.queries import validation
+from embodied.memory.queries.ranking import Ranked, Ranking, Situation, rank, recall_ranked
+from embodied.memory.queries.read_call import ReadCall
+from embodied.memory.queries.reads import QUERIES, Reads, RemoteReads
+from embodied.memory.queries.view import BankView
+from embodied.memory.retention.retention import Forgetting, Retention, RetentionConfig, retain
+from embodied.memory.schema.checks import decode_event
+from embodied.memory.schema.codec import decode_events, encode_events
+from embodied.memory.schema.event import SCHEMA_VERSION, Event, LogPosition
+from embodied.memory.schema.formatting import describe
+from embodied.memory.schema.kind_table import KINDS, Kind, Removal
+from embodied.memory.schema.kinds import (
+    CONTAINMENT,
+    PLACE_KINDS,
+    PREDICATES,
+    AbsenceSeen,
+    EntityMerged,
+    EntitySeen,
+    EpisodeBegun,
+    EpisodeEnded,
+    Forgotten,
+    Interaction,
+    LeaseGranted,
+    MomentStored,
+    Observed,
+    Payload,
+    PlaceDefined,
+    Polygon,
+    RelationEnded,
+    RelationSet,
+    RobotRegistered,
+    RobotState,
+    SkillEnded,
+    SkillSpec,
+    SubtaskEnded,
+    ToolCalled,
+    Watermark,
+)
+from embodied.memory.schema.payload_texts import Shown
+from embodied.memory.schema.places import Place
+from embodied.memory.schema.query import EventFilter, LocationBelief, Order, Query, Recalled, SkillCandidate
+from embodied.memory.service.bank import Bank, Subscription, open_bank
+from embodied.memory.service.client import BankClient, RemoteSubscription
+from embodied.memory.service.leases import Lease, LeaseOffice
+from embodied.memory.service.outbox import Outbox, OutboxConfig
+from embodied.memory.service.service import BankService, Link, Result, UnreachableError
+from embodied.memory.storage.integrity import Damage, inspect_file, rescue
+from embodied.memory.storage.lock import OwnedError, Ownership
+from embodied.memory.storage.url import SCHEME, bank_path
+
+__all__ = [
+    "CONTAINMENT",
+    "KINDS",
+    "PLACE_KINDS",
+    "PREDICATES",
+    "QUERIES",
+    "SCHEMA_VERSION",
+    "SCHEME",
+    "SITE_TIMELINE",
+    "AbsenceSeen",
+    "Bank",
+    "BankClient",
+    "BankService",
+    "BankView",
+    "Damage",
+    "EntityMerged",
+    "EntitySeen",
+    "EpisodeBegun",
+    "EpisodeEnded",
+    "Event",
+    "EventFilter",
+    "Forgetting",
+    "Forgotten",
+    "Interaction",
+    "Kind",
+    "Lease",
+    "LeaseGranted",
+    "LeaseOffice",
+    "Link",
+    "LocationBelief",
+    "LogPosition",
+    "MomentStored",
+    "Observed",
+    "Order",
+    "Outbox",
+    "OutboxConfig",
+    "OwnedError",
+    "Ownership",
+    "Payload",
+    "Place",
+    "PlaceDefined",
+    "Polygon",
+    "Query",
+    "Ranked",
+    "Ranking",
+    "ReadCall",
+    "Reads",
+    "Recalled",
+    "RelationEnded",
+    "RelationSet",
+    "RemoteReads",
+    "RemoteSubscription",
+    "Removal",
+    "Result",
+    "Retention",
+    "RetentionConfig",
+    "RobotRegistered",
+    "RobotState",
+    "Shown",
+    "Situation",
+    "SkillCandidate",
+    "SkillEnded",
+    "SkillSpec",
+    "Subscription",
+    "SubtaskEnded",
+    "ToolCalled",
+    "UnreachableError",
+    "Watermark",
+    "bank_path",
+    "decode_event",
+    "decode_events",
+    "describe",
+    "encode_events",
+    "indexed_names",
+    "inspect_file",
+    "open_bank",
+    "rank",
+    "recall_ranked",
+    "rescue",
+    "retain",
+    "validation",
+]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from embodied.errors import unknown_name
-from embodied.memory.service.client import BankClient
+from embodied.memory import BankClient
 from embodied.protocols import Controller, Observer, Policy, Simulator, Task
 from embodied.rollout.bank_feed.feed import MemoryFeed
 from embodied.rollout.bank_feed.remembering import Remembering

@@ -17,12 +17,7 @@ import psutil
 from embodied.errors import ConfigError
 from embodied.evaluation.provenance import cpu, versions
 from embodied.geometry import Pose
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import RobotState
-from embodied.memory.service.bank import open_bank
-from embodied.memory.service.client import BankClient
-from embodied.memory.service.outbox import Outbox
-from embodied.memory.service.service import Link
+from embodied.memory import BankClient, Event, Link, Outbox, RobotState, open_bank
 from embodied.seeding import stream
 from launch.benchmark import Benchmark
 from launch.benchmarks.memory import percentiles

@@ -14,17 +14,18 @@ import numpy as np
 from embodied.errors import ConfigError
 from embodied.evaluation.provenance import cpu, versions
 from embodied.geometry import Pose, quaternion_from_yaw
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import (
+from embodied.memory import (
+    Bank,
     EntitySeen,
+    Event,
     Interaction,
     Payload,
     RelationEnded,
     RelationSet,
     RobotState,
     SkillEnded,
+    open_bank,
 )
-from embodied.memory.service.bank import Bank, open_bank
 from embodied.seeding import stream
 from launch.benchmark import Benchmark
 

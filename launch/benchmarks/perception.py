@@ -12,9 +12,7 @@ import numpy as np
 from embodied.errors import ConfigError
 from embodied.evaluation.provenance import cpu, versions
 from embodied.geometry import Pose, look_at
-from embodied.memory.perception.colours import NAMED_RGB
-from embodied.memory.perception.objects import InstanceTable, PerceptionConfig, SeenObject, perceive
-from embodied.memory.perception.watch import Watch
+from embodied.memory.perception import NAMED_RGB, InstanceTable, PerceptionConfig, SeenObject, Watch, perceive
 from embodied.scenes.scene import Body, Box, Camera, Cylinder, Part, Scene, Shape, Sphere
 from embodied.scenes.tabletop import ROBOT, TABLE_TOP_M, on_table, tabletop_scene
 from embodied.seeding import stream

@@ -11,8 +11,7 @@ from embodied.evaluation.controls import CONTROLS, Off, Oracle, Swapped, Wiped
 from embodied.evaluation.evaluator import Evaluation, evaluate
 from embodied.evaluation.metrics import chance_band
 from embodied.evaluation.report import terminal_table
-from embodied.memory.service.bank import open_bank
-from embodied.memory.service.service import BankService
+from embodied.memory import BankService, open_bank
 from embodied.rollout.bank_feed.feed import MemoryFeedConfig
 from embodied.rollout.bank_feed.run_memory import RunMemory
 from embodied.rollout.episode import EpisodeContext

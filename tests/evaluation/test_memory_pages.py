@@ -9,7 +9,7 @@ from embodied.evaluation.evaluator import Evaluation
 from embodied.evaluation.memory_pages import MOST_MAPS, episode_page
 from embodied.evaluation.memory_plots import maps_figure, timeline_figure
 from embodied.geometry import Pose
-from embodied.memory.schema.kinds import (
+from embodied.memory import (
     EntitySeen,
     EpisodeBegun,
     EpisodeEnded,
@@ -18,8 +18,8 @@ from embodied.memory.schema.kinds import (
     RelationSet,
     RobotState,
     SubtaskEnded,
+    open_bank,
 )
-from embodied.memory.service.bank import open_bank
 from embodied.rollout.bank_feed.feed import MemoryFeedConfig
 from embodied.rollout.bank_feed.run_memory import RunMemory
 from tests.evaluation.fakes import evaluation

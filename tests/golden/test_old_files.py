@@ -15,13 +15,21 @@ from embodied.evaluation.demonstrations import Collection, collect, read_dataset
 from embodied.evaluation.evaluator import Evaluation, evaluate
 from embodied.evaluation.results import ResultsFolder
 from embodied.geometry import Pose
-from embodied.memory.schema.kinds import EntitySeen, Forgotten, Interaction, SkillEnded
-from embodied.memory.schema.query import EventFilter, LocationBelief, Order, Query
-from embodied.memory.service.bank import open_bank
-from embodied.memory.service.client import BankClient
-from embodied.memory.service.leases import LeaseOffice
-from embodied.memory.service.outbox import Outbox
-from embodied.memory.service.service import BankService
+from embodied.memory import (
+    BankClient,
+    BankService,
+    EntitySeen,
+    EventFilter,
+    Forgotten,
+    Interaction,
+    LeaseOffice,
+    LocationBelief,
+    Order,
+    Outbox,
+    Query,
+    SkillEnded,
+    open_bank,
+)
 from embodied.rollout.recording.recorder import RecorderConfig
 from embodied.trajectory import outline_trajectory, read_trajectory
 from embodied.types import MoveTo, Outcome

@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from embodied.controllers import ControllerConfig
-from embodied.memory.service.bank import open_bank
-from embodied.memory.service.service import BankService
+from embodied.memory import BankService, open_bank
 from embodied.protocols import Policy
 from embodied.rollout.bank_feed.feed import MemoryFeedConfig
 from embodied.rollout.bank_feed.run_memory import RunMemory

@@ -12,9 +12,16 @@ import pytest
 
 from embodied.errors import ConfigError, EmbodiedError, UnknownNameError
 from embodied.geometry import Pose
-from embodied.memory.schema.checks import decode_event
-from embodied.memory.schema.kinds import EntitySeen, EpisodeBegun, Interaction, RobotRegistered, SkillEnded, SkillSpec
-from embodied.memory.service.bank import open_bank
+from embodied.memory import (
+    EntitySeen,
+    EpisodeBegun,
+    Interaction,
+    RobotRegistered,
+    SkillEnded,
+    SkillSpec,
+    decode_event,
+    open_bank,
+)
 from launch.memory_query import QuerySettings
 from launch.memory_text import answer, json_lines, timeline
 from tests.memory.writers import Teller, home

@@ -7,11 +7,11 @@ The world is a line: all things lie on the x axis and none is turned. There is o
 import math
 from dataclasses import dataclass
 
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import (
+from embodied.memory import (
     AbsenceSeen,
     EntityMerged,
     EntitySeen,
+    Event,
     PlaceDefined,
     RelationEnded,
     RelationSet,

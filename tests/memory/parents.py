@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 
-from embodied.memory.schema.kinds import CONTAINMENT, EntityMerged, RelationEnded, RelationSet
+from embodied.memory import CONTAINMENT, EntityMerged, RelationEnded, RelationSet
 
 NEVER = (-math.inf, 0)
 NOBODY = ("", "", *NEVER)

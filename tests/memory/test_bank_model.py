@@ -8,19 +8,19 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from embodied.errors import MemoryBankError
 from embodied.geometry import Pose
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import (
+from embodied.memory import (
     CONTAINMENT,
     AbsenceSeen,
     EntityMerged,
     EntitySeen,
+    Event,
     Forgotten,
     RelationEnded,
     RelationSet,
     RobotState,
     Watermark,
+    open_bank,
 )
-from embodied.memory.service.bank import open_bank
 from tests.memory.model import ROOM, THINGS, CircleError, Model, world
 from tests.memory.writers import contents_of
 

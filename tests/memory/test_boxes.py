@@ -5,9 +5,8 @@ from itertools import permutations
 import pytest
 
 from embodied.geometry import Pose
+from embodied.memory import EntitySeen, PlaceDefined, RobotState, open_bank
 from embodied.memory.queries.pose_propagation import DEEPEST
-from embodied.memory.schema.kinds import EntitySeen, PlaceDefined, RobotState
-from embodied.memory.service.bank import open_bank
 from tests.memory.writers import end, furnished, hand, x_of
 
 BOX_M = (0.4, 0.4, 0.4)

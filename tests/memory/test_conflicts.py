@@ -5,9 +5,7 @@ import threading
 import pytest
 
 from embodied.errors import ConflictError, MemoryBankError
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import LeaseGranted, RelationSet, SubtaskEnded
-from embodied.memory.service.bank import open_bank
+from embodied.memory import Event, LeaseGranted, RelationSet, SubtaskEnded, open_bank
 from tests.memory.writers import Teller
 
 WRITERS = 8

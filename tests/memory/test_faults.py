@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from embodied.errors import DataError, PathError, StorageError
-from embodied.memory.service.bank import open_bank
-from embodied.memory.storage.integrity import inspect_file, rescue
+from embodied.memory import inspect_file, open_bank, rescue
 from launch.benchmarks.memory_faults import KillTally, MemoryFaultsConfig, flip_bits, kill_once, measure
 from tests.memory.writers import Teller, contents_of
 

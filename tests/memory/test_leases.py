@@ -5,10 +5,7 @@ from dataclasses import replace
 import pytest
 
 from embodied.errors import ConflictError, MemoryBankError
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import SubtaskEnded
-from embodied.memory.service.bank import open_bank
-from embodied.memory.service.leases import Lease, LeaseOffice
+from embodied.memory import Event, Lease, LeaseOffice, SubtaskEnded, open_bank
 
 
 class Site:

@@ -9,20 +9,20 @@ import pytest
 
 from embodied.errors import ConflictError, MemoryBankError
 from embodied.geometry import Pose, quaternion_from_yaw
-from embodied.memory.projections.inverted_index import mentioned
-from embodied.memory.queries import view
-from embodied.memory.schema import kinds
-from embodied.memory.schema.kinds import (
+from embodied.memory import (
     KINDS,
     EntitySeen,
     EpisodeBegun,
+    EventFilter,
     Forgotten,
     Observed,
     PlaceDefined,
     SkillSpec,
+    indexed_names,
+    open_bank,
 )
-from embodied.memory.schema.query import EventFilter
-from embodied.memory.service.bank import open_bank
+from embodied.memory.queries import log_view
+from embodied.memory.schema import kinds
 from embodied.memory.storage import log
 from embodied.memory.storage.row_codec import chained_digest, decode_payload, encode_payload, row_with_names
 from tests.memory.writers import Teller, contents_of, unit
@@ -57,7 +57,7 @@ def test_whole_numbers_are_read_back_as_the_floats_they_stand_for(bank, teller):
     assert bank.append(Teller().tell(EntitySeen("a", "b", Pose((1.0, 2.0, 3.0)), confidence=1.0), 4.0)) == [1]
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("kind", [kind.payload for kind in KINDS.values()], ids=KINDS)
 def test_a_row_needs_no_names_of_fields_and_loses_nothing(kind):
     examples = {str: "x", float: 0.5, int: 3, bool: False, bytes: unit(4), Pose: Pose((1.0, 0.0, -2.0))}
     examples[Pose | None] = Pose((0.0, 1.0, 0.0))
@@ -260,7 +260,7 @@ def told_in_all_kinds(teller):
 def test_rare_kinds_are_looked_up_and_the_answer_is_that_of_reading_the_whole_log(
     bank, teller, monkeypatch, read_through
 ):
-    monkeypatch.setattr(view, "READ_THROUGH", read_through)
+    monkeypatch.setattr(log_view, "READ_THROUGH", read_through)
     monkeypatch.setattr(log, "CHUNK", 2)
     bank.append(list(told_in_all_kinds(teller)))
     assert {event.kind for event in bank.changes_since(0)} == set(KINDS)
@@ -272,7 +272,7 @@ def test_rare_kinds_are_looked_up_and_the_answer_is_that_of_reading_the_whole_lo
             assert found == [
                 event for event in everything
                 if event.seq > 3 and event.kind in wanted and robot in ("", event.robot) and task in ("", event.task)
-                and (not entities or set(entities) & set(mentioned(event)))
+                and (not entities or set(entities) & set(indexed_names(event)))
             ]  # fmt: skip
         all_of_them = bank.changes_since(0, wanted=EventFilter(wanted))
         assert bank.changes_since(0, wanted=EventFilter(wanted), limit=2) == all_of_them[:2]

@@ -3,7 +3,7 @@
 import pytest
 
 from embodied.errors import ConflictError
-from embodied.memory.schema.kinds import AbsenceSeen, EntityMerged, RelationSet
+from embodied.memory import AbsenceSeen, EntityMerged, RelationSet
 from tests.memory.writers import contents_of, end, furnished, hand, x_of
 
 BOX_M = (0.4, 0.4, 0.4)

@@ -12,14 +12,23 @@ from hypothesis import strategies as st
 
 from embodied.errors import MemoryBankError
 from embodied.geometry import Pose
+from embodied.memory import (
+    EntityMerged,
+    EntitySeen,
+    Event,
+    Forgotten,
+    MomentStored,
+    Order,
+    Payload,
+    PlaceDefined,
+    Query,
+    Recalled,
+    open_bank,
+)
 from embodied.memory.queries import moment_rows, moment_search
 from embodied.memory.queries.moment_search import MomentIndex, inside_polygon_many
 from embodied.memory.queries.similarity import most_alike
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import EntityMerged, EntitySeen, Forgotten, MomentStored, Payload, PlaceDefined
 from embodied.memory.schema.places import inside_polygon
-from embodied.memory.schema.query import Order, Query, Recalled
-from embodied.memory.service.bank import open_bank
 from embodied.memory.storage.bank_file import PROJECTIONS, open_tables
 from embodied.memory.storage.log import EventLog
 from embodied.seeding import stream

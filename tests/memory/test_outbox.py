@@ -8,10 +8,7 @@ import pytest
 
 from embodied.errors import ConfigError, DataError, MemoryBankError, StorageError
 from embodied.geometry import Pose
-from embodied.memory.schema.codec import decode_events
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import EntitySeen, RelationSet
-from embodied.memory.service.outbox import Outbox, OutboxConfig
+from embodied.memory import EntitySeen, Event, Outbox, OutboxConfig, RelationSet, decode_events
 
 
 def said(text, writer="arm", number=0):

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from embodied.geometry import Pose, points_from_depth, transform_points
-from embodied.memory.perception.colours import NAMED_RGB
-from embodied.memory.perception.objects import InstanceTable, Label, PerceptionConfig, perceive
-from embodied.memory.perception.watch import Watch, events_of
+from embodied.memory import AbsenceSeen, EntitySeen
+from embodied.memory.perception import NAMED_RGB, InstanceTable, Label, PerceptionConfig, Watch, events_of, perceive
 from embodied.memory.schema.checks import check_envelope, check_payload
-from embodied.memory.schema.kinds import AbsenceSeen, EntitySeen
 from embodied.scenes.scene import Body, Box, Part, Sphere
 from embodied.scenes.tabletop import ROBOT, TABLE_TOP_M, on_table, tabletop_scene
 from embodied.simulators.bullet.simulator import BulletConfig

@@ -9,12 +9,19 @@ from hypothesis import strategies as st
 
 from embodied.errors import ConfigError, SceneError
 from embodied.geometry import Pose, intrinsics_matrix, quaternion_from_yaw, transform_points
-from embodied.memory.perception.absence import absences, visible_fraction
-from embodied.memory.perception.boxes import UprightBox, fit_box, lowered
+from embodied.memory.perception import (
+    NAMED_RGB,
+    InstanceTable,
+    PerceptionConfig,
+    UprightBox,
+    Watch,
+    perceive,
+    visible_fraction,
+)
+from embodied.memory.perception.absence import absences
+from embodied.memory.perception.boxes import fit_box, lowered
 from embodied.memory.perception.clouds import Cloud, fuse, sound_pixels
-from embodied.memory.perception.colours import NAMED_RGB, lab_from_rgb, median_colour
-from embodied.memory.perception.objects import InstanceTable, PerceptionConfig, perceive
-from embodied.memory.perception.watch import Watch
+from embodied.memory.perception.colours import lab_from_rgb, median_colour
 from embodied.types import CameraImage
 
 BOX = UprightBox(Pose((0.0, 0.0, 1.0)), (0.2, 0.2, 0.2))  # One metre ahead of the cameras of `wall`.

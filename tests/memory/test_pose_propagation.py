@@ -8,16 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embodied.geometry import Pose, compose, invert, quaternion_from_euler
+from embodied.memory import AbsenceSeen, EntityMerged, EntitySeen, PlaceDefined, RelationSet, RobotState, open_bank
 from embodied.memory.queries.pose_propagation import FURTHEST
-from embodied.memory.schema.kinds import (
-    AbsenceSeen,
-    EntityMerged,
-    EntitySeen,
-    PlaceDefined,
-    RelationSet,
-    RobotState,
-)
-from embodied.memory.service.bank import open_bank
 from tests.memory.writers import Teller, end, furnished, hand, x_of
 
 

@@ -8,22 +8,27 @@ import pytest
 
 from embodied.errors import MemoryBankError, NotGiven
 from embodied.geometry import Pose
-from embodied.memory.queries.ranking import Ranking, Situation, recall_ranked
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import (
+from embodied.memory import (
+    BankClient,
+    BankService,
     EntitySeen,
     EpisodeBegun,
+    Event,
+    EventFilter,
+    Lease,
     LeaseGranted,
+    Order,
+    Outbox,
+    Query,
+    Ranking,
     RobotRegistered,
     RobotState,
+    Situation,
     SkillSpec,
+    UnreachableError,
+    open_bank,
+    recall_ranked,
 )
-from embodied.memory.schema.query import EventFilter, Order, Query
-from embodied.memory.service.bank import open_bank
-from embodied.memory.service.client import BankClient
-from embodied.memory.service.leases import Lease
-from embodied.memory.service.outbox import Outbox
-from embodied.memory.service.service import BankService, UnreachableError
 from tests.memory.writers import Teller, home, unit
 
 NAN, INF = float("nan"), float("inf")

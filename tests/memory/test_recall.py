@@ -9,11 +9,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embodied.errors import MemoryBankError
-from embodied.memory.queries.ranking import WEIGHTS, Ranking, Situation, rank, recall_ranked
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import MomentStored
-from embodied.memory.schema.query import Order, Query, Recalled
-from embodied.memory.service.bank import open_bank
+from embodied.memory import (
+    Event,
+    MomentStored,
+    Order,
+    Query,
+    Ranking,
+    Recalled,
+    Situation,
+    open_bank,
+    rank,
+    recall_ranked,
+)
+from embodied.memory.queries.ranking import WEIGHTS
 from embodied.types import Moment
 
 HERE = Situation(time_s=1000.0, position_m=(0.0, 0.0, 0.0), robot="panda")

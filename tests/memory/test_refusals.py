@@ -9,15 +9,13 @@ import pytest
 
 from embodied.errors import ConflictError, DataError, MemoryBankError, PathError, SceneError
 from embodied.geometry import Pose
-from embodied.memory.schema import kinds
-from embodied.memory.schema.checks import decode_event
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import (
+from embodied.memory import (
     AbsenceSeen,
     EntityMerged,
     EntitySeen,
     EpisodeBegun,
     EpisodeEnded,
+    Event,
     Interaction,
     LeaseGranted,
     MomentStored,
@@ -29,8 +27,10 @@ from embodied.memory.schema.kinds import (
     SkillSpec,
     SubtaskEnded,
     Watermark,
+    decode_event,
+    open_bank,
 )
-from embodied.memory.service.bank import open_bank
+from embodied.memory.schema import kinds
 from tests.memory.writers import CORNER, Teller, contents_of, home, unit
 
 NAN, INF = float("nan"), float("inf")

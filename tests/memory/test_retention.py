@@ -10,26 +10,30 @@ from hypothesis import strategies as st
 
 from embodied.errors import ConfigError
 from embodied.geometry import Pose, quaternion_from_euler
-from embodied.memory.retention.compaction import alike_moments, keyframes, runs_of
-from embodied.memory.retention.retention import ALIKE, OLD, PLAIN, SAME, RetentionConfig, retain
-from embodied.memory.schema.kinds import (
+from embodied.memory import (
     AbsenceSeen,
     EntitySeen,
     EpisodeBegun,
     EpisodeEnded,
+    EventFilter,
     Forgotten,
     Interaction,
     MomentStored,
+    Order,
+    Query,
     RelationEnded,
     RelationSet,
+    RetentionConfig,
     RobotRegistered,
     RobotState,
     SkillEnded,
     SkillSpec,
     ToolCalled,
+    open_bank,
+    retain,
 )
-from embodied.memory.schema.query import EventFilter, Order, Query
-from embodied.memory.service.bank import open_bank
+from embodied.memory.retention.compaction import alike_moments, keyframes, runs_of
+from embodied.memory.retention.retention import ALIKE, OLD, PLAIN, SAME
 from tests.memory.writers import Teller
 
 NOW = RetentionConfig(fresh_s=0.0)

@@ -22,15 +22,22 @@ from embodied.errors import (
     UnknownNameError,
 )
 from embodied.geometry import Pose
-from embodied.memory.retention.retention import RetentionConfig
-from embodied.memory.schema.codec import encode_events
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import EntitySeen, RelationSet, SubtaskEnded
-from embodied.memory.schema.query import EventFilter, Query
-from embodied.memory.service.bank import open_bank
-from embodied.memory.service.client import BankClient
-from embodied.memory.service.outbox import Outbox
-from embodied.memory.service.service import BankService, Question, UnreachableError
+from embodied.memory import (
+    BankClient,
+    BankService,
+    EntitySeen,
+    Event,
+    EventFilter,
+    Outbox,
+    Query,
+    ReadCall,
+    RelationSet,
+    RetentionConfig,
+    SubtaskEnded,
+    UnreachableError,
+    encode_events,
+    open_bank,
+)
 
 
 def seen(entity, time_s=0.0, writer="", number=0):
@@ -206,9 +213,9 @@ def test_eight_writers_of_a_thousand_conflicting_updates_lose_none_and_leave_one
     for thing in things:
         changes = [event.payload for event in told if event.payload.subject == thing]
         assert [change.expected_version for change in changes] == list(range(len(changes)))
-        where = service.ask(Question("where_is", (thing,)))
+        where = service.read(ReadCall("where_is", (thing,)))
         assert (where.version, where.parent) == (len(changes), changes[-1].object)
-    assert sorted(thing for home in homes for thing in service.ask(Question("contents", (home,)))) == things
+    assert sorted(thing for home in homes for thing in service.read(ReadCall("contents", (home,)))) == things
 
 
 # --- Clients ----------------------------------------------------------------------------------------------------------
@@ -262,7 +269,7 @@ def test_an_answer_that_was_lost_is_fetched_again_and_nothing_is_doubled(service
 
 
 def entities_of_seen(service):
-    events = service.ask(Question("changes_since", (0,), {"limit": 100_000}))
+    events = service.read(ReadCall("changes_since", (0,), {"limit": 100_000}))
     return [event.payload.entity for event in events if isinstance(event.payload, EntitySeen)]
 
 
@@ -392,7 +399,7 @@ def test_a_snapshot_answers_the_same_for_ever(service):
 def test_only_questions_of_a_view_can_be_asked(service):
     for name in ("close", "append", "_log", "where_was"):
         with pytest.raises(UnknownNameError):
-            service.ask(Question(name))
+            service.read(ReadCall(name))
 
 
 def test_leases_go_through_the_service_and_stale_results_are_rejected(service):
@@ -543,7 +550,7 @@ def test_on_ray_refusals_keep_their_kind_and_a_bank_in_memory_has_no_owner(tmp_p
         with pytest.raises(ConflictError, match="version is 1"):
             client.tell(RelationSet("cup", "in", "shelf", expected_version=0))
         with pytest.raises(UnknownNameError):
-            link.ask(Question("close"))
+            link.read(ReadCall("close"))
         lease = client.acquire("wash", "a", duration_s=60.0)
         with pytest.raises(ConflictError):
             client.acquire("wash", "b", duration_s=60.0)

@@ -5,8 +5,7 @@ import sqlite3
 import pytest
 
 from embodied.errors import MemoryBankError
-from embodied.memory.schema.kinds import EntityMerged, EpisodeBegun, EpisodeEnded, Forgotten, SkillEnded
-from embodied.memory.service.bank import open_bank
+from embodied.memory import EntityMerged, EpisodeBegun, EpisodeEnded, Forgotten, SkillEnded, open_bank
 from embodied.memory.storage import snapshots
 from tests.memory.writers import Teller, contents_of, home, unit
 

@@ -4,10 +4,11 @@ import pytest
 
 from embodied.errors import MemoryBankError
 from embodied.geometry import Pose
-from embodied.memory.schema.kinds import (
+from embodied.memory import (
     AbsenceSeen,
     EntityMerged,
     EntitySeen,
+    EventFilter,
     Interaction,
     LeaseGranted,
     PlaceDefined,
@@ -17,10 +18,9 @@ from embodied.memory.schema.kinds import (
     RobotState,
     SkillEnded,
     SkillSpec,
+    open_bank,
 )
 from embodied.memory.schema.places import check_polygon, inside_polygon
-from embodied.memory.schema.query import EventFilter
-from embodied.memory.service.bank import open_bank
 from tests.memory.writers import Teller, home
 
 

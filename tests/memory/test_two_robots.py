@@ -4,8 +4,7 @@ import math
 
 import pytest
 
-from embodied.memory.schema.kinds import Interaction
-from embodied.memory.service.bank import open_bank
+from embodied.memory import Interaction, open_bank
 from embodied.types import Outcome
 from launch.benchmarks.two_robots.picture import draw
 from launch.benchmarks.two_robots.scenario import BLOCK, MOVER, SPOTS_M, play_variant

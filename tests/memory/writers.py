@@ -6,9 +6,16 @@ from contextlib import contextmanager
 import numpy as np
 
 from embodied.geometry import Pose
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import EntitySeen, MomentStored, PlaceDefined, RelationEnded, RelationSet, RobotState
-from embodied.memory.service.bank import open_bank
+from embodied.memory import (
+    EntitySeen,
+    Event,
+    MomentStored,
+    PlaceDefined,
+    RelationEnded,
+    RelationSet,
+    RobotState,
+    open_bank,
+)
 
 SQUARE = ((0.0, 0.0), (4.0, 0.0), (4.0, 4.0), (0.0, 4.0))
 CORNER = ((0.0, 0.0), (2.0, 0.0), (2.0, 2.0), (0.0, 2.0))

@@ -4,10 +4,7 @@ import numpy as np
 import pytest
 
 from embodied.geometry import Pose, quaternion_from_euler
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import EpisodeBegun, MomentStored, PlaceDefined, RelationSet, SkillEnded
-from embodied.memory.schema.query import Query
-from embodied.memory.service.bank import open_bank
+from embodied.memory import EpisodeBegun, Event, MomentStored, PlaceDefined, Query, RelationSet, SkillEnded, open_bank
 from embodied.rollout.bank_feed.instruction_embedding import MODEL_ID, SLOTS, embed
 from embodied.rollout.bank_feed.robot_skills import registration
 from embodied.rollout.bank_feed.scene_places import scene_places

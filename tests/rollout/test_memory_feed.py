@@ -18,18 +18,18 @@ import pytest
 from embodied.controllers import ControllerConfig
 from embodied.errors import ConfigError, DataError, MemoryBankError
 from embodied.geometry import Pose
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import (
+from embodied.memory import (
+    BankService,
     EntitySeen,
     EpisodeEnded,
+    Event,
     Interaction,
     MomentStored,
     RelationSet,
     RobotState,
     SkillEnded,
+    open_bank,
 )
-from embodied.memory.service.bank import open_bank
-from embodied.memory.service.service import BankService
 from embodied.rollout.bank_feed.decisions import decode_decision, encode_decision
 from embodied.rollout.bank_feed.event_detection import EventDetector
 from embodied.rollout.bank_feed.feed import MemoryFeedConfig

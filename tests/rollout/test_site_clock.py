@@ -6,10 +6,7 @@ import pytest
 
 from embodied.evaluation.evaluator import Evaluation, evaluate
 from embodied.geometry import Pose
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import EntitySeen, EpisodeBegun
-from embodied.memory.service.bank import open_bank
-from embodied.memory.service.service import BankService
+from embodied.memory import BankService, EntitySeen, EpisodeBegun, Event, open_bank
 from embodied.rollout.bank_feed.run_memory import RunMemory
 from embodied.rollout.bank_feed.site_clock import run_start_s, slot_length_s
 from embodied.rollout.worker import SimulatorWorker, WorkerConfig

@@ -1,77 +1,168 @@
-"""The questions of a `BankView`, put to the owner of a bank."""
+"""All queries of a bank, each written once: a view answers them itself, a client sends them to the bank's owner.
+
+To add a query, write one method of `Reads` with `@query`. Banks, snapshots, the service and clients then have it.
+"""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import wraps
+from itertools import islice
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
+from embodied.errors import MemoryBankError
 from embodied.geometry import Vector3
-from embodied.memory.projections.inverted_index import EVERYBODY
+from embodied.memory.projections.inverted_index import SITE_TIMELINE, indexed_names
+from embodied.memory.queries import containment_history, location_belief, skill_matching, validation
+from embodied.memory.queries.log_view import LogView
+from embodied.memory.queries.read_call import ReadCall
+from embodied.memory.queries.skill_matching import SkillQuery
 from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import EpisodeBegun, Interaction
 from embodied.memory.schema.places import Place
 from embodied.memory.schema.query import EventFilter, LocationBelief, Query, Recalled, SkillCandidate
-from embodied.memory.service.service import Question
+
+Parameters = ParamSpec("Parameters")
+Answer = TypeVar("Answer")
+QUERIES: dict[str, Callable[..., Any]] = {}
+
+
+def query(
+    answer: Callable[Concatenate["Reads", Parameters], Answer],
+) -> Callable[Concatenate["Reads", Parameters], Answer]:
+    """Registers a method of `Reads` as a query: a call goes through `Reads._run`, which decides where it is answered.
+
+    The body of the method is run where the log is, and there alone it may use `_view`.
+    """
+    QUERIES[answer.__name__] = answer
+
+    @wraps(answer)
+    def run(reads: "Reads", /, *arguments: Parameters.args, **options: Parameters.kwargs) -> Answer:
+        return reads._run(answer, arguments, options)
+
+    return run
 
 
 class Reads:
-    """Asks what `BankView` answers, except `evidence` and `head`; methods have the names they have there."""
+    """The queries of a bank. `as_of_s` asks what was so at a valid time, seconds on the site clock; None: the latest.
 
-    def __init__(self, ask: Callable[[Question], Any]) -> None:
-        self._put = ask
+    The subclass `BankView` answers them from the log, `RemoteReads` sends them to the owner of the bank.
+    """
 
+    _view: LogView
+
+    def _run(self, answer: Callable[..., Any], arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+        """Returns the answer to a query: `answer` is the method as it was written, called with `self` first."""
+        raise NotImplementedError
+
+    @query
     def recall(self, query: Query) -> list[Recalled]:
-        """Returns the moments that pass all filters of the query, at most `top_k`, in its order."""
-        return self._put(Question("recall", (query,)))
+        """Returns the moments that pass all filters of the query, at most `top_k`, in its order.
 
+        An entity is also found under the names of those that turned out to be it. Raises `MemoryBankError` for a query
+        that makes no sense; see `MomentIndex.recall`.
+        """
+        validation.check_query(query)
+        with self._view.log.tables.lock:
+            query = replace(query, entities=tuple(self._view.names_of(query.entities)))
+            return self._view.moments().recall(query, resolve_region=self._view.polygon, up_to_seq=self._view.seq)
+
+    @query
     def where_is(self, entity: str, *, as_of_s: float | None = None) -> LocationBelief | None:
         """Returns where an entity or robot is believed to be, None for one that nobody has spoken of by then."""
-        return self._put(Question("where_is", (entity,), {"as_of_s": as_of_s}))
+        validation.text("entity", entity)
+        with self._view.log.tables.lock:
+            return location_belief.where_is(self._view.log, entity, self._view.at(as_of_s), self._view.half_life_s)
 
+    @query
     def contents(self, holder: str, *, as_of_s: float | None = None) -> list[str]:
         """Returns the names of what is directly in, on, part of or held by a place, entity or robot, sorted."""
-        return self._put(Question("contents", (holder,), {"as_of_s": as_of_s}))
+        validation.text("holder", holder)
+        with self._view.log.tables.lock:
+            return location_belief.contents(self._view.log, holder, self._view.at(as_of_s))
 
+    @query
     def related(self, name: str, *, as_of_s: float | None = None) -> list[tuple[str, str, str]]:
         """Returns the relations (subject, predicate, object) of an entity or place that are no containment, sorted."""
-        return self._put(Question("related", (name,), {"as_of_s": as_of_s}))
+        validation.text("name", name)
+        with self._view.log.tables.lock:
+            return location_belief.related(self._view.log, name, self._view.at(as_of_s))
 
+    @query
     def places(self, *, as_of_s: float | None = None) -> list[Place]:
         """Returns the tree of places, in the order of their first definition."""
-        return self._put(Question("places", (), {"as_of_s": as_of_s}))
+        with self._view.log.tables.lock:
+            return containment_history.places_at(self._view.log, self._view.at(as_of_s))
 
+    @query
     def latest_s(self) -> float | None:
         """Returns the newest valid time of all events, seconds on the site clock, None where there are none."""
-        return self._put(Question("latest_s"))
+        found = self._view.log.tables.row("SELECT MAX(valid_time_s) FROM event WHERE seq <= ?", self._view.head)
+        return found[0] if found else None
 
+    @query
     def names(self) -> list[str]:
         """Returns the names of all entities, places and robots that somebody has spoken of, sorted."""
-        return self._put(Question("names"))
+        found = self._view.log.tables.rows(
+            "SELECT text FROM name WHERE id > 0 AND EXISTS "
+            "(SELECT 1 FROM mention WHERE subject = name.id AND seq <= ?) ORDER BY text",
+            self._view.head,
+        )  # fmt: skip
+        return [text for (text,) in found]
 
+    @query
     def history(
-        self, name: str = EVERYBODY, *, from_s: float = -math.inf, to_s: float = math.inf, kinds: Sequence[str] = ()
+        self, name: str = SITE_TIMELINE, *, from_s: float = -math.inf, to_s: float = math.inf, kinds: Sequence[str] = ()
     ) -> list[Event]:
-        """Returns the events about an entity, place or robot by valid time, both ends (seconds) included."""
-        return self._put(Question("history", (name,), {"from_s": from_s, "to_s": to_s, "kinds": kinds}))
+        """Returns the events about an entity, place or robot by valid time, both ends (seconds) included.
 
+        Without a name it is the timeline of the site: all but sightings, robot states, observations and moments.
+        """
+        validation.text("name", name, empty=True)
+        numbers = self._view.event_numbers(name, *validation.interval((from_s, to_s)), validation.known_kinds(kinds))
+        return [event for seq in numbers if (event := self._view.log.event(seq))]
+
+    @query
     def changes_since(self, seq: int, *, wanted: EventFilter | None = None, limit: int = 1000) -> list[Event]:
-        """Returns the events after `seq` in the order of the log, at most `limit`, that `wanted` lets through."""
-        return self._put(Question("changes_since", (seq,), {"wanted": wanted, "limit": limit}))
+        """Returns the events after `seq` in the order of the log, at most `limit`, that `wanted` lets through.
 
+        An entity is also wanted under the names of those that this view knows to be it.
+        """
+        seq, limit = validation.whole("seq", seq, least=0), validation.whole("limit", limit, least=1)
+        wanted = validation.event_filter(wanted)
+        entities = set(self._view.names_of(wanted.entities))
+        events = self._view.wanted_events(seq, wanted)
+        fitting = (event for event in events if not entities or entities.intersection(indexed_names(event)))
+        return list(islice(fitting, limit))  # The log is read a thousand events at a time, no further than needed.
+
+    @query
     def skill_candidates(
         self, skill: str, near_m: Vector3, *, as_of_s: float | None = None, context: str = ""
     ) -> list[SkillCandidate]:
-        """Returns the robots that can do a skill at a point (site frame, metres) now, cheapest first."""
-        return self._put(Question("skill_candidates", (skill, near_m), {"as_of_s": as_of_s, "context": context}))
+        """Returns the robots that can do a skill at a point (site frame, metres) now, cheapest first.
 
+        Without a state that it told of itself, or with one as in `skill_matching.UNABLE`, a robot cannot.
+        """
+        validation.text("context", context, empty=True)
+        query = SkillQuery(validation.text("skill", skill), validation.point_m("near_m", near_m), context)
+        with self._view.log.tables.lock:
+            return skill_matching.skill_candidates(self._view.log, query, self._view.at(as_of_s))
+
+    @query
     def why(self, seq: int) -> list[Event]:
         """Returns the events that led to event `seq`, causes of causes included, oldest first, itself last."""
-        return self._put(Question("why", (seq,)))
+        wanted, found = [validation.whole("seq", seq, least=0)], {}
+        while wanted:
+            number = wanted.pop()
+            event = self._view.log.event(number) if number <= self._view.head and number not in found else None
+            if event is not None:
+                found[number] = event
+                wanted += event.cause
+        return [found[number] for number in sorted(found)]
 
-    def event(self, seq: int) -> Event | None:
-        """Returns one event, None where there is none."""
-        return self._put(Question("event", (seq,)))
-
+    @query
     def nth_interaction(
         self,
         number: int,
@@ -81,10 +172,75 @@ class Reads:
         action: str = "",
         between_s: tuple[float, float] = (-math.inf, math.inf),
     ) -> Event | None:
-        """Returns the n-th interaction that fits, by valid time: 1 the first, -1 the last; None where there is none."""
-        options = {"entity": entity, "robot": robot, "action": action, "between_s": between_s}
-        return self._put(Question("nth_interaction", (number,), options))
+        """Returns the n-th interaction that fits, by valid time: 1 the first, -1 the last; None where there is none.
 
+        `action` is what was told, to the letter (`pick_place`, not the skill `pick`); see `Interaction`.
+        What was done to an entity under the name of another that this view knows to be it counts too.
+        """
+        validation.ordinal("number", number)
+        for what, name in (("entity", entity), ("robot", robot), ("action", action)):
+            validation.text(what, name, empty=True)
+        numbers = self._view.event_numbers(
+            entity or robot or SITE_TIMELINE, *validation.interval(between_s), ("interaction",)
+        )
+        entities = frozenset(self._view.names_of([entity] if entity else []))
+        left = abs(number)
+        for seq in numbers if number > 0 else reversed(numbers):
+            event = self._view.log.event(seq)
+            if event is None or not _fits(event, entities, robot, action):
+                continue
+            left -= 1
+            if not left:
+                return event
+        return None
+
+    @query
     def similar_episodes(self, embedding: np.ndarray, model_id: str, *, top_k: int = 5) -> list[tuple[str, float]]:
-        """Returns the episodes whose tasks are most alike, and their cosines, best first."""
-        return self._put(Question("similar_episodes", (embedding, model_id), {"top_k": top_k}))
+        """Returns the episodes whose tasks are most alike and their cosines, best first.
+
+        `embedding` (D,) of unit length must come from `model_id`. Raises `MemoryBankError` for another size.
+        """
+        wanted = validation.unit_vector(embedding, model_id)
+        validation.whole("top_k", top_k, least=1)
+        found = self._view.log.tables.rows(
+            "SELECT begun_seq FROM episode WHERE model_id = ? AND bytes > 0 AND begun_seq <= ?",
+            self._view.log.tables.names.find(model_id), self._view.head,
+        )  # fmt: skip
+        similarity: dict[str, float] = {}
+        for (seq,) in found:
+            event = self._view.log.event(seq)
+            if event is None or not isinstance(event.payload, EpisodeBegun):
+                continue
+            known = np.frombuffer(event.payload.embedding, "<f4")
+            if known.shape != wanted.shape:
+                raise MemoryBankError(
+                    "An embedding must have the size of its model's.",
+                    value=wanted.shape,
+                    remedy=f"{model_id!r} has {len(known)} values.",
+                )
+            similarity[event.payload.episode] = float(known @ wanted)
+        return sorted(similarity.items(), key=lambda pair: (-pair[1], pair[0]))[:top_k]
+
+    @query
+    def event(self, seq: int) -> Event | None:
+        """Returns one event, None where this view sees none of that number or it was forgotten."""
+        number = validation.whole("seq", seq, least=0)
+        return self._view.log.event(number) if number <= self._view.head else None
+
+
+class RemoteReads(Reads):
+    """Sends every query as a `ReadCall`; `send` returns its answer, or raises as the owner of the bank does."""
+
+    def __init__(self, send: Callable[[ReadCall], Any]) -> None:
+        self._send = send
+
+    def _run(self, answer: Callable[..., Any], arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+        return self._send(ReadCall(answer.__name__, arguments, options))
+
+
+def _fits(event: Event, entities: Collection[str], robot: str, action: str) -> bool:
+    payload: Any = event.payload
+    pairs = ((robot, event.robot), (action, payload.action if isinstance(payload, Interaction) else ""))
+    return all(not wanted or wanted == is_so for wanted, is_so in pairs) and (
+        not entities or payload.entity in entities
+    )

@@ -13,7 +13,8 @@ import numpy as np
 
 from embodied.errors import MemoryBankError
 from embodied.geometry import UNIT_TOLERANCE, Vector3, vector3
-from embodied.memory.schema.kinds import KINDS, MomentStored
+from embodied.memory.schema.kind_table import KINDS
+from embodied.memory.schema.kinds import MomentStored
 from embodied.memory.schema.places import check_polygon
 from embodied.memory.schema.query import EventFilter, Order, Query
 

@@ -31,6 +31,7 @@ from embodied.memory.retention.compaction import (
     same_sightings,
 )
 from embodied.memory.schema.event import Event
+from embodied.memory.schema.kind_table import KINDS, Removal
 from embodied.memory.schema.kinds import (
     CONTAINMENT,
     AbsenceSeen,
@@ -45,10 +46,9 @@ from embodied.memory.schema.kinds import (
     RobotState,
 )
 from embodied.memory.service.bank import Bank
-from embodied.memory.storage.tombstones import FORGETTABLE
 
 WRITER = "retention"
-OBSERVATIONS = tuple(kind for kind in FORGETTABLE if kind != "interaction")
+OBSERVATIONS = frozenset(tag for tag, kind in KINDS.items() if kind.removal is Removal.BY_RETENTION)
 PAGE = 2000
 MOST_RANGES = 10_000
 SAME, ALIKE, PLAIN, OLD = "sightings that say the same", "moments alike", "moments that are not novel", "oldest first"

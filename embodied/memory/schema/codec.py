@@ -7,7 +7,7 @@ import numpy as np
 
 from embodied.errors import MemoryBankError
 from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import KINDS
+from embodied.memory.schema.kind_table import KINDS
 
 _NUMPY = (np.integer, np.floating)
 

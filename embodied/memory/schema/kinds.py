@@ -277,7 +277,6 @@ Payload = (
     | Forgotten
     | Observed
 )
-KINDS: dict[str, type] = {kind.__struct_config__.tag: kind for kind in Payload.__args__}  # type: ignore[attr-defined]
 
 
 def finite(what: str, *values: float) -> None:

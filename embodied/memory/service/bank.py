@@ -4,11 +4,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from embodied.errors import MemoryBankError
 from embodied.memory.projections import embodiment
 from embodied.memory.queries import validation
+from embodied.memory.queries.moment_search import MomentIndex
 from embodied.memory.queries.view import BankView
 from embodied.memory.schema.checks import as_events
 from embodied.memory.schema.event import Event
@@ -18,9 +19,6 @@ from embodied.memory.storage.bank_file import PROJECTIONS, open_tables, outdated
 from embodied.memory.storage.lock import Ownership
 from embodied.memory.storage.log import EventLog
 from embodied.memory.storage.url import bank_path
-
-if TYPE_CHECKING:
-    from embodied.memory.queries.moment_search import MomentIndex
 
 
 def open_bank(
@@ -127,7 +125,7 @@ class Bank(BankView):
     def snapshot(self, seq: int | None = None) -> BankView:
         """Returns a view of everything up to `seq` (None: now) that answers the same however often it is asked."""
         held = validation.past_seq(seq, self.head)
-        return BankView(self._log, self._index, seq=held, half_life_s=self._half_life_s)
+        return BankView(self._log, self._index, seq=held, half_life_s=self._view.half_life_s)
 
     def subscribe(self, wanted: EventFilter | None = None, *, after_seq: int | None = None) -> "Subscription":
         """Returns a subscription to the wanted events after `after_seq` (None: those to come), which must have been."""
@@ -163,10 +161,8 @@ class Bank(BankView):
         if self._owner is not None:
             self._owner.release()
 
-    def _index(self) -> "MomentIndex":
+    def _index(self) -> MomentIndex:
         """Returns the index of moments, made at the first use; it follows the log by itself."""
-        from embodied.memory.queries.moment_search import MomentIndex
-
         if self._indexed is None:
             self._indexed = MomentIndex(self._log.tables)
         return self._indexed

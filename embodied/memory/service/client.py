@@ -16,7 +16,8 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from embodied.errors import ConflictError, DataError, EmbodiedError, MemoryBankError, StorageError
-from embodied.memory.queries.reads import Reads
+from embodied.memory.queries.read_call import ReadCall
+from embodied.memory.queries.reads import Reads, RemoteReads
 from embodied.memory.queries.validation import event_filter, number, past_seq, start_seq
 from embodied.memory.retention.retention import Forgetting, RetentionConfig, checked
 from embodied.memory.schema.checks import as_events
@@ -25,7 +26,7 @@ from embodied.memory.schema.kinds import Payload, RelationSet
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.service.leases import Lease, check_lease
 from embodied.memory.service.outbox import Outbox, Parcel
-from embodied.memory.service.service import Link, Question, Result, UnreachableError
+from embodied.memory.service.service import Link, Result, UnreachableError
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class _Letter:
     answer: Future[list[int]] | None
 
 
-class BankClient(Reads):
+class BankClient(RemoteReads):
     """Tells the bank through an outbox, in order, and reads what the bank knows, its own words included.
 
     What is told is safe in the outbox before `tell` and `post` go on, and is sent until the owner of the bank
@@ -65,7 +66,7 @@ class BankClient(Reads):
         timeout_s: float = 30.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(self._ask)
+        super().__init__(self._read)
         self.writer = writer
         self._link = link
         self._outbox = outbox
@@ -152,7 +153,7 @@ class BankClient(Reads):
     def snapshot(self, seq: int | None = None) -> Reads:
         """Returns reads of everything up to `seq` (None: now, this client's words included), always the same."""
         held = past_seq(seq, self.head())
-        return Reads(lambda question: self._ask(dataclasses.replace(question, seq=held)))
+        return RemoteReads(lambda call: self._read(dataclasses.replace(call, seq=held)))
 
     def head(self) -> int:
         """Returns the newest sequence number, this client's own words included."""
@@ -214,9 +215,9 @@ class BankClient(Reads):
         except TimeoutError:
             raise self._unanswered() from None
 
-    def _ask(self, question: Question) -> Any:
+    def _read(self, call: ReadCall) -> Any:
         self.flush()
-        return self._until_reached(lambda: self._link.ask(question))
+        return self._until_reached(lambda: self._link.read(call))
 
     def _changes(self, wanted: EventFilter, after_seq: int, wait_s: float) -> tuple[list[Event], int]:
         self.flush()

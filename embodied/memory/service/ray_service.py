@@ -22,12 +22,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import embodied
 from embodied.errors import ConfigError, EmbodiedError, MemoryBankError
+from embodied.memory.queries.read_call import ReadCall
 from embodied.memory.retention.retention import Forgetting, RetentionConfig
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.service.bank import Bank, open_bank
 from embodied.memory.service.leases import Lease
-from embodied.memory.service.service import LONGEST_WAIT_S, BankService, Question, Result, UnreachableError
+from embodied.memory.service.service import LONGEST_WAIT_S, BankService, Result, UnreachableError
 from embodied.memory.storage.lock import OwnedError
 from embodied.memory.storage.url import bank_path
 
@@ -62,9 +63,9 @@ class BankActor:
         """As `BankService.commit`."""
         return await asyncio.wrap_future(self._service.submit(groups))
 
-    async def ask(self, question: Question) -> Any:
-        """As `BankService.ask`."""
-        return await self._read(lambda: self._service.ask(question))
+    async def read(self, call: ReadCall) -> Any:
+        """As `BankService.read`."""
+        return await self._read(lambda: self._service.read(call))
 
     async def head(self) -> int:
         """As `BankService.head`."""
@@ -130,9 +131,9 @@ class RayLink:
         self._caller.submit(self._commit_waiting)
         return sending.answer.result()
 
-    def ask(self, question: Question) -> Any:
-        """As `Link.ask`."""
-        return self._call("ask", question)
+    def read(self, call: ReadCall) -> Any:
+        """As `Link.read`."""
+        return self._call("read", call)
 
     def head(self) -> int:
         """As `Link.head`."""

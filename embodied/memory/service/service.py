@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -12,6 +12,8 @@ from typing import Any, Protocol, Self
 
 from embodied.errors import MemoryBankError, unknown_name
 from embodied.memory.queries import validation
+from embodied.memory.queries.read_call import ReadCall
+from embodied.memory.queries.reads import QUERIES
 from embodied.memory.retention.retention import Forgetting, RetentionConfig, retain
 from embodied.memory.schema.codec import decode_events
 from embodied.memory.schema.event import Event
@@ -20,26 +22,12 @@ from embodied.memory.service.bank import Bank
 from embodied.memory.service.leases import Lease, LeaseOffice
 
 Result = list[int] | MemoryBankError
-QUESTIONS = (
-    "changes_since", "contents", "event", "history", "latest_s", "names", "nth_interaction", "places",
-    "recall", "related", "similar_episodes", "skill_candidates", "where_is", "why",
-)  # fmt: skip
 LARGEST_COMMIT = 4_000
 LONGEST_WAIT_S = 10.0
 
 
 class UnreachableError(MemoryBankError):
     """The owner of the bank does not answer: dead, being replaced, or cut off. What was told waits in the outbox."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """A read: the name of a method of `BankView`, its arguments, and as of which sequence number (None: now)."""
-
-    name: str
-    arguments: tuple[Any, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
-    seq: int | None = None
 
 
 class Link(Protocol):
@@ -49,8 +37,8 @@ class Link(Protocol):
         """Returns for each group of encoded events its sequence numbers, or why it was refused, once durable."""
         ...
 
-    def ask(self, question: Question) -> Any:
-        """Returns the answer to a question."""
+    def read(self, call: ReadCall) -> Any:
+        """Returns the answer to a query."""
         ...
 
     def head(self) -> int:
@@ -137,12 +125,12 @@ class BankService:
         """As `submit`, and waits. Raises `StorageError` where the disk fails: then nothing of it holds."""
         return self.submit(groups).result()
 
-    def ask(self, question: Question) -> Any:
-        """Returns the answer of the bank. Raises `UnknownNameError` for no question, and what the bank raises."""
-        if question.name not in QUESTIONS:
-            raise unknown_name("question to a memory bank", question.name, QUESTIONS)
-        view = self._bank if question.seq is None else self._bank.snapshot(question.seq)
-        return getattr(view, question.name)(*question.arguments, **question.options)
+    def read(self, call: ReadCall) -> Any:
+        """Returns the answer to a query. Raises `UnknownNameError` for an unknown one, and what the bank raises."""
+        if call.name not in QUERIES:
+            raise unknown_name("query of a memory bank", call.name, QUERIES)
+        view = self._bank if call.seq is None else self._bank.snapshot(call.seq)
+        return getattr(view, call.name)(*call.arguments, **call.options)
 
     def head(self) -> int:
         """Returns the newest sequence number."""

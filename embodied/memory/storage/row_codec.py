@@ -16,7 +16,8 @@ from embodied.errors import DataError, EmbodiedError, MemoryBankError, SceneErro
 from embodied.geometry import Pose
 from embodied.memory.schema.codec import plain
 from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import KINDS, EpisodeBegun, MomentStored
+from embodied.memory.schema.kind_table import KINDS
+from embodied.memory.schema.kinds import EpisodeBegun, MomentStored
 
 DIGEST_BYTES = 8
 FIRST_DIGEST = bytes(DIGEST_BYTES)
@@ -199,4 +200,4 @@ def _twin_field(field: msgspec.structs.FieldInfo) -> tuple[Any, ...]:
     return (field.name, field.type) if field.required else (field.name, field.type, field.default)
 
 
-_CODECS = {tag: _Codec(kind) for tag, kind in KINDS.items()}
+_CODECS = {tag: _Codec(kind.payload) for tag, kind in KINDS.items()}

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from embodied.errors import MemoryBankError
+from embodied.memory.schema.kind_table import KINDS, Removal
 from embodied.memory.schema.kinds import Forgotten
 from embodied.memory.storage.tables import Tables
 
@@ -12,9 +13,8 @@ CREATE TABLE IF NOT EXISTS writer_mark (
     writer INTEGER PRIMARY KEY, writer_seq INTEGER NOT NULL, valid_time_s REAL NOT NULL
 );
 """
-FORGETTABLE = (
-    "absence_seen", "entity_seen", "interaction", "moment_stored", "observed", "robot_state", "tool_called",
-)  # fmt: skip  # What others build on (containment, places, skills, leases, episodes) is never forgotten.
+# State is built on all other kinds (containment, places, skills, leases, episodes): they are never removed.
+FORGETTABLE = tuple(sorted(tag for tag, kind in KINDS.items() if kind.removal is not Removal.NEVER))
 
 
 def runs(said: Forgotten) -> Iterator[tuple[int, int]]:

@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from embodied.errors import ConfigError
-from embodied.memory.service.bank import open_bank
-from embodied.memory.service.service import BankService, Link
-from embodied.memory.storage.url import SCHEME, bank_path
+from embodied.memory import SCHEME, BankService, Link, bank_path, open_bank
 from embodied.rollout.compute import ComputeConfig, ComputeKind
 
 

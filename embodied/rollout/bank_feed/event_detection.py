@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from embodied.geometry import rotation_matrix
-from embodied.memory.schema.kinds import Interaction, Payload, RelationEnded, RelationSet, SkillEnded
+from embodied.memory import Interaction, Payload, RelationEnded, RelationSet, SkillEnded
 from embodied.scenes.scene import Body, Box, Joint, Scene
 from embodied.types import WorldState
 

@@ -9,22 +9,25 @@ import numpy as np
 
 from embodied.errors import ConfigError
 from embodied.geometry import Pose, Vector3
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import (
+from embodied.memory import (
     EntitySeen,
     EpisodeBegun,
     EpisodeEnded,
+    Event,
+    EventFilter,
     MomentStored,
     Observed,
+    Order,
     Payload,
     PlaceDefined,
+    Query,
+    Recalled,
     RelationSet,
     RobotState,
     SkillEnded,
     SubtaskEnded,
     ToolCalled,
 )
-from embodied.memory.schema.query import EventFilter, Order, Query, Recalled
 from embodied.protocols import Simulator
 from embodied.rollout.bank_feed.decisions import decode_decision, encode_decision
 from embodied.rollout.bank_feed.event_detection import MICRO, DetectedEvent, EventDetector, category_of

@@ -1,6 +1,6 @@
 """What a robot can do, as the bank is told when it joins: the skills that `happenings` then tells the outcomes of."""
 
-from embodied.memory.schema.kinds import RobotRegistered, SkillSpec
+from embodied.memory import RobotRegistered, SkillSpec
 from embodied.robots.catalogue import robot_model, robot_names
 from embodied.scenes.scene import RobotPlacement
 

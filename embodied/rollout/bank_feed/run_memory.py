@@ -3,9 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from embodied.memory.service.client import BankClient
-from embodied.memory.service.outbox import Outbox
-from embodied.memory.service.service import Link
+from embodied.memory import BankClient, Link, Outbox
 from embodied.rollout.bank_feed.feed import MemoryFeedConfig
 from embodied.types import NORMAL
 

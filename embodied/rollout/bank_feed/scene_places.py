@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from embodied.geometry import Pose, Vector3, compose, inside_box, rotation_matrix
-from embodied.memory.schema.kinds import PlaceDefined, Polygon, RelationSet
+from embodied.memory import PlaceDefined, Polygon, RelationSet
 from embodied.rollout.bank_feed.event_detection import covers, is_mark
 from embodied.scenes.scene import Body, Box, Scene
 

@@ -10,8 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import EpisodeBegun
+from embodied.memory import EpisodeBegun, Event
 
 SLOT_S = 100.0
 RUN_S = 1000.0

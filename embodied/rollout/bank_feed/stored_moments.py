@@ -3,8 +3,7 @@
 import numpy as np
 
 from embodied.geometry import vector3
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import MomentStored
+from embodied.memory import Event, MomentStored
 from embodied.types import Moment
 
 

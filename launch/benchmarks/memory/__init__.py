@@ -13,8 +13,7 @@ import numpy as np
 
 from embodied.errors import ConfigError
 from embodied.evaluation.provenance import cpu, versions
-from embodied.memory.schema.query import EventFilter, Query
-from embodied.memory.service.bank import Bank, open_bank
+from embodied.memory import Bank, EventFilter, Query, open_bank
 from embodied.seeding import stream
 from launch.benchmark import Benchmark
 from launch.benchmarks.memory.baselines import Lance, brute_force, truth

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from embodied.geometry import Pose
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import EntitySeen, MomentStored
-from embodied.memory.schema.query import Query
+from embodied.memory import EntitySeen, Event, MomentStored, Query
 from embodied.seeding import stream
 
 DAY_S = 86_400.0

@@ -12,10 +12,7 @@ from typing import Any
 from embodied.errors import ConfigError, DataError
 from embodied.evaluation.provenance import cpu, versions
 from embodied.geometry import Pose
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import EntitySeen, PlaceDefined, RelationSet
-from embodied.memory.service.bank import open_bank
-from embodied.memory.storage.integrity import inspect_file
+from embodied.memory import EntitySeen, Event, PlaceDefined, RelationSet, inspect_file, open_bank
 from embodied.seeding import stream
 from launch.benchmark import Benchmark
 

@@ -9,9 +9,7 @@ import threading
 
 from embodied.errors import ConflictError
 from embodied.geometry import Pose
-from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import EntitySeen, Observed, Payload, RelationSet
-from embodied.memory.service.bank import Bank, open_bank
+from embodied.memory import Bank, EntitySeen, Event, Observed, Payload, RelationSet, open_bank
 
 BATCH = 3
 OBJECTS = 5

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from embodied.memory.service.bank import open_bank
+from embodied.memory import open_bank
 from launch.benchmark import Benchmark
 from launch.benchmarks.two_robots.picture import draw
 from launch.benchmarks.two_robots.scenario import Course, play_variant

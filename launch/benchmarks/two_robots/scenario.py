@@ -12,7 +12,7 @@ import numpy as np
 from embodied.controllers import ControllerConfig
 from embodied.errors import ConfigError
 from embodied.geometry import Pose, Vector3, look_at, quaternion_from_euler, quaternion_from_yaw
-from embodied.memory.service.bank import Bank
+from embodied.memory import Bank
 from embodied.protocols import Simulator
 from embodied.rollout.bank_feed.feed import MemoryFeed, MemoryFeedConfig
 from embodied.rollout.episode import EpisodeContext, EpisodeResult, play
