@@ -60,10 +60,10 @@ def read_curves(path: Path) -> tuple[Curves, ...]:
             remedy=f"Write null where a step has no value; {STEP} and {STAGE} always have one.",
         )
     stretches = [[row for row, at in enumerate(stages) if at == stage] for stage in dict.fromkeys(stages)]
-    return tuple(_stage(steps, columns, rows) for rows in stretches) or (Curves((), {}),)
+    return tuple(_curves_of(steps, columns, rows) for rows in stretches) or (Curves((), {}),)
 
 
-def _stage(steps: list[float | None], columns: Mapping[str, list[float | None]], rows: list[int]) -> Curves:
+def _curves_of(steps: list[float | None], columns: Mapping[str, list[float | None]], rows: list[int]) -> Curves:
     """Returns the curves of some rows, without the metrics that have no value there."""
     metrics = {name: tuple(values[row] for row in rows) for name, values in columns.items()}
     known = {name: values for name, values in metrics.items() if any(value is not None for value in values)}

@@ -31,7 +31,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Attached:
-    """What a page shows beside the figures: films, episodes as a memory bank tells them, learning curves by policy."""
+    """What a page shows beside the figures: videos, episodes as a memory bank tells them, learning curves by policy."""
 
     clips: Sequence[Clip] = ()
     pages: Sequence[tuple[EpisodeRecord, Page]] = ()
@@ -149,7 +149,7 @@ def markdown(results: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> st
 def html(
     results: Mapping[str, Any], records: Sequence[EpisodeRecord], *, config: str, attached: Attached | None = None
 ) -> str:
-    """Returns `report.html`, one file with figures and films inside; `config` is the text of config.yaml."""
+    """Returns `report.html`, one file with figures and videos inside; `config` is the text of config.yaml."""
     attached = attached or Attached()
     tasks = results["tasks"]
     colour = plots.colours(results["run"]["policies"])
@@ -180,7 +180,7 @@ def html(
         time_figure=plots.time_figure([record for record in records if record.control == NORMAL], colour),
         failures=_failures(results, records),
         times=_times(results, records),
-        films=_films(results, attached.clips),
+        videos=_videos(results, attached.clips),
         memories=_memories(attached.pages),
         config=config,
     )
@@ -268,15 +268,15 @@ def _times(results: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> list
     return rows
 
 
-def _films(results: Mapping[str, Any], clips: Sequence[Clip]) -> dict[str, list[dict[str, Any]]]:
-    films: dict[str, list[dict[str, Any]]] = {}
+def _videos(results: Mapping[str, Any], clips: Sequence[Clip]) -> dict[str, list[dict[str, Any]]]:
+    videos: dict[str, list[dict[str, Any]]] = {}
     for task in results["tasks"]:
         own = [clip for clip in clips if f"{clip.record.task}/{clip.record.tier}" == task]
         if own:
-            films[task] = [
+            videos[task] = [
                 {"record": clip.record, "data": base64.b64encode(clip.file.read_bytes()).decode()} for clip in own
             ]
-    return films
+    return videos
 
 
 def _memories(pages: Sequence[tuple[EpisodeRecord, Page]]) -> list[dict[str, Any]]:
