@@ -67,7 +67,8 @@ class WorldState:
     """Everything that is true now. Privileged: it never leaves the worker, and only tasks and experts read it.
 
     `pose` by body name; `joint` by scene joint name, m or rad; `contact` pairs of body or robot names, sorted within
-    the pair; `held` as `held_bodies` makes it: the grasped body, or None, by holder.
+    the pair (a robot whose arms touch each other pairs with itself); `held` as `held_bodies` makes it: the grasped
+    body, or None, by holder.
     """
 
     time_s: float

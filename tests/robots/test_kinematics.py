@@ -10,12 +10,12 @@ from embodied.robots.assets import urdf_path
 from embodied.robots.catalogue import robot_model
 from embodied.robots.kinematics import Kinematics, kinematics
 
-ARMS = ("panda", "kuka", "mobile_panda")
+ARMS = (("panda", ""), ("kuka", ""), ("mobile_panda", ""), ("dual_panda", "left"), ("dual_panda", "right"))
 DOWN = quaternion_from_euler(np.pi, 0.0, 0.0)
 
 
-def random_joints(name: str, count: int) -> np.ndarray:
-    moving = kinematics(robot_model(name))
+def random_joints(name: str, count: int, end_effector: str = "") -> np.ndarray:
+    moving = kinematics(robot_model(name), end_effector)
     return np.random.default_rng(7).uniform(moving.lower_rad, moving.upper_rad, (count, len(moving.lower_rad)))
 
 
@@ -26,32 +26,33 @@ def client():
     pybullet.disconnect(identity)
 
 
-@pytest.mark.parametrize("name", ARMS)
-def test_the_tool_is_where_pybullet_puts_it(name, client):
+@pytest.mark.parametrize(("name", "end_effector"), ARMS)
+def test_the_tool_is_where_pybullet_puts_it(name, end_effector, client):
     model = robot_model(name)
+    arm = model.end_effector(end_effector)
     uid = pybullet.loadURDF(str(urdf_path(model, visuals=False)), useFixedBase=True, physicsClientId=client)
     count = pybullet.getNumJoints(uid, physicsClientId=client)
     infos = [pybullet.getJointInfo(uid, index, physicsClientId=client) for index in range(count)]
     index_of = {info[1].decode(): info[0] for info in infos}
-    tool_link = next(info[0] for info in infos if info[12].decode() == model.arm.tool_link)
+    tool_link = next(info[0] for info in infos if info[12].decode() == arm.tool_link)
     # PyBullet places the base by its centre of mass; the first link's inertial frame says how far that is.
     offset = pybullet.getDynamicsInfo(uid, -1, physicsClientId=client)[3:5]
     pybullet.resetBasePositionAndOrientation(uid, *offset, physicsClientId=client)
-    for joints in random_joints(name, 30):
-        for joint, angle in zip(model.arm.joints, joints, strict=True):
+    for joints in random_joints(name, 30, end_effector):
+        for joint, angle in zip(arm.joints, joints, strict=True):
             pybullet.resetJointState(uid, index_of[joint], angle, physicsClientId=client)
         link = pybullet.getLinkState(uid, tool_link, computeForwardKinematics=True, physicsClientId=client)
-        theirs = compose(Pose(link[4], link[5]), model.arm.tool_in_link)
-        ours = kinematics(model).tool(joints)
+        theirs = compose(Pose(link[4], link[5]), arm.tool_in_link)
+        ours = kinematics(model, end_effector).tool(joints)
         assert ours.position_m == pytest.approx(theirs.position_m, abs=1e-5)
         assert angle_between(ours.orientation, theirs.orientation) < 1e-3
 
 
-@pytest.mark.parametrize("name", ARMS)
-def test_every_reachable_pose_is_reached_within_the_limits(name):
-    moving = kinematics(robot_model(name))
+@pytest.mark.parametrize(("name", "end_effector"), ARMS)
+def test_every_reachable_pose_is_reached_within_the_limits(name, end_effector):
+    moving = kinematics(robot_model(name), end_effector)
     missed = 0
-    for joints in random_joints(name, 60):
+    for joints in random_joints(name, 60, end_effector):
         target = moving.tool(joints)
         found = moving.inverse(target)
         if found is None:

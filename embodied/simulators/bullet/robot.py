@@ -1,5 +1,6 @@
 """One robot in PyBullet: its joints by role, its motors, its state."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -59,6 +60,7 @@ class BulletRobot:
             placement.base.position_m,
             placement.base.orientation,
             useFixedBase=self.model.fixed,
+            flags=bullet.URDF_USE_SELF_COLLISION if len(self.model.arms) > 1 else 0,
         )
         infos = [bullet.getJointInfo(self.uid, index) for index in range(bullet.getNumJoints(self.uid))]
         joints = {info[1].decode(): info[0] for info in infos}
@@ -73,6 +75,8 @@ class BulletRobot:
         self._centre: object = None
         self._base = Pose()
         self._prepare(start, placement.gripper)
+        if len(self.model.arms) > 1:
+            self._let_only_arms_collide()
         self.targets = Targets(start, dict.fromkeys(self.end_effectors, placement.gripper), np.zeros(2))
         self._read_joints = [
             *self._arm_joints,
@@ -170,6 +174,14 @@ class BulletRobot:
                 bullet.changeDynamics(self.uid, link, lateralFriction=0.0)
         for wheel in [*self._wheels_left, *self._wheels_right]:
             bullet.changeDynamics(self.uid, wheel, lateralFriction=1.5)
+
+    def _let_only_arms_collide(self) -> None:
+        """Makes links of different arms collide; links of one arm never do, as in robots with one."""
+        owner = {link: arm.name for arm in self.model.arms for name, link in self.links.items()
+                 if name.startswith(arm.prefix)}  # fmt: skip
+        for first, second in itertools.combinations(self.links.values(), 2):
+            across = first in owner and second in owner and owner[first] != owner[second]
+            self._bullet.setCollisionFilterPair(self.uid, self.uid, first, second, int(across))
 
     def _arm_constants(self) -> tuple[tuple[Any, ...] | None, tuple[Any, ...]]:
         """Returns what stands before and after the targets in every command to the arms' motors."""
