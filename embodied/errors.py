@@ -67,6 +67,12 @@ class SpecError(EmbodiedError):
     usual_remedy = "Correct the declaration; nothing was run."
 
 
+class GoalError(EmbodiedError):
+    """A goal or a limit of an episode cannot be, or the goal is not of the kind that its user needs."""
+
+    usual_remedy = "Correct the task that sampled the episode."
+
+
 class PathError(EmbodiedError):
     """A path leaves the folder that confines it, or does not exist."""
 

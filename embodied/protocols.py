@@ -117,7 +117,7 @@ class ChoiceTask(Task, Protocol):
         ...
 
     def counterfactual(self, episode: Episode) -> Episode:
-        """Returns the episode of the same layout and the next variation, under its own id."""
+        """Returns the episode of the same layout and the next variant, under its own id."""
         ...
 
 

@@ -21,6 +21,7 @@ The last keyframe is what the last intent led to. The ZIP's comment is a SHA-256
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -32,6 +33,7 @@ from embodied.types import CameraImage, MoveTo, Observation, Outcome
 SCHEMA = "embodied-memory/trajectory"
 SCHEMA_VERSION = 1
 SUFFIX = ".npz"
+OLDER_NAMES = {"variation": "variant", "first_choice": "choice"}  # Of labels.
 IMAGE_PARTS = ("rgb", "depth_m", "intrinsics", "world_from_camera")
 DTYPES = {
     "rgb": np.uint8,
@@ -51,13 +53,13 @@ DTYPES = {
 class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the episode was and how it ended; with `task`, `tier`, `seed` and `split` it can be sampled again.
 
-    `reached` are the phases in order of completion, `first_choice` the candidate touched first, None before that.
+    `reached` are the phases in order of completion, `choice` the candidate touched first, None before that.
     """
 
     episode: str
     task: str
     tier: str
-    variation: int
+    variant: int
     seed: int
     split: str
     instruction: str
@@ -66,7 +68,7 @@ class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outcome: Outcome
     reason: str
     reached: tuple[str, ...]
-    first_choice: str | None
+    choice: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +166,10 @@ def outline_trajectory(path: Path) -> Outline:
 
 def _header(path: Path, text: bytes) -> Header:
     try:
-        return msgspec.json.decode(text, type=Header)
+        content = msgspec.json.decode(text, type=dict[str, Any])
+        if isinstance(content.get("label"), dict):
+            content["label"] = {OLDER_NAMES.get(name, name): value for name, value in content["label"].items()}
+        return msgspec.convert(content, Header)
     except msgspec.DecodeError as error:
         raise broken(path, f"its header says {error}") from error
 

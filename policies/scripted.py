@@ -72,7 +72,7 @@ class Expert:
         return Decision((intent,), carry=expert_state)
 
     def _choose(self, episode: Episode) -> str:
-        return episode.target
+        return episode.choice_goal.target
 
 
 class Guesser(Expert):
@@ -83,7 +83,7 @@ class Guesser(Expert):
 
     def _choose(self, episode: Episode) -> str:
         draw = stream(episode.seed, "guess", episode.task, episode.tier, episode.split)
-        return episode.candidates[int(draw.integers(len(episode.candidates)))]
+        return episode.choice_goal.candidates[int(draw.integers(len(episode.choice_goal.candidates)))]
 
 
 class RandomPolicy:

@@ -19,6 +19,7 @@ from embodied.scenes.scene import Body, Box, Camera, Joint, Part, RobotPlacement
 from embodied.seeding import stream
 from embodied.types import (
     CameraImage,
+    Choice,
     Command,
     ControllerReport,
     ControllerStatus,
@@ -27,6 +28,7 @@ from embodied.types import (
     Episode,
     Intent,
     IntentFeedback,
+    Limits,
     MoveTo,
     Observation,
     Outcome,
@@ -236,14 +238,13 @@ class FakeTask:
             id=f"{self.name}/{split}/{seed}",
             task=self.name,
             tier=self.tier,
-            variation=sorted(BINS).index(target),
+            variant=sorted(BINS).index(target),
             seed=seed,
             split=split,
             instruction="put the block into its bin",
             scene=fake_scene(self.robots),
-            target=target,
-            candidates=tuple(sorted(BINS)),
-            time_limit_s=20.0,
+            goal=Choice(tuple(sorted(BINS)), target),
+            limits=Limits(intents=25, sim_time_s=20.0),
         )
         return replace(episode, **self.overrides)
 
@@ -258,10 +259,10 @@ class FakeTask:
             progress = replace(progress, reached=("taken",))
         for name, place in BINS.items():
             if progress.reached and np.linalg.norm(np.subtract(state.pose["block"].position_m, place)) < REACH_M:
-                right = name == episode.target
+                right = name == episode.choice_goal.target
                 return replace(
                     progress,
-                    first_choice=name,
+                    choice=name,
                     reached=(*progress.reached, "binned") if right else progress.reached,
                     outcome=Outcome.SUCCESS if right else Outcome.FAILURE,
                     reason="" if right else f"wrong bin: {name}",
@@ -295,7 +296,7 @@ class FakePolicy:
         names = sorted(BINS)
         chosen = names[int(stream(request.seed, "choice").integers(2))]
         if request.truth is not None:
-            chosen = request.truth.episode.target
+            chosen = request.truth.episode.choice_goal.target
         take, put = carry_to(BINS[chosen])
         return Decision(intents=(put if request.step % 2 else take,), carry=request.step)
 

@@ -18,12 +18,12 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False)
 LABELS = st.builds(
     Label,
     **dict.fromkeys(["episode", "task", "tier", "split", "instruction", "target", "reason"], st.text(max_size=12)),
-    variation=st.integers(0, 100),
+    variant=st.integers(0, 100),
     seed=st.integers(0, 2**63 - 1),
     candidates=st.lists(st.text(max_size=5), max_size=4).map(tuple),
     outcome=st.sampled_from(Outcome),
     reached=st.lists(st.text(max_size=5), max_size=4).map(tuple),
-    first_choice=st.none() | st.text(max_size=5),
+    choice=st.none() | st.text(max_size=5),
 )
 INTENTS = st.builds(
     MoveTo,

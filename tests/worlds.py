@@ -37,7 +37,7 @@ class PandaWorldConfig:
 def record_of(episode: Episode, ending: EpisodeResult) -> EpisodeRecord:
     """The row of one played episode."""
     progress = ending.progress
-    chosen = progress.first_choice
+    chosen = progress.choice
     return EpisodeRecord(
         run="run",
         episode=episode.id,
@@ -45,12 +45,12 @@ def record_of(episode: Episode, ending: EpisodeResult) -> EpisodeRecord:
         task=episode.task,
         tier=episode.tier,
         policy="policy",
-        variation=episode.variation,
+        variant=episode.variant,
         seed=episode.seed,
         outcome=progress.outcome,
         reason=progress.reason,
         phases=progress.reached,
-        first_choice=None if chosen is None else {"chosen": chosen, "target": episode.target, "correct": True},
+        choice=None if chosen is None else {"chosen": chosen, "target": episode.choice_goal.target, "correct": True},
         steps=ending.steps,
         sim_time_s=ending.sim_time_s,
         wall_s=0.0,

@@ -133,13 +133,13 @@ class KeyframeEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
     def _info(self) -> dict[str, Any]:
         progress = self._performance.progress if self._performance else None
         return {
-            "instruction": self._episode.instruction,
+            "instruction": self._episode.instruction_of(self._robot),
             "episode": self._episode.id,
             "world_from_base": self._episode.scene.robots[0].base.matrix,
             "outcome": progress.outcome.value if progress else Outcome.RUNNING.value,
             "reason": progress.reason if progress else "",
             "phases": progress.reached if progress else (),
-            "first_choice": progress.first_choice if progress else None,
+            "choice": progress.choice if progress else None,
         }
 
 

@@ -58,7 +58,7 @@ class Wiped(Off):
 class Swapped(Off):
     """The memory is replaced by that of a donor, at the first decision of the open choice, and goes on from there.
 
-    The donor is the same policy in the episode's counterfactual (the same layout, the next variation), played up to
+    The donor is the same policy in the episode's counterfactual (the same layout, the next variant), played up to
     the moment at which its own choice opens. It is not logged to a memory bank, nor reminded by one.
     """
 
@@ -73,7 +73,7 @@ class Swapped(Off):
         donor = memory_at_choice(counterfactual, stage)
         if isinstance(donor, str):
             return Controlled(stage.policy, unplayable=f"no donor: {donor}")
-        return Controlled(_Swapped(stage.policy, task, donor), donor=counterfactual.target)
+        return Controlled(_Swapped(stage.policy, task, donor), donor=counterfactual.choice_goal.target)
 
 
 @dataclass(kw_only=True)
@@ -285,7 +285,7 @@ class _Led(_Tampered):
         if not course.open:
             return request, course
         episode, state = truth.episode, truth.state
-        expert_state = course.expert_state or expert_state_after_press(episode, state, episode.target)
+        expert_state = course.expert_state or expert_state_after_press(episode, state, episode.choice_goal.target)
         intent, expert_state = next_keyframe(episode, truth.progress, state, expert_state)
         hint = intent if isinstance(intent, MoveTo) else None  # After the last keyframe the expert rests.
         return replace(request, hint=hint), replace(course, expert_state=expert_state)

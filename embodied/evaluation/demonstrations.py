@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -35,7 +36,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     file: str
     sha256: str
     task: str
-    variation: int
+    variant: int
     seed: int
     keyframes: int
 
@@ -146,7 +147,7 @@ def read_dataset(folder: Path) -> Dataset:
     """Reads the index of a collection. Raises `DataError`, naming the file and what is wrong."""
     path = folder / INDEX_FILE
     try:
-        dataset = msgspec.json.decode(path.read_bytes(), type=Dataset)
+        dataset = _decoded(path.read_bytes())
     except (OSError, msgspec.DecodeError) as error:
         missing = isinstance(error, FileNotFoundError)
         raise DataError(
@@ -159,6 +160,15 @@ def read_dataset(folder: Path) -> Dataset:
             f"{path} must be of {SCHEMA!r} version {SCHEMA_VERSION}.", value=(dataset.schema, dataset.version)
         )
     return dataset
+
+
+def _decoded(content: bytes) -> Dataset:
+    """Returns the index, also of files that call the variant of an episode `variation`, as older ones do."""
+    index = msgspec.json.decode(content, type=dict[str, Any])
+    for file in index["files"] if isinstance(index.get("files"), list) else ():
+        if isinstance(file, dict) and "variation" in file:
+            file["variant"] = file.pop("variation")
+    return msgspec.convert(index, Dataset)
 
 
 @dataclass(eq=False)
@@ -244,7 +254,7 @@ class _Shelf:
             file=str(self._path(task, label.seed).relative_to(self.folder)),
             sha256=sha256,
             task=task,
-            variation=label.variation,
+            variant=label.variant,
             seed=label.seed,
             keyframes=len(trajectory.observations),
         )

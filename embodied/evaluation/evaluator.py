@@ -26,7 +26,7 @@ from embodied.rollout.compute import Compute
 from embodied.rollout.worker import EpisodeJob, PolicyBuilder, WorkerConfig
 from embodied.types import NORMAL, EpisodeRecord, Outcome
 
-# The least common multiple of 1 to 16: a whole number of balanced blocks, whatever the number of variations.
+# The least common multiple of 1 to 16: a whole number of balanced blocks, whatever the number of variants.
 SEED_STRIDE = 720720
 SPLIT = "test"
 Jobs = Mapping[tuple[str, str, str], EpisodeJob]  # By policy, control and episode.
@@ -112,10 +112,21 @@ class Evaluation:
             )  # fmt: skip
 
     def _slot_s(self) -> float:
-        """Returns the length of a slot: as the longest of the tasks' first episodes may need."""
+        """Returns the length of a slot: as the longest of the tasks' first episodes may need.
+
+        Raises `ConfigError` where an episode without a time limit would be written to a bank.
+        """
         first = self.seed * SEED_STRIDE
-        limits_s = [task.sample(first, split=SPLIT).time_limit_s for task in self.worker.tasks.values()]
-        return slot_length_s(max(limits_s))
+        limits_s = {name: task.sample(first, split=SPLIT).limits.sim_time_s for name, task in self.worker.tasks.items()}
+        unlimited = [name for name, limit_s in limits_s.items() if limit_s is None]
+        if unlimited and self.worker.memory is not None:
+            raise ConfigError(
+                "Episodes that are written to a memory bank must have a limit of simulated time: each has its own "
+                "time on the clock of the bank.",
+                value=unlimited,
+                remedy="Give the task a time limit, or play without a bank.",
+            )
+        return slot_length_s(max(limit_s or 0.0 for limit_s in limits_s.values()))
 
 
 def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: str, videos: int) -> Mapping[str, Any]:
@@ -195,7 +206,7 @@ def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: 
     controls: dict[str, Any] = {}
     for name, task in evaluation.worker.tasks.items():
         own = [record for record in records if f"{record.task}/{record.tier}" == name]
-        chance = 1.0 / len(task.sample(evaluation.seed * SEED_STRIDE, split=SPLIT).candidates)
+        chance = 1.0 / len(task.sample(evaluation.seed * SEED_STRIDE, split=SPLIT).choice_goal.candidates)
         phases = phase_order(own)
         entries: dict[str, dict[str, Any]] = {
             policy: {

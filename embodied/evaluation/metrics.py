@@ -63,7 +63,7 @@ def summarise(records: Sequence[EpisodeRecord], *, chance: float, phases: Sequen
     """
     episodes = len(records)
     success = sum(record.outcome is Outcome.SUCCESS for record in records)
-    choices = [record.first_choice for record in records if record.first_choice is not None]
+    choices = [record.choice for record in records if record.choice is not None]
     correct = sum(bool(choice["correct"]) for choice in choices)
     return {
         "episodes": episodes,
@@ -84,9 +84,9 @@ def following(records: Iterable[EpisodeRecord]) -> dict[str, Any]:
     """
     records = list(records)
     chosen = [
-        record.first_choice["chosen"] == record.donor
+        record.choice["chosen"] == record.donor
         for record in records
-        if record.donor is not None and record.first_choice is not None
+        if record.donor is not None and record.choice is not None
     ]
     return {
         "reached": len(chosen),

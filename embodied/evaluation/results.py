@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -11,58 +12,40 @@ import msgspec
 from embodied.errors import ConfigError, DataError
 from embodied.evaluation.output_folder import claim
 from embodied.paths import write_atomically
-from embodied.types import NORMAL, EpisodeRecord, Outcome
+from embodied.types import NORMAL, EpisodeRecord
 
 EPISODES_FILE = "episodes.jsonl"
 TIME_DECIMALS = 3
-
-
-class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One line of `episodes.jsonl`; its keys stand in this order. Times are rounded to a thousandth of a second.
-
-    `control` is left out where it is the normal one, `donor` where there is none, as in rows older than controls.
-    """
-
-    run: str
-    episode: str
-    attempt: int
-    task: str
-    tier: str
-    policy: str
-    variation: int
-    seed: int
-    outcome: Outcome
-    reason: str
-    phases: tuple[str, ...]
-    first_choice: dict[str, Any] | None
-    steps: int
-    sim_time_s: float
-    wall_s: float
-    control: str = NORMAL
-    donor: str | None = None
+FIELDS = tuple(field.name for field in fields(EpisodeRecord))
+OPTIONAL: Mapping[str, Any] = {"control": NORMAL, "donor": None}  # By field: the value that is left out.
+OLDER_NAMES = {"variation": "variant", "first_choice": "choice"}  # As older rows have them.
 
 
 def encode_row(record: EpisodeRecord) -> bytes:
-    """Returns the line of `record`, newline included: the same record gives the same bytes."""
-    values = {name: getattr(record, name) for name in Row.__struct_fields__}
-    choice = record.first_choice
-    values["first_choice"] = None if choice is None else {key: choice[key] for key in ("chosen", "target", "correct")}
-    if record.control == NORMAL:
-        values["control"] = (
-            NORMAL  # Itself: msgspec leaves out a default by identity, which other processes do not keep.
-        )
+    """Returns the line of `record`, newline included: the same record gives the same bytes.
+
+    Its keys stand in the order of `EpisodeRecord`; those of `OPTIONAL` are left out where they say nothing. Times are
+    rounded to a thousandth of a second.
+    """
+    values = {name: getattr(record, name) for name in FIELDS}
+    choice = record.choice
+    values["choice"] = None if choice is None else {key: choice[key] for key in ("chosen", "target", "correct")}
     values["sim_time_s"] = round(float(record.sim_time_s), TIME_DECIMALS)
     values["wall_s"] = round(float(record.wall_s), TIME_DECIMALS)
-    return msgspec.json.encode(Row(**values)) + b"\n"
+    kept = {name: value for name, value in values.items() if name not in OPTIONAL or value != OPTIONAL[name]}
+    return msgspec.json.encode(kept) + b"\n"
 
 
 def decode_row(line: bytes) -> EpisodeRecord:
-    """Returns the record of one line. Raises `DataError`."""
+    """Returns the record of one line, also of one with the older names of fields. Raises `DataError`."""
     try:
-        row = msgspec.json.decode(line, type=Row)
+        content = msgspec.json.decode(line, type=dict[str, Any])
+        values = {OLDER_NAMES.get(name, name): value for name, value in content.items()}
+        if unknown := values.keys() - set(FIELDS):
+            raise msgspec.ValidationError(f"unknown fields {sorted(unknown)}")
+        return msgspec.convert(values, EpisodeRecord)
     except msgspec.DecodeError as error:
         raise DataError("A row of episodes.jsonl must be JSON of the documented fields.", value=str(error)) from error
-    return EpisodeRecord(**{name: getattr(row, name) for name in Row.__struct_fields__})
 
 
 class ResultsFolder:

@@ -45,7 +45,7 @@ def film_path(folder: Path, record: EpisodeRecord) -> Path:
 
 def same_course(first: EpisodeRecord, second: EpisodeRecord) -> bool:
     """Returns whether two plays of an episode went the same way."""
-    keys = ("episode", "policy", "outcome", "reason", "phases", "first_choice", "steps", "control", "donor")
+    keys = ("episode", "policy", "outcome", "reason", "phases", "choice", "steps", "control", "donor")
     return all(getattr(first, key) == getattr(second, key) for key in keys)
 
 
@@ -67,7 +67,7 @@ def _controlled(records: Sequence[EpisodeRecord], policies: Sequence[str]) -> li
 
 
 def _followed(record: EpisodeRecord) -> bool:
-    return record.first_choice is not None and record.first_choice["chosen"] == record.donor
+    return record.choice is not None and record.choice["chosen"] == record.donor
 
 
 def _success(records: Sequence[EpisodeRecord], experts: Sequence[str]) -> EpisodeRecord | None:

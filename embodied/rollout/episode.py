@@ -136,7 +136,7 @@ class EpisodeRunner:
         context.simulator.reset(episode)
         controllers = context.make_controllers(episode)
         for name, agent in agents.items():
-            own = episode.instruction if agent.instruction is None else agent.instruction
+            own = episode.instruction_of(name) if agent.instruction is None else agent.instruction
             assignment = Assignment(own) if context.make_dispatcher is None else None
             self._slots[name] = RobotSlot(name, agent, controllers[name], assignment)
         if context.make_dispatcher is not None:
@@ -159,8 +159,8 @@ class EpisodeRunner:
         self.progress = self._context.task.advance(self._episode, self.progress, state)
         for observer in self._observers:
             observer.on_step(state, self.progress)
-        limit_s = self._episode.time_limit_s
-        if not self.progress.done and state.time_s >= limit_s - TIME_SLACK_S:
+        limit_s = self._episode.limits.sim_time_s
+        if limit_s is not None and not self.progress.done and state.time_s >= limit_s - TIME_SLACK_S:
             raise _EndedError(Outcome.TIMEOUT, f"time limit of {limit_s:g} s")
 
     def _see(self) -> WorldState:
@@ -201,7 +201,7 @@ class EpisodeRunner:
     def _decide(self, robots: Sequence[str]) -> None:
         """Asks the policies of idle robots; the same policy answers for all of its robots at once."""
         for robot in robots:
-            self._require_intents_left(robot)
+            self._require_decisions_left(robot)
         by_policy: dict[int, list[str]] = {}
         for robot in robots:
             by_policy.setdefault(id(self._slots[robot].agent.policy), []).append(robot)
@@ -246,7 +246,7 @@ class EpisodeRunner:
         observation = self._context.simulator.observe(robot, cameras)
         return Request(
             observation=masked(observation, episode.clock, step=slot.intents, privileged=policy.privileged),
-            instruction=episode.instruction if assignment is None else assignment.instruction,
+            instruction=episode.instruction_of(robot) if assignment is None else assignment.instruction,
             step=slot.intents,
             seed=derive_seed(episode.seed, "policy", robot, slot.intents),
             carry=slot.carry,
@@ -298,6 +298,13 @@ class EpisodeRunner:
         latency = self._context.latency
         return 0.0 if latency is None else latency.seconds(self._episode.seed, decider, count)
 
+    def _require_decisions_left(self, robot: str) -> None:
+        self._require_intents_left(robot)
+        limit = self._episode.limits.decisions
+        if limit is not None and self._slots[robot].decisions >= limit:
+            raise _EndedError(Outcome.TIMEOUT, f"limit of {limit} decisions")
+
     def _require_intents_left(self, robot: str) -> None:
-        if self._slots[robot].intents >= self._episode.keyframe_limit:
-            raise _EndedError(Outcome.TIMEOUT, f"keyframe limit of {self._episode.keyframe_limit}")
+        limit = self._episode.limits.intents
+        if limit is not None and self._slots[robot].intents >= limit:
+            raise _EndedError(Outcome.TIMEOUT, f"limit of {limit} intents")

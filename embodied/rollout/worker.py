@@ -251,7 +251,7 @@ def thread_environment(threads: int) -> dict[str, str]:
 
 
 def lost_record(job: EpisodeJob, task: Task, reason: str) -> EpisodeRecord:
-    """Returns the record of a job that no worker survived: INVALID, with variation -1, since nothing came back."""
+    """Returns the record of a job that no worker survived: INVALID, with variant -1, since nothing came back."""
     return EpisodeRecord(
         run=job.run,
         episode=job.episode,
@@ -259,12 +259,12 @@ def lost_record(job: EpisodeJob, task: Task, reason: str) -> EpisodeRecord:
         task=task.name,
         tier=task.tier,
         policy=job.policy,
-        variation=-1,
+        variant=-1,
         seed=job.seed,
         outcome=Outcome.INVALID,
         reason=reason,
         phases=(),
-        first_choice=None,
+        choice=None,
         steps=0,
         sim_time_s=0.0,
         wall_s=0.0,
@@ -275,8 +275,7 @@ def lost_record(job: EpisodeJob, task: Task, reason: str) -> EpisodeRecord:
 def _record(
     job: EpisodeJob, episode: Episode, ending: EpisodeResult, *, donor: str | None, started_s: float
 ) -> EpisodeRecord:
-    progress, chosen = ending.progress, ending.progress.first_choice
-    choice = {"chosen": chosen, "target": episode.target, "correct": chosen == episode.target}
+    progress = ending.progress
     return EpisodeRecord(
         run=job.run,
         episode=job.episode,
@@ -284,15 +283,22 @@ def _record(
         task=episode.task,
         tier=episode.tier,
         policy=job.policy,
-        variation=episode.variation,
+        variant=episode.variant,
         seed=job.seed,
         outcome=progress.outcome,
         reason=progress.reason,
         phases=progress.reached,
-        first_choice=None if chosen is None else choice,
+        choice=_choice(episode, progress),
         steps=ending.steps,
         sim_time_s=ending.sim_time_s,
         wall_s=time.perf_counter() - started_s,
         control=job.control,
         donor=donor,
     )
+
+
+def _choice(episode: Episode, progress: Progress) -> dict[str, Any] | None:
+    if progress.choice is None:
+        return None
+    target = episode.choice_goal.target
+    return {"chosen": progress.choice, "target": target, "correct": progress.choice == target}

@@ -14,7 +14,8 @@ from embodied.types.decisions import (
     TeamSnapshot,
     Truth,
 )
-from embodied.types.episode import NORMAL, Clock, Episode, EpisodeRecord, Outcome, Progress, RobotRecord
+from embodied.types.episode import NORMAL, Clock, Episode, EpisodeRecord, Limits, Outcome, Progress, RobotRecord
+from embodied.types.goals import Answer, Choice, Goal, Mission
 from embodied.types.intents import (
     ActionChunk,
     Command,
@@ -35,9 +36,11 @@ from embodied.types.world import EndEffectorState, RobotState, WorldState, held_
 __all__ = [
     "NORMAL",
     "ActionChunk",
+    "Answer",
     "Assignment",
     "CameraImage",
     "Cancel",
+    "Choice",
     "Clock",
     "Command",
     "ControllerReport",
@@ -49,9 +52,12 @@ __all__ = [
     "Episode",
     "EpisodeRecord",
     "GoTo",
+    "Goal",
     "Intent",
     "IntentFeedback",
+    "Limits",
     "MemoryContext",
+    "Mission",
     "Moment",
     "MoveTo",
     "Observation",

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from math import isfinite
 from typing import TYPE_CHECKING, Any
+
+from embodied.errors import GoalError
+from embodied.types.goals import Choice, Goal
 
 if TYPE_CHECKING:
     from embodied.scenes.scene import Scene
@@ -27,13 +31,14 @@ class Outcome(StrEnum):
 class Progress:
     """How far an episode has come: `reached` are the phases completed, in the order of completion.
 
-    `first_choice` names the candidate that was touched first once memory was needed, None before that.
+    `choice` names the candidate that was touched first once memory was needed, None before that and where the goal is
+    none.
     """
 
     outcome: Outcome = Outcome.RUNNING
     reason: str = ""
     reached: tuple[str, ...] = ()
-    first_choice: str | None = None
+    choice: str | None = None
 
     @property
     def phase(self) -> int:
@@ -55,30 +60,65 @@ class Clock(StrEnum):
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What ends an episode as TIMEOUT: `decisions` and `intents` of any one robot, simulated seconds of all together.
+
+    None is no limit. Raises `GoalError`.
+    """
+
+    decisions: int | None = None
+    intents: int | None = None
+    sim_time_s: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("decisions", self.decisions), ("intents", self.intents), ("sim_time_s", self.sim_time_s)):
+            if value is not None and not (isfinite(value) and value > 0):
+                raise GoalError(f"`{name}` of an episode's limits must be positive, or None.", value=value)
+
+
+@dataclass(frozen=True)
 class Episode:
     """One instance of a task: enough to replay it bit for bit.
 
-    `candidates` are the entities among which memory must choose, `target` the right one: chance is 1 / len.
-    `placement_noise_m` and `placement_noise_rad` bound the uniform error of every transport (see
-    `rollout.disturbance`), so that a policy that aims at the middle leaves no trace; deliberate notes in the
-    world are not ruled out.
+    `tier` is "" where a suite has none. `instruction` is what every robot is asked to do, but for those that
+    `instructions` gives one of their own, by name. `events` happen in the world by themselves, alike in every
+    simulator; no policy is shown them. `after` names the episode whose final world and memory this one starts from,
+    None for a world of its own. `placement_noise_m` and `placement_noise_rad` bound the uniform error of every
+    transport (see `rollout.action_noise`), so that a policy that aims at the middle leaves no trace; deliberate notes
+    in the world are not ruled out.
     """
 
     id: str
     task: str
     tier: str
-    variation: int
+    variant: int
     seed: int
     split: str
     instruction: str
     scene: Scene
-    target: str
-    candidates: tuple[str, ...]
-    time_limit_s: float
-    keyframe_limit: int = 25
+    goal: Goal
+    limits: Limits = Limits()
     clock: Clock = Clock.SECONDS
     placement_noise_m: float = 0.0
     placement_noise_rad: float = 0.0
+    instructions: Mapping[str, str] = field(default_factory=dict)
+    events: tuple[Any, ...] = ()
+    after: str | None = None
+
+    def instruction_of(self, robot: str) -> str:
+        """Returns what `robot` is asked to do."""
+        return self.instructions.get(robot, self.instruction)
+
+    @property
+    def choice_goal(self) -> Choice:
+        """The goal, where it is a choice. Raises `GoalError` for a goal of another kind."""
+        if isinstance(self.goal, Choice):
+            return self.goal
+        raise GoalError(
+            f"The goal of episode {self.id!r} must be a choice among candidates here.",
+            value=type(self.goal).__name__,
+            remedy="Use a task whose episodes have a `Choice`.",
+        )
 
 
 @dataclass(frozen=True)
@@ -99,7 +139,7 @@ class RobotRecord:
 class EpisodeRecord:
     """One finished episode, as a row of `episodes.jsonl`.
 
-    `phases` are those reached, in order; `first_choice` is `{"chosen", "target", "correct"}` or None; `steps` counts
+    `phases` are those reached, in order; `choice` is `{"chosen", "target", "correct"}` or None; `steps` counts
     intents run; `wall_s` and `attempt` are the only fields that may differ between two runs of the same seed.
     `control` says what was done to the policy's memory; where it was exchanged, `donor` is the target of the episode
     that it came from, None where that one never came to its choice.
@@ -111,12 +151,12 @@ class EpisodeRecord:
     task: str
     tier: str
     policy: str
-    variation: int
+    variant: int
     seed: int
     outcome: Outcome
     reason: str
     phases: tuple[str, ...]
-    first_choice: Mapping[str, Any] | None
+    choice: Mapping[str, Any] | None
     steps: int
     sim_time_s: float
     wall_s: float

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class LeakBenchConfig:
-    """How many observations are taken per task, rounded up to whole blocks of variations, and how probes train.
+    """How many observations are taken per task, rounded up to whole blocks of variants, and how probes train.
 
     Training and held-out episodes come from different splits, so no layout is shared. `controls` plants a leak of
     known size for each probe on the strict tier.
@@ -109,7 +109,7 @@ def _collect(
 def _jobs(config: LeakBenchConfig, worker: WorkerConfig, run: str, seed: int) -> Iterator[EpisodeJob]:
     first = seed * SEED_STRIDE
     for name, task in worker.tasks.items():
-        block = len(task.sample(first).candidates)
+        block = len(task.sample(first).choice_goal.candidates)
         for split, count in zip(SPLITS, (config.train, config.held_out), strict=True):
             for number in range(first, first + -(-count // block) * block):
                 yield EpisodeJob(

@@ -80,7 +80,7 @@ class ChoiceRecorder:
 
 def _sighting(observation: Observation, truth: Truth, *, step: int) -> Sighting:
     episode, images = truth.episode, list(observation.images.values())
-    places = [_place(episode.scene, truth.state, name) for name in episode.candidates]
+    places = [_place(episode.scene, truth.state, name) for name in episode.choice_goal.candidates]
     clock_s = 0.0 if observation.time_s is None else observation.time_s
     return Sighting(
         rgb=np.stack([image.rgb for image in images]),
@@ -89,7 +89,7 @@ def _sighting(observation: Observation, truth: Truth, *, step: int) -> Sighting:
         world_from_camera=np.stack([image.world_from_camera for image in images]),
         body=np.array([*observation.proprio, clock_s, step], dtype=np.float32),
         candidates_m=np.array(places, dtype=np.float32),
-        target=np.array(episode.candidates.index(episode.target)),
+        target=np.array(episode.choice_goal.candidates.index(episode.choice_goal.target)),
         seed=np.array(episode.seed),
     )
 

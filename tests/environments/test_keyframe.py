@@ -82,7 +82,7 @@ def test_an_expert_that_acts_through_gymnasium_earns_one_reward_at_the_end(task)
         done, step = terminated or truncated, step + 1
     assert (info["outcome"], terminated, truncated) == ("success", True, False)
     assert rewards == [0.0] * (len(rewards) - 1) + [1.0]
-    assert info["first_choice"] == env.unwrapped._episode.target
+    assert info["choice"] == env.unwrapped._episode.choice_goal.target
     assert info["phases"]
     assert observation["time_s"] == [step]
     with pytest.raises(ResetNeeded):
@@ -139,7 +139,7 @@ def test_the_limit_of_keyframes_truncates_at_once(env):
         _, reward, terminated, truncated, info = env.step(action)
         endings.append((reward, terminated, truncated))
     assert endings == [(0.0, False, False)] * 11 + [(0.0, False, True)]
-    assert "keyframe limit" in info["reason"]
+    assert info["reason"] == "limit of 12 intents"
 
 
 def test_an_unreachable_pose_ends_the_episode_with_the_reason(env):
@@ -192,7 +192,7 @@ def test_a_name_settles_task_and_tier(option):
 
 def test_options_reach_the_task():
     env = gymnasium.make("embodied/PutBlockBack-strict-v0", patches=8, camera_px=16)
-    assert len(env.unwrapped._episode.candidates) == 8
+    assert len(env.unwrapped._episode.choice_goal.candidates) == 8
     assert env.observation_space["cameras"]["front"]["rgb"].shape == (16, 16, 3)
     env.close()
 

@@ -8,7 +8,7 @@ from embodied.evaluation.evaluator import Evaluation
 from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
 from embodied.scenes.scene import Scene
 from embodied.seeding import stream
-from embodied.types import Episode, EpisodeRecord, Outcome, Progress
+from embodied.types import Choice, Episode, EpisodeRecord, Limits, Outcome, Progress
 
 PHASES = ("left_patch", "reached_centre", "pressed_button", "returned")
 
@@ -21,11 +21,11 @@ class FakeTask:
 
     def sample(self, seed: int, *, split: str = "test") -> Episode:
         candidates = tuple(f"patch_{index}" for index in range(self.patches))
-        variation = seed % self.patches
+        variant = seed % self.patches
         return Episode(
-            id=f"{self.name}/{self.tier}/{split}/{seed}", task=self.name, tier=self.tier, variation=variation,
-            seed=seed, split=split, instruction="", scene=Scene(name="empty"), target=candidates[variation],
-            candidates=candidates, time_limit_s=60.0,
+            id=f"{self.name}/{self.tier}/{split}/{seed}", task=self.name, tier=self.tier, variant=variant,
+            seed=seed, split=split, instruction="", scene=Scene(name="empty"), limits=Limits(sim_time_s=60.0),
+            goal=Choice(candidates, candidates[variant]),
         )  # fmt: skip
 
     def begin(self, episode: Episode, state: Any) -> Progress:
@@ -101,20 +101,20 @@ def drawn(worker: WorkerConfig, job: EpisodeJob, *, wall_s: float) -> EpisodeRec
     """What an expert, a guesser and a random policy would do, roughly."""
     episode = worker.tasks[job.task].sample(job.seed, split=job.split)
     draw = stream(job.seed, job.policy, job.task)
-    chosen, phases, outcome, reason = episode.target, PHASES, Outcome.SUCCESS, ""
+    chosen, phases, outcome, reason = episode.choice_goal.target, PHASES, Outcome.SUCCESS, ""
     if job.policy == "guesser":
-        chosen = str(draw.choice(episode.candidates))
-        if chosen != episode.target:
+        chosen = str(draw.choice(episode.choice_goal.candidates))
+        if chosen != episode.choice_goal.target:
             phases, outcome, reason = PHASES[:3], Outcome.FAILURE, f"first choice was {chosen}"
     if job.policy == "random":
         phases, outcome = PHASES[: int(draw.integers(2))], Outcome.TIMEOUT
-        reason = str(draw.choice(["time limit of 60 s", "keyframe limit of 25", "<b>|unreachable|</b>"]))
+        reason = str(draw.choice(["time limit of 60 s", "limit of 25 intents", "<b>|unreachable|</b>"]))
     made = outcome is not Outcome.TIMEOUT
-    choice = {"chosen": chosen, "target": episode.target, "correct": chosen == episode.target}
+    choice = {"chosen": chosen, "target": episode.choice_goal.target, "correct": chosen == episode.choice_goal.target}
     return EpisodeRecord(
         run=job.run, episode=job.episode, attempt=job.attempt, task=episode.task, tier=episode.tier, policy=job.policy,
-        variation=episode.variation, seed=job.seed, outcome=outcome, reason=reason, phases=phases,
-        first_choice=choice if made else None, steps=len(phases) * 3, sim_time_s=10.0 + draw.random() * 20,
+        variant=episode.variant, seed=job.seed, outcome=outcome, reason=reason, phases=phases,
+        choice=choice if made else None, steps=len(phases) * 3, sim_time_s=10.0 + draw.random() * 20,
         wall_s=wall_s,
     )  # fmt: skip
 

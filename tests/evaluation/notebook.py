@@ -8,7 +8,7 @@ import numpy as np
 from embodied.protocols import Simulator
 from embodied.seeding import stream
 from embodied.tasks.memorybench.experts import ExpertState, initial_expert_state, next_keyframe
-from embodied.types import Decision, Episode, Moment, Observation, Progress, Request
+from embodied.types import Choice, Decision, Episode, Moment, Observation, Progress, Request
 from tests.fakes import BINS, FakeSimulator, FakeTask, carry_to
 
 NAMES = sorted(BINS)
@@ -31,10 +31,11 @@ class CueTask(FakeTask):
         return "taken" in progress.reached
 
     def counterfactual(self, episode: Episode) -> Episode:
-        variation = (episode.variation + 1) % len(NAMES)
+        variant = (episode.variant + 1) % len(NAMES)
         return replace(
-            episode, id=f"{episode.id}-counterfactual", variation=variation, target=NAMES[variation],
-            time_limit_s=self.twin_limit_s,
+            episode, id=f"{episode.id}-counterfactual", variant=variant,
+            goal=Choice(episode.choice_goal.candidates, NAMES[variant]),
+            limits=replace(episode.limits, sim_time_s=self.twin_limit_s),
         )  # fmt: skip
 
 
@@ -43,7 +44,7 @@ class CueWorld(FakeSimulator):
 
     def reset(self, episode: Episode) -> None:
         super().reset(episode)
-        self._cue = NAMES.index(episode.target)
+        self._cue = NAMES.index(episode.choice_goal.target)
 
     def observe(self, robot: str, cameras: Sequence[str] | None = None) -> Observation:
         shown = self._cue if self.time_s == 0.0 else HIDDEN
@@ -141,10 +142,12 @@ class CheckpointWriter:
         truth = request.truth
         assert truth is not None
         episode, state = truth.episode, truth.state
-        guess = str(stream(episode.seed, "guess").choice(episode.candidates))
+        guess = str(stream(episode.seed, "guess").choice(episode.choice_goal.candidates))
         notes = request.carry
         if notes is None:
-            notes = Notes(episode.target if self._writes else None, initial_expert_state(episode, state, guess))
+            notes = Notes(
+                episode.choice_goal.target if self._writes else None, initial_expert_state(episode, state, guess)
+            )
         expert_state = replace(notes.expert_state, choice=notes.written or guess)
         intent, expert_state = next_keyframe(episode, truth.progress, state, expert_state)
         return Decision((request.hint or intent,), carry=Notes(notes.written, expert_state))

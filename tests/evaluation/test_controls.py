@@ -107,7 +107,7 @@ def test_a_row_names_its_control_and_its_donor_and_those_as_they_are_stay_as_the
         assert ("control" in found) == (found.get("control", "normal") != "normal")
         assert ("donor" in found) == (found.get("control") == "swapped")
         if "donor" in found:
-            assert found["first_choice"]["chosen"] == found["donor"] != found["first_choice"]["target"]
+            assert found["choice"]["chosen"] == found["donor"] != found["choice"]["target"]
     assert {found["episode"] for found in rows} == {f"{TASK}/test/{seed}" for seed in range(EPISODES)}
 
 
@@ -338,11 +338,11 @@ def test_on_the_real_tasks_choices_follow_the_notes_the_donor_and_the_oracle(nam
         return row(worker.run(EpisodeJob("r", f"{name}/1", name, policy, seed=1, control=control)))
 
     swapped = played("scribe", "swapped")
-    target = make_task(name).sample(1).target
-    assert swapped.first_choice == {"chosen": swapped.donor, "target": target, "correct": False}
+    target = make_task(name).sample(1).choice_goal.target
+    assert swapped.choice == {"chosen": swapped.donor, "target": target, "correct": False}
     assert played("scribe", "normal").outcome is Outcome.SUCCESS
     guessed = played("amnesiac", "normal")
-    assert guessed.first_choice["correct"] is False
+    assert guessed.choice["correct"] is False
     assert replace(played("scribe", "wiped"), policy="amnesiac", control="normal") == guessed
     assert played("amnesiac", "oracle").outcome is Outcome.SUCCESS
     assert played("scribe", "swapped") == swapped

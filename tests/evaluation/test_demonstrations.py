@@ -15,7 +15,7 @@ from embodied.rollout.inline import InlineCompute
 from embodied.rollout.recording.recorder import RecorderConfig
 from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
 from embodied.trajectory import read_trajectory
-from embodied.types import Outcome
+from embodied.types import Limits, Outcome
 from tests.fakes import FakeControllerConfig, FakePolicy, FakePolicyConfig, FakeTask
 from tests.worlds import PandaWorldConfig
 
@@ -73,7 +73,7 @@ def test_a_collection_holds_its_demonstrations_and_an_index_that_fits(tmp_path):
         trajectory = read_trajectory(tmp_path / file.file)
         assert trajectory.label.split == "train"
         assert trajectory.label.outcome is Outcome.SUCCESS
-        assert (file.seed, file.variation) == (trajectory.label.seed, trajectory.label.variation)
+        assert (file.seed, file.variant) == (trajectory.label.seed, trajectory.label.variant)
         assert file.keyframes == len(trajectory.observations)
     assert (tmp_path / "config.yaml").read_text() == "demos: 3\n"
 
@@ -82,7 +82,7 @@ def test_training_episodes_are_not_those_of_the_test(tmp_path):
     dataset, _ = gather(collection(seed=2), tmp_path)
     assert [file.seed for file in dataset.files] == [2 * SEED_STRIDE + index for index in range(3)]
     task = FakeTask()
-    targets = [[task.sample(seed, split=split).target for seed in range(32)] for split in ("train", "test")]
+    targets = [[task.sample(seed, split=split).choice_goal.target for seed in range(32)] for split in ("train", "test")]
     assert targets[0] != targets[1]
 
 
@@ -239,7 +239,7 @@ class ImpossibleTask(FakeTask):
     """Nothing can be reached in time."""
 
     def sample(self, seed, *, split="test"):
-        return replace(super().sample(seed, split=split), time_limit_s=0.1)
+        return replace(super().sample(seed, split=split), limits=Limits(sim_time_s=0.1))
 
 
 def test_a_demonstrator_that_mostly_fails_is_given_up_with_the_reason(tmp_path):

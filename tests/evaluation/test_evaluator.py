@@ -36,9 +36,9 @@ def test_every_episode_is_played_once_with_the_seeds_of_its_block():
     assert jobs[0].episode == f"put_block_back/strict/test/{2 * SEED_STRIDE}"
 
 
-@pytest.mark.parametrize("variations", range(1, 17))
-def test_blocks_of_seeds_stay_balanced_for_every_number_of_variations(variations):
-    assert SEED_STRIDE % variations == 0
+@pytest.mark.parametrize("variants", range(1, 17))
+def test_blocks_of_seeds_stay_balanced_for_every_number_of_variants(variants):
+    assert SEED_STRIDE % variants == 0
 
 
 def test_the_folder_holds_the_documented_files_and_results(tmp_path):

@@ -91,7 +91,7 @@ def test_a_summary_has_the_keys_of_the_results_file_in_order():
 
 def test_an_invalid_episode_is_counted_and_not_a_success():
     records = _records("expert")
-    records[3] = replace(records[3], outcome=Outcome.INVALID, reason="worker lost", phases=(), first_choice=None)
+    records[3] = replace(records[3], outcome=Outcome.INVALID, reason="worker lost", phases=(), choice=None)
     entry = summarise(records, chance=0.25, phases=())
     assert (entry["episodes"], entry["success"], entry["invalid"]) == (20, 19, 1)
     assert entry["success_rate"] == 0.95
@@ -102,7 +102,7 @@ def test_the_same_mishap_counts_as_one_reason_wherever_and_however_far_off_it_wa
     told = [
         "controller: blocked: tool is 31 mm from its goal", "controller: blocked: tool is 7 mm from its goal",
         "blocked: tool is turned 0.31 rad from its goal", "blocked: tool is turned 1.20 rad from its goal",
-        "unreachable: [0.1, 2.0]", "unreachable: [0.3, -1e-3]", "keyframe limit of 25", "keyframe limit of 30",
+        "unreachable: [0.1, 2.0]", "unreachable: [0.3, -1e-3]", "limit of 25 intents", "limit of 30 intents",
     ]  # fmt: skip
     records = [
         replace(record, outcome=Outcome.FAILURE, reason=reason)
@@ -127,10 +127,10 @@ def test_phases_stand_in_the_order_of_the_episodes_that_came_furthest():
 
 def test_following_counts_choices_of_episodes_that_had_a_donor_and_says_how_many_had_none():
     records = [replace(record, control="swapped", donor="patch_0") for record in _records("guesser")]
-    records[0] = replace(records[0], donor=None, first_choice=None, outcome=Outcome.INVALID)
-    records[1] = replace(records[1], first_choice=None)
+    records[0] = replace(records[0], donor=None, choice=None, outcome=Outcome.INVALID)
+    records[1] = replace(records[1], choice=None)
     told = following(records)
-    chosen = [record.first_choice["chosen"] for record in records[2:]]
+    chosen = [record.choice["chosen"] for record in records[2:]]
     assert (told["reached"], told["followed"]) == (18, chosen.count("patch_0"))
     assert 0 < told["followed"] < 18
     assert told["without_donor"] == 1

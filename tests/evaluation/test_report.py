@@ -151,11 +151,11 @@ def tampered(plan):
     for job in controlled.jobs(obstacles):
         record = replace(drawn(worker, job, wall_s=1.0), control=job.control)
         if job.control == "swapped":
-            donor = record.first_choice["chosen"] if job.seed % 3 else "patch_9"
+            donor = record.choice["chosen"] if job.seed % 3 else "patch_9"
             record = replace(record, donor=donor)
         records.append(record)
     last = max(index for index, record in enumerate(records) if record.control == "swapped")
-    records[last] = replace(records[last], outcome=Outcome.INVALID, donor=None, first_choice=None, reason="no donor: x")
+    records[last] = replace(records[last], outcome=Outcome.INVALID, donor=None, choice=None, reason="no donor: x")
     return records, summarised(controlled, records, Parts(("expert",), "none", obstacles))
 
 
@@ -240,7 +240,7 @@ def test_films_show_a_success_a_failure_and_a_swapped_memory_first(tampered):
     assert shown[:3] == [
         ("guesser", "normal", "success"), ("guesser", "normal", "failure"), ("guesser", "swapped", shown[2][2]),
     ]  # fmt: skip
-    assert chosen[2].first_choice["chosen"] == chosen[2].donor
+    assert chosen[2].choice["chosen"] == chosen[2].donor
     assert shown[3:] == [
         ("guesser", "off", "failure"),
         ("expert", "normal", "success"),

@@ -12,8 +12,8 @@ from embodied.evaluation.results import EPISODES_FILE, ResultsFolder, decode_row
 from tests.evaluation.fakes import drawn, evaluation
 
 KEYS = [
-    "run", "episode", "attempt", "task", "tier", "policy", "variation", "seed", "outcome", "reason", "phases",
-    "first_choice", "steps", "sim_time_s", "wall_s",
+    "run", "episode", "attempt", "task", "tier", "policy", "variant", "seed", "outcome", "reason", "phases",
+    "choice", "steps", "sim_time_s", "wall_s",
 ]  # fmt: skip
 
 
@@ -58,10 +58,10 @@ def test_times_are_rounded_and_the_order_of_a_choice_is_fixed(records):
         records[0],
         sim_time_s=12.300000000000001,
         wall_s=0.12349,
-        first_choice={"correct": True, "chosen": "a", "target": "a"},
+        choice={"correct": True, "chosen": "a", "target": "a"},
     )
     line = encode_row(record)
-    assert b'"first_choice":{"chosen":"a","target":"a","correct":true}' in line
+    assert b'"choice":{"chosen":"a","target":"a","correct":true}' in line
     assert b'"sim_time_s":12.3,"wall_s":0.123}' in line
 
 

@@ -8,6 +8,7 @@ digit on one machine; another processor or other versions of the libraries may r
 
 import argparse
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -30,11 +31,12 @@ KEY = ("task", "tier", "policy", "control", "seed")
 TIME_DECIMALS = 3
 SHOWN = 5
 Row = dict[str, Any]
+_AS_THEN = re.compile(r"^limit of (\d+) intents$")  # Only the wording has changed.
 
 
 def row_of(record: EpisodeRecord) -> Row:
     """Returns what must not change of an episode. The names are those of the file, whatever the code calls them."""
-    choice = record.first_choice
+    choice = record.choice
     return {
         "task": record.task,
         "tier": record.tier,
@@ -42,7 +44,7 @@ def row_of(record: EpisodeRecord) -> Row:
         "control": record.control,
         "seed": record.seed,
         "outcome": str(record.outcome),
-        "reason": record.reason,
+        "reason": _AS_THEN.sub(r"keyframe limit of \1", record.reason),
         "phases": list(record.phases),
         "first_choice": None if choice is None else {name: choice[name] for name in ("chosen", "target", "correct")},
         "steps": record.steps,

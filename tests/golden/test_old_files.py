@@ -221,11 +221,11 @@ def test_an_old_trajectory_is_read_with_all_that_it_holds():
     path = OLD / "demonstrations" / DEMONSTRATION
     trajectory = read_trajectory(path)
     label = trajectory.label
-    assert (label.episode, label.task, label.tier, label.variation, label.seed, label.split) == (
+    assert (label.episode, label.task, label.tier, label.variant, label.seed, label.split) == (
         "put_block_back/strict/train/0", "put_block_back", "strict", 3, 0, "train",
     )  # fmt: skip
     assert label.instruction.startswith("move the block to the centre, press the button")
-    assert (label.target, label.first_choice, label.outcome, label.reason) == (
+    assert (label.target, label.choice, label.outcome, label.reason) == (
         "patch_3", "patch_3", Outcome.SUCCESS, "",
     )  # fmt: skip
     assert label.candidates == ("patch_0", "patch_1", "patch_2", "patch_3")
@@ -263,7 +263,7 @@ def test_an_old_collection_is_whole_and_can_be_extended(tmp_path, monkeypatch):
     dataset = read_dataset(folder)
     assert (dataset.run, dataset.complete, dataset.policy, dataset.demos) == ("f4da048ae2221157", True, "expert", 1)
     (file,) = dataset.files
-    assert (file.file, file.task, file.variation, file.keyframes) == (DEMONSTRATION, "put_block_back/strict", 3, 13)
+    assert (file.file, file.task, file.variant, file.keyframes) == (DEMONSTRATION, "put_block_back/strict", 3, 13)
     assert file_sha256(folder / file.file) == file.sha256
     plan = composed("suite.tasks=[put_block_back]", "suite.put_block_back.camera_px=32", "policy=[expert]")
     worker = replace(plan.worker, recorder=RecorderConfig())
@@ -308,15 +308,15 @@ def test_old_rows_are_read_with_their_controls_and_donors(tmp_path):
         ("reopen_drawer", "guesser", "failure"): 2,
     }
     last = records[-1]
-    assert (last.episode, last.tier, last.variation, last.seed, last.attempt, last.control, last.donor) == (
+    assert (last.episode, last.tier, last.variant, last.seed, last.attempt, last.control, last.donor) == (
         "reopen_drawer/strict/test/1", "strict", 0, 1, 1, "normal", None,
     )  # fmt: skip
-    assert last.first_choice == {"chosen": "drawer_middle", "target": "drawer_bottom", "correct": False}
+    assert last.choice == {"chosen": "drawer_middle", "target": "drawer_bottom", "correct": False}
     assert (last.reason, last.phases) == ("wrong first choice: drawer_middle", ("closed", "pressed"))
     assert (last.steps, last.sim_time_s) == (10, 12.85)
     with ResultsFolder(copied("controls", tmp_path)) as folder:
         controlled = folder.records(CONTROLS_RUN)
-    assert [(r.control, r.donor, r.first_choice["chosen"], str(r.outcome)) for r in controlled] == [
+    assert [(r.control, r.donor, r.choice["chosen"], str(r.outcome)) for r in controlled] == [
         ("normal", None, "patch_1", "success"),
         ("off", None, "patch_2", "failure"),
         ("swapped", "patch_2", "patch_2", "failure"),
@@ -352,4 +352,6 @@ def test_old_results_that_were_interrupted_are_finished_by_playing_what_is_left(
     assert results["tasks"] == before["tasks"]
     whole = (folder / "episodes.jsonl").read_bytes().splitlines()
     assert whole[:7] == rows.splitlines()[:7]
-    assert json.loads(whole[7]) | {"wall_s": 0} == json.loads(rows.splitlines()[7]) | {"wall_s": 0}
+    known = {"variation": "variant", "first_choice": "choice"}
+    before = {known.get(name, name): value for name, value in json.loads(rows.splitlines()[7]).items()}
+    assert json.loads(whole[7]) | {"wall_s": 0} == before | {"wall_s": 0}

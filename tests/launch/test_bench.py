@@ -59,7 +59,7 @@ def test_an_episode_stops_just_before_its_choice_and_keeps_what_is_seen_there(wo
     result = choice(worker, "rearrange_block/strict")
     assert result.record.outcome is Outcome.INVALID
     assert result.record.phases == ("lifted", "placed", "pressed")
-    assert result.record.first_choice is None
+    assert result.record.choice is None
     seen: Sighting = result.trajectory
     assert seen.rgb.shape == (4, 128, 128, 3)
     assert seen.depth.shape == (4, 128, 128)
@@ -67,7 +67,7 @@ def test_an_episode_stops_just_before_its_choice_and_keeps_what_is_seen_there(wo
     assert result.record.steps == step
     assert seen.body[-2:].tolist() == [step, step]  # A strict clock counts keyframes.
     episode = make_task("rearrange_block").sample(0)
-    assert episode.candidates[int(seen.target)] == episode.target
+    assert episode.choice_goal.candidates[int(seen.target)] == episode.choice_goal.target
     patches_m = [episode.scene.body(f"patch_{index}").pose.position_m for index in range(2)]
     assert np.abs(seen.candidates_m[:, :2] - np.array(patches_m)[:, :2]).max() < 0.02
 
@@ -270,7 +270,7 @@ class FakePool:
         for job in jobs:
             self.taken += 1
             episode = self._worker.tasks[job.task].sample(job.seed, split=job.split)
-            target = episode.candidates.index(episode.target)
+            target = episode.choice_goal.candidates.index(episode.choice_goal.target)
             seen = sighting(target=target, seed=job.seed + 10_000 * (job.split == "test"), noise=3.0)
             record = lost_record(job, self._worker.tasks[job.task], "made up")
             if self.leaks:

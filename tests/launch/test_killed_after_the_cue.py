@@ -97,6 +97,6 @@ def test_a_worker_that_is_killed_after_the_cue_still_chooses_rightly(tmp_path, t
         worker = worker_of(service, task)
         undisturbed = worker.run(job_of(task, SEED)).record
         worker.close()
-    assert resumed.first_choice is not None
-    assert resumed.first_choice["correct"]
+    assert resumed.choice is not None
+    assert resumed.choice["correct"]
     assert replace(resumed, wall_s=0.0, attempt=0) == replace(undisturbed, wall_s=0.0, attempt=0)

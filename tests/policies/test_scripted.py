@@ -10,7 +10,7 @@ from embodied.geometry import rotation_matrix
 from embodied.scenes.tabletop import ROBOT, TABLE_TOP_M
 from embodied.tasks.memorybench.experts import decision_step, expert_state_after_press, next_keyframe
 from embodied.tasks.registry import TASKS, make_task
-from embodied.types import MoveTo, Observation, Progress, Request, Truth, Wait
+from embodied.types import Choice, MoveTo, Observation, Progress, Request, Truth, Wait
 from policies.scripted import ExpertConfig, GuesserConfig, RandomPolicyConfig
 from tests.tasks.worlds import initial_state
 
@@ -44,7 +44,10 @@ def test_the_expert_gives_as_many_keyframes_as_published_and_then_waits(name, co
 @pytest.mark.parametrize("name", TASKS)
 def test_the_guesser_never_reads_the_target(name):
     episode = make_task(name).sample(1)
-    lies = [replace(episode, target=candidate) for candidate in episode.candidates]
+    lies = [
+        replace(episode, goal=Choice(episode.choice_goal.candidates, candidate))
+        for candidate in episode.choice_goal.candidates
+    ]
     runs = [keyframes(GuesserConfig().build(), lie) for lie in lies]
     assert all(run == runs[0] for run in runs)
 
@@ -52,10 +55,11 @@ def test_the_guesser_never_reads_the_target(name):
 @pytest.mark.parametrize("name", TASKS)
 def test_the_expert_does_not_use_the_target_before_the_decision(name):
     episode = make_task(name).sample(1)
-    runs = [keyframes(ExpertConfig().build(), replace(episode, target=target)) for target in episode.candidates]
+    goals = [Choice(episode.choice_goal.candidates, target) for target in episode.choice_goal.candidates]
+    runs = [keyframes(ExpertConfig().build(), replace(episode, goal=goal)) for goal in goals]
     decision = decision_step(episode.task)
     assert all(run[:decision] == runs[0][:decision] for run in runs)
-    assert len({run[decision] for run in runs}) == len(episode.candidates)
+    assert len({run[decision] for run in runs}) == len(episode.choice_goal.candidates)
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -66,7 +70,7 @@ def test_an_errand_after_the_press_goes_on_where_the_expert_is_then(name):
     pressed = max(
         i for i, intent in enumerate(course) if isinstance(intent, MoveTo) and _low_over_button(episode, intent)
     )
-    expert_state, rest = expert_state_after_press(episode, state, episode.target), []
+    expert_state, rest = expert_state_after_press(episode, state, episode.choice_goal.target), []
     for _ in course[pressed + 1 :]:
         intent, expert_state = next_keyframe(episode, progress, state, expert_state)
         rest.append(intent)
@@ -87,7 +91,7 @@ def test_guesses_are_uniform_one_per_episode_and_independent_of_the_target():
         (first,) = guesser.act([request(episode)])
         (again,) = guesser.act([request(episode)])
         assert first.carry == again.carry
-        drawn.append((first.carry.choice, episode.target))
+        drawn.append((first.carry.choice, episode.choice_goal.target))
     counts = [sum(choice == name for choice, _ in drawn) for name in task.candidates]
     assert min(counts) > 30
     right = sum(choice == target for choice, target in drawn)

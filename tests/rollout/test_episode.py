@@ -6,7 +6,7 @@ import pytest
 from embodied.errors import ConfigError, MissingDependencyError
 from embodied.rollout.episode import EpisodeContext, play
 from embodied.seeding import derive_seed
-from embodied.types import Clock, Drive, MoveTo, Outcome, Wait
+from embodied.types import Clock, Drive, Limits, MoveTo, Outcome, Wait
 from tests.fakes import (
     BINS,
     BLOCK_START,
@@ -74,21 +74,21 @@ def test_an_expert_succeeds_and_its_phases_and_choice_are_kept():
     ending = Theatre(FakePolicy(privileged=True)).play()
     assert ending.progress.outcome is Outcome.SUCCESS
     assert ending.progress.reached == ("taken", "binned")
-    assert ending.progress.first_choice in BINS
+    assert ending.progress.choice in BINS
     assert ending.steps == 2
     assert 0.0 < ending.sim_time_s < 5.0
 
 
 def test_the_task_may_end_an_episode_as_a_failure_in_its_own_words():
     episode = FakeTask().sample(3)
-    wrong = next(name for name in BINS if name != episode.target)
+    wrong = next(name for name in BINS if name != episode.choice_goal.target)
     ending = Theatre(ScriptedPolicy([carry_to(BINS[wrong])])).play()
     assert ending.progress.outcome is Outcome.FAILURE
     assert ending.progress.reason == f"wrong bin: {wrong}"
 
 
 def test_the_time_limit_ends_an_episode_at_its_exact_period():
-    ending = Theatre(ScriptedPolicy([[Wait(60.0)]])).play(time_limit_s=1.5)
+    ending = Theatre(ScriptedPolicy([[Wait(60.0)]])).play(limits=Limits(intents=25, sim_time_s=1.5))
     assert ending.progress.outcome is Outcome.TIMEOUT
     assert ending.progress.reason == "time limit of 1.5 s"
     assert ending.sim_time_s == pytest.approx(1.5)
@@ -97,33 +97,41 @@ def test_the_time_limit_ends_an_episode_at_its_exact_period():
 def test_success_in_the_last_period_is_a_success_and_no_timeout():
     expert = FakePolicy(privileged=True)
     needed_s = Theatre(expert).play().sim_time_s
-    assert Theatre(expert).play(time_limit_s=needed_s).progress.outcome is Outcome.SUCCESS
-    assert Theatre(expert).play(time_limit_s=needed_s - 0.05).progress.outcome is Outcome.TIMEOUT
+    assert Theatre(expert).play(limits=Limits(intents=25, sim_time_s=needed_s)).progress.outcome is Outcome.SUCCESS
+    assert (
+        Theatre(expert).play(limits=Limits(intents=25, sim_time_s=needed_s - 0.05)).progress.outcome is Outcome.TIMEOUT
+    )
 
 
-def test_the_keyframe_limit_lets_the_last_intent_end():
-    ending = Theatre(ScriptedPolicy([[Wait(0.1)]] * 9)).play(keyframe_limit=4)
+def test_the_limit_of_intents_lets_the_last_intent_end():
+    ending = Theatre(ScriptedPolicy([[Wait(0.1)]] * 9)).play(limits=Limits(intents=4, sim_time_s=20.0))
     assert ending.progress.outcome is Outcome.TIMEOUT
-    assert ending.progress.reason == "keyframe limit of 4"
+    assert ending.progress.reason == "limit of 4 intents"
     assert ending.steps == 4
     assert ending.sim_time_s == pytest.approx(0.4)
 
 
 def test_a_policy_is_not_asked_for_intents_that_could_not_run():
     policy = ScriptedPolicy([[Wait(0.1)]] * 9)
-    Theatre(policy).play(keyframe_limit=4)
+    Theatre(policy).play(limits=Limits(intents=4, sim_time_s=20.0))
     assert [request.step for request in policy.seen] == [0, 1, 2, 3]
 
 
 def test_an_intent_beyond_the_limit_is_not_begun_though_it_was_decided():
     theatre = Theatre(ScriptedPolicy([[Wait(0.1)] * 6]))
-    assert theatre.play(keyframe_limit=4).steps == 4
+    assert theatre.play(limits=Limits(intents=4, sim_time_s=20.0)).steps == 4
     assert len(theatre.controllers["arm"].begun) == 4
 
 
 def test_an_expert_that_needs_all_its_keyframes_still_succeeds():
-    assert Theatre(FakePolicy(privileged=True)).play(keyframe_limit=2).progress.outcome is Outcome.SUCCESS
-    assert Theatre(FakePolicy(privileged=True)).play(keyframe_limit=1).progress.outcome is Outcome.TIMEOUT
+    assert (
+        Theatre(FakePolicy(privileged=True)).play(limits=Limits(intents=2, sim_time_s=20.0)).progress.outcome
+        is Outcome.SUCCESS
+    )
+    assert (
+        Theatre(FakePolicy(privileged=True)).play(limits=Limits(intents=1, sim_time_s=20.0)).progress.outcome
+        is Outcome.TIMEOUT
+    )
 
 
 def test_a_failed_report_is_a_failure_that_keeps_what_was_reached():
@@ -145,7 +153,7 @@ def test_a_failed_report_is_a_failure_that_keeps_what_was_reached():
 )
 def test_what_cannot_be_done_makes_the_episode_invalid_and_the_next_one_is_sound(intents, reason):
     theatre = Theatre(ScriptedPolicy([intents]))
-    ending = theatre.play(time_limit_s=60.0)
+    ending = theatre.play(limits=Limits(intents=25, sim_time_s=60.0))
     assert ending.progress.outcome is Outcome.INVALID
     assert ending.progress.reason.startswith(reason)
     theatre.policy = FakePolicy(privileged=True)
@@ -184,7 +192,7 @@ def test_a_bug_is_raised_and_not_recorded_as_an_invalid_episode():
 )
 def test_the_clock_shows_what_the_episode_allows(clock, times):
     policy = ScriptedPolicy([[Wait(0.1), Wait(0.1)], [Wait(5.0)]])
-    Theatre(policy).play(clock=clock, time_limit_s=1.0)
+    Theatre(policy).play(clock=clock, limits=Limits(intents=25, sim_time_s=1.0))
     assert [request.observation.time_s for request in policy.seen] == pytest.approx(times)
     assert [request.step for request in policy.seen] == [0, 2]
 
@@ -192,7 +200,7 @@ def test_the_clock_shows_what_the_episode_allows(clock, times):
 @pytest.mark.parametrize("privileged", [False, True])
 def test_truth_and_instances_are_shown_to_the_privileged_alone(privileged):
     policy = ScriptedPolicy([[Wait(1.0)]], privileged=privileged, cameras=None)
-    Theatre(policy).play(time_limit_s=0.5)
+    Theatre(policy).play(limits=Limits(intents=25, sim_time_s=0.5))
     (request,) = policy.seen
     assert sorted(request.observation.images) == ["front", "wrist"]
     assert all((image.instance is not None) == privileged for image in request.observation.images.values())
@@ -201,7 +209,7 @@ def test_truth_and_instances_are_shown_to_the_privileged_alone(privileged):
 
 def test_a_policy_gets_its_cameras_its_own_seed_and_its_carry_back():
     policy = ScriptedPolicy([[Wait(0.1)], [Wait(0.1)], [Wait(5.0)]], cameras=("wrist",))
-    Theatre(policy).play(seed=11, time_limit_s=1.0)
+    Theatre(policy).play(seed=11, limits=Limits(intents=25, sim_time_s=1.0))
     assert [request.carry for request in policy.seen] == [None, 1, 2]
     assert [request.seed for request in policy.seen] == [derive_seed(11, "policy", "arm", step) for step in range(3)]
     assert all(list(request.observation.images) == ["wrist"] for request in policy.seen)
@@ -226,7 +234,7 @@ def test_robots_that_are_idle_at_once_ask_in_one_batch_and_the_busy_do_not():
             return replace(decision, intents=(Wait(0.2 if longer else 0.1),))
 
     policy = Uneven()
-    Theatre(policy, FakeTask(robots=("slow", "fast"))).play(time_limit_s=0.4)
+    Theatre(policy, FakeTask(robots=("slow", "fast"))).play(limits=Limits(intents=25, sim_time_s=0.4))
     asked = [(request.observation.robot, request.step) for request in policy.seen]
     assert policy.batches == [2, 1, 2, 1]
     assert asked == [("slow", 0), ("fast", 0), ("fast", 1), ("slow", 1), ("fast", 2), ("fast", 3)]
@@ -234,8 +242,8 @@ def test_robots_that_are_idle_at_once_ask_in_one_batch_and_the_busy_do_not():
 
 def test_every_robot_counts_its_own_keyframes_and_the_row_counts_all():
     theatre = Theatre(ScriptedPolicy([[Wait(0.1)]] * 9), FakeTask(robots=("one", "two")))
-    ending = theatre.play(keyframe_limit=3)
-    assert ending.progress.reason == "keyframe limit of 3"
+    ending = theatre.play(limits=Limits(intents=3, sim_time_s=20.0))
+    assert ending.progress.reason == "limit of 3 intents"
     assert ending.steps == 6
 
 
@@ -244,7 +252,9 @@ def test_every_robot_counts_its_own_keyframes_and_the_row_counts_all():
 
 def begun(script, **overrides):
     theatre = Theatre(ScriptedPolicy(script))
-    theatre.play(keyframe_limit=len([intent for intents in script for intent in intents]), **overrides)
+    theatre.play(
+        limits=Limits(intents=len([intent for intents in script for intent in intents]), sim_time_s=20.0), **overrides
+    )
     return [np.array(intent.position_m) for intent in theatre.controllers["arm"].begun]
 
 
@@ -283,7 +293,9 @@ def test_a_drawer_on_its_joint_is_no_free_body():
 
 def test_an_observer_hears_of_the_reset_each_decision_and_each_period_in_order():
     witness = Witness()
-    Theatre(ScriptedPolicy([[Wait(0.1)], [Wait(0.05)]])).play(observers=[witness], keyframe_limit=2)
+    Theatre(ScriptedPolicy([[Wait(0.1)], [Wait(0.05)]])).play(
+        observers=[witness], limits=Limits(intents=2, sim_time_s=20.0)
+    )
     running = Outcome.RUNNING
     assert witness.told == [
         "begin",

@@ -126,12 +126,12 @@ def test_a_table_carries_and_its_patches_are_slots_that_hold_what_lies_on_them(b
     episode = PutBlockBack().sample(3)
     said, places, fixed = tree(episode.scene)
     levels = {name: (place.level, place.parent) for name, place in places.items()}
-    slots = {f"e/{name}": ("slot", "e/table") for name in (*episode.candidates, "centre")}
+    slots = {f"e/{name}": ("slot", "e/table") for name in (*episode.choice_goal.candidates, "centre")}
     assert levels == {"e": ("site", None), "e/table": ("carrier", "e"), **slots}
     assert fixed["e/table"] == ("in", "e")
-    assert fixed["e/button_base"] == fixed["e/centre"] == fixed[f"e/{episode.target}"] == ("on", "e/table")
+    assert fixed["e/button_base"] == fixed["e/centre"] == fixed[f"e/{episode.choice_goal.target}"] == ("on", "e/table")
     bank.append([Event("w", number, 0.0, one) for number, one in enumerate(said, start=1)])
-    for name in (*episode.candidates, "centre"):
+    for name in (*episode.choice_goal.candidates, "centre"):
         x, y, z = episode.scene.body(name).pose.position_m
         (place,) = [one for one in bank.places() if one.name == f"e/{name}"]
         assert place.holds((x, y, z + 0.03))

@@ -48,6 +48,7 @@ from embodied.types import (
     DeltaPose,
     Drive,
     GoTo,
+    Limits,
     Moment,
     MoveTo,
     Outcome,
@@ -136,14 +137,14 @@ def test_times_are_on_the_site_clock_and_poses_at_their_rate_and_at_decisions(ba
     assert times == pytest.approx(sorted([0.0, *decisions, *ticks, ending.sim_time_s]))
     assert told(bank, RobotState)[0].payload.tool.position_m == (0.0, 0.0, 0.5)
     tool = f"{NAME}/arm/tool"
-    assert bank.where_is(tool).pose.position_m == pytest.approx(BINS[FakeTask().sample(3).target], abs=0.03)
+    assert bank.where_is(tool).pose.position_m == pytest.approx(BINS[FakeTask().sample(3).choice_goal.target], abs=0.03)
     assert bank.where_is(tool, as_of_s=1000.0).pose.position_m == (0.0, 0.0, 0.5)
 
 
 def test_a_thing_that_is_carried_is_where_it_was_seen_last_and_still_ones_are_told_once(bank):
     fed(bank, FakePolicy(privileged=True))
     place = bank.where_is(f"{NAME}/block")
-    assert place.pose.position_m == pytest.approx(BINS[FakeTask().sample(3).target], abs=0.03)
+    assert place.pose.position_m == pytest.approx(BINS[FakeTask().sample(3).choice_goal.target], abs=0.03)
     assert (place.predicate, place.parent) == ("held_by", "arm")
     seen = Counter(event.payload.entity for event in told(bank, EntitySeen))
     assert seen[f"{NAME}/left"] == seen[f"{NAME}/right"] == 1
@@ -425,7 +426,7 @@ class Rememberer:
         self.memories = (*self.memories, request.memory.moments)
         robot = request.observation.robot
         if request.step == 0:
-            index = sorted(BINS).index(request.truth.episode.target)
+            index = sorted(BINS).index(request.truth.episode.choice_goal.target)
             moment = Moment(HINTED[index], HINTED, "hint", 0.0, (0.5, 0.0, 0.1), robot, "mine", ("block",))
             return Decision((Wait(0.3),), moments=(moment,))
         if not request.memory.moments:
@@ -474,7 +475,7 @@ def test_moments_come_oldest_first_at_most_as_many_as_fit_and_of_this_robot_and_
             moment = Moment(vector, None, "diary", 0.0, (0.0, 0.0, 0.0), "x", "y")
             return Decision((Wait(0.2),), moments=(moment,))
 
-    task = FakeTask(robots=("a", "b"), overrides={"time_limit_s": 2.0})
+    task = FakeTask(robots=("a", "b"), overrides={"limits": Limits(intents=25, sim_time_s=2.0)})
     fed(bank, Diarist(), task=task, name="other")
     policy = Diarist()
     fed(bank, policy, task=task, capacity=3)
@@ -496,7 +497,7 @@ def test_the_times_of_moments_tell_no_more_than_the_clock_of_the_episode(bank, c
             return Decision((Wait(0.2),), moments=(moment,))
 
     policy = Diarist()
-    task = FakeTask(overrides={"time_limit_s": 0.7, "clock": clock})
+    task = FakeTask(overrides={"limits": Limits(intents=25, sim_time_s=0.7), "clock": clock})
     fed(bank, policy, task=task, config=MemoryFeedConfig(start_s=500.0))
     assert [moment.time_s for moment in policy.seen[3].memory.moments] == pytest.approx(expected)
 
@@ -509,7 +510,7 @@ def test_moments_tell_the_step_at_which_they_were_stored_whatever_was_stored_or_
             return Decision((Wait(0.2),), moments=(moment,) * (0, 1, 2)[request.step % 3])
 
     policy = Diarist()
-    task = FakeTask(overrides={"time_limit_s": 2.0, "clock": clock})
+    task = FakeTask(overrides={"limits": Limits(intents=25, sim_time_s=2.0), "clock": clock})
     fed(bank, policy, task=task, capacity=3, config=MemoryFeedConfig(start_s=0.1))
     given = [request.memory.moments for request in policy.seen]
     assert [[moment.step for moment in moments] for moments in given[:9]] == [

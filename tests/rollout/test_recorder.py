@@ -11,7 +11,7 @@ from embodied.rollout.episode import EpisodeContext, play
 from embodied.rollout.recording.recorder import RecorderConfig
 from embodied.rollout.recording.video_observer import VideoConfig, with_spectator
 from embodied.trajectory import read_trajectory, write_trajectory
-from embodied.types import Clock, Outcome, Wait
+from embodied.types import Clock, Limits, Outcome, Wait
 from tests.fakes import (
     BINS,
     BLOCK_START,
@@ -41,7 +41,7 @@ def recorded(policy, *, task=None, config=None, film=False):
 def test_there_is_a_keyframe_before_each_intent_and_one_after_the_last():
     trajectory, record, episode = recorded(FakePolicy(privileged=True))
     assert record.outcome is Outcome.SUCCESS
-    take, put = carry_to(BINS[episode.target])
+    take, put = carry_to(BINS[episode.choice_goal.target])
     assert trajectory.intents == (take, put)
     times_s = [observation.time_s for observation in trajectory.observations]
     assert len(times_s) == 3
@@ -51,14 +51,18 @@ def test_there_is_a_keyframe_before_each_intent_and_one_after_the_last():
     # The first keyframe was seen where the hand starts, the second where it took the block.
     np.testing.assert_allclose(trajectory.observations[0].proprio[:3], (0.0, 0.0, 0.5))
     np.testing.assert_allclose(trajectory.observations[1].proprio[:3], BLOCK_START, atol=1e-6)
-    np.testing.assert_allclose(trajectory.observations[2].proprio[:3], BINS[episode.target], atol=0.03)
+    np.testing.assert_allclose(trajectory.observations[2].proprio[:3], BINS[episode.choice_goal.target], atol=0.03)
 
 
 def test_the_label_says_what_the_episode_was_and_how_it_ended():
     trajectory, record, episode = recorded(FakePolicy(privileged=True))
     label = trajectory.label
     assert (label.task, label.tier, label.seed, label.split) == ("bin_block", "strict", 3, "train")
-    assert (label.target, label.candidates, label.first_choice) == (episode.target, episode.candidates, episode.target)
+    assert (label.target, label.candidates, label.choice) == (
+        episode.choice_goal.target,
+        episode.choice_goal.candidates,
+        episode.choice_goal.target,
+    )
     assert (label.outcome, label.reached) == (Outcome.SUCCESS, ("taken", "binned"))
     assert label.episode == record.episode
     assert trajectory.proprio_names[0] == "panda_joint1_rad"
@@ -85,13 +89,15 @@ def test_the_clock_of_the_episode_is_the_clock_of_the_record(clock, shown):
 def test_intents_are_recorded_as_decided_before_placement_noise():
     task = FakeTask(overrides={"placement_noise_m": 0.02})
     trajectory, _, episode = recorded(FakePolicy(privileged=True), task=task)
-    assert trajectory.intents == carry_to(BINS[episode.target])
+    assert trajectory.intents == carry_to(BINS[episode.choice_goal.target])
 
 
-def test_an_episode_cut_off_by_the_keyframe_limit_is_recorded_to_its_end():
+def test_an_episode_cut_off_by_the_limit_of_intents_is_recorded_to_its_end():
     away = carry_to((0.5, 0.0, 0.4))
     script = [(move,) for move in (*away, *away)]
-    trajectory, record, _ = recorded(ScriptedPolicy(script), task=FakeTask(overrides={"keyframe_limit": 2}))
+    trajectory, record, _ = recorded(
+        ScriptedPolicy(script), task=FakeTask(overrides={"limits": Limits(intents=2, sim_time_s=20.0)})
+    )
     assert record.outcome is Outcome.TIMEOUT
     assert trajectory.intents == away
     assert len(trajectory.observations) == 3

@@ -13,7 +13,7 @@ from embodied.rollout.recording.video import Mp4Writer
 from embodied.rollout.recording.video_observer import VideoConfig
 from embodied.rollout.requests import SPECTATOR
 from embodied.rollout.worker import EpisodeJob, SimulatorWorker, WorkerConfig
-from embodied.types import Outcome
+from embodied.types import Limits, Outcome
 from tests.fakes import FakeControllerConfig, FakePolicyConfig, FakeSimulatorConfig, FakeTask
 
 CONFIG = WorkerConfig(
@@ -39,9 +39,13 @@ def test_a_record_says_what_was_played_and_how_it_ended():
     episode = CONFIG.tasks[JOB.task].sample(3)
     assert (record.run, record.episode, record.attempt) == ("r", JOB.episode, 2)
     assert (record.task, record.tier, record.policy) == ("bin_block", "strict", "expert")
-    assert (record.variation, record.seed, record.outcome) == (episode.variation, 3, Outcome.SUCCESS)
+    assert (record.variant, record.seed, record.outcome) == (episode.variant, 3, Outcome.SUCCESS)
     assert record.phases == ("taken", "binned")
-    assert record.first_choice == {"chosen": episode.target, "target": episode.target, "correct": True}
+    assert record.choice == {
+        "chosen": episode.choice_goal.target,
+        "target": episode.choice_goal.target,
+        "correct": True,
+    }
     assert record.steps == 2
     assert record.wall_s > 0.0
 
@@ -49,11 +53,11 @@ def test_a_record_says_what_was_played_and_how_it_ended():
 def test_a_wrong_choice_is_on_record_and_no_choice_is_none():
     worker = SimulatorWorker(CONFIG)
     records = [worker.run(replace(JOB, policy="guesser", seed=seed)).record for seed in range(20)]
-    correct = [record.first_choice["correct"] for record in records if record.first_choice]
+    correct = [record.choice["correct"] for record in records if record.choice]
     assert len(correct) == 20
     assert 3 <= sum(correct) <= 17
-    hasty = replace(CONFIG, tasks={JOB.task: FakeTask(overrides={"time_limit_s": 0.1})})
-    assert SimulatorWorker(hasty).run(JOB).record.first_choice is None
+    hasty = replace(CONFIG, tasks={JOB.task: FakeTask(overrides={"limits": Limits(intents=25, sim_time_s=0.1)})})
+    assert SimulatorWorker(hasty).run(JOB).record.choice is None
 
 
 def test_the_same_job_gives_the_same_record_in_any_order_and_worker():

@@ -1,4 +1,4 @@
-"""Sampling: balanced, reproducible, and blind to the variation."""
+"""Sampling: balanced, reproducible, and blind to the variant."""
 
 import hashlib
 import subprocess
@@ -33,41 +33,41 @@ for name in ("reopen_drawer", "put_block_back", "rearrange_block"):
     for tier in ("faithful", "strict"):
         for seed in (41, 0, 7):
             episode = make_task(name, tier=tier).sample(seed)
-            digest.update(repr((episode.id, episode.target, episode.scene.to_json())).encode())
+            digest.update(repr((episode.id, episode.choice_goal.target, episode.scene.to_json())).encode())
 print(digest.hexdigest())
 """
 
 
 @settings(deadline=None)
 @given(st.integers(-50, 10_000), st.sampled_from(VARIANTS), st.sampled_from(["train", "test"]))
-def test_every_aligned_block_of_strict_seeds_holds_every_variation_once(block, variant, split):
+def test_every_aligned_block_of_strict_seeds_holds_every_variant_once(block, variant, split):
     name, options = variant
     task = make_task(name, options=options)
     count = len(task.candidates)
     names = (task.name, "strict", split)
-    drawn = [task._variation(seed, names) for seed in range(count * block, count * (block + 1))]
+    drawn = [task._variant(seed, names) for seed in range(count * block, count * (block + 1))]
     assert sorted(drawn) == list(range(count))
 
 
-def test_the_order_of_variations_differs_between_blocks():
+def test_the_order_of_variants_differs_between_blocks():
     task = make_task("put_block_back")
-    orders = {tuple(task._variation(4 * block + i, ("a", "b", "c")) for i in range(4)) for block in range(60)}
+    orders = {tuple(task._variant(4 * block + i, ("a", "b", "c")) for i in range(4)) for block in range(60)}
     assert len(orders) > 12
 
 
-def test_faithful_variations_are_drawn_about_equally_often():
+def test_faithful_variants_are_drawn_about_equally_often():
     task = make_task("reopen_drawer", tier="faithful")
-    counts = np.bincount([task.sample(seed).variation for seed in range(300)])
+    counts = np.bincount([task.sample(seed).variant for seed in range(300)])
     assert counts.min() > 70
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
-def test_nothing_but_what_is_to_be_remembered_depends_on_the_variation(name, options):
+def test_nothing_but_what_is_to_be_remembered_depends_on_the_variant(name, options):
     task = make_task(name, options=options)
     for seed in range(4):
         scenes = [
-            task._scene("s", variation, np.random.Generator(np.random.Philox(seed)))
-            for variation in range(min(4, len(task.candidates)))
+            task._scene("s", variant, np.random.Generator(np.random.Philox(seed)))
+            for variant in range(min(4, len(task.candidates)))
         ]
         for scene in scenes[1:]:
             assert _without_memory(scene) == _without_memory(scenes[0])
@@ -87,22 +87,21 @@ def test_a_twin_has_the_same_layout_and_the_next_answer_and_an_id_of_its_own(nam
         episode = task.sample(seed)
         counterfactual = task.counterfactual(episode)
         assert counterfactual == task.counterfactual(episode)
-        assert (
-            counterfactual.target == task.candidates[(episode.variation + 1) % len(task.candidates)] != episode.target
-        )
+        following = task.candidates[(episode.variant + 1) % len(task.candidates)]
+        assert counterfactual.choice_goal.target == following != episode.choice_goal.target
         assert counterfactual.id == f"{episode.id}-counterfactual" == counterfactual.scene.name
         assert _without_memory(counterfactual.scene) == _without_memory(episode.scene)
         assert (
             counterfactual.scene.bodies != episode.scene.bodies or counterfactual.scene.joints != episode.scene.joints
         )
-        told = ("id", "scene", "target", "variation")
+        told = ("id", "scene", "goal", "variant")
         assert {f.name: getattr(counterfactual, f.name) for f in fields(counterfactual) if f.name not in told} == {
             f.name: getattr(episode, f.name) for f in fields(episode) if f.name not in told
         }
         circle = episode
         for _ in task.candidates:
             circle = task.counterfactual(circle)
-        assert (circle.target, circle.scene.bodies) == (episode.target, episode.scene.bodies)
+        assert (circle.choice_goal.target, circle.scene.bodies) == (episode.choice_goal.target, episode.scene.bodies)
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
@@ -121,12 +120,12 @@ def test_in_the_faithful_tier_the_choice_opens_once_all_before_it_is_done_in_any
     assert task.choice_open(Progress(reached=("pressed", "placed")))
 
 
-def test_in_rearrange_both_blocks_draw_the_same_offsets_whatever_the_variation():
+def test_in_rearrange_both_blocks_draw_the_same_offsets_whatever_the_variant():
     task = make_task("rearrange_block")
     offsets = []
-    for variation in (0, 1):
-        scene = task._scene("s", variation, np.random.Generator(np.random.Philox(5)))
-        on_patch, patch = scene.body(f"block_{variation}").pose, scene.body(f"patch_{variation}").pose
+    for variant in (0, 1):
+        scene = task._scene("s", variant, np.random.Generator(np.random.Philox(5)))
+        on_patch, patch = scene.body(f"block_{variant}").pose, scene.body(f"patch_{variant}").pose
         offsets.append(np.subtract(on_patch.position_m, patch.position_m))
     assert offsets[0] == pytest.approx(offsets[1])
 
@@ -137,7 +136,9 @@ def test_offsets_and_yaws_fill_the_range_of_the_placement_noise():
     for seed in range(200):
         episode = task.sample(seed)
         block = episode.scene.body("block").pose
-        offsets.append(np.subtract(block.position_m, episode.scene.body(episode.target).pose.position_m)[:2])
+        offsets.append(
+            np.subtract(block.position_m, episode.scene.body(episode.choice_goal.target).pose.position_m)[:2]
+        )
         yaws.append(block.yaw_rad)
     noise = task.sample(0)
     assert np.abs(offsets).max() <= noise.placement_noise_m + 1e-9
@@ -163,7 +164,7 @@ def test_a_fresh_process_samples_the_same_bytes():
         for tier in ("faithful", "strict"):
             for seed in (41, 0, 7):
                 episode = make_task(name, tier=tier).sample(seed)
-                here.update(repr((episode.id, episode.target, episode.scene.to_json())).encode())
+                here.update(repr((episode.id, episode.choice_goal.target, episode.scene.to_json())).encode())
     there = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, check=True)
     assert there.stdout.split()[-1] == here.hexdigest()
 
@@ -188,9 +189,9 @@ def test_strict_hides_durations_and_adds_noise_and_faithful_does_not():
 
 def test_strict_targets_are_a_third_each_of_the_open_drawer():
     episodes = [make_task("reopen_drawer").sample(seed) for seed in range(9)]
-    assert sorted(episode.target for episode in episodes) == sorted([*DRAWERS] * 3)
+    assert sorted(episode.choice_goal.target for episode in episodes) == sorted([*DRAWERS] * 3)
     for episode in episodes:
-        assert episode.scene.joint(slide(episode.target)).position == 0.21
+        assert episode.scene.joint(slide(episode.choice_goal.target)).position == 0.21
 
 
 @pytest.mark.parametrize("suite", SUITES)

@@ -6,7 +6,7 @@ from embodied.errors import ConfigError
 from embodied.geometry import Pose
 from embodied.scenes.tabletop import CENTRE, on_table
 from embodied.tasks.memorybench.put_block_back import BLOCK, PutBlockBack
-from embodied.types import Outcome
+from embodied.types import Limits, Outcome
 from tests.tasks.worlds import initial_state, judge, with_block, with_button
 
 
@@ -17,7 +17,9 @@ class Bench:
         self.task = PutBlockBack(**options)
         self.episode = self.task.sample(3)
         self.start = initial_state(self.episode)
-        self.wrong = next(name for name in self.episode.candidates if name != self.episode.target)
+        self.wrong = next(
+            name for name in self.episode.choice_goal.candidates if name != self.episode.choice_goal.target
+        )
 
     def place(self, name: str) -> Pose:
         return self.episode.scene.body(name).pose
@@ -34,7 +36,7 @@ class Bench:
     def to_the_press(self):
         centred = self.block(CENTRE)
         return [
-            self.block(self.episode.target, up_m=0.1, held=True),
+            self.block(self.episode.choice_goal.target, up_m=0.1, held=True),
             self.block(CENTRE, up_m=0.1, held=True),
             centred,
             with_button(centred, 0.006),
@@ -48,21 +50,21 @@ def test_the_right_order_succeeds(tier):
     progress = bench.judge(
         *bench.to_the_press(),
         bench.block(CENTRE, up_m=0.1, held=True),
-        bench.block(bench.episode.target, up_m=0.1, held=True),
-        bench.block(bench.episode.target, held=True),
-        bench.block(bench.episode.target),
+        bench.block(bench.episode.choice_goal.target, up_m=0.1, held=True),
+        bench.block(bench.episode.choice_goal.target, held=True),
+        bench.block(bench.episode.choice_goal.target),
     )
     assert progress.outcome is Outcome.SUCCESS
     assert progress.reached == bench.task.phases == ("left", "centred", "pressed", "returned")
-    assert progress.first_choice == bench.episode.target
+    assert progress.choice == bench.episode.choice_goal.target
 
 
 @pytest.mark.parametrize("tier", ["faithful", "strict"])
 def test_a_block_that_is_still_held_is_not_yet_back(tier):
     bench = Bench(tier=tier)
-    progress = bench.judge(*bench.to_the_press(), bench.block(bench.episode.target, held=True))
+    progress = bench.judge(*bench.to_the_press(), bench.block(bench.episode.choice_goal.target, held=True))
     assert progress.outcome is Outcome.RUNNING
-    assert progress.first_choice == bench.episode.target
+    assert progress.choice == bench.episode.choice_goal.target
 
 
 def test_a_wrong_first_choice_fails_in_strict_and_is_forgiven_in_faithful():
@@ -70,19 +72,19 @@ def test_a_wrong_first_choice_fails_in_strict_and_is_forgiven_in_faithful():
     progress = strict.judge(*strict.to_the_press(), strict.block(strict.wrong, up_m=0.02, held=True))
     assert progress.outcome is Outcome.FAILURE
     assert progress.reason == f"wrong first choice: {strict.wrong}"
-    assert progress.first_choice == strict.wrong
+    assert progress.choice == strict.wrong
     tried = [*faithful.to_the_press(), faithful.block(faithful.wrong)]
     assert faithful.judge(*tried).outcome is Outcome.RUNNING
-    progress = faithful.judge(*tried, faithful.block(faithful.episode.target))
+    progress = faithful.judge(*tried, faithful.block(faithful.episode.choice_goal.target))
     assert progress.outcome is Outcome.SUCCESS
-    assert progress.first_choice == faithful.wrong
+    assert progress.choice == faithful.wrong
 
 
 def test_passing_over_a_wrong_patch_high_up_is_no_choice():
     bench = Bench()
     passing = bench.block(bench.wrong, up_m=0.04, held=True)
-    assert bench.judge(*bench.to_the_press(), passing).first_choice is None
-    assert bench.judge(*bench.to_the_press(), bench.block(bench.wrong, up_m=0.025, held=True)).first_choice
+    assert bench.judge(*bench.to_the_press(), passing).choice is None
+    assert bench.judge(*bench.to_the_press(), bench.block(bench.wrong, up_m=0.025, held=True)).choice
 
 
 def test_the_edge_of_a_patch_belongs_to_it():
@@ -91,7 +93,7 @@ def test_the_edge_of_a_patch_belongs_to_it():
     for offset, chosen in ((0.049, bench.wrong), (0.051, None)):
         x, y, _ = patch[:3, 3] + patch[:3, 0] * offset
         near = with_block(bench.start, BLOCK, on_table(x, y))
-        assert bench.judge(*bench.to_the_press(), near).first_choice == chosen
+        assert bench.judge(*bench.to_the_press(), near).choice == chosen
 
 
 def test_a_press_before_the_block_is_in_the_centre_does_not_count_in_strict():
@@ -104,7 +106,7 @@ def test_a_press_before_the_block_is_in_the_centre_does_not_count_in_strict():
 
 def test_a_press_with_the_block_already_back_does_not_count_in_strict():
     bench = Bench()
-    back = bench.block(bench.episode.target)
+    back = bench.block(bench.episode.choice_goal.target)
     progress = bench.judge(bench.lifted(), bench.block(CENTRE), back, with_button(back, 0.006), back)
     assert progress.reached == ("left", "centred")
     assert progress.outcome is Outcome.RUNNING
@@ -113,7 +115,7 @@ def test_a_press_with_the_block_already_back_does_not_count_in_strict():
 def test_any_order_is_good_enough_in_faithful():
     bench = Bench(tier="faithful")
     early = with_button(bench.start, 0.006)
-    progress = bench.judge(early, bench.lifted(), bench.block(CENTRE), bench.block(bench.episode.target))
+    progress = bench.judge(early, bench.lifted(), bench.block(CENTRE), bench.block(bench.episode.choice_goal.target))
     assert progress.outcome is Outcome.SUCCESS
     assert progress.reached == ("pressed", "left", "centred", "returned")
 
@@ -147,7 +149,7 @@ def test_distractor_presses_need_a_release_in_between():
 def test_judging_goes_on_from_any_progress_and_stops_at_the_end():
     bench = Bench()
     progress = bench.judge(*bench.to_the_press(), bench.block(bench.wrong))
-    assert bench.task.advance(bench.episode, progress, bench.block(bench.episode.target)) == progress
+    assert bench.task.advance(bench.episode, progress, bench.block(bench.episode.choice_goal.target)) == progress
 
 
 @pytest.mark.parametrize("options", [{"patches": 1}, {"patches": 17}, {"distractor_presses": -1}])
@@ -169,5 +171,7 @@ def test_options_show_in_the_name_so_that_results_do_not_mix():
 
 def test_every_distractor_press_lengthens_the_limits():
     plain, longer = PutBlockBack().sample(0), PutBlockBack(distractor_presses=3).sample(0)
-    assert longer.keyframe_limit == plain.keyframe_limit + 6
-    assert longer.time_limit_s == plain.time_limit_s + 30.0
+    assert (plain.limits, longer.limits) == (
+        Limits(intents=25, sim_time_s=120.0),
+        Limits(intents=31, sim_time_s=150.0),
+    )

@@ -18,7 +18,7 @@ class Bench:
         self.task = ReopenDrawer(tier=tier)
         self.episode = self.task.sample(seed)
         self.start = initial_state(self.episode)
-        self.target = self.episode.target
+        self.target = self.episode.choice_goal.target
         self.wrong = next(name for name in DRAWERS if name != self.target)
 
     def opened(self, name, metres):
@@ -48,7 +48,7 @@ def test_the_right_order_succeeds(tier, seed):
     progress = bench.judge(*bench.to_the_press(), halfway, wide)
     assert progress.outcome is Outcome.SUCCESS
     assert progress.reached == bench.task.phases == ("closed", "pressed", "reopened")
-    assert progress.first_choice == bench.target
+    assert progress.choice == bench.target
 
 
 def test_the_first_drawer_of_all_is_open_and_the_others_are_shut():
@@ -62,15 +62,15 @@ def test_a_wrong_drawer_fails_in_strict_and_is_forgiven_in_faithful():
         bench = Bench(tier)
         wrong = bench.opened(bench.wrong, 0.021)
         progress = bench.judge(*bench.to_the_press(), wrong)
-        assert (progress.outcome, progress.first_choice) == (outcome, bench.wrong)
+        assert (progress.outcome, progress.choice) == (outcome, bench.wrong)
     done = bench.judge(*bench.to_the_press(), wrong, bench.opened(bench.target, 0.2))
     assert done.outcome is Outcome.SUCCESS
-    assert done.first_choice == bench.wrong
+    assert done.choice == bench.wrong
 
 
 def test_a_drawer_open_by_two_centimetres_is_no_choice():
     bench = Bench()
-    assert bench.judge(*bench.to_the_press(), bench.opened(bench.wrong, 0.0199)).first_choice is None
+    assert bench.judge(*bench.to_the_press(), bench.opened(bench.wrong, 0.0199)).choice is None
 
 
 @pytest.mark.parametrize("tier", ["faithful", "strict"])

@@ -9,6 +9,7 @@ from embodied.robots.commands import proprio_layout
 from embodied.rollout.requests import SPECTATOR, masked, require_cameras
 from embodied.trajectory import Label, Trajectory
 from embodied.types import (
+    Choice,
     Decision,
     Episode,
     EpisodeRecord,
@@ -103,18 +104,19 @@ class TrajectoryRecorder:
 
 
 def _label(episode: Episode, record: EpisodeRecord) -> Label:
+    goal = episode.goal
     return Label(
         episode=record.episode,
         task=episode.task,
         tier=episode.tier,
-        variation=episode.variation,
+        variant=episode.variant,
         seed=episode.seed,
         split=episode.split,
-        instruction=episode.instruction,
-        target=episode.target,
-        candidates=episode.candidates,
+        instruction=episode.instruction_of(episode.scene.robots[0].name),
+        target=goal.target if isinstance(goal, Choice) else "",
+        candidates=goal.candidates if isinstance(goal, Choice) else (),
         outcome=record.outcome,
         reason=record.reason,
         reached=record.phases,
-        first_choice=None if record.first_choice is None else record.first_choice["chosen"],
+        choice=None if record.choice is None else record.choice["chosen"],
     )

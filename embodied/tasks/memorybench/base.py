@@ -1,4 +1,4 @@
-"""What memory tasks have in common: tiers, seeded sampling with balanced variations, and steps of progress."""
+"""What memory tasks have in common: tiers, seeded sampling with balanced variants, and steps of progress."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import numpy as np
 from embodied.errors import ConfigError, unknown_name
 from embodied.scenes.scene import Scene
 from embodied.seeding import stream
-from embodied.types import Clock, Episode, IntentFeedback, Outcome, Progress, WorldState
+from embodied.types import Choice, Clock, Episode, IntentFeedback, Limits, Outcome, Progress, WorldState
 
 SPLITS = ("train", "validation", "test")
 CONTROLLER_FAILED = "controller: "  # How the reason of a failure begins that a controller has reported.
@@ -32,7 +32,7 @@ class MemoryTask(ABC):
     """A task whose right ending depends on what was seen earlier.
 
     It is its own config: plain fields, checked on construction (`ConfigError`). Subclasses give the scene and the
-    judgement; sampling is common, so that no layout can depend on the variation.
+    judgement; sampling is common, so that no layout can depend on the variant.
     """
 
     tier: Tier = Tier.STRICT
@@ -42,7 +42,6 @@ class MemoryTask(ABC):
     placement_noise_m: float = 0.01
     placement_noise_rad: float = float(np.pi / 4)
 
-    instruction: ClassVar[str]
     published_success: ClassVar[Mapping[str, float]] = {}
 
     def __post_init__(self) -> None:
@@ -88,8 +87,13 @@ class MemoryTask(ABC):
 
     @property
     @abstractmethod
+    def instruction(self) -> str:
+        """What the robot is asked to do, the same in every episode: it must not name the target."""
+
+    @property
+    @abstractmethod
     def candidates(self) -> tuple[str, ...]:
-        """What memory must choose among, by variation: `candidates[variation]` is the target."""
+        """What memory must choose among, by variant: `candidates[variant]` is the target."""
 
     @property
     @abstractmethod
@@ -110,8 +114,8 @@ class MemoryTask(ABC):
         """Returns the progress after one more control period has led to `state`."""
 
     @abstractmethod
-    def _scene(self, name: str, variation: int, random: np.random.Generator) -> Scene:
-        """Returns the scene; draws from `random` must not depend on `variation`."""
+    def _scene(self, name: str, variant: int, random: np.random.Generator) -> Scene:
+        """Returns the scene; draws from `random` must not depend on `variant`."""
 
     def after_failure(self, episode: Episode, progress: Progress, feedback: IntentFeedback, robot: str) -> Progress:
         """Returns FAILURE: a failed intent ends the episode, as in the published evaluation."""
@@ -125,44 +129,46 @@ class MemoryTask(ABC):
     def sample(self, seed: int, *, split: str = "test") -> Episode:
         """Returns the episode of `seed`: the same in any process and any order. Raises `UnknownNameError`.
 
-        Layouts come from streams of their own that never see the variation. In the strict tier the k seeds from
-        k * j on hold every variation once.
+        Layouts come from streams of their own that never see the variant. In the strict tier the k seeds from
+        k * j on hold every variant once.
         """
         if split not in SPLITS:
             raise unknown_name("split", split, SPLITS)
-        variation = self._variation(seed, (self.name, self.tier.value, split))
-        return self._episode(f"{self.name}-{self.tier.value}-{split}-{seed:06d}", variation, seed, split)
+        variant = self._variant(seed, (self.name, self.tier.value, split))
+        return self._episode(f"{self.name}-{self.tier.value}-{split}-{seed:06d}", variant, seed, split)
 
     def counterfactual(self, episode: Episode) -> Episode:
-        """Returns the episode of the same layout and the next variation, under its own id.
+        """Returns the episode of the same layout and the next variant, under its own id.
 
         It differs from `episode` in what is to be remembered alone, and is no episode that `sample` returns.
         """
-        variation = (episode.variation + 1) % len(self.candidates)
-        return self._episode(f"{episode.id}-counterfactual", variation, episode.seed, episode.split)
+        variant = (episode.variant + 1) % len(self.candidates)
+        return self._episode(f"{episode.id}-counterfactual", variant, episode.seed, episode.split)
 
-    def _episode(self, identifier: str, variation: int, seed: int, split: str) -> Episode:
+    def _episode(self, identifier: str, variant: int, seed: int, split: str) -> Episode:
         strict = self.tier is Tier.STRICT
         layout = stream(seed, self.name, self.tier.value, split, "layout")
         return Episode(
             id=identifier,
             task=self.name,
             tier=self.tier.value,
-            variation=variation,
+            variant=variant,
             seed=seed,
             split=split,
             instruction=self.instruction,
-            scene=self._scene(identifier, variation, layout),
-            target=self.candidates[variation],
-            candidates=self.candidates,
-            time_limit_s=self.time_limit_s + PRESS_TIME_S * self.extra_presses,
-            keyframe_limit=self.keyframe_limit + PRESS_KEYFRAMES * self.extra_presses,
+            scene=self._scene(identifier, variant, layout),
+            goal=Choice(self.candidates, self.candidates[variant]),
+            limits=Limits(
+                intents=self.keyframe_limit + PRESS_KEYFRAMES * self.extra_presses,
+                sim_time_s=self.time_limit_s + PRESS_TIME_S * self.extra_presses,
+            ),
             clock=Clock.KEYFRAMES if strict else Clock.SECONDS,
             placement_noise_m=self.placement_noise_m if strict else 0.0,
             placement_noise_rad=self.placement_noise_rad if strict else 0.0,
         )
 
-    def _variation(self, seed: int, names: tuple[str, ...]) -> int:
+    def _variant(self, seed: int, names: tuple[str, ...]) -> int:
+        # The names of the streams are older than the word "variant"; other names would draw other episodes.
         count = len(self.candidates)
         if self.tier is Tier.STRICT:
             order = stream(seed // count, *names, "variations").permutation(count)
@@ -177,7 +183,7 @@ def complete(progress: Progress, phase: str) -> Progress:
 
 def choose(progress: Progress, name: str) -> Progress:
     """Returns the progress with `name` as the first choice, unless one was made before."""
-    return progress if progress.first_choice is not None else replace(progress, first_choice=name)
+    return progress if progress.choice is not None else replace(progress, choice=name)
 
 
 def succeed(progress: Progress, phase: str) -> Progress:

@@ -31,6 +31,7 @@ from embodied.tasks.memorybench.predicates import (
 from embodied.types import Episode, Progress, WorldState
 
 BLOCK = "block"
+INSTRUCTION = "move the block to the centre, press the button, then put the block back where it was"
 
 
 @dataclass(kw_only=True)
@@ -55,7 +56,6 @@ class PutBlockBack(MemoryTask):
     patches: int = 4
     distractor_presses: int = 0
 
-    instruction: ClassVar[str] = "move the block to the centre, press the button, then put the block back where it was"
     published_success: ClassVar[Mapping[str, float]] = {"SAM2Act+": 1.0, "SAM2Act": 0.35, "RVT-2": 0.5}
 
     def __post_init__(self) -> None:
@@ -84,6 +84,11 @@ class PutBlockBack(MemoryTask):
         return self.distractor_presses
 
     @property
+    def instruction(self) -> str:
+        """What the robot is asked to do."""
+        return INSTRUCTION
+
+    @property
     def candidates(self) -> tuple[str, ...]:
         """The patches."""
         return tuple(f"patch_{index}" for index in range(self.patches))
@@ -107,7 +112,7 @@ class PutBlockBack(MemoryTask):
 
     def _reached(self, phase: str, episode: Episode, state: WorldState) -> bool:
         if phase == "left":
-            own = episode.scene.region(detector(episode.target))
+            own = episode.scene.region(detector(episode.choice_goal.target))
             return not over(state, BLOCK, own.pose, own.size_m[0])
         if not left_on(state, BLOCK, episode.scene.region(detector(CENTRE))):
             return False
@@ -116,17 +121,17 @@ class PutBlockBack(MemoryTask):
         return button_released(state) if phase.startswith("released") else True
 
     def _judge_return(self, episode: Episode, progress: Progress, state: WorldState) -> Progress:
-        for name in episode.candidates:
+        for name in episode.choice_goal.candidates:
             region = episode.scene.region(detector(name))
             if lowered_onto(state, BLOCK, region.pose, region.size_m[0] / 0.75):
                 progress = choose(progress, name)
-        if progress.first_choice not in (None, episode.target):
-            return fail(progress, f"wrong first choice: {progress.first_choice}")
-        home = left_on(state, BLOCK, episode.scene.region(detector(episode.target)))
+        if progress.choice not in (None, episode.choice_goal.target):
+            return fail(progress, f"wrong first choice: {progress.choice}")
+        home = left_on(state, BLOCK, episode.scene.region(detector(episode.choice_goal.target)))
         return succeed(progress, "returned") if home else progress
 
     def _advance_in_any_order(self, episode: Episode, progress: Progress, state: WorldState) -> Progress:
-        own = episode.scene.region(detector(episode.target))
+        own = episode.scene.region(detector(episode.choice_goal.target))
         facts = {
             "left": not block_in(state, BLOCK, own),
             "centred": block_in(state, BLOCK, episode.scene.region(detector(CENTRE))),
@@ -136,19 +141,19 @@ class PutBlockBack(MemoryTask):
             progress = complete(progress, phase) if true else progress
         if not self.choice_open(progress):
             return progress
-        for name in episode.candidates:
+        for name in episode.choice_goal.candidates:
             if block_in(state, BLOCK, episode.scene.region(detector(name))):
                 progress = choose(progress, name)
         done = block_in(state, BLOCK, own) and nothing_held(state)
         return succeed(progress, "returned") if done else progress
 
-    def _scene(self, name: str, variation: int, random: np.random.Generator) -> Scene:
+    def _scene(self, name: str, variant: int, random: np.random.Generator) -> Scene:
         if self.tier is Tier.FAITHFUL:
             layout = published_patches(PUBLISHED_PATCHES, random)
-            start = layout.patches[variation]
+            start = layout.patches[variant]
         else:
             layout = random_patches(self.patches, random)
-            start = random_on_patch(layout.patches[variation], self.placement_noise_m, self.placement_noise_rad, random)
+            start = random_on_patch(layout.patches[variant], self.placement_noise_m, self.placement_noise_rad, random)
         return _build(name, layout, start, self.camera_px)
 
 

@@ -23,6 +23,10 @@ from embodied.types import Episode, Progress, WorldState
 
 BLOCKS = ("block_0", "block_1")
 PATCHES = ("patch_0", "patch_1")
+INSTRUCTION = (
+    "move the block from the centre to the empty patch, press the button, "
+    "then move the block that has not been moved yet to the centre"
+)
 
 
 @dataclass(kw_only=True)
@@ -46,16 +50,17 @@ class RearrangeBlock(MemoryTask):
     Chance is 1 / 2.
     """
 
-    instruction: ClassVar[str] = (
-        "move the block from the centre to the empty patch, press the button, "
-        "then move the block that has not been moved yet to the centre"
-    )
     published_success: ClassVar[Mapping[str, float]] = {"SAM2Act+": 0.99, "SAM2Act": 0.82, "RVT-2": 0.52}
 
     @property
     def name(self) -> str:
         """The task's name in results."""
         return "rearrange_block"
+
+    @property
+    def instruction(self) -> str:
+        """What the robot is asked to do."""
+        return INSTRUCTION
 
     @property
     def candidates(self) -> tuple[str, ...]:
@@ -81,15 +86,15 @@ class RearrangeBlock(MemoryTask):
                 progress = choose(progress, name) if lifted(state, name) else progress
         if self.tier is Tier.FAITHFUL:
             return self._advance_in_any_order(episode, progress, state)
-        if progress.first_choice not in (None, episode.target):
-            return fail(progress, f"wrong first choice: {progress.first_choice}")
+        if progress.choice not in (None, episode.choice_goal.target):
+            return fail(progress, f"wrong first choice: {progress.choice}")
         phase = self.phases[progress.phase]
         if not self._reached(phase, episode, state):
             return progress
         return succeed(progress, phase) if phase == "other_centred" else complete(progress, phase)
 
     def _reached(self, phase: str, episode: Episode, state: WorldState) -> bool:
-        scene, other = episode.scene, episode.target
+        scene, other = episode.scene, episode.choice_goal.target
         mover = BLOCKS[1 - BLOCKS.index(other)]
         on_patch = {
             name: left_on(state, name, scene.region(detector(place)))
@@ -107,7 +112,7 @@ class RearrangeBlock(MemoryTask):
         return left_on(state, other, scene.region(detector(CENTRE))) and on_patch[mover]
 
     def _advance_in_any_order(self, episode: Episode, progress: Progress, state: WorldState) -> Progress:
-        scene, other = episode.scene, episode.target
+        scene, other = episode.scene, episode.choice_goal.target
         target = BLOCKS.index(other)
         mover = BLOCKS[1 - target]
         centred = block_in(state, other, scene.region(detector(CENTRE)))
@@ -122,7 +127,7 @@ class RearrangeBlock(MemoryTask):
         done = set(facts) <= set(progress.reached) and centred and nothing_held(state)
         return succeed(progress, "other_centred") if done else progress
 
-    def _scene(self, name: str, variation: int, random: np.random.Generator) -> Scene:
+    def _scene(self, name: str, variant: int, random: np.random.Generator) -> Scene:
         if self.tier is Tier.FAITHFUL:
             layout = published_patches(PUBLISHED_PAIR, random)
             noise = (0.0, 0.0)
@@ -130,8 +135,8 @@ class RearrangeBlock(MemoryTask):
             layout = random_patches(len(PATCHES), random)
             noise = (self.placement_noise_m, self.placement_noise_rad)
         mover = random_on_patch(layout.centre, *noise, random)
-        other = random_on_patch(layout.patches[variation], *noise, random)
-        starts = (other, mover) if variation == 0 else (mover, other)
+        other = random_on_patch(layout.patches[variant], *noise, random)
+        starts = (other, mover) if variant == 0 else (mover, other)
         return _build(name, layout, starts, self.camera_px)
 
 

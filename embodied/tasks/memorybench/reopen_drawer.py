@@ -17,6 +17,7 @@ from embodied.types import Episode, Progress, WorldState
 SHUT_M = 0.02
 REOPENED_M = 0.19
 SUCCESS_BOX = "success_box"
+INSTRUCTION = "shut the open drawer, press the button, then open the same drawer again"
 
 _CATCH = Detent(position=0.0, capture=0.03, force=15.0)
 _BOX = Region(SUCCESS_BOX, Pose((0.259, -0.1, 0.95)), (0.2, 0.2, 0.3))
@@ -38,13 +39,17 @@ class ReopenDrawer(MemoryTask):
     Chance is 1 / 3.
     """
 
-    instruction: ClassVar[str] = "shut the open drawer, press the button, then open the same drawer again"
     published_success: ClassVar[Mapping[str, float]] = {"SAM2Act+": 0.84, "SAM2Act": 0.48, "RVT-2": 0.6}
 
     @property
     def name(self) -> str:
         """The task's name in results."""
         return "reopen_drawer"
+
+    @property
+    def instruction(self) -> str:
+        """What the robot is asked to do."""
+        return INSTRUCTION
 
     @property
     def candidates(self) -> tuple[str, ...]:
@@ -65,25 +70,25 @@ class ReopenDrawer(MemoryTask):
         strict = self.tier is Tier.STRICT
         match progress.phase:
             case 0:
-                return complete(progress, "closed") if opening[episode.target] < SHUT_M else progress
+                return complete(progress, "closed") if opening[episode.choice_goal.target] < SHUT_M else progress
             case 1:
                 counts = button_pressed(state) and (shut or not strict)
                 return complete(progress, "pressed") if counts else progress
         if not shut:
             progress = choose(progress, max(opening, key=opening.__getitem__))
-        if strict and progress.first_choice not in (None, episode.target):
-            return fail(progress, f"wrong first choice: {progress.first_choice}")
-        done = opening[episode.target] > REOPENED_M if strict else _front_in_box(episode, state)
+        if strict and progress.choice not in (None, episode.choice_goal.target):
+            return fail(progress, f"wrong first choice: {progress.choice}")
+        done = opening[episode.choice_goal.target] > REOPENED_M if strict else _front_in_box(episode, state)
         return succeed(progress, "reopened") if done else progress
 
-    def _scene(self, name: str, variation: int, random: np.random.Generator) -> Scene:
+    def _scene(self, name: str, variant: int, random: np.random.Generator) -> Scene:
         strict = self.tier is Tier.STRICT
         layout = random_chest(random) if strict else published_chest(random)
-        return _build(name, layout, DRAWERS[variation], _CATCH if strict else None, camera_px=self.camera_px)
+        return _build(name, layout, DRAWERS[variant], _CATCH if strict else None, camera_px=self.camera_px)
 
 
 def _front_in_box(episode: Episode, state: WorldState) -> bool:
-    front = compose(state.pose[episode.target], Pose(FRONT_IN_DRAWER_M))
+    front = compose(state.pose[episode.choice_goal.target], Pose(FRONT_IN_DRAWER_M))
     box = episode.scene.region(SUCCESS_BOX)
     return inside_box(front.position_m, box.pose, box.size_m)
 

@@ -19,12 +19,14 @@ from embodied.rollout.episode import EpisodeContext, EpisodeResult, play
 from embodied.scenes.scene import Body, Box, Camera, Part, RobotPlacement, Scene
 from embodied.simulators.bullet.simulator import BulletConfig
 from embodied.types import (
+    Choice,
     Decision,
     Drive,
     Episode,
     EpisodeRecord,
     Intent,
     IntentFeedback,
+    Limits,
     MoveTo,
     Outcome,
     Progress,
@@ -78,9 +80,9 @@ class Fetching:
     def sample(self, seed: int, *, split: str = "test") -> Episode:
         """Returns the one episode there is, with the seed of its paths."""
         return Episode(
-            id=f"fetch/{seed}", task=self.name, tier=self.tier, variation=0, seed=seed, split=split,
-            instruction="fetch the block", scene=hall(), target="right", candidates=tuple(SPOTS_M),
-            time_limit_s=60.0, keyframe_limit=400,
+            id=f"fetch/{seed}", task=self.name, tier=self.tier, variant=0, seed=seed, split=split,
+            instruction="fetch the block", scene=hall(), goal=Choice(tuple(SPOTS_M), "right"),
+            limits=Limits(intents=400, sim_time_s=60.0),
         )  # fmt: skip
 
     def begin(self, episode: Episode, state: WorldState) -> Progress:
@@ -105,9 +107,9 @@ class Fetching:
             return replace(progress, reached=(*progress.reached, "moved")) if put and settled else progress
         if state.held[FETCHER] == BLOCK and state.pose[BLOCK].position_m[2] > TOP_M + LIFTED_M:
             reached = (*progress.reached, "fetched")
-            return replace(progress, outcome=Outcome.SUCCESS, reached=reached, first_choice="right")
+            return replace(progress, outcome=Outcome.SUCCESS, reached=reached, choice="right")
         if hand.gripper < SHUT:
-            return replace(progress, outcome=Outcome.FAILURE, reason="the hand shut on nothing", first_choice="left")
+            return replace(progress, outcome=Outcome.FAILURE, reason="the hand shut on nothing", choice="left")
         return progress
 
 
@@ -273,7 +275,7 @@ def _flat_m(pose: Pose, spot_m: Sequence[float]) -> float:
 def _record(episode: Episode, ending: EpisodeResult) -> EpisodeRecord:
     done = ending.progress
     return EpisodeRecord(
-        run="proof", episode=episode.id, attempt=1, task=episode.task, tier=episode.tier, policy="script", variation=0,
-        seed=episode.seed, outcome=done.outcome, reason=done.reason, phases=done.reached, first_choice=None,
+        run="proof", episode=episode.id, attempt=1, task=episode.task, tier=episode.tier, policy="script", variant=0,
+        seed=episode.seed, outcome=done.outcome, reason=done.reason, phases=done.reached, choice=None,
         steps=ending.steps, sim_time_s=ending.sim_time_s, wall_s=0.0,
     )  # fmt: skip

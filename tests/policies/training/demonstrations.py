@@ -39,9 +39,9 @@ def trajectory(task="stack/strict", seed=0, keyframes=6, *, px=8, cameras=CAMERA
     )
     name, _, tier = task.partition("/")
     label = Label(
-        episode=f"{task}/{SPLIT}/{seed}", task=name, tier=tier, variation=0, seed=seed, split=SPLIT,
+        episode=f"{task}/{SPLIT}/{seed}", task=name, tier=tier, variant=0, seed=seed, split=SPLIT,
         instruction=f"do the {name}", target="a", candidates=("a", "b"), outcome=Outcome.SUCCESS, reason="",
-        reached=(), first_choice="a",
+        reached=(), choice="a",
     )  # fmt: skip
     return Trajectory(label, "panda", tuple(proprio), seen, intents)
 
