@@ -1,7 +1,9 @@
 """The seams of the house, on one page. Read this first; every room either implements or calls one of these."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from embodied.geometry import Pose
 from embodied.types import (
@@ -21,6 +23,9 @@ from embodied.types import (
     WorldState,
 )
 
+if TYPE_CHECKING:
+    from embodied.scenes.scene import Scene
+
 
 class Simulator(Protocol):
     """A world that advances. Physics and pixels are apart: `advance` renders nothing, `observe` moves nothing."""
@@ -35,8 +40,8 @@ class Simulator(Protocol):
         """What makes the pixels, for the record: `opengl: llvmpipe (...)` or `tiny`."""
         ...
 
-    def reset(self, episode: Episode) -> None:
-        """Builds `episode.scene` anew, at time 0. Raises `SceneError`, `UnknownNameError`, `PathError`."""
+    def reset(self, scene: Scene) -> None:
+        """Builds `scene` anew, at time 0. Raises `SceneError`, `UnknownNameError`, `PathError`."""
         ...
 
     def advance(self, commands: Mapping[str, Command]) -> None:

@@ -55,7 +55,7 @@ def bench(composed: cli.Composed) -> None:
     if output.suffix != ".json":
         raise ConfigError("output must name a .json file.", value=config.output)
     _require_writable(output)
-    schema.check_agreement(config.simulator, config.controller)
+    config.simulator.check()
     if not 0 <= config.seed < 2**40:
         raise ConfigError("seed must lie in [0, 2**40).", value=config.seed)
     shared = {option.name: getattr(config, option.name) for option in fields(BenchmarkRun)}

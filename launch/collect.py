@@ -37,7 +37,7 @@ def collect(composed: cli.Composed) -> None:
     from embodied.rollout.worker import WorkerConfig
 
     config: CollectConfig = composed.config
-    schema.check_agreement(config.simulator, config.controller)
+    config.simulator.check()
     worker = WorkerConfig(
         simulator=config.simulator,
         controller=config.controller,

@@ -15,7 +15,7 @@ def evaluate(composed: cli.Composed) -> None:
     from embodied.rollout.worker import WorkerConfig
 
     config: schema.EvaluateConfig = composed.config
-    schema.check_agreement(config.simulator, config.controller)
+    config.simulator.check()
     worker = WorkerConfig(
         simulator=config.simulator,
         controller=config.controller,

@@ -120,19 +120,6 @@ def build_tasks(suite: SuiteConfig, tiers: Tiers) -> dict[str, Task]:
     return {f"{task.name}/{task.tier.value}": task for task in tasks}
 
 
-def check_agreement(simulator: BulletConfig, controller: ControllerConfig) -> None:
-    """Raises `ConfigError` where the settings of the simulator and the controllers contradict each other."""
-    simulator.check()
-    if abs(controller.period_s * simulator.control_hz - 1.0) > 1e-9:
-        raise ConfigError(
-            "controller.period_s must be 1 / simulator.control_hz.",
-            value=(controller.period_s, simulator.control_hz),
-            remedy=f"Set controller.period_s={1 / simulator.control_hz:g}."
-            if simulator.control_hz
-            else "20 Hz will do.",
-        )
-
-
 def chosen_policies(names: Sequence[str], options: Any) -> dict[str, PolicyBuilder]:
     """Returns the configs of the policies called `names`. Raises `UnknownNameError`, `ConfigError`."""
     chosen = {name: getattr(options, name) for name in checked_names("policy", names, POLICIES)}

@@ -17,6 +17,7 @@ from embodied.geometry import Pose, intrinsics_matrix, vector3
 from embodied.protocols import Controller, Policy, Simulator
 from embodied.scenes.scene import Body, Box, Camera, Joint, Part, RobotPlacement, Scene
 from embodied.seeding import stream
+from embodied.simulators.world import WorldConfig
 from embodied.types import (
     CameraImage,
     Choice,
@@ -78,9 +79,8 @@ class FakeSimulator:
         self.resets = 0
         self.closed = False
 
-    def reset(self, episode: Episode) -> None:
+    def reset(self, scene: Scene) -> None:
         self.resets += 1
-        scene = episode.scene
         self._scene, self._ticks, self._poisoned = scene, 0, False
         self._hand = {robot.name: np.array([0.0, 0.0, 0.5]) for robot in scene.robots}
         self._goal = {name: place.copy() for name, place in self._hand.items()}
@@ -162,6 +162,8 @@ class FakeSimulator:
 class FakeSimulatorConfig:
     """Builds the fake world."""
 
+    world: WorldConfig = field(default_factory=lambda: WorldConfig(control_hz=round(1.0 / PERIOD_S)))
+
     def build(self) -> Simulator:
         return FakeSimulator()
 
@@ -216,7 +218,7 @@ class FakeController:
 class FakeControllerConfig:
     """Builds a fake controller."""
 
-    def build(self, scene: Scene, robot: str) -> Controller:
+    def build(self, scene: Scene, robot: str, *, period_s: float, asset_root: str = "") -> Controller:
         return FakeController(scene.robot(robot).name)
 
 

@@ -19,7 +19,7 @@ class DriveHandler:
     def __init__(self, context: HandlerContext) -> None:
         self._robot = context.robot
         self._model = context.model
-        self._period_s = context.settings.period_s
+        self._period_s = context.period_s
         self._limit_s = context.settings.arrival.settle_limit_s
 
     @staticmethod

@@ -33,12 +33,17 @@ class MotorTargets:
 
 @dataclass(frozen=True, eq=False)
 class HandlerContext:
-    """What all handlers of one robot share: the scene, its name and model, the settings, and its motors' targets."""
+    """What all handlers of one robot share: the scene, its name and model, the settings, and its motors' targets.
+
+    `period_s` is the control period; `asset_root` confines the scene's mesh files, "" for the public robot files.
+    """
 
     scene: Scene
     robot: str
     model: RobotModel
     settings: ControllerSettings
+    period_s: float
+    asset_root: str = ""
     targets: MotorTargets = field(default_factory=MotorTargets)
 
 

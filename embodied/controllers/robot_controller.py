@@ -21,8 +21,11 @@ class RobotController:
     make: geometry is shared within the process.
     """
 
-    def __init__(self, scene: Scene, robot: str, settings: ControllerSettings) -> None:
-        self._context = HandlerContext(scene, robot, robot_model(scene.robot(robot).model), settings)
+    def __init__(
+        self, scene: Scene, robot: str, settings: ControllerSettings, *, period_s: float, asset_root: str = ""
+    ) -> None:
+        model = robot_model(scene.robot(robot).model)
+        self._context = HandlerContext(scene, robot, model, settings, period_s, asset_root)
         self._handlers: Mapping[type, Handler] = {
             intent: HANDLERS[intent](self._context) for intent in HANDLERS if intent in self.handles
         }

@@ -54,19 +54,16 @@ class ArrivalConfig:
 
 @dataclass(kw_only=True)
 class ControllerSettings:
-    """How one robot moves: control period in seconds, joint speed as a share of its limit, tool speed in m/s and rad/s.
+    """How one robot moves: joint speed as a share of its limit, tool speed in m/s and rad/s.
 
     A `DeltaPose` may shift the tool by `longest_step_m` and turn it by `largest_step_rad` at most.
-    `asset_root` confines the mesh files of scenes, as in `SimulatorConfig`; empty means the public robot files.
     """
 
-    period_s: float = 0.05
     velocity_scale: float = 0.8
     tool_speed_mps: float = 0.7
     tool_turn_radps: float = 2.5
     longest_step_m: float = 0.05
     largest_step_rad: float = 0.2
-    asset_root: str = ""
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     arrival: ArrivalConfig = field(default_factory=ArrivalConfig)
 

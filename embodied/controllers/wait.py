@@ -10,7 +10,7 @@ class WaitHandler:
     """Lets a whole number of control periods pass; the motors keep their last targets."""
 
     def __init__(self, context: HandlerContext) -> None:
-        self._period_s = context.settings.period_s
+        self._period_s = context.period_s
 
     @staticmethod
     def suits(_model: RobotModel, /) -> bool:

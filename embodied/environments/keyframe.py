@@ -24,6 +24,7 @@ from embodied.types import Clock, Decision, Episode, MoveTo, Observation, Outcom
 FARTHEST_M = 1000.0
 SHORTEST_QUATERNION = 1e-3
 RESET_OPTIONS = ("split",)
+_SIMULATOR = BulletConfig()
 
 
 class KeyframeEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
@@ -49,7 +50,7 @@ class KeyframeEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         self.render_mode = render_mode
         self._task = make_task(task, tier=tier, options=task_options)
         self._agent = _Outsider()
-        self._simulator = BulletConfig().build()
+        self._simulator = _SIMULATOR.build()
         self._performance: EpisodeRunner | None = None
         self._episode = self._task.sample(0)
         self.observation_space = _observation_space(self._episode)
@@ -191,8 +192,8 @@ class _Outsider:
 
 
 def _controllers(episode: Episode) -> dict[str, Controller]:
-    config = ControllerConfig()
-    return {robot.name: config.build(episode.scene, robot.name) for robot in episode.scene.robots}
+    config, period_s = ControllerConfig(), _SIMULATOR.world.control_period_s
+    return {robot.name: config.build(episode.scene, robot.name, period_s=period_s) for robot in episode.scene.robots}
 
 
 def _move(action: np.ndarray, base: Pose) -> MoveTo:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from embodied.protocols import Policy
 from embodied.rollout.requests import require_cameras
-from embodied.rollout.worker import WorkerConfig
+from embodied.rollout.worker import WorkerConfig, build_controller
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ def preflight(worker: WorkerConfig, *, seed: int, split: str) -> Parts:
             for name, policy in policies.items():
                 require_cameras(episode.scene, policy.cameras, user=f"policy {name!r}")
             for robot in episode.scene.robots:
-                worker.controller.build(episode.scene, robot.name)
+                build_controller(worker, episode.scene, robot.name)
             if worker.recorder is not None:
-                simulator.reset(episode)
+                simulator.reset(episode.scene)
                 worker.recorder.build().on_begin(episode, simulator)
         privileged = tuple(name for name, policy in policies.items() if policy.privileged)
         return Parts(privileged, simulator.renderer, _obstacles(worker, policies))

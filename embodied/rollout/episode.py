@@ -133,7 +133,7 @@ class EpisodeRunner:
         agents = agents_of(episode, context.policy, context.agents)
         for agent in agents.values():
             require_cameras(episode.scene, agent.wanted_cameras, user="the policy")
-        context.simulator.reset(episode)
+        context.simulator.reset(episode.scene)
         controllers = context.make_controllers(episode)
         for name, agent in agents.items():
             own = episode.instruction_of(name) if agent.instruction is None else agent.instruction

@@ -16,6 +16,7 @@ from embodied.rollout.bank_feed.run_memory import RunMemory
 from embodied.rollout.episode import EpisodeContext, EpisodeResult, play
 from embodied.rollout.recording.video_observer import VideoConfig, with_spectator
 from embodied.scenes.scene import Scene
+from embodied.simulators.world import WorldConfig
 from embodied.types import NORMAL, Episode, EpisodeRecord, Outcome, Progress
 
 # Read by the libraries when they load, so a pool puts them into the environment of a worker before it starts.
@@ -29,7 +30,12 @@ THREAD_VARIABLES = (
 
 
 class SimulatorBuilder(Protocol):
-    """The configuration of a simulator."""
+    """The configuration of a simulator. `world` holds what its controllers must agree on."""
+
+    @property
+    def world(self) -> WorldConfig:
+        """Rates, gravity and asset root."""
+        ...
 
     def build(self) -> Simulator:
         """Returns a new simulator that belongs to the calling process."""
@@ -39,8 +45,8 @@ class SimulatorBuilder(Protocol):
 class ControllerBuilder(Protocol):
     """The configuration of the controllers of every robot."""
 
-    def build(self, scene: Scene, robot: str) -> Controller:
-        """Returns the controller of `robot` in `scene`."""
+    def build(self, scene: Scene, robot: str, *, period_s: float, asset_root: str = "") -> Controller:
+        """Returns the controller of `robot` in `scene`, for control periods of `period_s` seconds."""
         ...
 
 
@@ -234,7 +240,13 @@ class SimulatorWorker:
 
     def _controllers(self, episode: Episode) -> dict[str, Controller]:
         scene = episode.scene
-        return {robot.name: self._config.controller.build(scene, robot.name) for robot in scene.robots}
+        return {robot.name: build_controller(self._config, scene, robot.name) for robot in scene.robots}
+
+
+def build_controller(config: WorkerConfig, scene: Scene, robot: str) -> Controller:
+    """Returns the controller of `robot` in `scene`, which agrees with the simulator. Raises whatever `build` raises."""
+    world = config.simulator.world
+    return config.controller.build(scene, robot, period_s=world.control_period_s, asset_root=world.asset_root)
 
 
 def limit_threads(threads: int) -> None:

@@ -198,7 +198,7 @@ def _measure_size(config: PerceptionBenchConfig, simulator: BulletSimulator, siz
     times_s: list[float] = []
     for seed in range(config.scenes):
         scene = random_scene(seed, camera_px=size_px)
-        simulator.load(scene)
+        simulator.reset(scene)
         images = simulator.observe(ROBOT, CAMERAS).images
         visible = [name for name, pixels in most_pixels(scene, images).items() if pixels >= config.visible_px]
         poorer = worn(images, seed, noise_m=config.noise_m)

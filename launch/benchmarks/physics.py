@@ -38,7 +38,7 @@ def measure(
     world = simulator.build()
     try:
         measured = {
-            name: _measure_task(config, world, task, physics_hz=simulator.physics_hz, seed=seed)
+            name: _measure_task(config, world, task, physics_hz=simulator.world.physics_hz, seed=seed)
             for name, task in tasks.items()
         }
     finally:
@@ -64,7 +64,7 @@ def _measure_task(
 
 def _measure_round(config: PhysicsBenchConfig, world: Simulator, episode: Episode) -> dict[str, float]:
     """Returns wall seconds: of one reset, save and restore, and of the mean control period."""
-    reset_s = _timed(lambda: world.reset(episode))
+    reset_s = _timed(lambda: world.reset(episode.scene))
     commands = _swings(world, episode, config.periods)
     started_s = time.perf_counter()
     for command in commands:

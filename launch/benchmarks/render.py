@@ -20,8 +20,8 @@ from embodied.scenes.tabletop import ROBOT, block, button, on_table, patch, tabl
 from embodied.simulators.bullet.bodies import create_bodies
 from embodied.simulators.bullet.client import connect
 from embodied.simulators.bullet.simulator import BulletConfig, BulletSimulator
+from embodied.simulators.rendering.choice import RendererChoice
 from embodied.simulators.rendering.opengl import FAR_M, NEAR_M
-from embodied.simulators.world import RendererChoice
 from embodied.types import CameraImage
 from launch.benchmark import Benchmark
 
@@ -96,8 +96,8 @@ def _measure_size(
     config: RenderBenchConfig, opengl: BulletSimulator, tiny: BulletSimulator, size_px: int
 ) -> dict[str, Any]:
     scene = table_scene(size_px)
-    opengl.load(scene)
-    tiny.load(scene)
+    opengl.reset(scene)
+    tiny.reset(scene)
     mine, theirs = opengl.observe(ROBOT).images, tiny.observe(ROBOT).images
     stock = _StockPanda(scene, opengl)
     try:

@@ -41,8 +41,8 @@ def perform(simulator: BulletSimulator, controller: RobotController, intent, *, 
 
 def start(simulator, *bodies, joints=(), robot=PANDA):
     scene = Scene("bench", (TABLE, *bodies), tuple(joints), robots=(robot,))
-    simulator.load(scene)
-    return ControllerConfig().build(scene, "robot")
+    simulator.reset(scene)
+    return ControllerConfig().build(scene, "robot", period_s=simulator.control_period_s)
 
 
 def down(x, y, z, *, open_=True, avoid=True):
@@ -142,8 +142,8 @@ def test_small_steps_add_up(simulator):
 def test_a_mobile_manipulator_drives_and_then_reaches(simulator):
     floor = box("floor", (20.0, 20.0, 0.1), (0.0, 0.0, -0.05))
     scene = Scene("hall", (floor,), robots=(RobotPlacement("robot", "mobile_panda", Pose((1.0, 0.0, 0.0))),))
-    simulator.load(scene)
-    controller = ControllerConfig().build(scene, "robot")
+    simulator.reset(scene)
+    controller = ControllerConfig().build(scene, "robot", period_s=simulator.control_period_s)
     assert perform(simulator, controller, Drive(0.5, 0.3, 1.0))[0] == DONE
     base = simulator.state().robots["robot"].base
     assert base.position_m[0] > 1.35
@@ -159,8 +159,8 @@ def test_a_mobile_manipulator_drives_and_then_reaches(simulator):
 def test_a_second_arm_stays_clear_of_the_first(simulator):
     other = RobotPlacement("robot", "kuka", Pose((1.0, 0.0, 0.0), quaternion_from_yaw(np.pi)))
     scene = Scene("pair", (), robots=(other, RobotPlacement("panda", "panda")))
-    simulator.load(scene)
-    controller = ControllerConfig().build(scene, "robot")
+    simulator.reset(scene)
+    controller = ControllerConfig().build(scene, "robot", period_s=simulator.control_period_s)
     tool = simulator.state().robots["panda"].tool
     report, _ = perform(simulator, controller, MoveTo(tool.position_m, tool.orientation, True))
     assert report.reason.startswith("goal in collision: lbr_iiwa_")

@@ -34,7 +34,7 @@ BASE_SCENE = Scene("yard", robots=(RobotPlacement("robot", "differential_base"),
 
 
 def controller(scene=SCENE, **changes):
-    return ControllerConfig(**changes).build(scene, "robot")
+    return ControllerConfig(**changes).build(scene, "robot", period_s=0.05)
 
 
 def obeyed(state: WorldState, command: Command) -> WorldState:
@@ -293,7 +293,7 @@ def test_bad_settings_and_unknown_robots_are_refused():
     with pytest.raises(ConfigError, match="clearance_m"):
         controller(planner=PlannerConfig(clearance_m=math.nan))
     with pytest.raises(UnknownNameError, match="robot"):
-        ControllerConfig().build(SCENE, "robto")
+        ControllerConfig().build(SCENE, "robto", period_s=0.05)
 
 
 def test_a_controller_per_episode_costs_next_to_nothing():

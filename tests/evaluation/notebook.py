@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import msgspec
 import numpy as np
 
 from embodied.protocols import Simulator
+from embodied.scenes.scene import Scene
 from embodied.seeding import stream
 from embodied.tasks.memorybench.experts import ExpertState, initial_expert_state, next_keyframe
 from embodied.types import Choice, Decision, Episode, Moment, Observation, Progress, Request
-from tests.fakes import BINS, FakeSimulator, FakeTask, carry_to
+from tests.fakes import BINS, FakeSimulator, FakeSimulatorConfig, FakeTask, carry_to
 
 NAMES = sorted(BINS)
 HIDDEN = -1
@@ -27,6 +29,10 @@ class CueTask(FakeTask):
 
     twin_limit_s: float = 20.0
 
+    def sample(self, seed: int, *, split: str = "test") -> Episode:
+        episode = super().sample(seed, split=split)
+        return replace(episode, scene=_showing(episode.choice_goal.target, episode.scene))
+
     def choice_open(self, progress: Progress) -> bool:
         return "taken" in progress.reached
 
@@ -36,15 +42,20 @@ class CueTask(FakeTask):
             episode, id=f"{episode.id}-counterfactual", variant=variant,
             goal=Choice(episode.choice_goal.candidates, NAMES[variant]),
             limits=replace(episode.limits, sim_time_s=self.twin_limit_s),
+            scene=_showing(NAMES[variant], episode.scene),
         )  # fmt: skip
+
+
+def _showing(target: str, scene: Scene) -> Scene:
+    return msgspec.structs.replace(scene, name=target)
 
 
 class CueWorld(FakeSimulator):
     """Its robot feels which bin is right until the first command."""
 
-    def reset(self, episode: Episode) -> None:
-        super().reset(episode)
-        self._cue = NAMES.index(episode.choice_goal.target)
+    def reset(self, scene: Scene) -> None:
+        super().reset(scene)
+        self._cue = NAMES.index(scene.name)
 
     def observe(self, robot: str, cameras: Sequence[str] | None = None) -> Observation:
         shown = self._cue if self.time_s == 0.0 else HIDDEN
@@ -52,7 +63,7 @@ class CueWorld(FakeSimulator):
 
 
 @dataclass(kw_only=True)
-class CueWorldConfig:
+class CueWorldConfig(FakeSimulatorConfig):
     def build(self) -> Simulator:
         return CueWorld()
 

@@ -166,7 +166,7 @@ def reminded(control, *, decisions, opens_at):
     stage = EpisodeContext(CueWorld(), task, policy, lambda _: {"arm": FakeController("arm")})
     tampered = control.prepare(episode, stage).policy
     world = CueWorld()
-    world.reset(episode)
+    world.reset(episode.scene)
     stored, carry = (), None
     for step in range(decisions):
         progress = Progress(reached=("taken",) if step >= opens_at else ())
@@ -191,7 +191,7 @@ def test_a_batch_is_tampered_with_as_its_rows_are():
     requests = []
     for seed in range(6):
         episode = task.sample(seed)
-        world.reset(episode)
+        world.reset(episode.scene)
         truth = Truth(episode, world.state(), Progress(reached=("taken",) if seed % 2 else ()))
         requests.append(Request(world.observe("arm"), "", 1, seed=seed, truth=truth))
     stage = EpisodeContext(world, task, Notebook(), lambda _: {"arm": FakeController("arm")})
@@ -365,7 +365,7 @@ def test_hints_come_with_the_choice_and_lead_to_the_target_whatever_came_before(
 
     policy = Oracle().prepare(episode, EpisodeContext(CueWorld(), task, Led(), lambda _: {})).policy
     observation, carry = CueWorldConfig().build(), None
-    observation.reset(CueTask().sample(0))
+    observation.reset(CueTask().sample(0).scene)
     for step in range(16):
         progress = Progress(reached=task.phases[:-1] if step >= 9 else ())
         truth = Truth(episode, initial_state(episode), progress)

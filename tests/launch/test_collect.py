@@ -103,7 +103,7 @@ def test_one_thing_is_told_in_the_singular():
 
 def test_settings_that_no_part_can_have_are_refused_before_anything_is_written_or_started(tmp_path):
     output = tmp_path / "out"
-    done = run("compute=local", f"output={output}", "simulator.physics_hz=0", "simulator.control_hz=20")
+    done = run("compute=local", f"output={output}", "simulator.world.physics_hz=0", "simulator.world.control_hz=20")
     assert done.returncode == 2
     assert "physics_hz" in done.stderr
     assert "Traceback" not in done.stderr

@@ -73,7 +73,7 @@ def test_every_visible_thing_on_20_random_tables_is_found_within_a_centimetre(si
     results = []
     for seed in range(20):
         scene = random_scene(seed, camera_px=128)
-        simulator.load(scene)
+        simulator.reset(scene)
         images = simulator.observe(ROBOT, CAMERAS).images
         visible = [name for name, pixels in most_pixels(scene, images).items() if pixels >= VISIBLE_PX]
         results += compare(scene, perceive(images, InstanceTable.of_scene(scene), config=PerceptionConfig()), visible)
@@ -88,7 +88,7 @@ def test_every_visible_thing_on_20_random_tables_is_found_within_a_centimetre(si
 def test_a_noisy_sensor_with_bleeding_masks_still_finds_everything_within_a_centimetre(simulator):
     for seed in range(5):
         scene = random_scene(seed, camera_px=128)
-        simulator.load(scene)
+        simulator.reset(scene)
         images = worn(simulator.observe(ROBOT, CAMERAS).images, seed, noise_m=0.002)
         visible = [name for name, pixels in most_pixels(scene, images).items() if pixels >= VISIBLE_PX]
         seen = perceive(images, InstanceTable.of_scene(scene), config=PerceptionConfig())
@@ -100,7 +100,7 @@ def test_a_noisy_sensor_with_bleeding_masks_still_finds_everything_within_a_cent
 @pytest.mark.parametrize("seed", range(8))
 def test_a_removed_thing_is_gone_once_looked_at_and_never_before(simulator, seed):
     scene = random_scene(seed, camera_px=128)
-    simulator.load(scene)
+    simulator.reset(scene)
     missed = remove_one(simulator, scene, seed, visible_px=VISIBLE_PX)
     assert not missed.away, "declared gone though the camera looked away"
     assert not missed.covered, "declared gone though it was covered"
@@ -113,7 +113,7 @@ def test_a_removed_thing_is_gone_once_looked_at_and_never_before(simulator, seed
 
 def test_a_round_outline_has_no_yaw(simulator):
     scene = two_things()
-    simulator.load(scene)
+    simulator.reset(scene)
     seen = {
         thing.entity: thing
         for thing in perceive(
@@ -128,7 +128,7 @@ def test_a_round_outline_has_no_yaw(simulator):
 
 def test_a_single_view_is_trusted_less_than_three(simulator):
     scene = two_things()
-    simulator.load(scene)
+    simulator.reset(scene)
     table = InstanceTable.of_scene(scene)
     one, three = (
         perceive(simulator.observe(ROBOT, cameras).images, table, config=PerceptionConfig())[0].covariance
@@ -140,7 +140,7 @@ def test_a_single_view_is_trusted_less_than_three(simulator):
 
 
 def test_a_ball_seen_from_above_reaches_down_to_the_table(simulator):
-    simulator.load(two_things())
+    simulator.reset(two_things())
     watch = watch_of(two_things())
     look(simulator, watch, 0.0, ["left_shoulder"])
     ball = watch.remembered["ball"]
@@ -148,7 +148,7 @@ def test_a_ball_seen_from_above_reaches_down_to_the_table(simulator):
 
 
 def test_a_thing_held_just_above_the_table_does_not_reach_down_to_it(simulator):
-    simulator.load(two_things())
+    simulator.reset(two_things())
     watch = watch_of(two_things())
     look(simulator, watch, 0.0)
     held = on_table(0.2, -0.15, 0.5, height_m=0.05)  # 3 cm of free room under its 4 cm.
@@ -164,7 +164,7 @@ def test_a_thing_held_just_above_the_table_does_not_reach_down_to_it(simulator):
 
 def test_a_thing_seen_elsewhere_has_moved_and_is_not_gone(simulator):
     scene = two_things()
-    simulator.load(scene)
+    simulator.reset(scene)
     watch = watch_of(scene)
     look(simulator, watch, 0.0)
     place = on_table(0.4, -0.2, 0.1, height_m=0.02)
@@ -177,7 +177,7 @@ def test_a_thing_seen_elsewhere_has_moved_and_is_not_gone(simulator):
 
 def test_what_stays_is_fused_over_views_and_instants_and_never_moves(simulator):
     scene = two_things()
-    simulator.load(scene)
+    simulator.reset(scene)
     watch = watch_of(scene)
     looks = [look(simulator, watch, float(index), [CAMERAS[index % 3]]) for index in range(9)]
     assert all(one.moved == () and one.gone == () for one in looks)
@@ -189,7 +189,7 @@ def test_what_stays_is_fused_over_views_and_instants_and_never_moves(simulator):
 
 def test_without_ids_a_thing_keeps_its_name_where_it_stays_and_where_its_old_place_is_seen_empty(simulator):
     scene = two_things()
-    simulator.load(scene)
+    simulator.reset(scene)
     watch = Watch(Nameless(scene), config=PerceptionConfig())
     first = look(simulator, watch, 0.0)
     names = {thing.colour.name: thing.entity for thing in first.seen}
@@ -206,7 +206,7 @@ def test_without_ids_a_thing_keeps_its_name_where_it_stays_and_where_its_old_pla
 
 def test_without_ids_a_likeness_is_a_second_thing_while_the_old_place_is_out_of_sight(simulator):
     scene = two_things()
-    simulator.load(scene)
+    simulator.reset(scene)
     watch = Watch(Nameless(scene), config=PerceptionConfig())
     first = {thing.colour.name: thing.entity for thing in look(simulator, watch, 0.0).seen}
     simulator.teleport("brick", on_table(0.4, -0.2, 0.1, height_m=0.02))
@@ -226,14 +226,14 @@ def test_without_ids_another_colour_in_the_same_place_is_another_thing(simulator
     watch = Watch(Nameless(before), config=PerceptionConfig())
     names = []
     for time_s, scene in enumerate((before, after)):
-        simulator.load(scene)
+        simulator.reset(scene)
         names += [thing.entity for thing in look(simulator, watch, float(time_s)).seen]
     assert len(set(names)) == 2
 
 
 def test_without_ids_twins_side_by_side_keep_their_own_names(simulator):
     scene = tabletop_scene("twins", bodies=[_cube("one", "red", 0.20), _cube("two", "red", 0.245)], camera_px=128)
-    simulator.load(scene)
+    simulator.reset(scene)
     watch = Watch(Nameless(scene), config=PerceptionConfig())
     first, second = (look(simulator, watch, float(index)) for index in range(2))
     places = [{thing.entity: thing.box.pose.position_m for thing in one.seen} for one in (first, second)]
@@ -245,7 +245,7 @@ def test_without_ids_twins_side_by_side_keep_their_own_names(simulator):
 @pytest.mark.parametrize("order", [("part", "whole"), ("whole", "part")])
 def test_a_thing_of_which_only_a_part_is_seen_for_once_has_not_moved(simulator, order):
     scene = two_things()
-    simulator.load(scene)
+    simulator.reset(scene)
     whole = simulator.observe(ROBOT, CAMERAS).images
     x, y, _ = scene.body("brick").pose.position_m
     views = {
@@ -265,7 +265,7 @@ def test_the_same_looks_give_the_same_bits(simulator):
     scene = random_scene(3, camera_px=128)
     runs = []
     for _ in range(2):
-        simulator.load(scene)
+        simulator.reset(scene)
         watch = watch_of(scene)
         looks = [look(simulator, watch, float(index)) for index in range(2)]
         runs.append([event for one in looks for event in events_of(one, writer="eyes", first_seq=1)])
@@ -277,7 +277,7 @@ def test_the_same_looks_give_the_same_bits(simulator):
 
 def test_a_look_becomes_events_that_the_bank_takes(simulator):
     scene = two_things()
-    simulator.load(scene)
+    simulator.reset(scene)
     watch = watch_of(scene)
     look(simulator, watch, 0.0)
     simulator.teleport("ball", FAR)

@@ -663,7 +663,10 @@ def test_what_the_expert_does_on_the_table_is_told(bank, task, deeds):
     episode = task.sample(3)
     feed = MemoryFeedConfig().build(bank, NAME)
     simulator, controllers = BulletConfig().build(), ControllerConfig()
-    stage = EpisodeContext(simulator, task, Expert(), lambda episode: {ROBOT: controllers.build(episode.scene, ROBOT)})
+    period_s = simulator.control_period_s
+    stage = EpisodeContext(
+        simulator, task, Expert(), lambda episode: {ROBOT: controllers.build(episode.scene, ROBOT, period_s=period_s)}
+    )
     witness = Witness()
     ending = play(episode, stage, observers=[feed, witness])
     feed.on_end(record_of(episode, ending))

@@ -11,7 +11,8 @@ from embodied.geometry import Pose, angle_between, compose, invert, look_at
 from embodied.robots.catalogue import robot_model
 from embodied.scenes.scene import Body, Box, Camera, Cylinder, Detent, Joint, Mesh, Part, RobotPlacement, Scene, Spring
 from embodied.simulators.bullet.simulator import BulletConfig, BulletSimulator
-from embodied.simulators.world import RendererChoice
+from embodied.simulators.rendering.choice import RendererChoice
+from embodied.simulators.world import WorldConfig
 from embodied.types import Command
 
 TABLE_TOP_M = 0.5
@@ -69,44 +70,44 @@ def drawer_scene(position: float, detent: Detent | None = None) -> Scene:
     ],
 )
 def test_a_bad_command_is_refused_before_anything_moves(simulator, command, words):
-    simulator.load(Scene("plain", (FLOOR,), robots=(PANDA, RobotPlacement("other", "kuka", Pose((0.0, 2.0, 0.0))))))
+    simulator.reset(Scene("plain", (FLOOR,), robots=(PANDA, RobotPlacement("other", "kuka", Pose((0.0, 2.0, 0.0))))))
     before = simulator.state()
     good = Command(np.array(robot_model("kuka").arm.home_rad) + 0.2)
     with pytest.raises(CommandError, match=words):
         simulator.advance({"other": good, "panda": command})
     assert simulator.state() is before
     reference = run(simulator, {}, 5)[-1]
-    simulator.load(Scene("plain", (FLOOR,), robots=(PANDA, RobotPlacement("other", "kuka", Pose((0.0, 2.0, 0.0))))))
+    simulator.reset(Scene("plain", (FLOOR,), robots=(PANDA, RobotPlacement("other", "kuka", Pose((0.0, 2.0, 0.0))))))
     undisturbed = run(simulator, {}, 5)[-1]
     for name in ("panda", "other"):
         assert np.array_equal(reference.robots[name].joint_position_rad, undisturbed.robots[name].joint_position_rad)
 
 
 def test_an_unknown_robot_is_named_with_the_nearest_right_one(simulator):
-    simulator.load(Scene("plain", robots=(PANDA,)))
+    simulator.reset(Scene("plain", robots=(PANDA,)))
     with pytest.raises(UnknownNameError, match="Did you mean 'panda'"):
         simulator.advance({"pandas": Command(HOME)})
     with pytest.raises(UnknownNameError, match="differential_base"):
-        simulator.load(Scene("plain", robots=(RobotPlacement("a", "diferential_base"),)))
+        simulator.reset(Scene("plain", robots=(RobotPlacement("a", "diferential_base"),)))
 
 
 def test_a_mesh_outside_the_root_or_missing_is_refused_and_the_simulator_goes_on(simulator):
     for file, error in (("../../etc/passwd", PathError), ("/etc/passwd", PathError), ("no_such.obj", PathError)):
         scene = Scene("mesh", (Body("thing", (Part(Mesh(file)),)),), robots=(PANDA,))
         with pytest.raises(error, match=r"root|exist"):
-            simulator.load(scene)
-    simulator.load(Scene("plain", (FLOOR,), robots=(PANDA,)))
+            simulator.reset(scene)
+    simulator.reset(Scene("plain", (FLOOR,), robots=(PANDA,)))
     assert run(simulator, {}, 1)[-1].time_s == pytest.approx(0.05)
 
 
 def test_a_robot_that_starts_outside_its_limits_is_refused(simulator):
     with pytest.raises(SceneError, match="joint limits"):
-        simulator.load(Scene("plain", robots=(RobotPlacement("panda", "panda", joint_position_rad=(9.0,) * 7),)))
+        simulator.reset(Scene("plain", robots=(RobotPlacement("panda", "panda", joint_position_rad=(9.0,) * 7),)))
 
 
 def test_rates_that_do_not_divide_are_refused():
     with pytest.raises(ConfigError, match="must divide"):
-        BulletConfig(physics_hz=240, control_hz=70).build()
+        BulletConfig(world=WorldConfig(physics_hz=240, control_hz=70)).build()
 
 
 def test_two_arms_and_two_mobile_robots_move_at_once(simulator):
@@ -120,7 +121,7 @@ def test_two_arms_and_two_mobile_robots_move_at_once(simulator):
             RobotPlacement("mobile", "mobile_panda", Pose((2.0, 3.0, 0.0))),
         ),
     )
-    simulator.load(scene)
+    simulator.reset(scene)
     kuka_aim = np.array(robot_model("kuka").arm.home_rad) + 0.3
     commands = {
         "left": Command(HOME + 0.2, gripper=0.0),
@@ -142,7 +143,7 @@ def test_two_arms_and_two_mobile_robots_move_at_once(simulator):
 
 
 def test_the_tool_is_between_the_finger_tips_and_points_down_at_home(simulator):
-    simulator.load(Scene("plain", robots=(PANDA,)))
+    simulator.reset(Scene("plain", robots=(PANDA,)))
     tool = simulator.state().robots["panda"].tool
     assert tool.position_m == pytest.approx((0.548, 0.0, TABLE_TOP_M + 0.55), abs=2e-3)
     assert tool.matrix[:3, 2] == pytest.approx((0.0, 0.0, -1.0), abs=1e-3)
@@ -175,7 +176,7 @@ def reach(simulator: BulletSimulator, height_m: float) -> np.ndarray:
 
 
 def grasp(simulator: BulletSimulator) -> np.ndarray:
-    simulator.load(grasp_scene())
+    simulator.reset(grasp_scene())
     above, at = reach(simulator, 0.15), reach(simulator, 0.025)
     for aim, opening in ((above, 1.0), (at, 1.0), (at, 0.0)):
         start = simulator.state().robots["panda"].joint_position_rad
@@ -207,7 +208,7 @@ def test_closing_on_a_block_holds_it_firmly_and_opening_lets_it_fall(simulator):
 
 
 def test_closing_on_nothing_holds_nothing(simulator):
-    simulator.load(Scene("plain", (FLOOR,), robots=(PANDA,)))
+    simulator.reset(Scene("plain", (FLOOR,), robots=(PANDA,)))
     assert run(simulator, {"panda": Command(gripper=0.0)}, 20)[-1].held == {"panda": None}
 
 
@@ -229,7 +230,7 @@ def test_a_restored_instant_goes_on_bit_for_bit_also_with_a_block_in_the_hand(si
 
 def test_motors_that_are_set_once_go_on_bit_for_bit_after_a_restore(simulator):
     catch = Detent(position=0.0, capture=0.03, force=10.0)
-    simulator.load(drawer_scene(0.025, catch))
+    simulator.reset(drawer_scene(0.025, catch))
     aim = {"panda": Command(HOME + 0.1, gripper=0.3)}
     run(simulator, aim, 3)
     saved = simulator.save()
@@ -250,7 +251,7 @@ def test_a_period_asks_pybullet_nothing_about_bodies_that_cannot_move(simulator)
             Body(f"fixed_{index}", (Part(Box((0.1, 0.1, 0.1))),), Pose((3.0 + 0.2 * index, 0.0, 0.05)))
             for index in range(fixed)
         )
-        simulator.load(Scene("crowd", (FLOOR, *blocks, *grasp_scene().bodies[1:]), robots=(PANDA,)))
+        simulator.reset(Scene("crowd", (FLOOR, *blocks, *grasp_scene().bodies[1:]), robots=(PANDA,)))
         run(simulator, {}, 3)
         bullet, calls = simulator._bullet, []
         names = [name for name, member in vars(bullet).items() if isinstance(member, partial)]
@@ -269,16 +270,16 @@ def test_fixed_parts_of_a_moving_tree_are_read_every_period(simulator):
     crate = Body("crate", (Part(Box((0.2, 0.2, 0.1))),), Pose((2.0, 0.0, 1.0)), mass_kg=1.0)
     knob = Body("knob", (Part(Box((0.02, 0.02, 0.02))),), mass_kg=0.01)
     glued = Joint("glued", "fixed", "crate", "knob", Pose((0.0, 0.0, 0.06)))
-    simulator.load(Scene("falling", (FLOOR, crate, knob), (glued,), robots=(PANDA,)))
+    simulator.reset(Scene("falling", (FLOOR, crate, knob), (glued,), robots=(PANDA,)))
     pose = run(simulator, {}, 8)[-1].pose
     assert pose["crate"].position_m[2] < 0.7
     assert pose["knob"].position_m[2] == pytest.approx(pose["crate"].position_m[2] + 0.06, abs=1e-3)
 
 
 def test_a_saved_instant_of_another_reset_is_refused(simulator):
-    simulator.load(Scene("plain", robots=(PANDA,)))
+    simulator.reset(Scene("plain", robots=(PANDA,)))
     saved = simulator.save()
-    simulator.load(Scene("plain", robots=(PANDA,)))
+    simulator.reset(Scene("plain", robots=(PANDA,)))
     with pytest.raises(SimulationError, match="present reset"):
         simulator.restore(saved)
 
@@ -286,7 +287,7 @@ def test_a_saved_instant_of_another_reset_is_refused(simulator):
 def test_the_same_scene_gives_the_same_motion_after_any_other(simulator):
     grasp(simulator)
     first = run(simulator, {}, 5)[-1]
-    simulator.load(drawer_scene(0.1))
+    simulator.reset(drawer_scene(0.1))
     run(simulator, {}, 7)
     grasp(simulator)
     second = run(simulator, {}, 5)[-1]
@@ -295,15 +296,15 @@ def test_the_same_scene_gives_the_same_motion_after_any_other(simulator):
 
 
 def test_a_drawer_stays_where_it_is_left(simulator):
-    simulator.load(drawer_scene(0.1))
+    simulator.reset(drawer_scene(0.1))
     assert run(simulator, {}, 20)[-1].joint["slide"] == pytest.approx(0.1, abs=1e-4)
 
 
 def test_a_catch_snaps_a_nearly_shut_drawer_and_leaves_an_open_one(simulator):
     catch = Detent(position=0.0, capture=0.03, force=10.0)
-    simulator.load(drawer_scene(0.025, catch))
+    simulator.reset(drawer_scene(0.025, catch))
     assert run(simulator, {}, 40)[-1].joint["slide"] == pytest.approx(0.0, abs=2e-4)
-    simulator.load(drawer_scene(0.05, catch))
+    simulator.reset(drawer_scene(0.05, catch))
     assert run(simulator, {}, 40)[-1].joint["slide"] == pytest.approx(0.05, abs=2e-4)
 
 
@@ -314,7 +315,7 @@ def test_a_sprung_button_gives_way_to_a_weight_and_comes_back(simulator):
     press = Joint(**{f: getattr(press, f) for f in press.__struct_fields__} | {"spring": Spring(600.0, 4.0)})
     weight = Body("weight", (Part(Box((0.04, 0.04, 0.04))),), Pose((1.0, 0.0, 0.06)), mass_kg=0.3)
     aside = Body("weight", weight.parts, Pose((1.5, 0.0, 0.02)), mass_kg=0.3)
-    simulator.load(Scene("pressed", (FLOOR, base, cap, weight), (press,)))
+    simulator.reset(Scene("pressed", (FLOOR, base, cap, weight), (press,)))
     down = run(simulator, {}, 40)[-1].joint["button"]
     assert down == pytest.approx((0.3 + 0.05) * 9.81 / 600.0, abs=5e-4)
     simulator.teleport("weight", aside.pose)
@@ -326,7 +327,7 @@ def test_a_spring_that_would_explode_is_refused(simulator):
     cap = Body("cap", (Part(Cylinder(0.028, 0.02)),), mass_kg=0.02)
     press = Joint("button", "prismatic", "base", "cap", upper=0.008, spring=Spring(800.0, 8.0))
     with pytest.raises(SceneError, match="soft enough"):
-        simulator.load(Scene("stiff", (base, cap), (press,)))
+        simulator.reset(Scene("stiff", (base, cap), (press,)))
 
 
 @pytest.mark.parametrize("renderer", [RendererChoice.opengl, RendererChoice.tiny])
@@ -334,7 +335,7 @@ def test_cameras_see_instances_at_their_true_depth(renderer):
     box = Body("box", (Part(Box((0.4, 0.4, 0.2)), rgba=(0.9, 0.1, 0.1, 1.0)),), Pose((1.0, 0.0, 0.1)))
     camera = Camera("top", look_at((1.0, 0.0, 1.7), (1.0, 0.0, 0.0), up=(1.0, 0.0, 0.0)), 64, 48, 0.8)
     simulator = BulletConfig(renderer=renderer).build()
-    simulator.load(Scene("seen", (FLOOR, box), cameras=(camera,), robots=(PANDA,)))
+    simulator.reset(Scene("seen", (FLOOR, box), cameras=(camera,), robots=(PANDA,)))
     image = simulator.observe("panda", ("top",)).images["top"]
     ids = Scene("seen", (FLOOR, box), robots=(PANDA,)).instance_ids()
     assert image.rgb.shape == (48, 64, 3)
@@ -349,7 +350,7 @@ def test_cameras_see_instances_at_their_true_depth(renderer):
 
 def test_a_wrist_camera_moves_with_the_tool(simulator):
     camera = Camera("wrist", Pose((0.0, 0.0, -0.1)), mount="panda")
-    simulator.load(Scene("wrist", (FLOOR,), cameras=(camera,), robots=(PANDA,)))
+    simulator.reset(Scene("wrist", (FLOOR,), cameras=(camera,), robots=(PANDA,)))
     run(simulator, {"panda": Command(HOME + 0.1)}, 10)
     image = simulator.observe("panda", ("wrist",)).images["wrist"]
     tool = simulator.state().robots["panda"].tool
@@ -358,13 +359,13 @@ def test_a_wrist_camera_moves_with_the_tool(simulator):
 
 def test_an_unknown_camera_is_named_with_the_nearest_right_one(simulator):
     camera = Camera("wrist", Pose(), mount="panda")
-    simulator.load(Scene("wrist", (FLOOR,), cameras=(camera,), robots=(PANDA,)))
+    simulator.reset(Scene("wrist", (FLOOR,), cameras=(camera,), robots=(PANDA,)))
     with pytest.raises(UnknownNameError, match="Did you mean 'wrist'"):
         simulator.observe("panda", ("wrst",))
 
 
 def test_only_a_free_body_can_be_put_elsewhere(simulator):
-    simulator.load(drawer_scene(0.1))
+    simulator.reset(drawer_scene(0.1))
     for body in ("drawer", "cabinet"):
         with pytest.raises(SceneError, match="free body"):
             simulator.teleport(body, Pose((3.0, 0.0, 1.0)))
@@ -372,10 +373,10 @@ def test_only_a_free_body_can_be_put_elsewhere(simulator):
 
 def test_an_asset_root_that_is_no_folder_is_refused():
     with pytest.raises(ConfigError, match="asset_root must be a folder"):
-        BulletConfig(asset_root="/nonexistent").build()
+        BulletConfig(world=WorldConfig(asset_root="/nonexistent")).build()
 
 
 def test_commands_that_are_no_mapping_are_refused(simulator):
-    simulator.load(Scene("plain", robots=(PANDA,)))
+    simulator.reset(Scene("plain", robots=(PANDA,)))
     with pytest.raises(CommandError, match="mapping"):
         simulator.advance(None)

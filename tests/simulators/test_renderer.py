@@ -23,11 +23,11 @@ from embodied.scenes.scene import Body, Box, Camera, Cylinder, Part, RobotPlacem
 from embodied.simulators.bullet.bodies import create_bodies
 from embodied.simulators.bullet.client import connect
 from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.simulators.rendering.choice import RendererChoice
 from embodied.simulators.rendering.gl_context import create_context
 from embodied.simulators.rendering.opengl import CameraView, OpenGLRenderer, Visual
 from embodied.simulators.rendering.surfaces import shaded_surface
 from embodied.simulators.rendering.tiny import TinyRenderer
-from embodied.simulators.world import RendererChoice
 from embodied.types import CameraImage
 
 # Looks along world x from the origin; image right is world -y, image down is world -z.
@@ -391,7 +391,7 @@ def test_opengl_and_tiny_renderer_agree_on_a_panda_at_a_table() -> None:
     for choice in (RendererChoice.opengl, RendererChoice.tiny):
         simulator = BulletConfig(renderer=choice).build()
         try:
-            simulator.load(scene)
+            simulator.reset(scene)
             images.append(list(simulator.observe("arm").images.values()))
         finally:
             simulator.close()

@@ -20,6 +20,7 @@ class DeltaPoseHandler:
         self._robot = context.robot
         self._model = context.model
         self._settings = context.settings
+        self._period_s = context.period_s
 
     @staticmethod
     def suits(model: RobotModel, /) -> bool:
@@ -49,7 +50,7 @@ class DeltaPoseHandler:
             )
         way = np.stack([np.clip(joints, moving.lower_rad, moving.upper_rad), goal])
         limits = self._settings.speed_limits(moving.arm)
-        self._path = timed_path(moving, way, limits, self._settings.period_s)
+        self._path = timed_path(moving, way, limits, self._period_s)
         self._opening = float(intent.gripper_open) if moving.arm.gripper is not None else None
         self._period = 0
         return None

@@ -32,6 +32,8 @@ class MoveToHandler:
         self._robot = context.robot
         self._model = context.model
         self._settings = context.settings
+        self._period_s = context.period_s
+        self._assets = context.asset_root
         self.plan_method = ""
 
     @staticmethod
@@ -63,7 +65,7 @@ class MoveToHandler:
                 self._robot,
                 state,
                 end_effector=intent.end_effector,
-                assets=self._settings.asset_root,
+                assets=self._assets,
             )
         planner = Planner(self._moving, self._settings.planner)
         plan = planner.plan(here.joint_position_rad[self._moving.columns], target, world, seed=self._seed)
@@ -71,7 +73,7 @@ class MoveToHandler:
         if plan.waypoints_rad is None:
             return ControllerReport(ControllerStatus.FAILED, plan.reason)
         limits = self._settings.speed_limits(self._moving.arm)
-        self._path = timed_path(self._moving, plan.waypoints_rad, limits, self._settings.period_s)
+        self._path = timed_path(self._moving, plan.waypoints_rad, limits, self._period_s)
         self._enter(_Phase.MOVE)
         self._last_opening = self._opening_of(here)
         return None
@@ -114,7 +116,7 @@ class MoveToHandler:
         self._still = self._still + 1 if speed <= arrival.still_radps else 0
         if error <= arrival.joint_tolerance_rad and self._still > 0:
             return self._judge(here)
-        late = self._periods * self._settings.period_s >= arrival.settle_limit_s
+        late = self._periods * self._period_s >= arrival.settle_limit_s
         if self._still < arrival.still_periods and not late:
             return None
         return self._judge(here)
@@ -144,4 +146,4 @@ class MoveToHandler:
         self._last_opening = opening
         # The first two periods pass before the fingers can have shown that they move.
         rested = self._periods >= 2 and self._still >= 2
-        return rested or self._periods * self._settings.period_s >= arrival.gripper_limit_s
+        return rested or self._periods * self._period_s >= arrival.gripper_limit_s

@@ -67,7 +67,7 @@ def self_pairs(model: RobotModel, end_effector: str = "") -> tuple[tuple[int, in
 
 @lru_cache(maxsize=1024)
 def body_solids(body: Body, assets: str) -> tuple[Solid, ...]:
-    """Returns the colliding parts of a scene body in its own frame; `assets` as in `ControllerConfig.asset_root`."""
+    """Returns the colliding parts of a scene body in its own frame; `assets` as in `WorldConfig.asset_root`."""
     return tuple(
         Solid(body.name, scene_shape(part.shape, assets), 0, transform_from_pose(part.pose))
         for part in body.parts

@@ -1,12 +1,12 @@
 """PyBullet: the default world. Runs headless in this process, bit for bit the same for the same commands."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from embodied.errors import CommandError, EmbodiedError, SceneError, SimulationError, unknown_name
+from embodied.errors import CommandError, ConfigError, EmbodiedError, SceneError, SimulationError, unknown_name
 from embodied.geometry import Pose
 from embodied.robots.assets import asset_root
 from embodied.robots.commands import check_command, proprio
@@ -17,17 +17,27 @@ from embodied.simulators.bullet.grasping import Grasping, Grip, Holder
 from embodied.simulators.bullet.mechanisms import Mechanisms
 from embodied.simulators.bullet.robot import BulletRobot, Targets
 from embodied.simulators.bullet.state_reader import StateReader
+from embodied.simulators.rendering.choice import RendererChoice
 from embodied.simulators.rendering.pixels import Pixels
-from embodied.simulators.world import SimulatorConfig
-from embodied.types import Command, Episode, Observation, WorldState
+from embodied.simulators.world import WorldConfig
+from embodied.types import Command, Observation, WorldState
 
-GRAVITY_MPS2 = 9.81
 SOLVER_ITERATIONS = 50
 
 
 @dataclass(kw_only=True)
-class BulletConfig(SimulatorConfig):
-    """PyBullet with the shared settings."""
+class BulletConfig:
+    """PyBullet: the shared settings of its world, what makes the pixels, and the threads of a software renderer."""
+
+    world: WorldConfig = field(default_factory=WorldConfig)
+    renderer: RendererChoice = RendererChoice.auto
+    render_threads: int = 1
+
+    def check(self) -> None:
+        """Raises `ConfigError` for values out of range."""
+        self.world.check()
+        if self.render_threads < 1:
+            raise ConfigError("simulator.render_threads must be at least 1.", value=self.render_threads)
 
     def build(self) -> "BulletSimulator":
         """Returns the simulator. Raises `ConfigError` or `MissingDependencyError`."""
@@ -50,12 +60,11 @@ class SavedInstant:
 class BulletSimulator:
     """One PyBullet world, rebuilt at every reset so that no episode leaves a trace in the next."""
 
-    def __init__(self, config: SimulatorConfig) -> None:
-        self._config = config
+    def __init__(self, config: BulletConfig) -> None:
+        self._world = config.world
         self._bullet = connect()
-        self._assets = Path(config.asset_root) if config.asset_root else asset_root()
-        self._substeps = config.physics_hz // config.control_hz
-        self._pixels = Pixels(self._bullet, config, self._assets)
+        self._assets = Path(config.world.asset_root) if config.world.asset_root else asset_root()
+        self._pixels = Pixels(self._bullet, config.renderer, self._assets, threads=config.render_threads)
         self._generation = 0
         self._open = True
         self._scene = Scene("empty")
@@ -64,19 +73,18 @@ class BulletSimulator:
     @property
     def control_period_s(self) -> float:
         """Simulated seconds that one `advance` covers."""
-        return 1.0 / self._config.control_hz
+        return self._world.control_period_s
 
     @property
     def renderer(self) -> str:
         """What makes the pixels."""
         return self._pixels.name
 
-    def reset(self, episode: Episode) -> None:
-        """Builds `episode.scene` anew, at time 0. Raises `SceneError`, `UnknownNameError`, `PathError`."""
-        self.load(episode.scene)
+    def reset(self, scene: Scene) -> None:
+        """Builds `scene` anew, at time 0; a scene that cannot be built leaves the empty world.
 
-    def load(self, scene: Scene) -> None:
-        """Builds `scene` anew, at time 0; a scene that cannot be built leaves the empty world."""
+        Raises `SceneError`, `UnknownNameError`, `PathError`.
+        """
         bullet = self._bullet
         bullet.resetSimulation()
         self._scene = Scene("empty")
@@ -105,9 +113,9 @@ class BulletSimulator:
         self._mechanisms.begin_period(self._grasping.held)
         robots = list(self._robots.values())
         for robot in robots:
-            robot.begin_period(self._previous_rad[robot.name], self._substeps, self.control_period_s)
+            robot.begin_period(self._previous_rad[robot.name], self._world.substeps, self.control_period_s)
         grasping = self._grasping.pending(robots)
-        for substep in range(self._substeps):
+        for substep in range(self._world.substeps):
             for robot in robots:
                 robot.drive_motors(substep)
             self._mechanisms.push_springs()
@@ -160,7 +168,7 @@ class BulletSimulator:
         for name, robot in self._robots.items():
             robot.targets = saved.targets[name]
         self._previous_rad = dict(saved.previous_rad)
-        self._periods = round(saved.time_s * self._config.control_hz)
+        self._periods = round(saved.time_s * self._world.control_hz)
         self._state = self._read_state()
 
     def teleport(self, body: str, pose: Pose) -> None:
@@ -188,16 +196,16 @@ class BulletSimulator:
         self._robots: dict[str, BulletRobot] = {}
         self._previous_rad: dict[str, np.ndarray] = {}
         self._grasping = Grasping(self._bullet, Scene("empty"), {})
-        self._mechanisms = Mechanisms(self._bullet, Scene("empty"), {}, physics_hz=self._config.physics_hz)
+        self._mechanisms = Mechanisms(self._bullet, Scene("empty"), {}, physics_hz=self._world.physics_hz)
         self._reader = StateReader(self._bullet, Scene("empty"), {}, {}, self._mechanisms)
         self._periods = 0
         self._state = WorldState(0.0, {}, {}, frozenset(), {}, {})
 
     def _build(self, scene: Scene) -> None:
         bullet = self._bullet
-        bullet.setGravity(0.0, 0.0, -GRAVITY_MPS2)
+        bullet.setGravity(0.0, 0.0, -self._world.gravity_mps2)
         bullet.setPhysicsEngineParameter(
-            fixedTimeStep=1.0 / self._config.physics_hz,
+            fixedTimeStep=1.0 / self._world.physics_hz,
             numSolverIterations=SOLVER_ITERATIONS,
             deterministicOverlappingPairs=1,
         )
@@ -207,7 +215,7 @@ class BulletSimulator:
         self._handles = create_bodies(bullet, scene, asset_root=self._assets, visuals=visuals)
         self._previous_rad = {name: robot.targets.joint_position_rad for name, robot in self._robots.items()}
         self._grasping = Grasping(bullet, scene, self._handles)
-        self._mechanisms = Mechanisms(bullet, scene, self._handles, physics_hz=self._config.physics_hz)
+        self._mechanisms = Mechanisms(bullet, scene, self._handles, physics_hz=self._world.physics_hz)
         self._reader = StateReader(bullet, scene, self._handles, self._robots, self._mechanisms)
         self._pixels.forget()
 
@@ -217,4 +225,4 @@ class BulletSimulator:
         return self._robots[name]
 
     def _read_state(self) -> WorldState:
-        return self._reader.read(self._periods / self._config.control_hz, self._grasping.held_by)
+        return self._reader.read(self._periods / self._world.control_hz, self._grasping.held_by)

@@ -14,9 +14,9 @@ from embodied.scenes.meshing import triangulate
 from embodied.scenes.scene import Camera, Scene
 from embodied.simulators.bullet.bodies import BodyHandle
 from embodied.simulators.bullet.robot import BulletRobot
+from embodied.simulators.rendering.choice import RendererChoice
 from embodied.simulators.rendering.opengl import CameraView, OpenGLRenderer, Visual
 from embodied.simulators.rendering.tiny import TinyRenderer
-from embodied.simulators.world import RendererChoice, SimulatorConfig
 from embodied.types import CameraImage, WorldState
 
 
@@ -26,15 +26,15 @@ class Pixels:
     A choice of AUTO settles on OpenGL where it starts; what was settled on is in `name`.
     """
 
-    def __init__(self, bullet: Any, config: SimulatorConfig, assets: Path) -> None:
+    def __init__(self, bullet: Any, choice: RendererChoice, assets: Path, *, threads: int = 1) -> None:
         self._bullet = bullet
-        self._config = config
+        self._threads = threads
         self._assets = assets
         self._opengl: OpenGLRenderer | None = None
-        self._tiny = config.renderer is RendererChoice.tiny
+        self._tiny = choice is RendererChoice.tiny
         self._loaded = False
         self._meshes: dict[str, tuple[LinkMesh, ...]] = {}
-        if config.renderer is RendererChoice.auto:
+        if choice is RendererChoice.auto:
             try:
                 self._start_opengl()
             except MissingDependencyError:
@@ -86,7 +86,7 @@ class Pixels:
 
     def _start_opengl(self) -> OpenGLRenderer:
         if self._opengl is None:
-            self._opengl = OpenGLRenderer(threads=self._config.render_threads)
+            self._opengl = OpenGLRenderer(threads=self._threads)
         return self._opengl
 
     def _view(self, camera: Camera, state: WorldState) -> CameraView:

@@ -78,7 +78,7 @@ def _observed(camera_px: int) -> Request:
     episode = PutBlockBack(camera_px=camera_px).sample(0)
     world = BulletConfig().build()
     try:
-        world.reset(episode)
+        world.reset(episode.scene)
         observation = world.observe(ROBOT)
     finally:
         world.close()

@@ -49,7 +49,7 @@ def observed_cloud(camera_px: int) -> Cloud:
     """Returns what four cameras see of the table, the one frame of a cloud."""
     world = BulletConfig().build()
     try:
-        world.load(table_scene(camera_px))
+        world.reset(table_scene(camera_px))
         images = list(world.observe(ROBOT).images.values())
     finally:
         world.close()

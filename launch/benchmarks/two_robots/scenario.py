@@ -225,7 +225,10 @@ def play_variant(bank: Bank, *, asks: bool, seed: int = 0, pictured: bool = Fals
     try:
         stage = EpisodeContext(
             simulator, task, script,
-            lambda one: {robot.name: ControllerConfig().build(one.scene, robot.name) for robot in one.scene.robots},
+            lambda one: {
+                robot.name: ControllerConfig().build(one.scene, robot.name, period_s=simulator.control_period_s)
+                for robot in one.scene.robots
+            },
         )  # fmt: skip
         ending = play(episode, stage, observers=[feed, tracer])
         feed.on_end(_record(episode, ending))
