@@ -1,4 +1,4 @@
-"""What may be chosen of a SAM2Act policy's parts: plain settings, since a schema knows no unions."""
+"""The choices among memories, image encoders and language encoders: plain settings, since a schema has no unions."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -16,7 +16,7 @@ from policies.memory.config import (
 
 
 class MemoryKind(Enum):
-    """Which memory: `off` is SAM2Act, without the parts that a memory needs; `none` has them and remembers nothing."""
+    """Which memory: `off` is SAM2Act, without the parts around a memory; `none` has them and keeps nothing."""
 
     off = "off"
     none = "none"

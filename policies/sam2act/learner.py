@@ -5,25 +5,33 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from embodied.errors import ConfigError
 from embodied.robots.catalogue import robot_model
 from embodied.robots.commands import proprio_layout
 from embodied.scenes.tabletop import WORKSPACE_M
-from policies.heads.heatmap import heatmap_loss
-from policies.sam2act.config import Sam2ActConfig
-from policies.sam2act.drawing import drawn_heat_maps
-from policies.sam2act.keyframes import Around, Keyframes, spread
-from policies.sam2act.measures import entropy, near, needs_memory, off_m
+from policies.sam2act.branch import CoarseFeatures
+from policies.sam2act.geometry import most_likely_point
+from policies.sam2act.inputs import Keyframes, scatter_valid
+from policies.sam2act.losses import (
+    action_losses,
+    entropy,
+    needs_memory,
+    share_near,
+    waypoint_error_m,
+    waypoint_loss,
+)
 from policies.sam2act.network import Sam2Act
 from policies.sam2act.policy import Sam2ActPlusPolicy, Sam2ActPolicy
-from policies.sam2act.views import most_likely_point, pixels
+from policies.sam2act.settings import Sam2ActSettings
+from policies.sam2act.visualisation import drawn_heat_maps
 from policies.training.learner import ACTION_SPACE, Batch, DatasetFeatures, Learner
 
 Metrics = dict[str, Tensor]
 BEFORE_MEMORY = ("encoder", "language", "coarse")
-SETTINGS = {"moment": ("moment", "slot_dim"), "hand": ("hand_hidden", "glimpse")}
+ACTION_HEAD = "hand"
+"""The action head's name among the parameter groups, as recorded trainings and shipped weights have it."""
+SETTINGS = {"moment": ("moment", "slot_dim"), ACTION_HEAD: ("hand_hidden", "glimpse")}
 
 
 class Sam2ActLearner(Learner):
@@ -36,7 +44,7 @@ class Sam2ActLearner(Learner):
     workspace_m = WORKSPACE_M
     learning_settings = ("easy_share", "fine_shift_m", "heat_sigma_px")
 
-    def __init__(self, config: Sam2ActConfig) -> None:
+    def __init__(self, config: Sam2ActSettings) -> None:
         super().__init__()
         self.policy_config = config
         self.cameras = config.cameras
@@ -54,7 +62,7 @@ class Sam2ActLearner(Learner):
         layout = proprio_layout(robot_model(self.policy_config.robot))
         if data.proprio_names != layout:
             raise ConfigError(
-                f"The robot of the demonstrations must tell what a {self.policy_config.robot} does.",
+                f"The robot of the demonstrations must have the proprioception of a {self.policy_config.robot}.",
                 value=(data.robot, data.proprio_names),
                 remedy="Set policy.robot to the model that was recorded.",
             )
@@ -82,10 +90,10 @@ class Sam2ActLearner(Learner):
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Returns the parts that a stage may freeze: the network's, and of the coarse branch `upsampling` by itself.
 
-        What a glimpse is read with belongs to the hand.
+        The encoder of the region-of-interest crop belongs to the action head.
         """
         groups = {name: list(part.parameters()) for name, part in self.network.named_children()}
-        groups["hand"] += groups.pop("glimpse", [])
+        groups[ACTION_HEAD] += groups.pop("glimpse", [])
         coarse = self.network.coarse
         up = [value for part in (coarse.up, coarse.normed, coarse.heat) for value in part.parameters()]
         others = {id(value) for value in up}
@@ -96,7 +104,7 @@ class Sam2ActLearner(Learner):
         return SETTINGS.get(group, (group,))
 
     def frozen_features(self, batch: Batch) -> dict[str, Tensor]:
-        """Returns what memory is asked with and what becomes of the answer, of every keyframe: see `Around`.
+        """Returns the coarse branch's features of every keyframe, from which memory learns: see `CoarseFeatures`.
 
         Raises `ConfigError` where the parts before memory learn.
         """
@@ -107,107 +115,102 @@ class Sam2ActLearner(Learner):
                 value=f"{', '.join(learning)} learn",
                 remedy=f"Set stage.frozen to {', '.join(BEFORE_MEMORY)} at least, or stage.cache_features=false.",
             )
-        seen, config = Keyframes.of(batch), self.policy_config
-        look = self.network.look_around(seen.sight)
-        scores = self.network.coarse.heat_map(look.tokens, look.sides)
-        needed = needs_memory(scores, config.cube.normalised(seen.position_m), config)
-        return Around.of(look)._replace(needed=needed).features(batch["valid"])
+        keyframes, config = Keyframes.of(batch), self.policy_config
+        features = self.network.coarse_features(keyframes.inputs)
+        scores = self.network.coarse.heat_map(features.tokens, features.skips)
+        needed = needs_memory(scores, config.cube.normalised(keyframes.position_m), config)
+        return CoarseFeatures.of(features)._replace(needed=needed).named(batch["valid"])
 
     def forward(self, batch: Batch) -> tuple[Tensor, Metrics]:
         """Returns the sum of all losses, each a mean over the valid keyframes, and what they are.
 
-        In training, the close look is left out where nothing of it learns.
+        In training, the fine branch and the action head are left out where neither learns.
         """
-        config, seen = self.policy_config, Keyframes.of(batch)
-        aim = config.cube.normalised(seen.position_m)
-        around = Around.cached(seen) or Around.of(self.network.look_around(seen.sight))
-        tokens, attention = self._remember(batch, around.tokens, aim)
-        chosen = self._learnt_from(around)
-        scores = self.network.coarse.heat_map(tokens[chosen], around.sides_of(chosen))
-        losses = {"coarse": self._heat_loss(scores, aim[chosen]).sum() / len(aim)}
+        config, keyframes = self.policy_config, Keyframes.of(batch)
+        aim = config.cube.normalised(keyframes.position_m)
+        features = CoarseFeatures.cached(keyframes.arrays)
+        if features is None:
+            features = CoarseFeatures.of(self.network.coarse_features(keyframes.inputs))
+        tokens, attention = self._with_memory(batch, features.tokens, aim)
+        chosen = self._trained_on(features)
+        scores = self.network.coarse.heat_map(tokens[chosen], features.skips_of(chosen))
+        losses = {"coarse": self._waypoint_loss(scores, aim[chosen]).sum() / len(aim)}
         metrics: Metrics = {} if attention is None else {"attention_entropy": attention}
         if not self.training:
-            metrics |= self._coarse_errors(around, scores, aim)
-        if not self.training or self._learns("fine") or self._learns("hand"):
-            close_losses, errors = self._look_closely(seen)
-            losses, metrics = losses | close_losses, metrics | errors
+            metrics |= self._coarse_errors(features, scores, aim)
+        if not self.training or self._learns("fine") or self._learns(ACTION_HEAD):
+            fine_losses, errors = self._fine_losses(keyframes)
+            losses, metrics = losses | fine_losses, metrics | errors
         metrics |= {f"loss/{name}": loss.detach() for name, loss in losses.items()}
         return torch.stack([*losses.values()]).sum(), metrics
 
     def visualisations(self, batch: Batch) -> dict[str, np.ndarray]:
-        """Returns what the first sequence shows, a row per keyframe, and where both branches would go."""
+        """Returns the views of the first sequence, a row per keyframe, with the heat maps of both branches."""
         first = {name: value[:1] for name, value in batch.items()}
-        network, seen = self.network, Keyframes.of(first)
-        around = network.look_around(seen.sight)
-        tokens, _ = self._remember(first, around.tokens, self.policy_config.cube.normalised(seen.position_m))
-        close = network.look_closely(seen.sight, seen.position_m)
+        network, keyframes = self.network, Keyframes.of(first)
+        coarse = network.coarse_features(keyframes.inputs)
+        aim = self.policy_config.cube.normalised(keyframes.position_m)
+        tokens, _ = self._with_memory(first, coarse.tokens, aim)
+        fine = network.fine_features(keyframes.inputs, keyframes.position_m)
         drawn = {
-            "whole table": (around, network.coarse.heat_map(tokens, around.sides)),
-            "close look": (close, network.fine.heat_map(close.tokens, close.sides)),
+            "whole table": (coarse, network.coarse.heat_map(tokens, coarse.skips)),
+            "close look": (fine, network.fine.heat_map(fine.tokens, fine.skips)),
         }
-        frames = range(len(seen.position_m))
+        frames = range(len(keyframes.position_m))
         return {
-            name: np.concatenate([drawn_heat_maps(look, scores, frame) for frame in frames])
-            for name, (look, scores) in drawn.items()
+            name: np.concatenate([drawn_heat_maps(features.visualisations, scores, frame) for frame in frames])
+            for name, (features, scores) in drawn.items()
         }
 
     def _learns(self, part: str) -> bool:
         return any(value.requires_grad for value in self.parameter_groups()[part])
 
-    def _learnt_from(self, around: Around) -> Tensor:
-        """Returns the frames (frame,) that training looks at: all, or those that need memory and a few others."""
-        frames = around.tokens.new_ones(len(around.tokens), dtype=torch.bool)
-        if around.needed is None or not self.training:
+    def _trained_on(self, features: CoarseFeatures) -> Tensor:
+        """Returns the frames (frame,) that the loss counts: all, or those that need memory and a few others."""
+        frames = features.tokens.new_ones(len(features.tokens), dtype=torch.bool)
+        if features.needed is None or not self.training:
             return frames
         drawn = torch.rand(len(frames), device=frames.device) < self.policy_config.easy_share
-        picked = around.needed | drawn
+        picked = features.needed | drawn
         return picked if picked.any() else frames
 
-    def _remember(self, batch: Batch, tokens: Tensor, aim: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _with_memory(self, batch: Batch, tokens: Tensor, aim: Tensor) -> tuple[Tensor, Tensor | None]:
         """Returns the coarse tokens of valid frames, enriched by memory, and the mean entropy of its attention."""
         memory = self.network.memory
         if memory is None:
             return tokens, None
         valid = batch["valid"]
-        written = self.network.remembered(tokens, aim)
-        query, written = (spread(flat, valid) for flat in (tokens.flatten(1, 2), written))
+        written = self.network.memory_tokens(tokens, aim)
+        query, written = (scatter_valid(flat, valid) for flat in (tokens.flatten(1, 2), written))
         fused, attention, _ = memory.unroll(query, written, batch["time"], batch["first"], valid)
         return fused[valid].view_as(tokens), entropy(attention[valid])
 
-    def _coarse_errors(self, around: Around, scores: Tensor, aim: Tensor) -> Metrics:
+    def _coarse_errors(self, features: CoarseFeatures, scores: Tensor, aim: Tensor) -> Metrics:
         """Returns how far the coarse waypoints are off, and how many lie near, with memory and without."""
-        off = off_m(scores, aim, self.policy_config)
-        metrics = {"coarse_error_m": off.mean(), "coarse_within_5cm": near(off)}
+        error_m = waypoint_error_m(scores, aim, self.policy_config)
+        metrics = {"coarse_error_m": error_m.mean(), "coarse_within_5cm": share_near(error_m)}
         if self.network.memory is not None:
-            alone = self.network.coarse.heat_map(around.tokens, tuple(side.flatten(0, 1) for side in around.sides))
-            metrics["coarse_within_5cm_without_memory"] = near(off_m(alone, aim, self.policy_config))
+            skips = tuple(skip.flatten(0, 1) for skip in features.skips)
+            without = self.network.coarse.heat_map(features.tokens, skips)
+            error_m = waypoint_error_m(without, aim, self.policy_config)
+            metrics["coarse_within_5cm_without_memory"] = share_near(error_m)
         return metrics
 
-    def _look_closely(self, seen: Keyframes) -> tuple[Metrics, Metrics]:
-        """Returns the losses of the close look and the hand, and in evaluation how far the waypoint is off."""
+    def _fine_losses(self, keyframes: Keyframes) -> tuple[Metrics, Metrics]:
+        """Returns the losses of the fine branch and the action head, and in evaluation the error of the waypoint."""
         network, config = self.network, self.policy_config
-        centre_m = seen.position_m + self._shift(seen.position_m)
-        close = network.look_closely(seen.sight, centre_m)
-        aim = (seen.position_m - centre_m) / config.fine_half_m
-        scores = network.fine.heat_map(close.tokens, close.sides)
-        losses = {"fine": self._heat_loss(scores, aim).mean(), **self._hand_losses(network.features(close, aim), seen)}
+        centre_m = keyframes.position_m + self._shift(keyframes.position_m)
+        fine = network.fine_features(keyframes.inputs, centre_m)
+        aim = (keyframes.position_m - centre_m) / config.fine_half_m
+        scores = network.fine.heat_map(fine.tokens, fine.skips)
+        logits = network.hand(network.action_features(fine, aim), rotation=keyframes.rotation)
+        losses = {"fine": self._waypoint_loss(scores, aim).mean(), **action_losses(logits, keyframes)}
         if self.training:
             return losses, {}
         return losses, {"fine_error_m": (most_likely_point(scores) - aim).norm(dim=-1).mean() * config.fine_half_m}
 
-    def _hand_losses(self, features: Tensor, seen: Keyframes) -> Metrics:
-        logits = self.network.hand(features, rotation=seen.rotation)
-        rotation = functional.cross_entropy(logits.rotation.flatten(0, 1), seen.rotation.flatten(), reduction="none")
-        return {
-            "rotation": rotation.view(-1, 3).sum(1).mean(),
-            "gripper": functional.cross_entropy(logits.gripper, seen.gripper_open),
-            "collisions": functional.cross_entropy(logits.collisions, seen.avoid_collisions),
-        }
-
-    def _heat_loss(self, scores: Tensor, point: Tensor) -> Tensor:
-        """Returns the loss (frame,) of heat maps, a mean over the views."""
-        at = pixels(point, scores.shape[-1])
-        return heatmap_loss(scores, at, sigma_px=self.policy_config.heat_sigma_px).mean(-1)
+    def _waypoint_loss(self, scores: Tensor, point: Tensor) -> Tensor:
+        return waypoint_loss(scores, point, sigma_px=self.policy_config.heat_sigma_px)
 
     def _shift(self, position_m: Tensor) -> Tensor:
         """Returns how far the fine cube is off, drawn anew for every frame; half as much, fixed, in evaluation."""

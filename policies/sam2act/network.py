@@ -1,38 +1,29 @@
-"""SAM2Act as one module: a coarse look at the workspace, memory, a fine look around the coarse waypoint, an action."""
-
-from typing import NamedTuple
+"""SAM2Act as one module: coarse branch, memory, fine branch around the coarse waypoint, action head."""
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from policies.heads.autoregressive import AutoregressiveHead
 from policies.heads.heatmap import gaussian
 from policies.memory.contract import Memory
 from policies.memory.sizes import TokenGrid
-from policies.sam2act.body import body_numbers, mark_tool
-from policies.sam2act.branch import Branch, Told
-from policies.sam2act.config import Sam2ActConfig
-from policies.sam2act.glimpse import Glimpse
-from policies.sam2act.sight import Sight
+from policies.sam2act.branch import Branch, BranchFeatures, Conditioning
+from policies.sam2act.geometry import VIEWS, pixels
+from policies.sam2act.inputs import Inputs, mark_tool, proprioception_numbers
+from policies.sam2act.settings import RegionCropConfig, Sam2ActSettings
 from policies.sam2act.splatting import Lens, splat
-from policies.sam2act.views import VIEWS, pixels
-
-
-class Look(NamedTuple):
-    """One branch's view of its cube: visualisations, `Branch.sides`, and tokens (frame, view, grid ** 2, dim)."""
-
-    visualisations: Tensor
-    sides: tuple[Tensor, ...]
-    tokens: Tensor
 
 
 class Sam2Act(nn.Module):
-    """Both branches, the image encoder they share, the words, the action head and the memory.
+    """Both branches, the image encoder that they share, the language encoder, the action head and the memory.
 
-    Source: SAM2Act, arXiv 2501.18564, after the descriptions of RVT-2 (arXiv 2406.08545) and SAM2Act.
+    Names of modules are keys of shipped weights, so they stay: `hand` is the action head, `glimpse` encodes the
+    region-of-interest crop, `moment` what is written to memory. Source: SAM2Act, arXiv 2501.18564, after the
+    descriptions of RVT-2 (arXiv 2406.08545) and SAM2Act.
     """
 
-    def __init__(self, config: Sam2ActConfig) -> None:
+    def __init__(self, config: Sam2ActSettings) -> None:
         super().__init__()
         config.check()
         self.config = config
@@ -40,15 +31,21 @@ class Sam2Act(nn.Module):
         self.encoder = config.encoder.config(channels=channels).build()
         self.language = config.language.config().build()
         self.coarse, self.fine = (
-            Branch(config.branch, self.encoder, channels=channels, body=config.body_numbers, words=self.language.dim)
+            Branch(
+                config.branch,
+                self.encoder,
+                channels=channels,
+                proprioception=config.proprioception,
+                words=self.language.dim,
+            )
             for _ in range(2)
         )
-        told = 2 * len(VIEWS) * config.branch.dim
-        self.glimpse: Glimpse | None = None
+        width = 2 * len(VIEWS) * config.branch.dim
+        self.glimpse: RegionCrop | None = None
         if config.glimpse.window:
-            self.glimpse = Glimpse(config.glimpse, channels=channels)
-            told += config.glimpse.dim
-        self.hand = AutoregressiveHead(told, hidden=config.hand_hidden)
+            self.glimpse = RegionCrop(config.glimpse, channels=channels)
+            width += config.glimpse.dim
+        self.hand = AutoregressiveHead(width, hidden=config.hand_hidden)
         grid = config.branch.grid
         self.memory: Memory | None = None
         chosen = config.memory.config()
@@ -57,19 +54,20 @@ class Sam2Act(nn.Module):
             self.memory = chosen.build(tokens)
             self.moment = config.moment.build(tokens)
 
-    def look_around(self, sight: Sight) -> Look:
-        """Returns the coarse look at the whole workspace."""
-        centre_m = sight.body.position_m.new_tensor(self.config.cube.centre_m)
-        return self._look(self.coarse, sight, centre_m.expand_as(sight.body.position_m), zoom=1.0)
+    def coarse_features(self, inputs: Inputs) -> BranchFeatures:
+        """Returns the coarse branch's features, of the whole workspace."""
+        position_m = inputs.proprioception.position_m
+        centre_m = position_m.new_tensor(self.config.cube.centre_m)
+        return self._features(self.coarse, inputs, centre_m.expand_as(position_m), zoom=1.0)
 
-    def look_closely(self, sight: Sight, centre_m: Tensor) -> Look:
-        """Returns the fine look around `centre_m` (frame, 3)."""
-        return self._look(self.fine, sight, centre_m, zoom=self.config.zoom)
+    def fine_features(self, inputs: Inputs, centre_m: Tensor) -> BranchFeatures:
+        """Returns the fine branch's features, of the cube around `centre_m` (frame, 3) in the world."""
+        return self._features(self.fine, inputs, centre_m, zoom=self.config.zoom)
 
-    def remembered(self, tokens: Tensor, chosen: Tensor) -> Tensor:
-        """Returns what memory keeps of frames in which the waypoints `chosen` (frame, 3) of the cube were chosen.
+    def memory_tokens(self, tokens: Tensor, chosen: Tensor) -> Tensor:
+        """Returns what is written to memory for frames, (frame, view * grid ** 2, slot_dim).
 
-        (frame, view * grid ** 2, slot_dim): the coarse `tokens` before memory is read, and the waypoint.
+        It encodes the coarse `tokens` before memory is read, and the waypoints `chosen` (frame, 3) in the cube.
         """
         size = self.config.branch.size
         heat = gaussian(pixels(chosen, size), size, sigma_px=self.config.heat_sigma_px)
@@ -78,29 +76,70 @@ class Sam2Act(nn.Module):
         grid = self.config.branch.grid
         return self.moment(tokens.view(frames, views, grid, grid, dim), heat)
 
-    def features(self, look: Look, point: Tensor) -> Tensor:
-        """Returns what the action is read from: each view's strongest features, those at `point`, and a glimpse of it.
+    def action_features(self, features: BranchFeatures, point: Tensor) -> Tensor:
+        """Returns what the action head reads: each view's maximum over tokens, the tokens at `point`, and its crop.
 
-        `point` (frame, 3) is in the cube of the look; the result is (frame, 2 * view * dim + glimpse).
+        `point` (frame, 3) is in the cube of the features; the result is (frame, 2 * view * dim + crop).
         """
-        frames, views, _, dim = look.tokens.shape
+        frames, views, _, dim = features.tokens.shape
         grid = self.config.branch.grid
         at = pixels(point, grid) * (2 / grid) - 1.0
-        spread = look.tokens.flatten(0, 1).transpose(1, 2).reshape(frames * views, dim, grid, grid)
+        maps = features.tokens.flatten(0, 1).transpose(1, 2).reshape(frames * views, dim, grid, grid)
         place = at.flip(-1).view(frames * views, 1, 1, 2)
-        local = nn.functional.grid_sample(spread, place, padding_mode="border", align_corners=False)
-        told = torch.cat((look.tokens.amax(2), local.view(frames, views, dim)), -1).flatten(1)
+        local = functional.grid_sample(maps, place, padding_mode="border", align_corners=False)
+        read = torch.cat((features.tokens.amax(2), local.view(frames, views, dim)), -1).flatten(1)
         if self.glimpse is None:
-            return told
-        return torch.cat((told, self.glimpse(look.visualisations, pixels(point, self.config.branch.size))), 1)
+            return read
+        return torch.cat((read, self.glimpse(features.visualisations, pixels(point, self.config.branch.size))), 1)
 
-    def _look(self, branch: Branch, sight: Sight, centre_m: Tensor, *, zoom: float) -> Look:
-        size, half_m = self.config.branch.size, self.config.cube.half_m / zoom
-        # However closely it looks, it sees half a workspace deep both ways.
-        visualisations = splat(sight.cloud, centre_m, half_m, Lens(size, self.config.radius_px, reach=zoom))
+    def _features(self, branch: Branch, inputs: Inputs, centre_m: Tensor, *, zoom: float) -> BranchFeatures:
+        size, half_m = self.config.branch.size, self.config.half_m / zoom
+        # The reach is the same for every zoom: half a workspace before and behind the middle of the cube.
+        visualisations = splat(inputs.cloud, centre_m, half_m, Lens(size, self.config.radius_px, reach=zoom))
         if self.config.tool_channel:
-            visualisations = torch.cat((visualisations, mark_tool(sight.body.position_m, centre_m, half_m, size)), 2)
+            marks = mark_tool(inputs.proprioception.position_m, centre_m, half_m, size)
+            visualisations = torch.cat((visualisations, marks), 2)
         maps = self.encoder(visualisations.flatten(0, 1))
-        words, known = self.language(sight.words)
-        numbers = body_numbers(self.config, sight.body)
-        return Look(visualisations, branch.sides(maps), branch.embed(maps, visualisations, Told(words, known, numbers)))
+        words, known = self.language(inputs.words)
+        conditioning = Conditioning(words, known, proprioception_numbers(self.config, inputs.proprioception))
+        return BranchFeatures(visualisations, branch.skips(maps), branch.embed(maps, visualisations, conditioning))
+
+
+class RegionCrop(nn.Module):
+    """Encodes a region-of-interest crop of each view around one point, with convolutions that all views share.
+
+    The point is always in the middle of the crop. A token covers `size / grid` pixels and may lie anywhere about the
+    point, so that tokens show the position of an object far better than its rotation; the published head reads tokens
+    alone.
+    """
+
+    def __init__(self, config: RegionCropConfig, *, channels: int) -> None:
+        super().__init__()
+        self._window = config.window
+        before = (channels, *config.widths)
+        self._stages = nn.Sequential(*(_halving(a, b) for a, b in zip(before, config.widths, strict=False)))
+        edge = config.window >> len(config.widths)
+        self._out = nn.Linear(len(VIEWS) * config.widths[-1] * edge**2, config.dim)
+
+    def forward(self, visualisations: Tensor, at_px: Tensor) -> Tensor:
+        """Returns (frame, dim) of visualisations (frame, view, channel, size, size) around `at_px` (frame, view, 2).
+
+        Points are (row, column) from the outer corner; what lies outside a view is zero.
+        """
+        seen = self._stages(crops(visualisations, at_px, self._window).flatten(0, 1))
+        return functional.gelu(self._out(seen.reshape(len(visualisations), -1)))
+
+
+def crops(visualisations: Tensor, at_px: Tensor, window: int) -> Tensor:
+    """Returns the `window` x `window` pixels (frame, view, channel, window, window) whose middle is `at_px`."""
+    frames, views, channels, size, _ = visualisations.shape
+    offset = torch.arange(window, device=at_px.device, dtype=at_px.dtype) - (window - 1) / 2
+    row, column = ((at_px[..., axis, None] + offset) * (2 / size) - 1.0 for axis in (0, 1))
+    shape = (frames, views, window, window)
+    place = torch.stack((column[..., None, :].expand(shape), row[..., None].expand(shape)), -1)
+    seen = functional.grid_sample(visualisations.flatten(0, 1), place.flatten(0, 1), align_corners=False)
+    return seen.view(frames, views, channels, window, window)
+
+
+def _halving(inputs: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, width, 3, stride=2, padding=1), nn.GroupNorm(1, width), nn.GELU())

@@ -1,4 +1,4 @@
-"""SAM2Act at work: requests into keyframes, with its memory in the carry and in the bank."""
+"""The SAM2Act policy: requests become keyframes, with its memory in the carry and in the memory bank."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +17,11 @@ from policies.heads.autoregressive import ActionLogits
 from policies.heads.bins import RotationBins
 from policies.memory.contract import State
 from policies.memory.moments import replay, to_moment
-from policies.sam2act.cube import Cube
-from policies.sam2act.drawing import drawn_heat_maps
-from policies.sam2act.network import Look, Sam2Act
-from policies.sam2act.points import point_cloud
-from policies.sam2act.sight import Body, Sight
-from policies.sam2act.views import most_likely_point
+from policies.sam2act.branch import BranchFeatures
+from policies.sam2act.geometry import Cube, most_likely_point, point_cloud
+from policies.sam2act.inputs import Inputs, Proprioception
+from policies.sam2act.network import Sam2Act
+from policies.sam2act.visualisation import drawn_heat_maps
 
 TOOL = ("tool_x_m", "tool_y_m", "tool_z_m", "tool_qx", "tool_qy", "tool_qz", "tool_qw")
 _IMAGE_PARTS = {"rgb": np.uint8, "depth_m": np.float32, "intrinsics": np.float32, "world_from_camera": np.float32}
@@ -30,16 +29,16 @@ _IMAGE_PARTS = {"rgb": np.uint8, "depth_m": np.float32, "intrinsics": np.float32
 
 @dataclass(frozen=True, eq=False)
 class Carry:
-    """What one robot remembers: a memory state of one row, None for a policy without memory."""
+    """The memory of one robot: a state of one row, None for a policy without memory."""
 
     memory: State | None
 
 
 class Sam2ActPolicy:
-    """Chooses one keyframe per request: the likeliest coarse waypoint, refined by a closer look.
+    """Chooses one keyframe per request: the likeliest coarse waypoint, refined by the fine branch.
 
-    `model_id` names the weights, so that nobody reads moments that another model wrote. Without a carry the memory
-    comes from the moments that the bank reminds it of.
+    `model_id` names the weights, so that moments of another model are never read. Without a carry the memory comes
+    from the moments that the memory bank recalls.
     """
 
     privileged = False
@@ -57,28 +56,28 @@ class Sam2ActPolicy:
     def act(self, requests: Sequence[Request]) -> list[Decision]:
         """Returns one decision per request. Raises `ConfigError` for images that differ in size."""
         network, config = self._network, self._config
-        sight = self._seen(requests)
-        time = sight.body.time
-        around = network.look_around(sight)
+        inputs = self._inputs(requests)
+        time = inputs.proprioception.time
+        coarse = network.coarse_features(inputs)
         state = self._states(requests)
-        tokens = self._recalled(state, around, time)
-        scores = network.coarse.heat_map(tokens, around.sides)
+        tokens = self._with_memory(state, coarse, time)
+        scores = network.coarse.heat_map(tokens, coarse.skips)
         point = _hinted(requests, most_likely_point(scores), config.cube)
         centre_m = config.cube.metres(point)
-        close = network.look_closely(sight, centre_m)
-        fine_scores = network.fine.heat_map(close.tokens, close.sides)
-        near = most_likely_point(fine_scores)
-        hand = network.hand(network.features(close, near))
-        position_m = centre_m + near * config.fine_half_m
-        remembered = self._remembered(state, around, config.cube.normalised(position_m), time)
+        fine = network.fine_features(inputs, centre_m)
+        fine_scores = network.fine.heat_map(fine.tokens, fine.skips)
+        refined = most_likely_point(fine_scores)
+        logits = network.hand(network.action_features(fine, refined))
+        position_m = centre_m + refined * config.fine_half_m
+        after = self._written(state, coarse, config.cube.normalised(position_m), time)
         return [
             Decision(
-                intents=(_keyframe(position_m[row], hand, row),),
-                moments=self._moments(request, remembered.written, position_m, row),
-                carry=remembered.carries[row],
+                intents=(_keyframe(position_m[row], logits, row),),
+                moments=self._moments(request, after.written, position_m, row),
+                carry=after.carries[row],
                 visualisations={
-                    "whole table": drawn_heat_maps(around, scores, row),
-                    "close look": drawn_heat_maps(close, fine_scores, row),
+                    "whole table": drawn_heat_maps(coarse.visualisations, scores, row),
+                    "close look": drawn_heat_maps(fine.visualisations, fine_scores, row),
                 }
                 if request.visualisations
                 else {},
@@ -86,8 +85,8 @@ class Sam2ActPolicy:
             for row, request in enumerate(requests)
         ]
 
-    def _seen(self, requests: Sequence[Request]) -> Sight:
-        """Returns what all requests show, as one batch."""
+    def _inputs(self, requests: Sequence[Request]) -> Inputs:
+        """Returns the observations and instructions of all requests, as one batch."""
         observations = [request.observation for request in requests]
         frames = [[seen.images[name] for name in self.cameras] for seen in observations]
         try:
@@ -99,14 +98,14 @@ class Sam2ActPolicy:
             raise ConfigError("All cameras of a policy must show images of one size.", value=str(error)) from error
         cloud = point_cloud(**{part: torch.from_numpy(array) for part, array in images.items()})
         tools = torch.tensor(np.stack([seen.proprio[self._tool] for seen in observations]), dtype=torch.float32)
-        body = Body(
+        proprioception = Proprioception(
             position_m=tools[:, :3],
             orientation=tools[:, 3:],
             gripper=torch.tensor([seen.gripper for seen in observations], dtype=torch.float32),
             time=torch.tensor([request.step for request in requests]),
         )
         words = np.stack([self._network.language.tokenise(request.instruction) for request in requests])
-        return Sight(cloud, torch.from_numpy(words), body)
+        return Inputs(cloud, torch.from_numpy(words), proprioception)
 
     def _states(self, requests: Sequence[Request]) -> State | None:
         """Returns the memories of all requests as one state, a row each; None for a policy without memory."""
@@ -121,23 +120,25 @@ class Sam2ActPolicy:
         ]
         return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
 
-    def _recalled(self, state: State | None, around: Look, time: Tensor) -> Tensor:
+    def _with_memory(self, state: State | None, coarse: BranchFeatures, time: Tensor) -> Tensor:
+        """Returns the coarse tokens, enriched by what memory holds; unchanged for a policy without memory."""
         memory = self._network.memory
         if memory is None or state is None:
-            return around.tokens
-        query = around.tokens.flatten(1, 2)
+            return coarse.tokens
+        query = coarse.tokens.flatten(1, 2)
         read, _ = memory.read(state, query, time)
-        return memory.fuse(query, read, state).view_as(around.tokens)
+        return memory.fuse(query, read, state).view_as(coarse.tokens)
 
-    def _remembered(self, state: State | None, around: Look, chosen: Tensor, time: Tensor) -> "_Remembered":
+    def _written(self, state: State | None, coarse: BranchFeatures, chosen: Tensor, time: Tensor) -> "_Written":
+        """Returns the memories after the waypoints `chosen` (row, 3) of the cube were written to them."""
         memory = self._network.memory
         if memory is None or state is None:
-            return _Remembered(None, [Carry(None)] * len(time))
-        written = self._network.remembered(around.tokens, chosen)
+            return _Written(None, [Carry(None)] * len(time))
+        written = self._network.memory_tokens(coarse.tokens, chosen)
         after = memory.consolidate(memory.write(state, written, time, torch.ones(len(time), dtype=torch.bool)))
         # Clones: a view would keep the whole batch alive as long as one row.
         rows = [{name: value[row : row + 1].clone() for name, value in after.items()} for row in range(len(time))]
-        return _Remembered(written, [Carry(row) for row in rows])
+        return _Written(written, [Carry(row) for row in rows])
 
     def _moments(self, request: Request, written: Tensor | None, position_m: Tensor, row: int) -> tuple[Moment, ...]:
         if written is None:
@@ -147,20 +148,20 @@ class Sam2ActPolicy:
 
 
 class Sam2ActPlusPolicy(Sam2ActPolicy):
-    """SAM2Act with a memory, which can be taken away and exchanged."""
+    """SAM2Act with a memory, which can be wiped and swapped."""
 
     def wiped(self, carry: Carry) -> Carry:
-        """Returns the carry that remembers nothing."""
+        """Returns the carry with an empty memory."""
         del carry
         memory = self._network.memory
         return Carry(None if memory is None else memory.init_state(1))
 
     def swapped(self, carry: Carry, donor: Carry) -> Carry:
-        """Returns the carry that remembers what the donor does."""
+        """Returns the carry with the memory of the donor."""
         return replace(carry, memory=donor.memory)
 
 
-class _Remembered(NamedTuple):
+class _Written(NamedTuple):
     """What was written (row, tokens, slot_dim), None without memory, and the carries after it."""
 
     written: Tensor | None
@@ -168,20 +169,20 @@ class _Remembered(NamedTuple):
 
 
 def _hinted(requests: Sequence[Request], point: Tensor, cube: Cube) -> Tensor:
-    """Returns the coarse waypoints (row, 3) in the cube, where they are told instead of chosen."""
-    told = [
+    """Returns the coarse waypoints (row, 3) in the cube: the hint of each request that has one, otherwise `point`."""
+    hinted = [
         point[row] if request.hint is None else cube.normalised(point.new_tensor(request.hint.position_m))
         for row, request in enumerate(requests)
     ]
-    return torch.stack(told)
+    return torch.stack(hinted)
 
 
-def _keyframe(position_m: Tensor, hand: ActionLogits, row: int) -> MoveTo:
-    x, y, z, w = RotationBins().decode(hand.rotation[row].argmax(-1)).double().tolist()
+def _keyframe(position_m: Tensor, logits: ActionLogits, row: int) -> MoveTo:
+    x, y, z, w = RotationBins().decode(logits.rotation[row].argmax(-1)).double().tolist()
     length = float(np.sqrt(x * x + y * y + z * z + w * w))
     return MoveTo(
         position_m=vector3(position_m.double().numpy()),
         orientation=(x / length, y / length, z / length, w / length),
-        gripper_open=bool(hand.gripper[row].argmax()),
-        avoid_collisions=bool(hand.collisions[row].argmax()),
+        gripper_open=bool(logits.gripper[row].argmax()),
+        avoid_collisions=bool(logits.collisions[row].argmax()),
     )

@@ -1,13 +1,12 @@
-"""Orthographic pictures of a point cloud: every point is splat onto the pixels around it, the nearest one is seen."""
+"""Orthographic views of a point cloud: every point covers the pixels around it, and the nearest point is visible."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from policies.sam2act.cube import CHANNELS
-from policies.sam2act.points import Cloud
-from policies.sam2act.views import COLUMNS, DEPTHS, ROWS, VIEWS
+from policies.encoders.sizes import CHANNELS
+from policies.sam2act.geometry import COLUMNS, DEPTHS, ROWS, VIEWS, Cloud
 
 # One number per point, how far it is and then its index, so that the least is the nearest, and the first of equals.
 _STEPS = 1 << 20
@@ -17,10 +16,10 @@ _EMPTY = 1 << 62
 
 
 class Lens(NamedTuple):
-    """How a cube is drawn: as squares of `size` pixels, each point covering 2 * `radius_px` + 1 of them each way.
+    """How a cube is rendered: as views of `size` x `size` pixels, each point covering 2 * `radius_px` + 1 each way.
 
-    Each view also shows what lies before and behind the cube, as far as `reach` times half its side from the middle:
-    a hand high above the table would otherwise see nothing of what it is above.
+    Each view also shows what lies before and behind the cube, as far as `reach` times half its side from the middle: a
+    cube around a gripper high above the table would otherwise show nothing of what lies below.
     """
 
     size: int
@@ -29,7 +28,7 @@ class Lens(NamedTuple):
 
 
 def splat(cloud: Cloud, centre_m: Tensor, half_m: float, lens: Lens) -> Tensor:
-    """Returns pictures (frame, view, channel, size, size) of the cube of `half_m` around each `centre_m` (frame, 3).
+    """Returns views (frame, view, channel, size, size) of the cube of `half_m` around each `centre_m` (frame, 3).
 
     Channels: x, y, z of the visible point in the cube, red, green, blue, depth in units of the reach, row and column
     position, and 1 where something is seen. All but x, y, z along the view lie in [-1, 1], colours in [0, 1]; where
@@ -45,10 +44,10 @@ def splat(cloud: Cloud, centre_m: Tensor, half_m: float, lens: Lens) -> Tensor:
     nearest = _nearest(point, inside // max(count, 1), frames, lens)
     for _ in range(lens.radius_px):
         nearest = _spread(nearest)
-    return _pictures(point, inside, cloud.rgb.reshape(-1, 3), nearest, reach=lens.reach)
+    return _views(point, inside, cloud.rgb.reshape(-1, 3), nearest, reach=lens.reach)
 
 
-def _pictures(point: Tensor, inside: Tensor, rgb: Tensor, nearest: Tensor, *, reach: float) -> Tensor:
+def _views(point: Tensor, inside: Tensor, rgb: Tensor, nearest: Tensor, *, reach: float) -> Tensor:
     """Returns all channels of the points that were found nearest; `inside` are their rows of `rgb`.
 
     Where nothing is seen, the row after the last is taken, of zeros: whole rows by number are much faster than masks.
@@ -59,20 +58,20 @@ def _pictures(point: Tensor, inside: Tensor, rgb: Tensor, nearest: Tensor, *, re
     row = torch.cat((inside, inside.new_full((1,), len(rgb)))).index_select(0, index)
     colour = torch.cat((rgb, rgb.new_zeros(1, 3))).index_select(0, row)
     frames, views, size, _ = nearest.shape
-    pictures = point.new_empty(frames, views, CHANNELS, size, size)
-    pictures[:, :, :3] = place.view(*nearest.shape, 3).movedim(-1, 2)
-    pictures[:, :, 3:6] = colour.view(*nearest.shape, 3).movedim(-1, 2)
-    pictures[:, :, 3:6] /= 255.0
+    rendered = point.new_empty(frames, views, len(CHANNELS), size, size)
+    rendered[:, :, :3] = place.view(*nearest.shape, 3).movedim(-1, 2)
+    rendered[:, :, 3:6] = colour.view(*nearest.shape, 3).movedim(-1, 2)
+    rendered[:, :, 3:6] /= 255.0
     for view, (axis, sign) in enumerate(DEPTHS):
-        torch.mul(pictures[:, view, axis], sign / reach, out=pictures[:, view, 6])
-    pictures[:, :, 7:9] = _positions(size, like=point).movedim(-1, 0)
-    pictures[:, :, 9] = seen
-    return pictures
+        torch.mul(rendered[:, view, axis], sign / reach, out=rendered[:, view, 6])
+    rendered[:, :, 7:9] = _positions(size, like=point).movedim(-1, 0)
+    rendered[:, :, 9] = seen
+    return rendered
 
 
 def _nearest(point: Tensor, frame: Tensor, frames: int, lens: Lens) -> Tensor:
     """Returns distance and index of the nearest point of each pixel, (frame, view, size, size)."""
-    # One row per axis, in 32 bits: this is most of the time that a picture takes.
+    # One row per axis, in 32 bits: this takes most of the time of rendering.
     size, rows = lens.size, point.T.contiguous()
     cell = ((rows + 1.0) * (size / 2)).floor_().int()
     distance = ((rows / lens.reach + 1.0) * (_STEPS / 2)).int()

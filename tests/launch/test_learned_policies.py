@@ -6,8 +6,7 @@ import torch
 
 from launch import schema
 from policies.policy import save_pretrained
-from policies.sam2act.choices import MemoryChoice, MemoryKind
-from policies.sam2act.config import Sam2ActConfig
+from policies.sam2act import MemoryChoice, MemoryKind, Sam2ActConfig
 from tests.launch.test_cli import enter
 from tests.policies.sam2act.small import small_config
 

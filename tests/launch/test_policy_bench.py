@@ -11,7 +11,7 @@ from launch.benchmarks import policy
 from launch.benchmarks.policy import splat
 from launch.benchmarks.policy.settings import DecisionBenchConfig, SplatBenchConfig
 from launch.benchmarks.policy.splat_baselines import FAR_M, Open3dProjection, PointSprites, loop
-from policies.sam2act.points import Cloud
+from policies.sam2act.geometry import Cloud
 from policies.sam2act.splatting import Lens
 from policies.sam2act.splatting import splat as splatted
 

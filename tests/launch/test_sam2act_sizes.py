@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from launch import train
 from launch.cli import CONFIGS
 from policies.encoders.clip import PUBLISHED_END
-from policies.sam2act.config import Sam2ActConfig
+from policies.sam2act import Sam2ActConfig
 from policies.sam2act.network import Sam2Act
 from tests.policies.sam2act.small import batch_of, observation
 

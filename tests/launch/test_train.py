@@ -12,8 +12,7 @@ import yaml
 from embodied.archive import file_sha256
 from launch import cli
 from launch.train import TrainConfig, train
-from policies.sam2act.choices import MemoryChoice, MemoryKind
-from policies.sam2act.config import Sam2ActConfig
+from policies.sam2act import MemoryChoice, MemoryKind, Sam2ActConfig
 from policies.training import job
 from policies.training.config import AugmentationConfig, StageConfig, TrainComputeConfig, TrainingConfig
 from policies.training.loop import Summary

@@ -12,8 +12,7 @@ from embodied.simulators.bullet.simulator import BulletConfig
 from embodied.tasks.memorybench.put_block_back import PutBlockBack
 from embodied.types import Request
 from launch.benchmarks.policy.settings import DecisionBenchConfig
-from policies.sam2act.choices import MemoryChoice, MemoryKind
-from policies.sam2act.config import Sam2ActConfig
+from policies.sam2act import MemoryChoice, MemoryKind, Sam2ActConfig
 from policies.sam2act.policy import Sam2ActPolicy
 
 P50_WANTED_MS = 150.0

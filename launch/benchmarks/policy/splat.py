@@ -13,8 +13,8 @@ from embodied.simulators.bullet.simulator import BulletConfig
 from launch.benchmarks.policy.settings import SplatBenchConfig
 from launch.benchmarks.policy.splat_baselines import Open3dProjection, PointSprites, loop
 from launch.benchmarks.render import table_scene
-from policies.sam2act.config import Sam2ActConfig
-from policies.sam2act.points import Cloud, point_cloud
+from policies.sam2act import Sam2ActConfig
+from policies.sam2act.geometry import Cloud, point_cloud
 from policies.sam2act.splatting import Lens, splat
 
 SPEEDUP_WANTED = 10.0

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from embodied.simulators.rendering.gl_context import create_context
-from policies.sam2act.views import COLUMNS, DEPTHS, ROWS, VIEWS
+from policies.sam2act.geometry import COLUMNS, DEPTHS, ROWS, VIEWS
 
 FAR_M = 200.0  # How far Open3D's pinhole stands off, to see almost in parallel.
 _VERTEX_SHADER = """

@@ -8,11 +8,18 @@ from torch import Tensor
 
 from embodied.geometry import intrinsics_matrix, look_at, matrix_from_pose
 from embodied.types import CameraImage, Observation, Request
-from policies.sam2act.choices import EncoderChoice, LanguageChoice, MemoryChoice, MemoryKind
-from policies.sam2act.config import Sam2ActConfig
+from policies.sam2act import (
+    BranchConfig,
+    EncoderChoice,
+    LanguageChoice,
+    MemoryChoice,
+    MemoryKind,
+    RegionCropConfig,
+    Sam2ActConfig,
+    TransformerConfig,
+)
 from policies.sam2act.network import Sam2Act
 from policies.sam2act.policy import Sam2ActPlusPolicy, Sam2ActPolicy
-from policies.sam2act.sizes import BranchConfig, GlimpseConfig, TransformerConfig
 from policies.training.learner import Batch
 
 CAMERAS = ("front", "wrist")
@@ -30,7 +37,7 @@ def small_config(kind: MemoryKind = MemoryKind.window) -> Sam2ActConfig:
             size=32, grid=4, features=12, body=4, up_hidden=[8, 8, 8],
             transformer=TransformerConfig(width=16, heads=2, alone=1, joint=1),
         ),
-        glimpse=GlimpseConfig(window=24),
+        glimpse=RegionCropConfig(window=24),
         hand_hidden=16,
         memory=MemoryChoice(kind=kind, capacity=4, layers=1, heads=1, hidden=16, first=2, horizon=6),
         slot_dim=8,

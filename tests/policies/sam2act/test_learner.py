@@ -7,15 +7,16 @@ from embodied.errors import ConfigError
 from embodied.robots.catalogue import robot_model
 from embodied.robots.commands import proprio_layout
 from policies.heads.heatmap import gaussian
-from policies.sam2act.choices import MemoryKind
-from policies.sam2act.keyframes import Around, Keyframes
+from policies.sam2act import MemoryKind
+from policies.sam2act.branch import CoarseFeatures
+from policies.sam2act.geometry import pixels
+from policies.sam2act.inputs import Keyframes
 from policies.sam2act.learner import Sam2ActLearner
-from policies.sam2act.measures import needs_memory
-from policies.sam2act.views import pixels
+from policies.sam2act.losses import needs_memory
 from policies.training.learner import ACTION_SPACE, DatasetFeatures
 from tests.policies.sam2act.small import INSTRUCTION, PIXELS, batch_of, observation, small_config
 
-FACTS = DatasetFeatures(
+FEATURES = DatasetFeatures(
     robot="panda",
     image_px={"front": (PIXELS, PIXELS), "wrist": (PIXELS, PIXELS)},
     proprio_names=proprio_layout(robot_model("panda")),
@@ -74,7 +75,7 @@ def test_a_few_keyframes_are_learnt_by_heart(learner):
 
 
 @pytest.mark.parametrize(
-    ("facts", "said"),
+    ("features", "message"),
     [
         ({"image_px": {"front": (24, 24)}}, "every camera"),
         ({"image_px": {"front": (24, 24), "wrist": (32, 32)}}, "one size"),
@@ -83,10 +84,10 @@ def test_a_few_keyframes_are_learnt_by_heart(learner):
         ({"proprio_names": ("base_x_m",)}, "robot"),
     ],
 )
-def test_data_that_does_not_fit_is_refused(learner, facts, said):
-    learner.check(FACTS)
-    with pytest.raises(ConfigError, match=said):
-        learner.check(replace(FACTS, **facts))
+def test_data_that_does_not_fit_is_refused(learner, features, message):
+    learner.check(FEATURES)
+    with pytest.raises(ConfigError, match=message):
+        learner.check(replace(FEATURES, **features))
 
 
 def test_a_policy_without_memory_has_no_parts_for_it():
@@ -153,11 +154,11 @@ def test_keyframes_that_go_well_without_memory_are_left_out(remembering):
         losses[share] = remembering(batch)[0]
     assert 0.0 < losses[0.0].item() < 0.5 * losses[1.0].item()
     needed = Keyframes.of(batch)
-    around = Around.cached(needed)
-    assert around is not None
+    features = CoarseFeatures.cached(needed.arrays)
+    assert features is not None
     remembering.policy_config.easy_share = 0.0
-    assert remembering._learnt_from(around).nonzero().flatten().tolist() == [6]
-    assert remembering.eval()._learnt_from(around).all(), "evaluation looks at all"
+    assert remembering._trained_on(features).nonzero().flatten().tolist() == [6]
+    assert remembering.eval()._trained_on(features).all(), "evaluation looks at all"
 
 
 def test_memory_is_needed_where_two_places_look_alike(learner):

@@ -7,7 +7,7 @@ import torch
 from embodied.errors import ConfigError, MemoryBankError
 from embodied.protocols import HintConditioned, Policy, ResettableMemory
 from embodied.types import Decision, MemoryContext, MoveTo
-from policies.sam2act.choices import MemoryKind
+from policies.sam2act import MemoryKind
 from policies.sam2act.learner import Sam2ActLearner
 from tests.policies.sam2act.small import batch_of, observation, request, small_config, small_policy
 
@@ -131,7 +131,7 @@ def test_training_shows_the_network_what_a_played_episode_would(kind):
             tokens = looks[0][step : step + 1]
             read, _ = memory.read(state, tokens.flatten(1, 2), batch["time"][:, step])
             fused = memory.fuse(tokens.flatten(1, 2), read, state)
-            written = network.remembered(tokens, aim[step : step + 1])
+            written = network.memory_tokens(tokens, aim[step : step + 1])
             state = memory.consolidate(memory.write(state, written, batch["time"][:, step], torch.tensor([True])))
-            whole = learner._remember(batch, looks[0], aim)[0][step]
+            whole = learner._with_memory(batch, looks[0], aim)[0][step]
             assert torch.allclose(whole.flatten(0, 1), fused[0], atol=1e-4)

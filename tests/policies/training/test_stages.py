@@ -8,8 +8,7 @@ import torch
 
 from embodied.errors import ConfigError, DataError
 from policies.policy import from_pretrained, save_pretrained
-from policies.sam2act.choices import MemoryKind
-from policies.sam2act.sizes import GlimpseConfig
+from policies.sam2act import MemoryKind, RegionCropConfig
 from policies.training.config import OptimiserConfig, StageConfig, TrainingConfig
 from policies.training.plan import begin_stage
 from tests.policies.sam2act.small import small_config
@@ -52,13 +51,17 @@ def test_what_begins_anew_and_what_concerns_learning_alone_may_be_set_otherwise(
 
 def test_a_part_that_begins_anew_may_be_left_out_or_be_of_another_size(start):
     theirs = from_pretrained(start).tensors
-    for settings in ({"glimpse": GlimpseConfig(window=0)}, {"glimpse": GlimpseConfig(window=8)}, {"hand_hidden": 24}):
+    for settings in (
+        {"glimpse": RegionCropConfig(window=0)},
+        {"glimpse": RegionCropConfig(window=8)},
+        {"hand_hidden": 24},
+    ):
         ours = begun(start, fresh=["hand"], frozen=BESIDE_HAND, **settings)
         kept = [name for name in ours if ".hand." not in name and ".glimpse." not in name]
         assert all(torch.equal(ours[name], theirs[name]) for name in kept)
         assert any(not torch.equal(ours[name], theirs[name]) for name in ours if name in theirs and ".hand." in name)
     with pytest.raises(DataError, match=r"architecture.*unexpected network\.glimpse"):
-        begun(start, glimpse=GlimpseConfig(window=0))
+        begun(start, glimpse=RegionCropConfig(window=0))
 
 
 def test_groups_that_begin_anew_need_others_that_go_on():

@@ -6,10 +6,8 @@ from hypothesis import strategies as st
 
 from embodied.geometry import points_from_depth, transform_points
 from policies.heads.heatmap import gaussian
-from policies.sam2act.cube import Cube
-from policies.sam2act.points import Cloud, point_cloud
+from policies.sam2act.geometry import COLUMNS, DEPTHS, ROWS, VIEWS, Cloud, Cube, most_likely_point, pixels, point_cloud
 from policies.sam2act.splatting import Lens, splat
-from policies.sam2act.views import COLUMNS, DEPTHS, ROWS, VIEWS, most_likely_point, pixels
 from tests.policies.sam2act.small import CAMERAS, observation
 
 SIZE = 16
