@@ -16,7 +16,7 @@ from launch.benchmark import Benchmark
 from policies.probes import ProbeConfig
 from policies.probes.choice import ChoiceRecorderConfig
 from policies.probes.leakage import LeakTest, conclusion
-from policies.probes.sightings import Sighting
+from policies.probes.sightings import ChoiceSighting
 
 EXPERT = "expert"
 SIGHTING_VERSION = 1
@@ -75,7 +75,7 @@ def measure(
 
 def _collect(
     config: LeakBenchConfig, worker: WorkerConfig, *, compute: ComputeConfig, seed: int, folder: Path
-) -> tuple[dict[tuple[str, str], list[Sighting]], dict[str, int]]:
+) -> tuple[dict[tuple[str, str], list[ChoiceSighting]], dict[str, int]]:
     """Returns the sightings by task and split, in order of seeds, and how many episodes of each task had none."""
     run = fingerprint(
         {
@@ -98,10 +98,12 @@ def _collect(
                     missed.add(result.job.episode)
                 else:
                     write_atomically(_path(shelf, result.job), result.trajectory.to_bytes())
-    found: dict[tuple[str, str], list[Sighting]] = {(task, split): [] for task in worker.tasks for split in SPLITS}
+    found: dict[tuple[str, str], list[ChoiceSighting]] = {
+        (task, split): [] for task in worker.tasks for split in SPLITS
+    }
     for job in jobs:
         if job.episode not in missed:
-            found[job.task, job.split].append(Sighting.read(_path(shelf, job)))
+            found[job.task, job.split].append(ChoiceSighting.read(_path(shelf, job)))
     lost = {task: sum(episode.startswith(f"{task}/") for episode in missed) for task in worker.tasks}
     return found, lost
 

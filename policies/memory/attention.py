@@ -56,7 +56,7 @@ class MemoryAttention(nn.Module):
 
         The attention is the mean over heads, layers and tokens. Both are zero at steps where nothing is kept.
         """
-        spans = _spans(held.kept)
+        spans = _attended_spans(held.kept)
         if all(span.oldest == span.newest for span in spans):
             return torch.zeros_like(query), query.new_zeros(held.kept.shape)
         before = tokens = query.unflatten(2, self._split)
@@ -191,7 +191,7 @@ def _marked(parts: Tensor, marks: Tensor) -> Tensor:
     return torch.cat((parts, marks.expand(*parts.shape[:-1], -1)), -1).flatten(3, 4)
 
 
-def _spans(kept: Tensor) -> list[_Span]:
+def _attended_spans(kept: Tensor) -> list[_Span]:
     """Returns the steps, a few at once, with the moments that any row keeps at any of them."""
     spans = []
     for first, chunk in enumerate(kept.any(0).split(STEPS_AT_ONCE)):

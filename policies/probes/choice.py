@@ -22,7 +22,7 @@ from embodied.types import (
     Truth,
     WorldState,
 )
-from policies.probes.sightings import Sighting, depth_units
+from policies.probes.sightings import ChoiceSighting, depth_units
 
 
 class ChoiceReachedError(EmbodiedError):
@@ -46,7 +46,7 @@ class ChoiceRecorder:
 
     def __init__(self) -> None:
         self._simulator: Simulator | None = None
-        self._sighting: Sighting | None = None
+        self._sighting: ChoiceSighting | None = None
 
     def on_begin(self, episode: Episode, simulator: Simulator) -> None:  # noqa: ARG002
         """Remembers whom to look through."""
@@ -73,16 +73,16 @@ class ChoiceRecorder:
     def on_end(self, record: EpisodeRecord) -> None:
         """Nothing is left to record."""
 
-    def trajectory(self) -> Sighting | None:
+    def trajectory(self) -> ChoiceSighting | None:
         """Returns what was seen; None if the episode ended before its choice."""
         return self._sighting
 
 
-def _sighting(observation: Observation, truth: Truth, *, step: int) -> Sighting:
+def _sighting(observation: Observation, truth: Truth, *, step: int) -> ChoiceSighting:
     episode, images = truth.episode, list(observation.images.values())
     places = [_place(episode.scene, truth.state, name) for name in episode.choice_goal.candidates]
     clock_s = 0.0 if observation.time_s is None else observation.time_s
-    return Sighting(
+    return ChoiceSighting(
         rgb=np.stack([image.rgb for image in images]),
         depth=np.stack([depth_units(image.depth_m) for image in images]),
         intrinsics=np.stack([image.intrinsics for image in images]),

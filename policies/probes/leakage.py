@@ -14,10 +14,10 @@ from embodied.seeding import derive_seed
 from policies.probes import positive_controls, sightings
 from policies.probes.config import ProbeConfig
 from policies.probes.samples import Labelled, ProbeKind
-from policies.probes.sightings import Sighting
+from policies.probes.sightings import ChoiceSighting
 
 _log = logging.getLogger(__name__)
-_Features = Callable[[Sequence[Sighting]], np.ndarray]
+_Features = Callable[[Sequence[ChoiceSighting]], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class _PlannedProbe:
     kind: ProbeKind
     inputs: _Features
     labels: _Features
-    plant: Callable[[Sighting, int], Sighting]
+    plant: Callable[[ChoiceSighting, int], ChoiceSighting]
 
 
 PROBES: Mapping[str, _PlannedProbe] = {
@@ -55,7 +55,7 @@ class LeakTest:
         self._seed = seed
 
     def task(
-        self, name: str, train: Sequence[Sighting], held_out: Sequence[Sighting], *, controls: bool
+        self, name: str, train: Sequence[ChoiceSighting], held_out: Sequence[ChoiceSighting], *, controls: bool
     ) -> dict[str, Any]:
         """Returns, for each probe, how often it names the target of the held-out sightings of the task `name`.
 
@@ -84,7 +84,9 @@ class LeakTest:
             "planted": planted_answers,
         }
 
-    def _answer(self, label: str, train: Sequence[Sighting], held_out: Sequence[Sighting]) -> dict[str, Any]:
+    def _answer(
+        self, label: str, train: Sequence[ChoiceSighting], held_out: Sequence[ChoiceSighting]
+    ) -> dict[str, Any]:
         probe, candidates = PROBES[label], len(train[0].candidates_m)
         settings = self._linear if probe.kind is ProbeKind.LINEAR else self._network
         fitted, tested = (Labelled(probe.inputs(group), probe.labels(group)) for group in (train, held_out))
@@ -132,5 +134,5 @@ def two_sided_p(correct: int, trials: int, chance: float) -> float:
     return min(1.0, 2.0 * min(sum(mass[: correct + 1]), sum(mass[correct:])))
 
 
-def _planted(probe: _PlannedProbe, sighting: Sighting) -> Sighting:
+def _planted(probe: _PlannedProbe, sighting: ChoiceSighting) -> ChoiceSighting:
     return probe.plant(sighting, int(sightings.ranks([sighting])[0]))

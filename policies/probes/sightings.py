@@ -23,7 +23,7 @@ SAME_BEARING_RAD = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Sighting:
+class ChoiceSighting:
     """One observation at the decision point, as arrays.
 
     `rgb` uint8 (camera, height, width, 3); `depth` uint16 (camera, height, width) in units of `DEPTH_UNIT_M`;
@@ -49,11 +49,11 @@ class Sighting:
         return buffer.getvalue()
 
     @staticmethod
-    def read(path: Path) -> "Sighting":
+    def read(path: Path) -> "ChoiceSighting":
         """Reads what `to_bytes` wrote. Raises `DataError` for a file that is not such."""
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-                return Sighting(**{field.name: stored[field.name] for field in fields(Sighting)})
+                return ChoiceSighting(**{field.name: stored[field.name] for field in fields(ChoiceSighting)})
         except (ValueError, KeyError, OSError, EOFError, BadZipFile, zlib.error) as error:
             raise DataError(
                 "A sighting must be a whole file of this version.", value=str(path), remedy="Delete it and run again."
@@ -65,12 +65,12 @@ def depth_units(depth_m: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(depth_m / DEPTH_UNIT_M), 0, np.iinfo(np.uint16).max).astype(np.uint16)
 
 
-def bodies(sightings: Sequence[Sighting]) -> np.ndarray:
+def bodies(sightings: Sequence[ChoiceSighting]) -> np.ndarray:
     """Returns proprioception, time and step (sample, feature)."""
     return np.stack([sighting.body for sighting in sightings])
 
 
-def reaches(sightings: Sequence[Sighting]) -> np.ndarray:
+def reaches(sightings: Sequence[ChoiceSighting]) -> np.ndarray:
     """Returns the body beside each candidate's place, in the world and among all: (sample, candidate, feature, 1, 1).
 
     Memory of where the arm has been may be in its posture: this form asks which candidate the posture leans to.
@@ -83,12 +83,12 @@ def reaches(sightings: Sequence[Sighting]) -> np.ndarray:
     return np.stack(found)[..., None, None]
 
 
-def indices(sightings: Sequence[Sighting]) -> np.ndarray:
+def indices(sightings: Sequence[ChoiceSighting]) -> np.ndarray:
     """Returns the target of each sighting (sample,), as its number among `Episode.candidates`."""
     return np.array([int(sighting.target) for sighting in sightings])
 
 
-def ranks(sightings: Sequence[Sighting]) -> np.ndarray:
+def ranks(sightings: Sequence[ChoiceSighting]) -> np.ndarray:
     """Returns the target of each sighting (sample,), counted as a robot could point: from right to left, bottom up.
 
     Right to left is by the bearing from the robot's foot; candidates above each other are counted from below.
@@ -96,7 +96,7 @@ def ranks(sightings: Sequence[Sighting]) -> np.ndarray:
     return np.array([int(np.flatnonzero(_pointing_order(sighting) == sighting.target)[0]) for sighting in sightings])
 
 
-def images(sightings: Sequence[Sighting], *, side_px: int = IMAGE_SIDE_PX) -> np.ndarray:
+def images(sightings: Sequence[ChoiceSighting], *, side_px: int = IMAGE_SIDE_PX) -> np.ndarray:
     """Returns all cameras as (sample, 4 * camera, side, side): red, green, blue in [0, 1] and depth in metres.
 
     Pixels are averaged over blocks, so `side_px` must divide the height and the width.
@@ -104,12 +104,12 @@ def images(sightings: Sequence[Sighting], *, side_px: int = IMAGE_SIDE_PX) -> np
     return np.stack([_averaged(_channels(sighting), side_px) for sighting in sightings])
 
 
-def coarse_pixels(sightings: Sequence[Sighting]) -> np.ndarray:
+def coarse_pixels(sightings: Sequence[ChoiceSighting]) -> np.ndarray:
     """Returns all cameras at 16 x 16 as plain features (sample, feature)."""
     return images(sightings, side_px=COARSE_SIDE_PX).reshape(len(sightings), -1)
 
 
-def crops(sightings: Sequence[Sighting]) -> np.ndarray:
+def crops(sightings: Sequence[ChoiceSighting]) -> np.ndarray:
     """Returns what every camera shows around every candidate: (sample, candidate, 4 * camera, 32, 32).
 
     A crop is the square of `CROP_SIZE_M` that faces the camera at the candidate's distance, centred where it appears.
@@ -118,14 +118,14 @@ def crops(sightings: Sequence[Sighting]) -> np.ndarray:
     return np.stack([_crops_of(sighting) for sighting in sightings])
 
 
-def _pointing_order(sighting: Sighting) -> np.ndarray:
+def _pointing_order(sighting: ChoiceSighting) -> np.ndarray:
     x_m, y_m, z_m = (sighting.candidates_m - np.array(ROBOT_BASE_M, dtype=np.float32)).T
     bearing_rad = np.arctan2(y_m, x_m)
     stacked = np.ptp(bearing_rad) < SAME_BEARING_RAD
     return np.argsort(z_m if stacked else bearing_rad, kind="stable")
 
 
-def _channels(sighting: Sighting) -> np.ndarray:
+def _channels(sighting: ChoiceSighting) -> np.ndarray:
     colour = sighting.rgb.astype(np.float32) / 255.0
     depth = sighting.depth.astype(np.float32)[..., None] * DEPTH_UNIT_M
     return np.moveaxis(np.concatenate([colour, depth], axis=-1), -1, 1).reshape(-1, *sighting.depth.shape[1:])
@@ -137,7 +137,7 @@ def _averaged(planes: np.ndarray, side_px: int) -> np.ndarray:
     return blocks.mean(axis=(2, 4), dtype=np.float32)
 
 
-def _crops_of(sighting: Sighting) -> np.ndarray:
+def _crops_of(sighting: ChoiceSighting) -> np.ndarray:
     found = np.zeros((len(sighting.candidates_m), len(sighting.rgb), 4, CROP_SIDE_PX, CROP_SIDE_PX), np.float32)
     for camera in range(len(sighting.rgb)):
         camera_from_world = invert(pose_from_matrix(sighting.world_from_camera[camera])).matrix
@@ -147,7 +147,7 @@ def _crops_of(sighting: Sighting) -> np.ndarray:
     return found.reshape(len(found), -1, CROP_SIDE_PX, CROP_SIDE_PX)
 
 
-def _crop(sighting: Sighting, camera: int, centre_m: np.ndarray) -> np.ndarray:
+def _crop(sighting: ChoiceSighting, camera: int, centre_m: np.ndarray) -> np.ndarray:
     """Samples the nearest pixels of a square around a point of the camera's frame."""
     height, width = sighting.depth.shape[1:]
     matrix = sighting.intrinsics[camera]

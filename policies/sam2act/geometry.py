@@ -32,14 +32,14 @@ class Cube:
         return point * self.half_m + point.new_tensor(self.centre_m)
 
 
-class Cloud(NamedTuple):
+class PointCloud(NamedTuple):
     """`position_m` (frame, point, 3) in the world, infinite where depth is unknown; `rgb` uint8 (frame, point, 3)."""
 
     position_m: Tensor
     rgb: Tensor
 
 
-def point_cloud(rgb: Tensor, depth_m: Tensor, intrinsics: Tensor, world_from_camera: Tensor) -> Cloud:
+def point_cloud(rgb: Tensor, depth_m: Tensor, intrinsics: Tensor, world_from_camera: Tensor) -> PointCloud:
     """Returns the points that the cameras of each frame see, one per pixel, camera by camera and row by row.
 
     `rgb` uint8 (frame, camera, height, width, 3); `depth_m` (frame, camera, height, width) along the optical axis, 0
@@ -50,7 +50,7 @@ def point_cloud(rgb: Tensor, depth_m: Tensor, intrinsics: Tensor, world_from_cam
     rays = _image_points(height, width, depth_m.device) @ (rotation @ torch.linalg.inv(intrinsics)).transpose(-1, -2)
     depth = depth_m.reshape(frames, cameras, -1, 1)
     position_m = torch.addcmul(origin_m, depth, rays).masked_fill_(depth <= 0, NOWHERE)
-    return Cloud(position_m.view(frames, -1, 3), rgb.reshape(frames, -1, 3))
+    return PointCloud(position_m.view(frames, -1, 3), rgb.reshape(frames, -1, 3))
 
 
 def pixels(point: Tensor, size: int) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from policies.heads.bins import RotationBins
-from policies.sam2act.geometry import Cloud, pixels, point_cloud
+from policies.sam2act.geometry import PointCloud, pixels, point_cloud
 from policies.sam2act.settings import LONGEST, TIME_WAVES, Sam2ActSettings
 from policies.training.learner import Batch
 
@@ -33,7 +33,7 @@ class Inputs(NamedTuple):
     `words` int64 (frame, word) are the ids of the instruction, padded with 0.
     """
 
-    cloud: Cloud
+    cloud: PointCloud
     words: Tensor
     proprioception: Proprioception
 

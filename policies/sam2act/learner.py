@@ -50,31 +50,33 @@ class Sam2ActLearner(Learner):
         self.cameras = config.cameras
         self.network = Sam2Act(config)
 
-    def check(self, data: DatasetFeatures) -> None:
+    def check(self, features: DatasetFeatures) -> None:
         """Raises `ConfigError` unless the demonstrations show the cameras, the robot and the workspace."""
-        missing = [name for name in self.cameras if name not in data.image_px]
+        missing = [name for name in self.cameras if name not in features.image_px]
         if missing:
             raise ConfigError(
                 "Demonstrations must show every camera of the policy.",
                 value=missing,
-                remedy=f"Recorded are {', '.join(data.image_px)}: collect again, or set policy.cameras.",
+                remedy=f"Recorded are {', '.join(features.image_px)}: collect again, or set policy.cameras.",
             )
         layout = proprio_layout(robot_model(self.policy_config.robot))
-        if data.proprio_names != layout:
+        if features.proprio_names != layout:
             raise ConfigError(
                 f"The robot of the demonstrations must have the proprioception of a {self.policy_config.robot}.",
-                value=(data.robot, data.proprio_names),
+                value=(features.robot, features.proprio_names),
                 remedy="Set policy.robot to the model that was recorded.",
             )
-        sizes = {data.image_px[name] for name in self.cameras}
+        sizes = {features.image_px[name] for name in self.cameras}
         if len(sizes) > 1:
             raise ConfigError("All cameras of a policy must have one size.", value=sorted(sizes))
-        if data.action_form != ACTION_SPACE:
-            raise ConfigError("SAM2Act learns keyframes.", value=data.action_form, remedy=f"Record {ACTION_SPACE!r}.")
-        low, high = np.transpose(WORKSPACE_M)
-        if (np.less(data.intent_low_m, low) | np.greater(data.intent_high_m, high)).any():
+        if features.action_form != ACTION_SPACE:
             raise ConfigError(
-                "All keyframes must lie in the workspace.", value=(data.intent_low_m, data.intent_high_m),
+                "SAM2Act learns keyframes.", value=features.action_form, remedy=f"Record {ACTION_SPACE!r}."
+            )
+        low, high = np.transpose(WORKSPACE_M)
+        if (np.less(features.intent_low_m, low) | np.greater(features.intent_high_m, high)).any():
+            raise ConfigError(
+                "All keyframes must lie in the workspace.", value=(features.intent_low_m, features.intent_high_m),
                 remedy=f"It is {WORKSPACE_M} in metres.",
             )  # fmt: skip
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from policies.encoders.sizes import CHANNELS
-from policies.sam2act.geometry import COLUMNS, DEPTHS, ROWS, VIEWS, Cloud
+from policies.sam2act.geometry import COLUMNS, DEPTHS, ROWS, VIEWS, PointCloud
 
 # One number per point, how far it is and then its index, so that the least is the nearest, and the first of equals.
 _STEPS = 1 << 20
@@ -27,7 +27,7 @@ class Lens(NamedTuple):
     reach: float = 1.0
 
 
-def splat(cloud: Cloud, centre_m: Tensor, half_m: float, lens: Lens) -> Tensor:
+def splat(cloud: PointCloud, centre_m: Tensor, half_m: float, lens: Lens) -> Tensor:
     """Returns views (frame, view, channel, size, size) of the cube of `half_m` around each `centre_m` (frame, 3).
 
     Channels: x, y, z of the visible point in the cube, red, green, blue, depth in units of the reach, row and column

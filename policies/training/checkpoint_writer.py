@@ -45,7 +45,7 @@ class CheckpointWriter:
         self._prepared = prepared
         self._group = group
         self._steps = steps
-        self._settings = plan.settings(prepared.recordings.facts)
+        self._settings = plan.settings(prepared.recordings.features)
         self._versions = {**versions(), "safetensors": version("safetensors")}
         self._commit = commit()
         # Read before the first step: curves that cannot be read must not cost a training.
@@ -79,7 +79,7 @@ class CheckpointWriter:
         return folder
 
     def _story(self, standing: Standing) -> dict[str, Any]:
-        facts, start = self._prepared.recordings.facts, self._prepared.start
+        features, start = self._prepared.recordings.features, self._prepared.start
         recordings = (*self._prepared.recordings.train, *self._prepared.recordings.held_out)
         return {
             "command": self._plan.command,
@@ -89,8 +89,8 @@ class CheckpointWriter:
             "hours": standing.wall_s / 3600.0,
             "hardware": self._hardware(),
             "data": {
-                "digest": facts.digest,
-                "tasks": list(facts.tasks),
+                "digest": features.digest,
+                "tasks": list(features.tasks),
                 "episodes": len(recordings),
                 "keyframes": sum(recording.keyframes for recording in recordings),
             },

@@ -48,7 +48,7 @@ class Recordings:
 
     train: tuple[Recording, ...]
     held_out: tuple[Recording, ...]
-    facts: DatasetFeatures
+    features: DatasetFeatures
 
 
 def find_recordings(folders: Sequence[Path], config: SamplingConfig) -> Recordings:
@@ -70,7 +70,7 @@ def find_recordings(folders: Sequence[Path], config: SamplingConfig) -> Recordin
     outlined = [_outlined(*entry) for entry in chosen]
     recordings = [recording for recording, _ in outlined]
     train, held_out = _split(recordings, config.held_out)
-    return Recordings(tuple(train), tuple(held_out), _facts(outlined))
+    return Recordings(tuple(train), tuple(held_out), _features(outlined))
 
 
 class EpisodeStore:
@@ -199,7 +199,7 @@ def _split(recordings: Sequence[Recording], share: float) -> tuple[list[Recordin
     return train, held_out
 
 
-def _facts(outlined: Sequence[tuple[Recording, Mapping[str, object]]]) -> DatasetFeatures:
+def _features(outlined: Sequence[tuple[Recording, Mapping[str, object]]]) -> DatasetFeatures:
     first, common = outlined[0]
     for recording, own in outlined:
         for name, value in own.items():

@@ -33,8 +33,8 @@ OUTCOME = "outcome.json"
 PLAN = "plan"
 
 
-class Outcome(msgspec.Struct):
-    """What the workers tell in the end: a summary, or a refusal as type, rule, value and remedy."""
+class RunReport(msgspec.Struct):
+    """What the workers return at the end: a summary, or a refusal as type, rule, value and remedy."""
 
     summary: tuple[int, int, float] = (0, 0, 0.0)
     error: tuple[str, str, str, str] | None = None
@@ -52,7 +52,7 @@ def run_job(plan: TrainingPlan, compute: TrainComputeConfig, *, config: str) -> 
     plan = replace(plan, threads=threads, output=plan.output.absolute())
     with claim(plan.output, kind="training", mark=CHECKPOINTS):
         (plan.output / CHECKPOINTS).mkdir(exist_ok=True)
-        _sign(plan.output, plan.settings(prepared.recordings.facts))
+        _sign(plan.output, plan.settings(prepared.recordings.features))
         write_atomically(plan.output / "config.yaml", config.encode())
         steps = plan.steps(prepared.recordings)
         del prepared
@@ -98,7 +98,7 @@ def _run_on_ray(plan: TrainingPlan, compute: TrainComputeConfig) -> Summary:
                 value=str(error).strip().splitlines()[-1],
                 remedy="Look for exhausted memory or a crash in every step; compute=inline shows it.",
             ) from error
-        outcome = msgspec.json.decode((scratch / OUTCOME).read_bytes(), type=Outcome)
+        outcome = msgspec.json.decode((scratch / OUTCOME).read_bytes(), type=RunReport)
     if outcome.error:
         raise _error_from(outcome.error)
     return Summary(*outcome.summary)
@@ -125,7 +125,7 @@ def _work(config: dict[str, Any]) -> None:
 
     place = get_context()
     group = ProcessGroup(place.get_world_rank(), place.get_world_size(), torch.device(str(get_device())))
-    outcome = Outcome()
+    outcome = RunReport()
     try:
         summary = train(config[PLAN], group)
         outcome.summary = (summary.step, summary.steps, summary.wall_s)

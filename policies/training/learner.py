@@ -86,7 +86,7 @@ class Learner(nn.Module, ABC):
         """
 
     @abstractmethod
-    def check(self, data: DatasetFeatures) -> None:
+    def check(self, features: DatasetFeatures) -> None:
         """Raises `ConfigError` where cameras, image size, action form, proprioception or normalisation do not fit."""
 
     @abstractmethod

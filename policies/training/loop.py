@@ -288,7 +288,7 @@ class Trainer:
         checkpoint = newest_checkpoint(self._plan.output / CHECKPOINTS)
         if checkpoint is None:
             return
-        state, settings = checkpoint.state, self._plan.settings(self._prepared.recordings.facts)
+        state, settings = checkpoint.state, self._plan.settings(self._prepared.recordings.features)
         refuse_other_settings(state.settings, settings, self._plan.output)
         load_weights(self._learner, checkpoint.weights, checkpoint.folder)
         self._average.restore(checkpoint.average)

@@ -40,11 +40,11 @@ class TrainingPlan:
     command: str = ""
     threads: int = 1
 
-    def settings(self, facts: DatasetFeatures) -> dict[str, Any]:
+    def settings(self, features: DatasetFeatures) -> dict[str, Any]:
         """Returns, JSON-able, all that decides what comes out."""
         training = _without(asdict(self.training), FREE)
         started = {"start_digest": file_sha256(self.start / WEIGHTS)} if self.start else {}
-        whole = {"family": self.family, "policy": asdict(self.policy), **training, "digest": facts.digest, **started}
+        whole = {"family": self.family, "policy": asdict(self.policy), **training, "digest": features.digest, **started}
         return jsonable(whole)
 
     def steps(self, recordings: Recordings) -> int:
@@ -77,39 +77,39 @@ def prepare(plan: TrainingPlan) -> Prepared:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(plan.training.seed, "weights"))
         learner: Learner = plan.policy.build()
-    check_fit(learner, recordings.facts)
+    check_fit(learner, recordings.features)
     return Prepared(learner, recordings, begin_stage(learner, plan.training.stage, plan.start))
 
 
-def check_fit(learner: Learner, facts: DatasetFeatures) -> None:
+def check_fit(learner: Learner, features: DatasetFeatures) -> None:
     """Raises `ConfigError` or `UnknownNameError` where a learner cannot be shown the demonstrations."""
     for camera in learner.cameras:
-        if camera not in facts.image_px:
-            raise unknown_name("camera of the policy", camera, facts.image_px)
-    sizes = {facts.image_px[camera] for camera in learner.cameras}
+        if camera not in features.image_px:
+            raise unknown_name("camera of the policy", camera, features.image_px)
+    sizes = {features.image_px[camera] for camera in learner.cameras}
     if len(sizes) > 1:
         raise ConfigError(
             "All cameras of a policy must have the same image size.",
-            value={camera: facts.image_px[camera] for camera in learner.cameras},
+            value={camera: features.image_px[camera] for camera in learner.cameras},
             remedy="Choose cameras that do.",
         )
-    lacking = [name for name in (*TOOL_POSITION, *TOOL_ORIENTATION) if name not in facts.proprio_names]
+    lacking = [name for name in (*TOOL_POSITION, *TOOL_ORIENTATION) if name not in features.proprio_names]
     if lacking:
         raise ConfigError(
             "Proprioception must tell the pose of the tool.",
-            value=f"{lacking[0]} is not among {', '.join(facts.proprio_names)}",
+            value=f"{lacking[0]} is not among {', '.join(features.proprio_names)}",
             remedy="Collect demonstrations of a robot with an arm.",
         )
     low, high = zip(*learner.workspace_m, strict=True)
-    if any(a < b for a, b in zip(facts.intent_low_m, low, strict=True)) or any(
-        a > b for a, b in zip(facts.intent_high_m, high, strict=True)
+    if any(a < b for a, b in zip(features.intent_low_m, low, strict=True)) or any(
+        a > b for a, b in zip(features.intent_high_m, high, strict=True)
     ):
         raise ConfigError(
             "All intents must lie in the workspace that the policy is normalised to.",
-            value=f"{facts.intent_low_m} to {facts.intent_high_m} in a workspace of {low} to {high}",
+            value=f"{features.intent_low_m} to {features.intent_high_m} in a workspace of {low} to {high}",
             remedy="Widen the policy's workspace, or train on other demonstrations.",
         )
-    learner.check(facts)
+    learner.check(features)
 
 
 def begin_stage(learner: Learner, stage: StageConfig, folder: Path | None) -> Pretrained | None:

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 @contextmanager
 def progress(folder: Path, steps: int) -> Iterator[None]:
     """Shows inside how far the run in `folder` has come of `steps`: a bar in a terminal, elsewhere a line a minute."""
-    watch = _watch if sys.stderr.isatty() else _tell
+    watch = _watch if sys.stderr.isatty() else _log_lines
     ended = Event()
     thread = Thread(target=watch, args=(folder, steps, ended), name="progress", daemon=True)
     thread.start()
@@ -44,7 +44,7 @@ def _watch(folder: Path, steps: int, ended: Event) -> None:
                 bar.set_postfix_str(f"loss {loss:.4g}")
 
 
-def _tell(folder: Path, steps: int, ended: Event) -> None:
+def _log_lines(folder: Path, steps: int, ended: Event) -> None:
     while not ended.wait(LINE_EVERY_S):
         step, loss = _last(folder)
         if step:

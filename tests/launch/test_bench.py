@@ -25,7 +25,7 @@ from launch.benchmarks.leak import LeakBenchConfig
 from policies.probes import ProbeConfig, positive_controls, sightings
 from policies.probes.choice import ChoiceRecorderConfig
 from policies.probes.leakage import two_sided_p
-from policies.probes.sightings import Sighting, depth_units
+from policies.probes.sightings import ChoiceSighting, depth_units
 from policies.scripted import ExpertConfig, GuesserConfig
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ def test_an_episode_stops_just_before_its_choice_and_keeps_what_is_seen_there(wo
     assert result.record.outcome is Outcome.INVALID
     assert result.record.phases == ("lifted", "placed", "pressed")
     assert result.record.choice is None
-    seen: Sighting = result.trajectory
+    seen: ChoiceSighting = result.trajectory
     assert seen.rgb.shape == (4, 128, 128, 3)
     assert seen.depth.shape == (4, 128, 128)
     step = decision_step("rearrange_block")
@@ -82,7 +82,7 @@ def test_until_the_choice_the_expert_does_nothing_that_a_guesser_would_not(worke
 
 
 def test_drawers_are_looked_for_at_their_shut_fronts_and_counted_from_below(worker: SimulatorWorker):
-    seen: Sighting = choice(worker, "reopen_drawer/strict").trajectory
+    seen: ChoiceSighting = choice(worker, "reopen_drawer/strict").trajectory
     heights_m = seen.candidates_m[:, 2]
     assert np.all(np.diff(heights_m) > 0.05)
     assert np.ptp(seen.candidates_m[:, :2], axis=0).max() < 1e-6
@@ -123,7 +123,7 @@ def test_rollouts_are_measured_with_pixels_at_every_keyframe(worker: SimulatorWo
 # --- What probes are shown --------------------------------------------------------------------------------------------
 
 
-def sighting(*, target: int = 0, seed: int = 0, noise: float = 0.0) -> Sighting:
+def sighting(*, target: int = 0, seed: int = 0, noise: float = 0.0) -> ChoiceSighting:
     """A camera 1 m above a grey table; every candidate is a red spot of 6 cm."""
     intrinsics = intrinsics_matrix(SIDE_PX, SIDE_PX, 1.0)
     pose = look_at(EYE_M, (0.3, 0.0, 0.75), up=(1.0, 0.0, 0.0))
@@ -132,7 +132,7 @@ def sighting(*, target: int = 0, seed: int = 0, noise: float = 0.0) -> Sighting:
     for row, column in spots(intrinsics):
         rgb[0, row - 2 : row + 2, column - 2 : column + 2] = (200, 30, 30)
     rgb = np.clip(rgb + rng.normal(0.0, noise, size=rgb.shape), 0, 255).astype(np.uint8)
-    return Sighting(
+    return ChoiceSighting(
         rgb=rgb,
         depth=depth_units(np.ones((1, SIDE_PX, SIDE_PX), dtype=np.float32)),
         intrinsics=intrinsics[None],
@@ -195,12 +195,12 @@ def test_images_are_averaged_over_blocks():
 def test_a_sighting_survives_its_file(tmp_path: Path):
     seen, path = sighting(target=2, noise=5.0), tmp_path / "seen.npz"
     path.write_bytes(seen.to_bytes())
-    read = Sighting.read(path)
+    read = ChoiceSighting.read(path)
     for name in ("rgb", "depth", "intrinsics", "world_from_camera", "body", "candidates_m", "target", "seed"):
         np.testing.assert_array_equal(getattr(read, name), getattr(seen, name))
     path.write_bytes(seen.to_bytes()[:500])
     with pytest.raises(DataError, match="whole file"):
-        Sighting.read(path)
+        ChoiceSighting.read(path)
 
 
 # --- Plants -----------------------------------------------------------------------------------------------------------

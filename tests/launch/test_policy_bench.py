@@ -11,7 +11,7 @@ from launch.benchmarks import policy
 from launch.benchmarks.policy import splat
 from launch.benchmarks.policy.settings import DecisionBenchConfig, SplatBenchConfig
 from launch.benchmarks.policy.splat_baselines import FAR_M, Open3dProjection, PointSprites, loop
-from policies.sam2act.geometry import Cloud
+from policies.sam2act.geometry import PointCloud
 from policies.sam2act.splatting import Lens
 from policies.sam2act.splatting import splat as splatted
 
@@ -30,7 +30,7 @@ def cloud() -> tuple[np.ndarray, np.ndarray]:
 
 def ours(cloud, *, radius_px: int) -> np.ndarray:
     points, rgb = (torch.from_numpy(part)[None] for part in cloud)
-    return splatted(Cloud(points * HALF_M + CENTRE_M[0], rgb), CENTRE_M, HALF_M, Lens(SIZE, radius_px))[0].numpy()
+    return splatted(PointCloud(points * HALF_M + CENTRE_M[0], rgb), CENTRE_M, HALF_M, Lens(SIZE, radius_px))[0].numpy()
 
 
 @pytest.mark.parametrize("radius_px", [0, 1])

@@ -14,7 +14,7 @@ from launch.benchmarks.policy.settings import SplatBenchConfig
 from launch.benchmarks.policy.splat_baselines import Open3dProjection, PointSprites, loop
 from launch.benchmarks.render import table_scene
 from policies.sam2act import Sam2ActConfig
-from policies.sam2act.geometry import Cloud, point_cloud
+from policies.sam2act.geometry import PointCloud, point_cloud
 from policies.sam2act.splatting import Lens, splat
 
 SPEEDUP_WANTED = 10.0
@@ -45,7 +45,7 @@ def measure(config: SplatBenchConfig) -> dict[str, Any]:
         torch.set_num_threads(before)
 
 
-def observed_cloud(camera_px: int) -> Cloud:
+def observed_cloud(camera_px: int) -> PointCloud:
     """Returns what four cameras see of the table, the one frame of a cloud."""
     world = BulletConfig().build()
     try:
@@ -59,7 +59,7 @@ def observed_cloud(camera_px: int) -> Cloud:
     return point_cloud(rgb, *(torch.from_numpy(np.stack(values).astype(np.float32)[None]) for values in rest))
 
 
-def _measure_size(config: SplatBenchConfig, cloud: Cloud, size: int) -> dict[str, Any]:
+def _measure_size(config: SplatBenchConfig, cloud: PointCloud, size: int) -> dict[str, Any]:
     cube = Sam2ActConfig().cube
     centre_m = cloud.position_m.new_tensor([cube.centre_m])
     points, rgb = cube.normalised(cloud.position_m)[0].numpy(), cloud.rgb[0].numpy()

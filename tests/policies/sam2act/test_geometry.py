@@ -6,7 +6,17 @@ from hypothesis import strategies as st
 
 from embodied.geometry import points_from_depth, transform_points
 from policies.heads.heatmap import gaussian
-from policies.sam2act.geometry import COLUMNS, DEPTHS, ROWS, VIEWS, Cloud, Cube, most_likely_point, pixels, point_cloud
+from policies.sam2act.geometry import (
+    COLUMNS,
+    DEPTHS,
+    ROWS,
+    VIEWS,
+    Cube,
+    PointCloud,
+    most_likely_point,
+    pixels,
+    point_cloud,
+)
 from policies.sam2act.splatting import Lens, splat
 from tests.policies.sam2act.small import CAMERAS, observation
 
@@ -55,7 +65,7 @@ def test_a_cloud_is_what_geometry_says():
     assert (cloud.rgb[0].numpy() == np.concatenate([image.rgb.reshape(-1, 3) for image in images])).all()
 
 
-def slow_splat(cloud: Cloud, centre_m, half_m: float, lens: Lens) -> np.ndarray:
+def slow_splat(cloud: PointCloud, centre_m, half_m: float, lens: Lens) -> np.ndarray:
     """The same, point by point: colours and depth of the nearest, in every view."""
     frames = len(cloud.position_m)
     drawn = np.zeros((frames, len(VIEWS), 4, SIZE, SIZE))
@@ -81,7 +91,7 @@ def test_splatting_is_what_a_loop_over_points_gives(radius_px, reach):
     random = torch.Generator().manual_seed(radius_px)
     position_m = torch.rand(2, 60, 3, generator=random) * reach * 1.4 - 0.2
     position_m[0, :5] = float("inf")
-    cloud = Cloud(position_m, torch.randint(0, 256, (2, 60, 3), dtype=torch.uint8, generator=random))
+    cloud = PointCloud(position_m, torch.randint(0, 256, (2, 60, 3), dtype=torch.uint8, generator=random))
     centre_m = torch.tensor([[0.5, 0.5, 0.5], [0.4, 0.6, 0.5]])
     visualisations = splat(cloud, centre_m, 0.5, Lens(SIZE, radius_px, reach))
     wanted = slow_splat(cloud, centre_m, 0.5, Lens(SIZE, radius_px, reach))
@@ -90,7 +100,7 @@ def test_splatting_is_what_a_loop_over_points_gives(radius_px, reach):
 
 
 def test_where_nothing_is_pictures_show_only_where_their_pixels_are():
-    nothing = Cloud(torch.full((1, 4, 3), float("inf")), torch.zeros(1, 4, 3, dtype=torch.uint8))
+    nothing = PointCloud(torch.full((1, 4, 3), float("inf")), torch.zeros(1, 4, 3, dtype=torch.uint8))
     visualisations = splat(nothing, torch.zeros(1, 3), 0.5, Lens(SIZE))
     assert visualisations[:, :, [0, 1, 2, 3, 4, 5, 6, 9]].abs().max() == 0.0
     assert visualisations[0, 0, 7, 0, 0] == pytest.approx(1 / SIZE - 1)
@@ -98,8 +108,8 @@ def test_where_nothing_is_pictures_show_only_where_their_pixels_are():
 
 
 def test_a_moved_world_looks_the_same_in_a_moved_cube():
-    cloud = Cloud(torch.rand(1, 50, 3) - 0.5, torch.randint(0, 256, (1, 50, 3), dtype=torch.uint8))
+    cloud = PointCloud(torch.rand(1, 50, 3) - 0.5, torch.randint(0, 256, (1, 50, 3), dtype=torch.uint8))
     shift = torch.tensor([[1.0, -2.0, 4.0]])  # Exact in binary.
-    moved = Cloud(cloud.position_m + shift, cloud.rgb)
+    moved = PointCloud(cloud.position_m + shift, cloud.rgb)
     first, second = splat(cloud, torch.zeros(1, 3), 0.5, Lens(8)), splat(moved, shift, 0.5, Lens(8))
     assert torch.allclose(first, second, atol=1e-5)

@@ -150,7 +150,7 @@ def test_what_a_worker_refuses_is_told_to_the_driver_as_it_was_said(demonstratio
         family="tiny", policy=TinyConfig(nan=True), training=training, folders=(demonstrations,), output=tmp_path
     )
     job._work({job.PLAN: plan})
-    outcome = msgspec.json.decode((tmp_path / job.RAY_FOLDER / job.OUTCOME).read_bytes(), type=job.Outcome)
+    outcome = msgspec.json.decode((tmp_path / job.RAY_FOLDER / job.OUTCOME).read_bytes(), type=job.RunReport)
     told = job._error_from(outcome.error)
     assert isinstance(told, TrainingError)
     assert str(told).startswith("The loss of a step must be finite. Got 'nan at step 0 on ")

@@ -50,10 +50,10 @@ def test_what_is_found_is_told_and_split_by_task(demonstrations):
     found = find_recordings([demonstrations], SamplingConfig(held_out=0.2))
     assert Counter(recording.task for recording in found.train) == {"stack/strict": 5, "press/strict": 5}
     assert Counter(recording.task for recording in found.held_out) == {"stack/strict": 1, "press/strict": 1}
-    assert found.facts.image_px == {"front": (8, 8), "wrist": (8, 8)}
-    assert (found.facts.longest, found.facts.tasks) == (6, ("press/strict", "stack/strict"))
+    assert found.features.image_px == {"front": (8, 8), "wrist": (8, 8)}
+    assert (found.features.longest, found.features.tasks) == (6, ("press/strict", "stack/strict"))
     intents = np.concatenate([recording.intents_m for recording in (*found.train, *found.held_out)])
-    assert np.allclose(found.facts.intent_low_m, intents.min(axis=0))
+    assert np.allclose(found.features.intent_low_m, intents.min(axis=0))
 
 
 def test_the_same_demonstrations_elsewhere_or_listed_twice_are_the_same_data(demonstrations, tmp_path):
@@ -61,9 +61,9 @@ def test_the_same_demonstrations_elsewhere_or_listed_twice_are_the_same_data(dem
     ours, theirs, both = (
         find_recordings(folders, SamplingConfig()) for folders in ([demonstrations], [copy], [copy, demonstrations])
     )
-    assert ours.facts.digest == theirs.facts.digest == both.facts.digest
+    assert ours.features.digest == theirs.features.digest == both.features.digest
     assert len(both.train) == len(ours.train)
-    assert find_recordings([copy], SamplingConfig(tasks=["stack"])).facts.digest != ours.facts.digest
+    assert find_recordings([copy], SamplingConfig(tasks=["stack"])).features.digest != ours.features.digest
 
 
 @pytest.mark.parametrize(
