@@ -6,21 +6,32 @@ import numpy as np
 
 from embodied.geometry import UNIT_TOLERANCE, multiply_quaternions, quaternion_from_yaw
 from embodied.seeding import stream
-from embodied.types import Episode, Intent, MoveTo
+from embodied.specs import ActionSpec
+from embodied.types import ActionChunk, DeltaPose, Episode, Intent, MoveTo, WorldState, holder_name
 
 
-def with_action_noise(episode: Episode, robot: str, *, grasp_count: int, intent: Intent) -> Intent:
-    """Returns `intent` as `robot` runs it while it holds the body of its grasp number `grasp_count`.
+def moved_holder(state: WorldState, robot: str, intent: Intent) -> str:
+    """Returns the key in `WorldState.held` of the end effector that an intent of `robot` moves.
+
+    An intent of a robot with several that names none of them has a key that `held` lacks.
+    """
+    space = intent.space if isinstance(intent, ActionChunk) else intent
+    name = space.end_effector if isinstance(space, MoveTo | DeltaPose | ActionSpec) else ""
+    return holder_name(robot, name, only=len(state.robots[robot].end_effectors) < 2)
+
+
+def with_action_noise(episode: Episode, holder: str, *, grasp_count: int, intent: Intent) -> Intent:
+    """Returns `intent` as the end effector `holder` runs it while it holds the body of its grasp `grasp_count`.
 
     A `MoveTo` is shifted in world x and y by up to `episode.placement_noise_m` metres each and turned about world z
-    by up to `episode.placement_noise_rad` radians, uniformly. The draw depends on the episode's seed, the robot and
+    by up to `episode.placement_noise_rad` radians, uniformly. The draw depends on the episode's seed, the holder and
     the grasp alone, so all moves of one grasp share it. Other intents are returned as they are.
     """
     if not isinstance(intent, MoveTo) or (episode.placement_noise_m == 0.0 and episode.placement_noise_rad == 0.0):
         return intent
     if not _well_formed(intent):
         return intent  # The controller refuses it, in its own words.
-    draw = stream(episode.seed, "placement", robot, grasp_count).uniform(-1.0, 1.0, size=3)
+    draw = stream(episode.seed, "placement", holder, grasp_count).uniform(-1.0, 1.0, size=3)
     shift_x_m, shift_y_m = (float(value) for value in draw[:2] * episode.placement_noise_m)
     yaw_rad = float(draw[2] * episode.placement_noise_rad)
     x_m, y_m, z_m = intent.position_m

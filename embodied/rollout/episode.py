@@ -1,12 +1,13 @@
 """The one loop: policies decide, controllers move, the task judges."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from embodied.errors import ConfigError, EmbodiedError, IntentError, MissingDependencyError
 from embodied.protocols import Controller, Dispatcher, Observer, Policy, Simulator, Task
-from embodied.rollout.action_noise import with_action_noise
+from embodied.rollout.action_noise import moved_holder, with_action_noise
 from embodied.rollout.dispatch import TIME_SLACK_S, Dispatch
 from embodied.rollout.latency import Latency
 from embodied.rollout.requests import masked, policy_cameras, require_cameras
@@ -98,6 +99,7 @@ class EpisodeRunner:
         self._jointed = frozenset(joint.child for joint in episode.scene.joints)
         self._slots: dict[str, RobotSlot] = {}
         self._state = BEFORE_RESET
+        self._grasps: Counter[str] = Counter()  # Of free bodies, by holder.
         self._dispatch: Dispatch | None = None
 
     def begin(self) -> None:
@@ -166,10 +168,9 @@ class EpisodeRunner:
     def _see(self) -> WorldState:
         """Reads the state and counts new grasps of free bodies."""
         state = self._context.simulator.state()
-        for name, slot in self._slots.items():
-            body = state.held.get(name)
-            if body != self._state.held.get(name) and self._is_free(body):
-                slot.grasps += 1
+        for holder, body in state.held.items():
+            if body != self._state.held.get(holder) and self._is_free(body):
+                self._grasps[holder] += 1
         self._state = state
         return state
 
@@ -271,8 +272,9 @@ class EpisodeRunner:
     def _start(self, slot: RobotSlot) -> ControllerReport | None:
         self._require_intents_left(slot.robot)
         intent = slot.queue.popleft()
-        if self._is_free(self._state.held.get(slot.robot)):
-            intent = with_action_noise(self._episode, slot.robot, grasp_count=slot.grasps, intent=intent)
+        holder = moved_holder(self._state, slot.robot, intent)
+        if self._is_free(self._state.held.get(holder)):
+            intent = with_action_noise(self._episode, holder, grasp_count=self._grasps[holder], intent=intent)
         seed = derive_seed(self._episode.seed, "controller", slot.robot, slot.intents)
         slot.intents += 1
         slot.running = intent

@@ -43,7 +43,7 @@ class Agent:
 class RobotSlot:
     """One robot's place in the loop. A decision that takes time is `pending` until `due_s`.
 
-    `grasps` counts free bodies grasped, `intents` those begun; `running` is the intent that its controller works on.
+    `intents` counts those begun; `running` is the intent that its controller works on.
     """
 
     robot: str
@@ -58,7 +58,6 @@ class RobotSlot:
     report: ControllerReport | None = None
     decisions: int = 0
     intents: int = 0
-    grasps: int = 0
     failed: int = 0
     cancelled: int = 0
 

@@ -187,6 +187,8 @@ class RobotPlacement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         _require_name("robot", self.name)
+        if "/" in self.name:
+            raise SceneError("The name of a robot must have no slash.", value=self.name)
         _require_finite(f"Joints of robot {self.name!r}", *(self.joint_position_rad or ()))
         if not 0.0 <= self.gripper <= 1.0:
             raise SceneError(f"The gripper opening of robot {self.name!r} must lie in [0, 1].", value=self.gripper)

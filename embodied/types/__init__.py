@@ -31,7 +31,7 @@ from embodied.types.intents import (
     Wait,
 )
 from embodied.types.observation import CameraImage, Observation
-from embodied.types.world import EndEffectorState, RobotState, WorldState, held_bodies, holder_name
+from embodied.types.world import EndEffectorState, RobotState, WorldState, held_bodies, holder_name, robot_of
 
 __all__ = [
     "NORMAL",
@@ -74,4 +74,5 @@ __all__ = [
     "WorldState",
     "held_bodies",
     "holder_name",
+    "robot_of",
 ]

@@ -80,11 +80,16 @@ class WorldState:
 
 
 def holder_name(robot: str, end_effector: str, *, only: bool) -> str:
-    """Returns the key of an end effector in `WorldState.held`.
+    """Returns the key of an end effector in `WorldState.held`, its holder.
 
-    It is the robot's name for the `only` one of a robot, else `robot/end_effector`.
+    It is the robot's name for the `only` one of a robot, else `robot/end_effector`; names of robots have no slash.
     """
     return robot if only else f"{robot}/{end_effector}"
+
+
+def robot_of(holder: str) -> str:
+    """Returns the robot to which a key of `WorldState.held` belongs."""
+    return holder.partition("/")[0]
 
 
 def held_bodies(robots: Mapping[str, RobotState]) -> dict[str, str | None]:

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embodied.geometry import angle_between, quaternion_from_euler, rotation_matrix
-from embodied.rollout.action_noise import with_action_noise
-from embodied.types import MoveTo, Wait
+from embodied.geometry import Pose, angle_between, quaternion_from_euler, rotation_matrix
+from embodied.rollout.action_noise import moved_holder, with_action_noise
+from embodied.specs import ActionSpec, Field
+from embodied.types import ActionChunk, EndEffectorState, MoveTo, RobotState, Wait, WorldState, held_bodies
 from tests.fakes import DOWN, FakeTask
 
 MOVE = MoveTo((0.3, 0.1, 0.2), DOWN, gripper_open=True)
@@ -74,3 +75,20 @@ def test_a_move_that_is_not_finite_is_left_for_the_controller_to_refuse():
 def test_a_malformed_intent_is_left_to_the_controller_to_refuse(position, orientation):
     intent = MoveTo(position, orientation, gripper_open=False)
     assert with_action_noise(NOISY, "arm", grasp_count=1, intent=intent) is intent
+
+
+def test_what_an_intent_moves_is_looked_up_by_its_end_effector_where_a_robot_has_several():
+    hands = {name: EndEffectorState(Pose()) for name in ("left", "right")}
+    robots = {
+        "two": RobotState(np.zeros(14), np.zeros(14), Pose(), hands),
+        "one": RobotState(np.zeros(7), np.zeros(7), Pose(), {"gripper": EndEffectorState(Pose())}),
+    }
+    state = WorldState(0.0, {}, {}, frozenset(), held_bodies(robots), robots)
+    move = replace(MOVE, end_effector="right")
+    chunk = ActionChunk(ActionSpec("reach", (Field("x", (1,)),), 10.0, end_effector="left"), np.zeros((1, 1)))
+    assert moved_holder(state, "two", move) == "two/right"
+    assert moved_holder(state, "two", chunk) == "two/left"
+    assert (
+        moved_holder(state, "one", MOVE) == moved_holder(state, "one", replace(MOVE, end_effector="gripper")) == "one"
+    )
+    assert moved_holder(state, "two", Wait(1.0)) not in state.held

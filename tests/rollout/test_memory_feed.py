@@ -348,6 +348,61 @@ def test_a_block_can_be_handed_over(giver, taker):
     ]
 
 
+def test_a_block_that_both_robots_hold_during_a_hand_over_belongs_to_the_taker():
+    story = Story()
+    story.go_on()
+    story.held["arm"] = "block"
+    story.put("block", (0.0, 0.0, 0.5))
+    story.go_on()
+    story.news()
+    story.held["leg"] = "block"
+    story.go_on()
+    handed = [
+        ("arm", ("RelationEnded", "block", "held_by", "arm", 2)),
+        ("leg", ("RelationSet", "block", "held_by", "leg", 3)),
+        ("leg", ("pick", "toy", True, 0.0, "")),
+    ]
+    assert story.news() == handed
+    story.held["arm"] = None
+    story.go_on()
+    assert story.news() == []
+
+
+def test_a_taker_that_lets_go_first_gives_the_block_back():
+    story = Story()
+    story.go_on()
+    story.put("block", (0.0, 0.0, 0.5))
+    for held in ({"arm": "block"}, {"leg": "block"}, {"leg": None}):
+        story.news()
+        story.held.update(held)
+        story.go_on()
+    assert [(robot, event[:4]) for robot, event in story.news()[:2]] == [
+        ("leg", ("RelationEnded", "block", "held_by", "leg")),
+        ("arm", ("RelationSet", "block", "held_by", "arm")),
+    ]
+
+
+def test_a_robot_that_moves_a_block_from_one_gripper_to_its_other_goes_on_holding_it():
+    story = Story()
+    story.held = {"arm/left": None, "arm/right": None}
+    story.go_on()
+    story.news()
+    story.held["arm/left"] = "block"
+    story.put("block", (0.0, 0.0, 0.5))
+    story.go_on()
+    assert story.news() == [
+        ("arm", ("RelationSet", "block", "held_by", "arm", 1)),
+        ("arm", ("pick", "toy", True, 0.0, "")),
+    ]
+    for held in ({"arm/right": "block"}, {"arm/left": None}):
+        story.held.update(held)
+        story.go_on()
+        assert story.news() == []
+    story.held["arm/right"] = None
+    story.go_on()
+    assert story.news() == [("arm", ("RelationEnded", "block", "held_by", "arm", 2))]
+
+
 def test_a_drawer_is_opened_and_closed_by_who_holds_it():
     story = Story()
     story.go_on()

@@ -8,7 +8,7 @@ import numpy as np
 from embodied.geometry import rotation_matrix
 from embodied.memory import Interaction, Payload, RelationEnded, RelationSet, SkillEnded
 from embodied.scenes.scene import Body, Box, Joint, Scene
-from embodied.types import WorldState
+from embodied.types import WorldState, robot_of
 
 PRESSED, RELEASED = 0.375, 0.125  # Of a button's travel: 3 mm and 1 mm of 8, as tasks judge.
 MOVED, OPENED, STILL = 0.02, 0.1, 0.002  # Of a joint's range.
@@ -92,12 +92,13 @@ class EventDetector:
 
     def see(self, state: WorldState, now_s: float) -> Iterator[DetectedEvent]:
         """Yields what is new in `state`, at `now_s` on the site clock."""
-        changed = [robot for robot, body in state.held.items() if body != self._held.get(robot)]
-        for robot in changed:  # All let go before any takes: a thing may pass from hand to hand in one period.
-            yield from self._let_go(robot, self._held.get(robot), now_s)
-        for robot in changed:
-            self._held[robot] = state.held[robot]
-            yield from self._take(robot, state.held[robot], now_s)
+        before, self._held = self._held, dict(state.held)
+        changed = [holder for holder, body in state.held.items() if body != before.get(holder)]
+        for holder in changed:  # All let go before any takes: a body may be handed over within one period.
+            yield from self._let_go(robot_of(holder), before.get(holder), now_s)
+        for holder, body in state.held.items():
+            if holder in changed or body not in self._carrying:
+                yield from self._take(robot_of(holder), body, now_s)
         yield from self._settle(state, now_s)
         for joint in self._joints:
             yield from self._follow(joint, state, now_s)
@@ -111,8 +112,11 @@ class EventDetector:
                 yield from self._stop(joint, self._motions[joint.name], now_s)
 
     def _take(self, robot: str, body: str | None, now_s: float) -> Iterator[DetectedEvent]:
-        if body is None or body not in self._free:
+        carrying = self._carrying.get(body) if body is not None else None
+        if body is None or body not in self._free or (carrying is not None and carrying.robot == robot):
             return
+        if carrying is not None:  # In a hand-over the giver still holds it.
+            yield from self._end_carrying(body, now_s)
         _, source = self._parents.get(body, ("", ""))
         self._placing.pop(body, None)
         ongoing = self._carrying[body] = _OngoingInteraction(robot, self._begun_s(robot, now_s), now_s, source)
@@ -120,9 +124,14 @@ class EventDetector:
         yield self._ended("pick", body, robot, now_s - ongoing.begun_s)
 
     def _let_go(self, robot: str, body: str | None, now_s: float) -> Iterator[DetectedEvent]:
-        ongoing = self._carrying.pop(body, None) if body is not None else None
-        if body is None or ongoing is None:
+        if body is None or body not in self._carrying or self._carrying[body].robot != robot:
             return
+        if not any(held == body and robot_of(holder) == robot for holder, held in self._held.items()):
+            yield from self._end_carrying(body, now_s)
+
+    def _end_carrying(self, body: str, now_s: float) -> Iterator[DetectedEvent]:
+        ongoing = self._carrying.pop(body)
+        robot = ongoing.robot
         self._placing[body] = replace(ongoing, place_start_s=self._begun_s(robot, now_s), place_end_s=now_s)
         self._unsettled.add(body)
         predicate, parent = self._parents.pop(body)
@@ -212,7 +221,7 @@ class EventDetector:
     def _actor(self, body: str, state: WorldState) -> str:
         """Returns the robot that holds a body, else one that touches it, else the first of the scene."""
         touching = [robot for robot in self._robots if (min(robot, body), max(robot, body)) in state.contact]
-        holding = [robot for robot in self._robots if state.held.get(robot) == body]
+        holding = [robot_of(holder) for holder, held in state.held.items() if held == body]
         return [*holding, *touching, *self._robots][0]
 
     def _begun_s(self, robot: str, now_s: float) -> float:

@@ -48,6 +48,8 @@ from embodied.types import (
     Progress,
     Request,
     WorldState,
+    holder_name,
+    robot_of,
 )
 
 ACT = "policy.act"
@@ -283,12 +285,14 @@ class MemoryFeed:
     def _tell_robots(self, state: WorldState) -> None:
         """Tells robots' states, their tools, and what they hold after it, since a thing held is where it was seen."""
         for name, robot in state.robots.items():
-            held = state.held.get(name)
-            self._tell(name, RobotState(robot.base, status="idle" if held is None else "holding", tool=robot.tool))
-            if robot.tool is not None:
-                self._tell(name, EntitySeen(self.entity(f"{name}/tool"), "tool", robot.tool))
-            if held is not None:
-                self._tell_body(self._episode.scene.body(held), state.pose[held])
+            tool = robot.tool if len(robot.end_effectors) == 1 else None
+            held = [body for holder, body in state.held.items() if body is not None and robot_of(holder) == name]
+            self._tell(name, RobotState(robot.base, status="holding" if held else "idle", tool=tool))
+            for end_effector, one in robot.end_effectors.items():
+                holder = holder_name(name, end_effector, only=tool is not None)
+                self._tell(name, EntitySeen(self.entity(f"{holder}/tool"), "tool", one.tool))
+            for body in dict.fromkeys(held):
+                self._tell_body(self._episode.scene.body(body), state.pose[body])
 
     def _tell_body(self, body: Body, pose: Pose) -> None:
         self._told[body.name] = pose
