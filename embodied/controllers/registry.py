@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping
 
+from embodied.controllers.chunk import ChunkHandler
 from embodied.controllers.drive import DriveHandler
 from embodied.controllers.handler import HandlerType
 from embodied.controllers.motion.delta_pose import DeltaPoseHandler
 from embodied.controllers.motion.move_to import MoveToHandler
 from embodied.controllers.wait import WaitHandler
 from embodied.robots.robot import RobotModel
-from embodied.types import DeltaPose, Drive, MoveTo, Wait
+from embodied.types import ActionChunk, DeltaPose, Drive, MoveTo, Wait
 
 HANDLERS: Mapping[type, HandlerType] = {
     MoveTo: MoveToHandler,
     DeltaPose: DeltaPoseHandler,
     Drive: DriveHandler,
     Wait: WaitHandler,
+    ActionChunk: ChunkHandler,
 }
 
 

@@ -1,0 +1,63 @@
+"""Joint targets that carry a tool through given poses, one solution of the inverse kinematics per control period."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pinocchio as pin  # pyright: ignore[reportMissingImports]  # Lies behind a .pth file.
+
+from embodied.geometry import Pose
+from embodied.robots.kinematics import Kinematics, transform_from_pose
+
+
+class InfeasibleRowError(Exception):
+    """A row of a chunk cannot be carried out; the message says which and why."""
+
+
+class ToolTrack:
+    """Follows tool poses in the world frame from where the arm was commanded, `start_rad` (J,), on a base at `base`.
+
+    Every row takes `periods` control periods: positions on straight lines, orientations about a fixed axis. Each
+    solution starts from the one before.
+    """
+
+    def __init__(self, moving: Kinematics, base: Pose, start_rad: np.ndarray, periods: int) -> None:
+        self._moving = moving
+        self._world_from_base = transform_from_pose(base)
+        self._joints = start_rad
+        self._tool = self._world_from_base * moving.tool_transform(start_rad)
+        self._periods = periods
+
+    def follow(self, positions_m: np.ndarray, rotations: Sequence[np.ndarray]) -> np.ndarray:
+        """Returns joint targets (N * periods, J) through N `positions_m` (N, 3) and `rotations` (3, 3).
+
+        Raises `InfeasibleRowError` naming the first row without a solution.
+        """
+        path: list[np.ndarray] = []
+        for row, (position, rotation) in enumerate(zip(positions_m, rotations, strict=True)):
+            path += self._row(row, pin.SE3(rotation, position))
+        return np.array(path)
+
+    def follow_steps(self, shifts_m: np.ndarray, turns_rad: np.ndarray) -> np.ndarray:
+        """Returns joint targets (N * periods, J) for N steps in the world frame, each from where the last one ended.
+
+        `shifts_m` and axis-angle `turns_rad` are (N, 3). Raises `InfeasibleRowError`.
+        """
+        path: list[np.ndarray] = []
+        for row, (shift, turn) in enumerate(zip(shifts_m, turns_rad, strict=True)):
+            path += self._row(row, pin.SE3(pin.exp3(turn) @ self._tool.rotation, self._tool.translation + shift))
+        return np.array(path)
+
+    def _row(self, row: int, target: pin.SE3) -> list[np.ndarray]:
+        begin, joints = self._tool, []
+        shift = target.translation - begin.translation
+        turn = pin.log3(begin.rotation.T @ target.rotation)
+        for period in range(1, self._periods + 1):
+            share = period / self._periods
+            pose = pin.SE3(begin.rotation @ pin.exp3(share * turn), begin.translation + share * shift)
+            found, remaining = self._moving.solve_near(self._world_from_base.actInv(pose), self._joints)
+            if remaining > 0.0:
+                raise InfeasibleRowError(f"unreachable: row {row} ends {remaining * 1000:.0f} mm (or mrad) short")
+            self._joints = found
+            joints.append(found)
+        self._tool = target
+        return joints
