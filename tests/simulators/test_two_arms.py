@@ -10,7 +10,7 @@ from embodied.errors import IntentError
 from embodied.geometry import Pose, compose, invert, look_at, quaternion_from_euler
 from embodied.scenes.scene import Body, Box, Camera, Part, RobotPlacement, Scene
 from embodied.simulators.bullet.simulator import BulletConfig
-from embodied.simulators.world import RendererChoice
+from embodied.simulators.rendering.choice import RendererChoice
 from embodied.types import ControllerReport, ControllerStatus, DeltaPose, MoveTo, WorldState
 
 DOWN = quaternion_from_euler(np.pi, 0.0, np.pi / 2)  # Fingers open along x.
@@ -31,8 +31,8 @@ class Run:
 
     def __init__(self) -> None:
         self.simulator = BulletConfig(renderer=RendererChoice.tiny).build()
-        self.simulator.load(SCENE)
-        self.controller = ControllerConfig().build(SCENE, "dual")
+        self.simulator.reset(SCENE)
+        self.controller = ControllerConfig().build(SCENE, "dual", period_s=self.simulator.control_period_s)
         self.states = [self.simulator.state()]
 
     def play(self, *intents: MoveTo | DeltaPose) -> ControllerReport:
@@ -151,7 +151,7 @@ def test_an_intent_of_a_robot_with_two_arms_names_one_of_them(run, name):
 def test_both_renderers_show_both_arms(renderer):
     simulator = BulletConfig(renderer=renderer).build()
     try:
-        simulator.load(SCENE)
+        simulator.reset(SCENE)
         image = simulator.observe("dual").images["front"]
     finally:
         simulator.close()
