@@ -38,20 +38,20 @@ class Off:
         """Returns that the policy has no memory, if so."""
         return "" if isinstance(policy, ResettableMemory) else NO_MEMORY
 
-    def prepare(self, episode: Episode, stage: EpisodeContext) -> Controlled:
+    def prepare(self, episode: Episode, context: EpisodeContext) -> Controlled:
         """Returns the policy without its memory. Raises `ConfigError` if it has none."""
         del episode
-        return Controlled(_Off(stage.policy, choice_task(stage.task)))
+        return Controlled(_Off(context.policy, choice_task(context.task)))
 
 
 @dataclass(kw_only=True)
 class Wiped(Off):
     """The memory is emptied once, at the first decision of the open choice, and goes on from there."""
 
-    def prepare(self, episode: Episode, stage: EpisodeContext) -> Controlled:
+    def prepare(self, episode: Episode, context: EpisodeContext) -> Controlled:
         """Returns the policy that will forget. Raises `ConfigError` if it has no memory."""
         del episode
-        return Controlled(_Wiped(stage.policy, choice_task(stage.task)))
+        return Controlled(_Wiped(context.policy, choice_task(context.task)))
 
 
 @dataclass(kw_only=True)
@@ -62,18 +62,18 @@ class Swapped(Off):
     the moment at which its own choice opens. It is not logged to a memory bank, nor reminded by one.
     """
 
-    def prepare(self, episode: Episode, stage: EpisodeContext) -> Controlled:
+    def prepare(self, episode: Episode, context: EpisodeContext) -> Controlled:
         """Plays the donor, and returns the policy that will remember what that one saw; unplayable without a donor.
 
         Raises `ConfigError` if the policy has no memory.
         """
-        task = choice_task(stage.task)
-        _memory_of(stage.policy)
+        task = choice_task(context.task)
+        _memory_of(context.policy)
         counterfactual = task.counterfactual(episode)
-        donor = memory_at_choice(counterfactual, stage)
+        donor = memory_at_choice(counterfactual, context)
         if isinstance(donor, str):
-            return Controlled(stage.policy, unplayable=f"no donor: {donor}")
-        return Controlled(_Swapped(stage.policy, task, donor), donor=counterfactual.choice_goal.target)
+            return Controlled(context.policy, unplayable=f"no donor: {donor}")
+        return Controlled(_Swapped(context.policy, task, donor), donor=counterfactual.choice_goal.target)
 
 
 @dataclass(kw_only=True)
@@ -89,19 +89,19 @@ class Oracle:
         """Returns that the policy takes no hints, if so."""
         return "" if isinstance(policy, HintConditioned) and policy.takes_hints else NO_HINTS
 
-    def prepare(self, episode: Episode, stage: EpisodeContext) -> Controlled:
+    def prepare(self, episode: Episode, context: EpisodeContext) -> Controlled:
         """Returns the policy that will be led.
 
         Raises `ConfigError` if it takes no hints, `UnknownNameError` for a task without an expert.
         """
         decision_step(episode.task)
-        if self.obstacle(stage.policy):
+        if self.obstacle(context.policy):
             raise ConfigError(
                 f"A policy under control {ORACLE!r} must take hints.",
-                value=type(stage.policy).__name__,
+                value=type(context.policy).__name__,
                 remedy="Give it `takes_hints` (`protocols.HintConditioned`), or leave the control out.",
             )
-        return Controlled(_Led(stage.policy, choice_task(stage.task)))
+        return Controlled(_Led(context.policy, choice_task(context.task)))
 
 
 CONTROLS: dict[str, type[Control]] = {OFF: Off, WIPED: Wiped, SWAPPED: Swapped, ORACLE: Oracle}
@@ -128,12 +128,12 @@ def refuse_resuming(feed: MemoryFeedConfig | None) -> None:
         )
 
 
-def memory_at_choice(episode: Episode, stage: EpisodeContext) -> Mapping[str, Any] | str:
+def memory_at_choice(episode: Episode, context: EpisodeContext) -> Mapping[str, Any] | str:
     """Returns the carry of each robot when the choice of `episode` opens; else, in words, why it never did."""
     carries = _Carries()
-    runner = EpisodeRunner(episode, stage, [carries])
+    runner = EpisodeRunner(episode, context, [carries])
     runner.begin()
-    task = choice_task(stage.task)
+    task = choice_task(context.task)
     while not runner.progress.done:
         if task.choice_open(runner.progress) and carries.newest:
             return carries.newest

@@ -8,7 +8,7 @@ import msgspec
 
 from embodied.errors import DataError
 from embodied.evaluation.plots import INK, PALETTE, as_svg, new_figure
-from embodied.rollout.worker import PolicyBuilder
+from embodied.rollout.builders import PolicyBuilder
 
 STEP = "step"
 STAGE = "stage"

@@ -22,8 +22,9 @@ from embodied.evaluation.videos import film_path, same_course, worth_seeing
 from embodied.paths import write_atomically
 from embodied.protocols import Task
 from embodied.rollout.bank_feed.site_clock import run_start_s, slot_length_s
+from embodied.rollout.builders import PolicyBuilder
 from embodied.rollout.compute import Compute
-from embodied.rollout.worker import EpisodeJob, PolicyBuilder, WorkerConfig
+from embodied.rollout.worker import EpisodeJob, WorkerConfig
 from embodied.types import NORMAL, EpisodeRecord, Outcome
 
 # The least common multiple of 1 to 16: a whole number of balanced blocks, whatever the number of variants.

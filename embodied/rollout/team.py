@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from embodied.errors import unknown_name
+from embodied.errors import ConfigError, unknown_name
 from embodied.protocols import Controller, Policy
 from embodied.types import (
     Assignment,
@@ -37,6 +37,18 @@ class Agent:
     def wanted_cameras(self) -> Sequence[str] | None:
         """The cameras that it asks for: None for all that no other robot carries."""
         return self.policy.cameras if self.cameras is None else self.cameras
+
+
+@dataclass(kw_only=True)
+class AgentConfig:
+    """How one robot of a team is played: by `policy`, a name among the policies of the run; "" for the run's own.
+
+    `cameras` and `instruction` replace those of the policy and of the episode; null leaves them.
+    """
+
+    policy: str = ""
+    cameras: list[str] | None = None
+    instruction: str | None = None
 
 
 @dataclass(eq=False)
@@ -104,10 +116,13 @@ class RobotSlot:
 def agents_of(episode: Episode, policy: Policy, special: Mapping[str, Agent]) -> dict[str, Agent]:
     """Returns the agent of every robot: its own where `special` has one, else `policy` as it is.
 
-    Raises `UnknownNameError` for an agent of a robot that the scene lacks.
+    Raises `ConfigError` for an agent of a robot that the scene lacks.
     """
     robots = [robot.name for robot in episode.scene.robots]
     for name in special:
         if name not in robots:
-            raise unknown_name("robot of the scene", name, robots)
+            remedy = unknown_name("robot", name, robots).remedy
+            raise ConfigError(
+                f"A team must consist of robots of scene {episode.scene.name!r}.", value=name, remedy=remedy
+            )
     return {name: special.get(name) or Agent(policy) for name in robots}

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -13,10 +13,18 @@ from embodied.protocols import Controller, Observer, Policy, Simulator, Task
 from embodied.rollout.bank_feed.feed import MemoryFeed
 from embodied.rollout.bank_feed.remembering import Remembering
 from embodied.rollout.bank_feed.run_memory import RunMemory
+from embodied.rollout.builders import (
+    ControllerBuilder,
+    DispatcherBuilder,
+    PolicyBuilder,
+    RecorderBuilder,
+    SimulatorBuilder,
+)
 from embodied.rollout.episode import EpisodeContext, EpisodeResult, play
+from embodied.rollout.latency import LatencyConfig
 from embodied.rollout.recording.video_observer import VideoConfig, with_spectator
+from embodied.rollout.team import Agent, AgentConfig
 from embodied.scenes.scene import Scene
-from embodied.simulators.world import WorldConfig
 from embodied.types import NORMAL, Episode, EpisodeRecord, Outcome, Progress
 
 # Read by the libraries when they load, so a pool puts them into the environment of a worker before it starts.
@@ -27,51 +35,6 @@ THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "LP_NUM_THREADS",  # Mesa's software renderer
 )
-
-
-class SimulatorBuilder(Protocol):
-    """The configuration of a simulator. `world` holds what its controllers must agree on."""
-
-    @property
-    def world(self) -> WorldConfig:
-        """Rates, gravity and asset root."""
-        ...
-
-    def build(self) -> Simulator:
-        """Returns a new simulator that belongs to the calling process."""
-        ...
-
-
-class ControllerBuilder(Protocol):
-    """The configuration of the controllers of every robot."""
-
-    def build(self, scene: Scene, robot: str, *, period_s: float, asset_root: str = "") -> Controller:
-        """Returns the controller of `robot` in `scene`, for control periods of `period_s` seconds."""
-        ...
-
-
-class PolicyBuilder(Protocol):
-    """The configuration of a policy."""
-
-    def build(self) -> Policy:
-        """Returns the policy, weights and all."""
-        ...
-
-
-class Recorder(Observer, Protocol):
-    """An observer that makes a trajectory."""
-
-    def trajectory(self) -> Any:
-        """Returns what was recorded, once the episode has ended."""
-        ...
-
-
-class RecorderBuilder(Protocol):
-    """The configuration of a recorder."""
-
-    def build(self) -> Recorder:
-        """Returns a recorder of one episode."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +56,8 @@ class Control(Protocol):
         """Returns why `policy` cannot be played under it, in a few words; "" where it can."""
         ...
 
-    def prepare(self, episode: Episode, stage: EpisodeContext) -> Controlled:
-        """Returns how `episode` is to be played by the policy of `stage`, whose simulator it may use before the reset.
+    def prepare(self, episode: Episode, context: EpisodeContext) -> Controlled:
+        """Returns how the policy of `context` is to play `episode`; it may use the simulator before the reset.
 
         Raises `ConfigError` for a task or policy with which that cannot be.
         """
@@ -137,7 +100,8 @@ class JobResult:
 class WorkerConfig:
     """All that a worker needs to play any job of a run; sent to each worker once.
 
-    `controls` are those beside `NORMAL`, which every run has.
+    `controls` are those beside `NORMAL`, which every run has. Robots that `team` names have settings of their own; the
+    policies that it names are in `team_policies`. `dispatcher` assigns instructions, None leaves the episode's own.
     """
 
     simulator: SimulatorBuilder
@@ -149,6 +113,10 @@ class WorkerConfig:
     memory: RunMemory | None = None
     threads: int = 1
     controls: Mapping[str, Control] = field(default_factory=dict)
+    team: Mapping[str, AgentConfig] = field(default_factory=dict)
+    team_policies: Mapping[str, PolicyBuilder] = field(default_factory=dict)
+    dispatcher: DispatcherBuilder | None = None
+    latency: LatencyConfig = field(default_factory=LatencyConfig)
 
     def task(self, name: str) -> Task:
         """Returns the task called `name`. Raises `UnknownNameError`."""
@@ -176,22 +144,26 @@ class SimulatorWorker:
         started_s = time.perf_counter()
         task = self._config.task(job.task)
         episode = task.sample(job.seed, split=job.split)
-        stage = EpisodeContext(self._simulate(), task, self._policy(job.policy), self._controllers)
-        controlled = self._controlled(job.control, episode, stage)
+        context = self._context(task, self._policy(job.policy))
+        controlled = self._controlled(job.control, episode, context)
         if controlled.unplayable:
-            ending = EpisodeResult(Progress(outcome=Outcome.INVALID, reason=controlled.unplayable), 0, 0.0)
-            return JobResult(job, _record(job, episode, ending, donor=controlled.donor, started_s=started_s))
+            result = EpisodeResult(Progress(outcome=Outcome.INVALID, reason=controlled.unplayable), 0, 0.0)
+            return JobResult(job, _record(job, episode, result, donor=controlled.donor, started_s=started_s))
         video = self._config.video.build() if job.video else None
         recorder = self._config.recorder.build() if job.trajectory and self._config.recorder is not None else None
         memory = self._remember(job)
         observers: list[Observer] = [observer for observer in (video, recorder, memory) if observer is not None]
         if video is not None:
             episode = with_spectator(episode, self._config.video)
-        policy = controlled.policy
-        if memory is not None and self._config.memory is not None:
-            policy = Remembering(policy, memory, capacity=self._config.memory.capacity)
-        ending = play(episode, replace(stage, policy=policy, visualisations=job.video), observers=observers)
-        record = _record(job, episode, ending, donor=controlled.donor, started_s=started_s)
+        capacity = self._config.memory.capacity if self._config.memory else 0
+
+        def reminded(policy: Policy) -> Policy:
+            return policy if memory is None else Remembering(policy, memory, capacity=capacity)
+
+        policy = reminded(controlled.policy)
+        team = replace(context, policy=policy, agents=self._agents(policy, reminded), visualisations=job.video)
+        result = play(episode, team, observers=observers)
+        record = _record(job, episode, result, donor=controlled.donor, started_s=started_s)
         for observer in observers:
             observer.on_end(record)
         return JobResult(
@@ -215,20 +187,49 @@ class SimulatorWorker:
             self._simulator = self._config.simulator.build()
         return self._simulator
 
+    def _context(self, task: Task, policy: Policy) -> EpisodeContext:
+        dispatcher = self._config.dispatcher
+        return EpisodeContext(
+            simulator=self._simulate(),
+            task=task,
+            policy=policy,
+            make_controllers=self._controllers,
+            make_dispatcher=None if dispatcher is None else dispatcher.build,
+            latency=self._config.latency.build(),
+        )
+
+    def _agents(self, policy: Policy, reminded: Callable[[Policy], Policy]) -> dict[str, Agent]:
+        """Returns the agents of the robots that the team names; robots with one policy share it, so that it is batched.
+
+        `policy` is that of the other robots, already `reminded` where there is a bank.
+        """
+        named = {one.policy for one in self._config.team.values() if one.policy}
+        policies = {"": policy, **{name: reminded(self._policy(name)) for name in sorted(named)}}
+        return {
+            robot: Agent(
+                policies[one.policy],
+                one.policy,
+                cameras=None if one.cameras is None else tuple(one.cameras),
+                instruction=one.instruction,
+            )
+            for robot, one in self._config.team.items()
+        }
+
     def _policy(self, name: str) -> Policy:
         if name not in self._policies:
-            if name not in self._config.policies:
-                raise unknown_name("policy of this run", name, self._config.policies)
-            self._policies[name] = self._config.policies[name].build()
+            builders = {**self._config.team_policies, **self._config.policies}
+            if name not in builders:
+                raise unknown_name("policy of this run", name, builders)
+            self._policies[name] = builders[name].build()
             limit_threads(self._config.threads)  # Again: the policy may just have loaded torch.
         return self._policies[name]
 
-    def _controlled(self, name: str, episode: Episode, stage: EpisodeContext) -> Controlled:
+    def _controlled(self, name: str, episode: Episode, context: EpisodeContext) -> Controlled:
         if name == NORMAL:
-            return Controlled(stage.policy)
+            return Controlled(context.policy)
         if name not in self._config.controls:
             raise unknown_name("control of this run", name, [NORMAL, *self._config.controls])
-        return self._config.controls[name].prepare(episode, stage)
+        return self._config.controls[name].prepare(episode, context)
 
     def _remember(self, job: EpisodeJob) -> MemoryFeed | None:
         memory = self._config.memory
@@ -285,9 +286,9 @@ def lost_record(job: EpisodeJob, task: Task, reason: str) -> EpisodeRecord:
 
 
 def _record(
-    job: EpisodeJob, episode: Episode, ending: EpisodeResult, *, donor: str | None, started_s: float
+    job: EpisodeJob, episode: Episode, result: EpisodeResult, *, donor: str | None, started_s: float
 ) -> EpisodeRecord:
-    progress = ending.progress
+    progress = result.progress
     return EpisodeRecord(
         run=job.run,
         episode=job.episode,
@@ -301,8 +302,8 @@ def _record(
         reason=progress.reason,
         phases=progress.reached,
         choice=_choice(episode, progress),
-        steps=ending.steps,
-        sim_time_s=ending.sim_time_s,
+        steps=result.steps,
+        sim_time_s=result.sim_time_s,
         wall_s=time.perf_counter() - started_s,
         control=job.control,
         donor=donor,
