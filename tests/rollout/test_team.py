@@ -111,7 +111,7 @@ def test_a_failed_intent_is_feedback_and_the_others_go_on():
     task = Carrying()
     episode = task.sample(1)
     clumsy = ScriptedPolicy([[move(BELOW), move(HIGH)], [move(HIGH)]])
-    carrier = ScriptedPolicy([carry_to(BINS[episode.target])])
+    carrier = ScriptedPolicy([carry_to(BINS[episode.choice_goal.target])])
     recorder = Recorder()
     ending = play(episode, context(task, {"arm": Agent(clumsy), "leg": Agent(carrier)}), observers=[recorder])
     assert ending.progress.outcome is Outcome.SUCCESS
@@ -160,7 +160,7 @@ def test_a_robot_is_cancelled_and_reassigned_while_another_goes_on():
     class ByInstruction(ScriptedPolicy):
         def _decide(self, request):
             if request.instruction == "carry":
-                return Decision(carry_to(BINS[episode.target]), report=ControllerReport(ControllerStatus.DONE))
+                return Decision(carry_to(BINS[episode.choice_goal.target]), report=ControllerReport(ControllerStatus.DONE))
             return Decision((Wait(60.0),), carry="kept")
 
     policy, leg = ByInstruction([]), ScriptedPolicy([[Wait(0.3)]] * 100)
@@ -238,7 +238,7 @@ def test_a_latency_that_cannot_be_is_refused(settings):
 def test_the_same_team_plays_the_same_episode_again():
     task = Carrying()
     episode = task.sample(3)
-    agents = {"leg": Agent(ScriptedPolicy([carry_to(BINS[episode.target])]))}
+    agents = {"leg": Agent(ScriptedPolicy([carry_to(BINS[episode.choice_goal.target])]))}
     latency = LatencyConfig(mean_s=0.1, deviation_s=0.05).build()
     endings = [play(episode, context(task, agents, latency=latency)) for _ in range(2)]
     assert endings[0] == endings[1]
