@@ -160,7 +160,9 @@ def test_a_robot_is_cancelled_and_reassigned_while_another_goes_on():
     class ByInstruction(ScriptedPolicy):
         def _decide(self, request):
             if request.instruction == "carry":
-                return Decision(carry_to(BINS[episode.choice_goal.target]), report=ControllerReport(ControllerStatus.DONE))
+                return Decision(
+                    carry_to(BINS[episode.choice_goal.target]), report=ControllerReport(ControllerStatus.DONE)
+                )
             return Decision((Wait(60.0),), carry="kept")
 
     policy, leg = ByInstruction([]), ScriptedPolicy([[Wait(0.3)]] * 100)
