@@ -9,10 +9,13 @@ import numpy as np
 
 from embodied.errors import SceneError, unknown_name
 from embodied.geometry import Pose, Vector3
+from embodied.scenes.checks import require_finite, require_name, require_positive
+from embodied.scenes.region import Region
 
 Rgba = tuple[float, float, float, float]
 
-SCENE_VERSION = 1
+SCENE_VERSION = 2
+READABLE_VERSIONS = (1, 2)  # 2 adds outlines and kinds of regions, and links of cameras.
 
 
 class Box(msgspec.Struct, frozen=True, tag="box", forbid_unknown_fields=True):
@@ -21,7 +24,7 @@ class Box(msgspec.Struct, frozen=True, tag="box", forbid_unknown_fields=True):
     size_m: Vector3
 
     def __post_init__(self) -> None:
-        _require_positive("A box size", *self.size_m)
+        require_positive("A box size", *self.size_m)
 
 
 class Cylinder(msgspec.Struct, frozen=True, tag="cylinder", forbid_unknown_fields=True):
@@ -31,7 +34,7 @@ class Cylinder(msgspec.Struct, frozen=True, tag="cylinder", forbid_unknown_field
     height_m: float
 
     def __post_init__(self) -> None:
-        _require_positive("A cylinder size", self.radius_m, self.height_m)
+        require_positive("A cylinder size", self.radius_m, self.height_m)
 
 
 class Sphere(msgspec.Struct, frozen=True, tag="sphere", forbid_unknown_fields=True):
@@ -40,7 +43,7 @@ class Sphere(msgspec.Struct, frozen=True, tag="sphere", forbid_unknown_fields=Tr
     radius_m: float
 
     def __post_init__(self) -> None:
-        _require_positive("A sphere radius", self.radius_m)
+        require_positive("A sphere radius", self.radius_m)
 
 
 class Mesh(msgspec.Struct, frozen=True, tag="mesh", forbid_unknown_fields=True):
@@ -50,7 +53,7 @@ class Mesh(msgspec.Struct, frozen=True, tag="mesh", forbid_unknown_fields=True):
     scale: Vector3 = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
-        _require_positive("A mesh scale", *self.scale)
+        require_positive("A mesh scale", *self.scale)
 
 
 Shape = Box | Cylinder | Sphere | Mesh
@@ -85,10 +88,10 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     graspable: bool = False
 
     def __post_init__(self) -> None:
-        _require_name("body", self.name)
+        require_name("body", self.name)
         if not self.parts:
             raise SceneError("A body must have at least one part.", value=self.name)
-        _require_finite(f"Mass and friction of body {self.name!r}", self.mass_kg, self.friction, minimum=0.0)
+        require_finite(f"Mass and friction of body {self.name!r}", self.mass_kg, self.friction, minimum=0.0)
 
 
 class Spring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,7 +101,7 @@ class Spring(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     damping: float
 
     def __post_init__(self) -> None:
-        _require_finite("A spring", self.stiffness, self.damping, minimum=0.0)
+        require_finite("A spring", self.stiffness, self.damping, minimum=0.0)
 
 
 class Detent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -109,8 +112,8 @@ class Detent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     force: float
 
     def __post_init__(self) -> None:
-        _require_finite("A detent position", self.position)
-        _require_positive("A detent's capture and force", self.capture, self.force)
+        require_finite("A detent position", self.position)
+        require_positive("A detent's capture and force", self.capture, self.force)
 
 
 class Joint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -133,9 +136,9 @@ class Joint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     detent: Detent | None = None
 
     def __post_init__(self) -> None:
-        _require_name("joint", self.name)
-        _require_finite(f"Limits of joint {self.name!r}", self.lower, self.upper, self.position)
-        _require_finite(f"The friction of joint {self.name!r}", self.friction, minimum=0.0)
+        require_name("joint", self.name)
+        require_finite(f"Limits of joint {self.name!r}", self.lower, self.upper, self.position)
+        require_finite(f"The friction of joint {self.name!r}", self.friction, minimum=0.0)
         if not self.lower <= self.position <= self.upper:
             raise SceneError(
                 f"Joint {self.name!r} must start within its limits.", value=(self.lower, self.position, self.upper)
@@ -144,20 +147,11 @@ class Joint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise SceneError(f"The axis of joint {self.name!r} must have unit length.", value=self.axis)
 
 
-class Region(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A named box of space, for sensors, places and rooms; it has no body."""
-
-    name: str
-    pose: Pose
-    size_m: Vector3
-
-    def __post_init__(self) -> None:
-        _require_name("region", self.name)
-        _require_positive(f"The size of region {self.name!r}", *self.size_m)
-
-
 class Camera(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A pinhole camera; `pose` is in the world, or in the tool frame of the robot `mount`. x right, y down, z ahead."""
+    """A pinhole camera; `pose` is in the world, or in a frame of the robot `mount`. x right, y down, z ahead.
+
+    That frame is the one of its link called `link`; with "" it is its first tool frame, or its base without an arm.
+    """
 
     name: str
     pose: Pose
@@ -165,13 +159,16 @@ class Camera(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     height_px: int = 128
     fov_y_rad: float = 0.7
     mount: str | None = None
+    link: str = ""
 
     def __post_init__(self) -> None:
-        _require_name("camera", self.name)
+        require_name("camera", self.name)
         if not (1 <= self.width_px <= 4096 and 1 <= self.height_px <= 4096):
             raise SceneError(
                 f"Camera {self.name!r} must have 1 to 4096 pixels a side.", value=(self.width_px, self.height_px)
             )
+        if self.link and self.mount is None:
+            raise SceneError(f"Camera {self.name!r} must have a mount to be on its link.", value=self.link)
         if not 0.01 <= self.fov_y_rad <= 3.0:
             raise SceneError(f"Camera {self.name!r} must see 0.01 to 3 rad.", value=self.fov_y_rad)
 
@@ -186,10 +183,10 @@ class RobotPlacement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gripper: float = 1.0
 
     def __post_init__(self) -> None:
-        _require_name("robot", self.name)
+        require_name("robot", self.name)
         if "/" in self.name:
             raise SceneError("The name of a robot must have no slash.", value=self.name)
-        _require_finite(f"Joints of robot {self.name!r}", *(self.joint_position_rad or ()))
+        require_finite(f"Joints of robot {self.name!r}", *(self.joint_position_rad or ()))
         if not 0.0 <= self.gripper <= 1.0:
             raise SceneError(f"The gripper opening of robot {self.name!r} must lie in [0, 1].", value=self.gripper)
 
@@ -210,8 +207,9 @@ class Scene(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: int = SCENE_VERSION
 
     def __post_init__(self) -> None:
-        if self.version != SCENE_VERSION:
-            raise SceneError(f"A scene must be of version {SCENE_VERSION}.", value=self.version)
+        if self.version not in READABLE_VERSIONS:
+            raise SceneError(f"A scene must be of version {SCENE_VERSION} or older.", value=self.version)
+        msgspec.structs.force_setattr(self, "version", SCENE_VERSION)  # Older ones lack nothing but newer fields.
         _check_names(self)
         _check_joints(self)
         for camera in self.cameras:
@@ -301,19 +299,3 @@ def _find(kind: str, name: str, items: Iterable[_Named]) -> _Named:
         if item.name == name:
             return item
     raise unknown_name(kind, name, (item.name for item in items))
-
-
-def _require_name(kind: str, name: str) -> None:
-    if not name or any(character.isspace() for character in name):
-        raise SceneError(f"The name of a {kind} must be non-empty, without spaces.", value=name)
-
-
-def _require_positive(what: str, *values: float) -> None:
-    if not all(np.isfinite(value) and value > 0.0 for value in values):
-        raise SceneError(f"{what} must be finite and positive.", value=values)
-
-
-def _require_finite(what: str, *values: float, minimum: float = -np.inf) -> None:
-    if not all(np.isfinite(value) and value >= minimum for value in values):
-        bound = "" if np.isinf(minimum) else f" and at least {minimum}"
-        raise SceneError(f"{what} must be finite{bound}.", value=values)

@@ -68,7 +68,7 @@ class FakeSimulator:
 class FakeController:
     seed: int = 0
 
-    def build(self, scene: Scene, robot: str) -> Any:
+    def build(self, scene: Scene, robot: str, *, period_s: float, asset_root: str = "") -> Any:
         raise AssertionError("nothing moves here")
 
 

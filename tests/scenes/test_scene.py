@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import math
 import string
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -128,7 +130,7 @@ def document() -> dict:
         (("bodies", 0, "name"), "two words", "$.bodies[0]"),
         (("bodies", 0, "parts"), [], "$.bodies[0]"),
         (("bodies", 0, "colour"), "red", "colour"),
-        (("version",), 2, "version"),
+        (("version",), 3, "version"),
     ],
 )
 def test_malformed_json_is_refused_by_its_path(path, value, named):
@@ -194,6 +196,65 @@ def test_a_joint_child_with_a_pose_or_without_mass_is_refused():
 def test_a_camera_mounted_on_nothing_is_refused():
     with pytest.raises(SceneError, match="mounted on a robot"):
         Scene("floating", cameras=(Camera("eye", Pose(), mount="ghost"),))
+
+
+L_SHAPE = ((0.0, 0.0), (4.0, 0.0), (4.0, 2.0), (2.0, 2.0), (2.0, 5.0), (0.0, 5.0))
+
+
+def test_a_room_holds_what_stands_on_its_outline_between_its_heights():
+    room = Region.on_ground("kitchen", L_SHAPE, kind="room", heights_m=(0.0, 2.5))
+    assert (room.size_m, room.kind) == ((4.0, 5.0, 2.5), "room")
+    assert [room.holds(point) for point in ((1.0, 4.0, 1.0), (3.0, 1.0, 0.1), (1.0, 1.0, 2.4))] == [True] * 3
+    assert [room.holds(point) for point in ((3.0, 4.0, 1.0), (1.0, 1.0, 2.6), (-0.1, 1.0, 1.0))] == [False] * 3
+    turned = msgspec.structs.replace(room, pose=Pose(room.pose.position_m, (0.0, 0.0, 1.0, 0.0)))
+    assert turned.holds((3.0, 4.0, 1.0))
+    assert not turned.holds((1.0, 0.5, 1.0))
+    scene = Scene("home", (box("a"),), regions=(room,))
+    assert Scene.from_json(scene.to_json()) == scene
+
+
+def test_a_region_without_outline_is_its_box():
+    region = Region(
+        "shelf", Pose((1.0, 0.0, 1.0), (0.0, 0.0, math.sin(math.pi / 4), math.cos(math.pi / 4))), (2.0, 1.0, 0.2)
+    )
+    assert region.holds((1.4, 0.9, 1.05))
+    assert not region.holds((1.9, 0.4, 1.05))
+
+
+@pytest.mark.parametrize(
+    "outline",
+    [
+        ((0.0, 0.0), (2.0, 2.0), (2.0, 0.0), (0.0, 2.0)),  # Edges cross.
+        ((0.0, 0.0), (1.0, 0.0), (2.0, 0.0)),  # No area.
+        ((0.0, 0.0), (2.0, 0.0), (2.0, 2.0), (2.0, -1.0)),  # An edge runs back along the one before.
+        ((0.0, 0.0), (2.0, 0.0), (1.0, 1.0), (2.0, 0.0), (0.0, 2.0)),  # A corner twice.
+        ((0.0, 0.0), (1.0, 1.0)),
+    ],
+)
+def test_an_outline_that_is_no_simple_polygon_is_refused(outline):
+    with pytest.raises(SceneError, match="simple polygon"):
+        Region.on_ground("room", outline, kind="room", heights_m=(0.0, 2.0))
+
+
+def test_an_outline_outside_its_box_and_an_unknown_kind_are_refused():
+    with pytest.raises(SceneError, match="within its size"):
+        Region("room", Pose(), (1.0, 1.0, 1.0), "room", ((0.0, 0.0), (2.0, 0.0), (0.0, 0.4)))
+    text = Scene("home", regions=(Region("a", Pose(), (1.0, 1.0, 1.0)),)).to_json()
+    with pytest.raises(SceneError, match="kind"):
+        Scene.from_json(text.replace('"place"', '"rooom"'))
+
+
+def test_scenes_of_version_1_are_read_and_written_as_the_present_one():
+    region = {"name": "bin", "pose": {"position_m": [0, 0, 0], "orientation": [0, 0, 0, 1]}, "size_m": [1, 1, 1]}
+    old = {"name": "old", "version": 1, "regions": [region]}
+    scene = Scene.from_json(json.dumps(old))
+    assert scene == Scene("old", regions=(Region("bin", Pose(), (1.0, 1.0, 1.0)),))
+    assert json.loads(scene.to_json())["version"] == 2
+
+
+def test_a_camera_on_a_link_needs_a_robot():
+    with pytest.raises(SceneError, match="must have a mount"):
+        Camera("eye", Pose(), link="head")
 
 
 def test_things_are_found_by_name_and_unknown_names_get_a_hint():

@@ -357,6 +357,31 @@ def test_a_wrist_camera_moves_with_the_tool(simulator):
     assert image.world_from_camera == pytest.approx(tool.matrix @ Pose((0.0, 0.0, -0.1)).matrix, abs=1e-9)
 
 
+@pytest.mark.parametrize("renderer", [RendererChoice.opengl, RendererChoice.tiny])
+def test_a_camera_on_a_link_moves_with_that_link_and_sees_from_there(renderer):
+    simulator = BulletConfig(renderer=renderer).build()
+    simulator.reset(Scene("bare", robots=(PANDA,)))
+    link = simulator._robots["panda"].link_poses()["panda_link4"]
+    sideways = look_at((0.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+    in_link = Pose((0.2, 0.0, 0.3), compose(invert(Pose(orientation=link.orientation)), sideways).orientation)
+    cameras = (Camera("elbow", in_link, 64, 48, mount="panda", link="panda_link4"),)
+    wall = Body("wall", (Part(Box((8.0, 0.1, 8.0))),), Pose((0.0, 2.0, 1.0)))
+    scene = Scene("links", (wall,), cameras=cameras, robots=(PANDA,))
+    simulator.reset(scene)
+    run(simulator, {"panda": Command(HOME + np.array([0.0, 0.1, 0.0, -0.1, 0.0, 0.0, 0.0]))}, 20)
+    image = simulator.observe("panda").images["elbow"]
+    robot = simulator._robots["panda"]
+    assert image.world_from_camera == pytest.approx(robot.link_poses()["panda_link4"].matrix @ in_link.matrix, abs=1e-6)
+    ahead = image.world_from_camera[:3, 2]
+    from_wall = (1.95 - image.world_from_camera[1, 3]) / ahead[1]
+    assert image.depth_m[24, 32] == pytest.approx(from_wall, abs=5e-3)
+    assert image.instance[24, 32] == scene.instance_ids()["wall"]
+    simulator.reset(Scene("typo", cameras=(Camera("eye", Pose(), mount="panda", link="panda_lnk4"),), robots=(PANDA,)))
+    with pytest.raises(UnknownNameError, match="Did you mean 'panda_link4'"):
+        simulator.observe("panda")
+    simulator.close()
+
+
 def test_an_unknown_camera_is_named_with_the_nearest_right_one(simulator):
     camera = Camera("wrist", Pose(), mount="panda")
     simulator.reset(Scene("wrist", (FLOOR,), cameras=(camera,), robots=(PANDA,)))

@@ -154,10 +154,11 @@ class BulletRobot:
         frozen = {**self.targets.fingers_m, end_effector: tuple(state[0] for state in states)}
         self.targets = replace(self.targets, fingers_m=frozen)
 
-    def link_poses(self) -> list[Pose]:
-        """Returns the world poses of the base link and of all links, in URDF order."""
+    def link_poses(self) -> dict[str, Pose]:
+        """Returns the world poses of the base link and of all links by name, in URDF order."""
         states = self._bullet.getLinkStates(self.uid, range(len(self.links) - 1), computeForwardKinematics=1)
-        return [self._base_pose(), *(Pose(state[4], state[5]) for state in states)]
+        poses = (self._base_pose(), *(Pose(state[4], state[5]) for state in states))
+        return dict(zip(self.links, poses, strict=True))
 
     def _prepare(self, start: np.ndarray, opening: float) -> None:
         bullet = self._bullet

@@ -15,10 +15,10 @@ from embodied.simulators.bullet.bodies import BodyHandle, create_bodies
 from embodied.simulators.bullet.client import connect
 from embodied.simulators.bullet.grasping import Grasping, Grip, Holder
 from embodied.simulators.bullet.mechanisms import Mechanisms
+from embodied.simulators.bullet.pixels import BulletPixels
 from embodied.simulators.bullet.robot import BulletRobot, Targets
 from embodied.simulators.bullet.state_reader import StateReader
 from embodied.simulators.rendering.choice import RendererChoice
-from embodied.simulators.rendering.pixels import Pixels
 from embodied.simulators.world import WorldConfig
 from embodied.types import Command, Observation, WorldState
 
@@ -64,7 +64,7 @@ class BulletSimulator:
         self._world = config.world
         self._bullet = connect()
         self._assets = Path(config.world.asset_root) if config.world.asset_root else asset_root()
-        self._pixels = Pixels(self._bullet, config.renderer, self._assets, threads=config.render_threads)
+        self._pixels = BulletPixels(self._bullet, config.renderer, self._assets, threads=config.render_threads)
         self._generation = 0
         self._open = True
         self._scene = Scene("empty")

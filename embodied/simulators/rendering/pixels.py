@@ -1,137 +1,120 @@
-"""Joins a scene to a renderer: which triangles hang on which body, and where they and the cameras are now."""
+"""Joins a scene to the OpenGL renderer: which triangles hang on which body or link, and where all stand now."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from embodied.errors import MissingDependencyError
-from embodied.geometry import compose, transform_points
+from embodied.errors import unknown_name
+from embodied.geometry import Pose, compose, transform_points
 from embodied.robots.assets import stock_urdf_path
+from embodied.robots.catalogue import robot_model
 from embodied.robots.meshes import LinkMesh, visual_meshes
+from embodied.robots.robot import RobotModel
 from embodied.scenes.meshing import triangulate
-from embodied.scenes.scene import Camera, Scene
-from embodied.simulators.bullet.bodies import BodyHandle
-from embodied.simulators.bullet.robot import BulletRobot
-from embodied.simulators.rendering.choice import RendererChoice
+from embodied.scenes.scene import Camera, Part, Scene
 from embodied.simulators.rendering.opengl import CameraView, OpenGLRenderer, Visual
-from embodied.simulators.rendering.tiny import TinyRenderer
 from embodied.types import CameraImage, WorldState
 
 
-class Pixels:
-    """Renders the cameras of a scene with OpenGL or TinyRenderer; the context is made when pixels are first needed.
+@dataclass(frozen=True, eq=False)
+class VisibleState:
+    """What must be known of an instant to render it: the state, and the world poses of links by robot and link name.
 
-    A choice of AUTO settles on OpenGL where it starts; what was settled on is in `name`.
+    The links of a robot always come in the same order; a robot may be left out where only cameras are placed.
     """
 
-    def __init__(self, bullet: Any, choice: RendererChoice, assets: Path, *, threads: int = 1) -> None:
-        self._bullet = bullet
-        self._threads = threads
+    state: WorldState
+    links: Mapping[str, Mapping[str, Pose]]
+
+
+class ScenePixels:
+    """Renders the cameras of a scene with OpenGL. The context is made with it; triangles are sent when first needed.
+
+    Raises `MissingDependencyError` where OpenGL does not start.
+    """
+
+    def __init__(self, assets: Path, *, threads: int = 1) -> None:
+        self._opengl = OpenGLRenderer(threads=threads)
         self._assets = assets
-        self._opengl: OpenGLRenderer | None = None
-        self._tiny = choice is RendererChoice.tiny
         self._loaded = False
-        self._meshes: dict[str, tuple[LinkMesh, ...]] = {}
-        if choice is RendererChoice.auto:
-            try:
-                self._start_opengl()
-            except MissingDependencyError:
-                self._tiny = True
 
     @property
     def name(self) -> str:
         """What makes the pixels, for the record."""
-        if self._tiny:
-            return "tiny"
-        return self._start_opengl().name
-
-    @property
-    def needs_bullet_visuals(self) -> bool:
-        """Whether bodies must carry visual shapes inside PyBullet."""
-        return self._tiny
+        return self._opengl.name
 
     def forget(self) -> None:
         """Drops the last scene; triangles are sent at the first `render`, since many episodes need none."""
         self._loaded = False
 
-    def render(
-        self,
-        scene: Scene,
-        cameras: Sequence[str],
-        handles: Mapping[str, BodyHandle],
-        robots: Mapping[str, BulletRobot],
-        state: WorldState,
-    ) -> dict[str, CameraImage]:
-        """Returns the images of `cameras` now. Raises `UnknownNameError` for a camera that the scene lacks."""
-        views = [self._view(scene.camera(name), state) for name in cameras]
-        if self._tiny:
-            return self._render_tiny(scene, views, handles, robots)
-        opengl = self._start_opengl()
+    def render(self, scene: Scene, cameras: Sequence[str], visible: VisibleState) -> dict[str, CameraImage]:
+        """Returns the images of `cameras` now. Raises `UnknownNameError` for a camera or link that is not there."""
+        views = camera_views(scene, cameras, visible)
         if not self._loaded:
-            opengl.load(self._visuals(scene, list(handles), robots))
+            self._opengl.load(self._visuals(scene, visible.links))
             self._loaded = True
-        poses = [state.pose[name] for name in handles]
-        for robot in robots.values():
-            poses += robot.link_poses()
-        return opengl.render(np.stack([pose.matrix for pose in poses]), views)
+        poses = [visible.state.pose[body.name] for body in scene.bodies]
+        for robot in scene.robots:
+            poses += visible.links[robot.name].values()
+        matrices = np.stack([pose.matrix for pose in poses]) if poses else np.zeros((0, 4, 4))
+        return self._opengl.render(matrices, views)
 
     def close(self) -> None:
-        """Frees the GL context."""
-        if self._opengl is not None:
-            self._opengl.close()
-            self._opengl = None
-            self._loaded = False
+        """Frees the GL context; calling it twice is harmless."""
+        self._opengl.close()
+        self._loaded = False
 
-    def _start_opengl(self) -> OpenGLRenderer:
-        if self._opengl is None:
-            self._opengl = OpenGLRenderer(threads=self._threads)
-        return self._opengl
-
-    def _view(self, camera: Camera, state: WorldState) -> CameraView:
-        pose = camera.pose
-        if camera.mount is not None:
-            robot = state.robots[camera.mount]
-            # Of several end effectors the first carries the camera.
-            tool = next((one.tool for one in robot.end_effectors.values()), robot.base)
-            pose = compose(tool, pose)
-        return CameraView(camera.name, camera.width_px, camera.height_px, camera.fov_y_rad, pose.matrix)
-
-    def _visuals(self, scene: Scene, nodes: list[str], robots: Mapping[str, BulletRobot]) -> list[Visual]:
-        """Returns the triangles of all bodies, then of all robots; nodes follow the order of the poses."""
+    def _visuals(self, scene: Scene, links: Mapping[str, Mapping[str, Pose]]) -> list[Visual]:
+        """Returns the triangles of all bodies, then of all robots, on nodes in the order of the poses."""
         visuals: list[Visual] = []
         instances = scene.instance_ids()
-        for node, name in enumerate(nodes):
-            for part in scene.body(name).parts:
+        for node, body in enumerate(scene.bodies):
+            for part in body.parts:
                 if part.visible:
-                    mesh = triangulate(part.shape, asset_root=self._assets)
-                    vertices = transform_points(part.pose.matrix, mesh.vertices)
-                    visuals.append(Visual(node, vertices, mesh.faces, part.rgba, instances[name]))
-        first = len(nodes)
-        for name, robot in robots.items():
-            links = list(robot.links)
-            for mesh in self._robot_meshes(robot):
-                node = first + links.index(mesh.link)
-                visuals.append(Visual(node, mesh.vertices, mesh.faces, mesh.rgba, instances[name]))
-            first += len(links)
+                    vertices, faces = _part_triangles(part, self._assets)
+                    visuals.append(Visual(node, vertices, faces, part.rgba, instances[body.name]))
+        first = len(scene.bodies)
+        for robot in scene.robots:
+            nodes = {link: first + index for index, link in enumerate(links[robot.name])}
+            for mesh in _robot_triangles(robot_model(robot.model)):
+                visuals.append(Visual(nodes[mesh.link], mesh.vertices, mesh.faces, mesh.rgba, instances[robot.name]))
+            first += len(nodes)
         return visuals
 
-    def _robot_meshes(self, robot: BulletRobot) -> tuple[LinkMesh, ...]:
-        model = robot.model
-        if model.name not in self._meshes:
-            self._meshes[model.name] = visual_meshes(stock_urdf_path(model))
-        return self._meshes[model.name]
 
-    def _render_tiny(
-        self,
-        scene: Scene,
-        views: list[CameraView],
-        handles: Mapping[str, BodyHandle],
-        robots: Mapping[str, BulletRobot],
-    ) -> dict[str, CameraImage]:
-        ids = scene.instance_ids()
-        instances = {(handle.uid, handle.link): ids[name] for name, handle in handles.items()}
-        for name, robot in robots.items():
-            instances |= {(robot.uid, link): ids[name] for link in robot.links.values()}
-        return TinyRenderer(self._bullet, instances).render(views)
+def camera_views(scene: Scene, cameras: Sequence[str], visible: VisibleState) -> list[CameraView]:
+    """Returns where `cameras` are now. Raises `UnknownNameError` for a camera or link that is not there."""
+    return [_view(scene.camera(name), visible) for name in cameras]
+
+
+def _view(camera: Camera, visible: VisibleState) -> CameraView:
+    pose = camera.pose
+    if camera.mount is not None:
+        pose = compose(_mount_pose(camera.mount, camera.link, visible), pose)
+    return CameraView(camera.name, camera.width_px, camera.height_px, camera.fov_y_rad, pose.matrix)
+
+
+def _mount_pose(robot: str, link: str, visible: VisibleState) -> Pose:
+    if link:
+        links = visible.links[robot]
+        if link not in links:
+            raise unknown_name(f"link of robot {robot!r}", link, links)
+        return links[link]
+    state = visible.state.robots[robot]
+    # Of several end effectors the first carries the camera.
+    return next((one.tool for one in state.end_effectors.values()), state.base)
+
+
+@lru_cache(maxsize=1024)
+def _part_triangles(part: Part, assets: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Returns vertices in the body's frame and faces; the same arrays for equal parts, which the renderer keeps."""
+    mesh = triangulate(part.shape, asset_root=assets)
+    return transform_points(part.pose.matrix, mesh.vertices), mesh.faces
+
+
+@lru_cache(maxsize=16)
+def _robot_triangles(model: RobotModel) -> tuple[LinkMesh, ...]:
+    return visual_meshes(stock_urdf_path(model))

@@ -1,0 +1,77 @@
+"""The pixels of a PyBullet world: by OpenGL where it starts, else by PyBullet's own TinyRenderer."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from embodied.errors import MissingDependencyError
+from embodied.scenes.scene import Scene
+from embodied.simulators.bullet.bodies import BodyHandle
+from embodied.simulators.bullet.robot import BulletRobot
+from embodied.simulators.rendering.choice import RendererChoice
+from embodied.simulators.rendering.pixels import ScenePixels, VisibleState, camera_views
+from embodied.simulators.rendering.tiny import TinyRenderer
+from embodied.types import CameraImage, WorldState
+
+
+class BulletPixels:
+    """Renders the cameras of a scene. A choice of `auto` settles on OpenGL where it starts; `name` says on what.
+
+    With `opengl` the context is made when pixels or the name are first needed.
+    """
+
+    def __init__(self, bullet: Any, choice: RendererChoice, assets: Path, *, threads: int = 1) -> None:
+        self._bullet = bullet
+        self._assets = assets
+        self._threads = threads
+        self._opengl: ScenePixels | None = None
+        self._tiny = choice is RendererChoice.tiny
+        if choice is RendererChoice.auto:
+            try:
+                self._start_opengl()
+            except MissingDependencyError:
+                self._tiny = True
+
+    @property
+    def name(self) -> str:
+        """What makes the pixels, for the record."""
+        return TinyRenderer.name if self._tiny else self._start_opengl().name
+
+    @property
+    def needs_bullet_visuals(self) -> bool:
+        """Whether bodies must carry visual shapes inside PyBullet."""
+        return self._tiny
+
+    def forget(self) -> None:
+        """Drops the last scene."""
+        if self._opengl is not None:
+            self._opengl.forget()
+
+    def render(
+        self,
+        scene: Scene,
+        cameras: Sequence[str],
+        handles: Mapping[str, BodyHandle],
+        robots: Mapping[str, BulletRobot],
+        state: WorldState,
+    ) -> dict[str, CameraImage]:
+        """Returns the images of `cameras` now. Raises `UnknownNameError` for a camera or link that is not there."""
+        visible = VisibleState(state, {name: robot.link_poses() for name, robot in robots.items()})
+        if not self._tiny:
+            return self._start_opengl().render(scene, cameras, visible)
+        ids = scene.instance_ids()
+        instances = {(handle.uid, handle.link): ids[name] for name, handle in handles.items()}
+        for name, robot in robots.items():
+            instances |= {(robot.uid, link): ids[name] for link in robot.links.values()}
+        return TinyRenderer(self._bullet, instances).render(camera_views(scene, cameras, visible))
+
+    def close(self) -> None:
+        """Frees the GL context."""
+        if self._opengl is not None:
+            self._opengl.close()
+            self._opengl = None
+
+    def _start_opengl(self) -> ScenePixels:
+        if self._opengl is None:
+            self._opengl = ScenePixels(self._assets, threads=self._threads)
+        return self._opengl
