@@ -14,7 +14,7 @@ from embodied.memory import (
     PlaceDefined,
     RelationEnded,
     RelationSet,
-    RobotState,
+    RobotReported,
     SubtaskEnded,
     describe,
 )
@@ -27,8 +27,8 @@ HIDDEN = (
 TOOL = "tool"
 
 
-class Reader(Protocol):
-    """What is asked of a bank: `Bank`, `View`, `Reads` and `BankClient` all answer it."""
+class PageSource(Protocol):
+    """The queries that a page needs; `Bank`, its snapshots and `BankClient` have them."""
 
     def changes_since(self, seq: int, *, wanted: EventFilter | None = None, limit: int = 1000) -> list[Event]:
         """Returns the events after `seq`, in order."""
@@ -62,7 +62,7 @@ class Map:
 
 
 @dataclass(frozen=True)
-class Span:
+class TimelineInterval:
     """An interval (seconds) in one lane of the timeline, with what it says; without length, an instant."""
 
     lane: str
@@ -87,23 +87,23 @@ class Page:
 
     name: str
     dealt_with: tuple[str, ...]
-    spans: tuple[Span, ...]
+    intervals: tuple[TimelineInterval, ...]
     maps: tuple[Map, ...]
     rows: tuple[TimelineRow, ...]
 
 
-def episode_page(bank: Reader, episode: str) -> Page | None:
+def episode_page(bank: PageSource, episode: str) -> Page | None:
     """Returns the page of an episode, None where the bank knows nothing of it."""
     events = bank.changes_since(0, wanted=EventFilter(task=episode), limit=MOST_EVENTS)
     if not events:
         return None
     events = _without_fixtures(sorted(events, key=lambda event: (event.valid_time_s, event.seq)))
     shown = shortener(episode)
-    deeds = [event.payload for event in events if isinstance(event.payload, Interaction)]
+    interactions = [event.payload for event in events if isinstance(event.payload, Interaction)]
     return Page(
         name=episode,
-        dealt_with=tuple(dict.fromkeys(shown(deed.entity) for deed in deeds)),
-        spans=tuple(_spans(events, shown)),
+        dealt_with=tuple(dict.fromkeys(shown(interaction.entity) for interaction in interactions)),
+        intervals=tuple(_intervals(events, shown)),
         maps=tuple(_maps(bank, events, shown)),
         rows=tuple(timeline(events, shown=shown)),
     )
@@ -126,60 +126,62 @@ def _without_fixtures(events: Sequence[Event]) -> list[Event]:
     places = {event.payload.place: event.payload.level for event in events if isinstance(event.payload, PlaceDefined)}
     return [
         event for event in events
-        if not isinstance(said := event.payload, RelationSet)
-        or (said.subject not in places and places.get(said.object) != "site")
+        if not isinstance(payload := event.payload, RelationSet)
+        or (payload.subject not in places and places.get(payload.object) != "site")
     ]  # fmt: skip
 
 
-def _spans(events: Sequence[Event], shown: Callable[[str], str]) -> Iterator[Span]:
+def _intervals(events: Sequence[Event], shown: Callable[[str], str]) -> Iterator[TimelineInterval]:
     last_s = events[-1].valid_time_s
     open_since: dict[str, tuple[float, str]] = {}
     for event in events:
-        time_s, said = event.valid_time_s, event.payload
-        if isinstance(said, RelationSet | RelationEnded) and said.predicate != "part_of":
-            thing = shown(said.subject)
+        time_s, payload = event.valid_time_s, event.payload
+        if isinstance(payload, RelationSet | RelationEnded) and payload.predicate != "part_of":
+            thing = shown(payload.subject)
             if thing in open_since:
                 since_s, text = open_since.pop(thing)
-                yield Span(thing, since_s, time_s, text)
-            if isinstance(said, RelationSet):
-                open_since[thing] = time_s, f"{said.predicate.replace('_', ' ')} {shown(said.object)}"
-        elif isinstance(said, Interaction):
-            yield Span(event.robot, said.pick_start_s, said.place_end_s, _interaction_text(said, shown))
-        elif isinstance(said, SubtaskEnded):
-            yield Span("phases", time_s, time_s, shown(said.subtask))
+                yield TimelineInterval(thing, since_s, time_s, text)
+            if isinstance(payload, RelationSet):
+                open_since[thing] = time_s, f"{payload.predicate.replace('_', ' ')} {shown(payload.object)}"
+        elif isinstance(payload, Interaction):
+            yield TimelineInterval(
+                event.robot, payload.pick_start_s, payload.place_end_s, _interaction_text(payload, shown)
+            )
+        elif isinstance(payload, SubtaskEnded):
+            yield TimelineInterval("phases", time_s, time_s, shown(payload.subtask))
     for thing, (since_s, text) in open_since.items():
-        yield Span(thing, since_s, last_s, text)
+        yield TimelineInterval(thing, since_s, last_s, text)
 
 
-def _interaction_text(said: Interaction, shown: Callable[[str], str]) -> str:
-    return f"{said.action.replace('_', ' and ')} {shown(said.entity)}"
+def _interaction_text(payload: Interaction, shown: Callable[[str], str]) -> str:
+    return f"{payload.action.replace('_', ' and ')} {shown(payload.entity)}"
 
 
-def _maps(bank: Reader, events: Sequence[Event], shown: Callable[[str], str]) -> Iterator[Map]:
+def _maps(bank: PageSource, events: Sequence[Event], shown: Callable[[str], str]) -> Iterator[Map]:
     seen = {event.payload.entity: event.payload for event in events if isinstance(event.payload, EntitySeen)}
     moving = {event.payload.subject for event in events if isinstance(event.payload, RelationSet)}
     previous_s = events[0].valid_time_s
     for time_s in _instants(events):
         things = []
-        for name, said in seen.items():
-            there = None if said.category == TOOL else bank.where_is(name, as_of_s=time_s)
+        for name, payload in seen.items():
+            there = None if payload.category == TOOL else bank.where_is(name, as_of_s=time_s)
             if there is None or there.pose is None:
                 continue
             # An arrow from each fixture to its table would hide what moves.
             parent = (there.predicate, shown(there.parent)) if name in moving else ("", "")
-            things.append(Thing(shown(name), said.category, there.pose, said.size_m, *parent))
-        told = [event for event in events if event.valid_time_s <= time_s]
-        robots = {event.robot: event.payload.pose for event in told if isinstance(event.payload, RobotState)}
-        recent = [event for event in told if event.valid_time_s >= previous_s]
+            things.append(Thing(shown(name), payload.category, there.pose, payload.size_m, *parent))
+        past = [event for event in events if event.valid_time_s <= time_s]
+        robots = {event.robot: event.payload.pose for event in past if isinstance(event.payload, RobotReported)}
+        recent = [event for event in past if event.valid_time_s >= previous_s]
         yield Map(time_s, tuple(things), robots, tuple(_trails(recent)))
         previous_s = time_s
 
 
 def _instants(events: Sequence[Event]) -> list[float]:
     """Returns before the first interaction, after interactions, and the end: at most `MOST_MAPS` times."""
-    deeds = [event.payload for event in events if isinstance(event.payload, Interaction)]
-    instants = {events[-1].valid_time_s, *(deed.place_end_s for deed in deeds)}
-    instants.add(min([deed.pick_start_s for deed in deeds], default=events[0].valid_time_s))
+    interactions = [event.payload for event in events if isinstance(event.payload, Interaction)]
+    instants = {events[-1].valid_time_s, *(interaction.place_end_s for interaction in interactions)}
+    instants.add(min([interaction.pick_start_s for interaction in interactions], default=events[0].valid_time_s))
     ordered = sorted(instants)
     if len(ordered) <= MOST_MAPS:
         return ordered
@@ -189,5 +191,7 @@ def _instants(events: Sequence[Event]) -> list[float]:
 
 def _trails(events: Sequence[Event]) -> Iterator[tuple[tuple[float, float], ...]]:
     tools = [event.payload for event in events if isinstance(event.payload, EntitySeen)]
-    for name in dict.fromkeys(said.entity for said in tools if said.category == TOOL):
-        yield tuple((said.pose.position_m[0], said.pose.position_m[1]) for said in tools if said.entity == name)
+    for name in dict.fromkeys(payload.entity for payload in tools if payload.category == TOOL):
+        yield tuple(
+            (payload.pose.position_m[0], payload.pose.position_m[1]) for payload in tools if payload.entity == name
+        )

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from embodied.evaluation.memory_pages import Map, Page, Span, Thing
+from embodied.evaluation.memory_pages import Map, Page, Thing, TimelineInterval
 from embodied.evaluation.plots import INK, PALETTE, as_svg, new_figure
 from embodied.geometry import Pose, rotation_matrix
 
@@ -20,14 +20,16 @@ DEED_SHARE = 0.035  # Of the width; a shorter bar has no room for its words, whi
 
 def timeline_figure(page: Page) -> str:
     """Returns who did what when, and where each moved thing was meanwhile, as SVG."""
-    lanes = list(dict.fromkeys(span.lane for span in page.spans))
+    lanes = list(dict.fromkeys(interval.lane for interval in page.intervals))
     lanes.sort(key=lambda lane: (lane == "phases", lane not in _robots(page), lane))
     figure, axes = new_figure(0.7 + LANE_IN * max(len(lanes), 1))
-    begin_s = min([span.begin_s for span in page.spans], default=0.0)
-    end_s = max([span.end_s for span in page.spans], default=1.0)
-    colour = _lane_colours(page.spans)
-    for span in page.spans:
-        _draw_span(axes, span, lanes.index(span.lane), colour[span.text], length_s=max(end_s - begin_s, 1e-9))
+    begin_s = min([interval.begin_s for interval in page.intervals], default=0.0)
+    end_s = max([interval.end_s for interval in page.intervals], default=1.0)
+    colour = _lane_colours(page.intervals)
+    for interval in page.intervals:
+        _draw_span(
+            axes, interval, lanes.index(interval.lane), colour[interval.text], length_s=max(end_s - begin_s, 1e-9)
+        )
     axes.set_yticks(range(len(lanes)), [_readable(lane) for lane in lanes])
     axes.set_ylim(len(lanes) - 0.4, -0.6)
     axes.set_xlabel("seconds on the site clock")
@@ -43,7 +45,7 @@ def maps_figure(page: Page) -> str:
     figure.patch.set_alpha(0.0)
     categories = list(dict.fromkeys(thing.category for one in page.maps for thing in one.things))
     limits = _limits(page.maps)
-    moved = {span.lane for span in page.spans} | set(page.dealt_with)
+    moved = {interval.lane for interval in page.intervals} | set(page.dealt_with)
     for number, one in enumerate(page.maps):
         axes = figure.add_subplot(math.ceil(count / 2), min(count, 2), number + 1)
         _draw_map(axes, one, categories, moved)
@@ -56,20 +58,22 @@ def _robots(page: Page) -> set[str]:
     return {robot for one in page.maps for robot in one.robots}
 
 
-def _lane_colours(spans: Sequence[Span]) -> dict[str, str]:
-    texts = list(dict.fromkeys(span.text for span in spans))
+def _lane_colours(intervals: Sequence[TimelineInterval]) -> dict[str, str]:
+    texts = list(dict.fromkeys(interval.text for interval in intervals))
     return {text: PALETTE[number % len(PALETTE)] for number, text in enumerate(texts)}
 
 
-def _draw_span(axes: "Axes", span: Span, y: int, colour: str, *, length_s: float) -> None:
-    text = _readable(span.text)
-    if span.lane == "phases":
-        axes.plot([span.begin_s], [y], marker="v", markersize=5, color=INK)
-        axes.text(span.begin_s, y + 0.16, text, fontsize=7.5, color=INK, ha="center", va="top")
+def _draw_span(axes: "Axes", interval: TimelineInterval, y: int, colour: str, *, length_s: float) -> None:
+    text = _readable(interval.text)
+    if interval.lane == "phases":
+        axes.plot([interval.begin_s], [y], marker="v", markersize=5, color=INK)
+        axes.text(interval.begin_s, y + 0.16, text, fontsize=7.5, color=INK, ha="center", va="top")
         return
-    axes.barh(y, span.end_s - span.begin_s, left=span.begin_s, height=0.62, color=colour, alpha=0.45, linewidth=0)
-    narrow = span.end_s - span.begin_s < DEED_SHARE * length_s
-    at_s = span.end_s if narrow else span.begin_s + 0.004 * length_s
+    axes.barh(
+        y, interval.end_s - interval.begin_s, left=interval.begin_s, height=0.62, color=colour, alpha=0.45, linewidth=0
+    )
+    narrow = interval.end_s - interval.begin_s < DEED_SHARE * length_s
+    at_s = interval.end_s if narrow else interval.begin_s + 0.004 * length_s
     axes.text(at_s, y, f" {text}", fontsize=7.5, color=INK, va="center", clip_on=False)
 
 

@@ -19,7 +19,7 @@ from embodied.memory.queries.ranking import Ranked, Ranking, Situation, rank, re
 from embodied.memory.queries.read_call import ReadCall
 from embodied.memory.queries.reads import QUERIES, Reads, RemoteReads
 from embodied.memory.queries.view import BankView
-from embodied.memory.retention.retention import Forgetting, Retention, RetentionConfig, retain
+from embodied.memory.retention.retention import Retention, RetentionConfig, RetentionResult, retain
 from embodied.memory.schema.checks import decode_event
 from embodied.memory.schema.codec import decode_events, encode_events
 from embodied.memory.schema.event import SCHEMA_VERSION, Event, LogPosition
@@ -45,7 +45,7 @@ from embodied.memory.schema.kinds import (
     RelationEnded,
     RelationSet,
     RobotRegistered,
-    RobotState,
+    RobotReported,
     SkillEnded,
     SkillSpec,
     SubtaskEnded,
@@ -85,7 +85,6 @@ __all__ = [
     "EpisodeEnded",
     "Event",
     "EventFilter",
-    "Forgetting",
     "Forgotten",
     "Interaction",
     "Kind",
@@ -120,8 +119,9 @@ __all__ = [
     "Result",
     "Retention",
     "RetentionConfig",
+    "RetentionResult",
     "RobotRegistered",
-    "RobotState",
+    "RobotReported",
     "Shown",
     "Situation",
     "SkillCandidate",

@@ -17,7 +17,7 @@ import psutil
 from embodied.errors import ConfigError
 from embodied.evaluation.provenance import cpu, versions
 from embodied.geometry import Pose
-from embodied.memory import BankClient, Event, Link, Outbox, RobotState, open_bank
+from embodied.memory import BankClient, Event, Link, Outbox, RobotReported, open_bank
 from embodied.seeding import stream
 from launch.benchmark import Benchmark
 from launch.benchmarks.memory import percentiles
@@ -152,7 +152,7 @@ def _run_client(config: MemoryLoadConfig, link: Link, who: _Client, late: list[f
             due_s = who.start_s + offset_s + step * period_s
             time.sleep(max(0.0, due_s - time.time()))
             pose = Pose((float(random.uniform(0.0, 40.0)), float(random.uniform(0.0, 25.0)), 0.0))
-            event = Event(who.robot, 0, due_s, RobotState(pose, battery=1.0), robot=who.robot)
+            event = Event(who.robot, 0, due_s, RobotReported(pose, battery=1.0), robot=who.robot)
             answer = client.post(event)
             answer.add_done_callback(lambda _, due_s=due_s: late.append(time.time() - due_s))
             waiting.append(answer)

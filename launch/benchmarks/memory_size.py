@@ -22,7 +22,7 @@ from embodied.memory import (
     Payload,
     RelationEnded,
     RelationSet,
-    RobotState,
+    RobotReported,
     SkillEnded,
     open_bank,
 )
@@ -112,7 +112,7 @@ def _robot(number: int, config: MemorySizeConfig, random: np.random.Generator) -
     own, turn = f"thing_{number}", 0
     while True:
         for _ in range(STATES):
-            yield RobotState(_pose(random), battery=float(round(random.uniform(), 3)), status="driving")
+            yield RobotReported(_pose(random), battery=float(round(random.uniform(), 3)), status="driving")
         for _ in range(SIGHTINGS):
             thing = int(random.integers(config.robots, config.things)) if config.things > config.robots else number
             yield EntitySeen(f"thing_{thing}", "box", _pose(random), confidence=0.9)

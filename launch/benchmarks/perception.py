@@ -176,16 +176,16 @@ def remove_one(simulator: BulletSimulator, scene: Scene, seed: int, *, visible_p
     """Returns what is said when a visible thing of a freshly loaded scene is taken away, look by look."""
     watch = Watch(InstanceTable.of_scene(scene), config=PerceptionConfig())
     first = simulator.observe(ROBOT, CAMERAS).images
-    watch.look(first, time_s=0.0)
+    watch.update(first, time_s=0.0)
     visible = sorted(name for name, pixels in most_pixels(scene, first).items() if pixels >= visible_px)
     name = str(stream(seed, "removed").choice(visible))
     x, y, _ = scene.body(name).pose.position_m
     simulator.teleport(name, Pose((5.0, 0.0, 0.1)))
-    away = watch.look(simulator.observe(ROBOT, [AWAY]).images, time_s=1.0)
+    away = watch.update(simulator.observe(ROBOT, [AWAY]).images, time_s=1.0)
     simulator.teleport(LID, on_table(x, y, height_m=_LID_M / 2))
-    covered = watch.look(simulator.observe(ROBOT, CAMERAS).images, time_s=2.0)
+    covered = watch.update(simulator.observe(ROBOT, CAMERAS).images, time_s=2.0)
     simulator.teleport(LID, _PARKED)
-    in_sight = watch.look(simulator.observe(ROBOT, CAMERAS).images, time_s=3.0)
+    in_sight = watch.update(simulator.observe(ROBOT, CAMERAS).images, time_s=3.0)
     said = [{absence.entity for absence in look.gone} for look in (away, covered, in_sight)]
     wrongly = sum(len(names - {name}) for names in said)
     return Missed(name in said[0], name in said[1], name in said[2], wrongly)

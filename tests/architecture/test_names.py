@@ -28,25 +28,13 @@ EXCEPTIONS: dict[str, str] = {
     "embodied.evaluation.report": "it writes the report of an evaluation",
     "embodied.scenes.scene.Body": "a rigid body, as in PyBullet and URDF",
     "embodied.scenes.scene.Scene.body": "returns a rigid body",
-    "embodied.memory.storage.tables.Tables.rows": "rows of a database table",
-    "embodied.memory.service.outbox.Outbox._rows": "rows of a database table",
 }
 # Still to be renamed. None may be added; one that is renamed must be deleted here.
 NOT_YET: set[str] = {
     "embodied.evaluation.controls._Tampered._ask",
-    "embodied.evaluation.memory_pages._spans",
-    "embodied.memory.retention.retention.Forgetting",
-    "embodied.memory.service.client.BankClient.tell",
-    "embodied.memory.storage.row_codec._twin_field",
-    "embodied.rollout.bank_feed.feed.MemoryFeed._tell",
-    "embodied.rollout.bank_feed.feed.MemoryFeed._tell_all",
-    "embodied.rollout.bank_feed.feed.MemoryFeed._tell_body",
-    "embodied.rollout.bank_feed.feed.MemoryFeed._tell_robots",
 }
 # Public class names that several modules still define. None may be added; one that is renamed must be deleted here.
-SAME_NAME = {
-    *("Bank", "Box", "Label", "Reader", "RobotState", "Span"),
-}
+SAME_NAME: set[str] = set()
 
 
 def sources() -> list[Path]:

@@ -16,30 +16,30 @@ from embodied.memory import (
     Interaction,
     RelationEnded,
     RelationSet,
-    RobotState,
+    RobotReported,
     SubtaskEnded,
     open_bank,
 )
 from embodied.rollout.bank_feed.feed import MemoryFeedConfig
 from embodied.rollout.bank_feed.run_memory import RunMemory
 from tests.evaluation.fakes import evaluation
-from tests.memory.writers import Teller
+from tests.memory.writers import EventFactory
 
 CUP = "e/a_$cup$<b>"
 
 
 def story(moves=1):
     """A robot carries the cup 1 m per move, each taking 4 seconds of ten."""
-    teller = Teller()
+    factory = EventFactory()
 
     def tell(payload, time_s):
-        return teller.tell(payload, time_s, robot="panda", task="e")
+        return factory.event(payload, time_s, robot="panda", task="e")
 
     def seen(x, time_s):
         return tell(EntitySeen(CUP, "cup", Pose((x, 0.0, 0.8)), size_m=(0.1, 0.1, 0.1)), time_s)
 
     yield tell(EpisodeBegun("e", "carry"), 0.0)
-    yield tell(RobotState(Pose((-0.5, 0.0, 0.0))), 0.0)
+    yield tell(RobotReported(Pose((-0.5, 0.0, 0.0))), 0.0)
     yield seen(0.0, 0.0)
     for move in range(moves):
         start_s = 10.0 * move
@@ -67,10 +67,10 @@ def test_a_page_tells_where_things_were_before_during_and_after(bank):
     assert [thing.name for thing in page.maps[0].things] == ["a_$cup$<b>"], "tools are no things"
     assert page.maps[1].trail == (((0.3, 0.4),),)
     assert page.maps[0].robots["panda"].position_m == (-0.5, 0.0, 0.0)
-    spans = {(span.lane, span.begin_s, span.end_s, span.text) for span in page.spans}
-    assert ("a_$cup$<b>", 2.0, 5.0, "held by panda") in spans
-    assert ("panda", 1.0, 5.0, "pick and place a_$cup$<b>") in spans
-    assert ("phases", 10.0, 10.0, "carried") in spans
+    intervals = {(interval.lane, interval.begin_s, interval.end_s, interval.text) for interval in page.intervals}
+    assert ("a_$cup$<b>", 2.0, 5.0, "held by panda") in intervals
+    assert ("panda", 1.0, 5.0, "pick and place a_$cup$<b>") in intervals
+    assert ("phases", 10.0, 10.0, "carried") in intervals
     assert page.rows[0].text == "episode begins: carry"
     words = " ".join(row.text for row in page.rows)
     assert "pick place: a_$cup$<b>" in words

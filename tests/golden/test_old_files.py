@@ -119,8 +119,8 @@ def test_an_old_bank_knows_its_places_and_relations(bank):
 
 def test_an_old_bank_recalls_its_moments(bank):
     best, second = bank.recall(Query(embedding=np.array([0, 1, 0], "<f4"), model_id="sight", top_k=2))
-    assert (best.seq, best.likeness, second.seq) == (21, 1.0, 33)
-    assert second.likeness == pytest.approx(0.8)
+    assert (best.seq, best.similarity, second.seq) == (21, 1.0, 33)
+    assert second.similarity == pytest.approx(0.8)
     moment = best.moment
     assert (moment.episode, moment.robot, moment.time_s, moment.entities) == ("tidy/1", "panda", 5.0, ("cup",))
     assert moment.tokens.tolist() == [[1.5, -2.0], [0.25, 4.0]]
@@ -208,7 +208,7 @@ def test_an_old_outbox_delivers_its_parcels_and_goes_on_with_its_numbers(tmp_pat
         ]
         assert client.where_is("cup").parent == "box"
         assert client.recall(Query(episode="tidy/2"))[0].moment.position_m == (0.5, 0.0, 0.8)
-        client.tell(EntitySeen("mug", "cup", Pose()))
+        client.log(EntitySeen("mug", "cup", Pose()))
         assert client.last_of_writer("arm")[0] == 9
     with closing(Outbox(tmp_path / "outbox.db")) as emptied:
         assert emptied.waiting() == []

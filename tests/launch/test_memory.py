@@ -24,7 +24,7 @@ from embodied.memory import (
 )
 from launch.memory_query import QuerySettings
 from launch.memory_text import answer, json_lines, timeline
-from tests.memory.writers import Teller, home
+from tests.memory.writers import EventFactory, home
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,7 +38,7 @@ def enter(folder, door, *arguments):
     )  # fmt: skip
 
 
-def said(folder, *arguments, code=0):
+def payload(folder, *arguments, code=0):
     done = enter(folder, "memory", *arguments)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
@@ -48,22 +48,22 @@ def said(folder, *arguments, code=0):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
-    teller = Teller()
+    factory = EventFactory()
     with open_bank("sqlite:///site.db", root=folder, clock=lambda: 0.0) as bank:
-        bank.append([teller.tell(place) for place in home()])
-        bank.append(teller.tell(RobotRegistered("panda", "panda", (SkillSpec("pick"),)), robot="panda"))
-        bank.append(teller.state("panda", 0.5))
-        bank.append([teller.seen("cup", 1.0, float(t)) for t in range(10)])
-        bank.append(teller.put("cup", "in", "kitchen", time_s=9.0))
+        bank.append([factory.event(place) for place in home()])
+        bank.append(factory.event(RobotRegistered("panda", "panda", (SkillSpec("pick"),)), robot="panda"))
+        bank.append(factory.state("panda", 0.5))
+        bank.append([factory.seen("cup", 1.0, float(t)) for t in range(10)])
+        bank.append(factory.put("cup", "in", "kitchen", time_s=9.0))
         deed = Interaction("pick_place", "cup", 9.0, 9.5, 10.0, 10.5, source="shelf", target="table")
-        bank.append(teller.tell(deed, 10.5, robot="panda", cause=(4,)))
-        bank.append(teller.tell(SkillEnded("pick", success=True), 10.5, robot="panda"))
-        bank.append(teller.moment(entities=("cup",), time_s=11.0))
+        bank.append(factory.event(deed, 10.5, robot="panda", cause=(4,)))
+        bank.append(factory.event(SkillEnded("pick", success=True), 10.5, robot="panda"))
+        bank.append(factory.moment(entities=("cup",), time_s=11.0))
     return folder
 
 
 def test_a_summary_counts_what_is_there(folder):
-    text = said(folder, "summary", "url=sqlite:///site.db")
+    text = payload(folder, "summary", "url=sqlite:///site.db")
     assert "18 events up to number 18, from 0.00 s to 11.00 s" in text
     assert re.search(r"entity_seen +10\n", text)
     assert re.search(r"kitchen +region of home\n", text)
@@ -103,14 +103,14 @@ def test_a_query_is_answered(folder, asked, wanted):
 @pytest.fixture(scope="module")
 def worlds():
     """A bank of eleven episodes, in each of which there is a block and a chest with two handles."""
-    teller = Teller()
+    factory = EventFactory()
     with open_bank(":memory:") as bank:
         for number in range(11):
             name = f"run/expert/task/{number}"
-            bank.append(teller.tell(EpisodeBegun(name, "tidy up")))
+            bank.append(factory.event(EpisodeBegun(name, "tidy up")))
             for thing in ("block", "top/handle", "low/handle"):
-                bank.append(teller.seen(f"{name}/{thing}", float(number)))
-        bank.append([teller.seen("run/expert/task/3/key"), teller.seen("handle")])
+                bank.append(factory.seen(f"{name}/{thing}", float(number)))
+        bank.append([factory.seen("run/expert/task/3/key"), factory.seen("handle")])
         yield bank
 
 
@@ -186,24 +186,26 @@ def test_a_query_that_makes_no_sense_is_refused_with_the_nearest_that_does(folde
 
 
 def test_the_door_answers_too(folder):
-    assert "event 8" in said(folder, "query", "url=sqlite:///site.db", "where=cup", "as_of_s=3.5")
+    assert "event 8" in payload(folder, "query", "url=sqlite:///site.db", "where=cup", "as_of_s=3.5")
 
 
 def test_a_timeline_tells_in_order_and_what_was_left_out(folder):
-    lines = said(folder, "timeline", "url=sqlite:///site.db").splitlines()
+    lines = payload(folder, "timeline", "url=sqlite:///site.db").splitlines()
     assert [line.split()[2] for line in lines] == ["1", "2", "3", "15", "16", "17"]
-    shown = said(folder, "timeline", "url=sqlite:///site.db", "name=cup", "kinds=[entity_seen]", "limit=2", "from_s=5")
+    shown = payload(
+        folder, "timeline", "url=sqlite:///site.db", "name=cup", "kinds=[entity_seen]", "limit=2", "from_s=5"
+    )
     assert shown.splitlines()[-1] == "... 3 more; limit=5 shows all"
 
 
 def test_a_timeline_of_a_thing_in_an_episode_tells_of_that_thing_there():
-    teller = Teller()
+    factory = EventFactory()
 
     def seen(thing, task):
-        return teller.tell(EntitySeen(thing, "cube", Pose()), task=task)
+        return factory.event(EntitySeen(thing, "cube", Pose()), task=task)
 
     with open_bank(":memory:") as bank:
-        bank.append(teller.tell(EpisodeBegun("run/1", "tidy up")))
+        bank.append(factory.event(EpisodeBegun("run/1", "tidy up")))
         bank.append([seen(thing, "run/1") for thing in ("run/1/cup", "run/1/pot", "kitchen", "kitchen")])
         bank.append(seen("kitchen", "run/2"))
         told = {
@@ -214,34 +216,34 @@ def test_a_timeline_of_a_thing_in_an_episode_tells_of_that_thing_there():
 
 
 def test_an_export_reads_back_as_the_same_events(folder):
-    assert "18 events" in said(folder, "what=export", "url=sqlite:///site.db", "output=events.jsonl")
+    assert "18 events" in payload(folder, "what=export", "url=sqlite:///site.db", "output=events.jsonl")
     lines = (folder / "events.jsonl").read_text().splitlines()
     with open_bank("sqlite:///site.db", root=folder) as bank:
         assert [decode_event(line) for line in lines] == bank.changes_since(0)
-    few = said(folder, "export", "url=sqlite:///site.db", "kinds=[interaction]").splitlines()
+    few = payload(folder, "export", "url=sqlite:///site.db", "kinds=[interaction]").splitlines()
     assert [json.loads(line)["seq"] for line in few] == [16]
 
 
 def test_a_sound_file_is_said_to_be_and_a_damaged_one_names_the_event_and_gives_its_prefix(folder):
-    assert "site.db is sound: 18 events" in said(folder, "verify", "url=sqlite:///site.db")
+    assert "site.db is sound: 18 events" in payload(folder, "verify", "url=sqlite:///site.db")
     content = (folder / "site.db").read_bytes()
     assert content.count(b"shelf") >= 1
     (folder / "bad.db").write_bytes(content.replace(b"shelf", b"shelg"))
-    text = said(folder, "verify", "url=sqlite:///bad.db", code=1)
+    text = payload(folder, "verify", "url=sqlite:///bad.db", code=1)
     assert "Event 16 does not match its digest." in text
     again = re.search(r"python -m launch\.memory (verify .*)", text).group(1)
-    assert "Events 1 to 15 are sound; they are in" in said(folder, *again.split(), code=1)
+    assert "Events 1 to 15 are sound; they are in" in payload(folder, *again.split(), code=1)
     with open_bank("sqlite:///bad-sound.db", root=folder) as bank:
         assert bank.head == 15
         assert bank.where_is("cup").parent == "kitchen"
-    assert "must be sound" in said(folder, "summary", "url=sqlite:///bad.db", code=2)
+    assert "must be sound" in payload(folder, "summary", "url=sqlite:///bad.db", code=2)
 
 
 def test_retention_says_what_it_forgot(folder):
     (folder / "lean.db").write_bytes((folder / "site.db").read_bytes())
-    text = said(folder, "retain", "url=sqlite:///lean.db", "retention.fresh_s=0")
+    text = payload(folder, "retain", "url=sqlite:///lean.db", "retention.fresh_s=0")
     assert re.search(r"8 +sightings that say the same\n +11 +events are left", text)
-    assert "The projections are made again" in said(folder, "rebuild", "url=sqlite:///lean.db")
+    assert "The projections are made again" in payload(folder, "rebuild", "url=sqlite:///lean.db")
 
 
 @pytest.mark.parametrize(
@@ -263,14 +265,14 @@ def test_retention_says_what_it_forgot(folder):
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_makes_no_sense_is_refused_in_one_message(folder, arguments, wanted):
-    assert wanted in said(folder, *arguments, code=2)
+    assert wanted in payload(folder, *arguments, code=2)
     assert not (folder / "none.db").exists()
 
 
 def test_a_bank_that_another_process_owns_is_not_asked_behind_its_back(folder):
     with open_bank("sqlite:///site.db", root=folder):
         for what in ("summary", "verify"):
-            assert f"Process {os.getpid()} has it open" in said(folder, what, "url=sqlite:///site.db", code=2)
+            assert f"Process {os.getpid()} has it open" in payload(folder, what, "url=sqlite:///site.db", code=2)
 
 
 @pytest.fixture(scope="module")
@@ -323,7 +325,7 @@ def test_an_evaluated_bank_says_who_can_what_which_episodes_are_alike_and_what_p
         assert at.place == at.parent
         with pytest.raises(ConfigError, match="must have words"):
             ask(similar="?")
-    text = said(folder, "summary", "url=sqlite:///run.db", "limit=3")
+    text = payload(folder, "summary", "url=sqlite:///run.db", "limit=3")
     assert re.search(r"Places, the last 3 of \d+\n( +\S+ +slot of .*\n){3}\n", text)
 
 

@@ -1,8 +1,8 @@
 import pytest
 
-from tests.memory.writers import Teller
+from tests.memory.writers import EventFactory
 
 
 @pytest.fixture
-def teller():
-    return Teller()
+def factory():
+    return EventFactory()

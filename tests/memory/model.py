@@ -15,7 +15,7 @@ from embodied.memory import (
     PlaceDefined,
     RelationEnded,
     RelationSet,
-    RobotState,
+    RobotReported,
     Watermark,
 )
 from tests.memory.parents import NEVER, NOBODY, root, written
@@ -110,12 +110,12 @@ class Model:
             (event.valid_time_s, number)
             for number, event in enumerate(self.events, 1)
             if isinstance(event.payload, kind)
-            and name == (event.robot if kind is RobotState else event.payload.entity)
+            and name == (event.robot if kind is RobotReported else event.payload.entity)
             and event.valid_time_s <= until
         )
 
     def seen(self, thing, until):
-        return max(self.told(RobotState if thing == "ann" else EntitySeen, thing, until), default=NEVER)
+        return max(self.told(RobotReported if thing == "ann" else EntitySeen, thing, until), default=NEVER)
 
     def payload(self, position):
         return self.events[position[1] - 1].payload
@@ -273,22 +273,22 @@ class Model:
         number, time_s = self.last(event.writer)
         if event.writer_seq <= number or event.valid_time_s < time_s or event.valid_time_s < self.closed_s:
             return False
-        said = event.payload
-        if isinstance(said, Watermark):
-            return said.before_s <= event.valid_time_s
-        if isinstance(said, EntityMerged):
-            entity, into = self.root(said.entity), self.root(said.into)
-            return entity == said.entity != into and not self.inside(entity, self.parent(into)[1])
-        return not isinstance(said, RelationSet | RelationEnded) or self.accepts_relation(said)
+        payload = event.payload
+        if isinstance(payload, Watermark):
+            return payload.before_s <= event.valid_time_s
+        if isinstance(payload, EntityMerged):
+            entity, into = self.root(payload.entity), self.root(payload.into)
+            return entity == payload.entity != into and not self.inside(entity, self.parent(into)[1])
+        return not isinstance(payload, RelationSet | RelationEnded) or self.accepts_relation(payload)
 
-    def accepts_relation(self, said):
-        predicate, holder, version, _ = self.parent(said.subject)
-        if said.subject == said.object or said.expected_version not in (None, version):
+    def accepts_relation(self, payload):
+        predicate, holder, version, _ = self.parent(payload.subject)
+        if payload.subject == payload.object or payload.expected_version not in (None, version):
             return False
-        if isinstance(said, RelationEnded):
-            return (predicate, holder) == (said.predicate, self.root(said.object))
-        inside = self.inside(self.root(said.subject), self.root(said.object))
-        return not (predicate and said.expected_version is None) and not inside
+        if isinstance(payload, RelationEnded):
+            return (predicate, holder) == (payload.predicate, self.root(payload.object))
+        inside = self.inside(self.root(payload.subject), self.root(payload.object))
+        return not (predicate and payload.expected_version is None) and not inside
 
     def take(self, event):
         self.events.append(event)
@@ -299,9 +299,9 @@ class Model:
 def world():
     """What the map tells before anything happens."""
     broad, narrow = (((a, -1.0), (b, -1.0), (b, 1.0), (a, 1.0)) for a, b in ((-1000.0, 1000.0), (0.0, 1.0)))
-    said = [
+    payload = [
         PlaceDefined("home", "site", polygon=broad),
         PlaceDefined(ROOM, "region", "home", narrow),
         RelationSet("shelf", "in", ROOM, expected_version=0),
     ]
-    return [Event("map", number, 0.0, one) for number, one in enumerate(said, 1)]
+    return [Event("map", number, 0.0, one) for number, one in enumerate(payload, 1)]

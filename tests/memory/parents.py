@@ -24,14 +24,14 @@ def written(events):
     """Merges and, by thing, the changes (predicate, object, since, number) of its parent."""
     merges, rows = [], defaultdict(list)
     for number, event in enumerate(events, 1):
-        said = event.payload
-        if isinstance(said, EntityMerged):
-            merge = Merge(said.entity, root(said.into, merges), event.valid_time_s, number)
+        payload = event.payload
+        if isinstance(payload, EntityMerged):
+            merge = Merge(payload.entity, root(payload.into, merges), event.valid_time_s, number)
             merges.append(merge)
             write_merge(rows, merge)
-        elif isinstance(said, RelationSet | RelationEnded) and said.predicate in CONTAINMENT:
-            held = (said.predicate, root(said.object, merges)) if isinstance(said, RelationSet) else ("", "")
-            write(rows[root(said.subject, merges)], *held, event.valid_time_s, number)
+        elif isinstance(payload, RelationSet | RelationEnded) and payload.predicate in CONTAINMENT:
+            held = (payload.predicate, root(payload.object, merges)) if isinstance(payload, RelationSet) else ("", "")
+            write(rows[root(payload.subject, merges)], *held, event.valid_time_s, number)
     return merges, rows
 
 

@@ -17,7 +17,7 @@ from embodied.memory import (
     Forgotten,
     RelationEnded,
     RelationSet,
-    RobotState,
+    RobotReported,
     Watermark,
     open_bank,
 )
@@ -73,7 +73,7 @@ class BankAgainstModel(RuleBasedStateMachine):
     @rule(time_s=TIMES, x=XS, tool_x=st.none() | XS)
     def go(self, time_s, x, tool_x):
         tool = None if tool_x is None else Pose((tool_x, 0.0, 0.0))
-        self.offer(self.event("ann", time_s, RobotState(Pose((x, 0.0, 0.0)), tool=tool)))
+        self.offer(self.event("ann", time_s, RobotReported(Pose((x, 0.0, 0.0)), tool=tool)))
 
     @rule(writer=WRITERS, time_s=TIMES, thing=ONE_OF)
     def miss(self, writer, time_s, thing):
@@ -97,8 +97,8 @@ class BankAgainstModel(RuleBasedStateMachine):
 
     @rule(writer=WRITERS, thing=ONE_OF, predicate=st.sampled_from(CONTAINMENT), holder=HOLDERS, time_s=TIMES)
     def hold(self, writer, thing, predicate, holder, time_s):
-        said = RelationSet(thing, predicate, holder, expected_version=self.model.parent(thing)[2])
-        self.offer(self.event(writer, self.taken_s(writer, time_s), said))
+        payload = RelationSet(thing, predicate, holder, expected_version=self.model.parent(thing)[2])
+        self.offer(self.event(writer, self.taken_s(writer, time_s), payload))
 
     @rule(writer=WRITERS, thing=ONE_OF, into=ONE_OF, time_s=TIMES)
     def merge(self, writer, thing, into, time_s):
@@ -242,18 +242,18 @@ def test_wherever_things_are_carried_the_bank_believes_what_the_model_does(trave
             time_s += pause_s
             writer = f"ann/{len(model.events)}" if late_s else "ann"
             held, pose = model.parent(thing), Pose((x, 0.0, 0.0))
-            said = {
+            payload = {
                 "see": EntitySeen(thing, "toy", pose),
                 "put": RelationSet(thing, predicate, holder, expected_version=held[2]),
                 "end": RelationEnded(thing, *held[:2]) if held[0] else None,
-                "go": RobotState(pose),
-                "reach": RobotState(Pose(), tool=pose),
+                "go": RobotReported(pose),
+                "reach": RobotReported(Pose(), tool=pose),
                 "miss": AbsenceSeen(thing, 0.5, 0.5),
                 "merge": EntityMerged(thing, holder) if holder in THINGS else EntityMerged("box", thing),
             }[what]
-            if said is None:
+            if payload is None:
                 continue
-            event = Event(writer, model.last(writer)[0] + 1, max(0.0, time_s - late_s), said, robot="ann")
+            event = Event(writer, model.last(writer)[0] + 1, max(0.0, time_s - late_s), payload, robot="ann")
             if model.accepts(event):
                 bank.append(event)
                 model.take(event)

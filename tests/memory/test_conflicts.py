@@ -6,7 +6,7 @@ import pytest
 
 from embodied.errors import ConflictError, MemoryBankError
 from embodied.memory import Event, LeaseGranted, RelationSet, SubtaskEnded, open_bank
-from tests.memory.writers import Teller
+from tests.memory.writers import EventFactory
 
 WRITERS = 8
 UPDATES = 60
@@ -20,9 +20,9 @@ def move_about(bank, writer, done):
         while True:
             found = bank.where_is(thing)
             version = found.version if found else 0
-            said = RelationSet(thing, "held_by", writer, expected_version=version)
+            payload = RelationSet(thing, "held_by", writer, expected_version=version)
             try:
-                bank.append(Event(writer, number, float(number), said, robot=writer))
+                bank.append(Event(writer, number, float(number), payload, robot=writer))
             except ConflictError:
                 continue
             done.append((thing, version + 1))
@@ -89,9 +89,9 @@ def test_a_holder_may_renew_before_its_lease_expires(bank):
 
 
 def test_whoever_knows_the_version_may_be_a_little_behind_in_time(bank):
-    teller = Teller()
-    bank.append(teller.put("block", "in", "box", 0, time_s=10.0))
-    bank.append(teller.put("block", "in", "bag", 1, time_s=9.5, writer="kuka"))
+    factory = EventFactory()
+    bank.append(factory.put("block", "in", "box", 0, time_s=10.0))
+    bank.append(factory.put("block", "in", "bag", 1, time_s=9.5, writer="kuka"))
     assert bank.contents("box", as_of_s=10.0) == []
     assert bank.contents("bag", as_of_s=10.0) == ["block"]
     assert bank.contents("bag", as_of_s=9.9) == []

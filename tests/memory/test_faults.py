@@ -12,7 +12,7 @@ import pytest
 from embodied.errors import DataError, PathError, StorageError
 from embodied.memory import inspect_file, open_bank, rescue
 from launch.benchmarks.memory_faults import KillTally, MemoryFaultsConfig, flip_bits, kill_once, measure
-from tests.memory.writers import Teller, contents_of
+from tests.memory.writers import EventFactory, contents_of
 
 KILLS = 10
 ON_PROC = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="finds open files through /proc")
@@ -20,14 +20,14 @@ ON_PROC = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="finds o
 
 def filled(path, count=200):
     """A closed bank with sightings and changing parents."""
-    teller = Teller()
+    factory = EventFactory()
     with open_bank(f"sqlite:///{path}") as bank:
         for i in range(count):
             name = f"block_{i % 5}"
             bank.append(
-                [teller.seen(name, float(i), float(i)), teller.put(name, "on", f"shelf_{i % 3}", i // 5, time_s=i)]
+                [factory.seen(name, float(i), float(i)), factory.put(name, "on", f"shelf_{i % 3}", i // 5, time_s=i)]
             )
-    return teller
+    return factory
 
 
 def test_no_acknowledged_event_is_lost_or_doubled_when_the_owner_is_killed(tmp_path):
@@ -61,9 +61,9 @@ def test_the_bench_reports_both():
 def test_an_altered_event_is_named_and_the_prefix_before_it_can_be_saved(tmp_path):
     path = tmp_path / "bank.db"
     with open_bank(f"sqlite:///{path}") as bank:
-        teller = Teller()
+        factory = EventFactory()
         for i in range(50):
-            bank.append(teller.seen(f"block_{i}", float(i), float(i)))
+            bank.append(factory.seen(f"block_{i}", float(i), float(i)))
         answers = {f"block_{i}": bank.where_is(f"block_{i}") for i in range(30)}
     with sqlite3.connect(path) as db:
         db.execute("UPDATE event SET valid_time_s = valid_time_s + 1 WHERE seq = 31")
@@ -77,7 +77,7 @@ def test_an_altered_event_is_named_and_the_prefix_before_it_can_be_saved(tmp_pat
         assert bank.head == 30
         assert {name: bank.where_is(name) for name in answers} == answers
         assert bank.verify().problems == ()
-        assert bank.append(Teller().seen("block_0", 0.0, 0.0)) == [1], "what was told before is still known"
+        assert bank.append(EventFactory().seen("block_0", 0.0, 0.0)) == [1], "what was told before is still known"
     with pytest.raises(PathError, match="new file"):
         rescue(path, tmp_path / "saved.db")
 
@@ -123,11 +123,11 @@ def left_by_a_kill(tmp_path):
     script = textwrap.dedent(f"""
         import os
         from embodied.memory.service.bank import open_bank
-        from tests.memory.writers import Teller
-        teller = Teller()
+        from tests.memory.writers import EventFactory
+        factory = EventFactory()
         bank = open_bank("sqlite:///{tmp_path}/bank.db")
         for i in range(8):
-            bank.append(teller.seen(f"block_{{i}}", float(i), float(i)))
+            bank.append(factory.seen(f"block_{{i}}", float(i), float(i)))
         os._exit(9)
     """)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
@@ -161,17 +161,17 @@ def test_a_file_whose_owner_died_before_the_first_table_opens(tmp_path):
     db.close()
     assert path.stat().st_size > 0
     with open_bank(f"sqlite:///{path}") as bank:
-        assert bank.append(Teller().seen("block")) == [1]
+        assert bank.append(EventFactory().seen("block")) == [1]
 
 
 def test_a_full_disk_is_a_clean_error_and_work_goes_on_once_there_is_space(tmp_path):
-    teller = filled(tmp_path / "bank.db", 20)
+    factory = filled(tmp_path / "bank.db", 20)
     with open_bank(f"sqlite:///{tmp_path}/bank.db") as bank:
         db = bank._log.tables.db
         (pages,) = db.execute("PRAGMA page_count").fetchone()
         db.execute(f"PRAGMA max_page_count = {pages + 1}")
         before, answer = contents_of(bank), bank.where_is("block_0")
-        many = [teller.seen(f"new_{i}", 0.0, 30.0) for i in range(500)]
+        many = [factory.seen(f"new_{i}", 0.0, 30.0) for i in range(500)]
         with pytest.raises(StorageError, match="full"):
             bank.append(many)
         assert contents_of(bank) == before
@@ -186,7 +186,7 @@ import os, resource, signal, sys
 from pathlib import Path
 from embodied.errors import StorageError
 from embodied.memory.service.bank import open_bank
-from tests.memory.writers import Teller
+from tests.memory.writers import EventFactory
 
 def log_descriptor(path):
     for link in Path("/proc/self/fd").iterdir():
@@ -195,11 +195,11 @@ def log_descriptor(path):
     raise SystemExit("the write-ahead log is not open")
 
 path, way = sys.argv[1:]
-teller = Teller()
+factory = EventFactory()
 bank = open_bank("sqlite:///" + path)
-bank.append([teller.seen(f"old_{i}", float(i), float(i)) for i in range(100)])
+bank.append([factory.seen(f"old_{i}", float(i), float(i)) for i in range(100)])
 bank._log.tables.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-many = [teller.seen(f"new_{i}", 1.0, 200.0) for i in range(2000)]
+many = [factory.seen(f"new_{i}", 1.0, 200.0) for i in range(2000)]
 answer = bank.where_is("old_7")
 descriptor = log_descriptor(os.path.realpath(path))
 sound = os.dup(descriptor)

@@ -19,8 +19,8 @@ class Site:
 
     def end(self, lease):
         self.told += 1
-        said = SubtaskEnded(lease.subtask, "success", epoch=lease.epoch)
-        return self.bank.append(Event(f"{lease.robot}/{self.told}", 1, self.now_s, said, robot=lease.robot))
+        payload = SubtaskEnded(lease.subtask, "success", epoch=lease.epoch)
+        return self.bank.append(Event(f"{lease.robot}/{self.told}", 1, self.now_s, payload, robot=lease.robot))
 
 
 @pytest.fixture

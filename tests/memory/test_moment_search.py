@@ -25,7 +25,7 @@ from embodied.memory import (
     Recalled,
     open_bank,
 )
-from embodied.memory.queries import moment_rows, moment_search
+from embodied.memory.queries import moment_matrix, moment_search
 from embodied.memory.queries.moment_search import MomentIndex, inside_polygon_many
 from embodied.memory.queries.similarity import most_alike
 from embodied.memory.schema.places import inside_polygon
@@ -38,34 +38,34 @@ PLACES = {"table": SQUARE}
 
 
 class Site:
-    """A bank in memory with its index, and every moment that was told, for the naive search."""
+    """A bank in memory with its index, and every moment that was written, for the naive search."""
 
     def __init__(self) -> None:
         tables = open_tables(None)
         self.log = EventLog(tables, PROJECTIONS, clock=lambda: 0.0)
         self.index = MomentIndex(tables)
-        self.told: dict[int, Event] = {}
+        self.written: dict[int, Event] = {}
         self._counts: dict[str, int] = {}
 
-    def tell(self, time_s: float, payload: Payload, *, robot: str = "panda") -> int:
+    def write(self, time_s: float, payload: Payload, *, robot: str = "panda") -> int:
         writer = f"{robot}/{len(self._counts)}"  # A writer per event, so that times may come in any order.
         self._counts[writer] = 1
         event = Event(writer=writer, writer_seq=1, valid_time_s=time_s, payload=payload, robot=robot)
         (seq,) = self.log.append([event])
         if isinstance(payload, MomentStored):
-            self.told[seq] = event
+            self.written[seq] = event
         return seq
 
     def moment(self, time_s: float, embedding: Sequence[float], *, robot: str = "panda", **fields: object) -> int:
         vector = np.asarray(embedding, "<f4")
-        said = {"episode": "e", "model_id": "clip", "position_m": (1.0, 1.0, 0.0), "embedding": vector.tobytes()}
-        return self.tell(time_s, MomentStored(**{**said, **fields}), robot=robot)  # type: ignore[arg-type]
+        payload = {"episode": "e", "model_id": "clip", "position_m": (1.0, 1.0, 0.0), "embedding": vector.tobytes()}
+        return self.write(time_s, MomentStored(**{**payload, **fields}), robot=robot)  # type: ignore[arg-type]
 
     def forget(self, *seqs: int) -> int:
         seqs = tuple(sorted(seqs))
         for seq in seqs:
-            del self.told[seq]
-        return self.tell(0.0, Forgotten(reason="old", ranges=tuple((seq, seq) for seq in seqs), count=len(seqs)))
+            del self.written[seq]
+        return self.write(0.0, Forgotten(reason="old", ranges=tuple((seq, seq) for seq in seqs), count=len(seqs)))
 
     def recall(self, query: Query, **view: int) -> list[Recalled]:
         return self.index.recall(query, resolve_region=PLACES.__getitem__, **view)
@@ -95,8 +95,8 @@ def test_moments_come_back_as_they_were_told_the_most_alike_first(site: Site) ->
     )  # fmt: skip
     first, second = site.recall(Query(embedding=towards(0), model_id="clip"))
     assert first.seq == near
-    assert first.likeness == pytest.approx(math.cos(math.radians(10)), abs=1e-6)
-    assert second.likeness == pytest.approx(0.0, abs=1e-6)
+    assert first.similarity == pytest.approx(math.cos(math.radians(10)), abs=1e-6)
+    assert second.similarity == pytest.approx(0.0, abs=1e-6)
     moment = first.moment
     assert np.array_equal(moment.embedding, towards(10))
     assert np.array_equal(moment.tokens, tokens.reshape(3, 2))  # type: ignore[arg-type]
@@ -110,14 +110,14 @@ def test_equally_alike_moments_are_ordered_by_their_numbers(site: Site) -> None:
     assert site.seqs(Query(embedding=towards(0), model_id="clip", top_k=4)) == told[:4]
 
 
-def test_without_an_embedding_time_orders_and_likeness_is_not_a_number(site: Site) -> None:
+def test_without_an_embedding_time_orders_and_similarity_is_not_a_number(site: Site) -> None:
     late, early, twin = site.moment(5.0, towards(0)), site.moment(1.0, towards(0)), site.moment(5.0, towards(0))
     assert site.seqs(Query(order=Order.OLDEST)) == [early, late, twin]
     assert site.seqs(Query(order=Order.NEWEST)) == [twin, late, early]
     assert site.seqs(Query(order=Order.OLDEST, top_k=2)) == [early, late]
     assert site.seqs(Query(order=Order.NEWEST, top_k=1)) == [twin]
     assert site.seqs(Query()) == [twin, late, early]
-    assert all(math.isnan(found.likeness) for found in site.recall(Query()))
+    assert all(math.isnan(found.similarity) for found in site.recall(Query()))
 
 
 def test_with_an_embedding_the_most_alike_are_chosen_and_then_sorted_by_time(site: Site) -> None:
@@ -168,7 +168,7 @@ def test_models_are_never_mixed(site: Site) -> None:
 
 
 def test_late_moments_are_found_in_their_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moment_rows, "CHEAP_MOVE", 4)
+    monkeypatch.setattr(moment_matrix, "CHEAP_MOVE", 4)
     told = {float(t): site.moment(float(t), towards(t)) for t in range(100, 140)}
     assert len(site.index) == 40
     told[50.0] = site.moment(50.0, towards(50))  # Too far back to be moved at once: it waits in the tail.
@@ -187,9 +187,9 @@ def test_late_moments_are_found_in_their_time(site: Site, monkeypatch: pytest.Mo
 
 
 def test_room_grows_by_doubling() -> None:
-    rows, rooms = moment_rows.MomentRows(1), set()
+    rows, rooms = moment_matrix.MomentMatrix(1), set()
     for i in range(5000):
-        row = {name: np.array([i]) for name in moment_rows.COLUMNS}
+        row = {name: np.array([i]) for name in moment_matrix.COLUMNS}
         rows.add(row, np.array([[i]], np.float32))
         rooms.add(len(rows._embeddings))
     assert len(rooms) == 4
@@ -222,9 +222,9 @@ def test_what_was_forgotten_is_not_recalled(site: Site) -> None:
 
 def test_the_bank_recalls_an_entity_under_all_its_names_and_from_its_places() -> None:
     square = PlaceDefined("table", "region", "hall", polygon=SQUARE)
-    said = MomentStored("e", "clip", towards(0).tobytes(), (1.0, 1.0, 0.0), entities=("box_7",))
+    stored = MomentStored("e", "clip", towards(0).tobytes(), (1.0, 1.0, 0.0), entities=("box_7",))
     with open_bank(":memory:") as bank:
-        for number, payload in enumerate((PlaceDefined("hall", "site"), square, said), 1):
+        for number, payload in enumerate((PlaceDefined("hall", "site"), square, stored), 1):
             bank.append(Event("panda", number, float(number), payload, robot="panda"))
         by_name = Query(entities=("mug",))
         assert bank.recall(by_name) == []
@@ -241,7 +241,7 @@ def test_the_bank_recalls_an_entity_under_all_its_names_and_from_its_places() ->
 def test_a_bank_is_loaded_in_pieces_as_it_was_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moment_search, "LOADED_AT_ONCE", 3)
     told = [site.moment(float(t), towards(t), labels=("red",)) for t in range(10)]
-    site.tell(20.0, EntitySeen("mug", "mug", Pose()))
+    site.write(20.0, EntitySeen("mug", "mug", Pose()))
     assert site.seqs(Query(order=Order.OLDEST, text_labels=("red",), top_k=99)) == told
     assert site.seqs(Query(embedding=towards(7), model_id="clip", top_k=1)) == [told[7]]
     assert [list(seqs) for seqs in site.index._tags["label"]._seqs.values()] == [told]
@@ -305,12 +305,12 @@ def test_the_most_alike_are_exact_among_near_ties_and_in_any_company(
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     query = (centre / np.linalg.norm(centre)).astype(np.float32)
     rows = np.flatnonzero(random.random(count) < random.choice([0.05, 0.5, 1.0]))
-    best, likeness = most_alike(vectors, rows, query, seq=np.arange(count), top_k=top_k)
+    best, similarity = most_alike(vectors, rows, query, seq=np.arange(count), top_k=top_k)
     alone = [most_alike(vectors, np.array([row]), query, seq=np.arange(count), top_k=1)[1][0] for row in rows]
     order = sorted(zip(alone, rows, strict=True), key=lambda pair: (-pair[0], pair[1]))[:top_k]
-    assert list(zip(likeness, best, strict=True)) == order
+    assert list(zip(similarity, best, strict=True)) == order
     exact = [math.fsum((vectors[row].astype(float) * query.astype(float)).tolist()) for row in best]
-    assert likeness == pytest.approx(exact, abs=1e-13)
+    assert similarity == pytest.approx(exact, abs=1e-13)
 
 
 @dataclass(frozen=True)
@@ -359,12 +359,12 @@ def test_recall_equals_a_naive_search_after_any_history(
                 told.time_s, towards(30 * told.angle), robot=told.robot, position_m=(told.x, 1.0, 0.0),
                 entities=told.entities, labels=told.entities, model_id=told.model_id,
             )  # fmt: skip
-        assert site.seqs(query) == naive(site.told.items(), query)
-        gone = data.draw(st.sets(st.sampled_from(sorted(site.told)))) if site.told else set()
+        assert site.seqs(query) == naive(site.written.items(), query)
+        gone = data.draw(st.sets(st.sampled_from(sorted(site.written)))) if site.written else set()
         if gone:
             site.forget(*gone)
     up_to_seq = data.draw(st.integers(0, site.log.head))
-    known = [(seq, event) for seq, event in site.told.items() if seq <= up_to_seq]
+    known = [(seq, event) for seq, event in site.written.items() if seq <= up_to_seq]
     assert site.seqs(query, up_to_seq=up_to_seq) == naive(known, query)
     site.log.tables.db.close()
 
@@ -373,23 +373,23 @@ def naive(told: object, query: Query) -> list[int]:
     """Looks at every moment, one by one, in plain Python."""
     found = []
     for seq, event in told:  # type: ignore[attr-defined]
-        said = event.payload
+        payload = event.payload
         if (
-            said.model_id == query.model_id
+            payload.model_id == query.model_id
             and (query.time_s is None or query.time_s[0] <= event.valid_time_s <= query.time_s[1])
-            and (query.region is None or inside_polygon(SQUARE, *said.position_m[:2]))
+            and (query.region is None or inside_polygon(SQUARE, *payload.position_m[:2]))
             and (query.robot is None or query.robot == event.robot)
-            and (not query.entities or set(query.entities) & set(said.entities))
-            and (not query.text_labels or set(query.text_labels) & set(said.labels))
+            and (not query.entities or set(query.entities) & set(payload.entities))
+            and (not query.text_labels or set(query.text_labels) & set(payload.labels))
         ):
             cosine = 0.0
             if query.embedding is not None:
-                pairs = zip(np.frombuffer(said.embedding, "<f4").tolist(), query.embedding.tolist(), strict=True)
+                pairs = zip(np.frombuffer(payload.embedding, "<f4").tolist(), query.embedding.tolist(), strict=True)
                 cosine = math.fsum(a * b for a, b in pairs)
             found.append(SimpleNamespace(seq=seq, time_s=event.valid_time_s, cosine=cosine))
     sign = 1 if query.order is Order.OLDEST else -1
     if query.embedding is not None:
         found = sorted(found, key=lambda one: (-one.cosine, one.seq))[: query.top_k]
-    if query.embedding is None or query.order is not Order.LIKENESS:
+    if query.embedding is None or query.order is not Order.SIMILARITY:
         found.sort(key=lambda one: (sign * one.time_s, sign * one.seq))
     return [one.seq for one in found[: query.top_k]]

@@ -31,7 +31,10 @@ class DoorOpened(msgspec.Struct, frozen=True, tag="door_opened"):
 
 
 ROW = Kind(
-    payload=DoorOpened, check=lambda *_: None, names=lambda _, said: (said.door,), text=lambda said, _: said.door
+    payload=DoorOpened,
+    check=lambda *_: None,
+    names=lambda _, payload: (payload.door,),
+    text=lambda payload, _: payload.door,
 )
 
 
@@ -81,14 +84,14 @@ def test_every_public_method_of_reads_is_a_query_that_views_and_clients_have():
         assert getattr(BankView, name) is getattr(BankClient, name) is getattr(Reads, name)
 
 
-def test_a_query_that_is_added_is_answered_by_banks_snapshots_and_services(monkeypatch, teller):
+def test_a_query_that_is_added_is_answered_by_banks_snapshots_and_services(monkeypatch, factory):
     def count(self, *, kind: str = "") -> int:
         return sum(kind in ("", event.kind) for event in self.changes_since(0))
 
     monkeypatch.setitem(QUERIES, "count", count)  # Undoes the registration after the test.
     monkeypatch.setattr(Reads, "count", query(count), raising=False)
     with open_bank(":memory:") as bank, BankService(bank) as service:
-        bank.append([teller.seen("cup"), teller.state("panda")])
+        bank.append([factory.seen("cup"), factory.state("panda")])
         remote = RemoteReads(service.read)
         assert (bank.count(), bank.snapshot(1).count(), bank.count(kind="robot_state")) == (2, 1, 1)
         assert (remote.count(), remote.count(kind="robot_state")) == (2, 1)

@@ -11,7 +11,7 @@ from embodied.geometry import Pose
 from embodied.memory import EntitySeen, Event, Outbox, OutboxConfig, RelationSet, decode_events
 
 
-def said(text, writer="arm", number=0):
+def sighting(text, writer="arm", number=0):
     return Event(writer, number, 0.0, RelationSet(text, "on", "table"))
 
 
@@ -32,7 +32,7 @@ def decode(parcel):
 
 
 def test_parcels_keep_their_order_their_numbers_and_what_was_told_together(outbox):
-    first, second = outbox.add([said("a"), said("b")]), outbox.add([said("c")])
+    first, second = outbox.add([sighting("a"), sighting("b")]), outbox.add([sighting("c")])
     assert [parcel.number for parcel in outbox.waiting()] == [first.number, second.number]
     assert [event.writer_seq for event in decode(first)] == [1, 2]
     assert waiting(outbox) == [(1, "a"), (2, "b"), (3, "c")]
@@ -46,36 +46,36 @@ def test_numbers_go_on_after_all_was_answered_and_the_outbox_was_opened_again(tm
     path = tmp_path / "outbox.db"
     outbox = Outbox(path)
     outbox.adopt("arm", 41)
-    outbox.remove([outbox.add([said("a")])])
+    outbox.remove([outbox.add([sighting("a")])])
     outbox.close()
     again = Outbox(path)
     assert again.knows("arm")
     assert not again.knows("leg")
-    assert decode(again.add([said("b")]))[0].writer_seq == 43
+    assert decode(again.add([sighting("b")]))[0].writer_seq == 43
     again.close()
 
 
 def test_a_number_that_the_caller_gave_is_kept_and_counted_from(outbox):
-    assert decode(outbox.add([said("a", number=7)]))[0].writer_seq == 7
-    assert decode(outbox.add([said("b")]))[0].writer_seq == 8
+    assert decode(outbox.add([sighting("a", number=7)]))[0].writer_seq == 7
+    assert decode(outbox.add([sighting("b")]))[0].writer_seq == 8
 
 
 def test_a_writer_without_numbers_is_refused_and_nothing_kept(outbox):
     with pytest.raises(MemoryBankError, match="adopt"):
-        outbox.add([said("a"), said("b", writer="leg")])
+        outbox.add([sighting("a"), sighting("b", writer="leg")])
     assert waiting(outbox) == []
-    assert decode(outbox.add([said("c")]))[0].writer_seq == 1
+    assert decode(outbox.add([sighting("c")]))[0].writer_seq == 1
 
 
 def test_a_full_outbox_refuses_with_rule_value_and_remedy_and_takes_again_once_there_is_room(tmp_path):
     outbox = OutboxConfig(path=str(tmp_path / "outbox.db"), limit=3).build()
     outbox.adopt("arm", 0)
-    parcel = outbox.add([said("a"), said("b")])
+    parcel = outbox.add([sighting("a"), sighting("b")])
     with pytest.raises(MemoryBankError, match=r"more events than its limit. Got 4. 2 of 3 wait"):
-        outbox.add([said("c"), said("d")])
+        outbox.add([sighting("c"), sighting("d")])
     assert len(waiting(outbox)) == 2
     outbox.remove([parcel])
-    outbox.add([said("c"), said("d")])
+    outbox.add([sighting("c"), sighting("d")])
     assert waiting(outbox) == [(3, "c"), (4, "d")]
     outbox.close()
     with pytest.raises(ConfigError):
@@ -92,9 +92,9 @@ def test_a_full_outbox_refuses_with_rule_value_and_remedy_and_takes_again_once_t
 )
 def test_what_no_bank_could_read_is_refused_before_it_blocks_what_comes_after(outbox, wrong):
     with pytest.raises(MemoryBankError):
-        outbox.add([said("a"), wrong])
+        outbox.add([sighting("a"), wrong])
     assert waiting(outbox) == []
-    outbox.add([said("b")])
+    outbox.add([sighting("b")])
     assert waiting(outbox) == [(1, "b")]
 
 
@@ -102,8 +102,8 @@ def test_a_parcel_that_was_altered_is_named(tmp_path):
     path = tmp_path / "outbox.db"
     outbox = Outbox(path)
     outbox.adopt("arm", 0)
-    outbox.add([said("a")])
-    number = outbox.add([said("b")]).number
+    outbox.add([sighting("a")])
+    number = outbox.add([sighting("b")]).number
     outbox.close()
     with sqlite3.connect(path) as db:
         (content,) = db.execute("SELECT content FROM parcel WHERE number = ?", (number,)).fetchone()
@@ -139,14 +139,14 @@ def test_one_process_owns_an_outbox(outbox, tmp_path):
 
 
 def test_a_disk_that_is_full_refuses_the_parcel_and_keeps_the_others(outbox):
-    outbox.add([said("a")])
+    outbox.add([sighting("a")])
     (pages,) = outbox._db.execute("PRAGMA page_count").fetchone()
     outbox._db.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StorageError, match="Free space"):
-        outbox.add([said("b" * 100_000)])
+        outbox.add([sighting("b" * 100_000)])
     assert waiting(outbox) == [(1, "a")]
     outbox._db.execute("PRAGMA max_page_count = 1000000")
-    outbox.add([said("c")])
+    outbox.add([sighting("c")])
     assert waiting(outbox) == [(1, "a"), (2, "c")]
 
 
@@ -155,10 +155,10 @@ def test_what_was_told_survives_a_kill(tmp_path):
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "from embodied.memory.service.outbox import Outbox\n"
-        "from tests.memory.test_outbox import said\n"
+        "from tests.memory.test_outbox import sighting\n"
         "outbox = Outbox(Path(sys.argv[1]))\n"
         "outbox.adopt('arm', 0)\n"
-        "for i in range(20): outbox.add([said(f'{i}')])\n"
+        "for i in range(20): outbox.add([sighting(f'{i}')])\n"
         "outbox.remove(outbox.waiting()[:5], at_once=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -170,7 +170,7 @@ def test_what_was_told_survives_a_kill(tmp_path):
 
 
 def test_what_is_refused_without_anybody_waiting_is_laid_aside_with_its_reason(outbox):
-    parcel = outbox.add([said("a")])
+    parcel = outbox.add([sighting("a")])
     outbox.refuse(parcel, "two parents")
     outbox.remove([parcel])
     ((events, reason),) = outbox.refused()

@@ -7,7 +7,7 @@ import pytest
 
 from embodied.geometry import Pose, points_from_depth, transform_points
 from embodied.memory import AbsenceSeen, EntitySeen
-from embodied.memory.perception import NAMED_RGB, InstanceTable, Label, PerceptionConfig, Watch, events_of, perceive
+from embodied.memory.perception import NAMED_RGB, InstanceTable, MaskLabel, PerceptionConfig, Watch, events_of, perceive
 from embodied.memory.schema.checks import check_envelope, check_payload
 from embodied.scenes.scene import Body, Box, Part, Sphere
 from embodied.scenes.tabletop import ROBOT, TABLE_TOP_M, on_table, tabletop_scene
@@ -40,7 +40,7 @@ def watch_of(scene):
 
 
 def look(simulator, watch, time_s, cameras=CAMERAS):
-    return watch.look(simulator.observe(ROBOT, cameras).images, time_s=time_s)
+    return watch.update(simulator.observe(ROBOT, cameras).images, time_s=time_s)
 
 
 def _cube(name, colour, x_m):
@@ -63,7 +63,7 @@ class Nameless:
 
     def label(self, instance, images):
         known = self._table.label(instance, images)
-        return None if known is None else Label("toy")
+        return None if known is None else MaskLabel("toy")
 
 
 # --- Must show ---
@@ -213,7 +213,7 @@ def test_without_ids_a_likeness_is_a_second_thing_while_the_old_place_is_out_of_
     images = simulator.observe(ROBOT, CAMERAS).images
     x, y, _ = scene.body("brick").pose.position_m
     hidden = {camera: _covered(image, (x, y), 0.12) for camera, image in images.items()}
-    second = watch.look(hidden, time_s=1.0)
+    second = watch.update(hidden, time_s=1.0)
     red = [thing.entity for thing in second.seen if thing.colour.name == "red"]
     assert len(red) == 1
     assert red[0] not in first.values()
@@ -252,11 +252,11 @@ def test_a_thing_of_which_only_a_part_is_seen_for_once_has_not_moved(simulator, 
         "whole": whole,
         "part": {name: _covered(image, (x + 0.04, y + 0.02), 0.05) for name, image in whole.items()},
     }
-    alone = watch_of(scene).look(views["part"], time_s=0.0)
+    alone = watch_of(scene).update(views["part"], time_s=0.0)
     sizes = {thing.entity: thing.box.size_m for thing in alone.seen}
     assert sizes["brick"][0] < 0.05, "the test must hide half of the brick"
     watch = watch_of(scene)
-    looks = [watch.look(views[view], time_s=float(index)) for index, view in enumerate(order)]
+    looks = [watch.update(views[view], time_s=float(index)) for index, view in enumerate(order)]
     assert all(one.moved == () for one in looks)
     assert watch.remembered["brick"].box.size_m == pytest.approx((0.08, 0.05, 0.04), abs=0.003)
 

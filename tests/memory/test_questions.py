@@ -22,14 +22,14 @@ from embodied.memory import (
     Query,
     Ranking,
     RobotRegistered,
-    RobotState,
+    RobotReported,
     Situation,
     SkillSpec,
     UnreachableError,
     open_bank,
     recall_ranked,
 )
-from tests.memory.writers import Teller, home, unit
+from tests.memory.writers import EventFactory, home, unit
 
 NAN, INF = float("nan"), float("inf")
 EAST = np.array([1.0, 0.0, 0.0, 0.0], np.float32)
@@ -117,13 +117,13 @@ SNAPSHOTS = {
 @pytest.fixture(scope="module")
 def asked():
     """One bank, asked in four ways: itself, a view of it, a client, and what the client held still."""
-    teller = Teller()
+    factory = EventFactory()
     with BankService(open_bank(":memory:", clock=lambda: 0.0)) as service:
         bank = service._bank
-        bank.append([teller.tell(place) for place in home()])
-        bank.append(teller.tell(RobotRegistered("panda", "panda", (SkillSpec("pick"),)), robot="panda"))
-        bank.append([teller.state("panda"), teller.seen("cup"), teller.moment(entities=("cup",))])
-        bank.append([teller.tell(EpisodeBegun("e", "wash", "m", unit(4))), teller.moment(time_s=1.0, axis=1)])
+        bank.append([factory.event(place) for place in home()])
+        bank.append(factory.event(RobotRegistered("panda", "panda", (SkillSpec("pick"),)), robot="panda"))
+        bank.append([factory.state("panda"), factory.seen("cup"), factory.moment(entities=("cup",))])
+        bank.append([factory.event(EpisodeBegun("e", "wash", "m", unit(4))), factory.moment(time_s=1.0, axis=1)])
         with BankClient(service, Outbox(None), writer="arm", timeout_s=5.0, clock=lambda: 1.0) as client:
             yield {"bank": bank, "view": bank.snapshot(), "client": client, "held": client.snapshot()}
 
@@ -139,8 +139,8 @@ def refused(call):
 
 @pytest.mark.parametrize("case", NONSENSE)
 def test_a_question_that_makes_no_sense_is_refused_the_same_way_whoever_is_asked(asked, case):
-    said = {name: str(refused(lambda view=view: NONSENSE[case](view))) for name, view in asked.items()}
-    assert len(set(said.values())) == 1, said
+    payload = {name: str(refused(lambda view=view: NONSENSE[case](view))) for name, view in asked.items()}
+    assert len(set(payload.values())) == 1, payload
 
 
 def test_a_time_that_is_no_number_is_said_to_be_none_and_one_that_is_nan_to_be_nan(asked):
@@ -220,7 +220,7 @@ def test_a_ranking_is_asked_with_sense_too(asked):
 
 # --- What is told -----------------------------------------------------------------------------------------------------
 
-SEEN, NEW = Teller().seen("cup"), Event("new", 1, 0.0, Teller().seen("cup").payload)
+SEEN, NEW = EventFactory().seen("cup"), Event("new", 1, 0.0, EventFactory().seen("cup").payload)
 NO_EVENTS = {
     "a number": [1], "nothing": None, "words": "cup", "a payload": SEEN.payload,
     "an event and a number": [SEEN, 1], "a number for a writer": [Event(3, 1, 0.0, SEEN.payload)],
@@ -258,13 +258,13 @@ def test_numbers_and_arrays_of_numpy_are_taken_as_plain_ones(asked, way):
     assert told.payload == EntitySeen("numpy", "cup", Pose((1.0, 2.0, 3.0)), confidence=0.5, hypothesis=1)
     (again,) = asked[way].append([Event(writer, 1, 2, told.payload, cause=(1, 2))])
     assert again == seq
-    state = RobotState(Pose(tuple(corner)), battery=half)
+    state = RobotReported(Pose(tuple(corner)), battery=half)
     (seq,) = asked[way].append([Event(writer, np.uint8(2), half + 2, state, robot="numpy")])
-    assert bank.event(seq).payload == RobotState(Pose((1.0, 2.0, 3.0)), 0.5)
+    assert bank.event(seq).payload == RobotReported(Pose((1.0, 2.0, 3.0)), 0.5)
     for fields in (
         {"writer_seq": np.float64(3.0)}, {"valid_time_s": np.float64("nan")}, {"writer_seq": np.bool_(True)},
         {"valid_time_s": np.array([3.0])}, {"cause": (np.float64(1.0),)}, {"valid_time_s": np.datetime64(3, "s")},
-        {"payload": RobotState(Pose(), battery=np.array(0.5))},
+        {"payload": RobotReported(Pose(), battery=np.array(0.5))},
     ):  # fmt: skip
         sound = Event(writer, 3, 3.0, state, robot="numpy")
         refused(lambda fields=fields, sound=sound: asked[way].append(msgspec.structs.replace(sound, **fields)))
@@ -333,7 +333,9 @@ CALLS = {
 def closed(tmp_path):
     """A bank that was used and then closed, a view of it, and a subscription to it."""
     with open_bank("sqlite:///bank.db", root=tmp_path) as bank:
-        bank.append([Teller().seen("cup"), Teller().tell(LeaseGranted("wash", 1, 9.0), writer="leases", robot="a")])
+        bank.append(
+            [EventFactory().seen("cup"), EventFactory().event(LeaseGranted("wash", 1, 9.0), writer="leases", robot="a")]
+        )
         bank.recall(Query())
         view, subscription = bank.snapshot(), bank.subscribe()
     return bank, view, subscription

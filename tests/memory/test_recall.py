@@ -1,4 +1,4 @@
-"""Ranking of recalled moments by likeness, time, place and robot together."""
+"""Ranking of recalled moments by similarity, time, place and robot together."""
 
 import math
 from collections.abc import Sequence
@@ -27,9 +27,11 @@ from embodied.types import Moment
 HERE = Situation(time_s=1000.0, position_m=(0.0, 0.0, 0.0), robot="panda")
 
 
-def recalled(seq: int, *, likeness: float = 0.0, time_s: float = 0.0, x: float = 9.0, robot: str = "kuka") -> Recalled:
+def recalled(
+    seq: int, *, similarity: float = 0.0, time_s: float = 0.0, x: float = 9.0, robot: str = "kuka"
+) -> Recalled:
     moment = Moment(np.array([1.0], np.float32), None, "clip", time_s, (x, 0.0, 0.0), robot, "e")
-    return Recalled(moment, seq, likeness)
+    return Recalled(moment, seq, similarity)
 
 
 def only(**weights: float) -> Ranking:
@@ -42,7 +44,7 @@ def order(found: Sequence[Recalled], ranking: Ranking) -> list[int]:
 
 def test_each_part_alone_puts_its_own_favourite_first() -> None:
     found = [
-        recalled(1, likeness=0.9),
+        recalled(1, similarity=0.9),
         recalled(2, time_s=990.0),
         recalled(3, x=0.1),
         recalled(4, robot="panda"),
@@ -51,7 +53,7 @@ def test_each_part_alone_puts_its_own_favourite_first() -> None:
 
 
 def test_a_compromise_wins_over_what_is_best_in_one_part_only() -> None:
-    found = [recalled(1, likeness=1.0), recalled(2, likeness=0.8, time_s=1000.0, x=0.0), recalled(3, x=0.0)]
+    found = [recalled(1, similarity=1.0), recalled(2, similarity=0.8, time_s=1000.0, x=0.0), recalled(3, x=0.0)]
     assert order(found, Ranking())[0] == 2
 
 
@@ -64,14 +66,14 @@ def test_time_and_place_halve_with_their_half_lives_in_both_directions() -> None
 
 
 def test_only_the_ratios_of_weights_matter_and_equals_are_ordered_by_number() -> None:
-    found = [recalled(7, likeness=0.5), recalled(3, likeness=0.5)]
-    once, twice = rank(found, HERE, only(likeness=1, time=1)), rank(found, HERE, only(likeness=2, time=2))
+    found = [recalled(7, similarity=0.5), recalled(3, similarity=0.5)]
+    once, twice = rank(found, HERE, only(similarity=1, time=1)), rank(found, HERE, only(similarity=2, time=2))
     assert [one.score for one in once] == [one.score for one in twice]
     assert [one.recalled.seq for one in once] == [3, 7]
 
 
 def test_moments_recalled_without_an_embedding_are_ranked_by_the_rest() -> None:
-    found = [recalled(1, likeness=math.nan, x=5.0), recalled(2, likeness=math.nan, x=1.0)]
+    found = [recalled(1, similarity=math.nan, x=5.0), recalled(2, similarity=math.nan, x=1.0)]
     assert order(found, Ranking()) == [2, 1]
 
 
@@ -79,20 +81,20 @@ def test_moments_recalled_without_an_embedding_are_ranked_by_the_rest() -> None:
     st.floats(-1.0, 1.0), st.floats(-1e6, 1e6), st.floats(-1e3, 1e3), st.lists(st.floats(0, 10), min_size=4, max_size=4)
 )
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_scores_lie_between_nothing_and_one(likeness: float, time_s: float, x: float, weights: list[float]) -> None:
+def test_scores_lie_between_nothing_and_one(similarity: float, time_s: float, x: float, weights: list[float]) -> None:
     if sum(weights) == 0:
         weights = [1.0, *weights[1:]]
     ranking = only(**dict(zip(WEIGHTS, weights, strict=True)))
-    (one,) = rank([recalled(1, likeness=likeness, time_s=time_s, x=x)], HERE, ranking)
+    (one,) = rank([recalled(1, similarity=similarity, time_s=time_s, x=x)], HERE, ranking)
     assert 0.0 <= one.score <= 1.0 + 1e-12
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"likeness": -1.0},
+        {"similarity": -1.0},
         {"time": math.nan},
-        {"likeness": 0.0, "time": 0.0, "place": 0.0},
+        {"similarity": 0.0, "time": 0.0, "place": 0.0},
         {"half_life_s": 0.0},
         {"half_distance_m": -1.0},
         {"candidates": 0},
@@ -108,15 +110,15 @@ def test_a_bank_is_asked_for_candidates_and_the_best_come_back_in_the_wanted_ord
     with open_bank(":memory:") as bank:
         for number, angle in angles.items():
             vector = np.array([math.cos(math.radians(angle)), math.sin(math.radians(angle))], "<f4")
-            said = MomentStored("e", "clip", vector.tobytes(), (50.0 if number == 1 else 0.1 * number, 0.0, 0.0))
-            bank.append(Event(f"panda/{number}", 1, 1000.0 - number, said, robot="panda"))
+            payload = MomentStored("e", "clip", vector.tobytes(), (50.0 if number == 1 else 0.1 * number, 0.0, 0.0))
+            bank.append(Event(f"panda/{number}", 1, 1000.0 - number, payload, robot="panda"))
 
         def asked(wanted: Order, candidates: int) -> list[int]:
             query = Query(embedding=np.array([1.0, 0.0]), model_id="clip", top_k=2, order=wanted)
-            ranking = Ranking(likeness=1.0, place=1.0, time=0.0, candidates=candidates)
+            ranking = Ranking(similarity=1.0, place=1.0, time=0.0, candidates=candidates)
             return [one.recalled.seq for one in recall_ranked(bank.recall, query, HERE, ranking)]
 
-        assert asked(Order.LIKENESS, 100) == [2, 3]
+        assert asked(Order.SIMILARITY, 100) == [2, 3]
         assert asked(Order.OLDEST, 100) == [3, 2]
         assert asked(Order.NEWEST, 100) == [2, 3]
-        assert asked(Order.LIKENESS, 1) == [3, 1]  # Never fewer candidates than are wanted: the two most alike.
+        assert asked(Order.SIMILARITY, 1) == [3, 1]  # Never fewer candidates than are wanted: the two most alike.

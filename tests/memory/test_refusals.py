@@ -23,7 +23,7 @@ from embodied.memory import (
     RelationEnded,
     RelationSet,
     RobotRegistered,
-    RobotState,
+    RobotReported,
     SkillSpec,
     SubtaskEnded,
     Watermark,
@@ -31,7 +31,7 @@ from embodied.memory import (
     open_bank,
 )
 from embodied.memory.schema import kinds
-from tests.memory.writers import CORNER, Teller, contents_of, home, unit
+from tests.memory.writers import CORNER, EventFactory, contents_of, home, unit
 
 NAN, INF = float("nan"), float("inf")
 HERE = Pose((1.0, 1.0, 1.0))
@@ -48,9 +48,9 @@ def forced(kind, **fields):
 REFUSED = {
     "nan pose": (EntitySeen("b", "cube", forced(Pose, position_m=(NAN, 0.0, 0.0))), "finite"),
     "non-unit pose": (EntitySeen("b", "cube", forced(Pose, orientation=(0.0, 0.0, 0.0, 2.0))), "unit"),
-    "nan robot pose": (RobotState(forced(Pose, position_m=(0.0, INF, 0.0))), "finite"),
-    "nan tool": (RobotState(HERE, tool=forced(Pose, position_m=(0.0, INF, 0.0))), "finite"),
-    "no tool pose": (RobotState(HERE, tool=(0.0, 0.0, 0.0)), "documented types"),  # type: ignore[arg-type]
+    "nan robot pose": (RobotReported(forced(Pose, position_m=(0.0, INF, 0.0))), "finite"),
+    "nan tool": (RobotReported(HERE, tool=forced(Pose, position_m=(0.0, INF, 0.0))), "finite"),
+    "no tool pose": (RobotReported(HERE, tool=(0.0, 0.0, 0.0)), "documented types"),  # type: ignore[arg-type]
     "wrong type": (EntitySeen("b", 3, HERE), "documented types"),  # type: ignore[arg-type]
     "no pose": (EntitySeen("b", "cube", None), "documented types"),  # type: ignore[arg-type]
     "not a payload": (Event("a", 1, 0.0, EntitySeen("b", "cube", HERE)), "known kind"),
@@ -95,7 +95,7 @@ REFUSED = {
     "parent too narrow": (PlaceDefined("hall", "floor", "kitchen"), "wider"),
     "other level": (PlaceDefined("kitchen", "slot", "home"), "keep its level"),
     "no height": (PlaceDefined("hall", "region", "home", CORNER, 2.0, 1.0), "height"),
-    "battery": (RobotState(HERE, 2.0), r"\[0, 1\]"),
+    "battery": (RobotReported(HERE, 2.0), r"\[0, 1\]"),
     "skill without schema": (RobotRegistered("panda", "arm", (SkillSpec("pick", "[1]"),)), "JSON object"),
     "skill of broken JSON": (RobotRegistered("panda", "arm", (SkillSpec("pick", "{"),)), "JSON text"),
     "reach": (RobotRegistered("panda", "arm", reach_m=-1.0), "negative"),
@@ -120,23 +120,23 @@ STALE = {
 @pytest.fixture
 def bank(tmp_path):
     """A bank in which a block lies in the kitchen; the robot `other` has leased a subtask; all at 10 s."""
-    teller = Teller()
+    factory = EventFactory()
     with open_bank("sqlite:///bank.db", root=tmp_path) as made:
-        made.append([*(teller.tell(place, 1.0, "map") for place in home())])
-        made.append([teller.seen("block", 1.0, 10.0, "eye"), teller.moment(time_s=1.0)])
-        made.append(teller.put("block", "in", "kitchen", time_s=10.0, writer="eye"))
-        made.append(teller.put("kit", "on", "panda", time_s=1.0, writer="eye2"))
-        made.append(teller.put("block", "held_by", "kit", 1, time_s=10.5, writer="eye"))
-        made.append(teller.put("block", "in", "kitchen", 2, time_s=10.5, writer="eye"))
-        made.append(teller.put("block", "held_by", "kit", 3, time_s=10.5, writer="eye"))
-        made.append(teller.tell(LeaseGranted("wash", 1, 100.0), 10.0, "leases", robot="other"))
+        made.append([*(factory.event(place, 1.0, "map") for place in home())])
+        made.append([factory.seen("block", 1.0, 10.0, "eye"), factory.moment(time_s=1.0)])
+        made.append(factory.put("block", "in", "kitchen", time_s=10.0, writer="eye"))
+        made.append(factory.put("kit", "on", "panda", time_s=1.0, writer="eye2"))
+        made.append(factory.put("block", "held_by", "kit", 1, time_s=10.5, writer="eye"))
+        made.append(factory.put("block", "in", "kitchen", 2, time_s=10.5, writer="eye"))
+        made.append(factory.put("block", "held_by", "kit", 3, time_s=10.5, writer="eye"))
+        made.append(factory.event(LeaseGranted("wash", 1, 100.0), 10.0, "leases", robot="other"))
         yield made
 
 
 def refuse(bank, event, error, match):
     before = contents_of(bank)
     with pytest.raises(error, match=match) as caught:
-        bank.append([Teller().tell(EntitySeen("new", "cube", HERE), 50.0, "fresh"), event])
+        bank.append([EventFactory().event(EntitySeen("new", "cube", HERE), 50.0, "fresh"), event])
     assert type(caught.value) is error
     assert caught.value.rule
     assert contents_of(bank) == before
@@ -174,8 +174,8 @@ def test_what_builds_on_something_stale_is_a_conflict(bank, case):
         ({"seq": 7}, "bank itself"),
         ({"received_time_s": 7.0}, "bank itself"),
         ({"robot": None}, "text"),
-        ({"robot": "other", "payload": RobotState(HERE)}, "Only a robot itself"),
-        ({"robot": "", "payload": RobotState(HERE)}, "Only a robot itself"),
+        ({"robot": "other", "payload": RobotReported(HERE)}, "Only a robot itself"),
+        ({"robot": "", "payload": RobotReported(HERE)}, "Only a robot itself"),
     ],
 )
 def test_an_envelope_that_makes_no_sense_is_refused(bank, fields, match):
@@ -189,20 +189,20 @@ def test_a_number_below_the_last_that_was_never_told_is_refused(bank):
 
 
 def test_what_comes_after_the_past_was_closed_is_refused(bank):
-    bank.append(Teller().tell(Watermark(5.0), 10.0, "clerk"))
-    refuse(bank, Teller().seen("b", 1.0, 4.9, "late"), MemoryBankError, "closed past")
-    bank.append(Teller().seen("b", 1.0, 5.0, "late"))
+    bank.append(EventFactory().event(Watermark(5.0), 10.0, "clerk"))
+    refuse(bank, EventFactory().seen("b", 1.0, 4.9, "late"), MemoryBankError, "closed past")
+    bank.append(EventFactory().seen("b", 1.0, 5.0, "late"))
 
 
 def test_what_another_writer_may_still_explain_is_taken_and_says_nothing_until_then():
     """Whatever order writers arrive in, the same is believed; so what looks like nonsense now is not refused."""
     told = [
-        Teller().tell(RelationSet("a", "near", "b"), 1.0, "ann"),
-        Teller().tell(RelationEnded("a", "near", "b"), 2.0, "bob"),
-        Teller().seen("cup", 1.0, 1.0, "cy"),
-        Teller().tell(AbsenceSeen("cup", 0.5), 2.0, "dan"),
-        Teller().tell(Watermark(0.5), 3.0, "eve"),
-        Teller().tell(Watermark(0.25), 3.0, "fred"),
+        EventFactory().event(RelationSet("a", "near", "b"), 1.0, "ann"),
+        EventFactory().event(RelationEnded("a", "near", "b"), 2.0, "bob"),
+        EventFactory().seen("cup", 1.0, 1.0, "cy"),
+        EventFactory().event(AbsenceSeen("cup", 0.5), 2.0, "dan"),
+        EventFactory().event(Watermark(0.5), 3.0, "eve"),
+        EventFactory().event(Watermark(0.25), 3.0, "fred"),
     ]
     answers = []
     for order in (told, told[::-1]):
@@ -212,7 +212,7 @@ def test_what_another_writer_may_still_explain_is_taken_and_says_nothing_until_t
             bank.append(order[3:])
             there = bank.where_is("cup")
             answers.append((bank.related("a"), bank.related("a", as_of_s=1.5), there.since_s, there.existence))
-            refuse(bank, Teller().seen("cup", 1.0, 0.4, "late"), MemoryBankError, "before 0.5 s is closed")
+            refuse(bank, EventFactory().seen("cup", 1.0, 0.4, "late"), MemoryBankError, "before 0.5 s is closed")
     assert answers == [([], [("a", "near", "b")], 1.0, 0.5)] * 2
 
 
@@ -262,7 +262,7 @@ def test_json_of_an_unknown_kind_or_form_is_refused(text):
 
 
 def test_json_of_a_known_event_is_read():
-    event = Teller().seen("block", 1.0, 2.0)
+    event = EventFactory().seen("block", 1.0, 2.0)
     assert decode_event(msgspec.json.encode(event)) == event
 
 
@@ -286,7 +286,7 @@ def test_a_file_outside_its_root_is_refused(tmp_path, url):
 
 def test_a_bank_of_a_newer_version_is_refused_and_left_as_it_is(tmp_path):
     with open_bank("sqlite:///bank.db", root=tmp_path) as bank:
-        bank.append(Teller().seen("block"))
+        bank.append(EventFactory().seen("block"))
     with sqlite3.connect(tmp_path / "bank.db") as db:
         db.execute("PRAGMA user_version = 2")
     db.close()

@@ -25,7 +25,7 @@ from embodied.memory import (
     RelationSet,
     RetentionConfig,
     RobotRegistered,
-    RobotState,
+    RobotReported,
     SkillEnded,
     SkillSpec,
     ToolCalled,
@@ -34,7 +34,7 @@ from embodied.memory import (
 )
 from embodied.memory.retention.compaction import alike_moments, keyframes, runs_of
 from embodied.memory.retention.retention import ALIKE, OLD, PLAIN, SAME
-from tests.memory.writers import Teller
+from tests.memory.writers import EventFactory
 
 NOW = RetentionConfig(fresh_s=0.0)
 
@@ -56,8 +56,8 @@ def kept_times(bank, kind, entity=""):
 
 
 def test_of_a_thing_that_lies_still_the_first_and_the_last_sighting_stay(bank):
-    teller = Teller()
-    bank.append([teller.seen("cup", 0.001 * (time_s == 3), time_s) for time_s in range(10)])
+    factory = EventFactory()
+    bank.append([factory.seen("cup", 0.001 * (time_s == 3), time_s) for time_s in range(10)])
     before = bank.where_is("cup")
     assert retain(bank, NOW).forgotten == {SAME: 8}
     assert kept_times(bank, "entity_seen") == [0.0, 9.0]
@@ -73,7 +73,7 @@ def test_of_a_thing_that_lies_still_the_first_and_the_last_sighting_stay(bank):
     ("say", "kept"),
     [
         (lambda t: t.seen("cup", 0.003, 4.5), [0.0, 4.0, 4.5, 5.0, 9.0]),
-        (lambda t: t.tell(AbsenceSeen("cup", 0.9), 4.5), [0.0, 4.0, 5.0, 9.0]),
+        (lambda t: t.event(AbsenceSeen("cup", 0.9), 4.5), [0.0, 4.0, 5.0, 9.0]),
         (lambda t: t.put("cup", "on", "table", time_s=4.5), [0.0, 4.0, 5.0, 9.0]),
         (lambda t: t.put("cup", "held_by", "panda", time_s=4.5), [0.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]),
         (lambda t: t.put("cup", "near", "table", time_s=4.5), [0.0, 9.0]),
@@ -81,11 +81,11 @@ def test_of_a_thing_that_lies_still_the_first_and_the_last_sighting_stay(bank):
     ids=["elsewhere", "absent", "put on something", "held", "near something"],
 )
 def test_a_change_between_two_sightings_keeps_both(bank, say, kept):
-    teller = Teller()
+    factory = EventFactory()
     for time_s in range(10):
         if time_s == 5:
-            bank.append(say(teller))
-        bank.append(teller.seen("cup", 0.0, time_s))
+            bank.append(say(factory))
+        bank.append(factory.seen("cup", 0.0, time_s))
     instants = [0.5 * step for step in range(19)]
     before = [bank.where_is("cup", as_of_s=time_s).pose for time_s in instants]
     retain(bank, NOW)
@@ -94,37 +94,37 @@ def test_a_change_between_two_sightings_keeps_both(bank, say, kept):
 
 
 def test_a_turn_a_long_gap_and_another_category_are_not_the_same(bank):
-    teller = Teller()
+    factory = EventFactory()
     turned = Pose((0.0, 0.0, 0.0), quaternion_from_euler(0.0, 0.0, 0.05))
     poses = [Pose((0.0, 0.0, 0.0)), Pose((0.0, 0.0, 0.0)), turned, turned, turned]
-    bank.append([teller.tell(EntitySeen("cup", "cup", pose), float(i)) for i, pose in enumerate(poses)])
-    bank.append([teller.tell(EntitySeen("cup", "mug", turned), float(i)) for i in range(5, 8)])
-    bank.append([teller.seen("box", time_s=time_s, writer="box") for time_s in range(0, 180, 20)])
+    bank.append([factory.event(EntitySeen("cup", "cup", pose), float(i)) for i, pose in enumerate(poses)])
+    bank.append([factory.event(EntitySeen("cup", "mug", turned), float(i)) for i in range(5, 8)])
+    bank.append([factory.seen("box", time_s=time_s, writer="box") for time_s in range(0, 180, 20)])
     retain(bank, NOW)
     assert kept_times(bank, "entity_seen", "cup") == [0.0, 1.0, 2.0, 4.0, 5.0, 7.0]
     assert np.max(np.diff(kept_times(bank, "entity_seen", "box"))) == 60.0
 
 
 def test_the_fresh_the_running_and_what_caused_something_are_left_alone(bank):
-    teller = Teller()
-    bank.append(teller.tell(EpisodeBegun("e", "put it back")))
-    bank.append([teller.tell(EntitySeen("cup", "cup", Pose((0.0, 0.0, 0.0))), t, task="e") for t in (0.0, 0.1, 0.2)])
-    bank.append([teller.seen("box", time_s=float(t), writer="box") for t in range(10)])
-    bank.append(teller.tell(SkillEnded("pick", success=True), 9.0, robot="panda", cause=(9,)))
+    factory = EventFactory()
+    bank.append(factory.event(EpisodeBegun("e", "put it back")))
+    bank.append([factory.event(EntitySeen("cup", "cup", Pose((0.0, 0.0, 0.0))), t, task="e") for t in (0.0, 0.1, 0.2)])
+    bank.append([factory.seen("box", time_s=float(t), writer="box") for t in range(10)])
+    bank.append(factory.event(SkillEnded("pick", success=True), 9.0, robot="panda", cause=(9,)))
     assert retain(bank, RetentionConfig(fresh_s=3.0)).forgotten == {SAME: 5}
     assert kept_times(bank, "entity_seen", "box") == [0.0, 4.0, 7.0, 8.0, 9.0], "event 9 is a cause, 6 s is the limit"
     assert len(kept_times(bank, "entity_seen", "cup")) == 3
-    bank.append(teller.tell(EpisodeEnded("e", "success"), 9.0))
+    bank.append(factory.event(EpisodeEnded("e", "success"), 9.0))
     assert retain(bank, RetentionConfig(fresh_s=3.0)).forgotten == {SAME: 1}
     assert len(kept_times(bank, "entity_seen", "cup")) == 2
 
 
 def test_repeated_moments_are_merged_and_the_novel_ones_stay(bank):
-    teller = Teller()
+    factory = EventFactory()
     angles = [0.0, 0.01, 0.02, 1.0, 0.03, 2.0, 2.5, 0.0]
     for number, angle in enumerate(angles):
-        bank.append(teller.tell(stored(angle), float(number), robot="panda"))
-    bank.append(teller.tell(stored(0.01, entities=("cup",)), 8.0, robot="panda"))
+        bank.append(factory.event(stored(angle), float(number), robot="panda"))
+    bank.append(factory.event(stored(0.01, entities=("cup",)), 8.0, robot="panda"))
     done = retain(bank, RetentionConfig(fresh_s=0.0, keyframes=3))
     assert done.forgotten == {ALIKE: 3, PLAIN: 2}
     left = bank.recall(Query(order=Order.OLDEST))
@@ -133,10 +133,10 @@ def test_repeated_moments_are_merged_and_the_novel_ones_stay(bank):
 
 
 def test_beyond_the_budget_the_oldest_go_but_last_sightings_stay(bank):
-    teller = Teller()
-    bank.append([teller.seen("lost", 5.0, 0.0, writer="early")])
-    bank.append(teller.tell(AbsenceSeen("lost", 0.8), 0.0))
-    bank.append([teller.seen("cup", float(t), float(t)) for t in range(100)])
+    factory = EventFactory()
+    bank.append([factory.seen("lost", 5.0, 0.0, writer="early")])
+    bank.append(factory.event(AbsenceSeen("lost", 0.8), 0.0))
+    bank.append([factory.seen("cup", float(t), float(t)) for t in range(100)])
     before = [bank.where_is(name) for name in ("lost", "cup")]
     done = retain(bank, RetentionConfig(fresh_s=0.0, observations=10))
     assert done.forgotten == {OLD: 92}
@@ -146,14 +146,14 @@ def test_beyond_the_budget_the_oldest_go_but_last_sightings_stay(bank):
 
 
 def test_what_a_robot_carried_there_stays_there_though_its_old_states_go(bank):
-    teller = Teller()
-    bank.append([teller.put("cup", "held_by", "kuka", 0, time_s=0.0), teller.put("pen", "in", "box", 0, time_s=0.0)])
+    factory = EventFactory()
+    bank.append([factory.put("cup", "held_by", "kuka", 0, time_s=0.0), factory.put("pen", "in", "box", 0, time_s=0.0)])
     for t in range(100):
-        bank.append(teller.state("kuka", 0.0, float(t), tool=Pose((0.1 * t, 0.0, 0.0))))
+        bank.append(factory.state("kuka", 0.0, float(t), tool=Pose((0.1 * t, 0.0, 0.0))))
         things = ("box", "pen") if t < 40 else ("box",)
-        bank.append([teller.seen(name, 0.1 * t + 0.01, float(t), "eye") for name in things])
+        bank.append([factory.seen(name, 0.1 * t + 0.01, float(t), "eye") for name in things])
         if t == 50:
-            bank.append(teller.tell(RelationEnded("cup", "held_by", "kuka"), 50.0))
+            bank.append(factory.event(RelationEnded("cup", "held_by", "kuka"), 50.0))
     before = [bank.where_is(name) for name in ("cup", "pen", "box", "kuka")]
     assert [there.pose.position_m[0] for there in before] == pytest.approx([5.0, 9.91, 9.91, 0.0])
     assert retain(bank, RetentionConfig(fresh_s=0.0, observations=10)).forgotten[OLD] > 200
@@ -162,40 +162,40 @@ def test_what_a_robot_carried_there_stays_there_though_its_old_states_go(bank):
 
 
 def test_a_robot_whose_tool_moves_does_not_say_the_same(bank):
-    teller = Teller()
-    bank.append([teller.state("kuka", 0.0, float(t), tool=Pose((0.1 * (t // 5), 0.0, 0.0))) for t in range(10)])
+    factory = EventFactory()
+    bank.append([factory.state("kuka", 0.0, float(t), tool=Pose((0.1 * (t // 5), 0.0, 0.0))) for t in range(10)])
     retain(bank, NOW)
     assert kept_times(bank, "robot_state") == [0.0, 4.0, 5.0, 9.0]
 
 
 def test_a_budget_too_small_for_what_is_fresh_waits(bank):
-    teller = Teller()
-    bank.append([teller.seen("cup", float(t), float(t)) for t in range(100)])
+    factory = EventFactory()
+    bank.append([factory.seen("cup", float(t), float(t)) for t in range(100)])
     assert retain(bank, RetentionConfig(fresh_s=29.0, observations=10)).forgotten == {OLD: 71}
     assert kept_times(bank, "entity_seen") == [float(t) for t in range(71, 100)]
 
 
-def a_round(teller, number):
+def a_round(factory, number):
     """What a robot says of one visit: it looks around twice a second, moves the cup, and remembers what it saw."""
     start_s, episode = 100.0 * number, f"round {number}"
     table, version = f"table {number % 3}", 2 * number
-    yield teller.tell(EpisodeBegun(episode, "move the cup"), start_s, task=episode)
+    yield factory.event(EpisodeBegun(episode, "move the cup"), start_s, task=episode)
     for step in range(60):
         time_s = start_s + 0.5 * step
-        yield teller.tell(RobotState(Pose((0.0, 0.0, 0.0))), time_s, robot="panda", task=episode)
-        yield teller.tell(stored(0.001 * step + 0.7 * (step // 20), episode), time_s, robot="panda", task=episode)
+        yield factory.event(RobotReported(Pose((0.0, 0.0, 0.0))), time_s, robot="panda", task=episode)
+        yield factory.event(stored(0.001 * step + 0.7 * (step // 20), episode), time_s, robot="panda", task=episode)
         for thing in ("cup", "plate"):
             x = number if thing == "plate" or step < 30 else number + 1
-            yield teller.tell(EntitySeen(thing, thing, Pose((float(x), 0.0, 0.0))), time_s, task=episode)
+            yield factory.event(EntitySeen(thing, thing, Pose((float(x), 0.0, 0.0))), time_s, task=episode)
     end_s = start_s + 30.0
-    yield teller.tell(ToolCalled("pick", json.dumps({"n": number})), end_s, robot="panda", task=episode)
+    yield factory.event(ToolCalled("pick", json.dumps({"n": number})), end_s, robot="panda", task=episode)
     if number:
-        yield teller.tell(RelationEnded("cup", "on", f"table {(number - 1) % 3}", version - 1), end_s)
-    yield teller.tell(RelationSet("cup", "on", table, expected_version=version), end_s)
+        yield factory.event(RelationEnded("cup", "on", f"table {(number - 1) % 3}", version - 1), end_s)
+    yield factory.event(RelationSet("cup", "on", table, expected_version=version), end_s)
     times_s = (start_s, start_s + 10.0, start_s + 15.0, end_s)
-    yield teller.tell(Interaction("pick_place", "cup", *times_s, target=table), end_s, robot="panda", task=episode)
-    yield teller.tell(SkillEnded("pick", success=number % 4 != 0, context="cup"), end_s, robot="panda", task=episode)
-    yield teller.tell(EpisodeEnded(episode, "success", first_seq=1), end_s, task=episode)
+    yield factory.event(Interaction("pick_place", "cup", *times_s, target=table), end_s, robot="panda", task=episode)
+    yield factory.event(SkillEnded("pick", success=number % 4 != 0, context="cup"), end_s, robot="panda", task=episode)
+    yield factory.event(EpisodeEnded(episode, "success", first_seq=1), end_s, task=episode)
 
 
 def answers(bank, rounds):
@@ -219,12 +219,12 @@ def test_twenty_rounds_with_retention_stay_small_and_answer_as_if_nothing_was_fo
         open_bank(f"sqlite:///{tmp_path / 'lean.db'}", clock=lambda: 0.0) as lean,
         open_bank(":memory:", clock=lambda: 0.0) as full,
     ):
-        tellers = Teller(), Teller()
-        for bank, teller in zip((lean, full), tellers, strict=True):
-            bank.append(teller.tell(RobotRegistered("panda", "panda", (SkillSpec("pick"),)), robot="panda"))
+        factories = EventFactory(), EventFactory()
+        for bank, factory in zip((lean, full), factories, strict=True):
+            bank.append(factory.event(RobotRegistered("panda", "panda", (SkillSpec("pick"),)), robot="panda"))
         for number in range(rounds):
-            for bank, teller in zip((lean, full), tellers, strict=True):
-                bank.append(list(a_round(teller, number)))
+            for bank, factory in zip((lean, full), factories, strict=True):
+                bank.append(list(a_round(factory, number)))
             sizes.append(retain(lean, config).left)
             assert answers(lean, number + 1) == answers(full, number + 1)
         count = len(full.changes_since(0, limit=10**6))
@@ -250,30 +250,30 @@ def test_twenty_rounds_with_retention_stay_small_and_answer_as_if_nothing_was_fo
         max_size=40,
     )
 )  # fmt: skip
-def test_whatever_was_told_where_things_are_and_were_is_answered_as_before(said):
-    teller = Teller()
+def test_whatever_was_told_where_things_are_and_were_is_answered_as_before(payload):
+    factory = EventFactory()
     with open_bank(":memory:", clock=lambda: 0.0) as bank:
         time_s = 0.0
-        for what, which, x, pause_s in said:
+        for what, which, x, pause_s in payload:
             time_s += round(pause_s, 1)
             thing = f"thing {which}"
             there = bank.where_is(thing)
             version = there.version if there else 0
             match what:
                 case "seen":
-                    bank.append(teller.seen(thing, x, time_s))
+                    bank.append(factory.seen(thing, x, time_s))
                 case "state":
-                    bank.append(teller.state("panda", x, time_s))
+                    bank.append(factory.state("panda", x, time_s))
                 case "reach":
-                    bank.append(teller.state("panda", 0.0, time_s, tool=Pose((x, 0.0, 0.5))))
+                    bank.append(factory.state("panda", 0.0, time_s, tool=Pose((x, 0.0, 0.5))))
                 case "drop" if there and there.predicate:
-                    bank.append(teller.tell(RelationEnded(thing, there.predicate, there.parent), time_s))
+                    bank.append(factory.event(RelationEnded(thing, there.predicate, there.parent), time_s))
                 case "gone":
-                    bank.append(teller.tell(AbsenceSeen(thing, 0.5), time_s))
+                    bank.append(factory.event(AbsenceSeen(thing, 0.5), time_s))
                 case "take":
-                    bank.append(teller.put(thing, "held_by", "panda", version, time_s=time_s))
+                    bank.append(factory.put(thing, "held_by", "panda", version, time_s=time_s))
                 case "put":
-                    bank.append(teller.put(thing, "on", "shelf", version, time_s=time_s))
+                    bank.append(factory.put(thing, "on", "shelf", version, time_s=time_s))
         instants = [None, *np.arange(0.0, time_s + 1.0, 0.4)]
         names = ("thing 0", "thing 1", "panda")
         before = {(name, at): bank.where_is(name, as_of_s=at) for name in names for at in instants}
@@ -292,10 +292,10 @@ def test_whatever_was_told_where_things_are_and_were_is_answered_as_before(said)
 
 
 def test_a_half_life_counts_from_the_last_sighting_and_needs_no_deletion():
-    teller = Teller()
+    factory = EventFactory()
     with open_bank(":memory:", half_life_s={"cube": 10.0}) as bank:
-        bank.append([teller.seen("cup", 0.0, float(t)) for t in range(5)])
-        bank.append(teller.state("panda", 0.0, 14.0))
+        bank.append([factory.seen("cup", 0.0, float(t)) for t in range(5)])
+        bank.append(factory.state("panda", 0.0, 14.0))
         assert bank.where_is("cup").existence == pytest.approx(0.5)
         retain(bank, NOW)
         assert bank.where_is("cup").existence == pytest.approx(0.5)

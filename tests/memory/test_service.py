@@ -233,21 +233,21 @@ def test_a_client_reads_its_own_writes_and_others_numbers_go_on(service):
 
 def test_a_refused_group_is_told_to_its_caller_forgotten_and_no_obstacle(service):
     with client_of(service) as client:
-        client.tell(RelationSet("cup", "in", "sink"))
+        client.log(RelationSet("cup", "in", "sink"))
         with pytest.raises(MemoryBankError, match="two parents"):
             client.append([seen("a", 9e9), Event("", 0, 9e9, RelationSet("cup", "in", "shelf"))])
         with pytest.raises(ConflictError, match="version is 1"):
-            client.tell(RelationSet("cup", "in", "shelf", expected_version=0))
+            client.log(RelationSet("cup", "in", "shelf", expected_version=0))
         assert client.where_is("a") is None
-        assert client.tell(RelationSet("cup", "in", "shelf", expected_version=1)) == 2
+        assert client.log(RelationSet("cup", "in", "shelf", expected_version=1)) == 2
 
 
 def test_what_was_refused_is_not_told_again_by_the_next_process(service, tmp_path):
     path = tmp_path / "outbox.db"
     with client_of(service, path=path) as client:
-        client.tell(EntitySeen("cup", "cup", Pose()))
+        client.log(EntitySeen("cup", "cup", Pose()))
         with pytest.raises(ConflictError):
-            client.tell(RelationSet("cup", "in", "shelf", expected_version=1))
+            client.log(RelationSet("cup", "in", "shelf", expected_version=1))
         with closing(sqlite3.connect(path)) as left_by_a_kill_now:
             assert left_by_a_kill_now.execute("SELECT COUNT(*) FROM parcel").fetchone() == (0,)
 
@@ -262,7 +262,7 @@ def test_an_answer_that_was_lost_is_fetched_again_and_nothing_is_doubled(service
         assert link.sent > 2
         link.after = 1
         with pytest.raises(ConflictError):
-            client.tell(RelationSet("cup", "in", "shelf", expected_version=5))
+            client.log(RelationSet("cup", "in", "shelf", expected_version=5))
         link.after = 1
         assert client.move("cup", "in", "shelf") == 4  # The second sending must not count as stale.
     assert entities_of_seen(service) == ["a", "b", "c"]
@@ -331,7 +331,7 @@ def test_what_the_bank_refuses_of_a_dead_client_is_laid_aside_and_warned_of(serv
 
 def test_many_threads_may_share_a_client(service):
     with client_of(service) as client, ThreadPoolExecutor(8) as pool:
-        numbers = list(pool.map(lambda i: client.tell(EntitySeen(f"e{i}", "cube", Pose())), range(200)))
+        numbers = list(pool.map(lambda i: client.log(EntitySeen(f"e{i}", "cube", Pose())), range(200)))
     assert sorted(numbers) == list(range(1, 201))
     assert sorted(entities_of_seen(service)) == sorted(f"e{i}" for i in range(200))
 
@@ -342,7 +342,7 @@ def test_a_move_gives_up_after_its_tries_and_raises_the_conflict(service, monkey
 
         def overtaken(entity):
             there = read(entity)
-            rival.tell(RelationSet(entity, "in", "elsewhere", expected_version=there.version if there else 0))
+            rival.log(RelationSet(entity, "in", "elsewhere", expected_version=there.version if there else 0))
             return there
 
         monkeypatch.setattr(client, "where_is", overtaken)
@@ -409,10 +409,10 @@ def test_leases_go_through_the_service_and_stale_results_are_rejected(service):
             b.acquire("wash", "b", duration_s=60.0)
         newer = a.renew(lease, duration_s=60.0)
         with pytest.raises(ConflictError):
-            a.tell(SubtaskEnded("wash", "success", epoch=lease.epoch), robot="a")
+            a.log(SubtaskEnded("wash", "success", epoch=lease.epoch), robot="a")
         with pytest.raises(ConflictError):
-            b.tell(SubtaskEnded("wash", "success", epoch=newer.epoch), robot="b")
-        a.tell(SubtaskEnded("wash", "success", epoch=newer.epoch), robot="a")
+            b.log(SubtaskEnded("wash", "success", epoch=newer.epoch), robot="b")
+        a.log(SubtaskEnded("wash", "success", epoch=newer.epoch), robot="a")
 
 
 def test_the_owner_forgets_at_a_clients_wish_what_the_client_has_just_told_included(service):
@@ -427,7 +427,7 @@ def test_the_owner_forgets_at_a_clients_wish_what_the_client_has_just_told_inclu
         with pytest.raises(ConfigError, match=r"retention\.alike"):
             client.retain(RetentionConfig(alike=2.0))
         for link in (client, service):
-            with pytest.raises(ConfigError, match="must be said by a `RetentionConfig`"):
+            with pytest.raises(ConfigError, match="must be configured by a `RetentionConfig`"):
                 link.retain("x")
 
 
@@ -446,7 +446,7 @@ def test_a_closed_client_says_that_it_is_closed_whatever_it_is_asked_or_told(ser
         client.append(seen("a"))
         held, news, lease = client.snapshot(), client.subscribe(), client.acquire("wash", "arm", duration_s=60.0)
     calls = [
-        lambda: client.tell(EntitySeen("b", "cube", Pose())), lambda: client.append([]),
+        lambda: client.log(EntitySeen("b", "cube", Pose())), lambda: client.append([]),
         lambda: client.append(seen("b", writer="new")), lambda: client.move("a", "in", "sink"),
         lambda: client.where_is("a"), lambda: client.recall(Query()), lambda: held.where_is("a"), news.poll,
         client.head, client.flush, client.snapshot, client.subscribe, client.retain,
@@ -474,7 +474,7 @@ def test_the_owner_may_be_killed_again_and_again_and_nothing_is_lost_or_doubled(
     def write(number):
         with client_of(link, f"robot{number}", tmp_path / f"{number}.outbox", timeout_s=60.0) as client:
             for i in range(each):
-                client.tell(EntitySeen(f"{number}.{i}", "cube", Pose()))
+                client.log(EntitySeen(f"{number}.{i}", "cube", Pose()))
                 acknowledged[number] += 1
                 client.move("cup", "in", f"home{number}")
 
@@ -548,7 +548,7 @@ def test_on_ray_refusals_keep_their_kind_and_a_bank_in_memory_has_no_owner(tmp_p
         assert client.retain().left == 0
         client.move("cup", "in", "sink")
         with pytest.raises(ConflictError, match="version is 1"):
-            client.tell(RelationSet("cup", "in", "shelf", expected_version=0))
+            client.log(RelationSet("cup", "in", "shelf", expected_version=0))
         with pytest.raises(UnknownNameError):
             link.read(ReadCall("close"))
         lease = client.acquire("wash", "a", duration_s=60.0)

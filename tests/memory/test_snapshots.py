@@ -7,34 +7,34 @@ import pytest
 from embodied.errors import MemoryBankError
 from embodied.memory import EntityMerged, EpisodeBegun, EpisodeEnded, Forgotten, SkillEnded, open_bank
 from embodied.memory.storage import snapshots
-from tests.memory.writers import Teller, contents_of, home, unit
+from tests.memory.writers import EventFactory, contents_of, home, unit
 
 
 @pytest.fixture
 def bank(tmp_path):
     with open_bank("sqlite:///bank.db", root=tmp_path) as made:
-        teller = Teller()
-        made.append([teller.tell(place, 0.0, "map") for place in home()])
+        factory = EventFactory()
+        made.append([factory.event(place, 0.0, "map") for place in home()])
         tell(made, 0)
         yield made
 
 
 def tell(bank, turn):
     """Appends something of each kind that projections keep."""
-    teller = Teller()
+    factory = EventFactory()
     for writer in ("panda", "late"):
-        teller.numbers[writer] = bank.last_of_writer(writer)[0]
+        factory.numbers[writer] = bank.last_of_writer(writer)[0]
     name, time_s = f"block_{turn}", 10.0 * turn
-    bank.append([teller.seen(name, 1.0, time_s), teller.put(name, "in", "kitchen", 0, time_s=time_s)])
+    bank.append([factory.seen(name, 1.0, time_s), factory.put(name, "in", "kitchen", 0, time_s=time_s)])
     bank.append(
-        [teller.put(name, "near", f"block_{turn - 1}", time_s=time_s), teller.seen("late", 1.0, time_s, "late")]
+        [factory.put(name, "near", f"block_{turn - 1}", time_s=time_s), factory.seen("late", 1.0, time_s, "late")]
     )
-    bank.append(teller.tell(EntityMerged(f"ghost_{turn}", name), time_s))
-    bank.append(teller.tell(EpisodeBegun(f"e{turn}", "wash", "m", unit(4)), time_s))
+    bank.append(factory.event(EntityMerged(f"ghost_{turn}", name), time_s))
+    bank.append(factory.event(EpisodeBegun(f"e{turn}", "wash", "m", unit(4)), time_s))
     bank.append(
-        [teller.moment(time_s=time_s, entities=(name,)), teller.tell(EpisodeEnded(f"e{turn}", "success"), time_s)]
+        [factory.moment(time_s=time_s, entities=(name,)), factory.event(EpisodeEnded(f"e{turn}", "success"), time_s)]
     )
-    bank.append(teller.tell(SkillEnded("pick", True), time_s, robot="panda"))
+    bank.append(factory.event(SkillEnded("pick", True), time_s, robot="panda"))
 
 
 def damage_projections(bank):
@@ -48,7 +48,7 @@ def test_a_rebuild_gives_the_same_tables_with_and_without_a_snapshot(bank, start
     if started:
         bank.write_snapshot()
     tell(bank, 1)
-    bank.append(Teller().tell(Forgotten("old", ((3, 3), (written + 1, written + 1)), 2), 20.0, "clerk"))
+    bank.append(EventFactory().event(Forgotten("old", ((3, 3), (written + 1, written + 1)), 2), 20.0, "clerk"))
     tell(bank, 2)
     before = contents_of(bank)
     damage_projections(bank)
@@ -77,8 +77,8 @@ def test_an_altered_snapshot_is_not_used(bank):
 
 def test_a_snapshot_of_another_log_is_not_used(bank, tmp_path):
     with open_bank("sqlite:///other.db", root=tmp_path) as other:
-        teller = Teller()
-        other.append([teller.seen(f"other_{i}") for i in range(bank.head)])
+        factory = EventFactory()
+        other.append([factory.seen(f"other_{i}") for i in range(bank.head)])
         foreign = other.write_snapshot()
     foreign.rename(bank.path.with_name(foreign.name.replace("other.db", "bank.db")))
     before = contents_of(bank)

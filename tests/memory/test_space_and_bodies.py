@@ -15,32 +15,32 @@ from embodied.memory import (
     RelationEnded,
     RelationSet,
     RobotRegistered,
-    RobotState,
+    RobotReported,
     SkillEnded,
     SkillSpec,
     open_bank,
 )
 from embodied.memory.schema.places import check_polygon, inside_polygon
-from tests.memory.writers import Teller, home
+from tests.memory.writers import EventFactory, home
 
 
 @pytest.fixture
 def bank():
     with open_bank(":memory:", half_life_s={"cube": 100.0}) as made:
-        map_maker = Teller()
-        made.append([map_maker.tell(place, 0.0, "map") for place in home()])
+        map_maker = EventFactory()
+        made.append([map_maker.event(place, 0.0, "map") for place in home()])
         yield made
 
 
 def place(bank, name, x, y, z=0.0):
-    teller = Teller()
-    teller.numbers["pin"] = bank.last_of_writer("pin")[0]
-    return bank.append(teller.tell(EntitySeen(name, "cube", Pose((x, y, z))), 1.0, "pin"))
+    factory = EventFactory()
+    factory.numbers["pin"] = bank.last_of_writer("pin")[0]
+    return bank.append(factory.event(EntitySeen(name, "cube", Pose((x, y, z))), 1.0, "pin"))
 
 
-def test_the_last_sighting_by_valid_time_counts_however_late_it_is_told(bank, teller):
-    bank.append([teller.seen("block", 1.0, 10.0), teller.seen("block", 3.0, 30.0)])
-    bank.append(teller.seen("block", 2.0, 20.0, "late"))
+def test_the_last_sighting_by_valid_time_counts_however_late_it_is_told(bank, factory):
+    bank.append([factory.seen("block", 1.0, 10.0), factory.seen("block", 3.0, 30.0)])
+    bank.append(factory.seen("block", 2.0, 20.0, "late"))
     assert bank.where_is("block").pose.position_m[0] == 3.0
     at = {t: bank.where_is("block", as_of_s=t) for t in (9.9, 10.0, 19.9, 20.0, 29.0, 31.0)}
     assert at.pop(9.9) is None
@@ -56,26 +56,26 @@ def test_the_place_is_the_smallest_one_around(bank):
     assert bank.where_is("flying").place == ""
 
 
-def test_a_place_can_be_redrawn_and_the_old_drawing_holds_for_before(bank, teller):
-    bank.append(teller.seen("block", 3.5, 1.0))
+def test_a_place_can_be_redrawn_and_the_old_drawing_holds_for_before(bank, factory):
+    bank.append(factory.seen("block", 3.5, 1.0))
     assert bank.where_is("block").place == "home"
-    bank.append(teller.tell(PlaceDefined("kitchen", "region", "home", ((0.0, 0.0), (3.9, 0.0), (3.9, 3.9))), 50.0))
+    bank.append(factory.event(PlaceDefined("kitchen", "region", "home", ((0.0, 0.0), (3.9, 0.0), (3.9, 3.9))), 50.0))
     assert bank.where_is("block").place == "kitchen"
     assert bank.where_is("block", as_of_s=49.0).place == "home"
 
 
-def test_a_thing_goes_where_its_holder_goes_until_it_is_seen_elsewhere(bank, teller):
-    bank.append([teller.seen("block", 1.0, 1.0), teller.put("block", "held_by", "kuka", 0, time_s=2.0)])
+def test_a_thing_goes_where_its_holder_goes_until_it_is_seen_elsewhere(bank, factory):
+    bank.append([factory.seen("block", 1.0, 1.0), factory.put("block", "held_by", "kuka", 0, time_s=2.0)])
     assert bank.where_is("block").pose.position_m[0] == 1.0, "nobody knows where the holder is"
-    bank.append(teller.state("kuka", 3.0, 1.5))
+    bank.append(factory.state("kuka", 3.0, 1.5))
     found = bank.where_is("block")
     assert (found.pose.position_m[0], found.parent, found.predicate, found.since_s) == (3.0, "kuka", "held_by", 2.0)
-    bank.append(teller.state("kuka", 5.0, 3.0))
+    bank.append(factory.state("kuka", 5.0, 3.0))
     assert bank.where_is("block").pose.position_m[0] == 5.0
     assert bank.where_is("block", as_of_s=2.5).pose.position_m[0] == 3.0
-    bank.append(teller.seen("block", 7.0, 4.0))
+    bank.append(factory.seen("block", 7.0, 4.0))
     assert bank.where_is("block").pose.position_m[0] == 7.0
-    bank.append([teller.put("block", "in", "kitchen", 1, time_s=5.0)])
+    bank.append([factory.put("block", "in", "kitchen", 1, time_s=5.0)])
     found = bank.where_is("block")
     assert (found.pose, found.place, found.version) == (None, "kitchen", 2), "it was carried on, out of sight"
     assert bank.contents("kuka") == []
@@ -83,91 +83,95 @@ def test_a_thing_goes_where_its_holder_goes_until_it_is_seen_elsewhere(bank, tel
     assert bank.contents("kuka", as_of_s=4.5) == ["block"]
 
 
-def test_a_thing_in_a_box_on_a_shelf_is_where_the_shelf_stands(bank, teller):
-    bank.append([teller.seen("shelf", 1.0, 1.0), teller.put("shelf", "in", "kitchen", 0, time_s=1.0)])
-    bank.append([teller.put("box", "on", "shelf", 0, time_s=2.0), teller.put("pen", "in", "box", 0, time_s=3.0)])
+def test_a_thing_in_a_box_on_a_shelf_is_where_the_shelf_stands(bank, factory):
+    bank.append([factory.seen("shelf", 1.0, 1.0), factory.put("shelf", "in", "kitchen", 0, time_s=1.0)])
+    bank.append([factory.put("box", "on", "shelf", 0, time_s=2.0), factory.put("pen", "in", "box", 0, time_s=3.0)])
     found = bank.where_is("pen")
     assert (found.pose.position_m[0], found.place, found.parent) == (1.0, "kitchen", "box")
-    bank.append(teller.tell(RelationEnded("pen", "in", "box", 1), 4.0))
+    bank.append(factory.event(RelationEnded("pen", "in", "box", 1), 4.0))
     found = bank.where_is("pen")
     assert (found.pose, found.parent, found.predicate, found.version) == (None, "", "", 2)
-    bank.append(teller.put("pen", "in", "box", time_s=5.0))
+    bank.append(factory.put("pen", "in", "box", time_s=5.0))
     assert bank.where_is("pen").version == 3
 
 
-def test_being_unseen_is_no_proof_but_seeing_the_empty_place_is(bank, teller):
-    bank.append(teller.seen("block", 1.0, 0.0, confidence=0.8))
+def test_being_unseen_is_no_proof_but_seeing_the_empty_place_is(bank, factory):
+    bank.append(factory.seen("block", 1.0, 0.0, confidence=0.8))
     assert bank.where_is("block", as_of_s=0.0).existence == pytest.approx(0.8)
     assert bank.where_is("block", as_of_s=100.0).existence == pytest.approx(0.4), "a half-life has passed"
-    bank.append(teller.tell(AbsenceSeen("block", 0.75, 0.8), 100.0))
+    bank.append(factory.event(AbsenceSeen("block", 0.75, 0.8), 100.0))
     assert bank.where_is("block", as_of_s=99.0).existence > 0.4
     assert bank.where_is("block", as_of_s=100.0).existence == pytest.approx(0.4 * 0.4)
-    bank.append(teller.seen("block", 2.0, 100.0, confidence=0.9))
+    bank.append(factory.seen("block", 2.0, 100.0, confidence=0.9))
     assert bank.where_is("block", as_of_s=100.0).existence == pytest.approx(0.9), "seen again"
-    bank.append(teller.tell(AbsenceSeen("block", 1.0), 50.0, "late"))
+    bank.append(factory.event(AbsenceSeen("block", 1.0), 50.0, "late"))
     assert bank.where_is("block", as_of_s=100.0).existence == pytest.approx(0.9), "what was before does not count"
 
 
-def test_two_entities_that_turn_out_to_be_one_share_history_and_contents(bank, teller):
-    bank.append([teller.seen("box", 1.0, 1.0), teller.seen("crate", 2.0, 2.0)])
-    bank.append([teller.put("pen", "in", "crate", 0, time_s=2.0), teller.put("crate", "in", "kitchen", 0, time_s=2.0)])
+def test_two_entities_that_turn_out_to_be_one_share_history_and_contents(bank, factory):
+    bank.append([factory.seen("box", 1.0, 1.0), factory.seen("crate", 2.0, 2.0)])
+    bank.append(
+        [factory.put("pen", "in", "crate", 0, time_s=2.0), factory.put("crate", "in", "kitchen", 0, time_s=2.0)]
+    )
     held = bank.snapshot()
-    bank.append(teller.tell(EntityMerged("crate", "box"), 3.0))
+    bank.append(factory.event(EntityMerged("crate", "box"), 3.0))
     assert bank.where_is("box").pose.position_m[0] == 2.0
     assert bank.where_is("crate").pose == bank.where_is("box").pose
     assert bank.contents("box") == bank.contents("crate") == ["pen"]
     assert (bank.contents("kitchen"), held.contents("kitchen")) == (["box"], ["crate"])
-    bank.append(teller.seen("crate", 4.0, 4.0))
+    bank.append(factory.seen("crate", 4.0, 4.0))
     assert bank.where_is("box").pose.position_m[0] == 4.0
     assert [event.seq for event in bank.history("box", kinds=["entity_seen"])] == [3, 4, 8]
     assert bank.where_is("box", as_of_s=2.5).pose.position_m[0] == 1.0
     assert held.where_is("box").pose.position_m[0] == 1.0
     assert held.contents("crate") == ["pen"]
     with pytest.raises(MemoryBankError, match="only once"):
-        bank.append(teller.tell(EntityMerged("crate", "pen"), 5.0))
+        bank.append(factory.event(EntityMerged("crate", "pen"), 5.0))
     assert bank.verify().problems == ()
 
 
-def test_a_thing_cannot_be_merged_into_what_it_holds(bank, teller):
-    bank.append([teller.put("pen", "in", "box", 0), teller.put("box", "in", "bag", 0)])
+def test_a_thing_cannot_be_merged_into_what_it_holds(bank, factory):
+    bank.append([factory.put("pen", "in", "box", 0), factory.put("box", "in", "bag", 0)])
     with pytest.raises(MemoryBankError, match="inside itself"):
-        bank.append(teller.tell(EntityMerged("bag", "pen"), 1.0))
+        bank.append(factory.event(EntityMerged("bag", "pen"), 1.0))
 
 
-def test_other_relations_may_be_many(bank, teller):
-    bank.append([teller.put("a", "near", "b"), teller.put("a", "near", "c"), teller.put("a", "near", "b")])
-    bank.append(teller.tell(RelationEnded("a", "near", "b")))
+def test_other_relations_may_be_many(bank, factory):
+    bank.append([factory.put("a", "near", "b"), factory.put("a", "near", "c"), factory.put("a", "near", "b")])
+    bank.append(factory.event(RelationEnded("a", "near", "b")))
     assert bank.related("a") == [("a", "near", "c")]
     assert bank.related("c") == [("a", "near", "c")]
     assert bank.snapshot(5).related("a") == [("a", "near", "b"), ("a", "near", "c")]
 
 
-def test_what_turns_out_to_be_one_thing_has_the_relations_of_both(bank, teller):
-    bank.append([teller.put("mug", "near", "sink"), teller.put("cup", "near", "mug")])
-    bank.append([teller.put("cup", "near", "tap", time_s=1.0), teller.put("pot", "near", "cup", time_s=2.0)])
-    bank.append(teller.tell(EntityMerged("cup", "mug"), 3.0))
+def test_what_turns_out_to_be_one_thing_has_the_relations_of_both(bank, factory):
+    bank.append([factory.put("mug", "near", "sink"), factory.put("cup", "near", "mug")])
+    bank.append([factory.put("cup", "near", "tap", time_s=1.0), factory.put("pot", "near", "cup", time_s=2.0)])
+    bank.append(factory.event(EntityMerged("cup", "mug"), 3.0))
     whole = [("mug", "near", "sink"), ("mug", "near", "tap"), ("pot", "near", "mug")]
     assert bank.related("cup") == bank.related("mug") == whole
     assert bank.related("tap") == [("mug", "near", "tap")]
     assert bank.related("cup", as_of_s=1.5) == [("cup", "near", "mug"), ("cup", "near", "tap")]
-    bank.append(teller.tell(RelationEnded("mug", "near", "tap"), 4.0))
+    bank.append(factory.event(RelationEnded("mug", "near", "tap"), 4.0))
     assert bank.related("cup") == [("mug", "near", "sink"), ("pot", "near", "mug")]
     assert bank.related("kettle") == []
 
 
-def register(teller, robot, x, **fields):
+def register(factory, robot, x, **fields):
     card = RobotRegistered(robot, "arm", (SkillSpec("pick", cost_s=2.0),), **fields)
-    return [teller.tell(card, 1.0, "clerk"), teller.state(robot, x, 1.0)]
+    return [factory.event(card, 1.0, "clerk"), factory.state(robot, x, 1.0)]
 
 
-def test_who_can_do_a_skill_comes_cheapest_first_and_the_unable_not_at_all(bank, teller):
-    bank.append(register(teller, "near", 0.0, reach_m=1.0))
-    bank.append(register(teller, "far", 5.0, reach_m=1.0, speed_mps=2.0))
-    bank.append(register(teller, "fixed", 5.0, reach_m=1.0))
-    bank.append(register(teller, "fenced", 0.5, workspace=((4.0, 4.0), (5.0, 4.0), (5.0, 5.0))))
-    bank.append([*register(teller, "empty", 0.0), teller.tell(RobotState(Pose(), 0.05), 2.0, "empty", robot="empty")])
-    bank.append([*register(teller, "broken", 0.0), teller.state("broken", 0.0, 2.0)])
-    bank.append(teller.tell(RobotState(Pose(), 1.0, "error"), 3.0, "broken", robot="broken"))
+def test_who_can_do_a_skill_comes_cheapest_first_and_the_unable_not_at_all(bank, factory):
+    bank.append(register(factory, "near", 0.0, reach_m=1.0))
+    bank.append(register(factory, "far", 5.0, reach_m=1.0, speed_mps=2.0))
+    bank.append(register(factory, "fixed", 5.0, reach_m=1.0))
+    bank.append(register(factory, "fenced", 0.5, workspace=((4.0, 4.0), (5.0, 4.0), (5.0, 5.0))))
+    bank.append(
+        [*register(factory, "empty", 0.0), factory.event(RobotReported(Pose(), 0.05), 2.0, "empty", robot="empty")]
+    )
+    bank.append([*register(factory, "broken", 0.0), factory.state("broken", 0.0, 2.0)])
+    bank.append(factory.event(RobotReported(Pose(), 1.0, "error"), 3.0, "broken", robot="broken"))
     found = bank.skill_candidates("pick", (0.5, 0.0, 0.0))
     assert [able.robot for able in found] == ["near", "far"]
     assert found[0].cost_s == pytest.approx(2.0 / 0.5)
@@ -175,8 +179,8 @@ def test_who_can_do_a_skill_comes_cheapest_first_and_the_unable_not_at_all(bank,
     assert found[1].distance_m == pytest.approx(4.5)
     assert bank.skill_candidates("fly", (0.5, 0.0, 0.0)) == []
     for success in (False, False, False):
-        bank.append(teller.tell(SkillEnded("pick", success, "mug"), 4.0, "near", robot="near"))
-    bank.append([teller.tell(SkillEnded("pick", True, "cube"), 4.0, "near", robot="near")])
+        bank.append(factory.event(SkillEnded("pick", success, "mug"), 4.0, "near", robot="near"))
+    bank.append([factory.event(SkillEnded("pick", True, "cube"), 4.0, "near", robot="near")])
     assert [able.robot for able in bank.skill_candidates("pick", (0.5, 0.0, 0.0), context="mug")] == ["far", "near"]
     assert bank.skill_candidates("pick", (0.5, 0.0, 0.0), context="mug")[1].success == pytest.approx(1 / 5)
     assert bank.skill_candidates("pick", (0.5, 0.0, 0.0), context="cube")[0].success == pytest.approx(2 / 3)
@@ -185,23 +189,23 @@ def test_who_can_do_a_skill_comes_cheapest_first_and_the_unable_not_at_all(bank,
     )
 
 
-def test_a_robot_with_a_lease_is_queued_for(bank, teller):
-    bank.append(register(teller, "near", 0.0))
+def test_a_robot_with_a_lease_is_queued_for(bank, factory):
+    bank.append(register(factory, "near", 0.0))
     before = bank.skill_candidates("pick", (0.0, 0.0, 0.0))[0].cost_s
-    bank.append(teller.tell(LeaseGranted("wash", 1, 100.0), 5.0, "leases", robot="near"))
+    bank.append(factory.event(LeaseGranted("wash", 1, 100.0), 5.0, "leases", robot="near"))
     assert bank.skill_candidates("pick", (0.0, 0.0, 0.0))[0].cost_s == pytest.approx(2 * before)
     assert bank.skill_candidates("pick", (0.0, 0.0, 0.0), as_of_s=200.0)[0].cost_s == pytest.approx(before)
 
 
-def test_the_nth_interaction_counts_by_valid_time(bank, teller):
+def test_the_nth_interaction_counts_by_valid_time(bank, factory):
     for t, robot, action, entity in (
         (30.0, "a", "open", "drawer_top"),
         (10.0, "b", "open", "drawer_low"),
         (20.0, "b", "close", "drawer_top"),
         (40.0, "a", "open", "drawer_low"),
     ):
-        teller.numbers["w" + str(t)] = 0
-        bank.append(teller.tell(Interaction(action, entity, t - 1, t - 1, t, t), t, f"w{t}", robot=robot))
+        factory.numbers["w" + str(t)] = 0
+        bank.append(factory.event(Interaction(action, entity, t - 1, t - 1, t, t), t, f"w{t}", robot=robot))
 
     def when(*asked, **fits):
         found = bank.nth_interaction(*asked, **fits)
@@ -216,19 +220,19 @@ def test_the_nth_interaction_counts_by_valid_time(bank, teller):
     assert [event.valid_time_s for event in bank.history(from_s=15.0, to_s=30.0)] == [20.0, 30.0]
 
 
-def test_what_was_done_to_a_thing_is_found_under_all_its_names(bank, teller):
+def test_what_was_done_to_a_thing_is_found_under_all_its_names(bank, factory):
     """By `nth_interaction`, `changes_since` and subscriptions, like by `history`; snapshots know what they knew."""
     bank.append(
-        [teller.tell(Interaction("push", name, t, t, t, t), t, robot="a") for t, name in ((1.0, "mug"), (2.0, "cup"))]
+        [factory.event(Interaction("push", name, t, t, t, t), t, robot="a") for t, name in ((1.0, "mug"), (2.0, "cup"))]
     )
     after = bank.head
-    bank.append([teller.seen("mug", 1.0, 3.0), teller.seen("cup", 1.0, 3.0), teller.seen("pan", 1.0, 3.0)])
+    bank.append([factory.seen("mug", 1.0, 3.0), factory.seen("cup", 1.0, 3.0), factory.seen("pan", 1.0, 3.0)])
     held = bank.snapshot()
     wanted = EventFilter(kinds=("entity_seen",), entities=("cup",))
     subscription, to_come = bank.subscribe(wanted, after_seq=after), bank.subscribe(wanted)
     assert [bank.nth_interaction(n, entity="cup").valid_time_s for n in (1, -1)] == [2.0, 2.0]
-    bank.append([teller.tell(EntityMerged("mug", "cup"), 4.0), teller.tell(EntityMerged("cup", "tin"), 4.0)])
-    bank.append([teller.seen("mug", 1.0, 5.0), teller.seen("tin", 1.0, 5.0)])
+    bank.append([factory.event(EntityMerged("mug", "cup"), 4.0), factory.event(EntityMerged("cup", "tin"), 4.0)])
+    bank.append([factory.seen("mug", 1.0, 5.0), factory.seen("tin", 1.0, 5.0)])
     for name in ("mug", "cup", "tin"):
         assert [bank.nth_interaction(n, entity=name).payload.entity for n in (1, 2, -1)] == ["mug", "cup", "cup"]
         assert bank.nth_interaction(3, entity=name) is None
@@ -266,6 +270,6 @@ def test_a_polygon_that_touches_itself_is_refused(polygon):
         check_polygon(polygon)
 
 
-def test_a_confidence_of_a_relation_is_kept_with_its_event(bank, teller):
-    bank.append(teller.tell(RelationSet("a", "near", "b", 0.25)))
+def test_a_confidence_of_a_relation_is_kept_with_its_event(bank, factory):
+    bank.append(factory.event(RelationSet("a", "near", "b", 0.25)))
     assert bank.history("a")[0].payload.confidence == 0.25

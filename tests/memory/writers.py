@@ -13,7 +13,7 @@ from embodied.memory import (
     PlaceDefined,
     RelationEnded,
     RelationSet,
-    RobotState,
+    RobotReported,
     open_bank,
 )
 
@@ -21,28 +21,28 @@ SQUARE = ((0.0, 0.0), (4.0, 0.0), (4.0, 4.0), (0.0, 4.0))
 CORNER = ((0.0, 0.0), (2.0, 0.0), (2.0, 2.0), (0.0, 2.0))
 
 
-class Teller:
+class EventFactory:
     """Numbers the events of each writer; a refused event must be taken back, so that its number is used again."""
 
     def __init__(self):
         self.numbers = defaultdict(int)
 
-    def tell(self, payload, time_s=0.0, writer="panda", **fields):
+    def event(self, payload, time_s=0.0, writer="panda", **fields):
         self.numbers[writer] += 1
         return Event(writer, self.numbers[writer], time_s, payload, **fields)
 
     def seen(self, entity, x=0.0, time_s=0.0, writer="panda", **fields):
-        return self.tell(EntitySeen(entity, "cube", Pose((x, 0.0, 0.0)), **fields), time_s, writer)
+        return self.event(EntitySeen(entity, "cube", Pose((x, 0.0, 0.0)), **fields), time_s, writer)
 
     def state(self, robot, x=0.0, time_s=0.0, **fields):
-        return self.tell(RobotState(Pose((x, 0.0, 0.0)), **fields), time_s, robot, robot=robot)
+        return self.event(RobotReported(Pose((x, 0.0, 0.0)), **fields), time_s, robot, robot=robot)
 
     def put(self, subject, predicate, thing, expected=None, *, time_s=0.0, writer="panda"):
-        return self.tell(RelationSet(subject, predicate, thing, expected_version=expected), time_s, writer)
+        return self.event(RelationSet(subject, predicate, thing, expected_version=expected), time_s, writer)
 
     def moment(self, *, episode="e", time_s=0.0, size=4, model="m", writer="panda", entities=(), axis=0):
         stored = MomentStored(episode, model, unit(size, axis), (0.0, 0.0, 0.0), entities=entities)
-        return self.tell(stored, time_s, writer, robot=writer)
+        return self.event(stored, time_s, writer, robot=writer)
 
 
 def unit(size, axis=0):
@@ -60,10 +60,10 @@ def home():
 
 
 @contextmanager
-def furnished(teller, **settings):
+def furnished(factory, **settings):
     """Opens a bank that knows the home: 4 x 4 m with a kitchen in its corner, 2 x 2 m."""
     with open_bank(":memory:", **settings) as bank:
-        bank.append([teller.tell(place, 0.0, "map") for place in home()])
+        bank.append([factory.event(place, 0.0, "map") for place in home()])
         yield bank
 
 
@@ -72,17 +72,17 @@ def x_of(bank, name, **asked):
     return None if found.pose is None else found.pose.position_m[0]
 
 
-def hand(teller, x, time_s, robot="kuka", *, base=0.5):
-    said = RobotState(Pose((base, 0.0, 0.0)), tool=Pose((x, 0.0, 0.0)))
-    return teller.tell(said, time_s, robot, robot=robot)
+def hand(factory, x, time_s, robot="kuka", *, base=0.5):
+    payload = RobotReported(Pose((base, 0.0, 0.0)), tool=Pose((x, 0.0, 0.0)))
+    return factory.event(payload, time_s, robot, robot=robot)
 
 
-def end(teller, subject, predicate, thing, time_s):
-    return teller.tell(RelationEnded(subject, predicate, thing), time_s)
+def end(factory, subject, predicate, thing, time_s):
+    return factory.event(RelationEnded(subject, predicate, thing), time_s)
 
 
 def contents_of(bank):
     """Everything in the tables of a bank, to see that nothing changed."""
-    rows = bank._log.tables.rows
+    rows = bank._log.tables.select
     names = [name for (name,) in rows("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")]
     return {name: rows(f"SELECT * FROM {name}") for name in names}

@@ -75,10 +75,10 @@ HAND = {"pick", "place", "open", "close"}
     ],
 )
 def test_a_robot_joins_with_what_its_model_can_do(bank, model, skills, limits):
-    said = registration(RobotPlacement("r", model))
-    assert {skill.name for skill in said.skills} == skills
-    assert (said.reach_m, said.payload_kg, said.speed_mps) == limits
-    bank.append(Event("r", 1, 0.0, said, robot="r"))
+    payload = registration(RobotPlacement("r", model))
+    assert {skill.name for skill in payload.skills} == skills
+    assert (payload.reach_m, payload.payload_kg, payload.speed_mps) == limits
+    bank.append(Event("r", 1, 0.0, payload, robot="r"))
 
 
 def runs(bank):
@@ -116,21 +116,21 @@ def test_a_move_that_a_controller_gives_up_is_logged_as_a_failure_of_its_robot(b
 
 
 def tree(scene):
-    said = list(scene_places(scene, "e", lambda name: f"e/{name}"))
-    places = {one.place: one for one in said if isinstance(one, PlaceDefined)}
-    fixed = {one.subject: (one.predicate, one.object) for one in said if isinstance(one, RelationSet)}
-    return said, places, fixed
+    payload = list(scene_places(scene, "e", lambda name: f"e/{name}"))
+    places = {one.place: one for one in payload if isinstance(one, PlaceDefined)}
+    fixed = {one.subject: (one.predicate, one.object) for one in payload if isinstance(one, RelationSet)}
+    return payload, places, fixed
 
 
 def test_a_table_carries_and_its_patches_are_slots_that_hold_what_lies_on_them(bank):
     episode = PutBlockBack().sample(3)
-    said, places, fixed = tree(episode.scene)
+    payload, places, fixed = tree(episode.scene)
     levels = {name: (place.level, place.parent) for name, place in places.items()}
     slots = {f"e/{name}": ("slot", "e/table") for name in (*episode.choice_goal.candidates, "centre")}
     assert levels == {"e": ("site", None), "e/table": ("carrier", "e"), **slots}
     assert fixed["e/table"] == ("in", "e")
     assert fixed["e/button_base"] == fixed["e/centre"] == fixed[f"e/{episode.choice_goal.target}"] == ("on", "e/table")
-    bank.append([Event("w", number, 0.0, one) for number, one in enumerate(said, start=1)])
+    bank.append([Event("w", number, 0.0, one) for number, one in enumerate(payload, start=1)])
     for name in (*episode.choice_goal.candidates, "centre"):
         x, y, z = episode.scene.body(name).pose.position_m
         (place,) = [one for one in bank.places() if one.name == f"e/{name}"]

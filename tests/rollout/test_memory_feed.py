@@ -26,7 +26,7 @@ from embodied.memory import (
     Interaction,
     MomentStored,
     RelationSet,
-    RobotState,
+    RobotReported,
     SkillEnded,
     open_bank,
 )
@@ -131,11 +131,11 @@ def test_an_episode_is_told_from_beginning_to_end_with_its_range(bank):
 
 def test_times_are_on_the_site_clock_and_poses_at_their_rate_and_at_decisions(bank):
     ending = fed(bank, FakePolicy(privileged=True), config=MemoryFeedConfig(start_s=1000.0, pose_rate_hz=2.0))
-    times = [event.valid_time_s - 1000.0 for event in told(bank, RobotState)]
+    times = [event.valid_time_s - 1000.0 for event in told(bank, RobotReported)]
     decisions = [event.valid_time_s - 1000.0 for event in told(bank) if event.kind == "tool_called"]
     ticks = [0.5 * i for i in range(1, int(ending.sim_time_s * 2 + 1e-6) + 1)]
     assert times == pytest.approx(sorted([0.0, *decisions, *ticks, ending.sim_time_s]))
-    assert told(bank, RobotState)[0].payload.tool.position_m == (0.0, 0.0, 0.5)
+    assert told(bank, RobotReported)[0].payload.tool.position_m == (0.0, 0.0, 0.5)
     tool = f"{NAME}/arm/tool"
     assert bank.where_is(tool).pose.position_m == pytest.approx(BINS[FakeTask().sample(3).choice_goal.target], abs=0.03)
     assert bank.where_is(tool, as_of_s=1000.0).pose.position_m == (0.0, 0.0, 0.5)
@@ -180,7 +180,7 @@ def test_two_robots_tell_each_by_itself(bank):
     task = FakeTask(robots=("a", "b"))
     fed(bank, FakePolicy(privileged=True), task=task)
     assert {event.writer for event in told(bank)} == {f"a/{NAME}", f"b/{NAME}"}
-    assert all(event.writer.startswith(event.robot) for event in told(bank, RobotState))
+    assert all(event.writer.startswith(event.robot) for event in told(bank, RobotReported))
 
 
 @pytest.mark.parametrize("wrong", [{"pose_rate_hz": 0.0}, {"pose_rate_hz": 21.0}, {"start_s": float("nan")}])
@@ -258,13 +258,20 @@ class Story:
         self.contact |= {(min(body, other), max(body, other)) for other in on}
 
 
-def summary(said):
-    if isinstance(said, Interaction):
-        times_s = (said.pick_start_s, said.carry_start_s, said.place_start_s, said.place_end_s)
-        return (said.action, said.entity, said.source, said.target, said.success, *np.round(times_s, 3).tolist())
-    if isinstance(said, SkillEnded):
-        return (said.skill, said.context, said.success, round(said.duration_s, 3), said.reason)
-    return (type(said).__name__, said.subject, said.predicate, said.object, said.expected_version)
+def summary(payload):
+    if isinstance(payload, Interaction):
+        times_s = (payload.pick_start_s, payload.carry_start_s, payload.place_start_s, payload.place_end_s)
+        return (
+            payload.action,
+            payload.entity,
+            payload.source,
+            payload.target,
+            payload.success,
+            *np.round(times_s, 3).tolist(),
+        )
+    if isinstance(payload, SkillEnded):
+        return (payload.skill, payload.context, payload.success, round(payload.duration_s, 3), payload.reason)
+    return (type(payload).__name__, payload.subject, payload.predicate, payload.object, payload.expected_version)
 
 
 def test_a_block_is_taken_and_set_down_with_its_four_times_and_one_parent():
@@ -677,7 +684,9 @@ def test_workers_on_ray_tell_one_bank_and_resume_when_one_is_killed(tmp_path):
     assert sorted(record.attempt for record in records) == [1, 1, 1, 2]
     with open_bank(url) as bank:
         ended = [event.payload for event in told(bank, EpisodeEnded)]
-        assert sorted(said.episode for said in ended) == [f"r/rememberer/bin_block/strict/test/{i}" for i in range(4)]
+        assert sorted(payload.episode for payload in ended) == [
+            f"r/rememberer/bin_block/strict/test/{i}" for i in range(4)
+        ]
         assert len(told(bank, MomentStored)) == 4
         assert not bank.verify().problems
 
@@ -732,11 +741,14 @@ def test_what_the_expert_does_on_the_table_is_told(bank, task, deeds):
             believed = bank.where_is(f"{NAME}/block", as_of_s=state.time_s).pose
             assert math.dist(believed.position_m, state.pose["block"].position_m) < 0.01, state.time_s
     for event, following in itertools.pairwise(told(bank)):
-        said = event.payload  # At the beginning everything is told at once.
-        if isinstance(said, RelationSet) and said.predicate == "on" and event.valid_time_s > 0.0:
+        payload = event.payload  # At the beginning everything is told at once.
+        if isinstance(payload, RelationSet) and payload.predicate == "on" and event.valid_time_s > 0.0:
             assert (following.payload.entity, following.valid_time_s) == (event.payload.subject, event.valid_time_s)
     done = [event.payload for event in told(bank, Interaction)]
-    names = [f"{said.action} {said.source} {said.entity} {said.target}".replace(f"{NAME}/", "") for said in done]
+    names = [
+        f"{payload.action} {payload.source} {payload.entity} {payload.target}".replace(f"{NAME}/", "")
+        for payload in done
+    ]
     assert names == deeds
-    assert all(said.success and said.pick_start_s < said.place_end_s for said in done)
+    assert all(payload.success and payload.pick_start_s < payload.place_end_s for payload in done)
     assert bank.nth_interaction(2).payload.action == "press"

@@ -3,18 +3,25 @@
 from embodied.memory.perception.absence import Absence, visible_fraction
 from embodied.memory.perception.boxes import UprightBox
 from embodied.memory.perception.colours import NAMED_RGB, Colour
-from embodied.memory.perception.objects import InstanceTable, Label, Labeller, PerceptionConfig, SeenObject, perceive
-from embodied.memory.perception.watch import Look, Watch, events_of
+from embodied.memory.perception.objects import (
+    InstanceTable,
+    Labeller,
+    MaskLabel,
+    PerceptionConfig,
+    SeenObject,
+    perceive,
+)
+from embodied.memory.perception.watch import PerceptionResult, Watch, events_of
 
 __all__ = [
     "NAMED_RGB",
     "Absence",
     "Colour",
     "InstanceTable",
-    "Label",
     "Labeller",
-    "Look",
+    "MaskLabel",
     "PerceptionConfig",
+    "PerceptionResult",
     "SeenObject",
     "UprightBox",
     "Watch",

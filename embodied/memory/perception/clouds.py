@@ -68,7 +68,7 @@ def lift(images: Mapping[str, CameraImage], wanted: Iterable[int], *, jump_px: f
 
 
 def sound_pixels(depth_m: np.ndarray, instance: np.ndarray, *, jump_m: np.ndarray) -> np.ndarray:
-    """Returns which pixels (height, width) tell the depth of their own instance.
+    """Returns which pixels (height, width) measure the depth of their own instance.
 
     Left out are those without depth; flying ones (fewer than two of the eight neighbours are of the same instance at
     the same depth within `jump_m`, (height, width)); and those on the rim of a mask that lie behind the mask's inside

@@ -25,8 +25,8 @@ SEEN_SHARE = 0.02
 
 
 @dataclass(frozen=True)
-class Label:
-    """What a mask shows. An empty `entity` means that nobody knows which one of its category it is."""
+class MaskLabel:
+    """What a mask shows. An empty `entity` means that it is unknown which one of its category it is."""
 
     category: str
     entity: str = ""
@@ -35,7 +35,7 @@ class Label:
 class Labeller(Protocol):
     """Says what a mask shows: an instance table in simulation, a learned classifier of crops elsewhere."""
 
-    def label(self, instance: int, images: Mapping[str, CameraImage]) -> Label | None:
+    def label(self, instance: int, images: Mapping[str, CameraImage]) -> MaskLabel | None:
         """Returns what the pixels of `instance` show in `images`, or None for what is no object (table, robot)."""
         ...
 
@@ -44,7 +44,7 @@ class Labeller(Protocol):
 class InstanceTable:
     """Labels by instance id, as a simulator knows them; an id that is not in the table is no object."""
 
-    labels: Mapping[int, Label]
+    labels: Mapping[int, MaskLabel]
 
     @staticmethod
     def of_scene(scene: Scene, *, background: Iterable[str] = BACKGROUND) -> "InstanceTable":
@@ -52,13 +52,13 @@ class InstanceTable:
         ids, ignored = scene.instance_ids(), set(background)
         return InstanceTable(
             {
-                ids[body.name]: Label(body.category or body.name, body.name)
+                ids[body.name]: MaskLabel(body.category or body.name, body.name)
                 for body in scene.bodies
                 if body.category not in ignored
             }
         )
 
-    def label(self, instance: int, images: Mapping[str, CameraImage]) -> Label | None:  # noqa: ARG002
+    def label(self, instance: int, images: Mapping[str, CameraImage]) -> MaskLabel | None:  # noqa: ARG002
         """Returns the entry of `instance`, or None."""
         return self.labels.get(instance)
 
@@ -90,7 +90,7 @@ class PerceptionConfig:
 
 @dataclass(frozen=True, eq=False)
 class SeenObject:
-    """One thing as seen; `entity` is empty where nobody has named it yet. `covariance` is that of the box's pose."""
+    """One thing as seen; `entity` is empty where it has no name yet. `covariance` is that of the box's pose."""
 
     entity: str
     category: str
@@ -112,7 +112,7 @@ def perceive(
 
     Raises `SceneError` for an image without instances and `MissingDependencyError` without Open3D.
     """
-    labels: dict[int, Label] = {}
+    labels: dict[int, MaskLabel] = {}
     for instance in _large_enough(images, config.least_pixels):
         label = labeller.label(instance, images)
         if label is not None:
@@ -125,11 +125,11 @@ def perceive(
     )
 
 
-def seen_object(label: Label, cloud: Cloud, images: Mapping[str, CameraImage]) -> SeenObject:
+def seen_object(label: MaskLabel, cloud: Cloud, images: Mapping[str, CameraImage]) -> SeenObject:
     """Returns the object that a cloud is: its box, its colour, and the covariance of its pose.
 
     The box is let down to what the thing stands on, since cameras from above miss the lower half of a ball; `images`
-    tell whether it is held instead: then the room under it is seen to be empty.
+    show whether it is held instead: then the room under it is seen to be empty.
     """
     box = fit_box(cloud.points_m)
     bottom_m = _stands_on(box, cloud, images)

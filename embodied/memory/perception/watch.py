@@ -1,4 +1,4 @@
-"""Perception over time: what stays is fused, what is elsewhere has moved, what is visibly not there is gone."""
+"""Perception over time: fuses what stays, and finds what has moved and what is visibly gone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from embodied.memory.perception.absence import Absence, absences
 from embodied.memory.perception.association import associate
 from embodied.memory.perception.boxes import inside
 from embodied.memory.perception.clouds import Cloud, fuse
-from embodied.memory.perception.objects import Label, Labeller, PerceptionConfig, SeenObject, perceive, seen_object
+from embodied.memory.perception.objects import Labeller, MaskLabel, PerceptionConfig, SeenObject, perceive, seen_object
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import AbsenceSeen, EntitySeen
 from embodied.types import CameraImage
@@ -18,7 +18,7 @@ STILL_SHARE = 0.95
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class PerceptionResult:
     """What one instant showed: all that was `seen`, fused with earlier instants; who has `moved`; what is `gone`."""
 
     time_s: float
@@ -28,7 +28,7 @@ class Look:
 
 
 class Watch:
-    """Remembers things from look to look; one for each frame in which poses are given.
+    """Remembers objects from update to update; one for each frame in which poses are given.
 
     Raises `ConfigError` for a configuration that means nothing.
     """
@@ -46,7 +46,7 @@ class Watch:
         """What is believed to exist, by entity, as last seen."""
         return dict(self._remembered)
 
-    def look(self, images: Mapping[str, CameraImage], *, time_s: float) -> Look:
+    def update(self, images: Mapping[str, CameraImage], *, time_s: float) -> PerceptionResult:
         """Takes in the images of one instant. Raises `SceneError` for an image without instances."""
         found = self._name(perceive(images, self._labeller, config=self._config), images)
         moved: list[str] = []
@@ -59,7 +59,7 @@ class Watch:
         gone = self._missing(found, images)
         for absence in gone:
             del self._remembered[absence.entity], self._clouds[absence.entity]
-        return Look(time_s, tuple(self._remembered[entity] for entity in found), tuple(moved), gone)
+        return PerceptionResult(time_s, tuple(self._remembered[entity] for entity in found), tuple(moved), gone)
 
     def _name(self, seen: tuple[SeenObject, ...], images: Mapping[str, CameraImage]) -> dict[str, SeenObject]:
         found = {thing.entity: thing for thing in seen if thing.entity}
@@ -87,21 +87,24 @@ class Watch:
         best = sorted(clouds, key=lambda cloud: -cloud.pixels)[: self._config.instants]  # Stable: newest first.
         self._clouds[thing.entity] = best
         if still:
-            label = Label(thing.category, thing.entity)
+            label = MaskLabel(thing.category, thing.entity)
             thing = seen_object(label, fuse(best, voxel_m=self._config.voxel_m), images)
         self._remembered[thing.entity] = thing
 
 
-def events_of(look: Look, *, writer: str, first_seq: int, robot: str = "", evidence: str = "") -> tuple[Event, ...]:
-    """Returns what the bank should be told of a look, valid at its time; poses must be in the site frame.
+def events_of(
+    result: PerceptionResult, *, writer: str, first_seq: int, robot: str = "", evidence: str = ""
+) -> tuple[Event, ...]:
+    """Returns the events of one update, valid at its time; poses must be in the site frame.
 
-    `writer_seq` counts from `first_seq`; `robot` is whose cameras looked, `evidence` a reference to the frames.
+    `writer_seq` counts from `first_seq`; `robot` is the robot whose cameras took the images, `evidence` a reference to
+    the frames.
     """
-    told = [_sighting(thing, evidence) for thing in look.seen]
-    missed = [AbsenceSeen(absence.entity, absence.visible_fraction) for absence in look.gone]
+    sightings = [_sighting(thing, evidence) for thing in result.seen]
+    absences_seen = [AbsenceSeen(absence.entity, absence.visible_fraction) for absence in result.gone]
     return tuple(
-        Event(writer, first_seq + index, look.time_s, payload, robot=robot)
-        for index, payload in enumerate([*told, *missed])
+        Event(writer, first_seq + index, result.time_s, payload, robot=robot)
+        for index, payload in enumerate([*sightings, *absences_seen])
     )
 
 

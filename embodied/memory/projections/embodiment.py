@@ -26,12 +26,12 @@ class Embodiment:
     tables = ("robot", "skill_run", "lease")
 
     def check(self, tables: Tables, event: Event) -> None:
-        """Raises `ConflictError` for a lease that is not free, and for an outcome told under a stale one."""
+        """Raises `ConflictError` for a lease that is not free, and for an outcome that is logged under a stale one."""
         match event.payload:
-            case LeaseGranted() as said:
-                _check_grant(tables, event, said)
-            case SubtaskEnded() as said:
-                _check_end(tables, event, said)
+            case LeaseGranted() as payload:
+                _check_grant(tables, event, payload)
+            case SubtaskEnded() as payload:
+                _check_end(tables, event, payload)
 
     def apply(self, tables: Tables, event: Event) -> None:
         """Writes registrations, runs of skills and leases."""
@@ -44,10 +44,10 @@ class Embodiment:
                     "INSERT INTO skill_run VALUES (?, ?, ?, ?, ?)",
                     intern(event.robot), intern(skill), intern(context), event.seq, int(success),
                 )  # fmt: skip
-            case LeaseGranted() as said:
+            case LeaseGranted() as payload:
                 tables.write(
                     "INSERT INTO lease VALUES (?, ?, ?, ?, ?, NULL)",
-                    intern(said.subtask), said.epoch, intern(event.robot), said.expires_s, event.seq,
+                    intern(payload.subtask), payload.epoch, intern(event.robot), payload.expires_s, event.seq,
                 )  # fmt: skip
             case SubtaskEnded(subtask=subtask, epoch=epoch) if epoch:
                 tables.write(
@@ -58,7 +58,7 @@ class Embodiment:
 
 def newest_lease(tables: Tables, subtask: str) -> tuple[int, str, float, int | None]:
     """Returns epoch, robot, end (seconds) and ending event of a subtask's newest lease; epoch 0 where it has none."""
-    found = tables.row(
+    found = tables.select_one(
         "SELECT epoch, robot, expires_s, ended_seq FROM lease WHERE subtask = ? ORDER BY epoch DESC LIMIT 1",
         tables.names.find(subtask),
     )
@@ -68,39 +68,39 @@ def newest_lease(tables: Tables, subtask: str) -> tuple[int, str, float, int | N
     return epoch, tables.names.text(robot), expires_s, ended_seq
 
 
-def _check_grant(tables: Tables, event: Event, said: LeaseGranted) -> None:
-    epoch, holder, expires_s, ended_seq = newest_lease(tables, said.subtask)
+def _check_grant(tables: Tables, event: Event, payload: LeaseGranted) -> None:
+    epoch, holder, expires_s, ended_seq = newest_lease(tables, payload.subtask)
     if ended_seq is not None:
         raise ConflictError(
             "A subtask that ended must not be leased again.",
-            value=said.subtask,
+            value=payload.subtask,
             remedy=f"It ended with event {ended_seq}: give a retry a name of its own.",
         )
-    if said.epoch != epoch + 1:
+    if payload.epoch != epoch + 1:
         raise ConflictError(
             "The epochs of a lease must grow by one.",
-            value=(said.subtask, said.epoch),
-            remedy=f"{holder or 'Nobody'!r} has epoch {epoch}: read again before you ask for the next.",
+            value=(payload.subtask, payload.epoch),
+            remedy=f"{holder or 'No robot'!r} has epoch {epoch}: read again before you ask for the next.",
         )
     if holder != event.robot and event.valid_time_s < expires_s:
         raise ConflictError(
             "A subtask must be leased to one robot at a time.",
-            value=(said.subtask, event.robot),
+            value=(payload.subtask, event.robot),
             remedy=f"{holder!r} has it until {expires_s} s.",
         )
 
 
-def _check_end(tables: Tables, event: Event, said: SubtaskEnded) -> None:
-    epoch, holder, _, ended_seq = newest_lease(tables, said.subtask)
-    if said.epoch != epoch or (epoch and holder != event.robot):
+def _check_end(tables: Tables, event: Event, payload: SubtaskEnded) -> None:
+    epoch, holder, _, ended_seq = newest_lease(tables, payload.subtask)
+    if payload.epoch != epoch or (epoch and holder != event.robot):
         raise ConflictError(
-            "An outcome must be told under the newest lease of its subtask, by the robot that has it.",
-            value=(said.subtask, said.epoch, event.robot),
+            "An outcome must be logged under the newest lease of its subtask, by the robot that has it.",
+            value=(payload.subtask, payload.epoch, event.robot),
             remedy=f"{holder!r} has epoch {epoch}: this work is no longer yours. Stop, and read again."
             if epoch
-            else "Nobody has leased it: its epoch is 0.",
+            else "No robot has leased it: its epoch is 0.",
         )
     if ended_seq is not None:
         raise MemoryBankError(
-            "A subtask must end only once.", value=said.subtask, remedy=f"It ended with event {ended_seq}."
+            "A subtask must end only once.", value=payload.subtask, remedy=f"It ended with event {ended_seq}."
         )

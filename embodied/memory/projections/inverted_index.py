@@ -41,7 +41,7 @@ def rare_events(tables: Tables, wanted: Sequence[str], after: int, to: int) -> l
     """Returns the numbers of all events of rare kinds after `after` up to `to`, ascending, without reading any."""
     kinds_wanted = [tables.names.find(kind) for kind in wanted]
     marks = ", ".join("?" * len(kinds_wanted))
-    found = tables.rows(
+    found = tables.select(
         f"SELECT seq FROM mention WHERE subject = ? AND kind IN ({marks}) AND seq > ? AND seq <= ?",  # noqa: S608
         tables.names.find(SITE_TIMELINE), *kinds_wanted, after, to,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What every projection is: tables that follow from the log, and nothing else."""
+"""The protocol of projections: tables that follow from the log alone."""
 
 from typing import Protocol
 

@@ -62,96 +62,102 @@ class Spatial:
     def check(self, tables: Tables, event: Event) -> None:
         """Raises `MemoryBankError` for a broken tree or a second parent, `ConflictError` for a stale version."""
         match event.payload:
-            case PlaceDefined() as said:
-                _check_place(tables, said)
-            case RelationSet() | RelationEnded() as said if said.predicate in CONTAINMENT:
-                _check_containment(tables, said)
-            case EntityMerged() as said:
-                _check_merge(tables, said)
+            case PlaceDefined() as payload:
+                _check_place(tables, payload)
+            case RelationSet() | RelationEnded() as payload if payload.predicate in CONTAINMENT:
+                _check_containment(tables, payload)
+            case EntityMerged() as payload:
+                _check_merge(tables, payload)
 
     def apply(self, tables: Tables, event: Event) -> None:
         """Writes places, relations and merges; what is seen is found through `mention`."""
         match event.payload:
-            case PlaceDefined() as said:
+            case PlaceDefined() as payload:
                 intern = tables.names.intern
-                tables.write("INSERT INTO place VALUES (?, ?, ?)", intern(said.place), event.seq, intern(said.level))
-            case RelationSet() | RelationEnded() as said if said.predicate in CONTAINMENT:
-                holds = isinstance(said, RelationSet)
-                predicate = tables.names.intern(said.predicate) if holds else NO_NAME
-                _change(tables, event, root_of(tables, said.subject), (predicate, _object(tables, said) * holds))
-            case RelationSet() | RelationEnded() as said:
-                _link(tables, event, said)
-            case EntityMerged() as said:
-                _merge(tables, event, said)
+                tables.write(
+                    "INSERT INTO place VALUES (?, ?, ?)", intern(payload.place), event.seq, intern(payload.level)
+                )
+            case RelationSet() | RelationEnded() as payload if payload.predicate in CONTAINMENT:
+                holds = isinstance(payload, RelationSet)
+                predicate = tables.names.intern(payload.predicate) if holds else NO_NAME
+                _change(tables, event, root_of(tables, payload.subject), (predicate, _object(tables, payload) * holds))
+            case RelationSet() | RelationEnded() as payload:
+                _link(tables, event, payload)
+            case EntityMerged() as payload:
+                _merge(tables, event, payload)
 
 
 def parent_of(tables: Tables, subject: int) -> Parent:
     """Returns the newest parent of an entity, by its id."""
-    found = tables.row("SELECT predicate, object, version, since_s, seq FROM containment WHERE subject = ?", subject)
+    found = tables.select_one(
+        "SELECT predicate, object, version, since_s, seq FROM containment WHERE subject = ?", subject
+    )
     return Parent(*found) if found else ORPHAN
 
 
 def root_of(tables: Tables, name: str) -> int:
     """Returns the id under which an entity lives now: its own, or that of the one it was merged into."""
     number = tables.names.intern(name)
-    while found := tables.row("SELECT root FROM merge WHERE entity = ?", number):
+    while found := tables.select_one("SELECT root FROM merge WHERE entity = ?", number):
         number = found[0]
     return number
 
 
-def _object(tables: Tables, said: RelationSet | RelationEnded) -> int:
-    return root_of(tables, said.object)
+def _object(tables: Tables, payload: RelationSet | RelationEnded) -> int:
+    return root_of(tables, payload.object)
 
 
-def _check_place(tables: Tables, said: PlaceDefined) -> None:
-    level = _level(tables, said.place)
-    if level not in ("", said.level):
+def _check_place(tables: Tables, payload: PlaceDefined) -> None:
+    level = _level(tables, payload.place)
+    if level not in ("", payload.level):
         raise MemoryBankError(
-            "A place must keep its level.", value=(said.place, said.level), remedy=f"It is a {level}: take a new name."
+            "A place must keep its level.",
+            value=(payload.place, payload.level),
+            remedy=f"It is a {level}: take a new name.",
         )
-    if said.parent is None:
+    if payload.parent is None:
         return
-    above = _level(tables, said.parent)
-    if not above or PLACE_KINDS.index(above) >= PLACE_KINDS.index(said.level):
+    above = _level(tables, payload.parent)
+    if not above or PLACE_KINDS.index(above) >= PLACE_KINDS.index(payload.level):
         raise MemoryBankError(
             "The parent of a place must exist and be of a wider level.",
-            value=(said.place, said.level, said.parent),
-            remedy=f"{said.parent!r} is {'a ' + above if above else 'not defined yet'}. "
+            value=(payload.place, payload.level, payload.parent),
+            remedy=f"{payload.parent!r} is {'a ' + above if above else 'not defined yet'}. "
             f"From wide to narrow: {', '.join(PLACE_KINDS)}.",
         )
 
 
 def _level(tables: Tables, place: str) -> str:
-    found = tables.row("SELECT level FROM place WHERE place = ? LIMIT 1", tables.names.find(place))
+    found = tables.select_one("SELECT level FROM place WHERE place = ? LIMIT 1", tables.names.find(place))
     return tables.names.text(found[0]) if found else ""
 
 
-def _check_containment(tables: Tables, said: RelationSet | RelationEnded) -> None:
-    subject = root_of(tables, said.subject)
+def _check_containment(tables: Tables, payload: RelationSet | RelationEnded) -> None:
+    subject = root_of(tables, payload.subject)
     now = parent_of(tables, subject)
     text = tables.names.text
-    if said.expected_version is not None and said.expected_version != now.version:
+    if payload.expected_version is not None and payload.expected_version != now.version:
         raise ConflictError(
-            f"The parent of {said.subject!r} must not have changed since it was read.",
-            value=said.expected_version,
+            f"The parent of {payload.subject!r} must not have changed since it was read.",
+            value=payload.expected_version,
             remedy=f"Its version is {now.version}: read again, decide again, retry.",
         )
-    if isinstance(said, RelationEnded):
-        if (text(now.predicate), now.object) != (said.predicate, _object(tables, said)):
+    if isinstance(payload, RelationEnded):
+        if (text(now.predicate), now.object) != (payload.predicate, _object(tables, payload)):
             raise MemoryBankError(
                 "Only a relation that holds can end.",
-                value=(said.subject, said.predicate, said.object),
+                value=(payload.subject, payload.predicate, payload.object),
                 remedy=f"It is {text(now.predicate)} {text(now.object)}." if now.object else "It has no parent.",
             )
     else:
-        if now.predicate and said.expected_version is None:
+        if now.predicate and payload.expected_version is None:
             raise MemoryBankError(
                 "An entity must not have two parents.",
-                value=(said.subject, said.predicate, said.object),
+                value=(payload.subject, payload.predicate, payload.object),
                 remedy=f"It is {text(now.predicate)} {text(now.object)}: give `expected_version` {now.version} to "
                 "replace that.",
             )
-        _refuse_circle(tables, subject, _object(tables, said))
+        _refuse_circle(tables, subject, _object(tables, payload))
 
 
 def _refuse_circle(tables: Tables, subject: int, holder: int) -> None:
@@ -171,29 +177,29 @@ def _is_inside(tables: Tables, inner: int, outer: int) -> bool:
     return bool(inner)
 
 
-def _check_merge(tables: Tables, said: EntityMerged) -> None:
-    entity, into = root_of(tables, said.entity), root_of(tables, said.into)
+def _check_merge(tables: Tables, payload: EntityMerged) -> None:
+    entity, into = root_of(tables, payload.entity), root_of(tables, payload.into)
     names = tables.names
-    if entity != names.find(said.entity) or entity == into:
+    if entity != names.find(payload.entity) or entity == into:
         raise MemoryBankError(
             "An entity can be merged only once.",
-            value=(said.entity, said.into),
+            value=(payload.entity, payload.into),
             remedy=f"It lives on as {names.text(entity)!r}: merge that one.",
         )
     _refuse_circle(tables, entity, parent_of(tables, into).object)
 
 
-def _merge(tables: Tables, event: Event, said: EntityMerged) -> None:
+def _merge(tables: Tables, event: Event, payload: EntityMerged) -> None:
     """What the entity held is now held by the one it lives on as, and so is its parent taken over, if it is newer."""
-    entity, into = root_of(tables, said.entity), root_of(tables, said.into)
+    entity, into = root_of(tables, payload.entity), root_of(tables, payload.into)
     tables.write("INSERT INTO merge VALUES (?, ?, ?, ?)", entity, into, event.valid_time_s, event.seq)
-    told, own = parent_of(tables, entity), parent_of(tables, into)
-    if told.predicate:
+    taken, own = parent_of(tables, entity), parent_of(tables, into)
+    if taken.predicate:
         _change(tables, event, entity, (NO_NAME, NO_NAME))
-        newer = not own.predicate or (told.since_s, told.seq) > (own.since_s, own.seq)
-        if newer and not _is_inside(tables, told.object, into):
-            _change(tables, event, into, (told.predicate, told.object), not_before_s=told.since_s)
-    children = tables.rows("SELECT subject, predicate FROM containment WHERE object = ? ORDER BY subject", entity)
+        newer = not own.predicate or (taken.since_s, taken.seq) > (own.since_s, own.seq)
+        if newer and not _is_inside(tables, taken.object, into):
+            _change(tables, event, into, (taken.predicate, taken.object), not_before_s=taken.since_s)
+    children = tables.select("SELECT subject, predicate FROM containment WHERE object = ? ORDER BY subject", entity)
     for child, predicate in children:
         _change(tables, event, child, (predicate, into))
 
@@ -216,10 +222,10 @@ def _change(
     )
 
 
-def _link(tables: Tables, event: Event, said: RelationSet | RelationEnded) -> None:
+def _link(tables: Tables, event: Event, payload: RelationSet | RelationEnded) -> None:
     intern = tables.names.intern
     tables.write(
         "INSERT INTO link_change VALUES (?, ?, ?, ?, ?, ?)",
-        intern(said.subject), intern(said.predicate), intern(said.object), event.valid_time_s, event.seq,
-        int(isinstance(said, RelationSet)),
+        intern(payload.subject), intern(payload.predicate), intern(payload.object), event.valid_time_s, event.seq,
+        int(isinstance(payload, RelationSet)),
     )  # fmt: skip

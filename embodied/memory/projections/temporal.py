@@ -44,24 +44,24 @@ class Temporal:
     def check(self, tables: Tables, event: Event) -> None:
         """Raises `MemoryBankError` for a closed past, another size of embedding, episodes that do not begin or end."""
         _check_closed(tables, event)
-        said = event.payload
-        if isinstance(said, EpisodeBegun | EpisodeEnded):
-            _check_episode(said, _running(tables, said.episode))
-        if isinstance(said, EpisodeBegun | MomentStored) and said.embedding:
-            _check_size(tables, said.model_id, len(said.embedding))
+        payload = event.payload
+        if isinstance(payload, EpisodeBegun | EpisodeEnded):
+            _check_episode(payload, _running(tables, payload.episode))
+        if isinstance(payload, EpisodeBegun | MomentStored) and payload.embedding:
+            _check_size(tables, payload.model_id, len(payload.embedding))
 
     def apply(self, tables: Tables, event: Event) -> None:
         """Writes episodes, closings and the keys of moments; drops those of forgotten moments."""
         intern = tables.names.intern
         match event.payload:
-            case MomentStored() as said:
-                _store(tables, event, said)
+            case MomentStored() as payload:
+                _store(tables, event, payload)
             case Watermark(before_s=before_s):
                 tables.write("INSERT INTO closed VALUES (?, ?)", event.seq, before_s)
-            case EpisodeBegun() as said:
+            case EpisodeBegun() as payload:
                 tables.write(
                     "INSERT INTO episode VALUES (?, ?, ?, ?, NULL)",
-                    intern(said.episode), event.seq, intern(said.model_id), len(said.embedding),
+                    intern(payload.episode), event.seq, intern(payload.model_id), len(payload.embedding),
                 )  # fmt: skip
             case EpisodeEnded(episode=episode):
                 tables.write(
@@ -73,14 +73,14 @@ class Temporal:
                     tables.write(f"DELETE FROM {table} WHERE seq NOT IN (SELECT seq FROM event)")  # noqa: S608
 
 
-def _store(tables: Tables, event: Event, said: MomentStored) -> None:
+def _store(tables: Tables, event: Event, payload: MomentStored) -> None:
     intern = tables.names.intern
     tables.write(
         "INSERT INTO moment_key VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        event.seq, event.valid_time_s, intern(event.robot), intern(said.episode), intern(said.model_id),
-        *said.position_m, len(said.embedding), said.token_count,
+        event.seq, event.valid_time_s, intern(event.robot), intern(payload.episode), intern(payload.model_id),
+        *payload.position_m, len(payload.embedding), payload.token_count,
     )  # fmt: skip
-    for table, names in (("moment_entity_key", said.entities), ("moment_label_key", said.labels)):
+    for table, names in (("moment_entity_key", payload.entities), ("moment_label_key", payload.labels)):
         tables.write_many(
             f"INSERT INTO {table} VALUES (?, ?)",  # noqa: S608
             [(event.seq, intern(name)) for name in dict.fromkeys(names)],
@@ -88,7 +88,7 @@ def _store(tables: Tables, event: Event, said: MomentStored) -> None:
 
 
 def _check_closed(tables: Tables, event: Event) -> None:
-    found = tables.row("SELECT MAX(before_s) FROM closed")
+    found = tables.select_one("SELECT MAX(before_s) FROM closed")
     if found and found[0] is not None and event.valid_time_s < found[0]:
         raise MemoryBankError(
             "A closed past must not be added to.",
@@ -97,23 +97,23 @@ def _check_closed(tables: Tables, event: Event) -> None:
         )
 
 
-def _check_episode(said: EpisodeBegun | EpisodeEnded, running: int | None) -> None:
-    if isinstance(said, EpisodeBegun) and running is not None:
+def _check_episode(payload: EpisodeBegun | EpisodeEnded, running: int | None) -> None:
+    if isinstance(payload, EpisodeBegun) and running is not None:
         raise MemoryBankError(
             "An episode that runs must not begin again.",
-            value=said.episode,
-            remedy=f"Event {running} began it: tell that it ended, or give the other one a name of its own.",
+            value=payload.episode,
+            remedy=f"Event {running} began it: log its end, or give the other one a name of its own.",
         )
-    if isinstance(said, EpisodeEnded) and running is None:
+    if isinstance(payload, EpisodeEnded) and running is None:
         raise MemoryBankError(
             "Only an episode that runs can end.",
-            value=said.episode,
+            value=payload.episode,
             remedy="It has never begun, or has ended already: write `episode_begun` first.",
         )
 
 
 def _running(tables: Tables, episode: str) -> int | None:
-    found = tables.row(
+    found = tables.select_one(
         "SELECT begun_seq FROM episode WHERE episode = ? AND ended_seq IS NULL ORDER BY begun_seq DESC LIMIT 1",
         tables.names.find(episode),
     )
@@ -122,7 +122,7 @@ def _running(tables: Tables, episode: str) -> int | None:
 
 def _check_size(tables: Tables, model_id: str, size: int) -> None:
     model = tables.names.find(model_id)
-    known = tables.row("SELECT bytes FROM moment_key WHERE model_id = ? LIMIT 1", model) or tables.row(
+    known = tables.select_one("SELECT bytes FROM moment_key WHERE model_id = ? LIMIT 1", model) or tables.select_one(
         "SELECT bytes FROM episode WHERE model_id = ? AND bytes > 0 LIMIT 1", model
     )
     if known and known[0] != size:

@@ -1,4 +1,4 @@
-"""What was known at an instant: who turned out to be whom, who held whom, what was seen last, which places exist."""
+"""What was known at an instant: merged entities, parents, last sightings and places."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ RECENT = 1000
 
 @dataclass(frozen=True)
 class Instant:
-    """What a question may know: events up to `seq`, of valid times up to `time_s` (infinite for the latest)."""
+    """What a query may know: events up to `seq`, of valid times up to `time_s` (infinite for the latest)."""
 
     seq: int
     time_s: float
@@ -33,8 +33,8 @@ class Member:
 
 def root_at(log: EventLog, entity: int, at: Instant) -> int:
     """Returns the id under which an entity lived at that instant."""
-    question = "SELECT root FROM merge WHERE entity = ? AND valid_time_s <= ? AND seq <= ?"
-    while found := log.tables.row(question, entity, at.time_s, at.seq):
+    statement = "SELECT root FROM merge WHERE entity = ? AND valid_time_s <= ? AND seq <= ?"
+    while found := log.tables.select_one(statement, entity, at.time_s, at.seq):
         entity = found[0]
     return entity
 
@@ -45,7 +45,7 @@ def members_at(log: EventLog, root: int, at: Instant) -> list[Member]:
     for member in members:
         members += [
             Member(entity, member.entity, (time_s, seq))
-            for entity, time_s, seq in log.tables.rows(
+            for entity, time_s, seq in log.tables.select(
                 "SELECT entity, valid_time_s, seq FROM merge WHERE root = ? AND valid_time_s <= ? AND seq <= ?",
                 member.entity, at.time_s, at.seq,
             )
@@ -57,7 +57,7 @@ def last_seen(log: EventLog, entity: int, at: Instant) -> LogPosition:
     """Returns the last sighting of an entity under this very id, or the last state of a robot; `NEVER` for none."""
     best = NEVER
     for kind in ("entity_seen", "robot_state"):
-        row = log.tables.row(
+        row = log.tables.select_one(
             "SELECT valid_time_s, seq FROM mention WHERE subject = ? AND kind = ? AND valid_time_s <= ? AND seq <= ? "
             "ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
             entity, log.tables.names.find(kind), at.time_s, at.seq,
@@ -75,7 +75,7 @@ def parent_at(log: EventLog, subject: int, at: Instant) -> Parent:
 
 def parents_at(log: EventLog, subject: int, at: Instant, *, most: int, below: int | None = None) -> Sequence[Parent]:
     """Returns what held an entity until that instant, the newest first, at most `most` of versions under `below`."""
-    found = log.tables.rows(
+    found = log.tables.select(
         "SELECT predicate, object, version, since_s, seq FROM parent_change "
         "WHERE subject = ? AND version < ? AND since_s <= ? AND seq <= ? ORDER BY version DESC LIMIT ?",
         subject, math.inf if below is None else below, at.time_s, at.seq, most,
@@ -85,17 +85,17 @@ def parents_at(log: EventLog, subject: int, at: Instant, *, most: int, below: in
 
 def places_at(log: EventLog, at: Instant) -> list[Place]:
     """Returns the tree of places, in the order of their first definition."""
-    found = log.tables.rows("SELECT seq FROM place WHERE seq <= ? ORDER BY seq", at.seq)
+    found = log.tables.select("SELECT seq FROM place WHERE seq <= ? ORDER BY seq", at.seq)
     places: dict[str, Place] = {}
     for (seq,) in found:
         event = log.event(seq)
         if event is None or not isinstance(event.payload, PlaceDefined) or event.valid_time_s > at.time_s:
             continue
-        said = event.payload
-        known = places.get(said.place)
+        payload = event.payload
+        known = places.get(payload.place)
         if known is None or known.valid_time_s <= event.valid_time_s:
-            places[said.place] = Place(
-                said.place, said.level, said.parent or "", said.polygon, said.bottom_m, said.top_m,
+            places[payload.place] = Place(
+                payload.place, payload.level, payload.parent or "", payload.polygon, payload.bottom_m, payload.top_m,
                 event.valid_time_s, seq,
             )  # fmt: skip
     return list(places.values())
@@ -105,5 +105,7 @@ def now_s(log: EventLog, at: Instant) -> float:
     """Returns the instant's time, or the newest valid time among the last events, so that no clock is asked."""
     if at.time_s < math.inf:
         return at.time_s
-    found = log.tables.row("SELECT MAX(valid_time_s) FROM event WHERE seq <= ? AND seq > ?", at.seq, at.seq - RECENT)
+    found = log.tables.select_one(
+        "SELECT MAX(valid_time_s) FROM event WHERE seq <= ? AND seq > ?", at.seq, at.seq - RECENT
+    )
     return found[0] if found and found[0] is not None else 0.0

@@ -1,11 +1,11 @@
-"""Who turned out to be whom, for all the questions that one answer takes."""
+"""Entity resolution for one query: which entities turned out to be one, cached."""
 
 from embodied.memory.queries.containment_history import Instant, Member, members_at, root_at
 from embodied.memory.storage.log import EventLog
 
 
 class EntityResolution:
-    """Who was one with whom, by all that was known at an instant. For one question: it keeps all it reads."""
+    """Resolves merged entities by all that was known at an instant. It serves one query and caches what it reads."""
 
     def __init__(self, log: EventLog, at: Instant) -> None:
         self._log, self._at = log, at

@@ -1,4 +1,4 @@
-"""The boxes of things that were seen with a size: what lies in them, or on them."""
+"""The extents of things that were seen with a size: what lies in them, or on them."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ MARGIN_M = 0.1  # So far outside a box its contents may be: poses are measured, 
 
 
 @dataclass(frozen=True)
-class Box:
+class Extent:
     """Edges of `size_m` along the axes of a pose that is their centre; `guessed` where that is only a guess."""
 
     pose: Pose

@@ -1,4 +1,4 @@
-"""Where entities are believed to be: their pose, what holds them, the place around, and what speaks against."""
+"""Location belief: the pose of an entity, what holds it, the place around it, and whether it still exists."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,29 +34,29 @@ class _Trace:
 
 
 def where_is(log: EventLog, entity: str, at: Instant, half_life_s: Mapping[str, float]) -> LocationBelief | None:
-    """Returns where an entity or robot is believed to be, None for one that nobody has spoken of by then."""
+    """Returns where an entity or robot is believed to be, None for one without events by then."""
     names = log.tables.names
     subject = names.find(entity)
     if subject is None:
         return None
     root = root_at(log, subject, at)
-    reckoning = PosePropagation(log, at)
-    seen = reckoning.sighting(root, at.time_s)
-    told = parent_at(log, root, at)
-    if seen is None and told.version == 0:
+    propagation = PosePropagation(log, at)
+    seen = propagation.sighting(root, at.time_s)
+    logged = parent_at(log, root, at)
+    if seen is None and logged.version == 0:
         return None
-    belief = reckoning.belief(root, at.time_s)
-    around = _around(log, reckoning, root, told)
+    belief = propagation.belief(root, at.time_s)
+    around = _around(log, propagation, root, logged)
     return LocationBelief(
         entity=entity,
         pose=belief.pose,
         place=around.place,
         parent=names.text(around.parent.object),
         predicate=names.text(around.parent.predicate),
-        existence=_existence(log, reckoning, root, around.parent, half_life_s),
+        existence=_existence(log, propagation, root, around.parent, half_life_s),
         since_s=belief.position[0],
         seq=belief.position[1],
-        version=told.version,
+        version=logged.version,
     )
 
 
@@ -65,9 +65,9 @@ def evidence(log: EventLog, entity: str, at: Instant) -> frozenset[int]:
     subject = log.tables.names.find(entity)
     if subject is None:
         return frozenset()
-    reckoning = PosePropagation(log, at)
-    reckoning.belief(root_at(log, subject, at), at.time_s)
-    return reckoning.read
+    propagation = PosePropagation(log, at)
+    propagation.belief(root_at(log, subject, at), at.time_s)
+    return propagation.read
 
 
 def contents(log: EventLog, holder: str, at: Instant) -> list[str]:
@@ -76,13 +76,13 @@ def contents(log: EventLog, holder: str, at: Instant) -> list[str]:
     number = names.find(holder)
     if number is None:
         return []
-    reckoning = PosePropagation(log, at)
+    propagation = PosePropagation(log, at)
     held: list[str] = []
-    for subject, parent in _logged_in(log, reckoning, root_at(log, number, at)):
-        if holder in reckoning.places:
-            inside = _around(log, reckoning, subject, parent).parent.object
+    for subject, parent in _logged_in(log, propagation, root_at(log, number, at)):
+        if holder in propagation.places:
+            inside = _around(log, propagation, subject, parent).parent.object
         else:
-            inside = not reckoning.left(subject, at.time_s)
+            inside = not propagation.left(subject, at.time_s)
         held += [names.text(subject)] if inside else []
     return sorted(held)
 
@@ -95,131 +95,131 @@ def related(log: EventLog, name: str, at: Instant) -> list[tuple[str, str, str]]
     number = log.tables.names.find(name)
     if number is None:
         return []
-    identities = PosePropagation(log, at).identities
-    members = identities.members(identities.root(number))
+    resolution = PosePropagation(log, at).resolution
+    members = resolution.members(resolution.root(number))
     last: dict[tuple[int, int, int], int] = {}
     for _, _, subject, predicate, other, holds in sorted(
         {row for one in members for row in _links(log, one.entity, at)}
     ):
-        last[identities.root(subject), predicate, identities.root(other)] = holds
+        last[resolution.root(subject), predicate, resolution.root(other)] = holds
     text = log.tables.names.text
     return sorted((text(a), text(predicate), text(b)) for (a, predicate, b), holds in last.items() if holds and a != b)
 
 
 def _links(log: EventLog, entity: int, at: Instant) -> Sequence[tuple[float, int, int, int, int, int]]:
     """Returns when (seconds, seq) a relation of an entity, in either role, came to hold or no longer did, by `at`."""
-    return log.tables.rows(
+    return log.tables.select(
         "SELECT valid_time_s, seq, subject, predicate, object, holds FROM link_change "
         "WHERE (subject = ? OR object = ?) AND valid_time_s <= ? AND seq <= ?",
         entity, entity, at.time_s, at.seq,
     )  # fmt: skip
 
 
-def _logged_in(log: EventLog, reckoning: PosePropagation, root: int) -> Iterator[tuple[int, Parent]]:
-    """Yields what is told to be in something under any of its names, and how; each under the name it lives on as."""
-    at = reckoning.at
+def _logged_in(log: EventLog, propagation: PosePropagation, root: int) -> Iterator[tuple[int, Parent]]:
+    """Yields the entities whose logged parent is `root` under any of its names, by their root ids, and that parent."""
+    at = propagation.at
     table = "containment" if at.seq >= log.head and at.time_s == math.inf else "parent_change"
-    holders = {member.entity for member in reckoning.identities.members(root)}
-    question = f"SELECT DISTINCT subject FROM {table} WHERE object = ?"  # noqa: S608
-    for subject in {subject for holder in holders for (subject,) in log.tables.rows(question, holder)}:
+    holders = {member.entity for member in propagation.resolution.members(root)}
+    statement = f"SELECT DISTINCT subject FROM {table} WHERE object = ?"  # noqa: S608
+    for subject in {subject for holder in holders for (subject,) in log.tables.select(statement, holder)}:
         parent = parent_at(log, subject, at)
-        if parent.object in holders and reckoning.identities.root(subject) == subject != root:
+        if parent.object in holders and propagation.resolution.root(subject) == subject != root:
             yield subject, parent
 
 
-def _around(log: EventLog, reckoning: PosePropagation, root: int, told: Parent) -> _Around:
-    """Returns the place and the parent of a thing that agree with its pose; `told` is the parent by its relations."""
-    at, places, text = reckoning.at, reckoning.places, log.tables.names.text
-    holder = reckoning.identities.root(told.object)
-    told = ORPHAN if holder == root else told._replace(object=holder)  # A thing may turn out to be its own holder.
-    place, _ = reckoning.logged_place(holder, (told.since_s, told.seq), at.time_s)
-    pose = reckoning.belief(root, at.time_s).pose
+def _around(log: EventLog, propagation: PosePropagation, root: int, logged: Parent) -> _Around:
+    """Returns the place and the parent of a thing that agree with its pose; `logged` is the parent by its relations."""
+    at, places, text = propagation.at, propagation.places, log.tables.names.text
+    holder = propagation.resolution.root(logged.object)
+    logged = ORPHAN if holder == root else logged._replace(object=holder)  # A thing may turn out to be its own holder.
+    place, _ = propagation.logged_place(holder, (logged.since_s, logged.seq), at.time_s)
+    pose = propagation.belief(root, at.time_s).pose
     if pose is None:
-        return _Around(place, told)
+        return _Around(place, logged)
     smallest = smallest_place(places.values(), pose.position_m)
-    if reckoning.left(root, at.time_s):
+    if propagation.left(root, at.time_s):
         return _Around(smallest, ORPHAN)
     if not place or text(holder) != place:
         fits = place and may_hold(places, place, pose.position_m) and not is_within(places, smallest, place)
-        return _Around(place if fits else smallest, told)
-    if _seen_elsewhere(reckoning, root, told, holder, place):
+        return _Around(place if fits else smallest, logged)
+    if _seen_elsewhere(propagation, root, logged, holder, place):
         return _Around(smallest, ORPHAN)
-    return _Around(smallest if is_within(places, smallest, place) else place, told)
+    return _Around(smallest if is_within(places, smallest, place) else place, logged)
 
 
-def _seen_elsewhere(reckoning: PosePropagation, root: int, told: Parent, holder: int, place: str) -> bool:
-    """Returns whether a thing was seen outside the place that it was told to be in before.
+def _seen_elsewhere(propagation: PosePropagation, root: int, logged: Parent, holder: int, place: str) -> bool:
+    """Returns whether a thing was seen outside the place of its logged parent.
 
     A place that has a pose itself may have moved away from its outlines, with all that is in it; where it has a box,
-    `PosePropagation.left` tells.
+    `PosePropagation.left` decides.
     """
-    time_s, places = reckoning.at.time_s, reckoning.places
-    pose = reckoning.belief(root, time_s).pose
-    if reckoning.belief(holder, time_s).pose is None:
+    time_s, places = propagation.at.time_s, propagation.places
+    pose = propagation.belief(root, time_s).pose
+    if propagation.belief(holder, time_s).pose is None:
         return pose is not None and not may_hold(places, place, pose.position_m)
-    seen = reckoning.sighting(root, time_s)
-    if seen is None or seen.position < (told.since_s, told.seq) or reckoning.box(holder, seen.position[0]):
+    seen = propagation.sighting(root, time_s)
+    if seen is None or seen.position < (logged.since_s, logged.seq) or propagation.extent(holder, seen.position[0]):
         return False
     return not may_hold(places, place, pose_of(seen).position_m)
 
 
 def _existence(
-    log: EventLog, reckoning: PosePropagation, root: int, parent: Parent, half_life_s: Mapping[str, float]
+    log: EventLog, propagation: PosePropagation, root: int, parent: Parent, half_life_s: Mapping[str, float]
 ) -> float:
     """Returns the probability: its own, and at most that of its holder where that was missed since it was seen."""
-    own = _trace(log, reckoning, root, half_life_s)
-    holders = _holders(reckoning, root, parent)
-    if not any(any(_absences(log, reckoning, holder, own.seen)) for holder in holders):
+    own = _trace(log, propagation, root, half_life_s)
+    holders = _holders(propagation, root, parent)
+    if not any(any(_absences(log, propagation, holder, own.seen)) for holder in holders):
         return own.probability
     probability, missed = 1.0, NEVER
-    for trace in (*(_trace(log, reckoning, holder, half_life_s) for holder in reversed(holders)), own):
+    for trace in (*(_trace(log, propagation, holder, half_life_s) for holder in reversed(holders)), own):
         gone = missed > trace.seen
         probability = min(probability, trace.probability) if gone else trace.probability
         missed = max(missed, trace.missed) if gone else trace.missed
     return probability
 
 
-def _holders(reckoning: PosePropagation, root: int, parent: Parent) -> list[int]:
+def _holders(propagation: PosePropagation, root: int, parent: Parent) -> list[int]:
     """Returns what holds an entity, what holds that, and so on; late news may have closed a circle."""
     found: dict[int, None] = {root: None}
     holder = parent.object
     while holder and holder not in found and len(found) <= DEEPEST:
         found[holder] = None
-        holder = reckoning.holder(holder, reckoning.at.time_s)
+        holder = propagation.holder(holder, propagation.at.time_s)
     return list(found)[1:]
 
 
-def _trace(log: EventLog, reckoning: PosePropagation, root: int, half_life_s: Mapping[str, float]) -> _Trace:
+def _trace(log: EventLog, propagation: PosePropagation, root: int, half_life_s: Mapping[str, float]) -> _Trace:
     """Returns what speaks for an entity: the confidence, halved per half-life, less what was seen to be empty since.
 
     The confidence is that of the last sighting, or of the relation of what was never seen; both are evidence.
     """
-    at = reckoning.at
-    seen, related = reckoning.sighting(root, at.time_s), _last_related(log, reckoning, root)
-    said = related[1] if related else None
+    at = propagation.at
+    seen, related = propagation.sighting(root, at.time_s), _last_related(log, propagation, root)
+    payload = related[1] if related else None
     if seen is not None:
         if not isinstance(seen.payload, EntitySeen):
-            return _Trace(1.0, (math.inf, seen.seq), NEVER)  # A robot tells of itself.
-        said = seen.payload
+            return _Trace(1.0, (math.inf, seen.seq), NEVER)  # A robot reports its own state.
+        payload = seen.payload
     position = seen.position if seen else NEVER
     since = max(position, related[0] if related else NEVER)
     probability = 1.0
-    if said is not None:
-        category = said.category if isinstance(said, EntitySeen) else ANY_CATEGORY
+    if payload is not None:
+        category = payload.category if isinstance(payload, EntitySeen) else ANY_CATEGORY
         half_life = half_life_s.get(category, half_life_s.get(ANY_CATEGORY, math.inf))
-        probability = said.confidence * 0.5 ** (max(0.0, now_s(log, at) - since[0]) / half_life)
+        probability = payload.confidence * 0.5 ** (max(0.0, now_s(log, at) - since[0]) / half_life)
     missed = NEVER
-    for look, absence in _absences(log, reckoning, root, since):
+    for missed_at, absence in _absences(log, propagation, root, since):
         probability *= 1.0 - absence.visible_fraction * absence.confidence
-        missed = max(missed, look)
+        missed = max(missed, missed_at)
     return _Trace(probability, position, missed)
 
 
-def _last_related(log: EventLog, reckoning: PosePropagation, root: int) -> tuple[LogPosition, RelationSet] | None:
-    """Returns the last telling of what an entity is in, on, part of or held by, and since when that counts."""
-    at, last = reckoning.at, NEVER
-    for member in reckoning.identities.members(root):
-        found = log.tables.row(
+def _last_related(log: EventLog, propagation: PosePropagation, root: int) -> tuple[LogPosition, RelationSet] | None:
+    """Returns the last event that set what an entity is in, on, part of or held by, and since when that counts."""
+    at, last = propagation.at, NEVER
+    for member in propagation.resolution.members(root):
+        found = log.tables.select_one(
             "SELECT since_s, parent_change.seq FROM parent_change JOIN event USING (seq) WHERE subject = ? "
             "AND since_s <= ? AND parent_change.seq <= ? AND event.kind = ? ORDER BY version DESC LIMIT 1",
             member.entity, at.time_s, at.seq, log.tables.names.find("relation_set"),
@@ -230,12 +230,12 @@ def _last_related(log: EventLog, reckoning: PosePropagation, root: int) -> tuple
 
 
 def _absences(
-    log: EventLog, reckoning: PosePropagation, root: int, since: LogPosition
+    log: EventLog, propagation: PosePropagation, root: int, since: LogPosition
 ) -> Iterator[tuple[LogPosition, AbsenceSeen]]:
     """Yields the looks that found nothing after `since`, under any of the thing's names, and when they were."""
-    at, kind = reckoning.at, log.tables.names.find("absence_seen")
-    for member in reckoning.identities.members(root):
-        for (seq,) in log.tables.rows(
+    at, kind = propagation.at, log.tables.names.find("absence_seen")
+    for member in propagation.resolution.members(root):
+        for (seq,) in log.tables.select(
             "SELECT seq FROM mention WHERE subject = ? AND kind = ? AND valid_time_s >= ? AND valid_time_s <= ? "
             "AND seq <= ?",
             member.entity, kind, since[0], at.time_s, at.seq,

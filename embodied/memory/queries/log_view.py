@@ -69,7 +69,7 @@ class LogView:
             for member in members:
                 for kind in kinds or KINDS:
                     found.update(
-                        tables.rows(
+                        tables.select(
                             "SELECT valid_time_s, seq FROM mention WHERE subject = ? AND kind = ? "
                             "AND valid_time_s BETWEEN ? AND ? AND seq <= ?",
                             member, tables.names.find(kind), from_s, to_s, at.seq,

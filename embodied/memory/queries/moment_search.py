@@ -1,7 +1,7 @@
 """Recall of moments: an index in memory that follows the log, filters first, and then scores exactly.
 
 Per model one matrix in the order of time. A query narrows to its interval by bisection, then by masks over what is
-left, and only the survivors are compared: see `likeness` for why the answer is exact. Embeddings are float32; in
+left, and only the survivors are compared: see `similarity` for why the answer is exact. Embeddings are float32; in
 float16 they would take half the room, but NumPy multiplies those more than ten times slower.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from embodied.errors import DataError, MemoryBankError
-from embodied.memory.queries.moment_rows import MomentRows
+from embodied.memory.queries.moment_matrix import MomentMatrix
 from embodied.memory.queries.similarity import most_alike
 from embodied.memory.queries.validation import MOMENT, check_query
 from embodied.memory.schema.kinds import Polygon
@@ -22,8 +22,8 @@ from embodied.memory.storage.tables import Tables
 from embodied.types import Moment
 
 LOADED_AT_ONCE = 4096
-NOBODY = -1
-EVERYBODY_ID = 0
+NO_NAME_ID = -1
+SITE_TIMELINE_ID = 0
 
 
 class MomentIndex:
@@ -34,7 +34,7 @@ class MomentIndex:
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
-        self._models: dict[int, MomentRows] = {}
+        self._models: dict[int, MomentMatrix] = {}
         self._tags = {"entity": _Tags(), "label": _Tags()}
         self._seq = 0
         self._forgotten_seq = 0
@@ -44,8 +44,8 @@ class MomentIndex:
     ) -> list[Recalled]:
         """Returns the moments that pass all filters, at most `top_k` of them.
 
-        With an embedding they are the ones most alike, sorted in the query's order; without one their likeness is NaN
-        and they are the oldest or newest (`Order.LIKENESS` means newest then). Equals are ordered by sequence number.
+        With an embedding they are the ones most alike, sorted in the query's order; without one their similarity is NaN
+        and they are the oldest or newest (`Order.SIMILARITY` means newest then). Equals are ordered by sequence number.
         `resolve_region` gives the polygon of a place; moments after `up_to_seq` are not seen. Raises `MemoryBankError`
         for a query that makes no sense, see `check_query`, and for an embedding that has not its model's size.
         """
@@ -59,7 +59,7 @@ class MomentIndex:
                 found = [(seq, float("nan")) for seq in _first_by_time(survivors, query)]
             else:
                 found = [pair for rows, left in survivors for pair in _alike(rows, left, vector, query)]
-            return [Recalled(self._moment(seq), seq, likeness) for seq, likeness in found]
+            return [Recalled(self._moment(seq), seq, similarity) for seq, similarity in found]
 
     def __len__(self) -> int:
         """Returns the number of moments of all models."""
@@ -67,7 +67,7 @@ class MomentIndex:
             self._follow()
             return sum(map(len, self._models.values()))
 
-    def _asked_models(self, query: Query, vector: np.ndarray | None) -> list[MomentRows]:
+    def _asked_models(self, query: Query, vector: np.ndarray | None) -> list[MomentMatrix]:
         if not query.model_id:
             return list(self._models.values())
         number = self._tables.names.find(query.model_id)
@@ -82,14 +82,14 @@ class MomentIndex:
             )
         return [rows]
 
-    def _filter(self, rows: MomentRows, query: Query, region: Polygon | None, up_to_seq: int | None) -> np.ndarray:
+    def _filter(self, rows: MomentMatrix, query: Query, region: Polygon | None, up_to_seq: int | None) -> np.ndarray:
         left = rows.between(*(query.time_s or (-np.inf, np.inf)))
         if up_to_seq is not None and up_to_seq < self._seq:
             left = left[rows["seq"][left] <= up_to_seq]
         for column, name in (("robot", query.robot), ("episode", query.episode)):
             if name is not None:
                 number = self._tables.names.find(name)
-                left = left[rows[column][left] == (NOBODY if number is None else number)]
+                left = left[rows[column][left] == (NO_NAME_ID if number is None else number)]
         if region is not None:
             left = left[inside_polygon_many(region, rows["x"][left], rows["y"][left])]
         for tags, names in ((self._tags["entity"], query.entities), (self._tags["label"], query.text_labels)):
@@ -100,11 +100,13 @@ class MomentIndex:
     def _follow(self) -> None:
         """Takes over what has been written since the last time."""
         tables = self._tables
-        newest = (tables.row("SELECT MAX(seq) FROM moment_key") or (0,))[0] or 0
+        newest = (tables.select_one("SELECT MAX(seq) FROM moment_key") or (0,))[0] or 0
         while self._seq < newest:
             self._load(newest)
-        forgotten = tables.row(
-            "SELECT MAX(seq) FROM mention WHERE subject = ? AND kind = ?", EVERYBODY_ID, tables.names.find("forgotten")
+        forgotten = tables.select_one(
+            "SELECT MAX(seq) FROM mention WHERE subject = ? AND kind = ?",
+            SITE_TIMELINE_ID,
+            tables.names.find("forgotten"),
         )
         if forgotten and (forgotten[0] or 0) > self._forgotten_seq:
             self._forget()
@@ -112,7 +114,7 @@ class MomentIndex:
 
     def _load(self, newest: int) -> None:
         tables = self._tables
-        found = tables.rows(
+        found = tables.select(
             "SELECT key.seq, key.model_id, key.valid_time_s, key.x, key.y, key.robot, key.episode, "
             "substr(event.bulk, 1, key.bytes) FROM moment_key AS key JOIN event ON event.seq = key.seq "
             "WHERE key.seq > ? AND key.seq <= ? ORDER BY key.seq LIMIT ?",
@@ -123,7 +125,7 @@ class MomentIndex:
             self._add(model, [row for row in found if row[1] == model])
         for kind, tags in self._tags.items():
             tags.add(
-                tables.rows(
+                tables.select(
                     f"SELECT seq, {kind} FROM moment_{kind}_key WHERE seq > ? AND seq <= ?",  # noqa: S608
                     self._seq, last,
                 )
@@ -135,14 +137,14 @@ class MomentIndex:
 
     def _add(self, model: int, found: Sequence[Sequence[Any]]) -> None:
         seq, _, time_s, x, y, robot, episode, embeddings = zip(*found, strict=True)
-        rows = self._models.setdefault(model, MomentRows(len(embeddings[0]) // 4))
+        rows = self._models.setdefault(model, MomentMatrix(len(embeddings[0]) // 4))
         columns = {"seq": seq, "time_s": time_s, "x": x, "y": y, "robot": robot, "episode": episode}
         matrix = np.frombuffer(b"".join(embeddings), "<f4").reshape(len(found), rows.dimensions)
         rows.add({name: np.array(values) for name, values in columns.items()}, matrix)
 
     def _forget(self) -> None:
         """Drops what retention removed from the log."""
-        kept = np.array([seq for (seq,) in self._tables.rows("SELECT seq FROM moment_key")], np.int64)
+        kept = np.array([seq for (seq,) in self._tables.select("SELECT seq FROM moment_key")], np.int64)
         for model, rows in list(self._models.items()):
             still = np.isin(rows["seq"], kept)
             if not still.any():
@@ -154,21 +156,21 @@ class MomentIndex:
 
     def _moment(self, seq: int) -> Moment:
         """Returns a moment as it was written: the log has it, the index only finds it."""
-        found = self._tables.row("SELECT valid_time_s, robot, body, bulk FROM event WHERE seq = ?", seq)
+        found = self._tables.select_one("SELECT valid_time_s, robot, body, bulk FROM event WHERE seq = ?", seq)
         if found is None:
             raise DataError("Every moment must have its event.", value=seq, remedy="Verify the file.")
         valid_time_s, robot, body, bulk = found
-        said = decode_payload(MOMENT, body, bulk)
-        tokens = np.frombuffer(said.tokens, "<f4").reshape(said.token_count, -1) if said.token_count else None
+        payload = decode_payload(MOMENT, body, bulk)
+        tokens = np.frombuffer(payload.tokens, "<f4").reshape(payload.token_count, -1) if payload.token_count else None
         return Moment(
-            embedding=np.frombuffer(said.embedding, "<f4"),
+            embedding=np.frombuffer(payload.embedding, "<f4"),
             tokens=tokens,
-            model_id=said.model_id,
+            model_id=payload.model_id,
             time_s=valid_time_s,
-            position_m=said.position_m,
+            position_m=payload.position_m,
             robot=self._tables.names.text(robot),
-            episode=said.episode,
-            entities=said.entities,
+            episode=payload.episode,
+            entities=payload.entities,
         )
 
 
@@ -189,7 +191,7 @@ class _Tags:
             self._seqs[name] = array("q", still.tolist())
 
     def has_any(self, names: Iterable[int | None], seqs: np.ndarray) -> np.ndarray:
-        """Returns, for each of `seqs`, whether it bears any of the names (None: a name that nobody bears)."""
+        """Returns, for each of `seqs`, whether it bears any of the names (None: an unknown name)."""
         bears = np.zeros(len(seqs), bool)
         for name in names:
             known = None if name is None else self._seqs.get(name)
@@ -225,7 +227,7 @@ def _crossings(polygon: Polygon, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return inside | border
 
 
-def _first_by_time(survivors: Sequence[tuple[MomentRows, np.ndarray]], query: Query) -> list[int]:
+def _first_by_time(survivors: Sequence[tuple[MomentMatrix, np.ndarray]], query: Query) -> list[int]:
     """Returns the sequence numbers of the oldest or newest moments, in this order."""
     if not survivors:
         return []
@@ -238,12 +240,12 @@ def _first_by_time(survivors: Sequence[tuple[MomentRows, np.ndarray]], query: Qu
     return [int(direction * seqs[i]) for i in np.lexsort((seqs, times))[: query.top_k]]
 
 
-def _alike(rows: MomentRows, left: np.ndarray, vector: np.ndarray, query: Query) -> list[tuple[int, float]]:
-    """Returns sequence numbers and likeness of the moments most alike, sorted as the query wants."""
-    best, likeness = most_alike(rows["embeddings"], left, vector, seq=rows["seq"], top_k=query.top_k)
-    if query.order != Order.LIKENESS:
+def _alike(rows: MomentMatrix, left: np.ndarray, vector: np.ndarray, query: Query) -> list[tuple[int, float]]:
+    """Returns sequence numbers and similarity of the moments most alike, sorted as the query wants."""
+    best, similarity = most_alike(rows["embeddings"], left, vector, seq=rows["seq"], top_k=query.top_k)
+    if query.order != Order.SIMILARITY:
         in_time = np.lexsort((rows["seq"][best], rows["time_s"][best]))
         in_time = in_time if query.order == Order.OLDEST else in_time[::-1]
-        best, likeness = best[in_time], likeness[in_time]
-    cosines = np.clip(likeness, -1.0, 1.0)  # Lengths are 1 within rounding only.
+        best, similarity = best[in_time], similarity[in_time]
+    cosines = np.clip(similarity, -1.0, 1.0)  # Lengths are 1 within rounding only.
     return [(int(seq), float(cosine)) for seq, cosine in zip(rows["seq"][best], cosines, strict=True)]

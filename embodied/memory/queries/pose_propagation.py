@@ -1,10 +1,10 @@
-"""Where a thing must be by its last sighting and by what has held it since: dead reckoning, through holders of holders.
+"""Pose propagation: where a thing is by its last sighting and by what has held it since, through holders of holders.
 
 From each sighting on, and from each change of its parent, a thing moves with what it is in, on, part of or held by, as
 one rigid body: pose(t) = holder(t) @ holder(a)^-1 @ pose(a), where a is the later of the sighting and the change. Of a
-robot that tells its tool, the tool counts as the holder. What such a change means for the pose:
+robot that reports its tool, the tool counts as the holder. What such a change means for the pose:
 
-    it is taken by a robot      it is at the robot's tool; at the robot itself where that tells no tool
+    it is taken by a robot      it is at the robot's tool; at the robot itself where it reports no tool
     a robot lets go of it       it stays where the carrying ended, and goes from there with its new holder; but where
                                 that has a box, only if it was left in or above it, else as below
     it comes into a place       it stays where it was if that lies in the place, else its pose is unknown
@@ -12,11 +12,11 @@ robot that tells its tool, the tool counts as the holder. What such a change mea
                                 a part, or lay in or on the box of the holder then, or was seen at that very time and
                                 the holder has no box
     it leaves a holder          it stays, but where its pose was only such a guess, it is unknown from now on
-    it is seen outside the box  it has left the holder that it was told to be in or on, and stays where it was seen,
-                                until it is seen in the box, or told to be in it, again
+    it is seen outside the box  it has left the holder that it was logged in or on, and stays where it was seen,
+                                until it is seen in the box, or logged in it, again
 
-What was last seen with a size has a box (see `boxes`). A holder without a pose counts as the place that it is told to
-be in. Evidence of one valid time is of one moment.
+What was last seen with a size has a box (see `extents`). A holder without a pose counts as the place that it is logged
+to be in. Evidence of one valid time is of one moment.
 """
 
 from dataclasses import dataclass, replace
@@ -24,10 +24,10 @@ from dataclasses import dataclass, replace
 from embodied.geometry import Pose, compose, invert
 from embodied.memory.queries.containment_history import NEVER, Instant, Member, last_seen, places_at
 from embodied.memory.queries.entity_resolution import EntityResolution
-from embodied.memory.queries.extents import MARGIN_M, Box
-from embodied.memory.queries.validity_intervals import FURTHEST, Span, ValidityIntervals
+from embodied.memory.queries.extents import MARGIN_M, Extent
+from embodied.memory.queries.validity_intervals import FURTHEST, ParentInterval, ValidityIntervals
 from embodied.memory.schema.event import Event, LogPosition
-from embodied.memory.schema.kinds import EntitySeen, RobotState
+from embodied.memory.schema.kinds import EntitySeen, RobotReported
 from embodied.memory.schema.places import Place, may_hold
 from embodied.memory.storage.log import EventLog
 
@@ -38,7 +38,7 @@ DEEPEST = 100  # Holders above one another, and what was before of each, that on
 class Belief:
     """A pose, None where it is unknown, and the evidence that settled it.
 
-    `guesses` are the events of relations on which the pose rests though nobody knows how the one lies to the other:
+    `guesses` are the events of relations on which the pose rests with unknown relative transform:
     two poses of a thing differ by how it moved only where the guesses of the first are among those of the second.
     """
 
@@ -54,35 +54,35 @@ NOTHING = Belief(None, NEVER)
 class Track:
     """What is known of one thing by some time: the position and the pose of its last sighting, and its parents."""
 
-    seen_spot: LogPosition
+    seen_at: LogPosition
     seen: Belief
-    spans: ValidityIntervals
+    intervals: ValidityIntervals
 
-    def inside(self, span: Span) -> bool:
+    def inside(self, interval: ParentInterval) -> bool:
         """Returns whether the last sighting is of this span or a later one."""
-        return self.seen_spot >= span.position
+        return self.seen_at >= interval.position
 
-    def root_of_guess(self, span: Span) -> LogPosition:
+    def root_of_guess(self, interval: ParentInterval) -> LogPosition:
         """Returns the event with which a guess about a span begins: its last sighting, or the span's own."""
-        return self.seen_spot if self.inside(span) else span.position
+        return self.seen_at if self.inside(interval) else interval.position
 
 
 class PosePropagation:
     """Poses as believed at times up to an instant, by all that is known then. For one question: it keeps all it reads.
 
-    Times within may differ, identities and places are those of the instant.
+    Times within may differ, entity resolution and places are those of the instant.
     """
 
     def __init__(self, log: EventLog, at: Instant) -> None:
         self._log, self.at = log, at
-        self.identities = EntityResolution(log, at)
+        self.resolution = EntityResolution(log, at)
         self._held_by = log.tables.names.find("held_by")
         self._part_of = log.tables.names.find("part_of")
         self._in, self._on = log.tables.names.find("in"), log.tables.names.find("on")
         self._beliefs: dict[tuple[int, float], Belief] = {}
         self._left: dict[tuple[int, float], bool] = {}
         self._tracks: dict[tuple[int, float], Track] = {}
-        self._told: dict[tuple[int, float], tuple[str, LogPosition]] = {}
+        self._logged_places: dict[tuple[int, float], tuple[str, LogPosition]] = {}
         self._events: dict[int, Event] = {}
         self._places: dict[str, Place] | None = None
         self._depth = 0
@@ -101,9 +101,7 @@ class PosePropagation:
 
     def sighting(self, root: int, time_s: float) -> Event | None:
         """Returns the last sighting of an entity, or state of a robot, under any of its names."""
-        return self._event(
-            max(self._alone(member.entity, time_s).seen_spot for member in self.identities.members(root))
-        )
+        return self._event(max(self._alone(member.entity, time_s).seen_at for member in self.resolution.members(root)))
 
     def belief(self, root: int, time_s: float) -> Belief:
         """Returns where an entity or robot is believed to have been at a time, seconds."""
@@ -114,44 +112,46 @@ class PosePropagation:
         return self._beliefs[key]
 
     def left(self, root: int, time_s: float) -> bool:
-        """Returns whether an entity was seen outside the box of what it had been told to be in or on."""
+        """Returns whether an entity was seen outside the box of what it was logged in or on."""
         key = (root, time_s)
         if key not in self._left:
             self._left[key] = False  # A circle ends here, too.
             track = self._track(root, time_s)
-            span = track.spans[0]
-            self._left[key] = span is not None and track.seen_spot >= span.again and self._outside(track, span)
+            interval = track.intervals[0]
+            self._left[key] = (
+                interval is not None and track.seen_at >= interval.again and self._outside(track, interval)
+            )
         return self._left[key]
 
     def holder(self, root: int, time_s: float) -> int:
-        """Returns what an entity was told to be in, on, part of or held by and has not left, 0 for nothing."""
-        span = self._alone(root, time_s).spans[0]
-        return span.holder if span and not self.left(root, time_s) else 0
+        """Returns what an entity was logged in, on, part of or held by and has not left, 0 for nothing."""
+        interval = self._alone(root, time_s).intervals[0]
+        return interval.holder if interval and not self.left(root, time_s) else 0
 
-    def box(self, root: int, time_s: float) -> Box | None:
+    def extent(self, root: int, time_s: float) -> Extent | None:
         """Returns the box that an entity had at a time, None where its size or its pose is unknown."""
         event, belief = self.sighting(root, time_s), self.belief(root, time_s)
         size_m = event.payload.size_m if event and isinstance(event.payload, EntitySeen) else None
-        return Box(belief.pose, size_m, bool(belief.guesses)) if belief.pose and size_m else None
+        return Extent(belief.pose, size_m, bool(belief.guesses)) if belief.pose and size_m else None
 
     def logged_place(self, holder: int, since: LogPosition, time_s: float) -> tuple[str, LogPosition]:
-        """Returns the place that something is told to be in, its holder included, and since when; "" for none.
+        """Returns the place that something is logged in, its holder included, and since when; "" for none.
 
         `since` is when it came to that holder: the place counts from the last change on the way.
         """
         way = []
-        while (holder, time_s) not in self._told and len(way) < DEEPEST:
+        while (holder, time_s) not in self._logged_places and len(way) < DEEPEST:
             name = self._log.tables.names.text(holder)
             if not holder or name in self.places:
-                self._told[holder, time_s] = name, NEVER
+                self._logged_places[holder, time_s] = name, NEVER
             else:
-                span = self._alone(holder, time_s).spans[0]
-                way.append((holder, span.again if span else NEVER))
+                interval = self._alone(holder, time_s).intervals[0]
+                way.append((holder, interval.again if interval else NEVER))
                 holder = self.holder(holder, time_s)
-        place, above = self._told.get((holder, time_s), ("", NEVER))
+        place, above = self._logged_places.get((holder, time_s), ("", NEVER))
         for below, changed in reversed(way):
             above = max(above, changed)
-            self._told[below, time_s] = place, above
+            self._logged_places[below, time_s] = place, above
         return place, max(since, above)
 
     def _event(self, position: LogPosition) -> Event | None:
@@ -165,11 +165,11 @@ class PosePropagation:
     def _track(self, entity: int, time_s: float) -> Track:
         """Returns what is known of an entity; what was known of one that turned out to be it counts as a sighting."""
         own = self._alone(entity, time_s)
-        for member in self.identities.members(entity)[1:]:
+        for member in self.resolution.members(entity)[1:]:
             if member.into == entity:
                 position, belief = self._other(member, time_s)
                 if belief.position > own.seen.position:
-                    own = Track(position, belief, own.spans)
+                    own = Track(position, belief, own.intervals)
         return own
 
     def _other(self, member: Member, time_s: float) -> tuple[LogPosition, Belief]:
@@ -179,17 +179,17 @@ class PosePropagation:
         """
         merged_s, seq = member.merged
         track, until_s = self._track(member.entity, time_s), min(time_s, merged_s)
-        span = track.spans[0]
-        if span is None or track.seen_spot[0] > until_s or (span.holder and merged_s <= time_s):
-            return track.seen_spot, track.seen
+        interval = track.intervals[0]
+        if interval is None or track.seen_at[0] > until_s or (interval.holder and merged_s <= time_s):
+            return track.seen_at, track.seen
         track = self._track(member.entity, until_s)
         belief = self._until(track, 0, until_s)
-        return track.seen_spot if belief == track.seen else (until_s, seq), belief
+        return track.seen_at if belief == track.seen else (until_s, seq), belief
 
     def _alone(self, entity: int, time_s: float) -> Track:
         """Returns what is known of an entity under this very id."""
         newest = self._read_track(entity, self.at.time_s)
-        known = max(newest.seen_spot, newest.spans.newest)[0] <= time_s
+        known = max(newest.seen_at, newest.intervals.newest)[0] <= time_s
         return newest if known else self._read_track(entity, time_s)
 
     def _read_track(self, entity: int, time_s: float) -> Track:
@@ -200,92 +200,94 @@ class PosePropagation:
             event = self._event(position)
             seen = NOTHING if event is None else Belief(pose_of(event), position)
             self._tracks[key] = Track(
-                position, seen, ValidityIntervals(self._log, entity, by, known=self.identities, enough=position)
+                position, seen, ValidityIntervals(self._log, entity, by, known=self.resolution, enough=position)
             )
         return self._tracks[key]
 
     def _until(self, track: Track, index: int, end_s: float) -> Belief:
         """Returns what is believed at the end of a span, counted back from the newest."""
-        span = track.spans[index]
-        if span is None:
+        interval = track.intervals[index]
+        if interval is None:
             return track.seen if index < FURTHEST else NOTHING
-        if not span.holder:
-            return track.seen if track.inside(span) else self._before(track, index)
+        if not interval.holder:
+            return track.seen if track.inside(interval) else self._before(track, index)
         self._depth += 1
-        belief = self._attached(track, index, end_s) if self._depth < DEEPEST else Belief(None, span.position)
+        belief = self._attached(track, index, end_s) if self._depth < DEEPEST else Belief(None, interval.position)
         self._depth -= 1
         return belief
 
     def _before(self, track: Track, index: int) -> Belief:
         """Returns what is left of a belief when a span begins: a guess ends with the relation that it rests on."""
-        span, previous = track.spans[index], track.spans[index + 1]
-        if span is None:
+        interval, previous = track.intervals[index], track.intervals[index + 1]
+        if interval is None:
             return NOTHING
-        belief = self._until(track, index + 1, span.position[0])
+        belief = self._until(track, index + 1, interval.position[0])
         guessed = (
             previous is not None
             and previous.predicate != self._held_by
             and track.root_of_guess(previous)[1] in belief.guesses
         )
-        return Belief(None, span.position) if guessed or belief.pose is None else belief
+        return Belief(None, interval.position) if guessed or belief.pose is None else belief
 
     def _attached(self, track: Track, index: int, end_s: float) -> Belief:
         """Returns what is believed at the end of a span with a holder."""
-        span = track.spans[index]
-        if span is None:
+        interval = track.intervals[index]
+        if interval is None:
             return NOTHING
-        outside = self._outside(track, span)
-        if outside and track.seen_spot >= span.again:
+        outside = self._outside(track, interval)
+        if outside and track.seen_at >= interval.again:
             return track.seen
-        begun = track.root_of_guess(span)
-        tool = self._tool(span, end_s)
-        here = tool or self.belief(span.holder, end_s)
+        begun = track.root_of_guess(interval)
+        tool = self._tool(interval, end_s)
+        here = tool or self.belief(interval.holder, end_s)
         if here.pose is None:
             return self._adrift(track, index, end_s)
-        anchor = track.seen if track.inside(span) and not outside else None
-        if tool is None and not track.inside(span):
+        anchor = track.seen if track.inside(interval) and not outside else None
+        if tool is None and not track.inside(interval):
             anchor = self._brought(track, index)
         if anchor is not None and anchor.pose:
-            there = self._tool(span, begun[0]) if tool else self.belief(span.holder, begun[0])
+            there = self._tool(interval, begun[0]) if tool else self.belief(interval.holder, begun[0])
             if there and there.pose and there.guesses <= here.guesses:
                 return _moved(anchor, there, here)
-        since = span.again if outside else begun
+        since = interval.again if outside else begun
         return Belief(here.pose, max(since, here.position), here.guesses | {begun[1]})
 
     def _adrift(self, track: Track, index: int, end_s: float) -> Belief:
         """Returns what is believed at the end of a span whose holder then has no pose."""
-        span = track.spans[index]
-        if span is None:
+        interval = track.intervals[index]
+        if interval is None:
             return NOTHING
-        place, since = self.logged_place(span.holder, span.again, end_s)
-        if self.belief(span.holder, track.root_of_guess(span)[0]).pose:
-            return Belief(None, since)  # It went where its holder went, and nobody knows where that is.
-        inside = track.inside(span)
+        place, since = self.logged_place(interval.holder, interval.again, end_s)
+        if self.belief(interval.holder, track.root_of_guess(interval)[0]).pose:
+            return Belief(None, since)  # It went where its holder went, and where that is, is unknown.
+        inside = track.inside(interval)
         belief = track.seen if inside else self._before(track, index)
-        if belief.pose is None or not place or (inside and track.seen_spot >= since):
+        if belief.pose is None or not place or (inside and track.seen_at >= since):
             return belief
         return belief if may_hold(self.places, place, belief.pose.position_m) else Belief(None, since)
 
     def _brought(self, track: Track, index: int) -> Belief | None:
         """Returns where a thing lay that comes to a holder unseen, None unless it is still believed to lie there."""
-        span, previous = track.spans[index], track.spans[index + 1]
-        if span is None:
+        interval, previous = track.intervals[index], track.intervals[index + 1]
+        if interval is None:
             return None
         if self._carried(track, index):
             before = self._before(track, index)
             handed = previous is not None and previous.predicate == self._held_by
-            if self._in_box(span, span.position[0], before, above=True, sure=handed) is not False:
+            if self._in_extent(interval, interval.position[0], before, above=True, sure=handed) is not False:
                 return before
-        if span.predicate == self._held_by or (previous is not None and not track.inside(previous)):
+        if interval.predicate == self._held_by or (previous is not None and not track.inside(previous)):
             return None
-        at_once = track.seen_spot[0] == span.position[0]
-        fits = self._in_box(span, span.position[0], track.seen, above=span.predicate == self._on, sure=at_once)
-        stays = fits or (fits is None and at_once) or span.predicate == self._part_of
+        at_once = track.seen_at[0] == interval.position[0]
+        fits = self._in_extent(
+            interval, interval.position[0], track.seen, above=interval.predicate == self._on, sure=at_once
+        )
+        stays = fits or (fits is None and at_once) or interval.predicate == self._part_of
         return self._before(track, index) if stays else None
 
     def _carried(self, track: Track, index: int) -> bool:
         """Returns whether a robot brought a thing to where a span begins, and nothing else has held it since."""
-        while previous := track.spans[index + 1]:
+        while previous := track.intervals[index + 1]:
             if previous.predicate == self._held_by:
                 return True
             if previous.holder and self._log.tables.names.text(previous.holder) not in self.places:
@@ -293,37 +295,39 @@ class PosePropagation:
             index += 1
         return False
 
-    def _outside(self, track: Track, span: Span) -> bool:
-        """Returns whether a thing was last seen outside the box of the holder that it was told to be in or on."""
-        if not track.inside(span) or span.predicate not in (self._in, self._on):
+    def _outside(self, track: Track, interval: ParentInterval) -> bool:
+        """Returns whether a thing was last seen outside the box of the holder that it was logged in or on."""
+        if not track.inside(interval) or interval.predicate not in (self._in, self._on):
             return False
-        event = self._event(track.seen_spot) if track.seen.position == track.seen_spot else None
-        said = event.payload if event else None
-        half_m = max(said.size_m) / 2 if isinstance(said, EntitySeen) and said.size_m else 0.0
-        box = self.box(span.holder, track.seen_spot[0])
-        if box is None or box.guessed or track.seen.pose is None:
+        event = self._event(track.seen_at) if track.seen.position == track.seen_at else None
+        payload = event.payload if event else None
+        half_m = max(payload.size_m) / 2 if isinstance(payload, EntitySeen) and payload.size_m else 0.0
+        extent = self.extent(interval.holder, track.seen_at[0])
+        if extent is None or extent.guessed or track.seen.pose is None:
             return False
-        above = span.predicate == self._on
-        return not box.holds(track.seen.pose.position_m, above=above, margin_m=MARGIN_M + half_m)
+        above = interval.predicate == self._on
+        return not extent.holds(track.seen.pose.position_m, above=above, margin_m=MARGIN_M + half_m)
 
-    def _in_box(self, span: Span, time_s: float, thing: Belief, *, above: bool, sure: bool) -> bool | None:
+    def _in_extent(
+        self, interval: ParentInterval, time_s: float, thing: Belief, *, above: bool, sure: bool
+    ) -> bool | None:
         """Returns whether a thing lay in the box of its holder or `above` it, None where one of them is unknown.
 
         With `sure`, a box whose pose is only a guess is unknown.
         """
-        box = self.box(span.holder, time_s)
-        if box is None or thing.pose is None or (sure and box.guessed):
+        extent = self.extent(interval.holder, time_s)
+        if extent is None or thing.pose is None or (sure and extent.guessed):
             return None
-        return box.holds(thing.pose.position_m, above=above)
+        return extent.holds(thing.pose.position_m, above=above)
 
-    def _tool(self, span: Span, time_s: float) -> Belief | None:
-        """Returns the tool of the robot that holds something, None where it told none."""
-        if span.predicate != self._held_by:
+    def _tool(self, interval: ParentInterval, time_s: float) -> Belief | None:
+        """Returns the tool of the robot that holds something, None where it reported none."""
+        if interval.predicate != self._held_by:
             return None
-        event = self.sighting(span.holder, time_s)
-        if event is None or not isinstance(event.payload, RobotState) or event.payload.tool is None:
+        event = self.sighting(interval.holder, time_s)
+        if event is None or not isinstance(event.payload, RobotReported) or event.payload.tool is None:
             return None
-        robot = self.belief(span.holder, time_s)
+        robot = self.belief(interval.holder, time_s)
         if robot.pose is None:
             return None
         if robot.position == event.position:
@@ -332,8 +336,8 @@ class PosePropagation:
 
 
 def pose_of(event: Event) -> Pose:
-    """Returns the pose that a sighting or a robot's state tells."""
-    return event.payload.pose if isinstance(event.payload, EntitySeen | RobotState) else Pose()
+    """Returns the pose of a sighting or a robot's state."""
+    return event.payload.pose if isinstance(event.payload, EntitySeen | RobotReported) else Pose()
 
 
 def _moved(thing: Belief, there: Belief, here: Belief) -> Belief:

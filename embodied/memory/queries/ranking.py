@@ -1,10 +1,10 @@
-"""What matters here and now: recalled moments ranked by likeness, time, place and robot together.
+"""Ranks recalled moments by similarity, time, place and robot together.
 
 A query's filters say what may be recalled at all, and `Order` sorts by one thing; a policy often wants a compromise,
 such as what looks alike, rather recent and rather near. Each of four parts lies in [0, 1], and a moment's score is
 their weighted mean:
 
-    likeness  (1 + cosine) / 2, 0 where the query has no embedding
+    similarity  (1 + cosine) / 2, 0 where the query has no embedding
     time      halves with every `half_life_s` between the moment and now, before or after
     place     halves with every `half_distance_m` between the moment and here
     robot     1 for a moment of the same robot, otherwise 0
@@ -19,7 +19,7 @@ from embodied.geometry import Vector3
 from embodied.memory.queries.validation import check_query, number, point_m
 from embodied.memory.schema.query import Order, Query, Recalled
 
-WEIGHTS = ("likeness", "time", "place", "robot")
+WEIGHTS = ("similarity", "time", "place", "robot")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Ranking:
     more of them cost time and miss less. Raises `MemoryBankError` for weights that are negative or all zero.
     """
 
-    likeness: float = 1.0
+    similarity: float = 1.0
     time: float = 0.25
     place: float = 0.25
     robot: float = 0.0
@@ -79,12 +79,12 @@ def recall_ranked(
 ) -> list[Ranked]:
     """Returns the `top_k` moments of best score; `recall` is that of a bank, a view or a client.
 
-    `Order.LIKENESS` puts the best first, the other orders sort the chosen ones by time. Raises as `recall` does.
+    `Order.SIMILARITY` puts the best first, the other orders sort the chosen ones by time. Raises as `recall` does.
     """
     check_query(query)
-    candidates = recall(replace(query, order=Order.LIKENESS, top_k=max(query.top_k, ranking.candidates)))
+    candidates = recall(replace(query, order=Order.SIMILARITY, top_k=max(query.top_k, ranking.candidates)))
     chosen = rank(candidates, here, ranking)[: query.top_k]
-    if query.order != Order.LIKENESS:
+    if query.order != Order.SIMILARITY:
         newest = query.order == Order.NEWEST
         chosen.sort(key=lambda one: (one.recalled.moment.time_s, one.recalled.seq), reverse=newest)
     return chosen
@@ -100,7 +100,7 @@ def _scored(recalled: Recalled, here: Situation, ranking: Ranking) -> Ranked:
     moment = recalled.moment
     away_m = math.dist(moment.position_m, here.position_m)
     parts = {
-        "likeness": 0.0 if math.isnan(recalled.likeness) else (1.0 + recalled.likeness) / 2.0,
+        "similarity": 0.0 if math.isnan(recalled.similarity) else (1.0 + recalled.similarity) / 2.0,
         "time": 0.5 ** (abs(moment.time_s - here.time_s) / ranking.half_life_s),
         "place": 0.5 ** (away_m / ranking.half_distance_m),
         "robot": float(moment.robot == here.robot),

@@ -71,7 +71,7 @@ class Reads:
 
     @query
     def where_is(self, entity: str, *, as_of_s: float | None = None) -> LocationBelief | None:
-        """Returns where an entity or robot is believed to be, None for one that nobody has spoken of by then."""
+        """Returns where an entity or robot is believed to be, None for one without events by then."""
         validation.text("entity", entity)
         with self._view.log.tables.lock:
             return location_belief.where_is(self._view.log, entity, self._view.at(as_of_s), self._view.half_life_s)
@@ -99,13 +99,13 @@ class Reads:
     @query
     def latest_s(self) -> float | None:
         """Returns the newest valid time of all events, seconds on the site clock, None where there are none."""
-        found = self._view.log.tables.row("SELECT MAX(valid_time_s) FROM event WHERE seq <= ?", self._view.head)
+        found = self._view.log.tables.select_one("SELECT MAX(valid_time_s) FROM event WHERE seq <= ?", self._view.head)
         return found[0] if found else None
 
     @query
     def names(self) -> list[str]:
-        """Returns the names of all entities, places and robots that somebody has spoken of, sorted."""
-        found = self._view.log.tables.rows(
+        """Returns the names of all entities, places and robots that events are about, sorted."""
+        found = self._view.log.tables.select(
             "SELECT text FROM name WHERE id > 0 AND EXISTS "
             "(SELECT 1 FROM mention WHERE subject = name.id AND seq <= ?) ORDER BY text",
             self._view.head,
@@ -143,7 +143,7 @@ class Reads:
     ) -> list[SkillCandidate]:
         """Returns the robots that can do a skill at a point (site frame, metres) now, cheapest first.
 
-        Without a state that it told of itself, or with one as in `skill_matching.UNABLE`, a robot cannot.
+        Without a reported state, or with one as in `skill_matching.UNABLE`, a robot cannot.
         """
         validation.text("context", context, empty=True)
         query = SkillQuery(validation.text("skill", skill), validation.point_m("near_m", near_m), context)
@@ -174,7 +174,7 @@ class Reads:
     ) -> Event | None:
         """Returns the n-th interaction that fits, by valid time: 1 the first, -1 the last; None where there is none.
 
-        `action` is what was told, to the letter (`pick_place`, not the skill `pick`); see `Interaction`.
+        `action` is the exact text of the event (`pick_place`, not the skill `pick`); see `Interaction`.
         What was done to an entity under the name of another that this view knows to be it counts too.
         """
         validation.ordinal("number", number)
@@ -202,7 +202,7 @@ class Reads:
         """
         wanted = validation.unit_vector(embedding, model_id)
         validation.whole("top_k", top_k, least=1)
-        found = self._view.log.tables.rows(
+        found = self._view.log.tables.select(
             "SELECT begun_seq FROM episode WHERE model_id = ? AND bytes > 0 AND begun_seq <= ?",
             self._view.log.tables.names.find(model_id), self._view.head,
         )  # fmt: skip

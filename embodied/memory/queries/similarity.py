@@ -1,8 +1,8 @@
-"""The rows most like a query, exactly: fast dot products in float32 choose, float64 decides.
+"""Finds the rows most similar to a query, exactly: fast dot products in float32 choose, float64 decides.
 
 A dot product in float32 depends on how a library splits its sum, so near ties could change with the number of rows.
-It only chooses candidates here, with room for its worst rounding error; the likeness that counts is the product in
-float64 (exact for each pair of float32 values), summed in one order. The same bytes so have the same likeness in any
+It only chooses candidates here, with room for its worst rounding error; the similarity that counts is the product in
+float64 (exact for each pair of float32 values), summed in one order. The same bytes so have the same similarity in any
 company, and equal ones are ordered by sequence number.
 """
 
@@ -15,7 +15,7 @@ DENSE = 4  # From one row in four on, reading all rows between the first and the
 def most_alike(
     embeddings: np.ndarray, rows: np.ndarray, vector: np.ndarray, *, seq: np.ndarray, top_k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the `top_k` of `rows` (ascending) most like `vector`, best first, and their likeness (float64).
+    """Returns the `top_k` of `rows` (ascending) most like `vector`, best first, and their similarity (float64).
 
     `embeddings` (N, D) and `vector` (D,) are float32 of unit length, `seq` (N,) orders equals, the oldest first.
     """
@@ -23,9 +23,9 @@ def most_alike(
     if len(rows) > top_k:
         least = np.partition(scores, len(rows) - top_k)[len(rows) - top_k]
         rows = rows[scores >= float(least) - _slack(len(vector))]
-    likeness = _exact(embeddings, rows, vector)
-    best = np.lexsort((seq[rows], -likeness))[:top_k]
-    return rows[best], likeness[best]
+    similarity = _exact(embeddings, rows, vector)
+    best = np.lexsort((seq[rows], -similarity))[:top_k]
+    return rows[best], similarity[best]
 
 
 def _slack(dimensions: int) -> float:

@@ -1,11 +1,11 @@
-"""Who can do a skill near a point now, in the order of what it would cost."""
+"""Finds the robots that can do a skill near a point now, cheapest first."""
 
 import math
 from dataclasses import dataclass
 
 from embodied.geometry import Vector3
 from embodied.memory.queries.containment_history import Instant
-from embodied.memory.schema.kinds import Payload, RobotRegistered, RobotState
+from embodied.memory.schema.kinds import Payload, RobotRegistered, RobotReported
 from embodied.memory.schema.places import inside_polygon
 from embodied.memory.schema.query import SkillCandidate
 from embodied.memory.storage.log import EventLog
@@ -30,17 +30,17 @@ def skill_candidates(log: EventLog, query: SkillQuery, at: Instant) -> list[Skil
     Cost, seconds: travel, then the subtasks leased to the robot, then the skill, over the probability of success.
     """
     found = []
-    for (robot,) in log.tables.rows("SELECT DISTINCT robot FROM robot WHERE seq <= ?", at.seq):
+    for (robot,) in log.tables.select("SELECT DISTINCT robot FROM robot WHERE seq <= ?", at.seq):
         answer = _robot_candidate(log, robot, query, at)
         if answer is not None:
             found.append(answer)
-    return sorted(found, key=lambda able: (able.cost_s, able.robot))
+    return sorted(found, key=lambda candidate: (candidate.cost_s, candidate.robot))
 
 
 def success_probability(log: EventLog, robot: str, query: SkillQuery, at: Instant) -> float:
     """Returns the mean of Beta(1 + successes, 1 + failures) in a context, over all contexts where none is named."""
     find = log.tables.names.find
-    tries = log.tables.row(
+    tries = log.tables.select_one(
         "SELECT COUNT(*), COALESCE(SUM(run.success), 0) FROM skill_run AS run JOIN event ON event.seq = run.seq "
         "WHERE run.robot = ? AND run.skill = ? AND run.seq <= ? AND event.valid_time_s <= ? AND (? OR context = ?)",
         find(robot), find(query.skill), at.seq, at.time_s, not query.context, find(query.context),
@@ -52,7 +52,7 @@ def success_probability(log: EventLog, robot: str, query: SkillQuery, at: Instan
 def _robot_candidate(log: EventLog, robot: int, query: SkillQuery, at: Instant) -> SkillCandidate | None:
     card = _last_logged(log, robot, "robot_registered", at)
     now = _last_logged(log, robot, "robot_state", at)
-    if not isinstance(card, RobotRegistered) or not isinstance(now, RobotState):
+    if not isinstance(card, RobotRegistered) or not isinstance(now, RobotReported):
         return None
     spec = next((one for one in card.skills if one.name == query.skill), None)
     if spec is None or now.battery < LEAST_BATTERY or now.status in UNABLE:
@@ -80,7 +80,7 @@ def _leased(log: EventLog, robot: int, at: Instant) -> int:
     """Returns how many leases of a robot are neither ended, nor expired, nor passed on."""
     now = log.event(at.seq)
     time_s = at.time_s if at.time_s < math.inf else now.valid_time_s if now else -math.inf
-    found = log.tables.row(
+    found = log.tables.select_one(
         "SELECT COUNT(*) FROM lease WHERE robot = ? AND seq <= ? AND expires_s > ? "
         "AND (ended_seq IS NULL OR ended_seq > ?) AND NOT EXISTS (SELECT 1 FROM lease AS newer "
         "WHERE newer.subtask = lease.subtask AND newer.epoch > lease.epoch AND newer.seq <= ?)",
@@ -90,7 +90,7 @@ def _leased(log: EventLog, robot: int, at: Instant) -> int:
 
 
 def _last_logged(log: EventLog, subject: int, kind: str, at: Instant) -> Payload | None:
-    found = log.tables.row(
+    found = log.tables.select_one(
         "SELECT seq FROM mention WHERE subject = ? AND kind = ? AND valid_time_s <= ? AND seq <= ? "
         "ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
         subject, log.tables.names.find(kind), at.time_s, at.seq,

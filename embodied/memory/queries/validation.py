@@ -1,4 +1,4 @@
-"""What makes a question to the bank acceptable; every refusal states rule, value and remedy.
+"""Validation of the arguments of queries; every refusal states rule, value and remedy.
 
 Numbers of NumPy are taken as numbers, and come back as plain ones, since SQLite knows no others.
 """
@@ -24,7 +24,7 @@ MOMENT = str(MomentStored.__struct_config__.tag)
 def check_query(query: Query) -> np.ndarray | None:
     """Returns the query's embedding as float32 (D,), None where it has none; raises `MemoryBankError`."""
     if not isinstance(query, Query):
-        raise MemoryBankError("A recall must be asked with a `Query`.", value=query, remedy="Import it from `query`.")
+        raise MemoryBankError("A recall must be given a `Query`.", value=query, remedy="Import it from `query`.")
     whole("top_k", query.top_k, least=1)
     if not isinstance(query.order, str) or query.order not in tuple(Order):
         raise MemoryBankError("An order must be a known one.", value=query.order, remedy=f"Known: {', '.join(Order)}.")
@@ -46,7 +46,7 @@ def unit_vector(embedding: Any, model_id: str) -> np.ndarray:
     """Returns an embedding as float32 (D,); raises `MemoryBankError` unless it is finite and of unit length."""
     if not text("model_id", model_id, empty=True):
         raise MemoryBankError(
-            "A query by likeness must name the model that made its embedding.",
+            "A query by similarity must name the model that made its embedding.",
             value=model_id,
             remedy="Give `model_id`: embeddings of different models cannot be compared.",
         )
@@ -76,7 +76,7 @@ def text(what: str, value: object, *, empty: bool = False) -> str:
     if not isinstance(value, str):
         raise MemoryBankError(f"`{what}` must be text.", value=value, remedy=f"Write {what}='...'.")
     if not value and not empty:
-        raise MemoryBankError(f"`{what}` must not be empty.", value=value, remedy="Name what you ask about.")
+        raise MemoryBankError(f"`{what}` must not be empty.", value=value, remedy="Give a name.")
     return value
 
 
@@ -198,7 +198,7 @@ def past_seq(seq: int | None, head: int) -> int:
 def start_seq(after_seq: int | None, head: int) -> int:
     """Returns after which number a subscription begins (None: `head`, the newest); raises `MemoryBankError`.
 
-    The future is refused: its numbers may belong to another bank, and what is told until then would be missed.
+    The future is refused: its numbers may belong to another bank, and events until then would be missed.
     """
     start = head if after_seq is None else whole("after_seq", after_seq, least=0)
     if start > head:

@@ -1,4 +1,4 @@
-"""What a thing was in, on, part of or held by, one span of time after the other, from the newest back."""
+"""Validity intervals of what a thing was in, on, part of or held by, from the newest back."""
 
 from dataclasses import dataclass, replace
 
@@ -12,8 +12,8 @@ PAGE = 8
 
 
 @dataclass(frozen=True)
-class Span:
-    """A time in which a thing had one parent, `holder` 0 for none: first told at `position`, last at `again`."""
+class ParentInterval:
+    """A time in which a thing had one parent, `holder` 0 for none: first logged at `position`, last at `again`."""
 
     predicate: int
     holder: int
@@ -22,11 +22,11 @@ class Span:
 
 
 class ValidityIntervals:
-    """The parents of an entity up to an instant, the newest first; read as far back as somebody asks.
+    """The parents of an entity up to an instant, the newest first; read only as far back as needed.
 
-    The same parent told again, or under another of its names, is one span. A parent that was taken over from an entity
-    that turned out to be this one has held it since that was told, and what was before is what held the other. Of a
-    span that began before `enough` the beginning may be named too late, but not as late as that.
+    The same parent logged again, or under another of its names, is one interval. A parent that was taken over from an
+    entity that turned out to be this one has held it since that was logged, and what was before is what held the other.
+    Of a span that began before `enough` the beginning may be named too late, but not as late as that.
     """
 
     def __init__(
@@ -35,22 +35,22 @@ class ValidityIntervals:
         self._log, self._entity, self._at, self._known, self._enough = log, entity, at, known, enough
         self._root = known.root(entity)
         known.members(self._root)
-        self._spans: list[Span] = []
+        self._intervals: list[ParentInterval] = []
         self._below: int | None = None
         self._page = PAGE
         self._whole = False
         self.newest = NEVER
         self._read()
 
-    def __getitem__(self, index: int) -> Span | None:
+    def __getitem__(self, index: int) -> ParentInterval | None:
         """Returns a span, None before the first change and beyond what is looked at."""
-        while not self._whole and (len(self._spans) <= index or self._open(index)):
+        while not self._whole and (len(self._intervals) <= index or self._open(index)):
             self._read()
-        return self._spans[index] if index < min(len(self._spans), FURTHEST) else None
+        return self._intervals[index] if index < min(len(self._intervals), FURTHEST) else None
 
     def _open(self, index: int) -> bool:
         """Returns whether a span may have begun earlier than known so far, and that matters."""
-        return index == len(self._spans) - 1 and self._spans[index].position > self._enough
+        return index == len(self._intervals) - 1 and self._intervals[index].position > self._enough
 
     def _read(self) -> None:
         found = parents_at(self._log, self._entity, self._at, most=self._page, below=self._below)
@@ -65,8 +65,8 @@ class ValidityIntervals:
                 return
             if (merge is not None and merge.entity == self._entity) or holder == self._root:
                 continue  # It lives on; and what turned out to be its holder never held it.
-            last = self._spans[-1] if self._spans else None
+            last = self._intervals[-1] if self._intervals else None
             if last is not None and (last.predicate, last.holder) == (parent.predicate, holder):
-                self._spans[-1] = replace(last, position=position)
+                self._intervals[-1] = replace(last, position=position)
             else:
-                self._spans.append(Span(parent.predicate, holder, position, position))
+                self._intervals.append(ParentInterval(parent.predicate, holder, position, position))

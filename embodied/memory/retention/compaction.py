@@ -1,4 +1,4 @@
-"""What a bank can do without: sightings that say the same, moments alike, and what is old; pure functions."""
+"""Compaction candidates: repeated sightings, similar moments and old observations, found by pure functions."""
 
 import math
 from bisect import bisect_right
@@ -14,12 +14,12 @@ from embodied.memory.schema.event import LogPosition
 
 @dataclass(frozen=True)
 class Sighting:
-    """Where something was measured; two that differ in `said` (category, labels, status) never say the same."""
+    """Where something was measured; two that differ in `payload` (category, labels, status) are never the same."""
 
     position: LogPosition
     name: str
     pose: Pose
-    said: tuple[object, ...]
+    payload: tuple[object, ...]
     tool: Pose | None = None
 
 
@@ -62,9 +62,9 @@ def same_sightings(life: Life, still: Stillness) -> list[int]:
     """
     ordered = sorted(life.sightings, key=lambda one: one.position)
     breaks, held = sorted(life.breaks), _union(life.held)
-    surplus: list[int] = []
+    candidates: list[int] = []
     if not ordered:
-        return surplus
+        return candidates
     kept, at = ordered[0], 0
     for one, following in pairwise(ordered[1:]):
         at = _next_break(breaks, at, kept.position)
@@ -77,10 +77,10 @@ def same_sightings(life: Life, still: Stillness) -> list[int]:
             and _same(kept, following, still)
             and not _among(held, one.position[0])
         ):
-            surplus.append(one.position[1])
+            candidates.append(one.position[1])
         else:
             kept = one
-    return surplus
+    return candidates
 
 
 def alike_moments(embeddings: np.ndarray, *, alike: float, among: int = 512) -> np.ndarray:
@@ -92,8 +92,8 @@ def alike_moments(embeddings: np.ndarray, *, alike: float, among: int = 512) -> 
     kept = np.empty_like(embeddings)
     count = 0
     for row in range(len(embeddings) - 1):
-        likeness = kept[max(0, count - among) : count] @ embeddings[row]
-        repeated[row] = bool(np.any(likeness >= alike))
+        similarity = kept[max(0, count - among) : count] @ embeddings[row]
+        repeated[row] = bool(np.any(similarity >= alike))
         if not repeated[row]:
             kept[count] = embeddings[row]
             count += 1
@@ -128,10 +128,10 @@ def runs_of(numbers: Iterable[int]) -> list[tuple[int, int]]:
     return ranges
 
 
-def oldest_beyond(spots: Sequence[LogPosition], needed: Mapping[int, object] | set[int], most: int) -> list[int]:
+def oldest_beyond(positions: Sequence[LogPosition], needed: Mapping[int, object] | set[int], most: int) -> list[int]:
     """Returns the sequence numbers of the oldest, as many as there are too many, leaving those that are needed."""
-    too_many = max(0, len(spots) - most)
-    return [seq for _, seq in sorted(spots) if seq not in needed][:too_many]
+    too_many = max(0, len(positions) - most)
+    return [seq for _, seq in sorted(positions) if seq not in needed][:too_many]
 
 
 def _next_break(breaks: Sequence[LogPosition], at: int, position: LogPosition) -> int:
@@ -141,7 +141,7 @@ def _next_break(breaks: Sequence[LogPosition], at: int, position: LogPosition) -
 
 
 def _same(one: Sighting, other: Sighting, still: Stillness) -> bool:
-    if (one.name, one.said) != (other.name, other.said) or (one.tool is None) != (other.tool is None):
+    if (one.name, one.payload) != (other.name, other.payload) or (one.tool is None) != (other.tool is None):
         return False
     tools = one.tool is None or other.tool is None or _close(one.tool, other.tool, still)
     return tools and _close(one.pose, other.pose, still)

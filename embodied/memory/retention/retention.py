@@ -1,12 +1,12 @@
-"""Retention: what a bank need not remember is forgotten, by events of the log like all else; answers stay.
+"""Retention removes events that a bank does not need, by `Forgotten` events of the log; answers stay the same.
 
 Three things go, in this order: sightings in the middle of a run that says the same (time), moments that repeat another
-of their episode (likeness) or are not among its keyframes (novelty), and the oldest observations beyond a budget.
+of their episode (similarity) or are not among its keyframes (novelty), and the oldest observations beyond a budget.
 What others build on stays: places, containment, interactions, skills and their statistics, leases, episodes and their
 summaries with their ranges of sequence numbers, the last sighting of everything, all that today's answers on where
 things are rest on (the robot that carried a thing there, say), and what caused an event that stays.
-The file keeps its size, and what is told later fills the room. Half-lives of existence are counted when asked, from
-the last sighting, and need nobody to delete anything.
+The file keeps its size, and later events fill the free space. Half-lives of existence are counted when asked, from
+the last sighting, and nothing has to be deleted for them.
 """
 
 import math
@@ -43,7 +43,7 @@ from embodied.memory.schema.kinds import (
     MomentStored,
     RelationEnded,
     RelationSet,
-    RobotState,
+    RobotReported,
 )
 from embodied.memory.service.bank import Bank
 
@@ -55,7 +55,7 @@ SAME, ALIKE, PLAIN, OLD = "sightings that say the same", "moments alike", "momen
 
 
 @dataclass(frozen=True)
-class Forgetting:
+class RetentionResult:
     """How many events went for which reason, and how many are left in the log."""
 
     forgotten: dict[str, int]
@@ -102,7 +102,7 @@ class Retention:
     def __init__(self, config: RetentionConfig) -> None:
         self._config = config
 
-    def apply(self, bank: Bank) -> Forgetting:
+    def apply(self, bank: Bank) -> RetentionResult:
         """Forgets, and returns what went. Raises what `Bank.append` raises; then nothing is forgotten."""
         log = Contents.read(bank)
         chosen = self.choose(log)
@@ -114,12 +114,12 @@ class Retention:
                 part = tuple(ranges[start : start + MOST_RANGES])
                 count = sum(last - first + 1 for first, last in part)
                 number += 1
-                said = Forgotten(reason, part, count)
-                events.append(Event(WRITER, number, max(time_s, log.newest_s), said))
+                payload = Forgotten(reason, part, count)
+                events.append(Event(WRITER, number, max(time_s, log.newest_s), payload))
         if events:
             bank.append(events)
         counts = {reason: len(numbers) for reason, numbers in chosen.items()}
-        return Forgetting(counts, log.count - sum(counts.values()) + len(events))
+        return RetentionResult(counts, log.count - sum(counts.values()) + len(events))
 
     def choose(self, log: "Contents") -> dict[str, list[int]]:
         """Returns which sequence numbers go, by reason; no number is named twice."""
@@ -189,20 +189,20 @@ class Contents:
             lives[self._root(sighting.name)].sightings.append(sighting)
         for name, position in self._absent:
             lives[self._root(name)].breaks.append(position)
-        hands: dict[str, tuple[str, float]] = {}
+        held_now: dict[str, tuple[str, float]] = {}
         for subject, predicate, holder, position in self._relations:
             name = self._root(subject)
             left = lives[name].holder
             since_s = lives[name].change_parent(position, holder if predicate else "")
             for other in {left, holder} - {""}:
                 lives[self._root(other)].breaks.append((since_s, position[1]))
-            if name in hands:
-                robot, taken_s = hands.pop(name)
+            if name in held_now:
+                robot, taken_s = held_now.pop(name)
                 lives[name].held.append((taken_s, since_s))
                 lives[robot].held.append((taken_s, since_s))
             if predicate == "held_by":
-                hands[name] = self._root(holder), since_s
-        for name, (robot, taken_s) in hands.items():
+                held_now[name] = self._root(holder), since_s
+        for name, (robot, taken_s) in held_now.items():
             lives[name].held.append((taken_s, math.inf))
             lives[robot].held.append((taken_s, math.inf))
         return lives
@@ -227,17 +227,17 @@ class Contents:
         else:
             self.causes.update(event.cause)
         match event.payload:
-            case EntitySeen() as said:
-                what = (said.category, said.labels, said.hypothesis, said.size_m, said.confidence)
-                self._sightings.append(Sighting(position, said.entity, said.pose, what))
-            case RobotState() as said:
-                what = (said.status, round(said.battery, 1))
-                self._sightings.append(Sighting(position, event.robot, said.pose, what, said.tool))
+            case EntitySeen() as payload:
+                what = (payload.category, payload.labels, payload.hypothesis, payload.size_m, payload.confidence)
+                self._sightings.append(Sighting(position, payload.entity, payload.pose, what))
+            case RobotReported() as payload:
+                what = (payload.status, round(payload.battery, 1))
+                self._sightings.append(Sighting(position, event.robot, payload.pose, what, payload.tool))
             case AbsenceSeen(entity=entity):
                 self._absent.append((entity, position))
-            case RelationSet(subject=subject, object=holder) as said if said.predicate in CONTAINMENT:
-                self._relations.append((subject, said.predicate, holder, position))
-            case RelationEnded(subject=subject, object=holder) as said if said.predicate in CONTAINMENT:
+            case RelationSet(subject=subject, object=holder) as payload if payload.predicate in CONTAINMENT:
+                self._relations.append((subject, payload.predicate, holder, position))
+            case RelationEnded(subject=subject, object=holder) as payload if payload.predicate in CONTAINMENT:
                 self._relations.append((subject, "", holder, position))
             case EntityMerged(entity=entity, into=into):
                 self._roots[entity] = into
@@ -245,9 +245,9 @@ class Contents:
                 self._tasks.setdefault(episode, [])
             case EpisodeEnded(episode=episode):
                 self._tasks.pop(episode, None)
-            case MomentStored() as said:
-                key = (event.robot, said.episode, said.model_id, said.entities, said.labels)
-                self.moments[key].append((position, np.frombuffer(said.embedding, "<f4")))
+            case MomentStored() as payload:
+                key = (event.robot, payload.episode, payload.model_id, payload.entities, payload.labels)
+                self.moments[key].append((position, np.frombuffer(payload.embedding, "<f4")))
 
     def _root(self, name: str) -> str:
         while name in self._roots:
@@ -255,7 +255,7 @@ class Contents:
         return name
 
 
-def retain(bank: Bank, config: RetentionConfig | None = None) -> Forgetting:
+def retain(bank: Bank, config: RetentionConfig | None = None) -> RetentionResult:
     """Forgets what the bank can do without, by the settings or the usual ones; returns what went.
 
     Raises `ConfigError` for what are no settings, or out of range.
@@ -269,7 +269,7 @@ def checked(config: RetentionConfig | None) -> RetentionConfig:
         return RetentionConfig()
     if not isinstance(config, RetentionConfig):
         raise ConfigError(
-            "What is kept must be said by a `RetentionConfig`.",
+            "Retention must be configured by a `RetentionConfig`.",
             value=config,
             remedy="Write RetentionConfig(observations=100_000).",
         )

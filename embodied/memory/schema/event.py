@@ -1,4 +1,4 @@
-"""One event: who says what happened when, in what order, and why."""
+"""The event: who wrote it, what happened, when, in what order, and because of which events."""
 
 import msgspec
 
@@ -9,9 +9,9 @@ LogPosition = tuple[float, int]  # Valid time, seconds, and sequence number: the
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """The truth of the bank, one line of it.
+    """One entry of the log, from which all else in the bank follows.
 
-    `writer` and `writer_seq` make an append idempotent: the same pair again is the same event, told again.
+    `writer` and `writer_seq` make an append idempotent: the same pair again is the same event, sent again.
     `valid_time_s` is when it was so, on the site clock (seconds); `received_time_s` when the bank took it, set by the
     bank, as is `seq`, its place in the one total order from 1 (both 0 before the append). `cause` are the `seq` of the
     events that led to this one. The valid times of one writer never run backwards; a report on the past comes from a

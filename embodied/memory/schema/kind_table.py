@@ -126,7 +126,7 @@ _ROWS = (
         text=texts.registration,
     ),
     Kind(
-        payload=kinds.RobotState,
+        payload=kinds.RobotReported,
         check=payload_checks.check_robot_state,
         names=lambda event, _: (event.robot,),
         text=texts.robot_state,

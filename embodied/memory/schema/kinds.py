@@ -1,4 +1,4 @@
-"""What an event can say: one payload per kind. Metres, radians, seconds; poses in the site frame, z up."""
+"""The payload of each kind of event. Metres, radians, seconds; poses in the site frame, z up."""
 
 import math
 
@@ -30,7 +30,7 @@ class PlaceDefined(msgspec.Struct, frozen=True, tag="place_defined", forbid_unkn
 
 
 class EntitySeen(msgspec.Struct, frozen=True, tag="entity_seen", forbid_unknown_fields=True, gc=False):
-    """Somebody perceived an entity at a pose. `confidence` in (0, 1]; `evidence` is a reference to a frame."""
+    """A robot or sensor perceived an entity at a pose. `confidence` in (0, 1]; `evidence` is a reference to a frame."""
 
     entity: str
     category: str
@@ -44,10 +44,10 @@ class EntitySeen(msgspec.Struct, frozen=True, tag="entity_seen", forbid_unknown_
 
 
 class AbsenceSeen(msgspec.Struct, frozen=True, tag="absence_seen", forbid_unknown_fields=True, gc=False):
-    """Somebody looked where an entity should be and saw that it is not there: visible and empty.
+    """A robot or sensor saw that an entity is not where it should be: its place is visible and empty.
 
     `visible_fraction` of the entity's box was in sight, unoccluded; below one half it proves nothing and is refused.
-    An entity that nobody has spoken of yet is no mistake: its sighting may still be on the way from another writer.
+    An entity without earlier events is accepted: its sighting may still be on the way from another writer.
     """
 
     entity: str
@@ -60,8 +60,9 @@ class RelationSet(msgspec.Struct, frozen=True, tag="relation_set", forbid_unknow
 
     `expected_version` is compare-and-set: the version of the subject's containment that the writer has read (0 for an
     entity that never had a parent); anything else is a conflict and nothing is written. It may be None only where the
-    subject has no parent now: a second parent is refused. Containment is in the order of arrival: what is told late
-    counts from the change before it at the earliest, whatever its own valid time. Other relations count from theirs.
+    subject has no parent now: a second parent is refused. Containment is in the order of arrival: an event that comes
+    late counts from the change before it at the earliest, whatever its own valid time. Other relations count from
+    theirs.
     """
 
     subject: str
@@ -87,10 +88,10 @@ class RelationEnded(msgspec.Struct, frozen=True, tag="relation_ended", forbid_un
 class EntityMerged(msgspec.Struct, frozen=True, tag="entity_merged", forbid_unknown_fields=True, gc=False):
     """Two entities turned out to be one: from the valid time on, `entity` lives on as `into`, under both names.
 
-    What was told and seen of either counts for both, and no answer about earlier times changes. What `entity` held is
-    held by `into`, which also takes over the parent of `entity`, unless its own was told to hold later: an entity has
-    one parent. A parent that is itself inside `into` is let go. Each change counts in the version of the one whose
-    parent it is; `expected_version` of either name is that of `into`. Nobody can be merged twice, nor into what it
+    Events about either entity count for both, and no answer about earlier times changes. What `entity` held is held by
+    `into`, which also takes over the parent of `entity`, unless its own parent was logged later: an entity has one
+    parent. A parent that is itself inside `into` is let go. Each change counts in the version of the one whose parent
+    it is; `expected_version` of either name is that of `into`. An entity cannot be merged twice, nor into what it
     holds.
     """
 
@@ -120,12 +121,13 @@ class RobotRegistered(msgspec.Struct, frozen=True, tag="robot_registered", forbi
     workspace: Polygon = ()
 
 
-class RobotState(msgspec.Struct, frozen=True, tag="robot_state", forbid_unknown_fields=True, gc=False):
-    """A robot about itself: only the robot named in the event's `robot` may write it. `battery` in [0, 1].
+class RobotReported(msgspec.Struct, frozen=True, tag="robot_state", forbid_unknown_fields=True, gc=False):
+    """A robot reports its own state: only the robot named in the event's `robot` may write it. `battery` in [0, 1].
 
-    `pose` is that of its base; `tool` that of its gripper, in the site frame too, None where it has none or tells none.
-    `status` is any text. A robot that is `charging`, `offline` or in `error` (`abilities.UNABLE`), or whose battery is
-    below 0.1, is not offered by `skill_candidates`; every other status, such as `idle` or `holding`, leaves it able.
+    `pose` is that of its base; `tool` that of its gripper, in the site frame too, None where it has none or reports
+    none. `status` is any text. A robot that is `charging`, `offline` or in `error` (`skill_matching.UNABLE`), or whose
+    battery is below 0.1, is not offered by `skill_candidates`; every other status, such as `idle` or `holding`, leaves
+    it able.
     """
 
     pose: Pose
@@ -187,7 +189,7 @@ class SubtaskEnded(msgspec.Struct, frozen=True, tag="subtask_ended", forbid_unkn
 
 
 class EpisodeBegun(msgspec.Struct, frozen=True, tag="episode_begun", forbid_unknown_fields=True, gc=False):
-    """An episode starts; `embedding` describes its task for `similar_episodes`, empty where nobody made one.
+    """An episode starts; `embedding` describes its task for `similar_episodes`, empty where there is none.
 
     One that runs cannot begin again, whoever says so, and ends once; one that has ended may begin anew. As with
     containment the order of arrival decides: of two writers who begin the same one the later is refused.
@@ -231,7 +233,7 @@ class LeaseGranted(msgspec.Struct, frozen=True, tag="lease_granted", forbid_unkn
 
 
 class Watermark(msgspec.Struct, frozen=True, tag="past_closed", forbid_unknown_fields=True, gc=False):
-    """Nothing before `before_s` will be told any more: later events with an earlier valid time are refused.
+    """The log before `before_s` is complete: later events with an earlier valid time are refused.
 
     What was closed stays so: of several closings, in whatever order they arrive, the latest `before_s` counts.
     """
@@ -264,7 +266,7 @@ Payload = (
     | RelationEnded
     | EntityMerged
     | RobotRegistered
-    | RobotState
+    | RobotReported
     | SkillEnded
     | Interaction
     | ToolCalled

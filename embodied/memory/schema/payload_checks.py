@@ -151,7 +151,7 @@ def check_registration(_: Event, payload: kinds.RobotRegistered) -> None:
         _json_object(f"The arguments of skill {skill.name!r}", skill.arguments)
 
 
-def check_robot_state(event: Event, payload: kinds.RobotState) -> None:
+def check_robot_state(event: Event, payload: kinds.RobotReported) -> None:
     """Raises `MemoryBankError` unless the robot itself reports a battery in [0, 1] and a status."""
     if not event.robot or event.writer.partition("/")[0] != event.robot:
         raise MemoryBankError(
@@ -195,7 +195,7 @@ def check_subtask(event: Event, payload: kinds.SubtaskEnded) -> None:
     _named(subtask=payload.subtask, outcome=payload.outcome)
     if payload.epoch < 0 or (payload.epoch and not event.robot):
         raise MemoryBankError(
-            "A subtask ends under a lease epoch from 0, told by its robot.", value=(event.robot, payload.epoch)
+            "A subtask ends under a lease epoch from 0, written by its robot.", value=(event.robot, payload.epoch)
         )
 
 

@@ -46,7 +46,7 @@ def registration(payload: kinds.RobotRegistered, _: Shown) -> str:
     return f"{payload.robot} ({payload.embodiment}) joined, with {len(payload.skills)} skills"
 
 
-def robot_state(payload: kinds.RobotState, _: Shown) -> str:
+def robot_state(payload: kinds.RobotReported, _: Shown) -> str:
     """Returns the status of a robot, the position of its base and its battery level."""
     return f"{payload.status} at {_point(payload.pose)}, battery {100 * payload.battery:.0f} %"
 

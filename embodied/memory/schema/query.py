@@ -1,4 +1,4 @@
-"""What one may ask the bank, and what it answers."""
+"""The values that queries of a bank take and return."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,10 +13,10 @@ class Order(StrEnum):
     """How recalled moments are sorted; time orders break ties by sequence number.
 
     With an embedding, the moments most alike are chosen and then sorted; without one, the oldest or the newest are
-    chosen, and `LIKENESS` means `NEWEST`.
+    chosen, and `SIMILARITY` means `NEWEST`.
     """
 
-    LIKENESS = "likeness"
+    SIMILARITY = "similarity"
     OLDEST = "oldest"
     NEWEST = "newest"
 
@@ -25,7 +25,7 @@ class Order(StrEnum):
 class Query:
     """What to recall. All filters hold at once and come before the exact scoring.
 
-    `embedding` (D,) of unit length asks for likeness and needs `model_id`; `time_s` is a closed interval on the site
+    `embedding` (D,) of unit length asks for similarity and needs `model_id`; `time_s` is a closed interval on the site
     clock; `region` the name of a place or a polygon on the ground; `text_labels` any of; `entities` any of;
     `kinds` of events, empty for moments: nothing else can be recalled.
     """
@@ -40,32 +40,32 @@ class Query:
     kinds: tuple[str, ...] = ()
     entities: tuple[str, ...] = ()
     top_k: int = 10
-    order: Order = Order.LIKENESS
+    order: Order = Order.SIMILARITY
 
 
 @dataclass(frozen=True, eq=False)
 class Recalled:
-    """One recalled moment: its sequence number and its likeness, the cosine in [-1, 1], or NaN where none was asked."""
+    """One recalled moment: its number and its similarity, the cosine in [-1, 1], or NaN where none was asked."""
 
     moment: Moment
     seq: int
-    likeness: float
+    similarity: float
 
 
 @dataclass(frozen=True)
 class LocationBelief:
     """Where an entity is believed to be: `existence` is the probability that it is still there.
 
-    Looks that find nothing lower it: looks for the entity and, since it was seen itself, for what holds it.
-    `pose` follows from the last sighting and from what held it since (see `reckoning`), None where that does not tell.
-    `parent` and `predicate` say what it is in, on, part of or held by, `version` how often that has changed; `place` is
-    the smallest place known to be around it, `since_s` and `seq` the valid time and event of the evidence that settled
-    the pose, or made it unknown. They never contradict each other; the newer evidence wins:
+    Looks that find nothing lower it: looks for the entity and, since it was seen itself, for what holds it. `pose`
+    follows from the last sighting and from what held it since (see `pose_propagation`), None where that leaves it
+    unknown. `parent` and `predicate` say what it is in, on, part of or held by, `version` how often that has changed;
+    `place` is the smallest place known to be around it, `since_s` and `seq` the valid time and event of the evidence
+    that settled the pose, or made it unknown. They never contradict each other; the newer evidence wins:
 
     - `pose` lies in `place`, unless the extents of that and of all around it are unknown; a pose outside is None where
       the relation is newer;
-    - `parent` is "" where it was told to be a place in which a newer sighting was not, or a holder outside of whose box
-      it was seen since (see `boxes`): `version` still counts it;
+    - `parent` is "" where it was logged as a place outside of which a newer sighting lies, or as a holder outside of
+      whose box it was seen since (see `extents`): `version` still counts it;
     - with a parent that has a pose, `pose` is known and has moved with it.
     """
 

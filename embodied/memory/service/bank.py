@@ -29,10 +29,10 @@ def open_bank(
     half_life_s: Mapping[str, float] | None = None,
     thorough: bool = True,
 ) -> "Bank":
-    """Returns the bank of a URL (see `location`), made where there is none; close it, or use it in `with`.
+    """Returns the bank of a URL (see `bank_path`), made where there is none; close it, or use it in `with`.
 
-    `root` confines the file; `clock` tells received times, seconds; `half_life_s` says per category how long an
-    entity of which nothing new is told takes to become half as likely, "" for all that are not named. Without
+    `root` confines the file; `clock` gives received times, seconds; `half_life_s` is by category how long an
+    entity without new events takes to become half as likely, "" for all that are not named. Without
     it time alone makes nothing less likely, only looks that find its place empty do. `thorough` reads every event first
     and refuses a damaged file, which takes some seconds per million events. Raises `MemoryBankError` where another
     process owns the file, `DataError` for a file that is damaged, or of a newer version.
@@ -54,7 +54,7 @@ def open_bank(
 
 
 class Bank(BankView):
-    """Everything that is remembered; made by `open_bank`. Reads see the newest state; `snapshot` holds one still.
+    """The memory bank, made by `open_bank`. Reads see the newest state; `snapshot` holds one still.
 
     Calls may come from several threads of the owning process; they take turns.
     """
@@ -85,9 +85,9 @@ class Bank(BankView):
     def append(self, events: Event | Sequence[Event]) -> list[int]:
         """Returns the sequence numbers of the events, once they are durable: all of them, or an error and none.
 
-        An event told again keeps its first number (0 where it was forgotten since). Raises `MemoryBankError` for what
-        is refused, `ConflictError` where it builds on something that has changed, `StorageError` for a disk that is
-        full or fails; nothing is written then.
+        An event that is sent again keeps its first number (0 where it was removed since). Raises `MemoryBankError` for
+        what is refused, `ConflictError` where it builds on something that has changed, `StorageError` for a disk that
+        is full or fails; nothing is written then.
         """
         (result,) = self.append_batches([as_events(events)])
         if isinstance(result, MemoryBankError):
@@ -169,7 +169,7 @@ class Bank(BankView):
 
 
 class Subscription:
-    """Hands out wanted events, each once, in order; it asks and is never called, so it crosses processes easily."""
+    """Returns wanted events, each once, in order. It polls the bank, so it works across processes too."""
 
     def __init__(self, bank: Bank, wanted: EventFilter, after_seq: int) -> None:
         self._bank = bank

@@ -1,4 +1,4 @@
-"""A robot's side of the bank: told once, sent until it is answered, and read after one's own writes."""
+"""The client of a bank: idempotent at-least-once writes through an outbox, and reads that see its own writes."""
 
 import dataclasses
 import itertools
@@ -19,7 +19,7 @@ from embodied.errors import ConflictError, DataError, EmbodiedError, MemoryBankE
 from embodied.memory.queries.read_call import ReadCall
 from embodied.memory.queries.reads import Reads, RemoteReads
 from embodied.memory.queries.validation import event_filter, number, past_seq, start_seq
-from embodied.memory.retention.retention import Forgetting, RetentionConfig, checked
+from embodied.memory.retention.retention import RetentionConfig, RetentionResult, checked
 from embodied.memory.schema.checks import as_events
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import Payload, RelationSet
@@ -39,16 +39,16 @@ Answer = TypeVar("Answer")
 
 @dataclass(eq=False)
 class _Letter:
-    """A parcel on its way; nobody waits for one that an earlier process has told (`answer` None)."""
+    """A parcel on its way; `answer` is None for one that an earlier process has left."""
 
     parcel: Parcel
     answer: Future[list[int]] | None
 
 
 class BankClient(RemoteReads):
-    """Tells the bank through an outbox, in order, and reads what the bank knows, its own words included.
+    """Writes to the bank through an outbox, in order, and reads from it; reads see its own writes.
 
-    What is told is safe in the outbox before `tell` and `post` go on, and is sent until the owner of the bank
+    Events are safe in the outbox before `log` and `post` go on, and are sent until the owner of the bank
     answers, in this process or the next one on the same outbox; since the bank knows each event by its writer's
     number, being sent twice does no harm. `writer` signs events without a writer; `clock` is the site clock, seconds.
     Safe to call from many threads.
@@ -75,7 +75,7 @@ class BankClient(RemoteReads):
         self._time_s = -float("inf")
         self._trouble: EmbodiedError | None = None
         self._open = True
-        self._telling = threading.Lock()
+        self._writing = threading.Lock()
         self._changed = threading.Condition()
         self._letters = deque(_Letter(parcel, None) for parcel in outbox.waiting())
         self._sender = threading.Thread(target=self._send_all, name=f"outbox of {writer}", daemon=True)
@@ -89,9 +89,9 @@ class BankClient(RemoteReads):
     ) -> None:
         self.close()
 
-    def tell(self, payload: Payload, *, robot: str = "", task: str = "", cause: tuple[int, ...] = ()) -> int:
+    def log(self, payload: Payload, *, robot: str = "", task: str = "", cause: tuple[int, ...] = ()) -> int:
         """Returns the sequence number of one event that is so now, once the bank has it; raises as `append`."""
-        with self._telling:
+        with self._writing:
             answer = self._post([self._event(payload, robot, task, cause)])
         return self._wait(answer)[0]
 
@@ -100,7 +100,7 @@ class BankClient(RemoteReads):
 
         An event without a writer is this client's, one with `writer_seq` 0 gets its writer's next number. Raises
         `MemoryBankError` or `ConflictError` for what the bank refuses, which is forgotten then, and for a full outbox;
-        `UnreachableError` where the owner did not answer in time: then it is still on its way, and must not be told
+        `UnreachableError` where the owner did not answer in time: then it is still on its way, and must not be sent
         again.
         """
         return self._wait(self.post(events))
@@ -108,7 +108,7 @@ class BankClient(RemoteReads):
     def post(self, events: Event | Sequence[Event]) -> Future[list[int]]:
         """Returns at once, when the events are safe in the outbox, with the answer to come; otherwise as `append`."""
         listed = as_events(events)
-        with self._telling:
+        with self._writing:
             return self._post(listed)
 
     def move(self, entity: str, predicate: str, parent: str, *, robot: str = "", task: str = "") -> int:
@@ -123,8 +123,8 @@ class BankClient(RemoteReads):
             there = self.where_is(entity)
             version = 0 if there is None else there.version
             try:
-                said = RelationSet(subject=entity, predicate=predicate, object=parent, expected_version=version)
-                return self.tell(said, robot=robot, task=task)
+                payload = RelationSet(subject=entity, predicate=predicate, object=parent, expected_version=version)
+                return self.log(payload, robot=robot, task=task)
             except ConflictError:
                 if tries == MOVE_TRIES:
                     raise
@@ -141,7 +141,7 @@ class BankClient(RemoteReads):
         held, ask = check_lease(lease), self._link.lease
         return self._until_reached(lambda: ask(held.subtask, held.robot, duration_s=duration_s, epoch=held.epoch))
 
-    def retain(self, config: RetentionConfig | None = None) -> Forgetting:
+    def retain(self, config: RetentionConfig | None = None) -> RetentionResult:
         """Lets the owner forget what the bank can do without, by the settings or the usual ones; returns what went.
 
         Raises `ConfigError` for what are no settings, or out of range.
@@ -151,12 +151,12 @@ class BankClient(RemoteReads):
         return self._until_reached(partial(self._link.retain, settings))
 
     def snapshot(self, seq: int | None = None) -> Reads:
-        """Returns reads of everything up to `seq` (None: now, this client's words included), always the same."""
+        """Returns reads of everything up to `seq` (None: now, this client's writes included), always the same."""
         held = past_seq(seq, self.head())
         return RemoteReads(lambda call: self._read(dataclasses.replace(call, seq=held)))
 
     def head(self) -> int:
-        """Returns the newest sequence number, this client's own words included."""
+        """Returns the newest sequence number, this client's own writes included."""
         self.flush()
         return self._until_reached(self._link.head)
 
@@ -170,7 +170,7 @@ class BankClient(RemoteReads):
         return RemoteSubscription(self._changes, event_filter(wanted), start_seq(after_seq, self.head()))
 
     def flush(self, *, timeout_s: float | None = None) -> None:
-        """Waits until the bank has answered all that was told before. Raises `UnreachableError` saying why not."""
+        """Waits until the bank has answered all earlier writes. Raises `UnreachableError` saying why not."""
         limit_s = self._timeout_s if timeout_s is None else _waiting_s(timeout_s)
         self._require_open()
         with self._changed:
@@ -240,14 +240,14 @@ class BankClient(RemoteReads):
     def _require_open(self) -> None:
         if not self._open:
             raise UnreachableError(
-                "A client must be open to tell or ask anything.",
+                "A client must be open to write or read.",
                 value=f"the closed client of {self.writer!r}",
                 remedy="Make a new one; what the bank has not answered yet waits in the outbox, where that is a file.",
             )
 
     def _unanswered(self) -> UnreachableError:
         return UnreachableError(
-            "The bank must answer what it is told before one can go on.",
+            "The bank must answer a write in time.",
             value=f"{self._outbox.events} events of {self.writer!r} wait",
             remedy=f"They stay in the outbox and are sent again. The last trouble: {self._trouble or 'none yet'}",
         )
@@ -275,15 +275,15 @@ class BankClient(RemoteReads):
             return list(itertools.islice(self._letters, LARGEST_SENDING))
 
     def _deliver(self, letters: Sequence[_Letter], results: Sequence[Result]) -> None:
-        """Hands out results; parcels leave the outbox before anybody hears of them. Raises for a disk that fails."""
+        """Hands out results; parcels leave the outbox before their results are set. Raises for a disk that fails."""
         pairs = zip(letters, results, strict=True)
         answered = list(itertools.takewhile(lambda pair: not isinstance(pair[1], StorageError), pairs))
         for letter, result in answered:
             if letter.answer is None and isinstance(result, MemoryBankError):
-                logger.warning("The bank refuses what %s told before it was restarted: %s", self.writer, result)
+                logger.warning("The bank refuses what %s wrote before it was restarted: %s", self.writer, result)
                 self._outbox.refuse(letter.parcel, str(result))
         refused = any(isinstance(result, MemoryBankError) for _, result in answered)
-        self._outbox.remove([letter.parcel for letter, _ in answered], at_once=refused)  # It must not be told again.
+        self._outbox.remove([letter.parcel for letter, _ in answered], at_once=refused)  # It must not be sent again.
         with self._changed:
             for _ in answered:
                 self._letters.popleft()
@@ -301,7 +301,7 @@ class BankClient(RemoteReads):
 
 
 class RemoteSubscription:
-    """Hands out wanted events, each once, in order; `seq` is how far it has come."""
+    """Returns wanted events, each once, in order; `seq` is how far it has come."""
 
     def __init__(
         self, changes: Callable[[EventFilter, int, float], tuple[list[Event], int]], wanted: EventFilter, seq: int

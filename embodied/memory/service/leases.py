@@ -31,7 +31,7 @@ class Lease:
 class LeaseOffice:
     """Grants leases beside the bank, so that one clock decides: robots' own clocks do not count.
 
-    An expired lease may be renewed by its robot as long as nobody else has taken the subtask. Grants are events
+    An expired lease may be renewed by its robot as long as no other robot has taken the subtask. Grants are events
     (`lease_granted`), and the bank refuses outcomes (`subtask_ended`) under any epoch but the newest.
     """
 
@@ -62,7 +62,7 @@ class LeaseOffice:
                 raise ConflictError(
                     "Only the newest lease of a subtask can be renewed.",
                     value=(lease.subtask, lease.robot, lease.epoch),
-                    remedy=f"{robot or 'Nobody'!r} has epoch {epoch}: stop this work, and ask anew.",
+                    remedy=f"{robot or 'No robot'!r} has epoch {epoch}: stop this work, and acquire a new lease.",
                 )
             return self._grant(lease.subtask, lease.robot, epoch + 1, duration_s, held_until_s=expires_s)
 
@@ -74,8 +74,8 @@ class LeaseOffice:
         last, last_s = self._bank.last_of_writer(WRITER)
         now_s = max(self._clock(), last_s)
         lease = Lease(subtask, text("robot", robot), epoch, max(now_s + float(duration_s), held_until_s))
-        said = LeaseGranted(subtask=subtask, epoch=epoch, expires_s=lease.expires_s)
-        self._bank.append(Event(WRITER, last + 1, now_s, said, robot=robot))
+        payload = LeaseGranted(subtask=subtask, epoch=epoch, expires_s=lease.expires_s)
+        self._bank.append(Event(WRITER, last + 1, now_s, payload, robot=robot))
         return lease
 
 

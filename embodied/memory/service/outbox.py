@@ -1,4 +1,4 @@
-"""The outbox of one robot: what it has told and the bank has not answered yet, safe on the robot's own disk."""
+"""The outbox of one robot: events that the bank has not answered yet, safe on the robot's own disk."""
 
 import hashlib
 import sqlite3
@@ -32,7 +32,7 @@ COMMIT;
 
 @dataclass(frozen=True)
 class Parcel:
-    """Events that were told together: they reach the bank all or none. `content` is what travels."""
+    """Events that were written together: they reach the bank all or none. `content` is what travels."""
 
     number: int
     count: int
@@ -43,7 +43,7 @@ class Parcel:
 class OutboxConfig:
     """Where an outbox lies (empty: in this process only) and how many events it may hold.
 
-    `durable` waits for the disk at every append, so that a power cut loses nothing; without it, what was told survives
+    `durable` waits for the disk at every append, so that a power cut loses nothing; without it, events survive
     the death of the process but not of the machine.
     """
 
@@ -59,7 +59,7 @@ class OutboxConfig:
 
 
 class Outbox:
-    """Parcels in the order in which they were told, and the last number that each writer has used.
+    """Parcels in the order in which they were written, and the last number that each writer has used.
 
     Threads take turns; one process owns the file (None: in memory). Raises `DataError` for a file that is damaged or
     another's, and `StorageError` where the disk fails.
@@ -73,8 +73,8 @@ class Outbox:
         try:
             self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
             self._prepare()
-            (self._events,) = self._row("SELECT COALESCE(SUM(count), 0) FROM parcel")
-            self._last: dict[str, int] = dict(self._rows("SELECT name, last FROM writer"))
+            (self._events,) = self._select_one("SELECT COALESCE(SUM(count), 0) FROM parcel")
+            self._last: dict[str, int] = dict(self._select("SELECT name, last FROM writer"))
             self._answered: list[int] = []
             self._open = True
         except BaseException:
@@ -108,7 +108,7 @@ class Outbox:
                 raise MemoryBankError(
                     "An outbox must not hold more events than its limit.",
                     value=self._events + len(events),
-                    remedy=f"{self._events} of {self._limit} wait for the bank to come back: tell less, or raise the "
+                    remedy=f"{self._events} of {self._limit} wait for the bank to come back: write less, or raise the "
                     "limit.",
                 )
             last = dict(self._last)
@@ -122,8 +122,8 @@ class Outbox:
     def waiting(self) -> list[Parcel]:
         """Returns all parcels, oldest first. Raises `DataError` for one that was altered."""
         with self._lock:
-            self._forget()
-            found = self._rows("SELECT number, count, content, digest FROM parcel ORDER BY number")
+            self._delete_answered()
+            found = self._select("SELECT number, count, content, digest FROM parcel ORDER BY number")
         for number, _, content, digest in found:
             if digest != _digest(content):
                 raise DataError(
@@ -142,35 +142,38 @@ class Outbox:
             self._answered += [parcel.number for parcel in parcels]
             self._events -= sum(parcel.count for parcel in parcels)
             if at_once:
-                self._forget()
+                self._delete_answered()
 
     def refuse(self, parcel: Parcel, reason: str) -> None:
-        """Keeps a copy of a parcel that the bank refuses and nobody waits for."""
+        """Keeps a copy of a parcel that the bank refuses and no caller waits for."""
         self._run("INSERT OR REPLACE INTO refused VALUES (?, ?, ?)", parcel.number, parcel.content, reason)
 
     def refused(self) -> list[tuple[list[Event], str]]:
         """Returns what was laid aside, and why."""
-        found = self._rows("SELECT content, reason FROM refused ORDER BY number")
+        found = self._select("SELECT content, reason FROM refused ORDER BY number")
         return [(decode_events(content), reason) for content, reason in found]
 
     def close(self) -> None:
         """Closes the file; safe to call twice. What waits is sent when it is opened again."""
         with self._lock:
             if self._open:
-                self._forget()
+                self._delete_answered()
             self._open = False
             self._db.close()
             self._release()
 
     def _prepare(self) -> None:
         try:
-            application, version = self._row("PRAGMA application_id")[0], self._row("PRAGMA user_version")[0]
-            fresh = not self._rows("SELECT 1 FROM sqlite_schema LIMIT 1")
+            application, version = (
+                self._select_one("PRAGMA application_id")[0],
+                self._select_one("PRAGMA user_version")[0],
+            )
+            fresh = not self._select("SELECT 1 FROM sqlite_schema LIMIT 1")
             if not fresh and (application, version) != (APPLICATION_ID, FORMAT_VERSION):
                 raise DataError(
                     "The file must be an outbox of this version.", value=(application, version), remedy="Take another."
                 )
-            self._row("PRAGMA journal_mode = WAL")
+            self._select_one("PRAGMA journal_mode = WAL")
             self._db.executescript(SCHEMA)
             self._synchronise()
         except sqlite3.Error as error:
@@ -194,8 +197,8 @@ class Outbox:
         self._answered.clear()
         return number
 
-    def _forget(self) -> None:
-        """Deletes what was answered; it need not reach the disk, since the bank knows what it is told twice."""
+    def _delete_answered(self) -> None:
+        """Deletes what was answered; it need not reach the disk, since the bank recognises what it gets twice."""
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._run("BEGIN IMMEDIATE")
         self._run_each("DELETE FROM parcel WHERE number = ?", self._answered)
@@ -206,15 +209,15 @@ class Outbox:
     def _synchronise(self) -> None:
         self._db.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
 
-    def _rows(self, sql: str, *values: object) -> list[tuple]:
+    def _select(self, sql: str, *values: object) -> list[tuple]:
         try:
             with self._lock:
                 return self._db.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise _translated(error) from error
 
-    def _row(self, sql: str) -> tuple:
-        return self._rows(sql)[0]
+    def _select_one(self, sql: str) -> tuple:
+        return self._select(sql)[0]
 
     def _run(self, sql: str, *values: object) -> int:
         try:
@@ -258,5 +261,7 @@ def _translated(error: sqlite3.Error) -> DataError | StorageError:
     if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return DataError("An outbox must be a sound SQLite file.", value=str(error), remedy="Take another file.")
     return StorageError(
-        "The disk under an outbox must take what is told.", value=str(error), remedy="Free space, then tell it again."
+        "The disk under an outbox must take what is written.",
+        value=str(error),
+        remedy="Free space, then write it again.",
     )

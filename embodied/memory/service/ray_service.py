@@ -1,4 +1,4 @@
-"""The owner of a bank on Ray: one actor that is replaced when it dies, and the way to reach it from any process."""
+"""The service of a bank as a Ray actor that is restarted when it dies, and the link to it from any process."""
 
 import asyncio
 import gc
@@ -23,7 +23,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import embodied
 from embodied.errors import ConfigError, EmbodiedError, MemoryBankError
 from embodied.memory.queries.read_call import ReadCall
-from embodied.memory.retention.retention import Forgetting, RetentionConfig
+from embodied.memory.retention.retention import RetentionConfig, RetentionResult
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.service.bank import Bank, open_bank
@@ -77,14 +77,14 @@ class BankActor:
 
     async def changes(self, wanted: EventFilter, *, after_seq: int, wait_s: float) -> tuple[list[Event], int]:
         """As `BankService.changes`."""
-        look = partial(self._service.changes, wanted, after_seq=after_seq, wait_s=wait_s)
-        return await asyncio.get_running_loop().run_in_executor(self._watchers, look)
+        poll = partial(self._service.changes, wanted, after_seq=after_seq, wait_s=wait_s)
+        return await asyncio.get_running_loop().run_in_executor(self._watchers, poll)
 
     async def lease(self, subtask: str, robot: str, *, duration_s: float, epoch: int) -> Lease:
         """As `BankService.lease`."""
         return await self._read(lambda: self._service.lease(subtask, robot, duration_s=duration_s, epoch=epoch))
 
-    async def retain(self, config: RetentionConfig) -> Forgetting:
+    async def retain(self, config: RetentionConfig) -> RetentionResult:
         """As `BankService.retain`."""
         return await asyncio.get_running_loop().run_in_executor(self._watchers, partial(self._service.retain, config))
 
@@ -151,7 +151,7 @@ class RayLink:
         """As `Link.lease`."""
         return self._call("lease", subtask, robot, duration_s=duration_s, epoch=epoch)
 
-    def retain(self, config: RetentionConfig) -> Forgetting:
+    def retain(self, config: RetentionConfig) -> RetentionResult:
         """As `Link.retain`; waits for up to ten minutes, since the owner reads all of its log."""
         return self._call("retain", config, timeout_s=RETAINING_S)
 

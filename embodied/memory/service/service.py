@@ -1,4 +1,4 @@
-"""One owner of a bank for many clients: commits of all who write at the same time, reads, leases, subscriptions."""
+"""The service that owns a bank for many clients: group commits, reads, leases and subscriptions."""
 
 import sys
 import threading
@@ -14,7 +14,7 @@ from embodied.errors import MemoryBankError, unknown_name
 from embodied.memory.queries import validation
 from embodied.memory.queries.read_call import ReadCall
 from embodied.memory.queries.reads import QUERIES
-from embodied.memory.retention.retention import Forgetting, RetentionConfig, retain
+from embodied.memory.retention.retention import RetentionConfig, RetentionResult, retain
 from embodied.memory.schema.codec import decode_events
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.query import EventFilter
@@ -27,7 +27,7 @@ LONGEST_WAIT_S = 10.0
 
 
 class UnreachableError(MemoryBankError):
-    """The owner of the bank does not answer: dead, being replaced, or cut off. What was told waits in the outbox."""
+    """The owner of the bank does not answer: dead, being replaced, or cut off. Writes wait in the outbox."""
 
 
 class Link(Protocol):
@@ -57,7 +57,7 @@ class Link(Protocol):
         """Returns a new lease (`epoch` 0) or the renewal of epoch `epoch`. Raises `ConflictError`."""
         ...
 
-    def retain(self, config: RetentionConfig) -> Forgetting:
+    def retain(self, config: RetentionConfig) -> RetentionResult:
         """Returns what the owner has forgotten by these settings."""
         ...
 
@@ -82,7 +82,7 @@ class _Request:
 
 
 class BankService:
-    """Owns a bank. A plain class, safe to call from many threads: tests call it, `hosting` deploys it on Ray.
+    """Owns a bank. A plain class, safe to call from many threads: tests call it, `ray_service` deploys it on Ray.
 
     Whatever arrives while the disk is busy becomes durable in the next commit, all together; each client gets its own
     answer, and what is refused to one does not hinder the others. `clock` is the site clock, seconds.
@@ -115,9 +115,9 @@ class BankService:
             self._committer.submit(self._commit_waiting)
         except RuntimeError as error:  # It was shut down.
             raise UnreachableError(
-                "The owner of a memory bank must be open to be told anything.",
+                "The owner of a memory bank must be open to take events.",
                 value="a closed bank",
-                remedy="Open the bank again; what was told waits in the outbox.",
+                remedy="Open the bank again; writes wait in the outbox.",
             ) from error
         return request.answer
 
@@ -158,7 +158,7 @@ class BankService:
             return self._leases.renew(Lease(subtask, robot, epoch, 0.0), duration_s=duration_s)
         return self._leases.acquire(subtask, robot, duration_s=duration_s)
 
-    def retain(self, config: RetentionConfig) -> Forgetting:
+    def retain(self, config: RetentionConfig) -> RetentionResult:
         """Forgets what the bank can do without, and returns what went; reads and commits go on meanwhile.
 
         Raises `ConfigError` for what are no settings, or out of range.
@@ -182,7 +182,7 @@ class BankService:
                 request.take_results(results)
         finally:
             for request in requests:
-                if not request.answer.done():  # The disk failed, or we did: whoever waits must hear it.
+                if not request.answer.done():  # The disk or this code failed: all who wait get the error.
                     request.answer.set_exception(sys.exception())
             with self._grown:
                 self._grown.notify_all()

@@ -67,7 +67,7 @@ def create_tables(db: sqlite3.Connection) -> None:
 
 def outdated(tables: Tables) -> bool:
     """Returns whether the projections were made by another version of this code."""
-    return tables.row("SELECT version FROM projections") != (PROJECTIONS_VERSION,)
+    return tables.select_one("SELECT version FROM projections") != (PROJECTIONS_VERSION,)
 
 
 def fresh(db: sqlite3.Connection) -> bool:

@@ -1,4 +1,4 @@
-"""What exactly is wrong with a bank's file, and how to save the part of it that is sound."""
+"""Finds damage in a bank's file, and saves the sound part of it."""
 
 import shutil
 import sqlite3
@@ -44,7 +44,7 @@ class Damage:
 def inspect_file(path: Path) -> Damage:
     """Returns what is wrong with a bank's file: its pages, its write-ahead log, and the chain of its events.
 
-    Nobody else may have the file open. Raises `DataError` for a file of another program or of a newer version.
+    No other process may have the file open. Raises `DataError` for a file of another program or of a newer version.
     """
     frames = write_ahead_damage(path)
     with _readable(path, copy=bool(frames)) as db:
@@ -166,7 +166,7 @@ def _readable(path: Path, *, copy: bool) -> Iterator[sqlite3.Connection]:
 
 
 def _digest(previous: Any, values: Sequence[Any], names: Mapping[int, str]) -> bytes | None:
-    """Returns the digest that a row should have, None where it names nobody or cannot have any."""
+    """Returns the digest that a row should have, None where an id has no name or the values cannot be encoded."""
     try:
         return chained_digest(previous, row_with_names(values, names.__getitem__))
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -174,8 +174,8 @@ def _digest(previous: Any, values: Sequence[Any], names: Mapping[int, str]) -> b
 
 
 def _difference(left: sqlite3.Connection, right: sqlite3.Connection, table: str) -> str:
-    question = f"SELECT * FROM {table}"  # noqa: S608
-    for mine, other in zip_longest(left.execute(question), right.execute(question)):
+    statement = f"SELECT * FROM {table}"  # noqa: S608
+    for mine, other in zip_longest(left.execute(statement), right.execute(statement)):
         if mine != other:
             return f"Table {table} has {mine} where the log gives {other}."
     return ""

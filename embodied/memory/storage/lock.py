@@ -14,7 +14,7 @@ class OwnedError(MemoryBankError):
 class Ownership:
     """The lock `<file>.lock`, held from construction to `release`; the file names the owner's process.
 
-    Raises `OwnedError`, naming the owner's pid, where somebody else holds it, in this process or another.
+    Raises `OwnedError`, naming the owner's pid, where another owner holds it, in this process or another.
     """
 
     def __init__(self, path: Path) -> None:

@@ -43,7 +43,7 @@ class EventLog:
     def append(self, events: Sequence[Event]) -> list[int]:
         """Returns the sequence numbers once the events are durable: all of them, or an error and none.
 
-        An event told again keeps its number; one told again after it was forgotten has 0.
+        An event that is sent again keeps its number; one that has been removed since has 0.
         """
         (result,) = self.append_batches([events])
         if isinstance(result, MemoryBankError):
@@ -75,14 +75,14 @@ class EventLog:
 
     def event(self, seq: int) -> Event | None:
         """Returns one event, None where there is none or it was forgotten."""
-        found = self.tables.row(f"SELECT {COLUMNS} FROM event WHERE seq = ?", seq)  # noqa: S608
+        found = self.tables.select_one(f"SELECT {COLUMNS} FROM event WHERE seq = ?", seq)  # noqa: S608
         return None if found is None else self._event(found)
 
     def last_of_writer(self, writer: str) -> tuple[int, float]:
         """Returns the last number and valid time (seconds) of a writer, (0, -inf) for one who never wrote."""
         known = self._writers.get(writer)
         if known is None:
-            found = self.tables.row(
+            found = self.tables.select_one(
                 "SELECT writer_seq, valid_time_s FROM event WHERE writer = ? ORDER BY writer_seq DESC LIMIT 1",
                 self.tables.names.find(writer),
             )
@@ -95,7 +95,7 @@ class EventLog:
         """Yields the events after `after` up to `to`, in order; `where` is SQL of ours, never a caller's."""
         step = 1000
         while after < to:
-            found = self.tables.rows(
+            found = self.tables.select(
                 f"SELECT {COLUMNS} FROM event WHERE seq > ? AND seq <= ? AND {where} ORDER BY seq LIMIT {step}",  # noqa: S608
                 after, to, *values,
             )  # fmt: skip
@@ -107,7 +107,7 @@ class EventLog:
         for start in range(0, len(numbers), CHUNK):
             chunk = numbers[start : start + CHUNK]
             marks = ", ".join("?" * len(chunk))
-            found = self.tables.rows(
+            found = self.tables.select(
                 f"SELECT {COLUMNS} FROM event WHERE seq IN ({marks}) AND {where} ORDER BY seq",  # noqa: S608
                 *chunk, *values,
             )  # fmt: skip
@@ -155,7 +155,7 @@ class EventLog:
             raise MemoryBankError(
                 "The valid times of one writer must not run backwards.",
                 value=event.valid_time_s,
-                remedy=f"{event.writer!r} was at {last_s} s: tell of the past under another writer, such as "
+                remedy=f"{event.writer!r} was at {last_s} s: log the past under another writer, such as "
                 f"{event.writer + '/late'!r}.",
             )
         if any(not 1 <= cause < event.seq for cause in event.cause):
@@ -185,11 +185,11 @@ class EventLog:
         self._head, self._digest = event.seq, digest
 
     def _known(self, event: Event, body: bytes, bulk: bytes | None) -> int | None:
-        """Returns the number of an event that is told again, None for a new one."""
+        """Returns the number of an event that is sent again, None for a new one."""
         last_seq, _ = self.last_of_writer(event.writer)
         if event.writer_seq > last_seq:
             return None
-        found = self.tables.row(
+        found = self.tables.select_one(
             f"SELECT {COLUMNS} FROM event WHERE writer = ? AND writer_seq = ?",  # noqa: S608
             self.tables.names.find(event.writer), event.writer_seq,
         )  # fmt: skip
@@ -202,12 +202,12 @@ class EventLog:
                 remedy=f"Its last one was {last_seq}: continue above it.",
             )
         row = row_codec.row_with_names(found, self.tables.names.text)
-        told = row._replace(
+        repeated = row._replace(
             valid_time_s=event.valid_time_s, robot=event.robot, task=event.task,
             cause=row_codec.encode_cause(event.cause),
             schema_version=event.schema_version, kind=event.kind, body=body, bulk=bulk,
         )  # fmt: skip
-        if row != told:
+        if row != repeated:
             raise MemoryBankError(
                 "A writer must not use a number twice for different events.",
                 value=(event.writer, event.writer_seq),
@@ -226,5 +226,5 @@ class EventLog:
 
 def last_of(tables: Tables) -> tuple[int, bytes]:
     """Returns the sequence number and the digest at the end of the log."""
-    last = tables.row("SELECT seq, digest FROM event ORDER BY seq DESC LIMIT 1")
+    last = tables.select_one("SELECT seq, digest FROM event ORDER BY seq DESC LIMIT 1")
     return last or (0, FIRST_DIGEST)  # type: ignore[return-value]

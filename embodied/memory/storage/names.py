@@ -1,4 +1,4 @@
-"""Names as small integers, so that a row costs bytes and not words."""
+"""Names as small integers, which keeps rows short."""
 
 import sqlite3
 

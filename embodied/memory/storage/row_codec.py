@@ -59,8 +59,8 @@ class _Codec:
         fields = msgspec.structs.fields(kind)
         self.poses = [i for i, field in enumerate(fields) if field.type in _POSES]
         self.defaults = [field.default for field in fields]
-        twin = msgspec.defstruct(kind.__name__, [_twin_field(field) for field in fields], array_like=True)
-        self.read: Callable[[bytes], Any] = msgspec.msgpack.Decoder(twin).decode
+        array_like = msgspec.defstruct(kind.__name__, [_array_field(field) for field in fields], array_like=True)
+        self.read: Callable[[bytes], Any] = msgspec.msgpack.Decoder(array_like).decode
 
     def encode(self, payload: msgspec.Struct) -> bytes:
         values = list(msgspec.structs.astuple(payload))
@@ -191,7 +191,7 @@ def _with_bulk(payload: Any, bulk: bytes) -> Any:
     return msgspec.structs.replace(payload, embedding=bulk)
 
 
-def _twin_field(field: msgspec.structs.FieldInfo) -> tuple[Any, ...]:
+def _array_field(field: msgspec.structs.FieldInfo) -> tuple[Any, ...]:
     """Returns a field for the array-like twin of a payload: poses travel packed."""
     if field.type is Pose:
         return (field.name, bytes)

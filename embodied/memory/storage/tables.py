@@ -1,4 +1,4 @@
-"""The tables of a bank: one connection, one lock, and errors of SQLite in our own words."""
+"""The tables of a bank: one connection, one lock, and errors of SQLite as errors of this project."""
 
 import sqlite3
 import threading
@@ -39,7 +39,7 @@ class Tables:
         """Raises `MemoryBankError` once the tables are closed."""
         if not self._open:
             raise MemoryBankError(
-                "A memory bank must be open to be told or asked anything.",
+                "A memory bank must be open to be read or written.",
                 value="a closed bank",
                 remedy="Open it again with `open_bank`, and close it when all is done.",
             )
@@ -50,17 +50,17 @@ class Tables:
             self._open = False
             self._db.close()
 
-    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Returns all rows of a question."""
+    def select(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Returns all rows that a statement selects."""
         try:
             with self.lock:
                 return self.db.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise translated(error) from error
 
-    def row(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
-        """Returns the first row of a question, None where there is none."""
-        found = self.rows(sql, *values)
+    def select_one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
+        """Returns the first row that a statement selects, None where there is none."""
+        found = self.select(sql, *values)
         return found[0] if found else None
 
     def write(self, sql: str, *values: Any) -> None:
@@ -70,10 +70,10 @@ class Tables:
         except sqlite3.Error as error:
             raise translated(error) from error
 
-    def write_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    def write_many(self, sql: str, select: Iterable[tuple[Any, ...]]) -> None:
         """Runs one statement for each row, inside the caller's transaction."""
         try:
-            self.db.executemany(sql, rows)
+            self.db.executemany(sql, select)
         except sqlite3.Error as error:
             raise translated(error) from error
 

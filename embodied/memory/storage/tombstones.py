@@ -1,4 +1,4 @@
-"""Removing events from the log: the rows go, their numbers and the digest at the end of each gap stay."""
+"""Tombstones: events are removed from the log; their numbers and the digest at the end of each gap stay."""
 
 from collections.abc import Iterator
 
@@ -17,10 +17,10 @@ CREATE TABLE IF NOT EXISTS writer_mark (
 FORGETTABLE = tuple(sorted(tag for tag, kind in KINDS.items() if kind.removal is not Removal.NEVER))
 
 
-def runs(said: Forgotten) -> Iterator[tuple[int, int]]:
+def runs(payload: Forgotten) -> Iterator[tuple[int, int]]:
     """Yields first and last number of every unbroken run to forget: the ranges without what is kept."""
-    kept = sorted(said.kept)
-    for first, last in said.ranges:
+    kept = sorted(payload.kept)
+    for first, last in payload.ranges:
         start = first
         for seq in kept:
             if start <= seq <= last:
@@ -31,21 +31,21 @@ def runs(said: Forgotten) -> Iterator[tuple[int, int]]:
             yield start, last
 
 
-def check_forgotten(tables: Tables, said: Forgotten, head: int) -> None:
+def check_forgotten(tables: Tables, payload: Forgotten, head: int) -> None:
     """Raises `MemoryBankError` unless the ranges are in order, in the past, and of kinds that may be forgotten."""
     last = 0
-    for first, end in said.ranges:
+    for first, end in payload.ranges:
         if not last < first <= end <= head:
             raise MemoryBankError(
                 "Ranges to forget must ascend without overlap and lie in the past.",
-                value=said.ranges,
+                value=payload.ranges,
                 remedy=f"The newest event is {head}.",
             )
         last = end
     names = [tables.names.find(kind) for kind in FORGETTABLE]
     marks = ", ".join("?" * len(names))
-    for first, end in runs(said):
-        found = tables.row(
+    for first, end in runs(payload):
+        found = tables.select_one(
             f"SELECT seq, kind FROM event WHERE seq BETWEEN ? AND ? AND kind NOT IN ({marks}) LIMIT 1",  # noqa: S608
             first, end, *(-1 if name is None else name for name in names),
         )  # fmt: skip
@@ -57,9 +57,9 @@ def check_forgotten(tables: Tables, said: Forgotten, head: int) -> None:
             )
 
 
-def forget(tables: Tables, said: Forgotten) -> None:
+def forget(tables: Tables, payload: Forgotten) -> None:
     """Deletes the events of all runs, keeping how far each writer had come; inside the caller's transaction."""
-    for first, last in runs(said):
+    for first, last in runs(payload):
         tables.write(
             "INSERT INTO writer_mark SELECT writer, MAX(writer_seq), MAX(valid_time_s) FROM event "
             "WHERE seq BETWEEN ? AND ? GROUP BY writer "
@@ -73,14 +73,16 @@ def forget(tables: Tables, said: Forgotten) -> None:
 
 def forgotten_writer(tables: Tables, writer: str) -> tuple[int, float]:
     """Returns the last number and valid time (seconds) of a writer among what was forgotten, (0, -inf) for none."""
-    found = tables.row("SELECT writer_seq, valid_time_s FROM writer_mark WHERE writer = ?", tables.names.find(writer))
+    found = tables.select_one(
+        "SELECT writer_seq, valid_time_s FROM writer_mark WHERE writer = ?", tables.names.find(writer)
+    )
     return found or (0, -float("inf"))  # type: ignore[return-value]
 
 
 def _open_gap(tables: Tables, first: int, last: int) -> None:
     """Adds a gap, joined with those it touches; the digest is that of its last event."""
-    found = tables.row("SELECT digest FROM event WHERE seq = ?", last)
-    touching = tables.rows(
+    found = tables.select_one("SELECT digest FROM event WHERE seq = ?", last)
+    touching = tables.select(
         "SELECT first_seq, last_seq, digest FROM gap WHERE first_seq <= ? AND last_seq >= ? "
         "AND first_seq >= IFNULL((SELECT MAX(first_seq) FROM gap WHERE first_seq <= ?), 0) ORDER BY first_seq",
         last + 1, first - 1, first,

@@ -1,7 +1,7 @@
 """Whether SQLite's write-ahead log is damaged in its middle: SQLite itself would silently drop all that follows.
 
-A log that ends in a transaction cut short is what a kill leaves behind, and no damage: nobody was told that it holds.
-For the same reason an altered last transaction cannot be told from a torn one here.
+A log that ends in a transaction cut short is what a kill leaves behind, and no damage: its append never returned.
+For the same reason an altered last transaction cannot be distinguished from a torn one here.
 Source: the WAL file format, https://www.sqlite.org/fileformat2.html#the_write_ahead_log.
 """
 
@@ -51,8 +51,8 @@ def _lost(content: bytes, starts: range, salts: list[int], index: int) -> tuple[
 
 def _checksum(content: bytes, sums: tuple[int, int], order: str) -> tuple[int, int]:
     first, second = sums
-    words = struct.unpack(f"{order}{len(content) // 4}I", content)
-    for left, right in zip(words[::2], words[1::2], strict=True):
+    numbers = struct.unpack(f"{order}{len(content) // 4}I", content)
+    for left, right in zip(numbers[::2], numbers[1::2], strict=True):
         first = (first + left + second) & 0xFFFFFFFF
         second = (second + right + first) & 0xFFFFFFFF
     return first, second

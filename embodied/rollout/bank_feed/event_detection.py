@@ -161,10 +161,10 @@ class EventDetector:
             max(ongoing.contact_s, ongoing.place_start_s),
             ongoing.place_end_s,
         )
-        said = Interaction(
+        payload = Interaction(
             "pick_place", self.name_of(body), *times_s, source=ongoing.source, target=target, success=bool(target)
         )
-        yield DetectedEvent(ongoing.robot, said)
+        yield DetectedEvent(ongoing.robot, payload)
         reason = "" if target else "it came to rest on nothing"
         yield self._ended("place", body, ongoing.robot, ongoing.place_end_s - ongoing.place_start_s, reason=reason)
 
@@ -215,8 +215,8 @@ class EventDetector:
         yield self._ended(action, joint.child, ongoing.robot, now_s - ongoing.begun_s)
 
     def _ended(self, skill: str, body: str, robot: str, duration_s: float, *, reason: str = "") -> DetectedEvent:
-        said = SkillEnded(skill, not reason, category_of(self.scene.body(body)), round(duration_s, MICRO), reason)
-        return DetectedEvent(robot, said)
+        payload = SkillEnded(skill, not reason, category_of(self.scene.body(body)), round(duration_s, MICRO), reason)
+        return DetectedEvent(robot, payload)
 
     def _actor(self, body: str, state: WorldState) -> str:
         """Returns the robot that holds a body, else one that touches it, else the first of the scene."""

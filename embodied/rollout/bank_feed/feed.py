@@ -23,7 +23,7 @@ from embodied.memory import (
     Query,
     Recalled,
     RelationSet,
-    RobotState,
+    RobotReported,
     SkillEnded,
     SubtaskEnded,
     ToolCalled,
@@ -60,8 +60,8 @@ FULLEST = 500
 MOST_RECORDED = 100_000
 
 
-class Bank(Protocol):
-    """What is asked of a bank: `stem.bank.Bank` and `stem.client.BankClient` both do."""
+class EventBank(Protocol):
+    """What a feed needs of a bank; `Bank` and `BankClient` have it."""
 
     def append(self, events: Sequence[Event]) -> list[int]:
         """Returns the sequence numbers of events once they are durable: all or none."""
@@ -92,7 +92,7 @@ class MemoryFeedConfig:
     start_s: float = 0.0
     resume: bool = False
 
-    def build(self, bank: Bank, name: str) -> "MemoryFeed":
+    def build(self, bank: EventBank, name: str) -> "MemoryFeed":
         """Returns the feed of one episode, called `name` in the bank and nowhere else used. Raises `ConfigError`."""
         self.check()
         return MemoryFeed(self, bank, name)
@@ -134,13 +134,13 @@ class MemoryFeed:
     a controller reports as failed is a failure.
     """
 
-    def __init__(self, config: MemoryFeedConfig, bank: Bank, name: str) -> None:
+    def __init__(self, config: MemoryFeedConfig, bank: EventBank, name: str) -> None:
         self.name = name
         self._config = config
         self._bank = bank
         self._streams: dict[str, _Stream] = {}
         self._pending: list[Event] = []
-        self._told: dict[str, Pose] = {}
+        self._logged: dict[str, Pose] = {}
         self._phases = 0
         self._poses = 0
         self._first_seq = 0
@@ -152,38 +152,38 @@ class MemoryFeed:
         self._episode, self._state = episode, simulator.state()
         self._first = episode.scene.robots[0].name
         self._streams = {robot.name: _Stream(f"{robot.name}/{self.name}") for robot in episode.scene.robots}
-        self._happenings = EventDetector(episode.scene, self.entity)
+        self._detector = EventDetector(episode.scene, self.entity)
         if self._config.resume and any(
             self._bank.last_of_writer(stream.writer)[0] for stream in self._streams.values()
         ):
             self.recorded = self._recorded()
-        self._tell("", _begun(self.name, episode.instruction))
+        self._log("", _begun(self.name, episode.instruction))
         self._first_seq = self._flush()[0]
         for robot in episode.scene.robots:
-            self._tell(robot.name, registration(robot))
-        for said in scene_places(episode.scene, self.name, self.entity):
-            self._tell("", said)
-            if isinstance(said, PlaceDefined):
-                self._places.append(said)
-        self._tell_all(self._happenings.begin())
-        self._look(self._state)
+            self._log(robot.name, registration(robot))
+        for payload in scene_places(episode.scene, self.name, self.entity):
+            self._log("", payload)
+            if isinstance(payload, PlaceDefined):
+                self._places.append(payload)
+        self._log_all(self._detector.begin())
+        self._log_poses(self._state)
         self._flush()
 
     def on_decision(self, request: Request, decision: Decision) -> None:
         """Tells a keyframe: where everything is, what the policy decided, and the moments it stores."""
         robot = request.observation.robot
         self._moved(robot)
-        self._look(self._state)
-        self._tell(robot, Observed(f"{self.name}#{robot}/{request.step}"))
+        self._log_poses(self._state)
+        self._log(robot, Observed(f"{self.name}#{robot}/{request.step}"))
         self._flush()
         stream = self._streams[robot]
-        self._tell(robot, ToolCalled(ACT, encode_decision(request.step, decision)))
+        self._log(robot, ToolCalled(ACT, encode_decision(request.step, decision)))
         for moment in decision.moments:
-            self._tell(robot, stored(moment, self.name))
+            self._log(robot, stored(moment, self.name))
             stream.stored.setdefault(self.now_s, []).append(request.step)
         stream.decided = (self._flush()[0],)
         stream.moving_since_s = self.now_s if any(isinstance(one, MoveTo) for one in decision.intents) else None
-        self._happenings.decided(robot, self.now_s)
+        self._detector.decided(robot, self.now_s)
 
     def on_feedback(self, robot: str, feedback: IntentFeedback) -> None:
         """Keeps why a robot has failed, to be logged with its next decision or at the end."""
@@ -193,12 +193,12 @@ class MemoryFeed:
     def on_step(self, state: WorldState, progress: Progress) -> None:
         """Tells what has happened in one control period, poses at their rate, and phases that are completed."""
         self._state = state
-        self._tell_all(self._happenings.see(state, self.now_s))
+        self._log_all(self._detector.see(state, self.now_s))
         if state.time_s * self._config.pose_rate_hz >= self._poses + 1 - SLACK_S:
             self._poses = math.floor(state.time_s * self._config.pose_rate_hz + SLACK_S)
-            self._tell_robots(state)
+            self._log_robots(state)
         for phase in progress.reached[self._phases :]:
-            self._tell("", SubtaskEnded(f"{self.name}/{phase}", "success"))
+            self._log("", SubtaskEnded(f"{self.name}/{phase}", "success"))
         self._phases = len(progress.reached)
         if len(self._pending) >= FULLEST:
             self._flush()
@@ -207,16 +207,16 @@ class MemoryFeed:
         """Tells how it ended; an episode that never began is not told of."""
         if not self._streams:
             return
-        self._tell_all(self._happenings.finish(self.now_s))
+        self._log_all(self._detector.finish(self.now_s))
         for robot, stream in self._streams.items():
             if stream.failure:
                 self._moved(robot)
-        self._look(self._state)
+        self._log_poses(self._state)
         for place in self._places:
             if place.polygon:
-                self._tell("", without_extent(place))
-        said = EpisodeEnded(self.name, str(record.outcome), record.reason, record.phases, self._first_seq)
-        self._tell("", said)
+                self._log("", without_extent(place))
+        payload = EpisodeEnded(self.name, str(record.outcome), record.reason, record.phases, self._first_seq)
+        self._log("", payload)
         self._flush()
 
     @property
@@ -255,7 +255,7 @@ class MemoryFeed:
         if stream.moving_since_s is not None:
             duration_s = round(self.now_s - stream.moving_since_s, MICRO)
             succeeded = not stream.failure
-            self._tell(robot, SkillEnded(MOVE, succeeded, duration_s=duration_s, reason=stream.failure))
+            self._log(robot, SkillEnded(MOVE, succeeded, duration_s=duration_s, reason=stream.failure))
         stream.moving_since_s, stream.failure = None, ""
 
     def _recorded(self) -> dict[tuple[str, int], Decision]:
@@ -264,50 +264,50 @@ class MemoryFeed:
         found: dict[tuple[str, int], Decision] = {}
         newest: dict[str, tuple[str, int]] = {}
         for event in self._bank.changes_since(0, wanted=wanted, limit=MOST_RECORDED):
-            said = event.payload
-            if isinstance(said, ToolCalled) and said.tool == ACT:
-                step, intents = decode_decision(said.arguments)
+            payload = event.payload
+            if isinstance(payload, ToolCalled) and payload.tool == ACT:
+                step, intents = decode_decision(payload.arguments)
                 newest[event.robot] = event.robot, step
                 found[event.robot, step] = Decision(intents)
-            elif isinstance(said, MomentStored):
+            elif isinstance(payload, MomentStored):
                 key = newest[event.robot]
-                found[key] = replace(found[key], moments=(*found[key].moments, recalled_moment(event, said)))
+                found[key] = replace(found[key], moments=(*found[key].moments, recalled_moment(event, payload)))
         return found
 
-    def _look(self, state: WorldState) -> None:
+    def _log_poses(self, state: WorldState) -> None:
         """Tells the poses of robots, and of all bodies that have moved since they were told."""
-        self._tell_robots(state)
+        self._log_robots(state)
         for body in self._episode.scene.bodies:
             pose = state.pose[body.name]
-            if _far(pose, self._told.get(body.name)):
-                self._tell_body(body, pose)
+            if _far(pose, self._logged.get(body.name)):
+                self._log_body(body, pose)
 
-    def _tell_robots(self, state: WorldState) -> None:
+    def _log_robots(self, state: WorldState) -> None:
         """Tells robots' states, their tools, and what they hold after it, since a thing held is where it was seen."""
         for name, robot in state.robots.items():
             tool = robot.tool if len(robot.end_effectors) == 1 else None
             held = [body for holder, body in state.held.items() if body is not None and robot_of(holder) == name]
-            self._tell(name, RobotState(robot.base, status="holding" if held else "idle", tool=tool))
+            self._log(name, RobotReported(robot.base, status="holding" if held else "idle", tool=tool))
             for end_effector, one in robot.end_effectors.items():
                 holder = holder_name(name, end_effector, only=tool is not None)
-                self._tell(name, EntitySeen(self.entity(f"{holder}/tool"), "tool", one.tool))
+                self._log(name, EntitySeen(self.entity(f"{holder}/tool"), "tool", one.tool))
             for body in dict.fromkeys(held):
-                self._tell_body(self._episode.scene.body(body), state.pose[body])
+                self._log_body(self._episode.scene.body(body), state.pose[body])
 
-    def _tell_body(self, body: Body, pose: Pose) -> None:
-        self._told[body.name] = pose
-        self._tell("", EntitySeen(self.entity(body.name), category_of(body), pose, size_m=_size_m(body)))
+    def _log_body(self, body: Body, pose: Pose) -> None:
+        self._logged[body.name] = pose
+        self._log("", EntitySeen(self.entity(body.name), category_of(body), pose, size_m=_size_m(body)))
 
-    def _tell_all(self, happenings: Iterator[DetectedEvent]) -> None:
+    def _log_all(self, detected: Iterator[DetectedEvent]) -> None:
         """Tells what has happened, and where a thing lies that has come to lie on another."""
-        for happening in happenings:
-            said = happening.payload
-            self._tell(happening.robot, said)
-            if isinstance(said, RelationSet) and said.predicate == "on":
-                body = self._episode.scene.body(said.subject.removeprefix(self.entity("")))
-                self._tell_body(body, self._state.pose[body.name])
+        for one in detected:
+            payload = one.payload
+            self._log(one.robot, payload)
+            if isinstance(payload, RelationSet) and payload.predicate == "on":
+                body = self._episode.scene.body(payload.subject.removeprefix(self.entity("")))
+                self._log_body(body, self._state.pose[body.name])
 
-    def _tell(self, robot: str, payload: Payload) -> None:
+    def _log(self, robot: str, payload: Payload) -> None:
         """Adds an event of a robot, caused by its last decision; without one, the first robot of the scene tells."""
         stream = self._streams[robot or self._first]
         stream.number += 1
@@ -335,9 +335,9 @@ def _size_m(body: Body) -> Vector3 | None:
     return shape.size_m if len(body.parts) == 1 and isinstance(shape, Box) else None
 
 
-def _far(pose: Pose, told: Pose | None) -> bool:
+def _far(pose: Pose, logged: Pose | None) -> bool:
     """Returns whether a pose is worth telling after the one that was told."""
-    if told is None:
+    if logged is None:
         return True
-    shift_m = float(np.linalg.norm(np.subtract(pose.position_m, told.position_m)))
-    return shift_m > LARGEST_SHIFT_M or 1.0 - abs(float(np.dot(pose.orientation, told.orientation))) > LARGEST_TURN
+    shift_m = float(np.linalg.norm(np.subtract(pose.position_m, logged.position_m)))
+    return shift_m > LARGEST_SHIFT_M or 1.0 - abs(float(np.dot(pose.orientation, logged.orientation))) > LARGEST_TURN

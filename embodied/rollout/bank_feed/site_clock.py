@@ -16,8 +16,8 @@ SLOT_S = 100.0
 RUN_S = 1000.0
 
 
-class Reader(Protocol):
-    """What is asked of a bank: `Bank` and `BankClient` both answer it."""
+class ClockSource(Protocol):
+    """The queries that the site clock needs; `Bank` and `BankClient` have them."""
 
     def history(self, *, kinds: Sequence[str] = ()) -> list[Event]:
         """Returns the timeline of the site, of these kinds."""
@@ -33,7 +33,7 @@ def slot_length_s(time_limit_s: float) -> float:
     return _above(time_limit_s, SLOT_S)
 
 
-def run_start_s(bank: Reader, offset_s: Mapping[str, float]) -> float:
+def run_start_s(bank: ClockSource, offset_s: Mapping[str, float]) -> float:
     """Returns where a run starts on the site clock, seconds; `offset_s` says when each of its episodes follows.
 
     A run of which the bank knows an episode keeps its start. Another one begins at the first multiple of 1,000 s after

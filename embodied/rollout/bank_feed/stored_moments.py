@@ -21,10 +21,17 @@ def stored(moment: Moment, episode: str) -> MomentStored:
     )
 
 
-def recalled_moment(event: Event, said: MomentStored) -> Moment:
+def recalled_moment(event: Event, payload: MomentStored) -> Moment:
     """Returns the moment that an event of the log has stored; its time is on the site clock."""
-    embedding = np.frombuffer(said.embedding, "<f4")
-    tokens = np.frombuffer(said.tokens, "<f4").reshape(said.token_count, -1) if said.token_count else None
+    embedding = np.frombuffer(payload.embedding, "<f4")
+    tokens = np.frombuffer(payload.tokens, "<f4").reshape(payload.token_count, -1) if payload.token_count else None
     return Moment(
-        embedding, tokens, said.model_id, event.valid_time_s, said.position_m, event.robot, said.episode, said.entities
+        embedding,
+        tokens,
+        payload.model_id,
+        event.valid_time_s,
+        payload.position_m,
+        event.robot,
+        payload.episode,
+        payload.entities,
     )

@@ -10,7 +10,7 @@ CHEAP_MOVE = 4096
 MOVES_PER_LATE = 8
 
 
-class MomentRows:
+class MomentMatrix:
     """Rows of moments; those before `ordered` ascend in (time, seq), and a short tail of late ones follows.
 
     Storage doubles when it is full, so that adding one row costs the same however many there are. `embeddings` is
