@@ -59,7 +59,7 @@ def discard(folder: Path) -> None:
 
 
 def sweep(parent: Path) -> None:
-    """Deletes what kills have left of folders in `parent`; nobody may be writing there."""
+    """Deletes what kills have left of folders in `parent`; no process may be writing there."""
     for leftover in parent.glob(f".*{PART_SUFFIX}"):
         if leftover.is_dir():
             shutil.rmtree(leftover)

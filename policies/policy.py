@@ -55,7 +55,7 @@ class Pretrained:
         """Returns the network with its weights, for evaluation. Raises `DataError` where they do not fit each other."""
         with torch.random.fork_rng(
             devices=[]
-        ):  # The weights that it begins with are replaced; nobody else's draws are.
+        ):  # The weights that it begins with are replaced; draws elsewhere are not.
             learner: Learner = self.config.build()
         if jsonable(learner.normalisation()) != self.normalisation:
             raise DataError(

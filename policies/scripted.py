@@ -1,4 +1,4 @@
-"""Policies without learning: the expert, a memory-less guesser with the expert's hands, and random keyframes."""
+"""Policies without learning: the expert, a memory-less guesser that moves as the expert does, and random keyframes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""SE(3) augmentation: the world frame is moved once per sequence, and all that is told in it moves along."""
+"""SE(3) augmentation: the world frame is moved once per sequence, and everything expressed in it moves along."""
 
 from collections.abc import Mapping, Sequence
 
@@ -42,7 +42,7 @@ class Augmentation:
 
 
 def move_world(sequence: Mapping[str, np.ndarray], moved: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns a sequence of keyframes (arrays of `learner.Batch`, one episode) as told in a world moved by `moved`.
+    """Returns a sequence of keyframes (arrays of `learner.Batch`, one episode) expressed in a world moved by `moved`.
 
     Cameras, tool and intents move; what the cameras saw and all else stays.
     """

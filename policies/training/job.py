@@ -119,7 +119,7 @@ def _interrupts() -> Iterator[None]:
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What each Ray Train worker does; what a caller may mend is told, since to try it again would not help."""
+    """What each Ray Train worker does; errors that the caller must mend are returned, since a retry would not help."""
     from ray.train import get_context
     from ray.train.torch import get_device
 

@@ -1,4 +1,4 @@
-"""The seam between training and a family of policies: what a learner is shown, and what it must tell."""
+"""The interface between training and a family of policies: the batches a learner gets and what it must provide."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence

@@ -167,10 +167,10 @@ class Trainer:
         self._average.update(self.step)
         self.step += 1
         late = bool(self._training.minutes) and time.monotonic() - self._begun_s >= 60.0 * self._training.minutes
-        told = self._group.total([float(late and self._group.leads), *(v * portion.share for v in metrics.values())])
-        self._count({**dict(zip(metrics, told[1:], strict=True)), "gradient_norm": float(norm)})
+        totals = self._group.total([float(late and self._group.leads), *(v * portion.share for v in metrics.values())])
+        self._count({**dict(zip(metrics, totals[1:], strict=True)), "gradient_norm": float(norm)})
         self._row_keyframes += int(portion.batch["valid"].sum())
-        return bool(told[0])
+        return bool(totals[0])
 
     def _forward(self, network: torch.nn.Module, portion: Portion) -> tuple[Portion, Tensor, dict[str, float]]:
         """Returns the loss and all metrics; randomness in the network is that of this step, whatever came before."""
@@ -185,17 +185,17 @@ class Trainer:
         if not loss.requires_grad:
             raise ConfigError(
                 "The loss of a stage must depend on something that learns.",
-                value=f"frozen are {', '.join(training.stage.frozen) or 'none'}, and the rest is not asked",
+                value=f"frozen are {', '.join(training.stage.frozen) or 'none'}, and the rest has no part in it",
                 remedy="Freeze less, or choose other parts: memory.kind=none, for one, has nothing to learn.",
             )
-        told = {"loss": float(loss.detach()), **{name: float(value) for name, value in metrics.items()}}
-        for name, value in told.items():
+        measured = {"loss": float(loss.detach()), **{name: float(value) for name, value in metrics.items()}}
+        for name, value in measured.items():
             if not torch.isfinite(torch.tensor(value)):
                 raise self._not_finite(name, value, portion)
         rejected = portion.batch["redrawn"]
-        told["augmentation_redrawn"] = float(rejected.float().mean())
-        told["augmentation_left_out"] = float((rejected >= training.augmentation.tries).float().mean())
-        return portion, loss, told
+        measured["augmentation_redrawn"] = float(rejected.float().mean())
+        measured["augmentation_left_out"] = float((rejected >= training.augmentation.tries).float().mean())
+        return portion, loss, measured
 
     def _set_modes(self) -> None:
         """Frozen parts of the learner do not drop out or adapt."""

@@ -96,7 +96,7 @@ def check_fit(learner: Learner, features: DatasetFeatures) -> None:
     lacking = [name for name in (*TOOL_POSITION, *TOOL_ORIENTATION) if name not in features.proprio_names]
     if lacking:
         raise ConfigError(
-            "Proprioception must tell the pose of the tool.",
+            "Proprioception must contain the pose of the tool.",
             value=f"{lacking[0]} is not among {', '.join(features.proprio_names)}",
             remedy="Collect demonstrations of a robot with an arm.",
         )

@@ -46,7 +46,7 @@ class ProcessGroup:
         """Returns what `work` returns, once all workers have done theirs.
 
         Where it raises an `EmbodiedError` in one of them, that one raises it, and the others `ProcessStoppedError`:
-        nobody is left waiting.
+        no worker is left waiting.
         """
         try:
             done = work()
@@ -59,7 +59,7 @@ class ProcessGroup:
 
     def require_same(self, value: int, what: str) -> None:
         """Raises `TrainingError` unless all workers have the same `value`."""
-        # The sums of a value and of its square tell whether all are equal to their mean.
+        # The sums of a value and of its square show whether all are equal to their mean.
         total, squares = self.total([float(value), float(value) ** 2])
         if total**2 != squares * self.workers:
             raise TrainingError(
@@ -70,5 +70,5 @@ class ProcessGroup:
         """Returns `network` such that backward passes average gradients over the workers."""
         if self.workers == 1:
             return network
-        # Buffers are left alone: forward passes send nothing then, and a worker that fails in one keeps nobody waiting.
+        # Buffers are not broadcast: forward passes then send nothing, and a worker that fails in one blocks no other.
         return DistributedDataParallel(network, broadcast_buffers=False, find_unused_parameters=True)

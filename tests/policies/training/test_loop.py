@@ -231,10 +231,10 @@ def test_data_that_do_not_fit_the_policy_are_refused_before_the_folder_is_made(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_robot_that_does_not_tell_its_tool_is_refused(tmp_path):
+def test_a_robot_without_the_pose_of_its_tool_is_refused(tmp_path):
     proprio = ("base_x_m", "base_y_m", "base_yaw_rad")
     write_demonstrations(tmp_path / "data", [trajectory(seed=seed, proprio=proprio) for seed in range(3)])
-    with pytest.raises(ConfigError, match=r"must tell the pose of the tool.*tool_x_m"):
+    with pytest.raises(ConfigError, match=r"must contain the pose of the tool.*tool_x_m"):
         run(tmp_path / "data", tmp_path / "out")
 
 
