@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from embodied.errors import DataError
@@ -29,7 +30,7 @@ def write_archive(path: Path, header: bytes, arrays: Mapping[str, np.ndarray]) -
     for name in arrays:
         if not name.isprintable():
             raise DataError("The name of an array must be printable.", value=name)
-    members = {HEADER: header, **{name + SUFFIX: _bytes_from_array(array) for name, array in arrays.items()}}
+    members = {HEADER: header, **{name + SUFFIX: bytes_from_array(array) for name, array in arrays.items()}}
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION_LEVEL) as archive:
         for name, content in members.items():
@@ -46,7 +47,7 @@ def read_archive(path: Path) -> tuple[bytes, dict[str, np.ndarray]]:
 
     Raises `DataError`, naming the file and what is wrong, for one that is missing, truncated, altered or too large.
     """
-    with _named(path):
+    with names_file(path):
         with zipfile.ZipFile(path) as archive:
             size = sum(information.file_size for information in archive.infolist())
             if size > LARGEST_BYTES:
@@ -56,7 +57,7 @@ def read_archive(path: Path) -> tuple[bytes, dict[str, np.ndarray]]:
         if comment != _digest(members) or HEADER not in members:
             raise broken(path, "its checksum does not match its content")
         header = members.pop(HEADER)
-        return header, {name.removesuffix(SUFFIX): _array_from_bytes(content) for name, content in members.items()}
+        return header, {name.removesuffix(SUFFIX): array_from_bytes(content) for name, content in members.items()}
 
 
 def peek_archive(path: Path, names: Sequence[str]) -> tuple[bytes, dict[str, np.ndarray], dict[str, tuple[int, ...]]]:
@@ -65,10 +66,16 @@ def peek_archive(path: Path, names: Sequence[str]) -> tuple[bytes, dict[str, np.
     Much faster than `read_archive`, but the checksum over the whole is not looked at: for an overview of files that are
     read properly before their content counts. Raises `DataError` for what it sees is wrong.
     """
-    with _named(path), zipfile.ZipFile(path) as archive:
+    with names_file(path), zipfile.ZipFile(path) as archive:
         inside = [name.removesuffix(SUFFIX) for name in archive.namelist() if name != HEADER]
-        arrays = {name: _array_from_bytes(archive.read(name + SUFFIX)) for name in names if name in inside}
+        arrays = {name: array_from_bytes(archive.read(name + SUFFIX)) for name in names if name in inside}
         return archive.read(HEADER), arrays, {name: _shape(archive, name) for name in inside}
+
+
+def archive_header(path: Path) -> bytes:
+    """Returns `header.json` of an archive, and reads nothing else of it. Raises `DataError`."""
+    with names_file(path), zipfile.ZipFile(path) as archive:
+        return archive.read(HEADER)
 
 
 def file_sha256(path: Path) -> str:
@@ -86,13 +93,15 @@ def broken(path: Path, reason: str) -> DataError:
     )
 
 
-def _bytes_from_array(array: np.ndarray) -> bytes:
+def bytes_from_array(array: np.ndarray) -> bytes:
+    """Returns `array` as `.npy`, version 1.0, in C order, without pickle."""
     stream = io.BytesIO()
     np.lib.format.write_array(stream, np.asarray(array, order="C"), version=(1, 0), allow_pickle=False)
     return stream.getvalue()
 
 
-def _array_from_bytes(content: bytes) -> np.ndarray:
+def array_from_bytes(content: bytes) -> np.ndarray:
+    """Returns the read-only array of `.npy` content. Raises `ValueError` for any other."""
     # Not `read_array`: it allocates what the header claims before it looks at what is there.
     stream = io.BytesIO(content)
     version = np.lib.format.read_magic(stream)
@@ -109,8 +118,8 @@ def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Names the file in whatever goes wrong while it is read."""
+def names_file(path: Path) -> Iterator[None]:
+    """Turns whatever goes wrong while `path` is read into a `DataError` that names it."""
     try:
         yield
     except (
@@ -120,6 +129,7 @@ def _named(path: Path) -> Iterator[None]:
         ValueError,
         zipfile.BadZipFile,
         zlib.error,
+        msgspec.DecodeError,
         NotImplementedError,
         RuntimeError,
     ) as error:

@@ -10,7 +10,7 @@ from embodied.robots.catalogue import robot_model
 from embodied.robots.commands import proprio_layout
 from embodied.rollout.episode import EpisodeResult
 from embodied.types import Episode, EpisodeRecord, Observation
-from tests.fakes import FakeSimulator
+from tests.fakes import FakeSimulator, FakeSimulatorConfig
 
 PROPRIO = len(proprio_layout(robot_model("panda")))
 
@@ -27,7 +27,7 @@ class PandaWorld(FakeSimulator):
 
 
 @dataclass(kw_only=True)
-class PandaWorldConfig:
+class PandaWorldConfig(FakeSimulatorConfig):
     """Builds a `PandaWorld`."""
 
     def build(self) -> Simulator:

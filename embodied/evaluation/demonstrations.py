@@ -1,17 +1,25 @@
 """Collects expert demonstrations into a folder of trajectories with an index."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from embodied.archive import file_sha256
 from embodied.errors import ConfigError, DataError
+from embodied.evaluation.dataset_index import (
+    INDEX_FILE,
+    SCHEMA,
+    Dataset,
+    Failure,
+    File,
+    RobotFeatures,
+    read_dataset,
+)
 from embodied.evaluation.evaluator import SEED_STRIDE
 from embodied.evaluation.output_folder import claim
 from embodied.evaluation.preflight import preflight
@@ -19,51 +27,13 @@ from embodied.evaluation.provenance import fingerprint
 from embodied.paths import write_atomically
 from embodied.rollout.compute import Compute
 from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
-from embodied.trajectory import SCHEMA_VERSION, SUFFIX, Trajectory, read_trajectory, write_trajectory
+from embodied.trajectories import SCHEMA_VERSION, SUFFIX, Trajectory, read_trajectory, write_trajectory
 from embodied.types import Outcome
 
-SCHEMA = "embodied-memory/dataset"
-INDEX_FILE = "dataset.json"
 SPLIT = "train"
 FAILURES_ALLOWED = 10
 
 _log = logging.getLogger(__name__)
-
-
-class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One demonstration: `file` is relative to the index, `task` reads `<task>/<tier>`."""
-
-    file: str
-    sha256: str
-    task: str
-    variant: int
-    seed: int
-    keyframes: int
-
-
-class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One episode that the expert did not solve, and that is therefore not among the files."""
-
-    task: str
-    seed: int
-    outcome: Outcome
-    reason: str
-
-
-class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`dataset.json`: at least `demos` files per task once `complete`; `version` is that of the trajectories."""
-
-    schema: str
-    version: int
-    run: str
-    complete: bool
-    policy: str
-    split: str
-    seed: int
-    demos: int
-    tasks: tuple[str, ...]
-    files: tuple[File, ...]
-    failures: tuple[Failure, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,49 +113,25 @@ def collect(collection: Collection, *, compute: Compute, output: Path, config: s
         return shelf.write_index(complete=True)
 
 
-def read_dataset(folder: Path) -> Dataset:
-    """Reads the index of a collection. Raises `DataError`, naming the file and what is wrong."""
-    path = folder / INDEX_FILE
-    try:
-        dataset = _decoded(path.read_bytes())
-    except (OSError, msgspec.DecodeError) as error:
-        missing = isinstance(error, FileNotFoundError)
-        raise DataError(
-            "A collection must have a readable index.",
-            value=str(path),
-            remedy="There is none: name a folder of launch.collect." if missing else f"{error}. Collect again.",
-        ) from error
-    if (dataset.schema, dataset.version) != (SCHEMA, SCHEMA_VERSION):
-        raise DataError(
-            f"{path} must be of {SCHEMA!r} version {SCHEMA_VERSION}.", value=(dataset.schema, dataset.version)
-        )
-    return dataset
-
-
-def _decoded(content: bytes) -> Dataset:
-    """Returns the index, also of files that call the variant of an episode `variation`, as older ones do."""
-    index = msgspec.json.decode(content, type=dict[str, Any])
-    for file in index["files"] if isinstance(index.get("files"), list) else ():
-        if isinstance(file, dict) and "variation" in file:
-            file["variant"] = file.pop("variation")
-    return msgspec.convert(index, Dataset)
-
-
 @dataclass(eq=False)
 class _Shelf:
     """The files of one collection, and what has been tried without success."""
 
     collection: Collection
     folder: Path
-    files: dict[tuple[str, int], File] = field(default_factory=dict)
+    files: dict[tuple[str, int], tuple[File, ...]] = field(default_factory=dict)
     failures: dict[tuple[str, int], Failure] = field(default_factory=dict)
+    robots: dict[str, RobotFeatures] = field(default_factory=dict)
 
     def keep_whole_files(self) -> None:
-        """Keeps every whole demonstration in the folder, also those that fewer `demos` would not ask for."""
+        """Keeps every whole demonstration in the folder, also those that fewer `demos` would not ask for.
+
+        A demonstration is whole if the files of all its robots are. Raises `DataError` for files of other features.
+        """
         for task in self.collection.worker.tasks:
-            for path in sorted((self.folder / task).glob(f"*{SUFFIX}")):
-                if path.name.removesuffix(SUFFIX).isdecimal():
-                    self._keep_if_whole(task, int(path.name.removesuffix(SUFFIX)))
+            paths = (self.folder / task).glob(f"*{SUFFIX}")
+            for seed in sorted({int(name) for path in paths if (name := path.name.partition(".")[0]).isdecimal()}):
+                self._keep_if_whole(task, seed)
 
     def missing(self, task: str) -> list[int]:
         """Returns the seeds of `task` to play next: the first ones, as many as successes are still needed."""
@@ -200,9 +146,9 @@ class _Shelf:
     def put(self, result: JobResult) -> None:
         """Writes a solved episode, or notes the failure. Raises `DataError` once there are too many."""
         job, record = result.job, result.record
-        if record.outcome is Outcome.SUCCESS and result.trajectory is not None:
-            sha256 = write_trajectory(self._path(job.task, job.seed), result.trajectory)
-            self._keep(job.task, result.trajectory, sha256)
+        if record.outcome is Outcome.SUCCESS and result.recordings:
+            written = [(one, write_trajectory(self._path(job.task, one), one)) for one in result.recordings]
+            self._keep(job.task, written)
             return
         _log.warning("%s was not solved by policy %s: %s, %s.", job.episode, job.policy, record.outcome, record.reason)
         self.failures[job.task, job.seed] = Failure(job.task, job.seed, record.outcome, record.reason)
@@ -227,36 +173,58 @@ class _Shelf:
             seed=collection.seed,
             demos=collection.demos,
             tasks=tuple(collection.worker.tasks),
-            files=tuple(self.files[key] for key in sorted(self.files)),
+            robots=dict(sorted(self.robots.items())),
+            files=tuple(file for key in sorted(self.files) for file in self.files[key]),
             failures=tuple(self.failures[key] for key in sorted(self.failures)),
         )
         write_atomically(self.folder / INDEX_FILE, msgspec.json.format(msgspec.json.encode(dataset)) + b"\n")
         return dataset
 
-    def _path(self, task: str, seed: int) -> Path:
-        return self.folder / task / f"{seed}{SUFFIX}"
+    def _path(self, task: str, trajectory: Trajectory) -> Path:
+        """Returns where the recording of one robot lies; the name of an only robot is left out."""
+        label = trajectory.label
+        robot = f".{trajectory.robot}" if len(label.robots) > 1 else ""
+        return self.folder / task / f"{label.seed}{robot}{SUFFIX}"
 
     def _keep_if_whole(self, task: str, seed: int) -> None:
-        path = self._path(task, seed)
+        paths = sorted({*(self.folder / task).glob(f"{seed}{SUFFIX}"), *(self.folder / task).glob(f"{seed}.*{SUFFIX}")})
+        wanted = self.collection.job(task, seed).episode
         try:
-            trajectory = read_trajectory(path)
-            wanted = self.collection.job(task, seed).episode
-            if (trajectory.label.episode, trajectory.label.outcome) != (wanted, Outcome.SUCCESS):
-                raise DataError(f"It must hold a success in {wanted}.", value=trajectory.label.episode)
+            found = [(read_trajectory(path), file_sha256(path)) for path in paths]
+            for trajectory, _ in found:
+                label = trajectory.label
+                if (label.episode, label.outcome) != (wanted, Outcome.SUCCESS):
+                    raise DataError(f"It must hold a success in {wanted}.", value=label.episode)
+                if sorted(label.robots) != [one.robot for one, _ in found]:
+                    raise DataError("All robots of an episode must be recorded.", value=sorted(label.robots))
         except DataError as error:
-            _log.warning("%s does not count: %s", path, error)
+            _log.warning("%s does not count: %s", paths[0], error)
         else:
-            self._keep(task, trajectory, file_sha256(path))
+            self._keep(task, found)
 
-    def _keep(self, task: str, trajectory: Trajectory, sha256: str) -> None:
-        label = trajectory.label
-        self.files[task, label.seed] = File(
-            file=str(self._path(task, label.seed).relative_to(self.folder)),
-            sha256=sha256,
-            task=task,
-            variant=label.variant,
-            seed=label.seed,
-            keyframes=len(trajectory.observations),
+    def _keep(self, task: str, recorded: Sequence[tuple[Trajectory, str]]) -> None:
+        """Lists the recordings of one episode. Raises `DataError` for features other than those of the collection."""
+        for trajectory, _ in recorded:
+            path, own = self._path(task, trajectory), RobotFeatures.of(trajectory)
+            difference = self.robots.setdefault(trajectory.robot, own).difference(own)
+            if difference:
+                raise DataError(
+                    f"All recordings of robot {trajectory.robot!r} in a collection must have the same features.",
+                    value=f"{path}: {difference}",
+                    remedy="Collect tasks with other cameras or rates into folders of their own.",
+                )
+        label = recorded[0][0].label
+        self.files[task, label.seed] = tuple(
+            File(
+                file=str(self._path(task, trajectory).relative_to(self.folder)),
+                sha256=sha256,
+                task=task,
+                variant=label.variant,
+                seed=label.seed,
+                robot=trajectory.robot,
+                observations=len(trajectory),
+            )
+            for trajectory, sha256 in recorded
         )
 
 

@@ -46,10 +46,10 @@ class PolicyBuilder(Protocol):
 
 
 class Recorder(Observer, Protocol):
-    """An observer that makes a trajectory."""
+    """An observer that makes recordings, such as one trajectory for each robot."""
 
-    def trajectory(self) -> Any:
-        """Returns what was recorded, once the episode has ended."""
+    def recordings(self) -> tuple[Any, ...]:
+        """Returns what was recorded, once the episode has ended; nothing where there is nothing to keep."""
         ...
 
 

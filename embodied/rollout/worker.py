@@ -88,12 +88,12 @@ class EpisodeJob:
 
 @dataclass(frozen=True, eq=False)
 class JobResult:
-    """What a worker hands back: the record, and an H.264 MP4 and a trajectory where the job asked for them."""
+    """What a worker hands back: the record, and an H.264 MP4 and recordings where the job asked for them."""
 
     job: EpisodeJob
     record: EpisodeRecord
     video: bytes | None = None
-    trajectory: Any = None
+    recordings: tuple[Any, ...] = ()
 
 
 @dataclass(kw_only=True)
@@ -170,7 +170,7 @@ class SimulatorWorker:
             job=job,
             record=record,
             video=None if video is None else video.mp4(),
-            trajectory=None if recorder is None else recorder.trajectory(),
+            recordings=() if recorder is None else recorder.recordings(),
         )
 
     def close(self) -> None:

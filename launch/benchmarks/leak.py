@@ -93,11 +93,11 @@ def _collect(
         _log.info("%d of %d observations are still to be taken; they are kept in %s.", len(wanting), len(jobs), shelf)
         with compute.build(worker) as pool:
             for result in pool.run(wanting):
-                if result.trajectory is None:
+                if not result.recordings:
                     _log.warning("%s ended before its choice: %s", result.job.episode, result.record.reason)
                     missed.add(result.job.episode)
                 else:
-                    write_atomically(_path(shelf, result.job), result.trajectory.to_bytes())
+                    write_atomically(_path(shelf, result.job), result.recordings[0].to_bytes())
     found: dict[tuple[str, str], list[ChoiceSighting]] = {
         (task, split): [] for task in worker.tasks for split in SPLITS
     }

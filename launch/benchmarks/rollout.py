@@ -92,7 +92,7 @@ def _play(pool: Compute, jobs: Sequence[EpisodeJob]) -> list[JobResult]:
 def _summary(results: Sequence[JobResult], wall_s: float, workers: int) -> dict[str, Any]:
     records = [result.record for result in results]
     simulated_s = sum(record.sim_time_s for record in records)
-    views = sum(len(result.trajectory.observations) for result in results if result.trajectory is not None)
+    views = sum(len(trajectory) for result in results for trajectory in result.recordings)
     return {
         "episodes": len(records),
         "success": sum(record.outcome is Outcome.SUCCESS for record in records),

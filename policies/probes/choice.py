@@ -73,9 +73,9 @@ class ChoiceRecorder:
     def on_end(self, record: EpisodeRecord) -> None:
         """Nothing is left to record."""
 
-    def trajectory(self) -> ChoiceSighting | None:
-        """Returns what was seen; None if the episode ended before its choice."""
-        return self._sighting
+    def recordings(self) -> tuple[ChoiceSighting, ...]:
+        """Returns what was seen; nothing if the episode ended before its choice."""
+        return () if self._sighting is None else (self._sighting,)
 
 
 def _sighting(observation: Observation, truth: Truth, *, step: int) -> ChoiceSighting:

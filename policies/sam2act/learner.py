@@ -25,7 +25,7 @@ from policies.sam2act.network import Sam2Act
 from policies.sam2act.policy import Sam2ActPlusPolicy, Sam2ActPolicy
 from policies.sam2act.settings import Sam2ActSettings
 from policies.sam2act.visualisation import drawn_heat_maps
-from policies.training.learner import ACTION_SPACE, Batch, DatasetFeatures, Learner
+from policies.training.learner import Batch, DatasetFeatures, Learner
 
 Metrics = dict[str, Tensor]
 BEFORE_MEMORY = ("encoder", "language", "coarse")
@@ -69,10 +69,8 @@ class Sam2ActLearner(Learner):
         sizes = {features.image_px[name] for name in self.cameras}
         if len(sizes) > 1:
             raise ConfigError("All cameras of a policy must have one size.", value=sorted(sizes))
-        if features.action_form != ACTION_SPACE:
-            raise ConfigError(
-                "SAM2Act learns keyframes.", value=features.action_form, remedy=f"Record {ACTION_SPACE!r}."
-            )
+        if features.action_space != self.action_space:
+            raise ConfigError("SAM2Act learns keyframes.", value=features.action_space.name)
         low, high = np.transpose(WORKSPACE_M)
         if (np.less(features.intent_low_m, low) | np.greater(features.intent_high_m, high)).any():
             raise ConfigError(

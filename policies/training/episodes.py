@@ -10,17 +10,20 @@ import numpy as np
 
 from embodied.archive import file_sha256
 from embodied.errors import ConfigError, DataError, unknown_name
-from embodied.evaluation.demonstrations import read_dataset
+from embodied.evaluation.dataset_index import read_dataset
 from embodied.geometry import vector3
 from embodied.paths import confined
-from embodied.trajectory import Trajectory, outline_trajectory, read_trajectory
-from embodied.types import CameraImage
+from embodied.specs import KEYFRAME, ActionSpec
+from embodied.trajectories import TrajectoryReader, action_feature, image_sizes, open_trajectory
 from policies.training.config import SamplingConfig
-from policies.training.learner import ACTION_SPACE, DatasetFeatures
+from policies.training.learner import DatasetFeatures
 
 TOOL_POSITION = ("tool_x_m", "tool_y_m", "tool_z_m")
 TOOL_ORIENTATION = ("tool_qx", "tool_qy", "tool_qz", "tool_qw")
-IMAGE_PARTS = {"rgb": np.uint8, "depth_m": np.float32, "intrinsics": np.float64, "world_from_camera": np.float64}
+IMAGE_PARTS = ("rgb", "depth_m", "intrinsics", "world_from_camera")
+
+OBSERVATION, PROPRIO, GRIPPER = "observation", "observation.proprio", "observation.gripper"
+ACTIONS = action_feature(KEYFRAME).name
 
 Arrays = dict[str, np.ndarray]
 
@@ -51,15 +54,24 @@ class Recordings:
     features: DatasetFeatures
 
 
-def find_recordings(folders: Sequence[Path], config: SamplingConfig) -> Recordings:
+def find_recordings(folders: Sequence[Path], config: SamplingConfig, space: ActionSpec) -> Recordings:
     """Returns the recordings of complete collections, in an order that does not depend on where they lie.
 
-    Images are not looked at yet: each file is checked against its checksum when it is first read. Raises `ConfigError`,
-    `UnknownNameError` and `DataError` for a missing or empty split, for tasks that are not there, and for files that
-    differ in robot, cameras, image size or proprioception.
+    Images are not looked at yet: each file is checked against its checksum when it is first read.
+
+    Args:
+        folders: What `launch.collect` made.
+        config: Which of them are learnt from.
+        space: The action space that the learner declares.
+
+    Raises:
+        ConfigError: For settings out of range, and a split that is empty.
+        UnknownNameError: For tasks that are not there.
+        DataError: For collections that are missing, broken, incomplete, of another split, or of actions that are not of
+            `space`, and for files that differ in robot, cameras, image size or proprioception.
     """
     config.check()
-    found = [recording for folder in folders for recording in _listed(folder, config)]
+    found = [recording for folder in folders for recording in _listed(folder, config, space)]
     if not found:
         raise DataError(
             "There must be demonstrations to learn from.",
@@ -67,10 +79,10 @@ def find_recordings(folders: Sequence[Path], config: SamplingConfig) -> Recordin
             remedy="Collect some: python -m launch.collect output=DIR.",
         )
     chosen = _chosen(found, config.tasks)
-    outlined = [_outlined(*entry) for entry in chosen]
+    outlined = [_outlined(*entry, space) for entry in chosen]
     recordings = [recording for recording, _ in outlined]
     train, held_out = _split(recordings, config.held_out)
-    return Recordings(tuple(train), tuple(held_out), _features(outlined))
+    return Recordings(tuple(train), tuple(held_out), _features(outlined, space))
 
 
 class EpisodeStore:
@@ -108,8 +120,8 @@ class EpisodeStore:
     def _decode(self, number: int) -> Arrays:
         recording = self.recordings[number]
         try:
-            trajectory = read_trajectory(recording.path)
-            # The archive's own checksum is looked at on every read; that of the index, which finds swapped files, once.
+            decoded = decode(open_trajectory(recording.path), self._cameras)
+            # Digests within the file are looked at on every read; that of the index, which finds swapped files, once.
             if number not in self._verified and file_sha256(recording.path) != recording.sha256:
                 raise DataError("A demonstration must be the file that its index lists, by SHA-256.")
         except DataError as error:
@@ -119,33 +131,33 @@ class EpisodeStore:
                 remedy=f"{error} The same launch.collect command makes it again.",
             ) from error
         self._verified.add(number)
-        return decode(trajectory, self._cameras)
+        return decoded
 
 
-def decode(trajectory: Trajectory, cameras: Sequence[str]) -> Arrays:
-    """Returns the T observations on which an intent followed, and the T intents, as arrays with T first."""
-    seen, intents = trajectory.observations[:-1], trajectory.intents
-    images = [[observation.images[camera] for camera in cameras] for observation in seen]
-    proprio = np.array([observation.proprio for observation in seen], dtype=np.float64)
-    column = {name: place for place, name in enumerate(trajectory.proprio_names)}
+def decode(reader: TrajectoryReader, cameras: Sequence[str]) -> Arrays:
+    """Returns the T observations on which an intent followed, and the T intents, as arrays with T first.
+
+    Only these are read of the file. Raises `DataError` where they are damaged.
+    """
+    shown = {f"{part}.{camera}": f"{OBSERVATION}.{part}.{camera}" for part in IMAGE_PARTS for camera in cameras}
+    rows = range(len(reader) - 1)
+    columns = reader.read(rows, [*shown.values(), PROPRIO, GRIPPER, ACTIONS])
+    proprio, actions = columns[PROPRIO].astype(np.float64), columns[ACTIONS]
+    names = next(feature.entries for feature in reader.features if feature.name == PROPRIO)
     return {
-        **{part: _stacked(images, part, dtype) for part, dtype in IMAGE_PARTS.items()},
-        "tool_position_m": proprio[:, [column[name] for name in TOOL_POSITION]],
-        "tool_orientation": proprio[:, [column[name] for name in TOOL_ORIENTATION]],
-        "gripper": np.array([observation.gripper for observation in seen], dtype=np.float64),
-        "time": np.arange(len(seen)),
-        "intent_position_m": np.array([intent.position_m for intent in intents], dtype=np.float64),
-        "intent_orientation": np.array([intent.orientation for intent in intents], dtype=np.float64),
-        "intent_gripper_open": np.array([intent.gripper_open for intent in intents], dtype=np.bool_),
-        "intent_avoid_collisions": np.array([intent.avoid_collisions for intent in intents], dtype=np.bool_),
+        **{part: np.stack([columns[shown[f"{part}.{camera}"]] for camera in cameras], axis=1) for part in IMAGE_PARTS},
+        "tool_position_m": proprio[:, [names.index(name) for name in TOOL_POSITION]],
+        "tool_orientation": proprio[:, [names.index(name) for name in TOOL_ORIENTATION]],
+        "gripper": columns[GRIPPER],
+        "time": np.arange(len(rows)),
+        "intent_position_m": actions[:, KEYFRAME.columns("position_m")],
+        "intent_orientation": actions[:, KEYFRAME.columns("orientation")],
+        "intent_gripper_open": actions[:, KEYFRAME.columns("gripper_open")][:, 0] > 0.5,
+        "intent_avoid_collisions": actions[:, KEYFRAME.columns("avoid_collisions")][:, 0] > 0.5,
     }
 
 
-def _stacked(images: Sequence[Sequence[CameraImage]], part: str, dtype: type) -> np.ndarray:
-    return np.array([[getattr(image, part) for image in row] for row in images], dtype=dtype)
-
-
-def _listed(folder: Path, config: SamplingConfig) -> Iterator[tuple[Path, str, str, int]]:
+def _listed(folder: Path, config: SamplingConfig, space: ActionSpec) -> Iterator[tuple[Path, str, str, int]]:
     dataset = read_dataset(folder)
     if dataset.split != config.split:
         raise DataError(
@@ -158,6 +170,12 @@ def _listed(folder: Path, config: SamplingConfig) -> Iterator[tuple[Path, str, s
             "A collection must be complete, or the data would change between two runs.",
             value=str(folder),
             remedy="The same launch.collect command goes on where it stopped.",
+        )
+    if dataset.files and space.name not in dataset.space_names:
+        raise DataError(
+            f"The demonstrations must hold actions of the space that the policy learns, {space.name!r}.",
+            value=f"{folder} with {', '.join(dataset.space_names)}",
+            remedy="Collect with the settings of launch.collect that record it.",
         )
     for file in dataset.files:
         yield confined(folder, file.file), file.sha256, file.task, file.seed
@@ -173,12 +191,23 @@ def _chosen(found: Sequence[tuple[Path, str, str, int]], tasks: Sequence[str]) -
     return [entry for _, entry in sorted({(entry[2], entry[3], entry[1]): entry for entry in chosen}.items())]
 
 
-def _outlined(path: Path, sha256: str, task: str, seed: int) -> tuple[Recording, Mapping[str, object]]:
-    outline = outline_trajectory(path)
-    if not len(outline.intents_m):
+def _outlined(
+    path: Path, sha256: str, task: str, seed: int, space: ActionSpec
+) -> tuple[Recording, Mapping[str, object]]:
+    reader = open_trajectory(path)
+    if space not in reader.spaces:
+        raise DataError(
+            f"A demonstration must hold actions of the space that the policy learns, {space.name!r}.",
+            value=f"{path} with {', '.join(own.name for own in reader.spaces)}",
+            remedy="Its fields and rate count, too: collect again with the settings of the policy.",
+        )
+    actions = reader.read(None, [action_feature(space).name])[action_feature(space).name]
+    if not len(actions):
         raise DataError("A demonstration must hold an intent.", value=str(path), remedy="Collect it again.")
-    common = {"robot": outline.robot, "cameras": outline.image_px, "proprioception": outline.proprio_names}
-    return Recording(path, sha256, task, seed, outline.label.instruction, outline.intents_m), common
+    proprio = next(feature.entries for feature in reader.features if feature.name == PROPRIO)
+    common = {"robot": reader.robot, "cameras": image_sizes(reader.features), "proprioception": proprio}
+    intents_m = actions[:, space.columns("position_m")]
+    return Recording(path, sha256, task, seed, reader.label.instruction, intents_m), common
 
 
 def _split(recordings: Sequence[Recording], share: float) -> tuple[list[Recording], list[Recording]]:
@@ -199,7 +228,7 @@ def _split(recordings: Sequence[Recording], share: float) -> tuple[list[Recordin
     return train, held_out
 
 
-def _features(outlined: Sequence[tuple[Recording, Mapping[str, object]]]) -> DatasetFeatures:
+def _features(outlined: Sequence[tuple[Recording, Mapping[str, object]]], space: ActionSpec) -> DatasetFeatures:
     first, common = outlined[0]
     for recording, own in outlined:
         for name, value in own.items():
@@ -216,7 +245,7 @@ def _features(outlined: Sequence[tuple[Recording, Mapping[str, object]]]) -> Dat
         robot=str(common["robot"]),
         image_px=dict(common["cameras"]),  # type: ignore[call-overload]
         proprio_names=tuple(common["proprioception"]),  # type: ignore[arg-type]
-        action_form=ACTION_SPACE,
+        action_space=space,
         tasks=tuple(sorted({recording.task for recording in recordings})),
         instructions=tuple(sorted({recording.instruction for recording in recordings})),
         intent_low_m=vector3(intents_m.min(axis=0)),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from embodied.errors import EmbodiedError
 from embodied.geometry import Vector3
 from embodied.protocols import Policy
+from embodied.specs import KEYFRAME, ActionSpec
 
 Batch = dict[str, Tensor]
 """Sequences of keyframes, batch first, then time, padded at the end by repeating the last keyframe.
@@ -37,7 +38,6 @@ Cameras are in the order of `Learner.cameras`.
     frozen.<name>                    (B, T, ...)          what `Learner.frozen_features` gave, where it is cached
 """
 
-ACTION_SPACE = "keyframe pose, world frame"
 FROZEN = "frozen."
 
 
@@ -52,7 +52,7 @@ class DatasetFeatures:
     robot: str
     image_px: Mapping[str, tuple[int, int]]
     proprio_names: tuple[str, ...]
-    action_form: str
+    action_space: ActionSpec
     tasks: tuple[str, ...]
     instructions: tuple[str, ...]
     intent_low_m: Vector3
@@ -70,13 +70,14 @@ class Learner(nn.Module, ABC):
 
     `cameras` are those it is shown, in its order; `workspace_m` ((low, high) for x, y, z, world frame) is where
     augmented intents must stay; `policy_config` is the dataclass, JSON-able, whose `build()` made it, and of its fields
-    `learning_settings` decide only how it learns.
+    `learning_settings` decide only how it learns. `action_space` is what it learns: demonstrations must declare it.
     """
 
     cameras: Sequence[str]
     workspace_m: Sequence[tuple[float, float]]
     policy_config: Any
     learning_settings: Sequence[str] = ()
+    action_space: ActionSpec = KEYFRAME
 
     @abstractmethod
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -87,7 +88,7 @@ class Learner(nn.Module, ABC):
 
     @abstractmethod
     def check(self, features: DatasetFeatures) -> None:
-        """Raises `ConfigError` where cameras, image size, action form, proprioception or normalisation do not fit."""
+        """Raises `ConfigError` where cameras, image size, proprioception or normalisation do not fit."""
 
     @abstractmethod
     def tokenise(self, instruction: str) -> np.ndarray:

@@ -73,10 +73,10 @@ def prepare(plan: TrainingPlan) -> Prepared:
     disagree or do not fit the policy, and weights to start from that are not of its architecture.
     """
     plan.training.check()
-    recordings = find_recordings(plan.folders, plan.training.sampling)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(plan.training.seed, "weights"))
         learner: Learner = plan.policy.build()
+    recordings = find_recordings(plan.folders, plan.training.sampling, learner.action_space)
     check_fit(learner, recordings.features)
     return Prepared(learner, recordings, begin_stage(learner, plan.training.stage, plan.start))
 

@@ -46,7 +46,7 @@ def config_modules():
             classes = [node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
             if any(name.endswith("Config") for name in classes):
                 found.append(module_name(path))
-    vocabulary = ["types", "protocols", "geometry", "specs", "seeding", "errors", "trajectory", "scenes.scene"]
+    vocabulary = ["types", "protocols", "geometry", "specs", "seeding", "errors", "trajectories", "scenes.scene"]
     return [*found, "launch.schema", "launch.bench", *(f"embodied.{name}" for name in vocabulary)]
 
 

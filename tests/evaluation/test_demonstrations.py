@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from embodied.errors import ConfigError, DataError, PathError
-from embodied.evaluation.demonstrations import Collection, collect, read_dataset
+from embodied.evaluation.dataset_index import read_dataset
+from embodied.evaluation.demonstrations import Collection, collect
 from embodied.evaluation.evaluator import SEED_STRIDE
 from embodied.evaluation.output_folder import locked
 from embodied.rollout.inline import InlineCompute
 from embodied.rollout.recording.recorder import RecorderConfig
 from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
-from embodied.trajectory import read_trajectory
+from embodied.trajectories import read_trajectory
 from embodied.types import Limits, Outcome
 from tests.fakes import FakeControllerConfig, FakePolicy, FakePolicyConfig, FakeTask
 from tests.worlds import PandaWorldConfig
@@ -74,7 +75,7 @@ def test_a_collection_holds_its_demonstrations_and_an_index_that_fits(tmp_path):
         assert trajectory.label.split == "train"
         assert trajectory.label.outcome is Outcome.SUCCESS
         assert (file.seed, file.variant) == (trajectory.label.seed, trajectory.label.variant)
-        assert file.keyframes == len(trajectory.observations)
+        assert file.observations == len(trajectory)
     assert (tmp_path / "config.yaml").read_text() == "demos: 3\n"
 
 
@@ -195,7 +196,7 @@ def test_the_folder_is_locked_while_demonstrations_are_played(tmp_path):
 class BrokenConfig:
     """Settings of any part that cannot be built."""
 
-    def build(self, *_):
+    def build(self, *_, **__):
         raise ConfigError("It must work.")
 
 
@@ -254,8 +255,8 @@ def test_a_broken_index_is_refused_by_name(tmp_path):
         read_dataset(tmp_path)
     gather(collection(demos=1), tmp_path)
     index = tmp_path / "dataset.json"
-    index.write_text(index.read_text().replace('"version": 1', '"version": 7'))
-    with pytest.raises(DataError, match="version 1"):
+    index.write_text(index.read_text().replace('"version": 2', '"version": 7'))
+    with pytest.raises(DataError, match="version 2 or before"):
         read_dataset(tmp_path)
 
 

@@ -7,11 +7,13 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from embodied.archive import file_sha256
-from embodied.evaluation.demonstrations import Collection, collect, read_dataset
+from embodied.evaluation.dataset_index import read_dataset
+from embodied.evaluation.demonstrations import Collection, collect
 from embodied.evaluation.evaluator import Evaluation, evaluate
 from embodied.evaluation.results import ResultsFolder
 from embodied.geometry import Pose
@@ -31,7 +33,7 @@ from embodied.memory import (
     open_bank,
 )
 from embodied.rollout.recording.recorder import RecorderConfig
-from embodied.trajectory import outline_trajectory, read_trajectory
+from embodied.trajectories import image_sizes, open_trajectory, read_trajectory
 from embodied.types import MoveTo, Outcome
 from tests.golden.evaluations import composed, inline
 
@@ -225,10 +227,10 @@ def test_an_old_trajectory_is_read_with_all_that_it_holds():
         "put_block_back/strict/train/0", "put_block_back", "strict", 3, 0, "train",
     )  # fmt: skip
     assert label.instruction.startswith("move the block to the centre, press the button")
-    assert (label.target, label.choice, label.outcome, label.reason) == (
+    assert (label.goal["target"], label.choice, label.outcome, label.reason) == (
         "patch_3", "patch_3", Outcome.SUCCESS, "",
     )  # fmt: skip
-    assert label.candidates == ("patch_0", "patch_1", "patch_2", "patch_3")
+    assert label.goal["candidates"] == ["patch_0", "patch_1", "patch_2", "patch_3"]
     assert label.reached == ("left", "centred", "pressed", "returned")
     assert (trajectory.robot, len(trajectory.proprio_names), len(trajectory.observations)) == ("panda", 15, 13)
     assert trajectory.intents[0] == MoveTo(
@@ -239,9 +241,11 @@ def test_an_old_trajectory_is_read_with_all_that_it_holds():
     )
     assert len(trajectory.intents) == 12
     assert sum(intent.avoid_collisions for intent in trajectory.intents) == 5
-    outline = outline_trajectory(path)
-    assert outline.label == label
-    assert dict(outline.image_px) == dict.fromkeys(("front", "left_shoulder", "right_shoulder", "wrist"), (32, 32))
+    reader = open_trajectory(path)
+    assert reader.label == label
+    assert image_sizes(reader.features) == dict.fromkeys(
+        ("front", "left_shoulder", "right_shoulder", "wrist"), (32, 32)
+    )
 
 
 def test_the_pictures_of_an_old_trajectory_are_what_they_were():
@@ -263,13 +267,13 @@ def test_an_old_collection_is_whole_and_can_be_extended(tmp_path, monkeypatch):
     dataset = read_dataset(folder)
     assert (dataset.run, dataset.complete, dataset.policy, dataset.demos) == ("f4da048ae2221157", True, "expert", 1)
     (file,) = dataset.files
-    assert (file.file, file.task, file.variant, file.keyframes) == (DEMONSTRATION, "put_block_back/strict", 3, 13)
+    assert (file.file, file.task, file.variant, file.observations) == (DEMONSTRATION, "put_block_back/strict", 3, 13)
     assert file_sha256(folder / file.file) == file.sha256
     plan = composed("suite.tasks=[put_block_back]", "suite.put_block_back.camera_px=32", "policy=[expert]")
     worker = replace(plan.worker, recorder=RecorderConfig())
     monkeypatch.setattr(Collection, "run", dataset.run)  # Its own names the code, which has changed since.
     more = collect(Collection(worker=worker, demos=2, seed=0), compute=inline(worker), output=folder, config="")
-    assert more.files[0] == file
+    assert more.files[0] == msgspec.structs.replace(file, robot="panda")  # The old index names no robot.
     assert [one.file for one in more.files] == [DEMONSTRATION, DEMONSTRATION.replace("0.npz", "1.npz")]
 
 

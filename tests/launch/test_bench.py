@@ -60,7 +60,7 @@ def test_an_episode_stops_just_before_its_choice_and_keeps_what_is_seen_there(wo
     assert result.record.outcome is Outcome.INVALID
     assert result.record.phases == ("lifted", "placed", "pressed")
     assert result.record.choice is None
-    seen: ChoiceSighting = result.trajectory
+    seen: ChoiceSighting = result.recordings[0]
     assert seen.rgb.shape == (4, 128, 128, 3)
     assert seen.depth.shape == (4, 128, 128)
     step = decision_step("rearrange_block")
@@ -75,14 +75,15 @@ def test_an_episode_stops_just_before_its_choice_and_keeps_what_is_seen_there(wo
 def test_until_the_choice_the_expert_does_nothing_that_a_guesser_would_not(worker: SimulatorWorker):
     # Seed 1: the guess is wrong there.
     by_expert, by_guesser = (
-        choice(worker, "rearrange_block/strict", policy=policy, seed=1).trajectory for policy in ("expert", "guesser")
+        choice(worker, "rearrange_block/strict", policy=policy, seed=1).recordings[0]
+        for policy in ("expert", "guesser")
     )
     for name in ("rgb", "depth", "body", "candidates_m", "target"):
         np.testing.assert_array_equal(getattr(by_expert, name), getattr(by_guesser, name))
 
 
 def test_drawers_are_looked_for_at_their_shut_fronts_and_counted_from_below(worker: SimulatorWorker):
-    seen: ChoiceSighting = choice(worker, "reopen_drawer/strict").trajectory
+    seen: ChoiceSighting = choice(worker, "reopen_drawer/strict").recordings[0]
     heights_m = seen.candidates_m[:, 2]
     assert np.all(np.diff(heights_m) > 0.05)
     assert np.ptp(seen.candidates_m[:, :2], axis=0).max() < 1e-6
@@ -276,7 +277,7 @@ class FakePool:
             if self.leaks:
                 seen.body[8] += 3.0 * sightings.ranks([seen])[0]
                 seen = positive_controls.tinted(seen, 0)
-            yield JobResult(job, record, trajectory=None if job.episode in self.lost else seen)
+            yield JobResult(job, record, recordings=() if job.episode in self.lost else (seen,))
 
 
 def measured(folder: Path, pool: FakePool, *, train: int = 98) -> dict:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from embodied.archive import file_sha256
-from embodied.evaluation.demonstrations import read_dataset
-from embodied.trajectory import read_trajectory
+from embodied.evaluation.dataset_index import read_dataset
+from embodied.trajectories import read_trajectory
 from embodied.types import Outcome
 from launch.collect import counted
 
@@ -49,14 +49,14 @@ def test_a_demonstration_holds_all_that_training_needs(collected):
         assert trajectory.label.outcome is Outcome.SUCCESS
         assert trajectory.label.split == "train"
         assert trajectory.label.instruction.startswith("move the block")
-        assert len(trajectory.observations) == len(trajectory.intents) + 1 == file.keyframes
+        assert len(trajectory.observations) == len(trajectory.intents) + 1 == file.observations
         for observation in trajectory.observations:
             assert set(observation.images) == {"front", "left_shoulder", "right_shoulder", "wrist"}
             for image in observation.images.values():
                 assert image.rgb.shape == (32, 32, 3)
                 assert image.rgb.std() > 0
                 assert (image.depth_m > 0.05).mean() > 0.5
-        assert [observation.time_s for observation in trajectory.observations] == list(range(file.keyframes))
+        assert [observation.time_s for observation in trajectory.observations] == list(range(file.observations))
         tools = [observation.proprio[7:10] for observation in trajectory.observations]
         # A keyframe ends where its intent asked for, but for placement noise while the block is held.
         asked = [intent.position_m for intent in trajectory.intents]

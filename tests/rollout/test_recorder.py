@@ -10,7 +10,7 @@ from embodied.errors import ConfigError
 from embodied.rollout.episode import EpisodeContext, play
 from embodied.rollout.recording.recorder import RecorderConfig
 from embodied.rollout.recording.video_observer import VideoConfig, with_spectator
-from embodied.trajectory import read_trajectory, write_trajectory
+from embodied.trajectories import goal_to_json, read_trajectory, write_trajectory
 from embodied.types import Clock, Limits, Outcome, Wait
 from tests.fakes import (
     BINS,
@@ -35,7 +35,7 @@ def recorded(policy, *, task=None, config=None, film=False):
     ending = play(episode, EpisodeContext(world, task, policy, lambda _: controllers), observers=[recorder])
     record = record_of(episode, ending)
     recorder.on_end(record)
-    return recorder.trajectory(), record, episode
+    return next(iter(recorder.recordings()), None), record, episode
 
 
 def test_there_is_a_keyframe_before_each_intent_and_one_after_the_last():
@@ -58,11 +58,7 @@ def test_the_label_says_what_the_episode_was_and_how_it_ended():
     trajectory, record, episode = recorded(FakePolicy(privileged=True))
     label = trajectory.label
     assert (label.task, label.tier, label.seed, label.split) == ("bin_block", "strict", 3, "train")
-    assert (label.target, label.candidates, label.choice) == (
-        episode.choice_goal.target,
-        episode.choice_goal.candidates,
-        episode.choice_goal.target,
-    )
+    assert (label.goal, label.choice) == (goal_to_json(episode.goal), episode.choice_goal.target)
     assert (label.outcome, label.reached) == (Outcome.SUCCESS, ("taken", "binned"))
     assert label.episode == record.episode
     assert trajectory.proprio_names[0] == "panda_joint1_rad"

@@ -7,9 +7,8 @@ from embodied.protocols import Simulator
 from embodied.robots.catalogue import robot_model
 from embodied.robots.commands import proprio_layout
 from embodied.rollout.requests import SPECTATOR, masked, require_cameras
-from embodied.trajectory import Label, Trajectory
+from embodied.trajectories import Label, Trajectory, goal_to_json, keyframe_trajectory
 from embodied.types import (
-    Choice,
     Decision,
     Episode,
     EpisodeRecord,
@@ -84,17 +83,17 @@ class TrajectoryRecorder:
         if self._episode is None or record.outcome is Outcome.INVALID:
             return
         robot = self._episode.scene.robots[0]
-        self._trajectory = Trajectory(
-            label=_label(self._episode, record),
-            robot=robot.name,
-            proprio_names=proprio_layout(robot_model(robot.model)),
-            observations=(*self._observations, self._see(len(self._intents))),
-            intents=tuple(self._intents),
+        self._trajectory = keyframe_trajectory(
+            episode_label(self._episode, record, robot.name),
+            robot.name,
+            proprio_layout(robot_model(robot.model)),
+            (*self._observations, self._see(len(self._intents))),
+            self._intents,
         )
 
-    def trajectory(self) -> Trajectory | None:
-        """Returns what was recorded once the episode has ended; None if it was invalid."""
-        return self._trajectory
+    def recordings(self) -> tuple[Trajectory, ...]:
+        """Returns what was recorded once the episode has ended; nothing if it was invalid."""
+        return () if self._trajectory is None else (self._trajectory,)
 
     def _see(self, step: int) -> Observation:
         if self._simulator is None or self._episode is None:
@@ -103,8 +102,8 @@ class TrajectoryRecorder:
         return masked(observation, self._episode.clock, step=step, privileged=False)
 
 
-def _label(episode: Episode, record: EpisodeRecord) -> Label:
-    goal = episode.goal
+def episode_label(episode: Episode, record: EpisodeRecord, robot: str) -> Label:
+    """Returns the label of what `robot` did in an episode that has ended."""
     return Label(
         episode=record.episode,
         task=episode.task,
@@ -112,11 +111,11 @@ def _label(episode: Episode, record: EpisodeRecord) -> Label:
         variant=episode.variant,
         seed=episode.seed,
         split=episode.split,
-        instruction=episode.instruction_of(episode.scene.robots[0].name),
-        target=goal.target if isinstance(goal, Choice) else "",
-        candidates=goal.candidates if isinstance(goal, Choice) else (),
+        instruction=episode.instruction_of(robot),
+        goal=goal_to_json(episode.goal),
         outcome=record.outcome,
         reason=record.reason,
         reached=record.phases,
         choice=None if record.choice is None else record.choice["chosen"],
+        robots=tuple(robot.name for robot in episode.scene.robots),
     )

@@ -6,6 +6,7 @@ import torch
 from embodied.errors import ConfigError
 from embodied.robots.catalogue import robot_model
 from embodied.robots.commands import proprio_layout
+from embodied.specs import KEYFRAME
 from policies.heads.heatmap import gaussian
 from policies.sam2act import MemoryKind
 from policies.sam2act.branch import CoarseFeatures
@@ -13,14 +14,14 @@ from policies.sam2act.geometry import pixels
 from policies.sam2act.inputs import Keyframes
 from policies.sam2act.learner import Sam2ActLearner
 from policies.sam2act.losses import needs_memory
-from policies.training.learner import ACTION_SPACE, DatasetFeatures
+from policies.training.learner import DatasetFeatures
 from tests.policies.sam2act.small import INSTRUCTION, PIXELS, batch_of, observation, small_config
 
 FEATURES = DatasetFeatures(
     robot="panda",
     image_px={"front": (PIXELS, PIXELS), "wrist": (PIXELS, PIXELS)},
     proprio_names=proprio_layout(robot_model("panda")),
-    action_form=ACTION_SPACE,
+    action_space=KEYFRAME,
     tasks=("put_block_back/strict",),
     instructions=(INSTRUCTION,),
     intent_low_m=(0.0, -0.4, 0.76),
@@ -79,7 +80,7 @@ def test_a_few_keyframes_are_learnt_by_heart(learner):
     [
         ({"image_px": {"front": (24, 24)}}, "every camera"),
         ({"image_px": {"front": (24, 24), "wrist": (32, 32)}}, "one size"),
-        ({"action_form": "joint targets"}, "keyframes"),
+        ({"action_space": replace(KEYFRAME, name="joint targets")}, "keyframes"),
         ({"intent_high_m": (0.9, 0.4, 0.95)}, "workspace"),
         ({"proprio_names": ("base_x_m",)}, "robot"),
     ],

@@ -5,11 +5,12 @@ import hashlib
 import msgspec
 import numpy as np
 
-from embodied.evaluation.demonstrations import INDEX_FILE, SCHEMA, SPLIT, Dataset, File
+from embodied.evaluation.dataset_index import INDEX_FILE, SCHEMA, Dataset, File, RobotFeatures
+from embodied.evaluation.demonstrations import SPLIT
 from embodied.geometry import quaternion_from_euler
 from embodied.seeding import stream
-from embodied.trajectory import SCHEMA_VERSION, Label, Trajectory, write_trajectory
-from embodied.types import CameraImage, MoveTo, Observation, Outcome
+from embodied.trajectories import SCHEMA_VERSION, Label, goal_to_json, keyframe_trajectory, write_trajectory
+from embodied.types import CameraImage, Choice, MoveTo, Observation, Outcome
 
 CAMERAS = ("front", "wrist")
 PROPRIO = ("tool_x_m", "tool_y_m", "tool_z_m", "tool_qx", "tool_qy", "tool_qz", "tool_qw", "gripper_opening")
@@ -40,10 +41,10 @@ def trajectory(task="stack/strict", seed=0, keyframes=6, *, px=8, cameras=CAMERA
     name, _, tier = task.partition("/")
     label = Label(
         episode=f"{task}/{SPLIT}/{seed}", task=name, tier=tier, variant=0, seed=seed, split=SPLIT,
-        instruction=f"do the {name}", target="a", candidates=("a", "b"), outcome=Outcome.SUCCESS, reason="",
-        reached=(), choice="a",
+        instruction=f"do the {name}", goal=goal_to_json(Choice(("a", "b"), "a")), outcome=Outcome.SUCCESS, reason="",
+        reached=(), choice="a", robots=("panda",),
     )  # fmt: skip
-    return Trajectory(label, "panda", tuple(proprio), seen, intents)
+    return keyframe_trajectory(label, "panda", proprio, seen, intents)
 
 
 def write_demonstrations(folder, trajectories, *, complete=True, split=SPLIT):
@@ -52,11 +53,11 @@ def write_demonstrations(folder, trajectories, *, complete=True, split=SPLIT):
         task = f"{made.label.task}/{made.label.tier}"
         name = f"{task}/{made.label.seed}.npz"
         sha256 = write_trajectory(folder / name, made)
-        files.append(File(name, sha256, task, 0, made.label.seed, len(made.observations)))
+        files.append(File(name, sha256, task, 0, made.label.seed, "panda", len(made)))
     dataset = Dataset(
         schema=SCHEMA, version=SCHEMA_VERSION, run=hashlib.sha256(b"").hexdigest()[:16], complete=complete,
         policy="expert", split=split, seed=0, demos=len(files), tasks=tuple(sorted({file.task for file in files})),
-        files=tuple(files), failures=(),
+        robots={made.robot: RobotFeatures.of(made) for made in trajectories}, files=tuple(files), failures=(),
     )  # fmt: skip
     (folder / INDEX_FILE).parent.mkdir(parents=True, exist_ok=True)
     (folder / INDEX_FILE).write_bytes(msgspec.json.encode(dataset))

@@ -3,7 +3,7 @@
 import math
 import os
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from embodied.errors import ConfigError
-from policies.training.learner import ACTION_SPACE, Learner
+from embodied.specs import KEYFRAME
+from policies.training.learner import Learner
 
 WORKSPACE_M = ((-0.3, 0.7), (-0.5, 0.5), (0.6, 1.6))
 
@@ -22,7 +23,7 @@ class TinyConfig:
 
     cameras: list[str] = field(default_factory=lambda: ["front", "wrist"])
     image_px: int = 8
-    action_form: str = ACTION_SPACE
+    space: str = KEYFRAME.name
     workspace_m: list[list[float]] = field(default_factory=lambda: [list(axis) for axis in WORKSPACE_M])
     width: int = 16
     dropout: float = 0.1
@@ -46,6 +47,7 @@ class Tiny(Learner):
     def __init__(self, config):
         super().__init__()
         self.policy_config = config
+        self.action_space = replace(KEYFRAME, name=config.space)
         self.cameras = tuple(config.cameras)
         self.workspace_m = [tuple(axis) for axis in config.workspace_m]
         self.steps = 0
@@ -74,8 +76,6 @@ class Tiny(Learner):
         return loss, {"place": ((place * batch["valid"]).sum() / keyframes).detach()}
 
     def check(self, data):
-        if data.action_form != self.policy_config.action_form:
-            raise ConfigError("The action form must be the policy's.", value=data.action_form)
         for camera in self.cameras:
             if data.image_px[camera] != (self.policy_config.image_px,) * 2:
                 raise ConfigError("The image size must be the policy's.", value=data.image_px[camera])

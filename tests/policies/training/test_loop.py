@@ -214,7 +214,7 @@ def test_a_finished_run_stays_as_it_is(demonstrations, tmp_path):
     [
         (TinyConfig(cameras=["fromt"]), UnknownNameError, "Did you mean 'front'"),
         (TinyConfig(image_px=16), ConfigError, "image size must be the policy's"),
-        (TinyConfig(action_form="joint angles"), ConfigError, "action form must be the policy's"),
+        (TinyConfig(space="joint angles"), DataError, "the space that the policy learns, 'joint angles'"),
         (
             TinyConfig(workspace_m=[[0.0, 0.1], [-1.0, 1.0], [0.0, 2.0]]),
             ConfigError,

@@ -1,6 +1,8 @@
 """From folders of demonstrations to batches: what is refused, what is reached how often, what augmentation moves."""
 
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embodied.errors import ConfigError, DataError, UnknownNameError
-from embodied.evaluation.demonstrations import INDEX_FILE
+from embodied.evaluation.dataset_index import INDEX_FILE
 from embodied.geometry import invert, pose_from_matrix, rotation_matrix, transform_points
 from embodied.seeding import stream
-from embodied.trajectory import read_trajectory
+from embodied.specs import KEYFRAME
+from embodied.trajectories import open_trajectory, read_trajectory
+from embodied.trajectories.container import Container
 from policies.training.augmentation import Augmentation, move_world
 from policies.training.config import AugmentationConfig, SamplingConfig
 from policies.training.dataset import SequenceDataset
@@ -20,6 +24,8 @@ from policies.training.episodes import EpisodeStore, decode, find_recordings
 from policies.training.sampler import Sampler, cut
 from tests.policies.training.demonstrations import CAMERAS, trajectory, two_tasks, write_demonstrations
 from tests.policies.training.learners import WORKSPACE_M
+
+GOLDEN = Path(__file__).parents[2] / "golden/ec2eb94/demonstrations"
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +35,7 @@ def demonstrations(tmp_path_factory):
 
 def dataset(folder, sampling=None, augmentation=None, *, memory_bytes=2**24, seed=0):
     sampling = sampling or SamplingConfig(held_out=0.0)
-    recordings = find_recordings([folder], sampling).train
+    recordings = find_recordings([folder], sampling, KEYFRAME).train
     return SequenceDataset(
         EpisodeStore(recordings, CAMERAS, memory_bytes=memory_bytes),
         sampling,
@@ -47,7 +53,7 @@ def same(left, right):
 
 
 def test_what_is_found_is_told_and_split_by_task(demonstrations):
-    found = find_recordings([demonstrations], SamplingConfig(held_out=0.2))
+    found = find_recordings([demonstrations], SamplingConfig(held_out=0.2), KEYFRAME)
     assert Counter(recording.task for recording in found.train) == {"stack/strict": 5, "press/strict": 5}
     assert Counter(recording.task for recording in found.held_out) == {"stack/strict": 1, "press/strict": 1}
     assert found.features.image_px == {"front": (8, 8), "wrist": (8, 8)}
@@ -59,11 +65,12 @@ def test_what_is_found_is_told_and_split_by_task(demonstrations):
 def test_the_same_demonstrations_elsewhere_or_listed_twice_are_the_same_data(demonstrations, tmp_path):
     copy = two_tasks(tmp_path)
     ours, theirs, both = (
-        find_recordings(folders, SamplingConfig()) for folders in ([demonstrations], [copy], [copy, demonstrations])
+        find_recordings(folders, SamplingConfig(), KEYFRAME)
+        for folders in ([demonstrations], [copy], [copy, demonstrations])
     )
     assert ours.features.digest == theirs.features.digest == both.features.digest
     assert len(both.train) == len(ours.train)
-    assert find_recordings([copy], SamplingConfig(tasks=["stack"])).features.digest != ours.features.digest
+    assert find_recordings([copy], SamplingConfig(tasks=["stack"]), KEYFRAME).features.digest != ours.features.digest
 
 
 @pytest.mark.parametrize(
@@ -81,7 +88,7 @@ def test_a_missing_or_empty_split_is_refused(tmp_path, made, settings, error, sa
     episodes = made.pop("episodes", 2)
     write_demonstrations(tmp_path, [trajectory(seed=seed) for seed in range(episodes)], **made)
     with pytest.raises(error, match=said):
-        find_recordings([tmp_path], SamplingConfig(**settings))
+        find_recordings([tmp_path], SamplingConfig(**settings), KEYFRAME)
 
 
 @pytest.mark.parametrize(
@@ -95,12 +102,33 @@ def test_a_missing_or_empty_split_is_refused(tmp_path, made, settings, error, sa
 def test_demonstrations_that_differ_are_refused_by_name(tmp_path, odd, said):
     write_demonstrations(tmp_path, [trajectory(seed=0), trajectory(seed=1, **odd)])
     with pytest.raises(DataError, match=f"must have {said}.*1.npz"):
-        find_recordings([tmp_path], SamplingConfig())
+        find_recordings([tmp_path], SamplingConfig(), KEYFRAME)
 
 
 def test_an_index_that_is_missing_is_refused(tmp_path):
     with pytest.raises(DataError, match=f"readable index.*{INDEX_FILE}.*There is none: name a folder"):
-        find_recordings([tmp_path], SamplingConfig())
+        find_recordings([tmp_path], SamplingConfig(), KEYFRAME)
+
+
+def test_old_demonstrations_give_the_same_batch_as_their_copies_in_format_2(tmp_path):
+    copied = read_trajectory(GOLDEN / "put_block_back/strict/0.npz")
+    write_demonstrations(tmp_path, [copied])
+    assert Container(tmp_path / "put_block_back/strict/0.npz").columns
+    old, new = (dataset(folder) for folder in (GOLDEN, tmp_path))
+    left, right = (data.batch([data.whole(0, 0)]) for data in (old, new))
+    assert left["rgb"].shape == (1, 12, 2, 32, 32, 3)
+    assert left.keys() == right.keys()
+    for name in left:
+        assert left[name].dtype == right[name].dtype
+        assert left[name].numpy().tobytes() == right[name].numpy().tobytes()
+
+
+def test_demonstrations_of_another_action_space_are_refused_by_folder_and_by_file(demonstrations):
+    joints = replace(KEYFRAME, name="joint_position")
+    with pytest.raises(DataError, match=r"space that the policy learns, 'joint_position'.* with keyframe"):
+        find_recordings([demonstrations], SamplingConfig(), joints)
+    with pytest.raises(DataError, match=r"'keyframe'\..*press/strict/0.npz with keyframe.* fields and rate count"):
+        find_recordings([demonstrations], SamplingConfig(), replace(KEYFRAME, rate_hz=10.0))
 
 
 @pytest.mark.parametrize("harm", ["flip", "truncate", "swap", "remove"])
@@ -217,9 +245,9 @@ def test_what_is_not_finite_is_refused_with_the_file(demonstrations):
 
 
 @given(seed=st.integers(0, 2**32), yaw=st.floats(0.0, 3.1), shift=st.lists(st.floats(0.0, 0.3), min_size=3, max_size=3))
-def test_augmentation_moves_points_tool_and_intents_alike(seed, yaw, shift):
+def test_augmentation_moves_points_tool_and_intents_alike(demonstrations, seed, yaw, shift):
     """What a camera sees at an intent stays at the intent, and the tool and each intent keep their relation."""
-    recorded = decode(trajectory(seed=seed % 7), CAMERAS)
+    recorded = decode(open_trajectory(demonstrations / f"stack/strict/{seed % 6}.npz"), CAMERAS)
     draws = Augmentation(AugmentationConfig(yaw_rad=yaw, shift_m=shift), WORKSPACE_M)
     moved, _ = draws.draw(stream(seed, "test"), recorded["intent_position_m"])
     sequence = move_world(recorded, moved)
