@@ -41,7 +41,7 @@ class PageSource(Protocol):
 
 @dataclass(frozen=True)
 class Thing:
-    """An entity on the map at one time: x, y and yaw from above; `size_m` None where nobody has told."""
+    """An entity on the map at one time: x, y and yaw from above; `size_m` None where it is unknown."""
 
     name: str
     category: str
@@ -83,7 +83,7 @@ class TimelineRow:
 
 @dataclass(frozen=True)
 class Page:
-    """One episode as the bank tells it; `dealt_with` are the things of its interactions."""
+    """One episode as the bank has it; `dealt_with` are the things of its interactions."""
 
     name: str
     dealt_with: tuple[str, ...]

@@ -50,15 +50,15 @@ class _Motion:
 
 @dataclass(eq=False)
 class EventDetector:
-    """Tells what has happened, one state after another. `name_of` gives bodies their names in the bank.
+    """Detects what has happened, one state after another. `name_of` gives bodies their names in the bank.
 
     With each pick, place, press, opening and closing goes a `SkillEnded` in the context of the body's category, from
     the decision that began it to its end. A place fails where the body does not come to rest on anything; that a hand
     closed on nothing, or pulled at a drawer in vain, cannot be seen here.
 
     An interaction counts from the robot's last decision (`decided`). A body is on what it touches from above, or on
-    the mark (a body that collides with nothing) under its middle. Containment is told with versions counted from 0,
-    so nobody else may tell it of these names.
+    the mark (a body that collides with nothing) under its middle. Containment is logged with versions counted from 0,
+    so no other writer may log it for these names.
     """
 
     scene: Scene
@@ -235,7 +235,7 @@ class EventDetector:
 
 
 def category_of(body: Body) -> str:
-    """Returns the category under which a body is told."""
+    """Returns the category under which a body is logged."""
     return body.category or "thing"
 
 

@@ -1,4 +1,4 @@
-"""An episode told to the memory bank as it happens, and its policy's own moments given back to it."""
+"""Logs an episode in the memory bank as it runs, and gives its policies their own stored moments."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -82,7 +82,7 @@ class EventBank(Protocol):
 
 @dataclass(kw_only=True)
 class MemoryFeedConfig:
-    """Robot poses are told `pose_rate_hz` times per simulated second, and at every decision.
+    """Robot poses are logged `pose_rate_hz` times per simulated second, and at every decision.
 
     `start_s` is where the episode's time 0 lies on the site clock. With `resume`, decisions that the bank has of this
     episode are carried out again (see `remembering`).
@@ -109,7 +109,7 @@ class MemoryFeedConfig:
 
 @dataclass(eq=False)
 class _Stream:
-    """What one robot says; its events are numbered here, so that the same episode tells the same again.
+    """The events of one robot, numbered here, so that the same episode logs the same events again.
 
     `stored` has the steps of the moments that it stored, in order, by their time on the site clock.
     """
@@ -123,11 +123,11 @@ class _Stream:
 
 
 class MemoryFeed:
-    """Watches an episode and tells the bank; the episode itself goes on as it would without.
+    """Observes an episode and logs it in the bank; the episode itself runs as it would without.
 
-    Bodies are called `<name>/<body>`, since each episode is a world of its own; robots keep their names. A robot tells
-    as `<robot>/<name>`, from its own sequence of numbers: playing the same episode again tells nothing new. What is
-    told is the truth of the simulator; policies get nothing of it, only `moments` that they have stored themselves.
+    Bodies are called `<name>/<body>`, since each episode is a world of its own; robots keep their names. The writer
+    of a robot is `<robot>/<name>`, with its own sequence numbers: playing the same episode again adds nothing. What is
+    logged is the truth of the simulator; policies get nothing of it, only `moments` that they have stored themselves.
 
     The episode is a site of its own, called `name`, whose places lose their extents when it ends: the next world has
     the same coordinates. A decision with keyframes that is carried out is a success of the skill `move`; the one that
@@ -148,7 +148,7 @@ class MemoryFeed:
         self.recorded: dict[tuple[str, int], Decision] = {}
 
     def on_begin(self, episode: Episode, simulator: Simulator) -> None:
-        """Tells who takes part, and where everything is."""
+        """Logs which robots take part, and where everything is."""
         self._episode, self._state = episode, simulator.state()
         self._first = episode.scene.robots[0].name
         self._streams = {robot.name: _Stream(f"{robot.name}/{self.name}") for robot in episode.scene.robots}
@@ -170,7 +170,7 @@ class MemoryFeed:
         self._flush()
 
     def on_decision(self, request: Request, decision: Decision) -> None:
-        """Tells a keyframe: where everything is, what the policy decided, and the moments it stores."""
+        """Logs a keyframe: where everything is, what the policy decided, and the moments it stores."""
         robot = request.observation.robot
         self._moved(robot)
         self._log_poses(self._state)
@@ -191,7 +191,7 @@ class MemoryFeed:
             self._streams[robot].failure = feedback.reason
 
     def on_step(self, state: WorldState, progress: Progress) -> None:
-        """Tells what has happened in one control period, poses at their rate, and phases that are completed."""
+        """Logs what has happened in one control period, poses at their rate, and phases that are completed."""
         self._state = state
         self._log_all(self._detector.see(state, self.now_s))
         if state.time_s * self._config.pose_rate_hz >= self._poses + 1 - SLACK_S:
@@ -204,7 +204,7 @@ class MemoryFeed:
             self._flush()
 
     def on_end(self, record: EpisodeRecord) -> None:
-        """Tells how it ended; an episode that never began is not told of."""
+        """Logs how it ended; an episode that failed to start is not logged."""
         if not self._streams:
             return
         self._log_all(self._detector.finish(self.now_s))
@@ -250,7 +250,7 @@ class MemoryFeed:
         return tuple(given[::-1])
 
     def _moved(self, robot: str) -> None:
-        """Tells that a robot has carried out the keyframes of its last decision, or why it could not."""
+        """Logs that a robot has carried out the keyframes of its last decision, or why it could not."""
         stream = self._streams[robot]
         if stream.moving_since_s is not None:
             duration_s = round(self.now_s - stream.moving_since_s, MICRO)
@@ -275,7 +275,7 @@ class MemoryFeed:
         return found
 
     def _log_poses(self, state: WorldState) -> None:
-        """Tells the poses of robots, and of all bodies that have moved since they were told."""
+        """Logs the poses of robots, and of all bodies that have moved since their last logged pose."""
         self._log_robots(state)
         for body in self._episode.scene.bodies:
             pose = state.pose[body.name]
@@ -283,7 +283,7 @@ class MemoryFeed:
                 self._log_body(body, pose)
 
     def _log_robots(self, state: WorldState) -> None:
-        """Tells robots' states, their tools, and what they hold after it, since a thing held is where it was seen."""
+        """Logs robots' states, their tools, and what they hold after it, since a thing held is where it was seen."""
         for name, robot in state.robots.items():
             tool = robot.tool if len(robot.end_effectors) == 1 else None
             held = [body for holder, body in state.held.items() if body is not None and robot_of(holder) == name]
@@ -299,7 +299,7 @@ class MemoryFeed:
         self._log("", EntitySeen(self.entity(body.name), category_of(body), pose, size_m=_size_m(body)))
 
     def _log_all(self, detected: Iterator[DetectedEvent]) -> None:
-        """Tells what has happened, and where a thing lies that has come to lie on another."""
+        """Logs what has happened, and where a thing lies that has come to lie on another."""
         for one in detected:
             payload = one.payload
             self._log(one.robot, payload)
@@ -308,7 +308,7 @@ class MemoryFeed:
                 self._log_body(body, self._state.pose[body.name])
 
     def _log(self, robot: str, payload: Payload) -> None:
-        """Adds an event of a robot, caused by its last decision; without one, the first robot of the scene tells."""
+        """Adds an event of a robot, caused by its last decision; events of no robot come from the first one."""
         stream = self._streams[robot or self._first]
         stream.number += 1
         event = Event(
@@ -336,7 +336,7 @@ def _size_m(body: Body) -> Vector3 | None:
 
 
 def _far(pose: Pose, logged: Pose | None) -> bool:
-    """Returns whether a pose is worth telling after the one that was told."""
+    """Returns whether a pose differs enough from the last logged one to be logged."""
     if logged is None:
         return True
     shift_m = float(np.linalg.norm(np.subtract(pose.position_m, logged.position_m)))

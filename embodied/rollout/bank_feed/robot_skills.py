@@ -1,4 +1,4 @@
-"""What a robot can do, as the bank is told when it joins: the skills that `happenings` then tells the outcomes of."""
+"""The registration of a robot in the bank: the skills whose outcomes `event_detection` logs."""
 
 from embodied.memory import RobotRegistered, SkillSpec
 from embodied.robots.catalogue import robot_model, robot_names

@@ -1,4 +1,4 @@
-"""The memory of a run: which bank its episodes are told to, and how its policies are reminded."""
+"""The memory of a run: which bank its episodes are logged in, and how policies get their moments."""
 
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ class RunMemory:
         return BankClient(self.link, Outbox(None), writer="worker")
 
     def feed_of(self, job: "EpisodeJob") -> MemoryFeedConfig:
-        """Returns how an episode is told: its time 0 lies where its job says."""
+        """Returns how an episode is logged: its time 0 lies where its job says."""
         return replace(self.feed, start_s=self.feed.start_s + job.start_s)
 
     def name_of(self, job: "EpisodeJob") -> str:

@@ -1,9 +1,9 @@
-"""When the episodes of a run take place on the clock of a site: one after another, after all that was told before.
+"""Places the episodes of a run on the site clock: one after another, after all earlier events.
 
 Episodes are played at the same time by several workers, and yet each is a world of its own: at one time of the site
 clock there must be one world only, or `as_of_s` would mix them. So each has a slot, which follows from its place in
 the run alone, and not from who plays it, when, or how often. Where a run starts is not written anywhere but in its
-`episode_begun` events: whatever was told before a kill says where the rest belongs.
+`episode_begun` events: the events before a kill determine where the rest belongs.
 """
 
 import math
