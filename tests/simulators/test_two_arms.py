@@ -5,13 +5,15 @@ import itertools
 import numpy as np
 import pytest
 
-from embodied.controllers import ControllerConfig
+from embodied.controllers import ControllerConfig, ControllerSettings
+from embodied.controllers.action_spaces import action_space
 from embodied.errors import IntentError
 from embodied.geometry import Pose, compose, invert, look_at, quaternion_from_euler
+from embodied.robots.catalogue import robot_model
 from embodied.scenes.scene import Body, Box, Camera, Part, RobotPlacement, Scene
 from embodied.simulators.bullet.simulator import BulletConfig
 from embodied.simulators.rendering.choice import RendererChoice
-from embodied.types import ControllerReport, ControllerStatus, DeltaPose, MoveTo, WorldState
+from embodied.types import ActionChunk, ControllerReport, ControllerStatus, DeltaPose, Intent, MoveTo, WorldState
 
 DOWN = quaternion_from_euler(np.pi, 0.0, np.pi / 2)  # Fingers open along x.
 TABLE_TOP_M = 0.4
@@ -35,7 +37,7 @@ class Run:
         self.controller = ControllerConfig().build(SCENE, "dual", period_s=self.simulator.control_period_s)
         self.states = [self.simulator.state()]
 
-    def play(self, *intents: MoveTo | DeltaPose) -> ControllerReport:
+    def play(self, *intents: Intent) -> ControllerReport:
         """Carries out intents one after another; returns how the last one ended."""
         report = ControllerReport(ControllerStatus.DONE)
         for intent in intents:
@@ -124,6 +126,18 @@ def test_one_arm_moves_and_the_other_stands_still(run):
     )
     assert here.end_effector("right").gripper == pytest.approx(1.0, abs=0.01)
     assert here.end_effector("left").gripper < 0.9
+
+
+def test_a_chunk_moves_the_arm_that_its_action_space_names(run):
+    model, start = robot_model("dual_panda"), run.states[0].robots["dual"].joint_position_rad
+    space = action_space("joint_position", model, ControllerSettings(), rate_hz=10.0, end_effector="right")
+    steps = np.linspace(0.02, 0.2, 10)[:, None] * np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    rows = np.hstack([start[model.columns("right")] + steps, np.ones((10, 1))])
+    assert run.play(ActionChunk(space, rows)).status is ControllerStatus.DONE
+    moved = run.states[-1].robots["dual"].joint_position_rad - start
+    assert moved[model.columns("right")] == pytest.approx([0.2, 0, 0, 0, 0, 0, 0], abs=0.02)
+    assert moved[model.columns("left")] == pytest.approx(np.zeros(7), abs=1e-3)
+    assert len(run.states) == 21  # 10 rows at 10 Hz take 20 control periods.
 
 
 def test_an_arm_does_not_go_where_the_other_one_is(run):
