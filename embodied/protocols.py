@@ -75,11 +75,46 @@ class Simulator(Protocol):
         ...
 
 
+@runtime_checkable
 class Teleportable(Protocol):
-    """A simulator whose bodies can be put elsewhere between two control periods."""
+    """A simulator in which things can be put elsewhere between two control periods."""
 
     def teleport(self, body: str, pose: Pose) -> None:
         """Puts a free body at `pose`, at rest. Raises `UnknownNameError`."""
+        ...
+
+    def place(self, state: WorldState) -> None:
+        """Makes the world of the present scene stand as in `state`, which may come from another process; no physics.
+
+        Bodies and mechanisms are at rest, robots hold what they held, and motors keep everything where it is. Raises
+        `SimulationError` where names do not fit the scene, or where the world cannot stand like that.
+        """
+        ...
+
+
+@runtime_checkable
+class Navigable(Protocol):
+    """A simulator that knows its floor plan. Points are world coordinates in metres; bases are discs of `radius_m`.
+
+    Bodies are in the way where they stand now; robots are not.
+    """
+
+    def is_free(self, point_m: Sequence[float], *, radius_m: float) -> bool:
+        """Returns whether a base at (x, y) touches nothing."""
+        ...
+
+    def snap(self, point_m: Sequence[float], *, radius_m: float) -> tuple[float, float] | None:
+        """Returns the free place nearest to (x, y): itself where it is free, None where nothing is."""
+        ...
+
+    def geodesic_m(
+        self, start_m: Sequence[float], goals_m: Sequence[Sequence[float]], *, radius_m: float
+    ) -> tuple[float, ...]:
+        """Returns the length of the shortest way from (x, y) to each goal (x, y), infinite where there is none."""
+        ...
+
+    def regions_of(self, point_m: Sequence[float]) -> tuple[str, ...]:
+        """Returns the names of the regions that hold the point (x, y, z), smallest first."""
         ...
 
 

@@ -40,12 +40,24 @@ class FreeSpace:
 
         The shortest way over neighbouring cells (Dijkstra), straightened wherever the line of sight is free.
         """
-        if not (self.contains(start_m) and self.contains(goal_m)):
-            return None
+        return self.paths(start_m, [goal_m])[0]
+
+    def paths(self, start_m: Sequence[float], goals_m: Sequence[Sequence[float]]) -> list[np.ndarray | None]:
+        """Returns `path` from start to each goal; one search serves all goals."""
+        if not self.contains(start_m):
+            return [None] * len(goals_m)
         from scipy.sparse.csgraph import dijkstra
 
-        begin, end = (int(self._index[self.grid.cell(point)]) for point in (start_m, goal_m))
+        begin = int(self._index[self.grid.cell(start_m)])
         _, before = dijkstra(self._graph, indices=begin, return_predecessors=True)
+        return [self._path_back(start_m, goal_m, begin, before) for goal_m in goals_m]
+
+    def _path_back(
+        self, start_m: Sequence[float], goal_m: Sequence[float], begin: int, before: np.ndarray
+    ) -> np.ndarray | None:
+        if not self.contains(goal_m):
+            return None
+        end = int(self._index[self.grid.cell(goal_m)])
         if begin != end and before[end] < 0:
             return None
         chain = [end]
@@ -57,8 +69,14 @@ class FreeSpace:
 
     def distance_m(self, start_m: Sequence[float], goal_m: Sequence[float]) -> float:
         """Returns the length of `path` in metres, infinite where there is none."""
-        path = self.path(start_m, goal_m)
-        return np.inf if path is None else float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
+        return self.distances_m(start_m, [goal_m])[0]
+
+    def distances_m(self, start_m: Sequence[float], goals_m: Sequence[Sequence[float]]) -> tuple[float, ...]:
+        """Returns the length of `path` from start to each goal in metres, infinite where there is none."""
+        paths = self.paths(start_m, goals_m)
+        return tuple(
+            np.inf if path is None else float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum()) for path in paths
+        )
 
     def sees(self, start_m: Sequence[float], goal_m: Sequence[float]) -> bool:
         """Returns whether the straight line between two places is free."""

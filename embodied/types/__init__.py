@@ -32,6 +32,7 @@ from embodied.types.intents import (
 )
 from embodied.types.observation import CameraImage, Observation
 from embodied.types.world import EndEffectorState, RobotState, WorldState, held_bodies, holder_name, robot_of
+from embodied.types.world_codec import world_from_json, world_to_json
 
 __all__ = [
     "NORMAL",
@@ -75,4 +76,6 @@ __all__ = [
     "held_bodies",
     "holder_name",
     "robot_of",
+    "world_from_json",
+    "world_to_json",
 ]

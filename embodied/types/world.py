@@ -14,12 +14,13 @@ class EndEffectorState:
     """One end effector, privileged.
 
     `tool` is the pose of its tool frame in the world; `gripper` the opening in [0, 1], 0 where it cannot grasp;
-    `held` the name of the grasped body, or None.
+    `held` the name of the grasped body, or None; `fingers` the positions of the finger joints, m or rad.
     """
 
     tool: Pose
     gripper: float = 0.0
     held: str | None = None
+    fingers: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

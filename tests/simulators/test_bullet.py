@@ -175,8 +175,8 @@ def reach(simulator: BulletSimulator, height_m: float) -> np.ndarray:
     return q[:7]
 
 
-def grasp(simulator: BulletSimulator) -> np.ndarray:
-    simulator.reset(grasp_scene())
+def grasp(simulator: BulletSimulator, scene: Scene | None = None) -> np.ndarray:
+    simulator.reset(scene or grasp_scene())
     above, at = reach(simulator, 0.15), reach(simulator, 0.025)
     for aim, opening in ((above, 1.0), (at, 1.0), (at, 0.0)):
         start = simulator.state().robots["panda"].joint_position_rad

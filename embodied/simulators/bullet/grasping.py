@@ -76,7 +76,7 @@ class Grasping:
         links = robot.end_effectors[end_effector]
         touched = self._touched_by_all_fingers(robot, links)
         if touched is not None:
-            self._attach(robot, end_effector, Grip(touched, self._child_in_hand(robot, links, touched)))
+            self.hold(robot, end_effector, touched)
             robot.freeze_fingers(end_effector)
 
     def release(self, robot: BulletRobot, end_effector: str) -> None:
@@ -85,6 +85,11 @@ class Grasping:
         if grip is not None:
             self._bullet.removeConstraint(self._constraints.pop((robot.name, end_effector)))
             self._let_collide(robot, end_effector, grip.body, collide=True)
+
+    def hold(self, robot: BulletRobot, end_effector: str, body: str) -> None:
+        """Attaches `body` to an end effector of `robot` where both are now."""
+        links = robot.end_effectors[end_effector]
+        self._attach(robot, end_effector, Grip(body, self._child_in_hand(robot, links, body)))
 
     def restore(self, grips: Mapping[Holder, Grip], robots: Mapping[str, BulletRobot]) -> None:
         """Makes the attachments equal to `grips`."""

@@ -37,6 +37,11 @@ class Mechanisms:
                 positions[name] = state[0]
         return positions
 
+    def place(self, positions: Mapping[str, float]) -> None:
+        """Puts every moving joint at its position by name, m or rad, at rest."""
+        for joint, handle in self._joints:
+            self._bullet.resetJointState(handle.uid, handle.link, positions[joint.name])
+
     def begin_period(self, held: frozenset[str]) -> None:
         """Sets friction and catches for one control period; a catch does not pull against a gripper (`held`).
 

@@ -138,14 +138,39 @@ class BulletRobot:
             link = bullet.getLinkState(self.uid, one.tool_link, 0, 1)  # 0: no velocity, 1: forward kinematics
             tool = compose(Pose(link[4], link[5]), one.arm.tool_in_link)
             end = start + len(one.finger_joints)
-            opening = _opening(one, [joint[0] for joint in joints[start:end]])
-            end_effectors[name] = EndEffectorState(tool, opening, holding.get((self.name, name)))
+            fingers = tuple(joint[0] for joint in joints[start:end])
+            end_effectors[name] = EndEffectorState(
+                tool, _opening(one, fingers), holding.get((self.name, name)), fingers
+            )
             start = end
         return RobotState(
             joint_position_rad=np.array([joint[0] for joint in arms], dtype=np.float64),
             joint_velocity_radps=np.array([joint[1] for joint in arms], dtype=np.float64),
             base=self._base_pose(),
             end_effectors=end_effectors,
+        )
+
+    def place(self, state: RobotState) -> None:
+        """Stands as in `state`, at rest but for the arms' joint speeds; motors hold everything where it is.
+
+        Angles of wheels are no part of a state and stay what they are.
+        """
+        bullet = self._bullet
+        if not self.model.fixed:
+            centre = compose(state.base, invert(self._base_in_inertial))
+            bullet.resetBasePositionAndOrientation(self.uid, centre.position_m, centre.orientation)
+            bullet.resetBaseVelocity(self.uid, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
+        speeds = state.joint_velocity_radps.tolist()
+        for joint, angle, speed in zip(self._arm_joints, state.joint_position_rad.tolist(), speeds, strict=True):
+            bullet.resetJointState(self.uid, joint, angle, speed)
+        for name, one in self.end_effectors.items():
+            for joint, position in zip(one.finger_joints, state.end_effectors[name].fingers, strict=True):
+                bullet.resetJointState(self.uid, joint, position)
+        self.targets = Targets(
+            np.array(state.joint_position_rad),
+            {name: 0.0 if one.held else one.gripper for name, one in state.end_effectors.items()},
+            np.zeros(2),
+            {name: one.fingers for name, one in state.end_effectors.items() if one.held},
         )
 
     def freeze_fingers(self, end_effector: str) -> None:

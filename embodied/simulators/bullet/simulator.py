@@ -16,8 +16,10 @@ from embodied.simulators.bullet.client import connect
 from embodied.simulators.bullet.grasping import Grasping, Grip, Holder
 from embodied.simulators.bullet.mechanisms import Mechanisms
 from embodied.simulators.bullet.pixels import BulletPixels
+from embodied.simulators.bullet.placing import check_names, check_placed, place_bodies
 from embodied.simulators.bullet.robot import BulletRobot, Targets
 from embodied.simulators.bullet.state_reader import StateReader
+from embodied.simulators.navigation import SceneNavigation
 from embodied.simulators.rendering.choice import RendererChoice
 from embodied.simulators.world import WorldConfig
 from embodied.types import Command, Observation, WorldState
@@ -184,6 +186,45 @@ class BulletSimulator:
         self._bullet.resetBaseVelocity(handle.uid, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
         self._state = self._read_state()
 
+    def place(self, state: WorldState) -> None:
+        """Makes the world stand as in `state`, which may come from another process; no physics is run.
+
+        Bodies and mechanisms are at rest, robots hold what they held, motors keep everything where it is. Raises
+        `SimulationError` where names do not fit the scene, or where the world cannot stand like that.
+        """
+        check_names(state, self._handles, self._robots, self._mechanisms.positions())
+        self._grasping.restore({}, self._robots)
+        place_bodies(self._bullet, state, self._handles, self._state)
+        self._mechanisms.place(state.joint)
+        for name, robot in self._robots.items():
+            robot.place(state.robots[name])
+            for end_effector, one in state.robots[name].end_effectors.items():
+                if one.held is not None:
+                    self._grasping.hold(robot, end_effector, one.held)
+        self._reader.recheck()
+        self._previous_rad = {name: robot.targets.joint_position_rad for name, robot in self._robots.items()}
+        self._periods = round(state.time_s * self._world.control_hz)
+        check_placed(state, self._read_state())
+        self._state = state  # Contacts included, which PyBullet knows only once it has moved.
+
+    def is_free(self, point_m: Sequence[float], *, radius_m: float) -> bool:
+        """Returns whether a base of `radius_m` at (x, y) touches nothing."""
+        return self._navigation.space(self._state.pose, radius_m).contains(point_m)
+
+    def snap(self, point_m: Sequence[float], *, radius_m: float) -> tuple[float, float] | None:
+        """Returns the free place nearest to (x, y): itself where it is free, None where nothing is."""
+        return self._navigation.space(self._state.pose, radius_m).snap(point_m)
+
+    def geodesic_m(
+        self, start_m: Sequence[float], goals_m: Sequence[Sequence[float]], *, radius_m: float
+    ) -> tuple[float, ...]:
+        """Returns the length of the shortest way from (x, y) to each goal (x, y), infinite where there is none."""
+        return self._navigation.space(self._state.pose, radius_m).distances_m(start_m, goals_m)
+
+    def regions_of(self, point_m: Sequence[float]) -> tuple[str, ...]:
+        """Returns the names of the regions that hold the point (x, y, z), smallest first."""
+        return self._navigation.regions(point_m)
+
     def close(self) -> None:
         """Frees the world; calling it twice is harmless."""
         if self._open:
@@ -198,6 +239,7 @@ class BulletSimulator:
         self._grasping = Grasping(self._bullet, Scene("empty"), {})
         self._mechanisms = Mechanisms(self._bullet, Scene("empty"), {}, physics_hz=self._world.physics_hz)
         self._reader = StateReader(self._bullet, Scene("empty"), {}, {}, self._mechanisms)
+        self._navigation = SceneNavigation(Scene("empty"), self._assets)
         self._periods = 0
         self._state = WorldState(0.0, {}, {}, frozenset(), {}, {})
 
@@ -217,6 +259,7 @@ class BulletSimulator:
         self._grasping = Grasping(bullet, scene, self._handles)
         self._mechanisms = Mechanisms(bullet, scene, self._handles, physics_hz=self._world.physics_hz)
         self._reader = StateReader(bullet, scene, self._handles, self._robots, self._mechanisms)
+        self._navigation = SceneNavigation(scene, self._assets)
         self._pixels.forget()
 
     def _robot(self, name: str) -> BulletRobot:

@@ -37,12 +37,17 @@ class StateReader:
         self._moving = list(moving)
         self._free = [(name, handle.uid) for name, handle in moving.items() if handle.link < 0]
         self._linked = links_by_body(moving)
-        self._fixed = {name: handle for name, handle in handles.items() if name not in movable}
+        self._all_fixed = {name: handle for name, handle in handles.items() if name not in movable}
+        self._fixed = dict(self._all_fixed)
         self._names = {(handle.uid, handle.link): name for name, handle in handles.items()}
         self._names |= {(robot.uid, link): name for name, robot in robots.items() for link in robot.links.values()}
         self._pairs: dict[tuple[int, int, int, int], tuple[str, str]] = {}
         self._raw: dict[str, RawPose] = {}
         self._poses = {name: Pose(*self._raw_pose(handle)) for name, handle in handles.items()}
+
+    def recheck(self) -> None:
+        """Reads fixed bodies again from the next time on: they were put elsewhere."""
+        self._fixed = dict(self._all_fixed)
 
     def read(self, time_s: float, holding: Mapping[tuple[str, str], str]) -> WorldState:
         """Returns the state now; `holding` names the held bodies by robot and end effector, where one is held.

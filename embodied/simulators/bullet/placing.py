@@ -1,0 +1,60 @@
+"""Puts a PyBullet world into a written state, without physics."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from embodied.errors import SimulationError
+from embodied.geometry import angle_between
+from embodied.simulators.bullet.bodies import BodyHandle
+from embodied.simulators.bullet.robot import BulletRobot
+from embodied.types import WorldState
+
+TOLERANCE = 1e-5  # Metres and radians between what was asked for and what PyBullet then reports.
+
+
+def check_names(
+    state: WorldState, handles: Collection[str], robots: Mapping[str, BulletRobot], joints: Collection[str]
+) -> None:
+    """Raises `SimulationError` unless `state` has exactly these bodies, robots, end effectors and moving joints."""
+    for kind, known, given in (
+        ("bodies", handles, state.pose),
+        ("robots", robots, state.robots),
+        ("moving joints", joints, state.joint),
+        *(
+            (f"end effectors of {name!r}", robot.end_effectors, state.robots[name].end_effectors)
+            for name, robot in robots.items()
+            if name in state.robots
+        ),
+    ):
+        if set(known) != set(given):
+            raise SimulationError(
+                f"A state that is placed must have the {kind} of the scene.",
+                value=sorted(set(known) ^ set(given)),
+                remedy="Reset the simulator to the scene in which the state was written.",
+            )
+
+
+def place_bodies(bullet: Any, state: WorldState, handles: Mapping[str, BodyHandle], present: WorldState) -> None:
+    """Puts the bodies that stand by themselves where `state` has them, at rest; joints place the others."""
+    for name, handle in handles.items():
+        if handle.link >= 0:
+            continue
+        pose = state.pose[name]
+        if pose != present.pose[name]:
+            bullet.resetBasePositionAndOrientation(handle.uid, pose.position_m, pose.orientation)
+        bullet.resetBaseVelocity(handle.uid, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
+
+
+def check_placed(wanted: WorldState, placed: WorldState) -> None:
+    """Raises `SimulationError` where what was placed does not stand as `wanted`."""
+    for name, pose in wanted.pose.items():
+        off_m = float(np.linalg.norm(np.subtract(pose.position_m, placed.pose[name].position_m)))
+        # An arc cosine near 1 is coarse: 1e-7 of the dot product is half a milliradian.
+        turned = angle_between(pose.orientation, placed.pose[name].orientation) > 1e-3
+        if off_m > TOLERANCE or turned:
+            raise SimulationError(f"{name!r} must be able to stand where the state has it.", value=pose)
+    for name, robot in wanted.robots.items():
+        if np.abs(robot.joint_position_rad - placed.robots[name].joint_position_rad).max(initial=0.0) > TOLERANCE:
+            raise SimulationError(f"The joints of {name!r} must be able to stand where the state has them.")
