@@ -18,6 +18,7 @@ from embodied.types import (
     IntentFeedback,
     Observation,
     Progress,
+    ReportColumn,
     Request,
     TeamSnapshot,
     WorldState,
@@ -128,7 +129,7 @@ class Task(Protocol):
 
     @property
     def tier(self) -> str:
-        """`faithful` or `strict` in MemoryBench."""
+        """`faithful` or `strict` in MemoryBench, "" where a suite has no tiers."""
         ...
 
     def sample(self, seed: int, *, split: str = "test") -> Episode:
@@ -141,6 +142,15 @@ class Task(Protocol):
 
     def advance(self, episode: Episode, progress: Progress, state: WorldState) -> Progress:
         """Returns the progress after one more control period has led to `state`."""
+        ...
+
+    @property
+    def columns(self) -> tuple[ReportColumn, ...]:
+        """What a report shows of its episodes beside success."""
+        ...
+
+    def chance(self, episode: Episode) -> float | None:
+        """Returns how often guessing would be right in `episode`, in [0, 1]; None where that is not defined."""
         ...
 
     def after_failure(self, episode: Episode, progress: Progress, feedback: IntentFeedback, robot: str) -> Progress:

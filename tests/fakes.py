@@ -18,6 +18,7 @@ from embodied.protocols import Controller, Policy, Simulator
 from embodied.scenes.scene import Body, Box, Camera, Joint, Part, RobotPlacement, Scene
 from embodied.seeding import stream
 from embodied.simulators.world import WorldConfig
+from embodied.tasks.goals import ChoosesOne
 from embodied.types import (
     CameraImage,
     Choice,
@@ -226,7 +227,7 @@ class FakeControllerConfig:
 
 
 @dataclass(kw_only=True)
-class FakeTask:
+class FakeTask(ChoosesOne):
     """Take the block into the right bin: phases `taken`, `binned`; the first bin touched is the choice."""
 
     name: str = "bin_block"

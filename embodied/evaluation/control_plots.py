@@ -25,9 +25,13 @@ class _Bar:
 
 
 def controls_figure(
-    entries: Mapping[str, Mapping[str, Mapping[str, Any]]], colour: Mapping[str, str], *, task: str
+    entries: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    column: Mapping[str, Any],
+    colour: Mapping[str, str],
+    *,
+    task: str,
 ) -> str:
-    """Returns how often the first choice was right under each control of one task, policy by policy.
+    """Returns how often `column` was right under each control of one task, policy by policy.
 
     `entries` are those of `results.json`, by policy and control. Of swapped memories a second, hatched bar shows how
     often the choice was the one that the donor would have made. Grey is the band in which guessing falls.
@@ -36,7 +40,7 @@ def controls_figure(
         bar
         for policy, by_control in entries.items()
         for control, entry in by_control.items()
-        for bar in _bars(policy, control, entry)
+        for bar in _bars(policy, control, entry, column)
     ]
     heights = _heights([bar.policy for bar in bars])
     chance = next(entry["chance"] for by_control in entries.values() for entry in by_control.values())
@@ -47,13 +51,13 @@ def controls_figure(
     axes.set_yticks(heights, [bar.label for bar in bars])
     axes.set_ylim(heights[-1] + 0.7, -0.7)
     axes.set_xlim(0, 102)
-    axes.set_xlabel("first choices (%), with 95 % intervals; dashed is chance, grey its band")
+    axes.set_xlabel(f"{column['title']}s (%), with 95 % intervals; dashed is chance, grey its band")
     figure.subplots_adjust(left=0.34)
     return as_svg(figure, f"controls-{task}")
 
 
-def _bars(policy: str, control: str, entry: Mapping[str, Any]) -> list[_Bar]:
-    made = entry["first_choice"]
+def _bars(policy: str, control: str, entry: Mapping[str, Any], column: Mapping[str, Any]) -> list[_Bar]:
+    made = entry[column["name"]]
     bars = [_Bar(policy, f"{policy}, {control}", made["correct"], made["reached"], tuple(made["ci95"]))]
     follows = entry.get("follows_donor")
     if follows is not None:

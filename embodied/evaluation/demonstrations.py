@@ -26,7 +26,8 @@ from embodied.evaluation.preflight import preflight
 from embodied.evaluation.provenance import fingerprint
 from embodied.paths import write_atomically
 from embodied.rollout.compute import Compute
-from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
+from embodied.rollout.job import EpisodeJob, JobResult
+from embodied.rollout.worker import WorkerConfig
 from embodied.trajectories import SCHEMA_VERSION, SUFFIX, Trajectory, read_trajectory, write_trajectory
 from embodied.types import Outcome
 

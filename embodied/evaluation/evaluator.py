@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -24,7 +24,8 @@ from embodied.protocols import Task
 from embodied.rollout.bank_feed.site_clock import run_start_s, slot_length_s
 from embodied.rollout.builders import PolicyBuilder
 from embodied.rollout.compute import Compute
-from embodied.rollout.worker import EpisodeJob, WorkerConfig
+from embodied.rollout.job import EpisodeJob
+from embodied.rollout.worker import WorkerConfig
 from embodied.types import NORMAL, EpisodeRecord, Outcome
 
 # The least common multiple of 1 to 16: a whole number of balanced blocks, whatever the number of variants.
@@ -188,7 +189,7 @@ def _remembered(
     pages: list[tuple[EpisodeRecord, Page]] = []
     with worker.memory.connect() as bank:
         for task in worker.tasks:
-            own = [record for record in records if f"{record.task}/{record.tier}" == task]
+            own = [record for record in records if record.task_and_tier == task]
             own.sort(key=lambda r: (r not in filmed, r.control != NORMAL, r.outcome is not Outcome.SUCCESS))
             job = replace(jobs[_key(own[0])], attempt=own[0].attempt)
             page = episode_page(bank, worker.memory.name_of(job))
@@ -206,12 +207,14 @@ def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: 
     tasks: dict[str, Any] = {}
     controls: dict[str, Any] = {}
     for name, task in evaluation.worker.tasks.items():
-        own = [record for record in records if f"{record.task}/{record.tier}" == name]
-        chance = 1.0 / len(task.sample(evaluation.seed * SEED_STRIDE, split=SPLIT).choice_goal.candidates)
+        own = [record for record in records if record.task_and_tier == name]
+        chance = task.chance(task.sample(evaluation.seed * SEED_STRIDE, split=SPLIT))
         phases = phase_order(own)
         entries: dict[str, dict[str, Any]] = {
             policy: {
-                control: _entry([r for r in own if (r.policy, r.control) == (policy, control)], control, chance, phases)
+                control: _entry(
+                    [r for r in own if (r.policy, r.control) == (policy, control)], control, task, chance, phases
+                )
                 for control in evaluation.controls
                 if control not in parts.obstacles.get(policy, {})
             }
@@ -242,6 +245,9 @@ def _run(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts)
         "seed_stride": SEED_STRIDE,
         "versions": versions(),
         "cpu": cpu(),
+        "columns": {
+            name: [asdict(column) for column in task.columns] for name, task in evaluation.worker.tasks.items()
+        },
         "renderer": parts.renderer,
         "wall_s": round(sum(record.wall_s for record in records), 3),
     }
@@ -263,8 +269,10 @@ def _published(task: Task) -> Mapping[str, float]:
     return getattr(task, "published", {})
 
 
-def _entry(records: Sequence[EpisodeRecord], control: str, chance: float, phases: Sequence[str]) -> dict[str, Any]:
-    entry = summarise(records, chance=chance, phases=phases)
+def _entry(
+    records: Sequence[EpisodeRecord], control: str, task: Task, chance: float | None, phases: Sequence[str]
+) -> dict[str, Any]:
+    entry = summarise(records, chance=chance, phases=phases, columns=task.columns)
     return {**entry, "follows_donor": following(records)} if control == SWAPPED else entry
 
 

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from math import exp, lgamma, log, sqrt
-from statistics import NormalDist
+from math import exp, inf, lgamma, log, sqrt
+from statistics import NormalDist, fmean, stdev
 from typing import Any
 
 from embodied.errors import ConfigError
-from embodied.types import EpisodeRecord, Outcome
+from embodied.types import CHOICE, EpisodeRecord, Interval, Outcome, ReportColumn
 
 CONFIDENCE = 0.95
 _POSITION = re.compile(r"\[[-+.,e\d\s]+\]")
@@ -25,15 +25,17 @@ def wilson_interval(successes: int, trials: int, *, confidence: float = CONFIDEN
         raise ConfigError("A confidence must lie between 0 and 1.", value=confidence)
     if trials == 0:
         return 0.0, 1.0
+    low, high = _wilson(successes / trials, trials, confidence=confidence)
+    # At 0 and at all the formula touches the end exactly; floating point may miss it by one unit.
+    return 0.0 if successes == 0 else low, 1.0 if successes == trials else high
+
+
+def _wilson(rate: float, trials: float, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
     z = NormalDist().inv_cdf((1.0 + confidence) / 2.0)
-    rate = successes / trials
     scale = 1.0 + z * z / trials
     centre = (rate + z * z / (2 * trials)) / scale
     half = z * sqrt(rate * (1.0 - rate) / trials + z * z / (4 * trials * trials)) / scale
-    # At 0 and at all the formula touches the end exactly; floating point may miss it by one unit.
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == trials else min(1.0, centre + half)
-    return low, high
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def chance_band(chance: float, trials: int, *, confidence: float = CONFIDENCE) -> tuple[int, int]:
@@ -56,25 +58,92 @@ def chance_band(chance: float, trials: int, *, confidence: float = CONFIDENCE) -
     return low, high
 
 
-def summarise(records: Sequence[EpisodeRecord], *, chance: float, phases: Sequence[str]) -> dict[str, Any]:
+def clustered_interval(values: Sequence[float], units: Sequence[str]) -> tuple[float, float]:
+    """Returns the interval of a share of ones, of episodes of which those of the same unit may depend on each other.
+
+    Where every episode is its own unit this is Wilson's. Else Wilson's at the effective sample size, which is the
+    variance that independent episodes would have over that of the ratio estimator between units (E. L. Korn and B. I.
+    Graubard, Confidence intervals for proportions with small expected number of positive counts, Survey Methodology
+    24, 1998); at most one unit or no variance counts every unit once. Values and units are of equal length.
+    """
+    sums: dict[str, list[float]] = {}
+    for value, unit in zip(values, units, strict=True):
+        own = sums.setdefault(unit, [0.0, 0.0])
+        own[0], own[1] = own[0] + value, own[1] + 1.0
+    episodes, count = len(values), len(sums)
+    if count == episodes:
+        return wilson_interval(round(sum(values)), episodes)
+    if count < 2:
+        return 0.0, 1.0
+    rate = sum(values) / episodes
+    spread = sum((total - rate * size) ** 2 for total, size in sums.values()) * count / (count - 1) / episodes**2
+    alone = rate * (1.0 - rate)
+    return _wilson(rate, min(float(episodes), alone / spread) if spread > 0.0 < alone else float(count))
+
+
+def mean_interval(values: Sequence[float], units: Sequence[str]) -> tuple[float, float, float]:
+    """Returns the mean over units of the means of each, and Student's 95 % interval; no bounds below two units."""
+    groups: dict[str, list[float]] = {}
+    for value, unit in zip(values, units, strict=True):
+        groups.setdefault(unit, []).append(value)
+    means = [fmean(group) for group in groups.values()]
+    centre = fmean(means)
+    if len(means) < 2:
+        return centre, -inf, inf
+    from scipy.special import stdtrit  # Late: what only reads intervals of shares needs no SciPy.
+
+    half = float(stdtrit(len(means) - 1, (1.0 + CONFIDENCE) / 2.0)) * stdev(means) / sqrt(len(means))
+    return centre, centre - half, centre + half
+
+
+def summarise(
+    records: Sequence[EpisodeRecord], *, chance: float | None, phases: Sequence[str], columns: Sequence[ReportColumn]
+) -> dict[str, Any]:
     """Returns one entry of `results.json`: how one policy did on one task.
 
-    `phases` names the phases to count, in order. An invalid episode is counted, and is not a success.
+    `phases` names the phases to count, in order; `columns` are those of the task. An invalid episode is counted, and is
+    not a success. Intervals take a chain of episodes as one unit.
     """
     episodes = len(records)
-    success = sum(record.outcome is Outcome.SUCCESS for record in records)
-    choices = [record.choice for record in records if record.choice is not None]
-    correct = sum(bool(choice["correct"]) for choice in choices)
+    won = [float(record.outcome is Outcome.SUCCESS) for record in records]
+    success = round(sum(won))
     return {
         "episodes": episodes,
         "success": success,
         "success_rate": _rounded(success / episodes) if episodes else 0.0,
-        "ci95": _ci95(success, episodes),
-        "chance": _rounded(chance),
-        "first_choice": {"reached": len(choices), "correct": correct, "ci95": _ci95(correct, len(choices))},
+        "ci95": _rounded_bounds(clustered_interval(won, [record.unit for record in records])),
+        "chance": None if chance is None else _rounded(chance),
+        **{column.name: _measured(records, column) for column in columns},
         "invalid": sum(record.outcome is Outcome.INVALID for record in records),
         "phases": {phase: sum(phase in record.phases for record in records) for phase in phases},
     }
+
+
+def _measured(records: Sequence[EpisodeRecord], column: ReportColumn) -> dict[str, Any]:
+    """Returns what a column says of the episodes that have a value: a share and its count, or a mean."""
+    found = [(value, record.unit) for record in records if (value := measured(record, column.metric)) is not None]
+    values, units = [value for value, _ in found], [unit for _, unit in found]
+    if column.interval is Interval.WILSON:
+        if odd := [value for value in values if value not in (0.0, 1.0)]:
+            raise ConfigError(f"Values of column {column.name!r} must be 0 or 1 to give a share.", value=odd[0])
+        bounds = _rounded_bounds(clustered_interval(values, units))
+        return {"reached": len(values), "correct": round(sum(values)), "ci95": bounds}
+    if not values:
+        return {"reached": 0, "mean": None, "ci95": None}
+    mean, low, high = mean_interval(values, units)
+    return {
+        "reached": len(values),
+        "mean": _rounded(mean),
+        "ci95": _rounded_bounds((low, high)) if low > -inf else None,
+    }
+
+
+def measured(record: EpisodeRecord, metric: str) -> float | None:
+    """Returns the value of a metric of one episode, or whether its choice was right; None where it has none."""
+    if metric == CHOICE:
+        return None if record.choice is None else float(bool(record.choice["correct"]))
+    value = record.metrics.get(metric)
+    return None if value is None else float(value)
 
 
 def following(records: Iterable[EpisodeRecord]) -> dict[str, Any]:
@@ -128,6 +197,10 @@ def _binomial(count: int, trials: int, chance: float) -> float:
 
 def _ci95(successes: int, trials: int) -> list[float]:
     return [_rounded(bound) for bound in wilson_interval(successes, trials)]
+
+
+def _rounded_bounds(bounds: tuple[float, float]) -> list[float]:
+    return [_rounded(bound) for bound in bounds]
 
 
 def _rounded(value: float) -> float:

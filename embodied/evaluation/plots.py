@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from embodied.evaluation.metrics import chance_band, wilson_interval
+from embodied.evaluation.metrics import chance_band
 from embodied.types import EpisodeRecord
 
 if TYPE_CHECKING:
@@ -31,26 +31,39 @@ def success_figure(tasks: Tasks, colour: Mapping[str, str]) -> str:
     for y, task, policy in rows:
         entry = tasks[task][policy]
         _whisker(axes, y, entry["success_rate"], entry["ci95"], colour[policy])
-        _chance_tick(axes, y, entry["chance"])
+        if entry["chance"] is not None:
+            _chance_tick(axes, y, entry["chance"])
     axes.set_xlabel("episodes that succeeded (%), with 95 % intervals; the tick is chance")
     return as_svg(figure, "success")
 
 
-def first_choice_figure(tasks: Tasks, colour: Mapping[str, str]) -> str:
-    """Returns how often the first choice was right, over the band in which blind guessing would fall."""
+def judged_figure(tasks: Tasks, columns: Mapping[str, Mapping[str, Any]], colour: Mapping[str, str]) -> str:
+    """Returns how often tasks were right, over the band in which blind guessing would fall, "" without such tasks.
+
+    `columns` says by task which column that is: the one that is compared with chance.
+    """
+    tasks = {task: entries for task, entries in tasks.items() if task in columns and _has_chance(entries)}
+    if not tasks:
+        return ""
     figure, axes, rows = _forest(tasks)
     for y, task, policy in rows:
         entry = tasks[task][policy]
-        reached, correct = entry["first_choice"]["reached"], entry["first_choice"]["correct"]
+        judged = entry[columns[task]["name"]]
+        reached, correct = judged["reached"], judged["correct"]
         if reached == 0:
             axes.text(1.0, y, " never came to the choice", va="center", fontsize=8, color=INK, alpha=0.7)
             continue
         low, high = chance_band(entry["chance"], reached)
         axes.barh(y, 100 * (high - low) / reached, left=100 * low / reached, height=0.8, color="#888888", alpha=0.28)
         _chance_tick(axes, y, entry["chance"])
-        _whisker(axes, y, correct / reached, wilson_interval(correct, reached), colour[policy])
-    axes.set_xlabel("first choices that were right (%), with 95 % intervals; grey is the band of chance")
-    return as_svg(figure, "first-choice")
+        _whisker(axes, y, correct / reached, judged["ci95"], colour[policy])
+    titles = " / ".join(dict.fromkeys(f"{columns[task]['title']}s" for task in tasks))
+    axes.set_xlabel(f"{titles} that were right (%), with 95 % intervals; grey is the band of chance")
+    return as_svg(figure, "judged")
+
+
+def _has_chance(entries: Mapping[str, Mapping[str, Any]]) -> bool:
+    return all(entry["chance"] is not None for entry in entries.values())
 
 
 def phases_figure(entries: Mapping[str, Mapping[str, Any]], colour: Mapping[str, str], *, task: str) -> str:

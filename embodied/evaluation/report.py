@@ -8,16 +8,27 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from embodied.evaluation import control_plots, memory_plots, plots
-from embodied.evaluation.controls import SWAPPED
 from embodied.evaluation.curves import Curves, curves_figure
 from embodied.evaluation.memory_pages import Page
-from embodied.evaluation.metrics import chance_band, reasons
+from embodied.evaluation.metrics import reasons
+from embodied.evaluation.report_lines import (
+    NEVER,
+    Line,
+    Measure,
+    by_policy,
+    column_against_chance,
+    explanations,
+    lines,
+    measures,
+    published,
+    remarks,
+    title_against_chance,
+)
 from embodied.types import NORMAL, EpisodeRecord
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-NEVER = "-"
 REASONS_SHOWN = 6
 
 
@@ -38,99 +49,50 @@ class Attached:
     curves: Mapping[str, Sequence[Curves]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Line:
-    """One row of the main table, in words: how `policy` did on `task` under `control`."""
-
-    task: str
-    policy: str
-    control: str
-    privileged: bool
-    success: str
-    interval: str
-    first_choice: str
-    first_interval: str
-    choices: str
-    follows: str
-    conclusion: str
-    chance: str
-    band: str
-    invalid: int
-    episodes: int
-
-
-def lines(results: Mapping[str, Any]) -> list[Line]:
-    """Returns the rows of the main table of `results.json`."""
-    privileged = set(results["run"]["privileged"])
-    return [
-        _line(task, policy, control, entry, privileged=policy in privileged)
-        for task in results["tasks"]
-        for policy, by_control in by_policy(results, task).items()
-        for control, entry in by_control.items()
-    ]
-
-
-def by_policy(results: Mapping[str, Any], task: str) -> dict[str, dict[str, Mapping[str, Any]]]:
-    """Returns the entries of a task by policy and control, the normal one first."""
-    tampered = results.get("controls", {}).get(task, {})
-    return {policy: {NORMAL: entry, **tampered.get(policy, {})} for policy, entry in results["tasks"][task].items()}
-
-
-def remarks(results: Mapping[str, Any]) -> list[str]:
-    """Returns what must be said of controls: which were not played and why, and how many episodes had no donor."""
-    said = []
-    for policy, obstacles in results["run"].get("not_played", {}).items():
-        for reason in dict.fromkeys(obstacles.values()):
-            controls = [control for control, why in obstacles.items() if why == reason]
-            said.append(f"{policy} was not played under {', '.join(controls)}: {reason}.")
-    for task, policies in results.get("controls", {}).items():
-        for policy, by_control in policies.items():
-            missing = by_control.get(SWAPPED, {}).get("follows_donor", {}).get("without_donor", 0)
-            if missing:
-                total = by_control[SWAPPED]["episodes"]
-                said.append(f"{task}, {policy}: {missing} of {total} swapped episodes had no donor and are invalid.")
-    return said
-
-
-def published(results: Mapping[str, Any]) -> list[str]:
-    """Returns what others have published of the tasks of `results.json`, a sentence each."""
-    return [
-        f"Published success on {task}: {', '.join(f'{policy} {_percent(rate)} %' for policy, rate in rates.items())}."
-        for task, rates in results.get("published", {}).items()
-    ]
-
-
-def conclusion(entry: Mapping[str, Any]) -> str:
-    """Returns where the first choices lie: above, below or within the 95 % band of chance."""
-    reached, correct = entry["first_choice"]["reached"], entry["first_choice"]["correct"]
-    if reached == 0:
-        return "never chose"
-    low, high = chance_band(entry["chance"], reached)
-    return "below chance" if correct < low else "above chance" if correct > high else "like chance"
-
-
 def terminal_table(results: Mapping[str, Any]) -> str:
     """Returns the compact table that a terminal shows, without a newline at its end."""
-    tampered, own = "controls" in results, lines(results)
+    tampered, own, judged = "controls" in results, lines(results), title_against_chance(results)
     columns: list[tuple[str, list[str]]] = [
         ("task", [line.task for line in own]),
         ("policy", [line.policy for line in own]),
         *([("control", [line.control for line in own])] if tampered else []),
         ("success % [95 %]", [f"{line.success} {line.interval}" for line in own]),
-        ("first choice % [95 %]", [f"{line.first_choice} {line.first_interval}".strip() for line in own]),
+        *(
+            [(f"{judged} % [95 %]", [f"{line.judged} {line.judged_interval}".strip() for line in own])]
+            if judged
+            else []
+        ),
         *([("follows donor % [95 %]", [line.follows for line in own])] if tampered else []),
-        ("chance %", [line.chance for line in own]),
+        *([("chance %", [line.chance for line in own])] if judged else []),
         ("invalid", [str(line.invalid) for line in own]),
     ]
-    words = 3 if tampered else 2
+    shown = _table(columns, words=3 if tampered else 2)
+    if found := measures(results):
+        shown += ["", *_table(_measure_columns(found, tampered=tampered), words=4 if tampered else 3)]
+    said = [*published(results), *remarks(results)]
+    return "\n".join([*(line.rstrip() for line in shown), *([""] if said else []), *said])
+
+
+def _measure_columns(found: Sequence[Measure], *, tampered: bool) -> list[tuple[str, list[str]]]:
+    return [
+        ("task", [row.task for row in found]),
+        ("measure", [row.title for row in found]),
+        ("policy", [row.policy for row in found]),
+        *([("control", [row.control for row in found])] if tampered else []),
+        ("mean or share [95 %]", [f"{row.value} {row.interval}".strip() for row in found]),
+        ("episodes", [str(row.episodes) for row in found]),
+    ]
+
+
+def _table(columns: Sequence[tuple[str, Sequence[str]]], *, words: int) -> list[str]:
+    """Returns the lines of a table, the first `words` columns to the left; a task is named in its first row alone."""
     widths = [max(map(len, (name, *cells))) for name, cells in columns]
     shown = [_aligned([name for name, _ in columns], widths, words), "  ".join("-" * width for width in widths)]
     previous = ""
     for row in zip(*(cells for _, cells in columns), strict=True):
         shown.append(_aligned((row[0] if row[0] != previous else "", *row[1:]), widths, words))
         previous = row[0]
-    said = [*published(results), *remarks(results)]
-    return "\n".join([*(line.rstrip() for line in shown), *([""] if said else []), *said])
+    return shown
 
 
 def markdown(results: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> str:
@@ -139,6 +101,9 @@ def markdown(results: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> st
     return page.render(
         run=results["run"],
         lines=lines(results),
+        judged=title_against_chance(results),
+        explanations=explanations(results),
+        measures=measures(results),
         controls=_controls(results),
         remarks=remarks(results),
         published=published(results),
@@ -152,14 +117,18 @@ def html(
     """Returns `report.html`, one file with figures and videos inside; `config` is the text of config.yaml."""
     attached = attached or Attached()
     tasks = results["tasks"]
+    judged = {task: column for task in tasks if (column := column_against_chance(results, task)) is not None}
     colour = plots.colours(results["run"]["policies"])
     page = _templates().get_template("report.html.j2")
     return page.render(
         run=results["run"],
         lines=lines(results),
+        judged=title_against_chance(results),
+        explanations=explanations(results),
+        measures=measures(results),
         colour=colour,
         success_figure=plots.success_figure(tasks, colour),
-        first_choice_figure=plots.first_choice_figure(tasks, colour),
+        judged_figure=plots.judged_figure(tasks, judged, colour),
         phase_figures={
             task: plots.phases_figure(entries, colour, task=task)
             for task, entries in tasks.items()
@@ -168,10 +137,10 @@ def html(
         controls=_controls(results),
         control_figures={
             task: control_plots.controls_figure(
-                {policy: by_policy(results, task)[policy] for policy in tampered}, colour, task=task
+                {policy: by_policy(results, task)[policy] for policy in tampered}, judged[task], colour, task=task
             )
             for task, tampered in results.get("controls", {}).items()
-            if tampered
+            if tampered and task in judged
         },
         remarks=remarks(results),
         published=published(results),
@@ -183,31 +152,6 @@ def html(
         videos=_videos(results, attached.clips),
         memories=_memories(attached.pages),
         config=config,
-    )
-
-
-def _line(task: str, policy: str, control: str, entry: Mapping[str, Any], *, privileged: bool) -> Line:
-    reached, correct = entry["first_choice"]["reached"], entry["first_choice"]["correct"]
-    low, high = chance_band(entry["chance"], reached)
-    follows = entry.get("follows_donor", {"reached": 0})
-    return Line(
-        task=task,
-        policy=policy,
-        control=control,
-        privileged=privileged,
-        success=_percent(entry["success_rate"]),
-        interval=_interval(entry["ci95"]),
-        first_choice=_percent(correct / reached) if reached else NEVER,
-        first_interval=_interval(entry["first_choice"]["ci95"]) if reached else "",
-        choices=f"{correct} of {reached}",
-        follows=f"{_percent(follows['followed'] / follows['reached'])} {_interval(follows['ci95'])}"
-        if follows["reached"]
-        else NEVER,
-        conclusion=conclusion(entry),
-        chance=_percent(entry["chance"]),
-        band=f"{_percent(low / reached)}-{_percent(high / reached)}" if reached else NEVER,
-        invalid=entry["invalid"],
-        episodes=entry["episodes"],
     )
 
 
@@ -231,7 +175,7 @@ def _played(results: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> Ite
     for task in results["tasks"]:
         for policy, by_control in by_policy(results, task).items():
             for control in by_control:
-                own = [r for r in records if (f"{r.task}/{r.tier}", r.policy, r.control) == (task, policy, control)]
+                own = [r for r in records if (r.task_and_tier, r.policy, r.control) == (task, policy, control)]
                 yield task, policy if control == NORMAL else f"{policy}, {control}", own
 
 
@@ -271,7 +215,7 @@ def _times(results: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> list
 def _videos(results: Mapping[str, Any], clips: Sequence[Clip]) -> dict[str, list[dict[str, Any]]]:
     videos: dict[str, list[dict[str, Any]]] = {}
     for task in results["tasks"]:
-        own = [clip for clip in clips if f"{clip.record.task}/{clip.record.tier}" == task]
+        own = [clip for clip in clips if clip.record.task_and_tier == task]
         if own:
             videos[task] = [
                 {"record": clip.record, "data": base64.b64encode(clip.file.read_bytes()).decode()} for clip in own
@@ -295,14 +239,6 @@ def _aligned(row: Sequence[str], widths: Sequence[int], words: int) -> str:
     """Returns a row of which the first `words` cells are aligned to the left, the others to the right."""
     cells = zip(row, widths, strict=True)
     return "  ".join(cell.ljust(width) if i < words else cell.rjust(width) for i, (cell, width) in enumerate(cells))
-
-
-def _interval(bounds: Sequence[float]) -> str:
-    return f"[{_percent(bounds[0])}, {_percent(bounds[1])}]"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
 
 
 def _templates() -> "Environment":

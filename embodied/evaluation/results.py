@@ -17,7 +17,14 @@ from embodied.types import NORMAL, EpisodeRecord
 EPISODES_FILE = "episodes.jsonl"
 TIME_DECIMALS = 3
 FIELDS = tuple(field.name for field in fields(EpisodeRecord))
-OPTIONAL: Mapping[str, Any] = {"control": NORMAL, "donor": None}  # By field: the value that is left out.
+OPTIONAL: Mapping[str, Any] = {  # By field: the value that is left out.
+    "control": NORMAL,
+    "donor": None,
+    "metrics": {},
+    "robots": {},
+    "on_failure": "",
+    "chain": "",
+}
 OLDER_NAMES = {"variation": "variant", "first_choice": "choice"}  # As older rows have them.
 
 

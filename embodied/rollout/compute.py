@@ -8,8 +8,9 @@ from typing import Protocol, Self
 
 from embodied.errors import ConfigError
 from embodied.rollout.inline import InlineCompute
+from embodied.rollout.job import EpisodeJob, JobResult
 from embodied.rollout.ray.address import check_address
-from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
+from embodied.rollout.worker import WorkerConfig
 
 
 class ComputeKind(StrEnum):

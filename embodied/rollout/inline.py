@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
+from embodied.rollout.job import EpisodeJob, JobResult
 from embodied.rollout.progress import with_progress_bar
-from embodied.rollout.worker import EpisodeJob, JobResult, SimulatorWorker, WorkerConfig
+from embodied.rollout.worker import SimulatorWorker, WorkerConfig
 
 
 class InlineCompute:

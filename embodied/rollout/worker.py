@@ -21,6 +21,7 @@ from embodied.rollout.builders import (
     SimulatorBuilder,
 )
 from embodied.rollout.episode import EpisodeContext, EpisodeResult, play
+from embodied.rollout.job import EpisodeJob, JobResult
 from embodied.rollout.latency import LatencyConfig
 from embodied.rollout.recording.video_observer import VideoConfig, with_spectator
 from embodied.rollout.team import Agent, AgentConfig
@@ -62,38 +63,6 @@ class Control(Protocol):
         Raises `ConfigError` for a task or policy with which that cannot be.
         """
         ...
-
-
-@dataclass(frozen=True)
-class EpisodeJob:
-    """One episode to play: small values that travel.
-
-    `episode` is unique in `run` together with `task`, `policy` and `control`, which name entries of `WorkerConfig`;
-    `seed` and `split` are what the task samples from. `attempt` starts at 1. Its time 0 lies at `start_s` on the site
-    clock of a memory bank, in any attempt.
-    """
-
-    run: str
-    episode: str
-    task: str
-    policy: str
-    seed: int
-    split: str = "test"
-    attempt: int = 1
-    video: bool = False
-    trajectory: bool = False
-    control: str = NORMAL
-    start_s: float = 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class JobResult:
-    """What a worker hands back: the record, and an H.264 MP4 and recordings where the job asked for them."""
-
-    job: EpisodeJob
-    record: EpisodeRecord
-    video: bytes | None = None
-    recordings: tuple[Any, ...] = ()
 
 
 @dataclass(kw_only=True)
@@ -307,6 +276,8 @@ def _record(
         wall_s=time.perf_counter() - started_s,
         control=job.control,
         donor=donor,
+        metrics=dict(progress.metrics),
+        robots=dict(result.robots) if len(result.robots) > 1 else {},
     )
 
 

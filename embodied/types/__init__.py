@@ -3,6 +3,7 @@
 Arrays are unbatched numpy and must be treated as read-only: those that come from Ray are.
 """
 
+from embodied.types.columns import CHOICE, Interval, ReportColumn
 from embodied.types.decisions import (
     Assignment,
     Cancel,
@@ -35,6 +36,7 @@ from embodied.types.world import EndEffectorState, RobotState, WorldState, held_
 from embodied.types.world_codec import world_from_json, world_to_json
 
 __all__ = [
+    "CHOICE",
     "NORMAL",
     "ActionChunk",
     "Answer",
@@ -56,6 +58,7 @@ __all__ = [
     "Goal",
     "Intent",
     "IntentFeedback",
+    "Interval",
     "Limits",
     "MemoryContext",
     "Mission",
@@ -64,6 +67,7 @@ __all__ = [
     "Observation",
     "Outcome",
     "Progress",
+    "ReportColumn",
     "Request",
     "RobotRecord",
     "RobotState",

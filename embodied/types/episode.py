@@ -32,13 +32,14 @@ class Progress:
     """How far an episode has come: `reached` are the phases completed, in the order of completion.
 
     `choice` names the candidate that was touched first once memory was needed, None before that and where the goal is
-    none.
+    none. `metrics` are what the task measures beside, by name.
     """
 
     outcome: Outcome = Outcome.RUNNING
     reason: str = ""
     reached: tuple[str, ...] = ()
     choice: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def phase(self) -> int:
@@ -142,7 +143,10 @@ class EpisodeRecord:
     `phases` are those reached, in order; `choice` is `{"chosen", "target", "correct"}` or None; `steps` counts
     intents run; `wall_s` and `attempt` are the only fields that may differ between two runs of the same seed.
     `control` says what was done to the policy's memory; where it was exchanged, `donor` is the target of the episode
-    that it came from, None where that one never came to its choice.
+    that it came from, None where that one never came to its choice. `metrics` are those of the final progress; `robots`
+    says what each robot of a team did, and is empty for a robot alone. `on_failure` says what a failed intent led to,
+    where it is not what the task usually does. `chain` names the first episode of the chain that this one belongs to,
+    "" where it stands alone.
     """
 
     run: str
@@ -162,3 +166,22 @@ class EpisodeRecord:
     wall_s: float
     control: str = NORMAL
     donor: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    robots: Mapping[str, RobotRecord] = field(default_factory=dict)
+    on_failure: str = ""
+    chain: str = ""
+
+    @property
+    def task_and_tier(self) -> str:
+        """The name of the task in reports: `<task>/<tier>`, or `<task>` where a suite has no tiers."""
+        return named(self.task, self.tier)
+
+    @property
+    def unit(self) -> str:
+        """What is independent of all other records of the same task, policy and control: its chain, or itself."""
+        return self.chain or self.episode
+
+
+def named(task: str, tier: str) -> str:
+    """Returns `<task>/<tier>`, or `task` alone where there is no tier."""
+    return f"{task}/{tier}" if tier else task

@@ -11,7 +11,8 @@ from embodied.evaluation.evaluator import SEED_STRIDE
 from embodied.evaluation.provenance import cpu, fingerprint, versions
 from embodied.paths import write_atomically
 from embodied.rollout.compute import ComputeConfig
-from embodied.rollout.worker import EpisodeJob, WorkerConfig
+from embodied.rollout.job import EpisodeJob
+from embodied.rollout.worker import WorkerConfig
 from launch.benchmark import Benchmark
 from policies.probes import ProbeConfig
 from policies.probes.choice import ChoiceRecorderConfig

@@ -10,8 +10,9 @@ from embodied.errors import ConfigError
 from embodied.evaluation.evaluator import SEED_STRIDE
 from embodied.evaluation.provenance import cpu, versions
 from embodied.rollout.compute import Compute, ComputeConfig
+from embodied.rollout.job import EpisodeJob, JobResult
 from embodied.rollout.recording.recorder import RecorderConfig
-from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
+from embodied.rollout.worker import WorkerConfig
 from embodied.types import Outcome
 from launch.benchmark import Benchmark
 

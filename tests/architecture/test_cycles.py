@@ -8,10 +8,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("embodied", "policies", "launch")
-# Cycles that are still to be removed, by the modules in them. None may be added; one that is gone must be deleted here.
-KNOWN_CYCLES = [
-    ("embodied.rollout.bank_feed.run_memory", "embodied.rollout.worker"),
-]
 
 
 def modules(root: Path, packages: tuple[str, ...]) -> dict[str, Path]:
@@ -74,11 +70,7 @@ def found() -> list[tuple[str, ...]]:
 
 
 def test_no_module_imports_itself_through_others(found):
-    assert [cycle for cycle in found if not any(set(cycle) <= set(known) for known in KNOWN_CYCLES)] == []
-
-
-def test_a_known_cycle_that_is_gone_is_no_longer_allowed(found):
-    assert [known for known in KNOWN_CYCLES if not any(set(cycle) <= set(known) for cycle in found)] == []
+    assert list(found) == []
 
 
 def test_cycles_inside_functions_type_checking_blocks_and_relative_imports_are_seen(tmp_path: Path):

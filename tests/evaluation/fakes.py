@@ -5,16 +5,18 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from embodied.evaluation.evaluator import Evaluation
-from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
+from embodied.rollout.job import EpisodeJob, JobResult
+from embodied.rollout.worker import WorkerConfig
 from embodied.scenes.scene import Scene
 from embodied.seeding import stream
+from embodied.tasks.goals import ChoosesOne
 from embodied.types import Choice, Episode, EpisodeRecord, Limits, Outcome, Progress
 
 PHASES = ("left_patch", "reached_centre", "pressed_button", "returned")
 
 
 @dataclass(kw_only=True)
-class FakeTask:
+class FakeTask(ChoosesOne):
     name: str = "put_block_back"
     tier: str = "strict"
     patches: int = 4

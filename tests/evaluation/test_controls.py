@@ -16,8 +16,9 @@ from embodied.rollout.bank_feed.feed import MemoryFeedConfig
 from embodied.rollout.bank_feed.run_memory import RunMemory
 from embodied.rollout.episode import EpisodeContext
 from embodied.rollout.inline import InlineCompute
+from embodied.rollout.job import EpisodeJob
 from embodied.rollout.recording.video_observer import VideoConfig
-from embodied.rollout.worker import EpisodeJob, SimulatorWorker, WorkerConfig
+from embodied.rollout.worker import SimulatorWorker, WorkerConfig
 from embodied.simulators.bullet.simulator import BulletConfig
 from embodied.tasks.registry import TASKS, make_task
 from embodied.types import Decision, MemoryContext, MoveTo, Outcome, Progress, Request, Truth

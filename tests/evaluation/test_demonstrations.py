@@ -13,8 +13,9 @@ from embodied.evaluation.demonstrations import Collection, collect
 from embodied.evaluation.evaluator import SEED_STRIDE
 from embodied.evaluation.output_folder import locked
 from embodied.rollout.inline import InlineCompute
+from embodied.rollout.job import EpisodeJob, JobResult
 from embodied.rollout.recording.recorder import RecorderConfig
-from embodied.rollout.worker import EpisodeJob, JobResult, WorkerConfig
+from embodied.rollout.worker import WorkerConfig
 from embodied.trajectories import read_trajectory
 from embodied.types import Limits, Outcome
 from tests.fakes import FakeControllerConfig, FakePolicy, FakePolicyConfig, FakeTask

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from embodied.errors import ConfigError
 from embodied.evaluation.metrics import chance_band, following, phase_order, reasons, summarise, wilson_interval
+from embodied.tasks.goals import FIRST_CHOICE
 from embodied.types import Outcome
 from tests.evaluation.fakes import drawn, evaluation
 
@@ -80,7 +81,7 @@ def _records(policy):
 
 
 def test_a_summary_has_the_keys_of_the_results_file_in_order():
-    entry = summarise(_records("expert"), chance=0.25, phases=("left_patch", "never"))
+    entry = summarise(_records("expert"), chance=0.25, phases=("left_patch", "never"), columns=(FIRST_CHOICE,))
     assert list(entry) == [
         "episodes", "success", "success_rate", "ci95", "chance", "first_choice", "invalid", "phases",
     ]  # fmt: skip
@@ -92,7 +93,7 @@ def test_a_summary_has_the_keys_of_the_results_file_in_order():
 def test_an_invalid_episode_is_counted_and_not_a_success():
     records = _records("expert")
     records[3] = replace(records[3], outcome=Outcome.INVALID, reason="worker lost", phases=(), choice=None)
-    entry = summarise(records, chance=0.25, phases=())
+    entry = summarise(records, chance=0.25, phases=(), columns=(FIRST_CHOICE,))
     assert (entry["episodes"], entry["success"], entry["invalid"]) == (20, 19, 1)
     assert entry["success_rate"] == 0.95
     assert reasons(records) == {("invalid", "worker lost"): 1}
@@ -112,9 +113,9 @@ def test_the_same_mishap_counts_as_one_reason_wherever_and_however_far_off_it_wa
 
 
 def test_first_choices_count_only_the_episodes_that_came_to_them():
-    entry = summarise(_records("random"), chance=0.25, phases=())
+    entry = summarise(_records("random"), chance=0.25, phases=(), columns=(FIRST_CHOICE,))
     assert entry["first_choice"] == {"reached": 0, "correct": 0, "ci95": [0.0, 1.0]}
-    guesses = summarise(_records("guesser"), chance=0.25, phases=())
+    guesses = summarise(_records("guesser"), chance=0.25, phases=(), columns=(FIRST_CHOICE,))
     assert guesses["first_choice"]["reached"] == 20
     assert 0 < guesses["first_choice"]["correct"] == guesses["success"] < 20
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from embodied.evaluation.evaluator import SPLIT
-from embodied.rollout.worker import EpisodeJob
+from embodied.rollout.job import EpisodeJob
 from embodied.types import EpisodeRecord
 from launch import cli
 from tests.golden.evaluations import composed, inline

@@ -14,7 +14,8 @@ from embodied.memory import BankService, open_bank
 from embodied.protocols import Policy
 from embodied.rollout.bank_feed.feed import MemoryFeedConfig
 from embodied.rollout.bank_feed.run_memory import RunMemory
-from embodied.rollout.worker import EpisodeJob, SimulatorWorker, WorkerConfig
+from embodied.rollout.job import EpisodeJob
+from embodied.rollout.worker import SimulatorWorker, WorkerConfig
 from embodied.simulators.bullet.simulator import BulletConfig
 from embodied.tasks.memorybench.put_block_back import PutBlockBack
 from embodied.tasks.memorybench.rearrange_block import RearrangeBlock

@@ -36,7 +36,8 @@ from embodied.rollout.bank_feed.feed import MemoryFeedConfig
 from embodied.rollout.bank_feed.remembering import Remembering
 from embodied.rollout.bank_feed.run_memory import RunMemory
 from embodied.rollout.episode import EpisodeContext, play
-from embodied.rollout.worker import EpisodeJob, SimulatorWorker, WorkerConfig
+from embodied.rollout.job import EpisodeJob
+from embodied.rollout.worker import SimulatorWorker, WorkerConfig
 from embodied.scenes.scene import Body, Box, Joint, Part, RobotPlacement, Scene, Spring
 from embodied.scenes.tabletop import ROBOT
 from embodied.simulators.bullet.simulator import BulletConfig

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from embodied.errors import ConfigError
+from embodied.rollout.job import EpisodeJob
 from embodied.rollout.recording.video_observer import VideoConfig
 from embodied.rollout.recording.visualisations import MOST_COLUMNS, TILE_PX, columns_for, panel
-from embodied.rollout.worker import EpisodeJob, SimulatorWorker, WorkerConfig
+from embodied.rollout.worker import SimulatorWorker, WorkerConfig
 from tests.evaluation.notebook import CueTask, CueWorldConfig, NotebookConfig
 from tests.fakes import FakeControllerConfig
 

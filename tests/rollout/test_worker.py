@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from embodied.errors import ConfigError, UnknownNameError
+from embodied.rollout.job import EpisodeJob
 from embodied.rollout.recording.video import Mp4Writer
 from embodied.rollout.recording.video_observer import VideoConfig
 from embodied.rollout.requests import SPECTATOR
-from embodied.rollout.worker import EpisodeJob, SimulatorWorker, WorkerConfig
+from embodied.rollout.worker import SimulatorWorker, WorkerConfig
 from embodied.types import Limits, Outcome
 from tests.fakes import FakeControllerConfig, FakePolicyConfig, FakeSimulatorConfig, FakeTask
 

@@ -1,14 +1,11 @@
 """The memory of a run: which bank its episodes are logged in, and how policies get their moments."""
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from embodied.memory import BankClient, Link, Outbox
 from embodied.rollout.bank_feed.feed import MemoryFeedConfig
+from embodied.rollout.job import EpisodeJob
 from embodied.types import NORMAL
-
-if TYPE_CHECKING:
-    from embodied.rollout.worker import EpisodeJob
 
 
 @dataclass(kw_only=True)
@@ -28,11 +25,11 @@ class RunMemory:
         """Returns a client for this process. Its outbox lies in memory: a worker's episodes can be played again."""
         return BankClient(self.link, Outbox(None), writer="worker")
 
-    def feed_of(self, job: "EpisodeJob") -> MemoryFeedConfig:
+    def feed_of(self, job: EpisodeJob) -> MemoryFeedConfig:
         """Returns how an episode is logged: its time 0 lies where its job says."""
         return replace(self.feed, start_s=self.feed.start_s + job.start_s)
 
-    def name_of(self, job: "EpisodeJob") -> str:
+    def name_of(self, job: EpisodeJob) -> str:
         """Returns what an episode is called in the bank: attempts that resume share a name, others do not.
 
         A policy under a control other than the normal one is another: `<policy>:<control>`.

@@ -18,16 +18,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import embodied
 from embodied.errors import EmbodiedError
+from embodied.rollout.job import EpisodeJob, JobResult
 from embodied.rollout.progress import with_progress_bar
 from embodied.rollout.ray.cluster import deaf_to_signals, end_processes
-from embodied.rollout.worker import (
-    EpisodeJob,
-    JobResult,
-    SimulatorWorker,
-    WorkerConfig,
-    lost_record,
-    thread_environment,
-)
+from embodied.rollout.worker import SimulatorWorker, WorkerConfig, lost_record, thread_environment
 
 logger = logging.getLogger(__name__)
 

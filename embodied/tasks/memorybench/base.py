@@ -11,6 +11,7 @@ import numpy as np
 from embodied.errors import ConfigError, unknown_name
 from embodied.scenes.scene import Scene
 from embodied.seeding import stream
+from embodied.tasks.goals import ChoosesOne
 from embodied.types import Choice, Clock, Episode, IntentFeedback, Limits, Outcome, Progress, WorldState
 
 SPLITS = ("train", "validation", "test")
@@ -28,7 +29,7 @@ class Tier(StrEnum):
 
 
 @dataclass(kw_only=True)
-class MemoryTask(ABC):
+class MemoryTask(ChoosesOne, ABC):
     """A task whose right ending depends on what was seen earlier.
 
     It is its own config: plain fields, checked on construction (`ConfigError`). Subclasses give the scene and the

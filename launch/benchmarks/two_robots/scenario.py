@@ -18,6 +18,7 @@ from embodied.rollout.bank_feed.feed import MemoryFeed, MemoryFeedConfig
 from embodied.rollout.episode import EpisodeContext, EpisodeResult, play
 from embodied.scenes.scene import Body, Box, Camera, Part, RobotPlacement, Scene
 from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.tasks.goals import ChoosesOne
 from embodied.types import (
     Choice,
     Decision,
@@ -72,7 +73,7 @@ def hall() -> Scene:
     return Scene("hall", bodies, cameras=(camera,), robots=robots)
 
 
-class Fetching:
+class Fetching(ChoosesOne):
     """The fetcher shall hold the block, after the mover has put it elsewhere; implements `protocols.Task`."""
 
     name, tier = "fetch", "proof"

@@ -1,0 +1,176 @@
+"""The figures of `results.json` in words: the rows of a report's tables, and what must be said beside them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from embodied.evaluation.controls import SWAPPED
+from embodied.evaluation.metrics import chance_band
+from embodied.types import NORMAL, Interval
+
+NEVER = "-"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the main table, in words: how `policy` did on `task` under `control`.
+
+    `judged` and `judged_interval` are of the column that is compared with chance.
+    """
+
+    task: str
+    policy: str
+    control: str
+    privileged: bool
+    success: str
+    interval: str
+    judged: str
+    judged_interval: str
+    choices: str
+    follows: str
+    conclusion: str
+    chance: str
+    band: str
+    invalid: int
+    episodes: int
+
+
+def lines(results: Mapping[str, Any]) -> list[Line]:
+    """Returns the rows of the main table of `results.json`."""
+    return [
+        _line(task, policy, control, entry, results)
+        for task in results["tasks"]
+        for policy, by_control in by_policy(results, task).items()
+        for control, entry in by_control.items()
+    ]
+
+
+def by_policy(results: Mapping[str, Any], task: str) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """Returns the entries of a task by policy and control, the normal one first."""
+    tampered = results.get("controls", {}).get(task, {})
+    return {policy: {NORMAL: entry, **tampered.get(policy, {})} for policy, entry in results["tasks"][task].items()}
+
+
+def remarks(results: Mapping[str, Any]) -> list[str]:
+    """Returns what must be said of controls: which were not played and why, and how many episodes had no donor."""
+    said = []
+    for policy, obstacles in results["run"].get("not_played", {}).items():
+        for reason in dict.fromkeys(obstacles.values()):
+            controls = [control for control, why in obstacles.items() if why == reason]
+            said.append(f"{policy} was not played under {', '.join(controls)}: {reason}.")
+    for task, policies in results.get("controls", {}).items():
+        for policy, by_control in policies.items():
+            missing = by_control.get(SWAPPED, {}).get("follows_donor", {}).get("without_donor", 0)
+            if missing:
+                total = by_control[SWAPPED]["episodes"]
+                said.append(f"{task}, {policy}: {missing} of {total} swapped episodes had no donor and are invalid.")
+    return said
+
+
+def published(results: Mapping[str, Any]) -> list[str]:
+    """Returns what others have published of the tasks of `results.json`, a sentence each."""
+    return [
+        f"Published success on {task}: {', '.join(f'{policy} {percent(rate)} %' for policy, rate in rates.items())}."
+        for task, rates in results.get("published", {}).items()
+    ]
+
+
+def conclusion(entry: Mapping[str, Any], column: Mapping[str, Any] | None) -> str:
+    """Returns where the values of a column lie: above, below or within the 95 % band of chance."""
+    if column is None or entry["chance"] is None:
+        return NEVER
+    reached, correct = entry[column["name"]]["reached"], entry[column["name"]]["correct"]
+    if reached == 0:
+        return "never chose"
+    low, high = chance_band(entry["chance"], reached)
+    return "below chance" if correct < low else "above chance" if correct > high else "like chance"
+
+
+def column_against_chance(results: Mapping[str, Any], task: str) -> Mapping[str, Any] | None:
+    """Returns the column of a task that is compared with chance, None where there is none."""
+    return next((column for column in results["run"]["columns"][task] if column["against_chance"]), None)
+
+
+def title_against_chance(results: Mapping[str, Any]) -> str:
+    """Returns what the column is called that is compared with chance, "" where no task has one."""
+    columns = [column_against_chance(results, task) for task in results["tasks"]]
+    return " / ".join(dict.fromkeys(column["title"] for column in columns if column is not None))
+
+
+def explanations(results: Mapping[str, Any]) -> dict[str, str]:
+    """Returns what the columns of all tasks mean, by title; those that need no explanation are left out."""
+    columns = [column for own in results["run"]["columns"].values() for column in own]
+    return {column["title"]: column["explanation"] for column in columns if column["explanation"]}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One row of the table of measures: a column of a task that is not compared with chance, in words."""
+
+    task: str
+    policy: str
+    control: str
+    title: str
+    value: str
+    interval: str
+    episodes: int
+
+
+def measures(results: Mapping[str, Any]) -> list[Measure]:
+    """Returns the rows of the table of measures; empty where no task measures anything but its choice."""
+    return [
+        _measure(task, policy, control, column, entry[column["name"]])
+        for task in results["tasks"]
+        for column in results["run"]["columns"][task]
+        if not column["against_chance"]
+        for policy, by_control in by_policy(results, task).items()
+        for control, entry in by_control.items()
+    ]
+
+
+def _measure(task: str, policy: str, control: str, column: Mapping[str, Any], found: Mapping[str, Any]) -> Measure:
+    reached = found["reached"]
+    if column["interval"] == Interval.WILSON:
+        value = f"{percent(found['correct'] / reached)} %" if reached else NEVER
+        bounds = interval(found["ci95"]) if reached else ""
+    else:
+        value = f"{found['mean']:.4g}" if reached else NEVER
+        bounds = "[{:.4g}, {:.4g}]".format(*found["ci95"]) if found["ci95"] else ""
+    return Measure(task, policy, control, column["title"], value, bounds, reached)
+
+
+def _line(task: str, policy: str, control: str, entry: Mapping[str, Any], results: Mapping[str, Any]) -> Line:
+    column = column_against_chance(results, task)
+    judged = {"reached": 0, "correct": 0, "ci95": None} if column is None else entry[column["name"]]
+    reached, correct, chance = judged["reached"], judged["correct"], entry["chance"]
+    low, high = (0, 0) if chance is None else chance_band(chance, reached)
+    follows = entry.get("follows_donor", {"reached": 0})
+    return Line(
+        task=task,
+        policy=policy,
+        control=control,
+        privileged=policy in results["run"]["privileged"],
+        success=percent(entry["success_rate"]),
+        interval=interval(entry["ci95"]),
+        judged=percent(correct / reached) if reached else NEVER,
+        judged_interval=interval(judged["ci95"]) if reached else "",
+        choices=f"{correct} of {reached}",
+        follows=f"{percent(follows['followed'] / follows['reached'])} {interval(follows['ci95'])}"
+        if follows["reached"]
+        else NEVER,
+        conclusion=conclusion(entry, column),
+        chance=NEVER if chance is None else percent(chance),
+        band=f"{percent(low / reached)}-{percent(high / reached)}" if reached and chance is not None else NEVER,
+        invalid=entry["invalid"],
+        episodes=entry["episodes"],
+    )
+
+
+def interval(bounds: Sequence[float]) -> str:
+    """Returns bounds of a share in percent, in brackets."""
+    return f"[{percent(bounds[0])}, {percent(bounds[1])}]"
+
+
+def percent(share: float) -> str:
+    """Returns a share in percent, without the sign."""
+    return f"{100 * share:.1f}"
