@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from embodied.geometry import Pose
+from embodied.specs import ActionSpec, ObservationSpec
 from embodied.types import (
     Assignment,
     Cancel,
@@ -216,11 +217,16 @@ class Dispatcher(Protocol):
 
 
 class Policy(Protocol):
-    """The mind: observations and memory into intents. A batch gives what its rows give one by one."""
+    """Observations and memory into intents. A batch gives what its rows give one by one."""
 
     @property
-    def cameras(self) -> Sequence[str] | None:
-        """The cameras it reads: None for all of them, () for none."""
+    def observation_spec(self) -> ObservationSpec:
+        """What it reads: cameras, their size, and how much of the past."""
+        ...
+
+    @property
+    def action_spec(self) -> ActionSpec:
+        """What it emits. One of a rated space sees neither steps nor time where the episode's clock hides seconds."""
         ...
 
     @property
@@ -230,6 +236,16 @@ class Policy(Protocol):
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
         """Returns one decision per request. All state is in `Request.carry` and `Decision.carry`."""
+        ...
+
+
+@runtime_checkable
+class PolicyWrapper(Protocol):
+    """A policy that hands requests on to another; it sees steps and time, and shows `inner` what that one may see."""
+
+    @property
+    def inner(self) -> Policy:
+        """The policy that decides."""
         ...
 
 

@@ -134,6 +134,18 @@ class ObservationSpec:
             raise SpecError("The rate of an observation history must be positive.", value=self.rate_hz)
 
 
+KEYFRAME = ActionSpec(
+    "keyframe",
+    (
+        Field("position_m", (3,), "float64", "m", "world"),
+        Field("orientation", (4,), "float64", "", "world"),
+        Field("gripper_open", (1,), "bool", lower=0.0, upper=1.0),
+        Field("avoid_collisions", (1,), "bool", lower=0.0, upper=1.0),
+    ),
+)
+"""The space of `MoveTo`: poses of the tool, quaternions xyzw, each reached before the next is chosen."""
+
+
 def periods_per_row(rate_hz: float, control_hz: float, *, what: str) -> int:
     """Returns how many control periods one period of `rate_hz` takes. Raises `SpecError` unless it divides evenly."""
     periods = control_hz / rate_hz

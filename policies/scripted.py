@@ -9,6 +9,7 @@ from embodied.errors import ConfigError
 from embodied.geometry import multiply_quaternions, quaternion_from_axis_angle, quaternion_from_euler, vector3
 from embodied.scenes.tabletop import ROBOT_BASE_M, TABLE_TOP_M, WORKSPACE_M
 from embodied.seeding import stream
+from embodied.specs import KEYFRAME, ObservationSpec
 from embodied.tasks.memorybench.experts import initial_expert_state, next_keyframe
 from embodied.types import Decision, Episode, MoveTo, Request
 
@@ -53,7 +54,8 @@ class RandomPolicyConfig:
 class Expert:
     """Knows the target and solves the task: the ceiling, and the source of demonstrations."""
 
-    cameras: Sequence[str] | None = ()
+    observation_spec = ObservationSpec(cameras=())
+    action_spec = KEYFRAME
     privileged = True
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
@@ -89,7 +91,8 @@ class Guesser(Expert):
 class RandomPolicy:
     """Goes anywhere above the table within the arm's reach, pointing roughly down, and opens or closes there."""
 
-    cameras: Sequence[str] | None = ()
+    observation_spec = ObservationSpec(cameras=())
+    action_spec = KEYFRAME
     privileged = False
 
     def __init__(self, config: RandomPolicyConfig) -> None:

@@ -18,6 +18,7 @@ from embodied.protocols import Controller, Policy, Simulator
 from embodied.scenes.scene import Body, Box, Camera, Joint, Part, RobotPlacement, Scene
 from embodied.seeding import stream
 from embodied.simulators.world import WorldConfig
+from embodied.specs import KEYFRAME, ObservationSpec
 from embodied.tasks.goals import ChoosesOne
 from embodied.types import (
     CameraImage,
@@ -290,6 +291,12 @@ class FakePolicy:
     seen: list[Request] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
 
+    action_spec = KEYFRAME
+
+    @property
+    def observation_spec(self) -> ObservationSpec:
+        return ObservationSpec(cameras=None if self.cameras is None else tuple(self.cameras))
+
     def act(self, requests: Sequence[Request]) -> list[Decision]:
         self.seen += requests
         self.batches.append(len(requests))
@@ -312,6 +319,12 @@ class ScriptedPolicy:
     privileged: bool = False
     cameras: Sequence[str] | None = ()
     seen: list[Request] = field(default_factory=list)
+
+    action_spec = KEYFRAME
+
+    @property
+    def observation_spec(self) -> ObservationSpec:
+        return ObservationSpec(cameras=None if self.cameras is None else tuple(self.cameras))
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
         self.seen += requests

@@ -18,6 +18,7 @@ from embodied.rollout.episode import EpisodeContext, EpisodeRunner
 from embodied.rollout.recording.video_observer import VideoConfig, with_spectator
 from embodied.rollout.requests import SPECTATOR, masked
 from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.specs import KEYFRAME, ObservationSpec
 from embodied.tasks.registry import make_task
 from embodied.types import Clock, Decision, Episode, MoveTo, Observation, Outcome, Request
 
@@ -174,14 +175,15 @@ class _Outsider:
     """A policy whose decisions come from the caller of `step`."""
 
     privileged = False
+    action_spec = KEYFRAME
 
     def __init__(self) -> None:
         self.answer: Decision | None = None
 
     @property
-    def cameras(self) -> Sequence[str] | None:
-        """All while a decision is awaited; none once it is there, since it was made on what was seen before."""
-        return None if self.answer is None else ()
+    def observation_spec(self) -> ObservationSpec:
+        """All cameras while a decision is awaited; none once it is there, since it was made on what was seen before."""
+        return ObservationSpec(cameras=None if self.answer is None else ())
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
         """Hands over the decision, or asks for it by raising `_AskedError`."""

@@ -9,7 +9,7 @@ from embodied.errors import ConfigError
 from embodied.protocols import ChoiceTask, HintConditioned, Policy, ResettableMemory, Simulator, Task
 from embodied.rollout.bank_feed.feed import MemoryFeedConfig
 from embodied.rollout.episode import EpisodeContext, EpisodeRunner
-from embodied.rollout.requests import without_instances
+from embodied.rollout.requests import as_seen, without_instances
 from embodied.rollout.worker import Control, Controlled
 from embodied.tasks.memorybench.experts import ExpertState, decision_step, expert_state_after_press, next_keyframe
 from embodied.types import (
@@ -200,14 +200,15 @@ class _Tampered(ABC):
     privileged = True
 
     def __init__(self, policy: Policy, task: ChoiceTask) -> None:
-        self._policy = policy
+        self.inner = policy
         self._task = task
-        self.cameras = policy.cameras
+        self.observation_spec = policy.observation_spec
+        self.action_spec = policy.action_spec
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
         """Returns one decision per request, asking the policy inside once for all of them."""
         asked = [self._ask(request) for request in requests]
-        decisions = self._policy.act([request for request, _ in asked])
+        decisions = self.inner.act([as_seen(request, self.inner) for request, _ in asked])
         return [
             replace(decision, carry=_after(course, decision))
             for (_, course), decision in zip(asked, decisions, strict=True)
@@ -225,7 +226,7 @@ class _Tampered(ABC):
         first = not course.open and request.carry is not None and self._task.choice_open(truth.progress)
         course = replace(course, open=course.open or first)
         plain = replace(request, carry=course.carry)
-        if not self._policy.privileged:
+        if not self.inner.privileged:
             plain = replace(plain, truth=None, observation=without_instances(request.observation))
         return self._changed(plain, course, truth, first=first)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from embodied.protocols import Policy
-from embodied.rollout.requests import require_cameras
+from embodied.rollout.requests import check_policy_fits, require_cameras
 from embodied.rollout.worker import WorkerConfig, build_controller
 
 
@@ -31,7 +31,9 @@ def preflight(worker: WorkerConfig, *, seed: int, split: str) -> Parts:
         for task in worker.tasks.values():
             episode = task.sample(seed, split=split)
             for name, policy in policies.items():
-                require_cameras(episode.scene, policy.cameras, user=f"policy {name!r}")
+                cameras = policy.observation_spec.cameras
+                require_cameras(episode.scene, cameras, user=f"policy {name!r}")
+                check_policy_fits(episode.scene, policy, cameras=cameras, period_s=simulator.control_period_s)
             for robot in episode.scene.robots:
                 build_controller(worker, episode.scene, robot.name)
             if worker.recorder is not None:

@@ -10,17 +10,19 @@ from embodied.protocols import Controller, Dispatcher, Observer, Policy, Simulat
 from embodied.rollout.action_noise import moved_holder, with_action_noise
 from embodied.rollout.dispatch import TIME_SLACK_S, Dispatch
 from embodied.rollout.latency import Latency
-from embodied.rollout.requests import masked, policy_cameras, require_cameras
+from embodied.rollout.requests import ObservationHistory, as_seen, check_policy_fits, masked, policy_cameras
 from embodied.rollout.team import Agent, RobotSlot, agents_of
 from embodied.seeding import derive_seed
 from embodied.types import (
     Assignment,
+    Clock,
     Command,
     ControllerReport,
     ControllerStatus,
     Decision,
     Episode,
     IntentFeedback,
+    Observation,
     Outcome,
     Progress,
     Request,
@@ -133,14 +135,16 @@ class EpisodeRunner:
     def _begin(self) -> None:
         context, episode = self._context, self._episode
         agents = agents_of(episode, context.policy, context.agents)
+        period_s = context.simulator.control_period_s
         for agent in agents.values():
-            require_cameras(episode.scene, agent.wanted_cameras, user="the policy")
+            check_policy_fits(episode.scene, agent.policy, cameras=agent.wanted_cameras, period_s=period_s)
         context.simulator.reset(episode.scene)
         controllers = context.make_controllers(episode)
         for name, agent in agents.items():
             own = episode.instruction_of(name) if agent.instruction is None else agent.instruction
             assignment = Assignment(own) if context.make_dispatcher is None else None
-            self._slots[name] = RobotSlot(name, agent, controllers[name], assignment)
+            history = ObservationHistory(agent.policy.observation_spec, period_s)
+            self._slots[name] = RobotSlot(name, agent, controllers[name], assignment, history)
         if context.make_dispatcher is not None:
             self._dispatch = Dispatch(
                 context.make_dispatcher(episode), episode, self._slots, self._publish, latency=context.latency
@@ -172,7 +176,16 @@ class EpisodeRunner:
             if body != self._state.held.get(holder) and self._is_free(body):
                 self._grasps[holder] += 1
         self._state = state
+        for slot in self._slots.values():
+            if slot.history.is_due(state.time_s):
+                slot.history.keep(state.time_s, self._observe(slot))
         return state
+
+    def _observe(self, slot: RobotSlot) -> Observation:
+        """Returns what a robot perceives now; an observation that its history has just taken serves again."""
+        kept = slot.history.at(self._state.time_s)
+        cameras = policy_cameras(self._episode.scene, slot.robot, slot.agent.wanted_cameras)
+        return self._context.simulator.observe(slot.robot, cameras) if kept is None else kept
 
     def _is_free(self, body: str | None) -> bool:
         return body is not None and body not in self._jointed
@@ -208,7 +221,8 @@ class EpisodeRunner:
             by_policy.setdefault(id(self._slots[robot].agent.policy), []).append(robot)
         for group in by_policy.values():
             requests = [self._request(robot) for robot in group]
-            decisions = self._slots[group[0]].agent.policy.act(requests)
+            policy = self._slots[group[0]].agent.policy
+            decisions = policy.act([as_seen(request, policy) for request in requests])
             if len(decisions) != len(requests):
                 raise IntentError(f"A policy must answer all {len(requests)} requests.", value=len(decisions))
             for request, decision in zip(requests, decisions, strict=True):
@@ -243,10 +257,16 @@ class EpisodeRunner:
     def _request(self, robot: str) -> Request:
         slot, episode = self._slots[robot], self._episode
         policy, assignment = slot.agent.policy, slot.assignment
-        cameras = policy_cameras(episode.scene, robot, slot.agent.wanted_cameras)
-        observation = self._context.simulator.observe(robot, cameras)
+        past_clock = Clock.HIDDEN if episode.clock is Clock.KEYFRAMES else episode.clock
+        seen = masked(self._observe(slot), episode.clock, step=slot.intents, privileged=policy.privileged)
+        past = [
+            masked(observation, past_clock, step=slot.intents, privileged=policy.privileged)
+            for observation in slot.history.before(self._state.time_s)
+        ]
         return Request(
-            observation=masked(observation, episode.clock, step=slot.intents, privileged=policy.privileged),
+            observation=seen,
+            history=(*past, seen) if policy.observation_spec.history > 1 else (),
+            clock=episode.clock,
             instruction=episode.instruction_of(robot) if assignment is None else assignment.instruction,
             step=slot.intents,
             seed=derive_seed(episode.seed, "policy", robot, slot.intents),

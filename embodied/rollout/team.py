@@ -7,6 +7,7 @@ from typing import Any
 
 from embodied.errors import ConfigError, unknown_name
 from embodied.protocols import Controller, Policy
+from embodied.rollout.requests import ObservationHistory
 from embodied.types import (
     Assignment,
     ControllerReport,
@@ -36,7 +37,7 @@ class Agent:
     @property
     def wanted_cameras(self) -> Sequence[str] | None:
         """The cameras that it asks for: None for all that no other robot carries."""
-        return self.policy.cameras if self.cameras is None else self.cameras
+        return self.policy.observation_spec.cameras if self.cameras is None else self.cameras
 
 
 @dataclass(kw_only=True)
@@ -62,6 +63,7 @@ class RobotSlot:
     agent: Agent
     controller: Controller
     assignment: Assignment | None
+    history: ObservationHistory
     queue: deque[Intent] = field(default_factory=deque)
     running: Intent | None = None
     pending: tuple[float, Request, Decision] | None = None

@@ -5,6 +5,7 @@ Arrays are unbatched numpy and must be treated as read-only: those that come fro
 
 from embodied.types.columns import CHOICE, Interval, ReportColumn
 from embodied.types.decisions import (
+    HIDDEN_STEP,
     Assignment,
     Cancel,
     Decision,
@@ -37,6 +38,7 @@ from embodied.types.world_codec import world_from_json, world_to_json
 
 __all__ = [
     "CHOICE",
+    "HIDDEN_STEP",
     "NORMAL",
     "ActionChunk",
     "Answer",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from embodied.geometry import Vector3
-from embodied.types.episode import Episode, Progress
+from embodied.types.episode import Clock, Episode, Progress
 from embodied.types.intents import ControllerReport, Intent, IntentFeedback, MoveTo
 from embodied.types.observation import Observation
 from embodied.types.world import WorldState
@@ -47,12 +47,17 @@ class Truth:
     progress: Progress
 
 
+HIDDEN_STEP = -1
+
+
 @dataclass(frozen=True, eq=False)
 class Request:
     """One robot asks its policy for the next intents.
 
     `seed` is this request's own random stream; `carry` is what the policy returned last time, None at first;
-    `feedback` is how the robot's last intent ended, None before the first one;
+    `feedback` is how the robot's last intent ended, None before the first one; `step` counts the robot's intents,
+    `HIDDEN_STEP` where the policy may not know; `clock` says what times mean. `history` are the last observations that
+    `observation_spec` asks for, this one last; there are fewer at the beginning, and none for a history of 1.
     `truth` is None unless the policy is privileged. `hint` is privileged too, and given by the oracle control alone:
     where the expert would go now. `visualisations` asks for `Decision.visualisations`; it must not change what is
     decided.
@@ -65,6 +70,8 @@ class Request:
     memory: MemoryContext = MemoryContext()
     carry: Any = None
     feedback: IntentFeedback | None = None
+    history: tuple[Observation, ...] = ()
+    clock: Clock = Clock.SECONDS
     truth: Truth | None = None
     hint: MoveTo | None = None
     visualisations: bool = False

@@ -12,6 +12,7 @@ from embodied.errors import ConfigError
 from embodied.geometry import vector3
 from embodied.robots.catalogue import robot_model
 from embodied.robots.commands import proprio_layout
+from embodied.specs import KEYFRAME, ObservationSpec
 from embodied.types import Decision, Moment, MoveTo, Request
 from policies.heads.autoregressive import ActionLogits
 from policies.heads.bins import RotationBins
@@ -42,13 +43,14 @@ class Sam2ActPolicy:
     """
 
     privileged = False
+    action_spec = KEYFRAME
     takes_hints = True
 
     def __init__(self, network: Sam2Act, *, model_id: str) -> None:
         self._network = network.eval()
         self._config = network.config
         self._model_id = model_id
-        self.cameras: Sequence[str] = network.config.cameras
+        self.observation_spec = ObservationSpec(cameras=tuple(network.config.cameras))
         layout = proprio_layout(robot_model(network.config.robot))
         self._tool = [layout.index(name) for name in TOOL]
 
@@ -88,7 +90,7 @@ class Sam2ActPolicy:
     def _inputs(self, requests: Sequence[Request]) -> Inputs:
         """Returns the observations and instructions of all requests, as one batch."""
         observations = [request.observation for request in requests]
-        frames = [[seen.images[name] for name in self.cameras] for seen in observations]
+        frames = [[seen.images[name] for name in self._config.cameras] for seen in observations]
         try:
             images = {
                 part: np.array([[getattr(image, part) for image in frame] for frame in frames], dtype)

@@ -9,6 +9,7 @@ from embodied.rollout.job import EpisodeJob, JobResult
 from embodied.rollout.worker import WorkerConfig
 from embodied.scenes.scene import Scene
 from embodied.seeding import stream
+from embodied.specs import KEYFRAME, ObservationSpec
 from embodied.tasks.goals import ChoosesOne
 from embodied.types import Choice, Episode, EpisodeRecord, Limits, Outcome, Progress
 
@@ -51,6 +52,12 @@ class FakePolicy:
     skill: str = "expert"
     privileged: bool = True
     cameras: tuple[str, ...] = ()
+
+    action_spec = KEYFRAME
+
+    @property
+    def observation_spec(self) -> ObservationSpec:
+        return ObservationSpec(cameras=None if self.cameras is None else tuple(self.cameras))
 
     def build(self) -> "FakePolicy":
         return self

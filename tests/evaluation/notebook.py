@@ -9,6 +9,7 @@ import numpy as np
 from embodied.protocols import Simulator
 from embodied.scenes.scene import Scene
 from embodied.seeding import stream
+from embodied.specs import KEYFRAME, ObservationSpec
 from embodied.tasks.memorybench.experts import ExpertState, initial_expert_state, next_keyframe
 from embodied.types import Choice, Decision, Episode, Moment, Observation, Progress, Request
 from tests.fakes import BINS, FakeSimulator, FakeSimulatorConfig, FakeTask, carry_to
@@ -86,6 +87,12 @@ class Notebook:
     draws: bool = False
     seen: list[Request] = field(default_factory=list)
 
+    action_spec = KEYFRAME
+
+    @property
+    def observation_spec(self) -> ObservationSpec:
+        return ObservationSpec(cameras=None if self.cameras is None else tuple(self.cameras))
+
     def act(self, requests: Sequence[Request]) -> list[Decision]:
         self.seen += requests
         return [self._decide(request) for request in requests]
@@ -140,6 +147,13 @@ class CheckpointWriter:
     """The expert's hands, led by notes: it writes down the target at the start, and guesses without any."""
 
     cameras: Sequence[str] | None = ()
+
+    action_spec = KEYFRAME
+
+    @property
+    def observation_spec(self) -> ObservationSpec:
+        return ObservationSpec(cameras=None if self.cameras is None else tuple(self.cameras))
+
     privileged = True
     takes_hints = True
 

@@ -20,6 +20,7 @@ from embodied.rollout.job import EpisodeJob
 from embodied.rollout.recording.video_observer import VideoConfig
 from embodied.rollout.worker import SimulatorWorker, WorkerConfig
 from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.specs import KEYFRAME, ObservationSpec
 from embodied.tasks.registry import TASKS, make_task
 from embodied.types import Decision, MemoryContext, MoveTo, Outcome, Progress, Request, Truth
 from tests.evaluation.notebook import CueTask, CueWorld, CueWorldConfig, Notebook, NotebookConfig, Page, ScribeConfig
@@ -358,7 +359,8 @@ def test_hints_come_with_the_choice_and_lead_to_the_target_whatever_came_before(
     shown = []
 
     class Led:
-        cameras, privileged, takes_hints = (), False, True
+        observation_spec, action_spec = ObservationSpec(cameras=()), KEYFRAME
+        privileged, takes_hints = False, True
 
         def act(self, requests):
             shown.extend(request.hint for request in requests)

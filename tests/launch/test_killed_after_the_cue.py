@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pytest
@@ -43,8 +42,12 @@ class Mortal:
     privileged: bool = False
 
     @property
-    def cameras(self) -> Sequence[str] | None:
-        return self.policy.cameras
+    def observation_spec(self):
+        return self.policy.observation_spec
+
+    @property
+    def action_spec(self):
+        return self.policy.action_spec
 
     def act(self, requests):
         (request,) = requests

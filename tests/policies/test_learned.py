@@ -85,7 +85,7 @@ def test_results_say_which_weights_were_played(tmp_path):
 @pytest.mark.parametrize("folder", sorted(PRETRAINED.glob("*/")), ids=lambda folder: folder.name)
 def test_what_is_shipped_is_small_whole_and_says_what_made_it(folder):
     found = from_pretrained(folder.name)
-    assert found.build().policy(model_id="shipped").cameras
+    assert found.build().policy(model_id="shipped").observation_spec.cameras
     assert sum(file.stat().st_size for file in folder.iterdir()) <= 15e6
     assert found.training["command"].startswith("python -m launch.train ")
     assert found.training["data"]["digest"]

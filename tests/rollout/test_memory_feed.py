@@ -41,6 +41,7 @@ from embodied.rollout.worker import SimulatorWorker, WorkerConfig
 from embodied.scenes.scene import Body, Box, Joint, Part, RobotPlacement, Scene, Spring
 from embodied.scenes.tabletop import ROBOT
 from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.specs import KEYFRAME, ObservationSpec
 from embodied.tasks.memorybench.put_block_back import PutBlockBack
 from embodied.tasks.memorybench.reopen_drawer import ReopenDrawer
 from embodied.types import (
@@ -478,6 +479,12 @@ class Rememberer:
     dies_at: int | None = None
     once: str = ""
     memories: tuple = ()
+
+    action_spec = KEYFRAME
+
+    @property
+    def observation_spec(self) -> ObservationSpec:
+        return ObservationSpec(cameras=None if self.cameras is None else tuple(self.cameras))
 
     def act(self, requests):
         return [self._decide(request) for request in requests]

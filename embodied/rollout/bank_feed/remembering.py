@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from embodied.protocols import Policy
 from embodied.rollout.bank_feed.feed import MemoryFeed
+from embodied.rollout.requests import as_seen
 from embodied.types import Decision, MemoryContext, Request
 
 
@@ -17,10 +18,11 @@ class Remembering:
     """
 
     def __init__(self, policy: Policy, feed: MemoryFeed, *, capacity: int) -> None:
-        self._policy = policy
+        self.inner = policy
         self._feed = feed
         self._capacity = capacity
-        self.cameras = policy.cameras
+        self.observation_spec = policy.observation_spec
+        self.action_spec = policy.action_spec
         self.privileged = policy.privileged
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
@@ -30,9 +32,9 @@ class Remembering:
         open_requests = [
             self._reminded(request) for request, key in zip(requests, keys, strict=True) if key not in known
         ]
-        decided = iter(self._policy.act(open_requests) if open_requests else ())
+        decided = iter(self.inner.act(open_requests) if open_requests else ())
         return [known[key] if key in known else next(decided) for key in keys]
 
     def _reminded(self, request: Request) -> Request:
         moments = self._feed.moments(request.observation.robot, limit=self._capacity)
-        return replace(request, memory=MemoryContext(moments))
+        return as_seen(replace(request, memory=MemoryContext(moments)), self.inner)

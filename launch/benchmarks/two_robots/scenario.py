@@ -18,6 +18,7 @@ from embodied.rollout.bank_feed.feed import MemoryFeed, MemoryFeedConfig
 from embodied.rollout.episode import EpisodeContext, EpisodeResult, play
 from embodied.scenes.scene import Body, Box, Camera, Part, RobotPlacement, Scene
 from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.specs import KEYFRAME, ObservationSpec
 from embodied.tasks.goals import ChoosesOne
 from embodied.types import (
     Choice,
@@ -132,7 +133,8 @@ class Script:
     bank: Bank | None = None
     entity: str = BLOCK
     asked_m: Vector3 | None = None
-    cameras: Sequence[str] | None = ()
+    observation_spec = ObservationSpec(cameras=())
+    action_spec = KEYFRAME
     privileged: bool = True
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
