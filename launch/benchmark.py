@@ -18,7 +18,7 @@ from embodied.controllers.config import ControllerConfig
 from embodied.errors import ConfigError
 from embodied.rollout.compute import ComputeConfig
 from embodied.rollout.worker import WorkerConfig
-from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.simulators.bullet import BulletConfig
 from launch import schema
 from policies.scripted import ExpertConfig
 

@@ -20,7 +20,7 @@ from embodied.rollout.bank_feed.run_memory import RunMemory
 from embodied.rollout.builders import PolicyBuilder
 from embodied.rollout.compute import ComputeConfig
 from embodied.rollout.worker import Control
-from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.simulators.bullet import BulletConfig
 from embodied.tasks.memorybench.base import MemoryTask, Tier
 from embodied.tasks.registry import SUITES, TASKS, make_task, suite_tasks
 from embodied.types import NORMAL

@@ -17,7 +17,7 @@ from embodied.robots.commands import proprio_layout
 from embodied.rollout.episode import EpisodeContext, EpisodeRunner
 from embodied.rollout.recording.video_observer import VideoConfig, with_spectator
 from embodied.rollout.requests import SPECTATOR, masked
-from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.simulators.bullet import BulletConfig
 from embodied.specs import KEYFRAME, ObservationSpec
 from embodied.tasks.registry import make_task
 from embodied.types import Clock, Decision, Episode, MoveTo, Observation, Outcome, Request

@@ -16,7 +16,7 @@ from embodied.memory.perception import NAMED_RGB, InstanceTable, PerceptionConfi
 from embodied.scenes.scene import Body, Box, Camera, Cylinder, Part, Scene, Shape, Sphere
 from embodied.scenes.tabletop import ROBOT, TABLE_TOP_M, on_table, tabletop_scene
 from embodied.seeding import stream
-from embodied.simulators.bullet.simulator import BulletConfig, BulletSimulator
+from embodied.simulators.bullet import BulletConfig, BulletSimulator
 from embodied.types import CameraImage
 from launch.benchmark import Benchmark
 

@@ -12,7 +12,7 @@ from embodied.errors import ConfigError
 from embodied.evaluation.provenance import cpu, versions
 from embodied.protocols import Simulator, Task
 from embodied.seeding import stream
-from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.simulators.bullet import BulletConfig
 from embodied.types import Command, Episode
 from launch.benchmark import Benchmark
 

@@ -17,9 +17,9 @@ from embodied.robots.meshes import visual_meshes
 from embodied.robots.visuals import link_visuals
 from embodied.scenes.scene import Scene
 from embodied.scenes.tabletop import ROBOT, block, button, on_table, patch, tabletop_scene
+from embodied.simulators.bullet import BulletConfig, BulletSimulator
 from embodied.simulators.bullet.bodies import create_bodies
 from embodied.simulators.bullet.client import connect
-from embodied.simulators.bullet.simulator import BulletConfig, BulletSimulator
 from embodied.simulators.rendering.choice import RendererChoice
 from embodied.simulators.rendering.opengl import FAR_M, NEAR_M
 from embodied.types import CameraImage

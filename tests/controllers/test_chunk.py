@@ -11,7 +11,7 @@ from embodied.errors import IntentError, UnknownNameError
 from embodied.geometry import rotation_matrix
 from embodied.robots.catalogue import robot_model
 from embodied.scenes.scene import RobotPlacement, Scene
-from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.simulators.bullet import BulletConfig
 from embodied.specs import ActionSpec, Field
 from embodied.types import ActionChunk, ControllerReport, ControllerStatus, MoveTo, Wait
 from tests.controllers.worlds import DOWN, HOME, box, table_scene, world_state

@@ -9,7 +9,7 @@ from embodied.geometry import Pose, angle_between, compose, quaternion_from_yaw
 from embodied.robots.catalogue import robot_model
 from embodied.robots.kinematics import kinematics
 from embodied.scenes.scene import Body, Box, Joint, Part, RobotPlacement, Scene, Spring
-from embodied.simulators.bullet.simulator import BulletConfig, BulletSimulator
+from embodied.simulators.bullet import BulletConfig, BulletSimulator
 from embodied.types import ControllerReport, ControllerStatus, DeltaPose, Drive, MoveTo
 from tests.controllers.worlds import DOWN, PANDA, TABLE, box
 

@@ -19,7 +19,7 @@ from embodied.rollout.inline import InlineCompute
 from embodied.rollout.job import EpisodeJob
 from embodied.rollout.recording.video_observer import VideoConfig
 from embodied.rollout.worker import SimulatorWorker, WorkerConfig
-from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.simulators.bullet import BulletConfig
 from embodied.specs import KEYFRAME, ObservationSpec
 from embodied.tasks.registry import TASKS, make_task
 from embodied.types import Decision, MemoryContext, MoveTo, Outcome, Progress, Request, Truth

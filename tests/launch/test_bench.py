@@ -17,7 +17,7 @@ from embodied.geometry import intrinsics_matrix, look_at
 from embodied.rollout.compute import ComputeConfig, ComputeKind
 from embodied.rollout.job import EpisodeJob, JobResult
 from embodied.rollout.worker import SimulatorWorker, WorkerConfig, lost_record
-from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.simulators.bullet import BulletConfig
 from embodied.tasks.memorybench.experts import decision_step
 from embodied.tasks.registry import make_task
 from embodied.types import Outcome

@@ -15,7 +15,7 @@ from embodied.rollout.bank_feed.feed import MemoryFeedConfig
 from embodied.rollout.bank_feed.run_memory import RunMemory
 from embodied.rollout.job import EpisodeJob
 from embodied.rollout.worker import SimulatorWorker, WorkerConfig
-from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.simulators.bullet import BulletConfig
 from embodied.tasks.memorybench.put_block_back import PutBlockBack
 from embodied.tasks.memorybench.rearrange_block import RearrangeBlock
 from embodied.tasks.memorybench.reopen_drawer import ReopenDrawer

@@ -11,7 +11,7 @@ from embodied.memory.perception import NAMED_RGB, InstanceTable, MaskLabel, Perc
 from embodied.memory.schema.checks import check_envelope, check_payload
 from embodied.scenes.scene import Body, Box, Part, Sphere
 from embodied.scenes.tabletop import ROBOT, TABLE_TOP_M, on_table, tabletop_scene
-from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.simulators.bullet import BulletConfig
 from launch.benchmarks.perception import CAMERAS, compare, most_pixels, random_scene, remove_one, worn
 
 VISIBLE_PX = 10

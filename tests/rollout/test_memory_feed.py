@@ -40,7 +40,7 @@ from embodied.rollout.job import EpisodeJob
 from embodied.rollout.worker import SimulatorWorker, WorkerConfig
 from embodied.scenes.scene import Body, Box, Joint, Part, RobotPlacement, Scene, Spring
 from embodied.scenes.tabletop import ROBOT
-from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.simulators.bullet import BulletConfig
 from embodied.specs import KEYFRAME, ObservationSpec
 from embodied.tasks.memorybench.put_block_back import PutBlockBack
 from embodied.tasks.memorybench.reopen_drawer import ReopenDrawer

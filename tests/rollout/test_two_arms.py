@@ -7,7 +7,7 @@ from embodied.controllers import ControllerConfig
 from embodied.memory import EntitySeen, RelationEnded, RelationSet, open_bank
 from embodied.rollout.bank_feed.feed import MemoryFeedConfig
 from embodied.rollout.episode import EpisodeContext, play
-from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.simulators.bullet import BulletConfig
 from embodied.simulators.rendering.choice import RendererChoice
 from embodied.types import Episode, IntentFeedback, Limits, Mission, Outcome, Progress, WorldState
 from tests.fakes import ScriptedPolicy

@@ -10,7 +10,7 @@ from embodied.errors import CommandError, ConfigError, PathError, SceneError, Si
 from embodied.geometry import Pose, angle_between, compose, invert, look_at
 from embodied.robots.catalogue import robot_model
 from embodied.scenes.scene import Body, Box, Camera, Cylinder, Detent, Joint, Mesh, Part, RobotPlacement, Scene, Spring
-from embodied.simulators.bullet.simulator import BulletConfig, BulletSimulator
+from embodied.simulators.bullet import BulletConfig, BulletSimulator
 from embodied.simulators.rendering.choice import RendererChoice
 from embodied.simulators.world import WorldConfig
 from embodied.types import Command

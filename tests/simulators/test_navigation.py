@@ -6,7 +6,7 @@ import pytest
 
 from embodied.geometry import Pose
 from embodied.scenes.scene import Body, Box, Part, Region, RobotPlacement, Scene
-from embodied.simulators.bullet.simulator import BulletConfig, BulletSimulator
+from embodied.simulators.bullet import BulletConfig, BulletSimulator
 from tests.simulators.test_bullet import FLOOR
 
 RADIUS_M = 0.25

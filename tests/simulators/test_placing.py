@@ -12,7 +12,7 @@ from embodied.errors import SimulationError
 from embodied.geometry import Pose, look_at
 from embodied.protocols import Navigable, Simulator, Teleportable
 from embodied.scenes.scene import Body, Box, Camera, Joint, Part, RobotPlacement, Scene
-from embodied.simulators.bullet.simulator import BulletConfig, BulletSimulator
+from embodied.simulators.bullet import BulletConfig, BulletSimulator
 from embodied.types import Command, WorldState, world_from_json, world_to_json
 from tests.fakes import FakeSimulator
 from tests.simulators.test_bullet import FLOOR, TABLE_TOP_M, grasp, grasp_scene, run
@@ -21,7 +21,7 @@ PLACE = """
 import sys
 import numpy as np
 from embodied.scenes.scene import Scene
-from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.simulators.bullet import BulletConfig
 from embodied.types import world_from_json, world_to_json
 folder = sys.argv[1]
 simulator = BulletConfig().build()

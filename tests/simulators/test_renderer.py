@@ -20,9 +20,9 @@ from embodied.geometry import (
 )
 from embodied.scenes.meshing import triangulate
 from embodied.scenes.scene import Body, Box, Camera, Cylinder, Part, RobotPlacement, Scene, Shape, Sphere
+from embodied.simulators.bullet import BulletConfig
 from embodied.simulators.bullet.bodies import create_bodies
 from embodied.simulators.bullet.client import connect
-from embodied.simulators.bullet.simulator import BulletConfig
 from embodied.simulators.rendering.choice import RendererChoice
 from embodied.simulators.rendering.gl_context import create_context
 from embodied.simulators.rendering.opengl import CameraView, OpenGLRenderer, Visual

@@ -10,7 +10,7 @@ from embodied.controllers.action_spaces import action_space
 from embodied.errors import IntentError
 from embodied.geometry import Pose, compose, invert
 from embodied.robots.catalogue import robot_model
-from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.simulators.bullet import BulletConfig
 from embodied.simulators.rendering.choice import RendererChoice
 from embodied.types import ActionChunk, ControllerReport, ControllerStatus, DeltaPose, Intent, MoveTo, WorldState
 from tests.two_arms import DOWN, LET_GO, PICK, PLACE, SCENE, TABLE_TOP_M, TAKE, move

@@ -1,1 +1,5 @@
 """PyBullet: the default world."""
+
+from embodied.simulators.bullet.simulator import BulletConfig, BulletSimulator
+
+__all__ = ["BulletConfig", "BulletSimulator"]

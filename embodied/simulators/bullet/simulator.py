@@ -11,9 +11,10 @@ from embodied.geometry import Pose
 from embodied.robots.assets import asset_root
 from embodied.robots.commands import check_command, proprio
 from embodied.scenes.scene import Scene
+from embodied.simulators.attachment import Attachments, Grip, Holder
 from embodied.simulators.bullet.bodies import BodyHandle, create_bodies
 from embodied.simulators.bullet.client import connect
-from embodied.simulators.bullet.grasping import Grasping, Grip, Holder
+from embodied.simulators.bullet.grasping import BulletGrasping
 from embodied.simulators.bullet.mechanisms import Mechanisms
 from embodied.simulators.bullet.pixels import BulletPixels
 from embodied.simulators.bullet.placing import check_names, check_placed, place_bodies
@@ -112,18 +113,18 @@ class BulletSimulator:
             check_command(name, self._robot(name).model, command)
         for name, command in commands.items():
             self._robots[name].aim(command)
-        self._mechanisms.begin_period(self._grasping.held)
+        self._mechanisms.begin_period(self._attachments.held)
         robots = list(self._robots.values())
         for robot in robots:
             robot.begin_period(self._previous_rad[robot.name], self._world.substeps, self.control_period_s)
-        grasping = self._grasping.pending(robots)
+        grasping = self._attachments.pending(self._holders)
         for substep in range(self._world.substeps):
             for robot in robots:
                 robot.drive_motors(substep)
             self._mechanisms.push_springs()
             self._bullet.stepSimulation()
-            for robot, end_effector in grasping:
-                self._grasping.update(robot, end_effector)
+            for holder in grasping:
+                self._attachments.update(holder)
         for name, robot in self._robots.items():
             self._previous_rad[name] = robot.targets.joint_position_rad
         self._periods += 1
@@ -155,7 +156,7 @@ class BulletSimulator:
             time_s=self._state.time_s,
             targets={name: robot.targets for name, robot in self._robots.items()},
             previous_rad=dict(self._previous_rad),
-            grips=dict(self._grasping.grips),
+            grips=self._attachments.grips,
         )
 
     def restore(self, saved: SavedInstant) -> None:
@@ -164,9 +165,9 @@ class BulletSimulator:
             raise SimulationError(
                 "A saved instant must belong to the present reset.", remedy="Save again after the reset."
             )
-        self._grasping.restore({}, self._robots)
+        self._attachments.restore({})
         self._bullet.restoreState(stateId=saved.bullet_state)
-        self._grasping.restore(saved.grips, self._robots)
+        self._attachments.restore(saved.grips)
         for name, robot in self._robots.items():
             robot.targets = saved.targets[name]
         self._previous_rad = dict(saved.previous_rad)
@@ -193,14 +194,14 @@ class BulletSimulator:
         `SimulationError` where names do not fit the scene, or where the world cannot stand like that.
         """
         check_names(state, self._handles, self._robots, self._mechanisms.positions())
-        self._grasping.restore({}, self._robots)
+        self._attachments.restore({})
         place_bodies(self._bullet, state, self._handles, self._state)
         self._mechanisms.place(state.joint)
         for name, robot in self._robots.items():
             robot.place(state.robots[name])
             for end_effector, one in state.robots[name].end_effectors.items():
                 if one.held is not None:
-                    self._grasping.hold(robot, end_effector, one.held)
+                    self._attachments.hold((name, end_effector), one.held)
         self._reader.recheck()
         self._previous_rad = {name: robot.targets.joint_position_rad for name, robot in self._robots.items()}
         self._periods = round(state.time_s * self._world.control_hz)
@@ -236,7 +237,8 @@ class BulletSimulator:
         self._handles: dict[str, BodyHandle] = {}
         self._robots: dict[str, BulletRobot] = {}
         self._previous_rad: dict[str, np.ndarray] = {}
-        self._grasping = Grasping(self._bullet, Scene("empty"), {})
+        self._attachments = Attachments(BulletGrasping(self._bullet, Scene("empty"), {}, {}))
+        self._holders: list[Holder] = []
         self._mechanisms = Mechanisms(self._bullet, Scene("empty"), {}, physics_hz=self._world.physics_hz)
         self._reader = StateReader(self._bullet, Scene("empty"), {}, {}, self._mechanisms)
         self._navigation = SceneNavigation(Scene("empty"), self._assets)
@@ -256,7 +258,8 @@ class BulletSimulator:
             self._robots[placement.name] = BulletRobot(bullet, placement, visuals=visuals)
         self._handles = create_bodies(bullet, scene, asset_root=self._assets, visuals=visuals)
         self._previous_rad = {name: robot.targets.joint_position_rad for name, robot in self._robots.items()}
-        self._grasping = Grasping(bullet, scene, self._handles)
+        self._attachments = Attachments(BulletGrasping(bullet, scene, self._handles, self._robots))
+        self._holders = [(name, one) for name, robot in self._robots.items() for one in robot.end_effectors]
         self._mechanisms = Mechanisms(bullet, scene, self._handles, physics_hz=self._world.physics_hz)
         self._reader = StateReader(bullet, scene, self._handles, self._robots, self._mechanisms)
         self._navigation = SceneNavigation(scene, self._assets)
@@ -268,4 +271,4 @@ class BulletSimulator:
         return self._robots[name]
 
     def _read_state(self) -> WorldState:
-        return self._reader.read(self._periods / self._world.control_hz, self._grasping.held_by)
+        return self._reader.read(self._periods / self._world.control_hz, self._attachments.held_by)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from embodied.scenes.tabletop import ROBOT
-from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.simulators.bullet import BulletConfig
 from embodied.tasks.memorybench.put_block_back import PutBlockBack
 from embodied.types import Request
 from launch.benchmarks.policy.settings import DecisionBenchConfig

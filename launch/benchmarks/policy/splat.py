@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from embodied.scenes.tabletop import ROBOT
-from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.simulators.bullet import BulletConfig
 from launch.benchmarks.policy.settings import SplatBenchConfig
 from launch.benchmarks.policy.splat_baselines import Open3dProjection, PointSprites, loop
 from launch.benchmarks.render import table_scene

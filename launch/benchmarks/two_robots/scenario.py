@@ -17,7 +17,7 @@ from embodied.protocols import Simulator
 from embodied.rollout.bank_feed.feed import MemoryFeed, MemoryFeedConfig
 from embodied.rollout.episode import EpisodeContext, EpisodeResult, play
 from embodied.scenes.scene import Body, Box, Camera, Part, RobotPlacement, Scene
-from embodied.simulators.bullet.simulator import BulletConfig
+from embodied.simulators.bullet import BulletConfig
 from embodied.specs import KEYFRAME, ObservationSpec
 from embodied.tasks.goals import ChoosesOne
 from embodied.types import (
