@@ -272,6 +272,15 @@ class HintConditioned(Protocol):
         ...
 
 
+@runtime_checkable
+class CommandObserver(Protocol):
+    """What an observer has beside the rest if it is shown what the motors of all robots are sent."""
+
+    def on_commands(self, commands: Mapping[str, Command]) -> None:
+        """Called before every control period with the commands by robot."""
+        ...
+
+
 class Observer(Protocol):
     """Watches an episode, never decides: video, console, recorder."""
 

@@ -24,6 +24,7 @@ class CollectConfig:
     seed: int = 0
     output: str = MISSING
     address: str = ""
+    rate_hz: float | None = None
     recorder: RecorderConfig = field(default_factory=RecorderConfig)
     simulator: Any = MISSING
     controller: Any = MISSING

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from embodied.controllers.checks import FARTHEST_TARGET_M
 from embodied.controllers.settings import ControllerSettings
 from embodied.errors import unknown_name
 from embodied.robots.robot import Arm, DifferentialDrive, RobotModel
-from embodied.specs import EVENT_PACED, ActionSpec, Field
+from embodied.specs import EVENT_PACED, FARTHEST_TARGET_M, ActionSpec, Field
+from embodied.specs import KEYFRAME as MOVE_TO
 
 JOINT_POSITION, EE_POSE, EE_DELTA = "joint_position", "ee_pose", "ee_delta"
 BASE_VELOCITY, KEYFRAME = "base_velocity", "keyframe"
@@ -73,8 +73,7 @@ def _ee_delta(arm: Arm, settings: ControllerSettings, rate_hz: float) -> tuple[F
 def _keyframe(arm: Arm, settings: ControllerSettings, rate_hz: float) -> tuple[Field, ...]:
     """What `MoveTo` holds, one after the other: an action ends when the tool has arrived."""
     del settings, rate_hz
-    quaternion = Field("orientation", (4,), frame=WORLD, lower=-1.0, upper=1.0)
-    return (POSITION, quaternion, *_gripper(arm), Field("avoid_collisions", (1,), lower=0.0, upper=1.0))
+    return tuple(field for field in MOVE_TO.fields if arm.gripper is not None or field.name != GRIPPER.name)
 
 
 def _base_velocity(drive: DifferentialDrive) -> tuple[Field, ...]:

@@ -7,8 +7,8 @@ import numpy as np
 from embodied.errors import IntentError
 from embodied.geometry import UNIT_TOLERANCE, Quaternion
 from embodied.robots.robot import RobotModel
+from embodied.specs import FARTHEST_TARGET_M
 
-FARTHEST_TARGET_M = 100.0
 LONGEST_DURATION_S = 600.0
 
 

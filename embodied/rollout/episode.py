@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from embodied.errors import ConfigError, EmbodiedError, IntentError, MissingDependencyError
-from embodied.protocols import Controller, Dispatcher, Observer, Policy, Simulator, Task
+from embodied.protocols import CommandObserver, Controller, Dispatcher, Observer, Policy, Simulator, Task
 from embodied.rollout.action_noise import moved_holder, with_action_noise
 from embodied.rollout.dispatch import TIME_SLACK_S, Dispatch
 from embodied.rollout.latency import Latency
@@ -98,6 +98,7 @@ class EpisodeRunner:
         self._episode = episode
         self._context = context
         self._observers = observers
+        self._command_observers = [one for one in observers if isinstance(one, CommandObserver)]
         self._jointed = frozenset(joint.child for joint in episode.scene.joints)
         self._slots: dict[str, RobotSlot] = {}
         self._state = BEFORE_RESET
@@ -160,6 +161,8 @@ class EpisodeRunner:
         commands = self._commands()
         if self.progress.done:  # A failed intent has ended it; nothing moves any more.
             return
+        for observer in self._command_observers:
+            observer.on_commands(commands)
         self._context.simulator.advance(commands)
         state = self._see()
         self.progress = self._context.task.advance(self._episode, self.progress, state)

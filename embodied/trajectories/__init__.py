@@ -10,14 +10,17 @@ shape, dtype, unit, frame, rate and precision) and the action spaces. T - 1 acti
     observation.proprio                     float32 (T, Q)         its entries are named
     observation.gripper                     float64 (T,)           opening, 0 closed to 1 open
     observation.time_s                      float64 (T,)           what the clock showed, NaN where it is hidden
-    action.<space>                          float64 (T - 1, size)  the fields of the space side by side
+    action.<space>                          float64 (T - 1, size)  the fields of the space side by side; where a robot
+                                                                   has several arms, `.<end effector>` follows
 
 Recordings of keyframes have one row per decision and are exact. Recordings at a rate have their rows at t / rate_hz
-seconds since the reset; their depth is rounded to the precision that the header declares, and what is too far for 16
-bits is 0. Format 1 is described in `format1`; it is read, and no longer written.
+seconds since the reset, and the intents as decided in `decisions`. Their depth is rounded to the precision that the
+header declares, and what is too far for 16 bits is 0. Format 1 is described in `format1`; it is read, and no longer
+written.
 """
 
 from embodied.trajectories.columns import keyframe_trajectory
+from embodied.trajectories.decisions import RecordedDecision
 from embodied.trajectories.features import Feature, action_feature, describe_difference
 from embodied.trajectories.header import SCHEMA_VERSION, SUFFIX
 from embodied.trajectories.label import Label, goal_from_json, goal_to_json
@@ -30,6 +33,7 @@ __all__ = [
     "SUFFIX",
     "Feature",
     "Label",
+    "RecordedDecision",
     "Trajectory",
     "TrajectoryReader",
     "action_feature",

@@ -1,6 +1,6 @@
 """Observations and intents into declared columns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from embodied.trajectories.features import OBSERVATION, Feature, action_feature
 from embodied.trajectories.label import Label
 from embodied.trajectories.trajectory import (
     GRIPPER,
+    IMAGE_PARTS,
     PROPRIO,
     TIME,
     Trajectory,
@@ -42,7 +43,7 @@ def keyframe_trajectory(
     if not observations:
         raise DataError("A trajectory must hold one observation before each action and one after the last.", value=0)
     features = observation_features(observations[0], proprio_names)
-    columns = {name: stacked(name, rows) for name, rows in observation_rows(robot, observations).items()}
+    columns = _observation_columns(robot, observations)
     actions = action_feature(KEYFRAME)
     columns[actions.name] = np.array([action_from_move_to(one) for one in intents]).reshape(-1, KEYFRAME.size)
     trajectory = Trajectory(label, robot, (*features, actions), (KEYFRAME,), columns)
@@ -85,8 +86,19 @@ def observation_features(
     return tuple(found)
 
 
-def observation_rows(robot: str, observations: Sequence[Observation]) -> Mapping[str, list[np.ndarray]]:
-    """Returns the rows of the columns of `observations`, a hidden time as NaN. Raises `DataError`."""
+def observation_row(seen: Observation) -> dict[str, np.ndarray]:
+    """Returns the row of every column of observations, a hidden time as NaN. Raises `DataError`."""
+    if any(image.instance is not None for image in seen.images.values()):
+        raise DataError("Instance images are privileged and must not be stored.", remedy="Set them to None.")
+    time_s = np.nan if seen.time_s is None else seen.time_s
+    row = {PROPRIO: seen.proprio, GRIPPER: np.array(seen.gripper), TIME: np.array(time_s)}
+    for camera, image in seen.images.items():
+        for part in IMAGE_PARTS:
+            row[f"{OBSERVATION}.{part}.{camera}"] = getattr(image, part)
+    return row
+
+
+def _observation_columns(robot: str, observations: Sequence[Observation]) -> dict[str, np.ndarray]:
     cameras = sorted(observations[0].images)
     rows: dict[str, list[np.ndarray]] = {}
     for seen in observations:
@@ -95,25 +107,13 @@ def observation_rows(robot: str, observations: Sequence[Observation]) -> Mapping
                 "Every observation must show the same robot through the same cameras.",
                 value=(seen.robot, sorted(seen.images)),
             )
-        if any(image.instance is not None for image in seen.images.values()):
-            raise DataError("Instance images are privileged and must not be stored.", remedy="Set them to None.")
-        row = {PROPRIO: seen.proprio, GRIPPER: np.float64(seen.gripper), TIME: np.float64(_shown(seen.time_s))}
-        for camera in cameras:
-            image = seen.images[camera]
-            for part in ("rgb", "depth_m", "intrinsics", "world_from_camera"):
-                row[f"{OBSERVATION}.{part}.{camera}"] = getattr(image, part)
-        for name, value in row.items():
+        for name, value in observation_row(seen).items():
             rows.setdefault(name, []).append(value)
-    return rows
+    return {name: _stacked(name, values) for name, values in rows.items()}
 
 
-def stacked(name: str, rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns rows as one array. Raises `DataError` for rows of different shapes."""
+def _stacked(name: str, rows: Sequence[np.ndarray]) -> np.ndarray:
     try:
         return np.array(rows)
     except ValueError as error:
         raise DataError(f"Every observation must have the same shape of {name!r}.", value=str(error)) from error
-
-
-def _shown(time_s: float | None) -> float:
-    return np.nan if time_s is None else time_s

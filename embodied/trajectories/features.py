@@ -113,7 +113,8 @@ class SpaceRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
 def action_feature(space: ActionSpec) -> Feature:
     """Returns the column of the actions of `space`: float64 (rows, `space.size`), its fields side by side."""
-    return Feature(Field(f"{ACTION}.{space.name}", (space.size,), "float64"), space.rate_hz)
+    name = f"{space.name}.{space.end_effector}" if space.end_effector else space.name
+    return Feature(Field(f"{ACTION}.{name}", (space.size,), "float64"), space.rate_hz)
 
 
 def describe_difference(one: Iterable[Feature], other: Iterable[Feature]) -> str:

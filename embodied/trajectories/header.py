@@ -16,6 +16,7 @@ from embodied.trajectories.trajectory import Trajectory, check_declarations
 SCHEMA = "embodied-memory/trajectory"
 SCHEMA_VERSION = 2
 SUFFIX = ".npz"
+DECISIONS = "decisions"  # The array that holds the decisions of a recording at a rate, as JSON in UTF-8.
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,9 +14,10 @@ from embodied.errors import DataError, EmbodiedError, unknown_name
 from embodied.specs import KEYFRAME, ActionSpec
 from embodied.trajectories import format1
 from embodied.trajectories.container import Container
+from embodied.trajectories.decisions import RecordedDecision, decisions_from_json
 from embodied.trajectories.features import ACTION, OBSERVATION, Feature
 from embodied.trajectories.frames import Frames, decode
-from embodied.trajectories.header import SCHEMA, SCHEMA_VERSION, Version, parsed_header
+from embodied.trajectories.header import DECISIONS, SCHEMA, SCHEMA_VERSION, Version, parsed_header
 from embodied.trajectories.label import Label
 from embodied.trajectories.trajectory import Trajectory, check_trajectory
 
@@ -93,7 +94,7 @@ class IndexedReader:
         self._header, self.features, self.spaces = parsed_header(path, self._container.header)
         self.label, self.robot = self._header.label, self._header.robot
         self._features = {feature.name: feature for feature in self.features}
-        coded, plain = self._container.columns, self._container.arrays
+        coded, plain = self._container.columns, self._container.arrays - {DECISIONS}
         if coded | plain != self._features.keys() or coded != self._header.codecs.keys():
             raise broken(
                 path, f"its columns differ from the declared ones by {sorted((coded | plain) ^ self._features.keys())}"
@@ -121,7 +122,17 @@ class IndexedReader:
             else self._container.array(name)
             for name, feature in self._features.items()
         }
-        return _checked(self.path, Trajectory(self.label, self.robot, self.features, self.spaces, columns))
+        found = Trajectory(self.label, self.robot, self.features, self.spaces, columns, self.decisions())
+        return _checked(self.path, found)
+
+    def decisions(self) -> tuple[RecordedDecision, ...]:
+        """Returns what was decided, where that is recorded beside the actions."""
+        if DECISIONS not in self._container.arrays:
+            return ()
+        try:
+            return decisions_from_json(self._container.array(DECISIONS).tobytes())
+        except DataError as error:
+            raise broken(self.path, str(error)) from error
 
     def check(self) -> None:
         """Reads and checks every byte, and decodes every frame."""

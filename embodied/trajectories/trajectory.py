@@ -7,6 +7,7 @@ import numpy as np
 
 from embodied.errors import DataError, unknown_name
 from embodied.specs import KEYFRAME, ActionSpec
+from embodied.trajectories.decisions import RecordedDecision
 from embodied.trajectories.features import ACTION, OBSERVATION, Feature, action_feature
 from embodied.trajectories.frames import Frames, codec_of, decode
 from embodied.trajectories.label import Label
@@ -26,7 +27,8 @@ class Trajectory:
 
     The actions of each of `spaces` are the column `action.<name of the space>`. An episode has one observation more
     than actions: action t led from observation t to observation t + 1. Observations hold no instance images, which are
-    privileged, and show the clock as a policy without privileges saw it.
+    privileged, and show the clock as a policy without privileges saw it. `decisions` are what recordings at a
+    rate keep of the intents; those of keyframes are actions themselves.
     """
 
     label: Label
@@ -34,6 +36,7 @@ class Trajectory:
     features: tuple[Feature, ...]
     spaces: tuple[ActionSpec, ...]
     columns: Mapping[str, Column]
+    decisions: tuple[RecordedDecision, ...] = ()
 
     def __len__(self) -> int:
         """The number of observations."""

@@ -5,12 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from embodied.trajectories.container import write_container
-from embodied.trajectories.features import OBSERVATION
-from embodied.trajectories.frames import Frames, encode
-from embodied.trajectories.header import header_bytes
+from embodied.trajectories.decisions import decisions_to_json
+from embodied.trajectories.frames import Frames, encode, is_image
+from embodied.trajectories.header import DECISIONS, header_bytes
 from embodied.trajectories.trajectory import Trajectory, check_trajectory
-
-CODED = (f"{OBSERVATION}.rgb.", f"{OBSERVATION}.depth_m.")
 
 
 def write_trajectory(path: Path, trajectory: Trajectory) -> str:
@@ -27,9 +25,11 @@ def write_trajectory(path: Path, trajectory: Trajectory) -> str:
         rows[feature.track] = len(column)
         if isinstance(column, Frames):
             frames[feature.name] = column
-        elif feature.name.startswith(CODED):
+        elif is_image(feature):
             frames[feature.name] = encode(feature, column)
         else:
             arrays[feature.name] = column
+    if trajectory.decisions:
+        arrays[DECISIONS] = np.frombuffer(decisions_to_json(trajectory.decisions), np.uint8)
     header = header_bytes(trajectory, rows, {name: column.codec for name, column in frames.items()})
     return write_container(path, header, arrays, {name: column.coded for name, column in frames.items()})

@@ -150,9 +150,9 @@ def decode(reader: TrajectoryReader, cameras: Sequence[str]) -> Arrays:
         "tool_orientation": proprio[:, [names.index(name) for name in TOOL_ORIENTATION]],
         "gripper": columns[GRIPPER],
         "time": np.arange(len(rows)),
-        "intent_position_m": actions[:, KEYFRAME.columns("position_m")],
+        "intent_position_m": actions[:, KEYFRAME.columns("position")],
         "intent_orientation": actions[:, KEYFRAME.columns("orientation")],
-        "intent_gripper_open": actions[:, KEYFRAME.columns("gripper_open")][:, 0] > 0.5,
+        "intent_gripper_open": actions[:, KEYFRAME.columns("gripper")][:, 0] > 0.5,
         "intent_avoid_collisions": actions[:, KEYFRAME.columns("avoid_collisions")][:, 0] > 0.5,
     }
 
@@ -206,7 +206,7 @@ def _outlined(
         raise DataError("A demonstration must hold an intent.", value=str(path), remedy="Collect it again.")
     proprio = next(feature.entries for feature in reader.features if feature.name == PROPRIO)
     common = {"robot": reader.robot, "cameras": image_sizes(reader.features), "proprioception": proprio}
-    intents_m = actions[:, space.columns("position_m")]
+    intents_m = actions[:, space.columns("position")]
     return Recording(path, sha256, task, seed, reader.label.instruction, intents_m), common
 
 

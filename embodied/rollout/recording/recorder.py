@@ -1,13 +1,16 @@
 """Records what the robot of an episode saw at every keyframe, and what was then asked of it."""
 
 from dataclasses import dataclass
+from math import isfinite
 
 from embodied.errors import ConfigError, IntentError
 from embodied.protocols import Simulator
 from embodied.robots.catalogue import robot_model
 from embodied.robots.commands import proprio_layout
+from embodied.rollout.recording.dense import DEPTH_PRECISION_M, DenseRecorder
+from embodied.rollout.recording.labels import episode_label
 from embodied.rollout.requests import SPECTATOR, masked, require_cameras
-from embodied.trajectories import Label, Trajectory, goal_to_json, keyframe_trajectory
+from embodied.trajectories import Trajectory, keyframe_trajectory
 from embodied.types import (
     Decision,
     Episode,
@@ -24,19 +27,32 @@ from embodied.types import (
 
 @dataclass(kw_only=True)
 class RecorderConfig:
-    """Records through `cameras` of the scene; none named means all."""
+    """Records through `cameras` of the scene; none named means all.
+
+    `rate_hz` None records one exact row per decision, of an only robot that decides on one `MoveTo` at a time. A rate,
+    which must divide the control rate, records so many rows per second of every robot, and rounds depth to
+    `depth_precision_m`, 0 for exact depth.
+    """
 
     cameras: list[str] | None = None
+    rate_hz: float | None = None
+    depth_precision_m: float = DEPTH_PRECISION_M
 
-    def build(self) -> "TrajectoryRecorder":
-        """Returns a recorder of one episode. Raises `ConfigError` for a list that names no camera."""
+    def build(self) -> "TrajectoryRecorder | DenseRecorder":
+        """Returns a recorder of one episode. Raises `ConfigError` for no camera and for numbers out of range."""
         if self.cameras is not None and not self.cameras:
             raise ConfigError(
                 "recorder.cameras must name at least one camera.",
                 value=self.cameras,
                 remedy="Leave it null to record through all cameras.",
             )
-        return TrajectoryRecorder(self)
+        if self.rate_hz is None:
+            return TrajectoryRecorder(self)
+        if not (isfinite(self.rate_hz) and self.rate_hz > 0.0):
+            raise ConfigError("rate_hz must be positive.", value=self.rate_hz, remedy="Leave it null for keyframes.")
+        if not 0.0 <= self.depth_precision_m <= 0.1:
+            raise ConfigError("recorder.depth_precision_m must lie in [0, 0.1].", value=self.depth_precision_m)
+        return DenseRecorder(self.cameras, self.rate_hz, self.depth_precision_m)
 
 
 class TrajectoryRecorder:
@@ -58,7 +74,9 @@ class TrajectoryRecorder:
         """Remembers whom to watch. Raises `ConfigError` for several robots, and for a camera that is not there."""
         if len(episode.scene.robots) != 1:
             raise ConfigError(
-                "A recorded episode must have one robot.", value=[robot.name for robot in episode.scene.robots]
+                "An episode recorded by keyframes must have one robot.",
+                value=[robot.name for robot in episode.scene.robots],
+                remedy="Record a team at a rate, such as rate_hz=10.",
             )
         require_cameras(episode.scene, self._cameras, user="the recorder")
         if self._cameras is None:
@@ -100,22 +118,3 @@ class TrajectoryRecorder:
             raise ConfigError("A recorder must be told of the episode's beginning first.")
         observation = self._simulator.observe(self._episode.scene.robots[0].name, self._cameras)
         return masked(observation, self._episode.clock, step=step, privileged=False)
-
-
-def episode_label(episode: Episode, record: EpisodeRecord, robot: str) -> Label:
-    """Returns the label of what `robot` did in an episode that has ended."""
-    return Label(
-        episode=record.episode,
-        task=episode.task,
-        tier=episode.tier,
-        variant=episode.variant,
-        seed=episode.seed,
-        split=episode.split,
-        instruction=episode.instruction_of(robot),
-        goal=goal_to_json(episode.goal),
-        outcome=record.outcome,
-        reason=record.reason,
-        reached=record.phases,
-        choice=None if record.choice is None else record.choice["chosen"],
-        robots=tuple(robot.name for robot in episode.scene.robots),
-    )
