@@ -34,6 +34,7 @@ def _panda_arm(name: str, *, prefix: str = "", mount_m: Vector3 = (0.0, 0.0, 0.0
         mount_m=mount_m,
         reach_m=0.855,
         payload_kg=3.0,
+        stow_rad=(0.0, -1.45, 0.0, -2.9, 0.0, 1.45, 0.785398),  # Above the mobile base, the tool pointing down.
     )
 
 
@@ -50,7 +51,7 @@ BASE_DRIVE = DifferentialDrive(
 _MODELS = {
     model.name: model
     for model in (
-        RobotModel("panda", arms=(_panda_arm("gripper"),), capabilities=frozenset({"reach", "grasp"})),
+        RobotModel("panda", arms=(_panda_arm("gripper"),)),
         RobotModel(
             "kuka",
             arms=(
@@ -68,14 +69,12 @@ _MODELS = {
                     reach_m=0.8,  # Of either arm of the series; the URDF does not say which it is, nor what it carries.
                 ),
             ),
-            capabilities=frozenset({"reach"}),
         ),
-        RobotModel("differential_base", drive=BASE_DRIVE, capabilities=frozenset({"drive"})),
+        RobotModel("differential_base", drive=BASE_DRIVE),
         RobotModel(
             "mobile_panda",
             arms=(_panda_arm("gripper", mount_m=_ON_WHEELS_M),),
             drive=BASE_DRIVE,
-            capabilities=frozenset({"drive", "reach", "grasp"}),
         ),
         RobotModel(
             "dual_panda",
@@ -84,7 +83,6 @@ _MODELS = {
                 for side, y_m in (("left", 0.3), ("right", -0.3))
             ),
             pedestal_size_m=_PEDESTAL_SIZE_M,
-            capabilities=frozenset({"reach", "grasp"}),
         ),
     )
 }

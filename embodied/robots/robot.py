@@ -1,6 +1,6 @@
 """What a robot is: its URDF, its arms with their end effectors, and its wheels."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from embodied.errors import SpecError, unknown_name
@@ -37,7 +37,8 @@ class Arm:
     `tool_link` carries the tool frame at `tool_in_link`: z approach, y across the fingers. `gripper` is None for an
     end effector that cannot grasp. `urdf` is the arm's public file; its links and joints, which the names here already
     include, are prefixed by `prefix`, and its root link stands upright at `mount_m` in the frame of the robot's base.
-    `reach_m` and `payload_kg` are those that its maker states, 0 where they are not known.
+    `reach_m` and `payload_kg` are those that its maker states, 0 where they are not known. `stow_rad` is the compact
+    posture in which it is carried about, None where it has none.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Arm:
     mount_m: Vector3 = (0.0, 0.0, 0.0)
     reach_m: float = 0.0
     payload_kg: float = 0.0
+    stow_rad: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,6 @@ class RobotModel:
     arms: tuple[Arm, ...] = ()
     drive: DifferentialDrive | None = None
     pedestal_size_m: Vector3 | None = None
-    capabilities: frozenset[str] = field(default_factory=frozenset)
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from embodied.scenes.occupancy import OccupancyGrid, Point
+from embodied.scenes.occupancy import OccupancyGrid, Point, PointLike
 
 _NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
@@ -19,12 +19,12 @@ class FreeSpace:
         self.radius_m = radius_m
         self.free = grid.clearance_m >= radius_m + grid.cell_m / 2
 
-    def contains(self, point_m: Sequence[float]) -> bool:
+    def contains(self, point_m: PointLike) -> bool:
         """Returns whether the disc at (x, y) is free."""
         cell = self.grid.cell(point_m)
         return self.grid.holds(cell) and bool(self.free[cell])
 
-    def snap(self, point_m: Sequence[float]) -> Point | None:
+    def snap(self, point_m: PointLike) -> Point | None:
         """Returns the nearest free place to (x, y): itself where it is free, None where nothing is."""
         if self.contains(point_m):
             return (float(point_m[0]), float(point_m[1]))
@@ -35,14 +35,14 @@ class FreeSpace:
         nearest = cells[np.argmin(((cells - (row, column)) ** 2).sum(axis=1))]
         return self.grid.centre((int(nearest[0]), int(nearest[1])))
 
-    def path(self, start_m: Sequence[float], goal_m: Sequence[float]) -> np.ndarray | None:
+    def path(self, start_m: PointLike, goal_m: PointLike) -> np.ndarray | None:
         """Returns corners (N, 2) of a short free way from start to goal, both included, or None where there is none.
 
         The shortest way over neighbouring cells (Dijkstra), straightened wherever the line of sight is free.
         """
         return self.paths(start_m, [goal_m])[0]
 
-    def paths(self, start_m: Sequence[float], goals_m: Sequence[Sequence[float]]) -> list[np.ndarray | None]:
+    def paths(self, start_m: PointLike, goals_m: Sequence[PointLike]) -> list[np.ndarray | None]:
         """Returns `path` from start to each goal; one search serves all goals."""
         if not self.contains(start_m):
             return [None] * len(goals_m)
@@ -52,9 +52,7 @@ class FreeSpace:
         _, before = dijkstra(self._graph, indices=begin, return_predecessors=True)
         return [self._path_back(start_m, goal_m, begin, before) for goal_m in goals_m]
 
-    def _path_back(
-        self, start_m: Sequence[float], goal_m: Sequence[float], begin: int, before: np.ndarray
-    ) -> np.ndarray | None:
+    def _path_back(self, start_m: PointLike, goal_m: PointLike, begin: int, before: np.ndarray) -> np.ndarray | None:
         if not self.contains(goal_m):
             return None
         end = int(self._index[self.grid.cell(goal_m)])
@@ -65,24 +63,24 @@ class FreeSpace:
             chain.append(int(before[chain[-1]]))
         cells = np.argwhere(self.free)[chain[::-1]]
         centres = np.asarray(self.grid.origin_m) + (cells[:, ::-1] + 0.5) * self.grid.cell_m
-        return self._straightened(np.concatenate([[start_m[:2]], centres[1:-1], [goal_m[:2]]]))
+        return self._straightened(np.vstack([np.asarray(start_m[:2]), centres[1:-1], np.asarray(goal_m[:2])]))
 
-    def distance_m(self, start_m: Sequence[float], goal_m: Sequence[float]) -> float:
+    def distance_m(self, start_m: PointLike, goal_m: PointLike) -> float:
         """Returns the length of `path` in metres, infinite where there is none."""
         return self.distances_m(start_m, [goal_m])[0]
 
-    def distances_m(self, start_m: Sequence[float], goals_m: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    def distances_m(self, start_m: PointLike, goals_m: Sequence[PointLike]) -> tuple[float, ...]:
         """Returns the length of `path` from start to each goal in metres, infinite where there is none."""
         paths = self.paths(start_m, goals_m)
         return tuple(
             np.inf if path is None else float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum()) for path in paths
         )
 
-    def sees(self, start_m: Sequence[float], goal_m: Sequence[float]) -> bool:
+    def sees(self, start_m: PointLike, goal_m: PointLike) -> bool:
         """Returns whether the straight line between two places is free."""
         return self.first_blocked(start_m, goal_m) is None
 
-    def first_blocked(self, start_m: Sequence[float], goal_m: Sequence[float]) -> Point | None:
+    def first_blocked(self, start_m: PointLike, goal_m: PointLike) -> Point | None:
         """Returns the first place on the straight line between two places that is not free, None where all are."""
         start, goal = np.asarray(start_m[:2], dtype=float), np.asarray(goal_m[:2], dtype=float)
         count = int(np.ceil(np.linalg.norm(goal - start) / (self.grid.cell_m / 2))) + 1

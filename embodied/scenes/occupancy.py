@@ -1,6 +1,6 @@
 """Which parts of the floor plan are occupied: a grid made from the bodies of a scene and their present poses."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -15,7 +15,10 @@ from embodied.scenes.scene import Part, Scene
 
 FREE = -1
 MAX_CELLS = 4_000_000
+EDGE = "the edge of the floor"
+FLOOR_TOLERANCE_M = 0.02
 Point = tuple[float, float]
+PointLike = Sequence[float] | np.ndarray  # x and y in the world, metres; what follows is ignored.
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +38,7 @@ class OccupancyGrid:
         """The distance of every cell's centre (rows, columns) from the nearest occupied one; infinite without any."""
         return self._nearest[0]
 
-    def cell(self, point_m: Sequence[float]) -> tuple[int, int]:
+    def cell(self, point_m: PointLike) -> tuple[int, int]:
         """Returns the (row, column) in which the world point (x, y) lies; it may lie outside the grid."""
         column, row = np.floor((np.asarray(point_m[:2]) - self.origin_m) / self.cell_m).astype(int)
         return int(row), int(column)
@@ -51,12 +54,12 @@ class OccupancyGrid:
             self.origin_m[1] + (cell[0] + 0.5) * self.cell_m,
         )
 
-    def clearance_at(self, point_m: Sequence[float]) -> float:
+    def clearance_at(self, point_m: PointLike) -> float:
         """Returns the distance in metres from (x, y) to the nearest occupied cell, 0 outside the grid."""
         cell = self.cell(point_m)
         return float(self.clearance_m[cell]) if self.holds(cell) else 0.0
 
-    def nearest_body(self, point_m: Sequence[float]) -> str:
+    def nearest_body(self, point_m: PointLike) -> str:
         """Returns the name of the body nearest to (x, y), "" where there is none."""
         if not self.names or (self.owner == FREE).all():
             return ""
@@ -79,10 +82,13 @@ class OccupancyGrid:
 class GridOptions:
     """How a floor plan is made: what stands between the two `heights_m` (world z) is in the way, but for `without`.
 
-    Cells are `cell_m` wide; `margin_m` is kept around everything. Mesh files are read from `asset_root`.
+    With `floor_m` (world z), so is the edge of the floor: cells over no part whose top lies within 2 cm of that height,
+    unless there is no such part at all. Cells are `cell_m` wide; `margin_m` is kept around everything. Mesh files are
+    read from `asset_root`.
     """
 
     heights_m: tuple[float, float]
+    floor_m: float | None = None
     without: Collection[str] = ()
     cell_m: float = 0.04
     margin_m: float = 1.5
@@ -104,14 +110,7 @@ def occupancy_grid(
     outline. Raises `SceneError` for a scene without extent or too large for its cells.
     """
     cell_m = options.cell_m
-    outlines = [
-        (body.name, outline)
-        for body in scene.bodies
-        if body.name not in options.without
-        for part in body.parts
-        if part.collides
-        for outline in _outlines(part, poses[body.name], options)
-    ]
+    outlines = _obstacles(scene, poses, options)
     outlines += [(name, _circle(*disc)) for name, disc in (discs or {}).items()]
     corners = [*(corner for _, outline in outlines for corner in outline), *np.atleast_2d(around_m or np.zeros((0, 2)))]
     if not corners:
@@ -120,11 +119,36 @@ def occupancy_grid(
     columns, rows = (np.ceil((high - low) / cell_m)).astype(int)
     if rows * columns > MAX_CELLS:
         raise SceneError(f"A floor plan must have at most {MAX_CELLS} cells.", value=(rows, columns))
-    names = tuple(dict.fromkeys(name for name, _ in outlines))
+    names = (*dict.fromkeys(name for name, _ in outlines), EDGE)
     owner = np.full((rows, columns), FREE, dtype=np.int16)
+    floors = [] if options.floor_m is None else list(_floors(scene, poses, options, options.floor_m))
+    if floors:
+        owner[:] = names.index(EDGE)
+        for outline in floors:
+            _paint(owner, outline, FREE, low, cell_m)
     for name, outline in outlines:
         _paint(owner, outline, names.index(name), low, cell_m)
     return OccupancyGrid(owner, names, (float(low[0]), float(low[1])), cell_m)
+
+
+def _obstacles(scene: Scene, poses: Mapping[str, Pose], options: GridOptions) -> list[tuple[str, np.ndarray]]:
+    return [
+        (body.name, outline)
+        for body in scene.bodies
+        if body.name not in options.without
+        for part in body.parts
+        if part.collides
+        for outline in _outlines(part, poses[body.name], options)
+    ]
+
+
+def _floors(scene: Scene, poses: Mapping[str, Pose], options: GridOptions, floor_m: float) -> Iterator[np.ndarray]:
+    for body in scene.bodies:
+        for part in body.parts:
+            if part.collides:
+                vertices = transform_points(poses[body.name].matrix, _vertices(part, options.asset_root))
+                if abs(vertices[:, 2].max() - floor_m) <= FLOOR_TOLERANCE_M:
+                    yield vertices[:, :2]
 
 
 def _outlines(part: Part, body: Pose, options: GridOptions) -> list[np.ndarray]:

@@ -84,7 +84,7 @@ def run(active, intent, state, *, seed=1):
         (Wait(math.inf), "finite"),
         (Drive(0.5, 0.0, 1.0), "no controller for Drive"),
         (GoTo((1.0, 0.0)), "no controller for GoTo"),
-        (Skill("pick"), "no controller for Skill"),
+        (Skill("juggle"), "It has: close, move, open, pick, place, press"),
         ("forward", "no controller for str"),
     ],
 )
@@ -103,7 +103,7 @@ def test_a_malformed_or_unsupported_intent_is_refused(intent, words):
         (Drive(0.0, -2.5, 1.0), r"2\.0 rad/s"),
         (Drive(0.1, 0.0, 0.0), r"Drive\.duration_s"),
         (Drive(True, 0.0, 1.0), "finite number"),
-        (MoveTo(AHEAD, DOWN, True), "no controller for MoveTo.*Drive, Wait"),
+        (MoveTo(AHEAD, DOWN, True), "no controller for MoveTo.*ActionChunk, Drive, GoTo, Skill, Wait"),
     ],
 )
 def test_a_base_refuses_what_it_cannot_do(intent, words):

@@ -78,6 +78,15 @@ def test_a_place_inside_something_is_moved_to_the_nearest_free_one():
     assert space.snap((1.0, 0.5)) == (1.0, 0.5)
 
 
+def test_a_base_keeps_off_the_edge_of_the_floor_where_there_is_one():
+    options = GridOptions(heights_m=BAND, floor_m=0.0)
+    around = [(-4.0, 0.0), (4.0, 0.0)]
+    grid = occupancy_grid(Scene("plan", (FLOOR,)), {"floor": FLOOR.pose}, options, around_m=around)
+    assert grid.clearance_at((2.5, 0.0)) == pytest.approx(0.5, abs=0.05)
+    assert grid.nearest_body((2.5, 0.0)) == "the edge of the floor"
+    assert not FreeSpace(grid, 0.4).contains((-3.5, 0.0))
+
+
 def test_other_robots_are_discs():
     grid = plan(FLOOR, discs={"mover": (0.5, 0.5, 0.3)})
     assert grid.nearest_body((1.5, 0.5)) == "mover"

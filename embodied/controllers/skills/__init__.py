@@ -1,0 +1,1 @@
+"""Skills: compositions of moves and drives, with reasons where they fail."""
