@@ -1,20 +1,25 @@
-"""A tiny world for tests: hands that float, blocks that can be carried, bins of which one is right.
+"""A tiny world for tests: grippers that float, blocks that can be carried, bins of which one is right.
 
-It keeps the contracts of `embodied.protocols` and costs microseconds per step.
+It keeps the contracts of `embodied.protocols`, as `tests/contracts` checks, and costs microseconds per step.
 """
 
+import copy
 import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from embodied.errors import CommandError, IntentError, SimulationError, unknown_name
+from embodied.errors import IntentError, SimulationError, unknown_name
 from embodied.geometry import Pose, intrinsics_matrix, vector3
 from embodied.protocols import Controller, Policy, Simulator
+from embodied.robots.catalogue import robot_model
+from embodied.robots.commands import check_command, proprio
+from embodied.robots.robot import Arm, Gripper, RobotModel
 from embodied.scenes.scene import Body, Box, Camera, Joint, Part, RobotPlacement, Scene
 from embodied.seeding import stream
 from embodied.simulators.world import WorldConfig
@@ -48,7 +53,19 @@ STEP_M = 0.1
 REACH_M = 0.03
 DOWN = (1.0, 0.0, 0.0, 0.0)
 BINS = {"left": (0.3, 0.3, 0.1), "right": (0.3, -0.3, 0.1)}
+SPLITS = ("train", "validation", "test")
 BLOCK_START = (0.5, 0.0, 0.1)
+# What the robots of the tiny world are, whatever model the scene names: their joints are x, y and z of the gripper.
+FLOATING = RobotModel(
+    "floating",
+    arms=(
+        Arm(
+            "gripper", urdf="", joints=("x", "y", "z"), home_rad=(0.0, 0.0, 0.5), lower_rad=(-100.0,) * 3,
+            upper_rad=(100.0,) * 3, velocity_limit_radps=(2.0,) * 3, effort_limit_nm=(1.0,) * 3, tool_link="",
+            tool_in_link=Pose(), gripper=Gripper(("", ""), ("", ""), stroke_m=0.04, force_n=1.0),
+        ),
+    ),
+)  # fmt: skip
 
 
 # --- A world ----------------------------------------------------------------------------------------------------------
@@ -82,8 +99,10 @@ class FakeSimulator:
         self.closed = False
 
     def reset(self, scene: Scene) -> None:
+        for placed in scene.robots:
+            robot_model(placed.model)
         self.resets += 1
-        self._scene, self._ticks, self._poisoned = scene, 0, False
+        self._scene, self._ticks = scene, 0
         self._hand = {robot.name: np.array([0.0, 0.0, 0.5]) for robot in scene.robots}
         self._goal = {name: place.copy() for name, place in self._hand.items()}
         self._gripper = {robot.name: robot.gripper for robot in scene.robots}
@@ -92,9 +111,7 @@ class FakeSimulator:
 
     def advance(self, commands: Mapping[str, Command]) -> None:
         for robot, command in commands.items():
-            target = command.joint_position_rad
-            if target is not None and not np.isfinite(target).all():
-                raise CommandError(f"Joint targets of {robot!r} must be finite.", value=target.tolist())
+            self._check(robot, command)
         for robot, command in commands.items():
             if command.joint_position_rad is not None:
                 self._goal[robot] = np.array(command.joint_position_rad)
@@ -103,6 +120,14 @@ class FakeSimulator:
         self._ticks += 1
         for robot in self._hand:
             self._move(robot)
+
+    def _check(self, robot: str, command: Command) -> None:
+        self._require(robot)
+        check_command(robot, FLOATING, command)
+
+    def _require(self, robot: str) -> None:
+        if robot not in self._hand:
+            raise unknown_name("robot", robot, self._hand)
 
     def _move(self, robot: str) -> None:
         way = self._goal[robot] - self._hand[robot]
@@ -122,10 +147,11 @@ class FakeSimulator:
             self._place[held] = self._hand[robot].copy()
 
     def observe(self, robot: str, cameras: Sequence[str] | None = None) -> Observation:
+        self._require(robot)
         names = [camera.name for camera in self._scene.cameras] if cameras is None else cameras
-        proprio = self._hand[robot].astype(np.float32)
         images = {name: self._image(name) for name in names}
-        return Observation(robot, images, proprio, float(self._gripper[robot]), self.time_s)
+        seen = proprio(FLOATING, self._robot_state(robot))
+        return Observation(robot, images, seen, float(self._gripper[robot]), self.time_s)
 
     def _image(self, name: str) -> CameraImage:
         camera = self._scene.camera(name)
@@ -139,22 +165,20 @@ class FakeSimulator:
         return self._ticks * PERIOD_S
 
     def state(self) -> WorldState:
-        robots = {
-            name: RobotState(place.copy(), np.zeros(3), Pose(), {"gripper": self._end_effector(name)})
-            for name, place in self._hand.items()
-        }
+        robots = {name: self._robot_state(name) for name in self._hand}
         poses = {name: Pose(vector3(place)) for name, place in self._place.items()}
         return WorldState(self.time_s, poses, {"slide": 0.0}, frozenset(), held_bodies(robots), robots)
 
-    def _end_effector(self, robot: str) -> EndEffectorState:
+    def _robot_state(self, robot: str) -> RobotState:
         tool = Pose(vector3(self._hand[robot]), DOWN)
-        return EndEffectorState(tool, float(self._gripper[robot]), self._held[robot])
+        end_effector = EndEffectorState(tool, float(self._gripper[robot]), self._held[robot])
+        return RobotState(self._hand[robot].copy(), np.zeros(3), Pose(), {"gripper": end_effector})
 
     def save(self) -> object:
-        raise NotImplementedError
+        return copy.deepcopy((self._ticks, self._hand, self._goal, self._gripper, self._held, self._place))
 
-    def restore(self, saved: object) -> None:
-        raise NotImplementedError
+    def restore(self, saved: Any) -> None:
+        self._ticks, self._hand, self._goal, self._gripper, self._held, self._place = copy.deepcopy(saved)
 
     def close(self) -> None:
         self.closed = True
@@ -175,45 +199,63 @@ class FakeController:
 
     def __init__(self, robot: str) -> None:
         self._robot = robot
-        self._intent: Intent = Wait(0.0)
+        self._active: MoveTo | Wait | None = None
         self._end_s = 0.0
         self._gripping = False
         self.begun: list[Intent] = []
 
     def begin(self, intent: Intent, state: WorldState, *, seed: int) -> ControllerReport | None:
+        self._active = None
+        self._check(intent)
         self.begun.append(intent)
-        self._intent, self._gripping = intent, False
         if isinstance(intent, Wait):
             self._end_s = state.time_s + intent.duration_s
-            return None
-        if not isinstance(intent, MoveTo):
-            raise IntentError("The fake controller takes MoveTo and Wait.", value=type(intent).__name__)
-        if intent.position_m[2] < 0.0:
+        elif isinstance(intent, MoveTo) and intent.position_m[2] < 0.0:
             return ControllerReport(ControllerStatus.FAILED, "below the table")
+        self._active, self._gripping = intent, False
         return None
+
+    def _check(self, intent: Intent) -> None:
+        if not isinstance(intent, MoveTo | Wait):
+            raise IntentError("The fake controller takes MoveTo and Wait.", value=type(intent).__name__)
+        if isinstance(intent, Wait):
+            numbers, sizes = [intent.duration_s], [1]
+        else:
+            numbers, sizes = (
+                [*intent.position_m, *intent.orientation],
+                [len(intent.position_m), len(intent.orientation)],
+            )
+        if sizes not in ([1], [3, 4]) or not np.isfinite(numbers).all():
+            raise IntentError("The numbers of an intent must be finite, and as many as documented.", value=intent)
 
     @property
     def handles(self) -> frozenset[type]:
         return frozenset({MoveTo, Wait})
 
     def cancel(self) -> ControllerReport:
+        self._active = None
         return ControllerReport(ControllerStatus.CANCELLED)
 
     def hold(self) -> Command:
         return Command()
 
     def tick(self, state: WorldState) -> Command | ControllerReport:
-        if isinstance(self._intent, Wait):
-            done = state.time_s >= self._end_s - 1e-9
-            return ControllerReport(ControllerStatus.DONE) if done else Command()
-        assert isinstance(self._intent, MoveTo)
+        intent = self._active
+        if intent is None:
+            raise IntentError("A tick must follow a `begin` that did not fail.")
+        if isinstance(intent, Wait):
+            return self._ended() if state.time_s >= self._end_s - 1e-9 else Command()
         if self._gripping:
-            return ControllerReport(ControllerStatus.DONE)
-        goal = np.array(self._intent.position_m)
-        if np.isfinite(goal).all() and np.linalg.norm(state.robots[self._robot].joint_position_rad - goal) < 1e-6:
+            return self._ended()
+        goal = np.array(intent.position_m)
+        if np.linalg.norm(state.robots[self._robot].joint_position_rad - goal) < 1e-6:
             self._gripping = True
-            return Command(gripper=1.0 if self._intent.gripper_open else 0.0)
+            return Command(gripper=1.0 if intent.gripper_open else 0.0)
         return Command(joint_position_rad=goal)
+
+    def _ended(self) -> ControllerReport:
+        self._active = None
+        return ControllerReport(ControllerStatus.DONE)
 
 
 @dataclass(kw_only=True)
@@ -237,6 +279,8 @@ class FakeTask(ChoosesOne):
     overrides: Mapping[str, object] = field(default_factory=dict)
 
     def sample(self, seed: int, *, split: str = "test") -> Episode:
+        if split not in SPLITS:
+            raise unknown_name("split", split, SPLITS)
         target = sorted(BINS)[int(stream(seed, "target", split).integers(2))]
         episode = Episode(
             id=f"{self.name}/{split}/{seed}",

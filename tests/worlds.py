@@ -22,7 +22,7 @@ class PandaWorld(FakeSimulator):
         observation = super().observe(robot, cameras)
         return replace(
             observation,
-            proprio=np.resize(np.append(observation.proprio, np.zeros(PROPRIO)), PROPRIO).astype(np.float32),
+            proprio=np.resize(np.append(observation.proprio[:3], np.zeros(PROPRIO)), PROPRIO).astype(np.float32),
         )
 
 

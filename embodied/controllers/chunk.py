@@ -53,7 +53,7 @@ class ChunkHandler:
         """
         del seed
         space, periods = self._checked(intent)
-        rows = np.asarray(intent.values, dtype=np.float64)
+        rows = np.array(intent.values, dtype=np.float64)  # A copy: the caller may change its array.
         self._rows, self._periods, self._period = rows, periods, 0
         self._gripper = space.columns("gripper") if "gripper" in {field.name for field in space.fields} else None
         self._space = space.name

@@ -115,8 +115,7 @@ def html(
     results: Mapping[str, Any], records: Sequence[EpisodeRecord], *, config: str, attached: Attached | None = None
 ) -> str:
     """Returns `report.html`, one file with figures and videos inside; `config` is the text of config.yaml."""
-    attached = attached or Attached()
-    tasks = results["tasks"]
+    attached, tasks = attached or Attached(), results["tasks"]
     judged = {task: column for task in tasks if (column := column_against_chance(results, task)) is not None}
     colour = plots.colours(results["run"]["policies"])
     page = _templates().get_template("report.html.j2")
@@ -145,7 +144,6 @@ def html(
         remarks=remarks(results),
         published=published(results),
         curves=_curves(attached.curves),
-        # What a donor takes is part of the rows of swapped memories; those as they are say what episodes cost.
         time_figure=plots.time_figure([record for record in records if record.control == NORMAL], colour),
         failures=_failures(results, records),
         times=_times(results, records),

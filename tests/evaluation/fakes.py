@@ -1,9 +1,10 @@
 """A task, policies and a compute that cost nothing, for the evaluator's own tests."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from embodied.errors import unknown_name
 from embodied.evaluation.evaluator import Evaluation
 from embodied.rollout.job import EpisodeJob, JobResult
 from embodied.rollout.worker import WorkerConfig
@@ -13,6 +14,7 @@ from embodied.specs import KEYFRAME, ObservationSpec
 from embodied.tasks.goals import ChoosesOne
 from embodied.types import Choice, Episode, EpisodeRecord, Limits, Outcome, Progress
 
+SPLITS = ("train", "validation", "test")
 PHASES = ("left_patch", "reached_centre", "pressed_button", "returned")
 
 
@@ -23,6 +25,8 @@ class FakeTask(ChoosesOne):
     patches: int = 4
 
     def sample(self, seed: int, *, split: str = "test") -> Episode:
+        if split not in SPLITS:
+            raise unknown_name("split", split, SPLITS)
         candidates = tuple(f"patch_{index}" for index in range(self.patches))
         variant = seed % self.patches
         return Episode(
@@ -38,13 +42,17 @@ class FakeTask(ChoosesOne):
         return progress
 
     def after_failure(self, episode: Episode, progress: Progress, feedback: Any, robot: str) -> Progress:
-        raise AssertionError("nothing fails here")
+        return replace(progress, outcome=Outcome.FAILURE, reason=f"controller: {feedback.reason}")
 
     def choice_open(self, progress: Progress) -> bool:
         return PHASES[2] in progress.reached
 
     def counterfactual(self, episode: Episode) -> Episode:
-        raise AssertionError("nothing is played here")
+        variant, goal = (episode.variant + 1) % self.patches, episode.choice_goal
+        return replace(
+            episode, id=f"{episode.id}-counterfactual", variant=variant,
+            goal=Choice(goal.candidates, goal.candidates[variant]),
+        )  # fmt: skip
 
 
 @dataclass(kw_only=True)

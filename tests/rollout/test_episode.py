@@ -146,7 +146,8 @@ def test_a_failed_report_is_a_failure_that_keeps_what_was_reached():
     ("intents", "reason"),
     [
         ([Drive(1.0, 0.0, 1.0)], "IntentError: The fake controller takes MoveTo and Wait. Got 'Drive'."),
-        ([move((float("nan"), 0.0, 0.0))], "CommandError: Joint targets of 'arm' must be finite."),
+        ([move((float("nan"), 0.0, 0.0))], "IntentError: The numbers of an intent must be finite"),
+        ([move((199.0, 0.0, 0.0))], "CommandError: The target of joint 'x' of 'arm' must lie in [-100.0000, 100.0000]"),
         ([move((99.0, 0.0, 0.0))], "SimulationError: The physics must stay finite."),
         ([], "IntentError: A decision must hold at least one intent."),
     ],

@@ -1,0 +1,13 @@
+"""Checks of contracts: an outside package runs them on its own simulators, tasks, controllers and the like.
+
+Each check raises `ContractError` at the first rule of `embodied.protocols` that a part breaks, and names the rule.
+Neural memories have theirs in `policies.testing`, since it needs PyTorch.
+"""
+
+from embodied.testing.contract import ContractError
+from embodied.testing.controller import check_controller
+from embodied.testing.ideal_world import home_state, obedient
+from embodied.testing.simulator import check_simulator
+from embodied.testing.task import check_task
+
+__all__ = ["ContractError", "check_controller", "check_simulator", "check_task", "home_state", "obedient"]
