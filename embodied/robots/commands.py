@@ -97,6 +97,9 @@ def check_command(robot: str, model: RobotModel, command: Command) -> None:
         _check_joints(robot, model, command.joint_position_rad)
     if command.gripper is not None:
         _check_openings(robot, model, command.gripper)
+    for name, error in (command.release_error or {}).items():
+        _arm(robot, model, name)
+        _vector(f"The release error of {name!r} of {robot!r}", error, 3)
     if command.base_velocity is not None:
         if model.drive is None:
             raise CommandError(f"Robot {robot!r} ({model.name}) has no wheels to command.")

@@ -1,5 +1,6 @@
 """Placement noise: every transport ends a little beside where it was meant to, so careful placement leaves no trace."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -25,21 +26,36 @@ def with_action_noise(episode: Episode, holder: str, *, grasp_count: int, intent
 
     A `MoveTo` is shifted in world x and y by up to `episode.placement_noise_m` metres each and turned about world z
     by up to `episode.placement_noise_rad` radians, uniformly. The draw depends on the episode's seed, the holder and
-    the grasp alone, so all moves of one grasp share it. Other intents are returned as they are.
+    the grasp alone, so all moves of one grasp share it. Other intents are returned as they are: see `release_errors`.
     """
     if not isinstance(intent, MoveTo) or (episode.placement_noise_m == 0.0 and episode.placement_noise_rad == 0.0):
         return intent
     if not _well_formed(intent):
         return intent  # The controller refuses it, in its own words.
-    draw = stream(episode.seed, "placement", holder, grasp_count).uniform(-1.0, 1.0, size=3)
-    shift_x_m, shift_y_m = (float(value) for value in draw[:2] * episode.placement_noise_m)
-    yaw_rad = float(draw[2] * episode.placement_noise_rad)
+    shift_x_m, shift_y_m, yaw_rad = _draw(episode, holder, grasp_count)
     x_m, y_m, z_m = intent.position_m
     return replace(
         intent,
         position_m=(x_m + shift_x_m, y_m + shift_y_m, z_m),
         orientation=multiply_quaternions(quaternion_from_yaw(yaw_rad), intent.orientation),
     )
+
+
+def release_errors(episode: Episode, grasp_count: Mapping[str, int]) -> dict[str, tuple[float, float, float]]:
+    """Returns by how much a body is displaced that an end effector releases: world x and y in metres, yaw in radians.
+
+    `grasp_count` gives the number of its grasp by holder. The draw is that of `with_action_noise`, so both have one
+    law; it acts while the fingers open, after the last command that could have corrected it.
+    """
+    if episode.placement_noise_m == 0.0 and episode.placement_noise_rad == 0.0:
+        return {}
+    return {holder: _draw(episode, holder, count) for holder, count in grasp_count.items()}
+
+
+def _draw(episode: Episode, holder: str, grasp_count: int) -> tuple[float, float, float]:
+    draw = stream(episode.seed, "placement", holder, grasp_count).uniform(-1.0, 1.0, size=3)
+    shift_x_m, shift_y_m = (float(value) for value in draw[:2] * episode.placement_noise_m)
+    return shift_x_m, shift_y_m, float(draw[2] * episode.placement_noise_rad)
 
 
 def _well_formed(intent: MoveTo) -> bool:

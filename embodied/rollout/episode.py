@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from embodied.errors import ConfigError, EmbodiedError, IntentError, MissingDependencyError
 from embodied.protocols import CommandObserver, Controller, Dispatcher, Observer, Policy, Simulator, Task
-from embodied.rollout.action_noise import moved_holder, with_action_noise
+from embodied.rollout.action_noise import moved_holder, release_errors, with_action_noise
 from embodied.rollout.dispatch import TIME_SLACK_S, Dispatch
 from embodied.rollout.latency import Latency
 from embodied.rollout.requests import ObservationHistory, as_seen, check_policy_fits, masked, policy_cameras
@@ -22,6 +22,7 @@ from embodied.types import (
     Decision,
     Episode,
     IntentFeedback,
+    MoveTo,
     Observation,
     Outcome,
     Progress,
@@ -29,6 +30,7 @@ from embodied.types import (
     RobotRecord,
     Truth,
     WorldState,
+    holder_name,
 )
 
 BEFORE_RESET = WorldState(time_s=0.0, pose={}, joint={}, contact=frozenset(), held={}, robots={})
@@ -286,11 +288,22 @@ class EpisodeRunner:
             answer = self._start(slot) if slot.running is None else None
             answer = slot.controller.tick(self._state) if answer is None else answer
             if isinstance(answer, Command):
-                return answer
+                return answer if isinstance(slot.running, MoveTo) else self._with_release_error(slot, answer)
             feedback = self._end_intent(slot, answer)
             if feedback.status is not ControllerStatus.DONE:
                 return feedback
         return None
+
+    def _with_release_error(self, slot: RobotSlot, command: Command) -> Command:
+        """Adds the placement error of free bodies that this command may release; a `MoveTo` carries its own."""
+        state, robot = self._state, slot.robot
+        only = len(state.robots[robot].end_effectors) < 2
+        names = {holder_name(robot, name, only=only): name for name in state.robots[robot].end_effectors}
+        held = {holder: self._grasps[holder] for holder in names if self._is_free(state.held.get(holder))}
+        errors = release_errors(self._episode, held) if held and command.gripper is not None else {}
+        if not errors:
+            return command
+        return replace(command, release_error={names[holder]: error for holder, error in errors.items()})
 
     def _start(self, slot: RobotSlot) -> ControllerReport | None:
         self._require_intents_left(slot.robot)

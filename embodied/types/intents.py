@@ -91,12 +91,14 @@ class Command:
 
     `joint_position_rad` holds the targets (J,) of all arms, or those of some arms by the names of their end effectors;
     `gripper` the opening in [0, 1] of the only gripper, or openings by end effector; `base_velocity` (2,) forward m/s
-    and counter-clockwise rad/s.
+    and counter-clockwise rad/s. `release_error` (world x in m, y in m, yaw in rad) by end effector displaces a free
+    body that is released in this period; the loop adds it, controllers never do.
     """
 
     joint_position_rad: np.ndarray | Mapping[str, np.ndarray] | None = None
     gripper: float | Mapping[str, float] | None = None
     base_velocity: np.ndarray | None = None
+    release_error: Mapping[str, tuple[float, float, float]] | None = None
 
 
 class ControllerStatus(StrEnum):
