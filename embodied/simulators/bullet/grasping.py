@@ -3,18 +3,23 @@
 from collections.abc import Mapping
 from typing import Any
 
-from embodied.geometry import Pose, compose, invert
+from embodied.geometry import Pose, compose, invert, multiply_quaternions, quaternion_from_yaw
 from embodied.scenes.scene import Scene
-from embodied.simulators.attachment import Grip, GripperTarget, Holder
+from embodied.simulators.attachment import CLOSING_BELOW, Grip, GripperTarget, Holder
 from embodied.simulators.bullet.bodies import BodyHandle
 from embodied.simulators.bullet.robot import BulletRobot, EndEffectorLinks
 
 FREE_FORCE_N = 400.0
+CLEAR_M = 0.001  # A displaced body counts as apart from a gripper beyond this distance.
 JOINTED_FORCE_N = 150.0  # A drawer may slip in the gripper rather than wrench the arm.
 
 
 class BulletGrasping:
-    """The constraints by which end effectors hold bodies; implements `attachment.GraspingWorld`."""
+    """The constraints by which end effectors hold bodies; implements `attachment.GraspingWorld`.
+
+    A free body that is released with an error (see `Command.release_error`) is displaced at once. It may then overlap
+    the open fingers, so it is `parting`, by end effector: the two do not collide until they are apart.
+    """
 
     def __init__(
         self, bullet: Any, scene: Scene, handles: Mapping[str, BodyHandle], robots: Mapping[str, BulletRobot]
@@ -27,6 +32,8 @@ class BulletGrasping:
             (handles[body.name].uid, handles[body.name].link): body.name for body in scene.bodies if body.graspable
         }
         self._constraints: dict[Holder, int] = {}
+        self._bodies: dict[Holder, str] = {}
+        self.parting: dict[Holder, str] = {}
 
     def gripper_target(self, holder: Holder) -> GripperTarget | None:
         """Returns what the fingers pursue now, None for an end effector without fingers."""
@@ -78,13 +85,50 @@ class BulletGrasping:
         )
         bullet.changeConstraint(constraint, maxForce=JOINTED_FORCE_N if jointed else FREE_FORCE_N)
         self._let_collide(robot, links, grip.body, collide=False)
-        self._constraints[holder] = constraint
+        self._constraints[holder], self._bodies[holder] = constraint, grip.body
+        self.parting.pop(holder, None)
 
     def detach(self, holder: Holder, grip: Grip) -> None:
         """Ends the joint of `attach`."""
         robot = self._robots[holder[0]]
         self._bullet.removeConstraint(self._constraints.pop(holder))
-        self._let_collide(robot, robot.end_effectors[holder[1]], grip.body, collide=True)
+        del self._bodies[holder]
+        error = robot.release_error.get(holder[1])
+        if error is None or grip.body in self._jointed or grip.body in self._bodies.values():
+            self._let_collide(robot, robot.end_effectors[holder[1]], grip.body, collide=True)
+        else:
+            self._displace(self._handles[grip.body], error)
+            self.parting[holder] = grip.body
+
+    def part(self) -> None:
+        """Lets displaced bodies collide again with the grippers that released them, once they are apart or close."""
+        for holder, body in list(self.parting.items()):
+            robot, handle = self._robots[holder[0]], self._handles[body]
+            links = robot.end_effectors[holder[1]]
+            apart = not any(
+                self._bullet.getClosestPoints(robot.uid, handle.uid, CLEAR_M, link, handle.link)
+                for link in (links.tool_link, *links.finger_links)
+            )
+            if apart or robot.targets.gripper[holder[1]] < CLOSING_BELOW:
+                self._let_collide(robot, links, body, collide=True)
+                del self.parting[holder]
+
+    def restore_parting(self, parting: Mapping[Holder, str]) -> None:
+        """Makes `parting` what it was at a saved instant."""
+        for holder, body in self.parting.items():
+            robot = self._robots[holder[0]]
+            self._let_collide(robot, robot.end_effectors[holder[1]], body, collide=True)
+        self.parting = dict(parting)
+        for holder, body in self.parting.items():
+            robot = self._robots[holder[0]]
+            self._let_collide(robot, robot.end_effectors[holder[1]], body, collide=False)
+
+    def _displace(self, handle: BodyHandle, error: tuple[float, float, float]) -> None:
+        """Puts a free body at rest, shifted in world x and y (m) and turned about its own upright axis (rad)."""
+        (x_m, y_m, z_m), orientation = self._bullet.getBasePositionAndOrientation(handle.uid)
+        turned = multiply_quaternions(quaternion_from_yaw(error[2]), orientation)
+        self._bullet.resetBasePositionAndOrientation(handle.uid, (x_m + error[0], y_m + error[1], z_m), turned)
+        self._bullet.resetBaseVelocity(handle.uid, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
 
     def freeze_fingers(self, holder: Holder) -> None:
         """Keeps the fingers where they are until the gripper is asked to open."""

@@ -87,6 +87,7 @@ class BulletRobot:
         self._arm_speeds: list[float] = []
         self._arm_sent: tuple[list[float], list[float]] | None = None
         self._driven: Targets | None = None
+        self.release_error: Mapping[str, tuple[float, float, float]] = {}
 
     def aim(self, command: Command) -> None:
         """Takes over the parts of a checked command that are not None."""
@@ -102,6 +103,7 @@ class BulletRobot:
         if command.base_velocity is not None:
             changes["base_velocity"] = np.array(command.base_velocity, dtype=np.float64)
         self.targets = replace(last, **changes)
+        self.release_error = command.release_error or {}
 
     def begin_period(self, previous_rad: np.ndarray, substeps: int, period_s: float) -> None:
         """Prepares the arm's targets for `substeps` physics steps, evenly from the previous targets to the present."""

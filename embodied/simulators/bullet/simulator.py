@@ -58,6 +58,7 @@ class SavedInstant:
     targets: Mapping[str, Targets]
     previous_rad: Mapping[str, np.ndarray]
     grips: Mapping[Holder, Grip]
+    parting: Mapping[Holder, str]
 
 
 class BulletSimulator:
@@ -127,6 +128,8 @@ class BulletSimulator:
                 self._attachments.update(holder)
         for name, robot in self._robots.items():
             self._previous_rad[name] = robot.targets.joint_position_rad
+            robot.release_error = {}  # It is that of one period: what is let go later is not displaced by it.
+        self._grasping.part()
         self._periods += 1
         self._state = self._read_state()
 
@@ -157,6 +160,7 @@ class BulletSimulator:
             targets={name: robot.targets for name, robot in self._robots.items()},
             previous_rad=dict(self._previous_rad),
             grips=self._attachments.grips,
+            parting=dict(self._grasping.parting),
         )
 
     def restore(self, saved: SavedInstant) -> None:
@@ -168,6 +172,7 @@ class BulletSimulator:
         self._attachments.restore({})
         self._bullet.restoreState(stateId=saved.bullet_state)
         self._attachments.restore(saved.grips)
+        self._grasping.restore_parting(saved.parting)
         for name, robot in self._robots.items():
             robot.targets = saved.targets[name]
         self._previous_rad = dict(saved.previous_rad)
@@ -237,7 +242,8 @@ class BulletSimulator:
         self._handles: dict[str, BodyHandle] = {}
         self._robots: dict[str, BulletRobot] = {}
         self._previous_rad: dict[str, np.ndarray] = {}
-        self._attachments = Attachments(BulletGrasping(self._bullet, Scene("empty"), {}, {}))
+        self._grasping = BulletGrasping(self._bullet, Scene("empty"), {}, {})
+        self._attachments = Attachments(self._grasping)
         self._holders: list[Holder] = []
         self._mechanisms = Mechanisms(self._bullet, Scene("empty"), {}, physics_hz=self._world.physics_hz)
         self._reader = StateReader(self._bullet, Scene("empty"), {}, {}, self._mechanisms)
@@ -258,7 +264,8 @@ class BulletSimulator:
             self._robots[placement.name] = BulletRobot(bullet, placement, visuals=visuals)
         self._handles = create_bodies(bullet, scene, asset_root=self._assets, visuals=visuals)
         self._previous_rad = {name: robot.targets.joint_position_rad for name, robot in self._robots.items()}
-        self._attachments = Attachments(BulletGrasping(bullet, scene, self._handles, self._robots))
+        self._grasping = BulletGrasping(bullet, scene, self._handles, self._robots)
+        self._attachments = Attachments(self._grasping)
         self._holders = [(name, one) for name, robot in self._robots.items() for one in robot.end_effectors]
         self._mechanisms = Mechanisms(bullet, scene, self._handles, physics_hz=self._world.physics_hz)
         self._reader = StateReader(bullet, scene, self._handles, self._robots, self._mechanisms)
