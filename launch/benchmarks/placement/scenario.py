@@ -128,7 +128,7 @@ class Placer:
         return Decision((Wait(0.1),), report=ControllerReport(ControllerStatus.DONE))
 
     def _intents(self, request: Request, turn: int) -> tuple[Intent, ...]:
-        rows = _rows()
+        rows = _actions()
         if self._method == "corrected":
             return (ActionChunk(SPACE, _corrected(rows[turn], request)[None]),) if turn < len(rows) else ()
         if turn > 0:
@@ -144,7 +144,7 @@ class Placer:
         raise ConfigError("A method must be one of those that are measured.", value=self._method)
 
 
-def _rows() -> np.ndarray:
+def _actions() -> np.ndarray:
     """Returns the actions (rows, 10) that lower the block, hold it, and open the gripper."""
     count = ROWS_DOWN + ROWS_STILL + ROWS_OPEN
     rows = np.zeros((count, SPACE.size))
