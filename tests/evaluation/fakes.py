@@ -74,6 +74,7 @@ class FakePolicy:
 @dataclass(kw_only=True)
 class FakeSimulator:
     renderer: str = "none"
+    control_period_s: float = 0.05
 
     def build(self) -> "FakeSimulator":
         return self
