@@ -21,9 +21,9 @@ from embodied.rollout.builders import PolicyBuilder
 from embodied.rollout.compute import ComputeConfig
 from embodied.rollout.worker import Control
 from embodied.simulators.bullet import BulletConfig
-from embodied.tasks.memorybench.base import MemoryTask, Tier
-from embodied.tasks.registry import SUITES, TASKS, make_task, suite_tasks
-from embodied.types import NORMAL
+from embodied.tasks.memorybench.base import Tier
+from embodied.tasks.registry import SUITE_WIDE, SUITES, make_task, suite_named
+from embodied.types import NORMAL, named
 from policies.learned import LearnedPolicyConfig
 from policies.registry import FAMILIES
 from policies.scripted import ExpertConfig, GuesserConfig, RandomPolicyConfig
@@ -48,10 +48,15 @@ class Tiers(Enum):
 
 @dataclass(kw_only=True)
 class SuiteConfig:
-    """Which tasks of a suite are run; the suite's schema adds the options of each, under its name."""
+    """Which tasks of a suite are run; the suite's schema adds the options of each, under its name.
+
+    `on_failure` says what a failed intent leads to: "end", the task's usual way, or "continue" for learners that may
+    err.
+    """
 
     name: str = MISSING
     tasks: list[str] = MISSING
+    on_failure: str = "end"
 
 
 PolicyOptions = make_dataclass(
@@ -108,17 +113,37 @@ class EvaluateConfig:
 
 def suite_schema(suite: str) -> type[SuiteConfig]:
     """Returns the schema of a suite: `SuiteConfig`, and the options of each of its tasks."""
-    kinds = {name: _options(TASKS[name]) for name in SUITES[suite]}
+    kinds = {name: _options(entry.kind) for name, entry in SUITES[suite].tasks.items()}
     options = [(name, kind, field(default_factory=kind)) for name, kind in kinds.items()]
     return make_dataclass(f"{suite}_suite", [("name", str, suite), *options], bases=(SuiteConfig,), kw_only=True)
 
 
 def build_tasks(suite: SuiteConfig, tiers: Tiers) -> dict[str, Task]:
-    """Returns the chosen tasks by `name/tier`. Raises `UnknownNameError`, and `ConfigError` for options and repeats."""
-    names = checked_names(f"task of {suite.name}", suite.tasks, suite_tasks(suite.name))
-    options = {name: asdict(getattr(suite, name)) for name in names}
-    tasks = [make_task(name, tier=tier, options=options[name]) for name in names for tier in tiers.value]
-    return {f"{task.name}/{task.tier.value}": task for task in tasks}
+    """Returns the chosen tasks by `name/tier`, or by name where a suite has no tiers.
+
+    Raises `UnknownNameError`, and `ConfigError` for options and repeats.
+    """
+    known = suite_named(suite.name)
+    names = checked_names(f"task of {suite.name}", suite.tasks, list(known.tasks))
+    tasks = [
+        make_task(name, tier=tier, options=asdict(getattr(suite, name)) | _on_failure(suite, known.tasks[name].kind))
+        for name in names
+        for tier in (tiers.value if known.tiers else ("",))
+    ]
+    return {named(task.name, task.tier): task for task in tasks}
+
+
+def _on_failure(suite: SuiteConfig, kind: type[Any]) -> dict[str, str]:
+    """Returns the option of a task that says what a failed intent leads to, where the task leaves it open."""
+    if "on_failure" in {option.name for option in fields(kind)}:
+        return {"on_failure": suite.on_failure}
+    if suite.on_failure != "end":
+        raise ConfigError(
+            f"Tasks of suite {suite.name!r} judge a failed intent themselves.",
+            value=suite.on_failure,
+            remedy="Leave suite.on_failure out.",
+        )
+    return {}
 
 
 def chosen_policies(names: Sequence[str], options: Any) -> dict[str, PolicyBuilder]:
@@ -168,9 +193,16 @@ def register() -> None:
     store.store(group="compute", name="compute_schema", node=ComputeConfig)
 
 
-def _options(kind: type[MemoryTask]) -> type[Any]:
-    """Returns the options of a task as a dataclass: its fields but the tier, which is chosen for the whole suite."""
+def _options(kind: type[Any]) -> type[Any]:
+    """Returns the options of a task as a dataclass: its fields but those that are chosen for the whole suite."""
     own = [
-        (option.name, option.type, field(default=option.default)) for option in fields(kind) if option.name != "tier"
+        # Choices are text here, so that they are written as in Python; the registry checks them.
+        (option.name, str if isinstance(option.default, Enum) else option.type, field(default=_plain(option.default)))
+        for option in fields(kind)
+        if option.name not in SUITE_WIDE
     ]
     return make_dataclass(f"{kind.__name__}Options", own, kw_only=True)
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value

@@ -10,7 +10,7 @@ from embodied.geometry import multiply_quaternions, quaternion_from_axis_angle, 
 from embodied.scenes.tabletop import ROBOT_BASE_M, TABLE_TOP_M, WORKSPACE_M
 from embodied.seeding import stream
 from embodied.specs import KEYFRAME, ObservationSpec
-from embodied.tasks.memorybench.experts import initial_expert_state, next_keyframe
+from embodied.tasks.registry import expert_of
 from embodied.types import Decision, Episode, MoveTo, Request
 
 LOWEST_ABOVE_TABLE_M = 0.03
@@ -68,9 +68,9 @@ class Expert:
             raise ConfigError(
                 "An expert must be shown the truth.", remedy="Hand it requests of a loop that honours `privileged`."
             )
-        episode, state = truth.episode, truth.state
-        expert_state = request.carry or initial_expert_state(episode, state, self._choose(episode))
-        intent, expert_state = next_keyframe(episode, truth.progress, state, expert_state)
+        episode, state, expert = truth.episode, truth.state, expert_of(truth.episode.task)
+        expert_state = request.carry or expert.begin(episode, state, self._choose(episode))
+        intent, expert_state = expert.next_keyframe(episode, truth.progress, state, expert_state)
         return Decision((intent,), carry=expert_state)
 
     def _choose(self, episode: Episode) -> str:

@@ -2,13 +2,14 @@
 
 from gymnasium.envs.registration import register
 
-from embodied.tasks.memorybench.base import Tier
-from embodied.tasks.registry import TASKS
+from embodied.tasks.registry import SUITES
+from embodied.types import named
 
-for _name, _kind in TASKS.items():
-    for _tier in Tier:
-        register(
-            id=f"embodied/{_kind.__name__}-{_tier.value}-v0",
-            entry_point="embodied.environments.keyframe:RegisteredEnv",
-            kwargs={"world": f"{_name}/{_tier.value}"},
-        )
+for _suite in SUITES.values():
+    for _name, _entry in _suite.tasks.items():
+        for _tier in _suite.tiers or ("",):
+            register(
+                id=f"embodied/{_entry.kind.__name__}{f'-{_tier}' if _tier else ''}-v0",
+                entry_point="embodied.environments.keyframe:RegisteredEnv",
+                kwargs={"world": named(_name, _tier)},
+            )

@@ -11,7 +11,8 @@ from embodied.rollout.bank_feed.feed import MemoryFeedConfig
 from embodied.rollout.episode import EpisodeContext, EpisodeRunner
 from embodied.rollout.requests import as_seen, without_instances
 from embodied.rollout.worker import Control, Controlled
-from embodied.tasks.memorybench.experts import ExpertState, decision_step, expert_state_after_press, next_keyframe
+from embodied.tasks.expert import ExpertState
+from embodied.tasks.registry import expert_of
 from embodied.types import (
     Decision,
     Episode,
@@ -80,7 +81,7 @@ class Swapped(Off):
 class Oracle:
     """The ceiling of the hands: at every decision of the open choice the policy is told where the expert would go.
 
-    The expert's course is taken to be just after its press when the choice opens, and to go on by one keyframe per
+    The expert's course is taken to be just after its cue when the choice opens, and to go on by one keyframe per
     decision. A policy that needs more or fewer keyframes than the expert from there on is led astray, also where it
     failed to grasp: the expert does not look back.
     """
@@ -94,7 +95,7 @@ class Oracle:
 
         Raises `ConfigError` if it takes no hints, `UnknownNameError` for a task without an expert.
         """
-        decision_step(episode.task)
+        expert_of(episode.task)
         if self.obstacle(context.policy):
             raise ConfigError(
                 f"A policy under control {ORACLE!r} must take hints.",
@@ -285,8 +286,8 @@ class _Led(_Tampered):
         del first
         if not course.open:
             return request, course
-        episode, state = truth.episode, truth.state
-        expert_state = course.expert_state or expert_state_after_press(episode, state, episode.choice_goal.target)
-        intent, expert_state = next_keyframe(episode, truth.progress, state, expert_state)
+        episode, state, expert = truth.episode, truth.state, expert_of(truth.episode.task)
+        expert_state = course.expert_state or expert.at_choice(episode, state, episode.choice_goal.target)
+        intent, expert_state = expert.next_keyframe(episode, truth.progress, state, expert_state)
         hint = intent if isinstance(intent, MoveTo) else None  # After the last keyframe the expert rests.
         return replace(request, hint=hint), replace(course, expert_state=expert_state)

@@ -25,7 +25,7 @@ from embodied.rollout.bank_feed.site_clock import run_start_s, slot_length_s
 from embodied.rollout.builders import PolicyBuilder
 from embodied.rollout.compute import Compute
 from embodied.rollout.job import EpisodeJob
-from embodied.rollout.worker import WorkerConfig
+from embodied.rollout.worker import WorkerConfig, on_failure_of
 from embodied.types import NORMAL, EpisodeRecord, Outcome
 
 # The least common multiple of 1 to 16: a whole number of balanced blocks, whatever the number of variants.
@@ -251,6 +251,8 @@ def _run(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts)
         "renderer": parts.renderer,
         "wall_s": round(sum(record.wall_s for record in records), 3),
     }
+    reactions = {name: reaction for name, task in evaluation.worker.tasks.items() if (reaction := on_failure_of(task))}
+    run |= {"on_failure": reactions} if reactions else {}
     if not evaluation.worker.controls:
         return run
     return run | {"controls": list(evaluation.controls), "not_played": parts.obstacles}

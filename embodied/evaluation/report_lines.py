@@ -52,8 +52,11 @@ def by_policy(results: Mapping[str, Any], task: str) -> dict[str, dict[str, Mapp
 
 
 def remarks(results: Mapping[str, Any]) -> list[str]:
-    """Returns what must be said of controls: which were not played and why, and how many episodes had no donor."""
-    said = []
+    """Returns what must be said of a run: where failed intents did not end episodes, and what controls lack."""
+    said = [
+        f"{task}: a failed intent did not end an episode (on_failure={reaction}); rates are not those of others."
+        for task, reaction in results["run"].get("on_failure", {}).items()
+    ]
     for policy, obstacles in results["run"].get("not_played", {}).items():
         for reason in dict.fromkeys(obstacles.values()):
             controls = [control for control, why in obstacles.items() if why == reason]

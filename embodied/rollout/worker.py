@@ -117,7 +117,10 @@ class SimulatorWorker:
         controlled = self._controlled(job.control, episode, context)
         if controlled.unplayable:
             result = EpisodeResult(Progress(outcome=Outcome.INVALID, reason=controlled.unplayable), 0, 0.0)
-            return JobResult(job, _record(job, episode, result, donor=controlled.donor, started_s=started_s))
+            return JobResult(
+                job,
+                _record(job, episode, result, donor=controlled.donor, started_s=started_s),
+            )
         video = self._config.video.build() if job.video else None
         recorder = self._config.recorder.build() if job.trajectory and self._config.recorder is not None else None
         memory = self._remember(job)
@@ -132,7 +135,10 @@ class SimulatorWorker:
         policy = reminded(controlled.policy)
         team = replace(context, policy=policy, agents=self._agents(policy, reminded), visualisations=job.video)
         result = play(episode, team, observers=observers)
-        record = _record(job, episode, result, donor=controlled.donor, started_s=started_s)
+        record = replace(
+            _record(job, episode, result, donor=controlled.donor, started_s=started_s),
+            on_failure=on_failure_of(task),
+        )
         for observer in observers:
             observer.on_end(record)
         return JobResult(
@@ -255,7 +261,12 @@ def lost_record(job: EpisodeJob, task: Task, reason: str) -> EpisodeRecord:
 
 
 def _record(
-    job: EpisodeJob, episode: Episode, result: EpisodeResult, *, donor: str | None, started_s: float
+    job: EpisodeJob,
+    episode: Episode,
+    result: EpisodeResult,
+    *,
+    donor: str | None,
+    started_s: float,
 ) -> EpisodeRecord:
     progress = result.progress
     return EpisodeRecord(
@@ -286,3 +297,9 @@ def _choice(episode: Episode, progress: Progress) -> dict[str, Any] | None:
         return None
     target = episode.choice_goal.target
     return {"chosen": progress.choice, "target": target, "correct": progress.choice == target}
+
+
+def on_failure_of(task: Task) -> str:
+    """Returns what a failed intent leads to in `task`, "" where that is what the task usually does."""
+    chosen = str(getattr(task, "on_failure", ""))
+    return "" if chosen == str(getattr(type(task), "on_failure", "")) else chosen

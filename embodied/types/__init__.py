@@ -16,7 +16,7 @@ from embodied.types.decisions import (
     TeamSnapshot,
     Truth,
 )
-from embodied.types.episode import NORMAL, Clock, Episode, EpisodeRecord, Limits, Outcome, Progress, RobotRecord
+from embodied.types.episode import NORMAL, Clock, Episode, EpisodeRecord, Limits, Outcome, Progress, RobotRecord, named
 from embodied.types.goals import Answer, Choice, Goal, Mission
 from embodied.types.intents import (
     ActionChunk,
@@ -81,6 +81,7 @@ __all__ = [
     "WorldState",
     "held_bodies",
     "holder_name",
+    "named",
     "robot_of",
     "world_from_json",
     "world_to_json",

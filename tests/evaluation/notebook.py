@@ -10,7 +10,8 @@ from embodied.protocols import Simulator
 from embodied.scenes.scene import Scene
 from embodied.seeding import stream
 from embodied.specs import KEYFRAME, ObservationSpec
-from embodied.tasks.memorybench.experts import ExpertState, initial_expert_state, next_keyframe
+from embodied.tasks.expert import ExpertState
+from embodied.tasks.registry import expert_of
 from embodied.types import Choice, Decision, Episode, Moment, Observation, Progress, Request
 from tests.fakes import BINS, FakeSimulator, FakeSimulatorConfig, FakeTask, carry_to
 
@@ -171,10 +172,11 @@ class CheckpointWriter:
         notes = request.carry
         if notes is None:
             notes = Notes(
-                episode.choice_goal.target if self._writes else None, initial_expert_state(episode, state, guess)
+                episode.choice_goal.target if self._writes else None,
+                expert_of(episode.task).begin(episode, state, guess),
             )
         expert_state = replace(notes.expert_state, choice=notes.written or guess)
-        intent, expert_state = next_keyframe(episode, truth.progress, state, expert_state)
+        intent, expert_state = expert_of(episode.task).next_keyframe(episode, truth.progress, state, expert_state)
         return Decision((request.hint or intent,), carry=Notes(notes.written, expert_state))
 
     def wiped(self, carry: Notes) -> Notes:

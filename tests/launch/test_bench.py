@@ -18,8 +18,7 @@ from embodied.rollout.compute import ComputeConfig, ComputeKind
 from embodied.rollout.job import EpisodeJob, JobResult
 from embodied.rollout.worker import SimulatorWorker, WorkerConfig, lost_record
 from embodied.simulators.bullet import BulletConfig
-from embodied.tasks.memorybench.experts import decision_step
-from embodied.tasks.registry import make_task
+from embodied.tasks.registry import expert_of, make_task
 from embodied.types import Outcome
 from launch.benchmarks import leak, physics, rollout
 from launch.benchmarks.leak import LeakBenchConfig
@@ -28,12 +27,12 @@ from policies.probes.choice import ChoiceRecorderConfig
 from policies.probes.leakage import two_sided_p
 from policies.probes.sightings import ChoiceSighting, depth_units
 from policies.scripted import ExpertConfig, GuesserConfig
+from tests.tasks.worlds import initial_state
 
 ROOT = Path(__file__).parents[2]
 SIDE_PX = 64
 EYE_M = (0.3, 0.0, 1.75)
 PLACES_M = np.array([[0.3, 0.2, 0.75], [0.3, -0.2, 0.75], [0.5, 0.0, 0.75]], dtype=np.float32)
-
 
 # --- Real episodes ----------------------------------------------------------------------------------------------------
 
@@ -64,10 +63,11 @@ def test_an_episode_stops_just_before_its_choice_and_keeps_what_is_seen_there(wo
     seen: ChoiceSighting = result.recordings[0]
     assert seen.rgb.shape == (4, 128, 128, 3)
     assert seen.depth.shape == (4, 128, 128)
-    step = decision_step("rearrange_block")
+    episode = make_task("rearrange_block").sample(0)
+    expert, state = expert_of("rearrange_block"), initial_state(episode)
+    step = expert.course(episode, state, expert.begin(episode, state, "block_0")).decision
     assert result.record.steps == step
     assert seen.body[-2:].tolist() == [step, step]  # A strict clock counts keyframes.
-    episode = make_task("rearrange_block").sample(0)
     assert episode.choice_goal.candidates[int(seen.target)] == episode.choice_goal.target
     patches_m = [episode.scene.body(f"patch_{index}").pose.position_m for index in range(2)]
     assert np.abs(seen.candidates_m[:, :2] - np.array(patches_m)[:, :2]).max() < 0.02

@@ -8,8 +8,7 @@ import pytest
 from embodied.errors import ConfigError, UnknownNameError
 from embodied.geometry import rotation_matrix
 from embodied.scenes.tabletop import ROBOT, TABLE_TOP_M
-from embodied.tasks.memorybench.experts import decision_step, expert_state_after_press, next_keyframe
-from embodied.tasks.registry import TASKS, make_task
+from embodied.tasks.registry import TASKS, expert_of, make_task
 from embodied.types import Choice, MoveTo, Observation, Progress, Request, Truth, Wait
 from policies.scripted import ExpertConfig, GuesserConfig, RandomPolicyConfig
 from tests.tasks.worlds import initial_state
@@ -57,22 +56,24 @@ def test_the_expert_does_not_use_the_target_before_the_decision(name):
     episode = make_task(name).sample(1)
     goals = [Choice(episode.choice_goal.candidates, target) for target in episode.choice_goal.candidates]
     runs = [keyframes(ExpertConfig().build(), replace(episode, goal=goal)) for goal in goals]
-    decision = decision_step(episode.task)
+    expert, state = expert_of(episode.task), initial_state(episode)
+    begun = expert.begin(episode, state, episode.choice_goal.target)
+    decision = expert.course(episode, state, begun).decision
     assert all(run[:decision] == runs[0][:decision] for run in runs)
     assert len({run[decision] for run in runs}) == len(episode.choice_goal.candidates)
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_an_errand_after_the_press_goes_on_where_the_expert_is_then(name):
+def test_an_expert_at_the_choice_goes_on_where_the_expert_is_then(name):
     episode = make_task(name).sample(1)
     state, progress = initial_state(episode), Progress(reached=("pressed",))
     course = keyframes(ExpertConfig().build(), episode)
     pressed = max(
         i for i, intent in enumerate(course) if isinstance(intent, MoveTo) and _low_over_button(episode, intent)
     )
-    expert_state, rest = expert_state_after_press(episode, state, episode.choice_goal.target), []
+    expert_state, rest = expert_of(episode.task).at_choice(episode, state, episode.choice_goal.target), []
     for _ in course[pressed + 1 :]:
-        intent, expert_state = next_keyframe(episode, progress, state, expert_state)
+        intent, expert_state = expert_of(episode.task).next_keyframe(episode, progress, state, expert_state)
         rest.append(intent)
     assert rest == course[pressed + 1 :]
 

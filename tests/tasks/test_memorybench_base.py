@@ -3,7 +3,7 @@
 import hashlib
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 import msgspec
 import numpy as np
@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from embodied.errors import ConfigError, UnknownNameError
 from embodied.scenes.scene import Scene
 from embodied.scenes.tabletop import DRAWERS, slide
-from embodied.tasks.registry import SUITES, TASKS, make_task, suite_tasks
-from embodied.types import Clock, Progress
+from embodied.tasks.memorybench.base import OnFailure
+from embodied.tasks.registry import SUITES, TASKS, expert_of, make_task, suite_named
+from embodied.tasks.suite import TaskEntry
+from embodied.types import Clock, ControllerStatus, IntentFeedback, Outcome, Progress
 
 KINDS = [(name, tier) for name in TASKS for tier in ("faithful", "strict")]
 VARIANTS = [
@@ -196,15 +198,16 @@ def test_strict_targets_are_a_third_each_of_the_open_drawer():
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_suites_name_tasks_that_exist(suite):
-    assert set(suite_tasks(suite)) <= set(TASKS)
+    assert set(suite_named(suite).tasks) <= set(TASKS)
 
 
 def test_unknown_names_come_with_the_nearest_right_one():
     for call in (
         lambda: make_task("put_block_bakc"),
-        lambda: suite_tasks("memorybenhc"),
+        lambda: suite_named("memorybenhc"),
         lambda: make_task("put_block_back", tier="strikt"),
         lambda: make_task("put_block_back").sample(0, split="tst"),
+        lambda: expert_of("put_blok_back"),
     ):
         with pytest.raises(UnknownNameError, match="Did you mean"):
             call()
@@ -219,6 +222,10 @@ def test_options_of_a_wrong_name_or_type_are_refused():
         make_task("put_block_back", options={"patches": True})
     with pytest.raises(ConfigError, match="a number"):
         make_task("put_block_back", options={"time_limit_s": "long"})
+    with pytest.raises(ConfigError, match=r"must be one of end, continue\. Got 'contine'\. Did you mean 'continue'"):
+        make_task("put_block_back", options={"on_failure": "contine"})
+    with pytest.raises(ConfigError, match="one of its fields"):
+        make_task("put_block_back", options={"tier": "strict"})
     with pytest.raises(ConfigError, match="positive"):
         make_task("put_block_back", options={"camera_px": 0})
 
@@ -226,3 +233,40 @@ def test_options_of_a_wrong_name_or_type_are_refused():
 def test_a_camera_size_reaches_the_scene():
     scene = make_task("rearrange_block", options={"camera_px": 64}).sample(0).scene
     assert {(camera.width_px, camera.height_px) for camera in scene.cameras} == {(64, 64)}
+
+
+def test_a_failed_intent_ends_an_episode_as_published_unless_learners_may_err():
+    feedback = IntentFeedback("MoveTo", ControllerStatus.FAILED, "blocked")
+    progress = Progress(reached=("left",))
+    for on_failure, outcome in (("end", Outcome.FAILURE), ("continue", Outcome.RUNNING)):
+        task = make_task("put_block_back", options={"on_failure": on_failure})
+        after = task.after_failure(task.sample(0), progress, feedback, "panda")
+        assert (after.outcome, after.reached) == (outcome, ("left",))
+        assert after.reason == ("controller: blocked" if on_failure == "end" else "")
+
+
+def test_nothing_was_published_of_episodes_that_go_on_after_a_failure():
+    assert make_task("put_block_back", tier="faithful").published
+    assert make_task("put_block_back", tier="faithful", options={"on_failure": "continue"}).published == {}
+
+
+@dataclass(kw_only=True)
+class Typed:
+    """A task of another suite, as far as its options go."""
+
+    order: OnFailure = OnFailure.END
+    count: int = 1
+    share: float = 0.5
+    shown: bool = True
+    words: str = ""
+    scene: Scene | None = None
+
+
+def test_options_may_be_numbers_booleans_texts_and_choices(monkeypatch):
+    monkeypatch.setitem(TASKS, "typed", TaskEntry(Typed))
+    given = {"order": "continue", "count": 2, "share": 1, "shown": False, "words": "where is it?"}
+    made = make_task("typed", options=given)
+    assert made == Typed(order=OnFailure.CONTINUE, count=2, share=1, shown=False, words="where is it?")
+    for wrong in ({"shown": 1}, {"words": 3}, {"share": True}, {"count": "2"}, {"order": 0}, {"scene": None}):
+        with pytest.raises(ConfigError):
+            make_task("typed", options=wrong)

@@ -28,6 +28,17 @@ class Tier(StrEnum):
     STRICT = "strict"
 
 
+class OnFailure(StrEnum):
+    """What a failed intent leads to.
+
+    `END`: the episode is a failure, as published. `CONTINUE`, for learners that may err: it is feedback for the policy,
+    which goes on within the limits of the episode.
+    """
+
+    END = "end"
+    CONTINUE = "continue"
+
+
 @dataclass(kw_only=True)
 class MemoryTask(ChoosesOne, ABC):
     """A task whose right ending depends on what was seen earlier.
@@ -42,6 +53,7 @@ class MemoryTask(ChoosesOne, ABC):
     keyframe_limit: int = 25
     placement_noise_m: float = 0.01
     placement_noise_rad: float = float(np.pi / 4)
+    on_failure: OnFailure = OnFailure.END
 
     published_success: ClassVar[Mapping[str, float]] = {}
 
@@ -50,6 +62,10 @@ class MemoryTask(ChoosesOne, ABC):
             self.tier = Tier(self.tier)
         except ValueError as error:
             raise unknown_name("tier", self.tier, Tier) from error
+        try:
+            self.on_failure = OnFailure(self.on_failure)
+        except ValueError as error:
+            raise unknown_name("reaction to a failed intent (`on_failure`)", self.on_failure, OnFailure) from error
         for field in LIMITS:
             if not getattr(self, field) > 0:
                 raise ConfigError(f"`{field}` of a task must be positive.", value=getattr(self, field))
@@ -78,7 +94,7 @@ class MemoryTask(ChoosesOne, ABC):
         Nothing where limits or cameras are not the usual ones. Source: the project site of SAM2Act
         (sam2act.github.io), of 25 episodes at the published limits.
         """
-        usual = all(getattr(self, name) == getattr(MemoryTask, name) for name in LIMITS)
+        usual = all(getattr(self, name) == getattr(MemoryTask, name) for name in (*LIMITS, "on_failure"))
         return self.published_success if usual and self.tier is Tier.FAITHFUL else {}
 
     @property
@@ -119,8 +135,10 @@ class MemoryTask(ChoosesOne, ABC):
         """Returns the scene; draws from `random` must not depend on `variant`."""
 
     def after_failure(self, episode: Episode, progress: Progress, feedback: IntentFeedback, robot: str) -> Progress:
-        """Returns FAILURE: a failed intent ends the episode, as in the published evaluation."""
+        """Returns FAILURE, as in the published evaluation; `progress` itself where `on_failure` is to go on."""
         del episode, robot
+        if self.on_failure is OnFailure.CONTINUE:
+            return progress
         return fail(progress, f"{CONTROLLER_FAILED}{feedback.reason}")
 
     def begin(self, episode: Episode, state: WorldState) -> Progress:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -10,6 +11,8 @@ from embodied.errors import ConfigError
 from embodied.geometry import Pose
 from embodied.scenes.scene import Scene
 from embodied.scenes.tabletop import CENTRE, block, button, centre_mark, detector, patch, place_detector, tabletop_scene
+from embodied.tasks.expert import ExpertCourse, ExpertState, TaskExpert
+from embodied.tasks.memorybench import keyframes as to
 from embodied.tasks.memorybench.base import MemoryTask, Tier, choose, complete, fail, succeed
 from embodied.tasks.memorybench.layout import (
     CENTRE_DETECTOR_M,
@@ -175,3 +178,35 @@ def _build(name: str, layout: PatchLayout, start: Pose, camera_px: int) -> Scene
         ),
         camera_px=camera_px,
     )
+
+
+def _only_block(episode: Episode, state: WorldState) -> str:
+    del episode, state
+    return BLOCK
+
+
+def _course(episode: Episode, state: WorldState, expert_state: ExpertState) -> ExpertCourse:
+    centre, choice = episode.scene.body(CENTRE).pose, episode.scene.body(expert_state.choice).pose
+    return ExpertCourse(
+        cue=(
+            partial(to.above_block, state, BLOCK),
+            partial(to.grasp_block, state, BLOCK),
+            partial(to.carry_over, state, BLOCK, centre),
+            partial(to.set_down, state, BLOCK, centre),
+            partial(to.rise, state),
+            partial(to.above_button, episode),
+            partial(to.press_button, episode),
+        ),
+        between=(
+            partial(to.release_button, episode),
+            partial(to.above_block, state, BLOCK),
+            partial(to.grasp_block, state, BLOCK),
+        ),
+        choice=(
+            partial(to.carry_over, state, BLOCK, choice),
+            partial(to.set_down, state, BLOCK, choice),
+        ),
+    )
+
+
+PUT_BLOCK_BACK_EXPERT = TaskExpert(_only_block, _course, repeat_until="pressed")

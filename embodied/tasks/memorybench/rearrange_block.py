@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from embodied.geometry import Pose
 from embodied.scenes.scene import Scene
 from embodied.scenes.tabletop import CENTRE, block, button, centre_mark, detector, patch, place_detector, tabletop_scene
+from embodied.tasks.expert import ExpertCourse, ExpertState, TaskExpert
+from embodied.tasks.memorybench import keyframes as to
 from embodied.tasks.memorybench.base import MemoryTask, Tier, choose, complete, fail, succeed
 from embodied.tasks.memorybench.layout import (
     CENTRE_DETECTOR_M,
@@ -161,3 +164,34 @@ def _build(name: str, layout: PatchLayout, starts: tuple[Pose, Pose], camera_px:
         ),
         camera_px=camera_px,
     )
+
+
+def _centre_block(episode: Episode, state: WorldState) -> str:
+    centre = episode.scene.body(CENTRE).pose.position_m
+    return min(BLOCKS, key=lambda name: float(np.linalg.norm(np.subtract(state.pose[name].position_m, centre))))
+
+
+def _course(episode: Episode, state: WorldState, expert_state: ExpertState) -> ExpertCourse:
+    first, choice = expert_state.first, expert_state.choice
+    centre = episode.scene.body(CENTRE).pose
+    empty = episode.scene.body(PATCHES[BLOCKS.index(first)]).pose
+    return ExpertCourse(
+        cue=(
+            partial(to.above_block, state, first),
+            partial(to.grasp_block, state, first),
+            partial(to.carry_over, state, first, empty),
+            partial(to.set_down, state, first, empty),
+            partial(to.rise, state),
+            partial(to.above_button, episode),
+            partial(to.press_button, episode),
+        ),
+        choice=(
+            partial(to.above_block, state, choice),
+            partial(to.grasp_block, state, choice),
+            partial(to.carry_over, state, choice, centre),
+            partial(to.set_down, state, choice, centre),
+        ),
+    )
+
+
+REARRANGE_BLOCK_EXPERT = TaskExpert(_centre_block, _course)

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
 from embodied.geometry import Pose, compose, inside_box
 from embodied.scenes.scene import Detent, Region, Scene
-from embodied.scenes.tabletop import DRAWERS, FRONT_IN_DRAWER_M, button, chest, slide, tabletop_scene
+from embodied.scenes.tabletop import DRAWER_OPEN_M, DRAWERS, FRONT_IN_DRAWER_M, button, chest, slide, tabletop_scene
+from embodied.tasks.expert import ExpertCourse, ExpertState, TaskExpert
+from embodied.tasks.memorybench import keyframes as to
 from embodied.tasks.memorybench.base import MemoryTask, Tier, choose, complete, fail, succeed
 from embodied.tasks.memorybench.layout import ChestLayout, published_chest, random_chest
 from embodied.tasks.memorybench.predicates import button_pressed
@@ -17,6 +20,7 @@ from embodied.types import Episode, Progress, WorldState
 SHUT_M = 0.02
 REOPENED_M = 0.19
 SUCCESS_BOX = "success_box"
+REOPEN_TO_M = DRAWER_OPEN_M - 0.004
 INSTRUCTION = "shut the open drawer, press the button, then open the same drawer again"
 
 _CATCH = Detent(position=0.0, capture=0.03, force=15.0)
@@ -103,3 +107,31 @@ def _build(name: str, layout: ChestLayout, opened: str, catch: Detent | None, *,
         regions=() if catch is not None else (_BOX,),
         camera_px=camera_px,
     )
+
+
+def _open_drawer(episode: Episode, state: WorldState) -> str:
+    del episode
+    return max(DRAWERS, key=lambda name: state.joint[slide(name)])
+
+
+def _course(episode: Episode, state: WorldState, expert_state: ExpertState) -> ExpertCourse:
+    first, choice = expert_state.first, expert_state.choice
+    return ExpertCourse(
+        cue=(
+            partial(to.stay, state),
+            partial(to.before_handle, state, first),
+            partial(to.grasp_handle, state, first),
+            partial(to.slide_drawer, state, first, to_m=0.0, let_go=True),
+            partial(to.back_off, state),
+            partial(to.above_button, episode),
+            partial(to.press_button, episode),
+        ),
+        choice=(
+            partial(to.before_handle, state, choice),
+            partial(to.grasp_handle, state, choice),
+            partial(to.slide_drawer, state, choice, to_m=REOPEN_TO_M, let_go=False),
+        ),
+    )
+
+
+REOPEN_DRAWER_EXPERT = TaskExpert(_open_drawer, _course)

@@ -1,0 +1,77 @@
+"""Scripted experts: pure functions of what is true and of how many keyframes came before. Each stands at its task."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from embodied.types import Episode, Intent, Progress, Wait, WorldState
+
+REST = Wait(0.5)
+Keyframes = tuple[Callable[[], Intent], ...]
+
+
+@dataclass(frozen=True)
+class ExpertState:
+    """What an expert carries from keyframe to keyframe.
+
+    `choice` is the candidate that it believes to be right, unused before memory is needed; `first` the body that it
+    handles before that, as seen at the start; `step` the index of the next keyframe.
+    """
+
+    choice: str
+    first: str
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class ExpertCourse:
+    """The keyframes of an expert, in order.
+
+    `cue` leads up to the one that opens the choice, `choice` begins with the first that depends on
+    `ExpertState.choice`, and `between` lies between these.
+    """
+
+    cue: Keyframes
+    choice: Keyframes
+    between: Keyframes = ()
+
+    @property
+    def decision(self) -> int:
+        """The `ExpertState.step` of the first keyframe that needs memory; nothing earlier may reveal the target."""
+        return len(self.cue) + len(self.between)
+
+
+@dataclass(frozen=True)
+class TaskExpert:
+    """How a task is solved: `first` is the body that is handled first, `course` the keyframes from true poses now.
+
+    With `repeat_until` the last keyframe of the cue and the first after it are repeated until the task has counted that
+    phase.
+    """
+
+    first: Callable[[Episode, WorldState], str]
+    course: Callable[[Episode, WorldState, ExpertState], ExpertCourse]
+    repeat_until: str = ""
+
+    def begin(self, episode: Episode, state: WorldState, choice: str) -> ExpertState:
+        """Returns the expert's state in an episode that begins in `state`."""
+        return ExpertState(choice=choice, first=self.first(episode, state))
+
+    def at_choice(self, episode: Episode, state: WorldState, choice: str) -> ExpertState:
+        """Returns the state of an expert that has just opened the choice: the keyframe after the cue is next."""
+        begun = self.begin(episode, state, choice)
+        return replace(begun, step=len(self.course(episode, state, begun).cue))
+
+    def next_keyframe(
+        self, episode: Episode, progress: Progress, state: WorldState, expert_state: ExpertState
+    ) -> tuple[Intent, ExpertState]:
+        """Returns the keyframe of `expert_state.step`, and the expert's state before the next one.
+
+        After the last keyframe the arm rests.
+        """
+        course = self.course(episode, state, expert_state)
+        last, step = len(course.cue) - 1, expert_state.step
+        if self.repeat_until and step == last + 2 < course.decision and self.repeat_until not in progress.reached:
+            step = last
+        keyframes = (*course.cue, *course.between, *course.choice)
+        intent = keyframes[step]() if step < len(keyframes) else REST
+        return intent, replace(expert_state, step=step + 1)
