@@ -272,3 +272,15 @@ def test_recorded_pixels_are_the_simulators(tmp_path):
     observation = read_trajectory(tmp_path / dataset.files[0].file).observations[0]
     assert observation.images["front"].rgb.shape == (12, 16, 3)
     np.testing.assert_array_equal(observation.images["front"].depth_m, 1.0)
+
+
+def test_recordings_of_other_features_are_not_mixed_into_a_collection(tmp_path):
+    what = collection(tasks=(TASK, "other/strict"))
+    smaller = replace(what.worker, recorder=RecorderConfig(cameras=["front"]))
+    other, _ = gather(replace(what, worker=replace(smaller, tasks={TASK: smaller.tasks[TASK]})), tmp_path / "one")
+    gather(collection(), tmp_path / "two")
+    assert list(other.robots) == ["arm"]
+    file = other.files[0].file
+    (tmp_path / "two" / file).write_bytes((tmp_path / "one" / file).read_bytes())
+    with pytest.raises(DataError, match=r"robot 'arm' in a collection must have the same features.*wrist"):
+        gather(collection(), tmp_path / "two")

@@ -80,9 +80,27 @@ def test_an_interrupted_collection_is_finished_by_ray_in_the_same_bytes(collecte
     assert demonstrations(tmp_path) == demonstrations(collected)
 
 
+def test_a_recording_at_a_rate_is_one_setting_and_goes_on_where_it_stopped(tmp_path):
+    settings = ("rate_hz=10", "recorder.cameras=[front,wrist]", "compute=inline", f"output={tmp_path}")
+    assert run("demos=1", *settings).returncode == 0
+    before = demonstrations(tmp_path)
+    done = run("demos=2", *settings)
+    assert done.returncode == 0, done.stderr
+    dataset = read_dataset(tmp_path)
+    assert dataset.space_names == ("ee_pose", "joint_position")
+    assert {record.rate_hz for record in dataset.robots["panda"].features} == {10.0}
+    first, second = dataset.files
+    assert (tmp_path / first.file).read_bytes() == before[first.file]
+    assert len(read_trajectory(tmp_path / second.file)) == second.observations > 50
+    refused = run("demos=2", "rate_hz=5", *settings[1:])
+    assert refused.returncode == 2
+    assert "must hold one run" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
+        ("rate_hz=7", "must divide the control rate of 20 Hz"),
         ("demoes=3", r"Did you mean '?demos"),
         ("demos=0", "demos must lie in"),
         ("policy=exprt", r"Did you mean '?expert"),
