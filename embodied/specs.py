@@ -134,13 +134,14 @@ class ObservationSpec:
             raise SpecError("The rate of an observation history must be positive.", value=self.rate_hz)
 
 
+FARTHEST_TARGET_M = 100.0
 KEYFRAME = ActionSpec(
     "keyframe",
     (
-        Field("position_m", (3,), "float64", "m", "world"),
-        Field("orientation", (4,), "float64", "", "world"),
-        Field("gripper_open", (1,), "bool", lower=0.0, upper=1.0),
-        Field("avoid_collisions", (1,), "bool", lower=0.0, upper=1.0),
+        Field("position", (3,), unit="m", frame="world", lower=-FARTHEST_TARGET_M, upper=FARTHEST_TARGET_M),
+        Field("orientation", (4,), frame="world", lower=-1.0, upper=1.0),
+        Field("gripper", (1,), lower=0.0, upper=1.0),
+        Field("avoid_collisions", (1,), lower=0.0, upper=1.0),
     ),
 )
 """The space of `MoveTo`: poses of the tool, quaternions xyzw, each reached before the next is chosen."""
@@ -156,16 +157,3 @@ def periods_per_row(rate_hz: float, control_hz: float, *, what: str) -> int:
             remedy="For 20 Hz choose 20, 10, 5, 4, 2 or 1 Hz.",
         )
     return round(periods)
-
-
-FARTHEST_TARGET_M = 100.0
-KEYFRAME = ActionSpec(
-    "keyframe",
-    (
-        Field("position", (3,), unit="m", frame="world", lower=-FARTHEST_TARGET_M, upper=FARTHEST_TARGET_M),
-        Field("orientation", (4,), frame="world", lower=-1.0, upper=1.0),
-        Field("gripper", (1,), lower=0.0, upper=1.0),
-        Field("avoid_collisions", (1,), lower=0.0, upper=1.0),
-    ),
-)
-"""The space of `MoveTo`: poses of the tool, quaternions xyzw, each reached before the next is chosen."""
