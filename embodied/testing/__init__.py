@@ -4,10 +4,19 @@ Each check raises `ContractError` at the first rule of `embodied.protocols` that
 Neural memories have theirs in `policies.testing`, since it needs PyTorch.
 """
 
+from embodied.testing.bank import check_bank
 from embodied.testing.contract import ContractError
 from embodied.testing.controller import check_controller
 from embodied.testing.ideal_world import home_state, obedient
 from embodied.testing.simulator import check_simulator
 from embodied.testing.task import check_task
 
-__all__ = ["ContractError", "check_controller", "check_simulator", "check_task", "home_state", "obedient"]
+__all__ = [
+    "ContractError",
+    "check_bank",
+    "check_controller",
+    "check_simulator",
+    "check_task",
+    "home_state",
+    "obedient",
+]

@@ -8,7 +8,6 @@ import pytest
 
 from embodied.controllers import ControllerConfig
 from embodied.controllers.action_spaces import action_space
-from embodied.controllers.registry import handled_intents
 from embodied.controllers.settings import ControllerSettings
 from embodied.errors import IntentError
 from embodied.geometry import Pose, vector3
@@ -60,26 +59,27 @@ def examples(model: RobotModel, state: WorldState) -> list[Intent]:
             MoveTo((5.0, 0.0, 0.5), tool.orientation, gripper_open=True, end_effector=end_effector),
             DeltaPose((0.0, 0.0, 0.01), STILL, gripper_open=False, end_effector=end_effector),
             ActionChunk(space, rows),
+            Skill("move", {"position_m": up, **({"end_effector": end_effector} if end_effector else {})}),
         ]
     if model.drive is not None:
         space = action_space("base_velocity", model, ControllerSettings(), rate_hz=10.0)
         found += [Drive(0.3, 0.1, 0.3), ActionChunk(space, np.array([[0.2, 0.0], [0.1, 0.3]])), GoTo((0.2, 0.0))]
-    return [*found, Skill("no such skill")]
+        found.append(Skill("drive", {"position_m": (0.2, 0.0, 0.0)}))
+    return found
 
 
 @pytest.mark.parametrize("name", robot_names())
 def test_the_controller_of_every_robot_of_the_catalogue_keeps_the_contract(name):
     model, scene = robot_model(name), scene_of(name)
     state = home_state(scene)
-    intents = [intent for intent in examples(model, state) if type(intent) in handled_intents(model)]
     check_controller(
         lambda: ControllerConfig().build(scene, "robot", period_s=PERIOD_S),
-        [intent for intent in intents if not isinstance(intent, Skill)],
+        examples(model, state),
         robot="robot",
         model=model,
         state=state,
         follower=lambda: obedient(scene, "robot", period_s=PERIOD_S),
-        refused=["forward", None],
+        refused=["forward", None, Skill("no such skill"), Skill("pick", {"object": 3})],
     )
 
 
