@@ -38,6 +38,9 @@ class KeyframeEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
     episode's clock shows it, absent where it is hidden. Reward: 1 for success, else 0. Success, failure and invalid
     episodes terminate; the limits of keyframes and time truncate.
 
+    Information: `instruction`, the `episode`'s id, `world_from_base`, `outcome` (`types.Outcome`) and its `reason`, the
+    `phases` reached, and the `choice` made, None before one.
+
     `reset(seed=n)` starts the very episode `n` of the split `options["split"]`, by default "train"; without a seed, one
     drawn from the seed before. `task_options` are fields of the task, such as `patches=8`. Raises `UnknownNameError`
     and `ConfigError`, and `IntentError` for an action of wrong shape, one that is not finite, or without orientation.

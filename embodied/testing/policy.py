@@ -1,0 +1,160 @@
+"""The contract of policies: `check_policy`."""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import replace
+
+import numpy as np
+
+from embodied.protocols import Policy, ResettableMemory
+from embodied.specs import ActionSpec, ObservationSpec
+from embodied.testing.contract import Rule, global_random, leaves, read_only, require_finite_and_unit, shares_memory
+from embodied.types import Decision, Moment, Request
+
+DECLARED = Rule(
+    "declared", "A policy must declare an `ObservationSpec`, an `ActionSpec`, and whether it is privileged."
+)
+DECISIONS = Rule("decisions", "Each request must get one decision, whose intents and moments are finite and in units.")
+DETERMINISM = Rule("determinism", "A second instance must decide the same.", "Draw from `Request.seed` alone.")
+BATCH = Rule("batch", "A batch must give what its rows give one by one, in any order.")
+INPUTS = Rule("read_only_inputs", "A policy must not write to its requests, nor hand on their arrays.", "Copy them.")
+CARRY = Rule(
+    "carry", "All state must be in the carry: it, or a copy of it, decides the same in any instance, any time."
+)
+TRUTH = Rule("privileged", "A policy that is not privileged must decide without the truth.")
+VISUALISATIONS = Rule(
+    "visualisations", "Pictures must be uint8 (height, width, 3), only where asked for, and change nothing."
+)
+RESETTABLE = Rule("resettable_memory", "`wiped` and `swapped` must return new carries and leave theirs as they are.")
+
+
+def check_policy(make: Callable[[], Policy], requests: Sequence[Request], *, tolerance: float = 0.0) -> None:
+    """Raises `ContractError`, which names the first broken rule, unless `make()` gives sound policies.
+
+    An outside package calls it in its tests, with two or more first requests that differ::
+
+        from embodied.testing import check_policy
+        check_policy(MyPolicyConfig().build, requests)
+
+    `make()` returns policies of the same weights. Numbers of decisions may differ by `tolerance` between a batch and
+    its rows, as they do where a network sums in another order.
+    """
+    with DECLARED:
+        policy = make()
+        specs = policy.observation_spec, policy.action_spec
+        fitting = isinstance(specs[0], ObservationSpec) and isinstance(specs[1], ActionSpec)
+        if not fitting or not isinstance(policy.privileged, bool):
+            raise DECLARED.broken((*specs, policy.privileged))
+    firsts = [request if policy.privileged else replace(request, truth=None) for request in requests]
+    decisions = _check_determinism(make, firsts)
+    later = [_next(request, decision) for request, decision in zip(firsts, decisions, strict=True)]
+    for asked in (firsts, later):
+        _check_batch(make(), asked, tolerance)
+        _check_inputs(make(), asked)
+        _check_visualisations(make(), asked)
+    _check_carry(make, firsts, later)
+    if not policy.privileged:
+        with TRUTH:
+            TRUTH.require_same("decisions with and without truth", make().act(firsts), make().act(list(requests)))
+    if isinstance(policy, ResettableMemory):
+        _check_memory(policy, later)
+
+
+def _next(request: Request, decision: Decision) -> Request:
+    """Returns the request after a decision, in a world that has stood still."""
+    return replace(request, step=request.step + 1, seed=request.seed + 1, carry=decision.carry)
+
+
+def _check_determinism(make: Callable[[], Policy], requests: Sequence[Request]) -> list[Decision]:
+    with DECISIONS, global_random(1):
+        decisions = make().act(requests)
+        _require_decisions(requests, decisions)
+    with DETERMINISM, global_random(2):
+        DETERMINISM.require_same("decisions of two instances", decisions, make().act(requests))
+    return decisions
+
+
+def _require_decisions(requests: Sequence[Request], decisions: object) -> None:
+    if not isinstance(decisions, list) or len(decisions) != len(requests):
+        raise DECISIONS.broken(f"{decisions!r:.200} for {len(requests)} requests")
+    for decision in decisions:
+        if not isinstance(decision, Decision) or not isinstance(decision.intents, tuple):
+            raise DECISIONS.broken(f"{decision!r:.200}")
+        if not decision.intents and decision.report is None:
+            raise DECISIONS.broken("a decision without intents that reports no end")
+        require_finite_and_unit(DECISIONS, decision.intents)
+        for moment in decision.moments:
+            _require_moment(moment)
+
+
+def _require_moment(moment: Moment) -> None:
+    require_finite_and_unit(DECISIONS, moment)
+    length = float(np.linalg.norm(moment.embedding))
+    if moment.embedding.ndim != 1 or abs(length - 1.0) > 1e-3:
+        raise DECISIONS.broken(f"an embedding {moment.embedding.shape} of length {length:.4f}, not (D,) of length 1")
+    if not moment.model_id or (moment.tokens is not None and moment.tokens.ndim != 2):
+        raise DECISIONS.broken(f"a moment of model {moment.model_id!r} whose tokens are not (N, D)")
+
+
+def _check_batch(policy: Policy, requests: Sequence[Request], tolerance: float) -> None:
+    with BATCH:
+        together = policy.act(requests)
+        for request, decision in zip(requests, together, strict=True):
+            (alone,) = policy.act([request])
+            BATCH.require_same("a row and the same request alone", decision, alone, tolerance=tolerance)
+        turned = policy.act(list(requests)[::-1])[::-1]
+        BATCH.require_same("rows in another order", together, turned, tolerance=tolerance)
+
+
+def _check_inputs(policy: Policy, requests: Sequence[Request]) -> None:
+    with INPUTS:
+        before = leaves(list(requests))
+        decisions = policy.act(requests)
+        INPUTS.require_same("requests before and after", before, list(requests))
+        seen = [request.observation for request in requests]
+        if shares_memory(decisions, seen):
+            raise INPUTS.broken("an array of an observation within a decision")
+        INPUTS.require_same(
+            "decisions on read-only arrays", decisions, policy.act([read_only(one) for one in requests])
+        )
+
+
+def _check_carry(make: Callable[[], Policy], firsts: Sequence[Request], later: Sequence[Request]) -> None:
+    with CARRY:
+        used = make()
+        used.act(firsts)
+        before = leaves([request.carry for request in later])
+        decisions = used.act(later)
+        CARRY.require_same("carries before and after", before, [request.carry for request in later])
+        CARRY.require_same("decisions on the same carry, asked twice", decisions, used.act(later))
+        CARRY.require_same("decisions of an instance that never saw the episode", decisions, make().act(later))
+        copied = [replace(request, carry=deepcopy(request.carry)) for request in later]
+        CARRY.require_same("decisions on a copy of the carry", decisions, make().act(copied))
+
+
+def _check_visualisations(policy: Policy, requests: Sequence[Request]) -> None:
+    with VISUALISATIONS:
+        plain = policy.act(requests)
+        drawn = policy.act([replace(request, visualisations=True) for request in requests])
+        if any(decision.visualisations for decision in plain):
+            raise VISUALISATIONS.broken("pictures that were not asked for")
+        for decision in drawn:
+            for name, image in decision.visualisations.items():
+                if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+                    raise VISUALISATIONS.broken(f"{name!r} is {image.dtype} {image.shape}")
+        bare = [replace(decision, visualisations={}) for decision in drawn]
+        VISUALISATIONS.require_same("decisions with and without pictures", plain, bare)
+
+
+def _check_memory(policy: ResettableMemory, later: Sequence[Request]) -> None:
+    with RESETTABLE:
+        carry, donor = later[0].carry, later[-1].carry
+        before = leaves((carry, donor))
+        wiped, swapped = policy.wiped(carry), policy.swapped(carry, donor)
+        RESETTABLE.require_same("carries before and after", before, (carry, donor))
+        RESETTABLE.require_same("a wiped carry, wiped again", wiped, policy.wiped(wiped))
+        RESETTABLE.require_same("a carry with its own memory", carry, policy.swapped(carry, carry))
+        RESETTABLE.require_same("a carry swapped there and back", carry, policy.swapped(swapped, carry))
+        RESETTABLE.require_same("wiped carries with and without a swap before", wiped, policy.wiped(swapped))
+        if type(wiped) is not type(carry) or type(swapped) is not type(carry):
+            raise RESETTABLE.broken(f"{type(wiped).__name__} and {type(swapped).__name__}")
