@@ -117,10 +117,7 @@ class SimulatorWorker:
         controlled = self._controlled(job.control, episode, context)
         if controlled.unplayable:
             result = EpisodeResult(Progress(outcome=Outcome.INVALID, reason=controlled.unplayable), 0, 0.0)
-            return JobResult(
-                job,
-                _record(job, episode, result, donor=controlled.donor, started_s=started_s),
-            )
+            return JobResult(job, _record(job, episode, result, donor=controlled.donor, started_s=started_s))
         video = self._config.video.build() if job.video else None
         recorder = self._config.recorder.build() if job.trajectory and self._config.recorder is not None else None
         memory = self._remember(job)
