@@ -192,6 +192,15 @@ def pose_from_matrix(matrix: np.ndarray) -> Pose:
 
 def compose(left: Pose, right: Pose) -> Pose:
     """Returns `left @ right`: a from b, b from c, gives a from c."""
+    if (
+        right.position_m[0] == 0.0 == right.position_m[1]
+    ):  # Along z, as in tool frames: the same digits, without arrays.
+        x, y, z, w = left.orientation
+        (px, py, pz), along = left.position_m, right.position_m[2]
+        shift = (2 * (x * z + y * w) * along, 2 * (y * z - x * w) * along, (1 - 2 * (x * x + y * y)) * along)
+        return Pose(
+            (shift[0] + px, shift[1] + py, shift[2] + pz), multiply_quaternions(left.orientation, right.orientation)
+        )
     position = rotation_matrix(left.orientation) @ np.asarray(right.position_m) + left.position_m
     return Pose(tuple(position.tolist()), multiply_quaternions(left.orientation, right.orientation))
 

@@ -68,7 +68,8 @@ class RobotController:
             self._active = None
             return outcome
         if outcome.base_velocity is None:
-            outcome = replace(outcome, base_velocity=self.hold().base_velocity)
+            stop = self.hold().base_velocity
+            outcome = outcome if stop is None else replace(outcome, base_velocity=stop)
         self._context.targets.record(self._context.model, outcome)
         return outcome
 

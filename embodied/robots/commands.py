@@ -127,13 +127,16 @@ def _check_joints(robot: str, model: RobotModel, wanted: object) -> None:
 
 
 def _check_limits(robot: str, arm: Arm, targets: np.ndarray) -> None:
-    low, high = np.array(arm.lower_rad), np.array(arm.upper_rad)
-    outside = (targets < low - JOINT_SLACK_RAD) | (targets > high + JOINT_SLACK_RAD)
-    if outside.any():
+    lower, upper = arm.lower_rad, arm.upper_rad
+    outside = [
+        not low - JOINT_SLACK_RAD <= target <= high + JOINT_SLACK_RAD
+        for low, target, high in zip(lower, targets.tolist(), upper, strict=True)
+    ]
+    if any(outside):
         joint = int(np.argmax(outside))
         raise CommandError(
             f"The target of joint {arm.joints[joint]!r} of {robot!r} must lie in "
-            f"[{low[joint]:.4f}, {high[joint]:.4f}] rad.",
+            f"[{lower[joint]:.4f}, {upper[joint]:.4f}] rad.",
             value=float(targets[joint]),
             remedy="Clip it, or plan within the limits.",
         )

@@ -65,7 +65,6 @@ class Kinematics:
         """
         model, scratch, frame = self._arm_model, self._arm_scratch, self._tool_frame
         joints = np.clip(seed_rad, self.lower_rad, self.upper_rad)
-        identity = np.eye(len(joints))
         remaining = np.inf
         for _ in range(ITERATIONS):
             pin.computeJointJacobians(model, scratch, joints)
@@ -75,10 +74,11 @@ class Kinematics:
             if metres <= POSITION_TOLERANCE_M and radians <= ROTATION_TOLERANCE_RAD:
                 return joints, 0.0
             remaining = float(metres + radians)
-            damped = jacobian.T @ jacobian + (0.5 * float(error @ error) * 0.1 + _DAMPING) * identity
+            damped = jacobian.T @ jacobian
+            damped.flat[:: len(joints) + 1] += 0.5 * float(error @ error) * 0.1 + _DAMPING
             step = np.linalg.solve(damped, jacobian.T @ error)
             step *= min(1.0, _LONGEST_STEP_RAD / max(float(np.abs(step).max()), 1e-12))
-            moved = np.clip(joints + step, self.lower_rad, self.upper_rad)
+            moved = np.minimum(np.maximum(joints + step, self.lower_rad), self.upper_rad)
             if np.abs(moved - joints).max() < 1e-9:
                 break  # Stuck at limits or at a local minimum; another seed may do.
             joints = moved

@@ -85,13 +85,12 @@ class Attachments:
 
     def update(self, holder: Holder) -> None:
         """Attaches or releases for one end effector of `pending`; called after every physics step."""
-        if not self._may_change(holder):
-            return
         if holder in self._grips:
-            self.release(holder)
+            if self._may_change(holder):
+                self.release(holder)
             return
         touched = self._world.touched_by_all_fingers(holder)
-        if touched:
+        if touched and self._may_change(holder):
             self.hold(holder, min(touched))
             self._world.freeze_fingers(holder)
 

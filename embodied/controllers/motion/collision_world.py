@@ -23,16 +23,16 @@ class CollisionWorld:
     def __init__(
         self, scene: Scene, robot: str, state: WorldState, *, end_effector: str = "", assets: str = ""
     ) -> None:
+        self._scene, self._robot = scene, robot
         self._assets = assets
         self._moving = kinematics(robot_model(scene.robot(robot).model), end_effector)
         self._tree = self._moving.tree
-        self._state = state.robots[robot]
-        self._base_from_world = transform_from_pose(self._state.base).inverse()
-        held = self._state.end_effector(end_effector).held
+        self._see(state)
+        held = self._held
         links = list(robot_solids(self._moving.robot))
-        obstacles = self._bodies(scene, state, held) + self._other_robots(scene, robot, state)
-        guided = held in {joint.child for joint in scene.joints}
-        load = [] if held is None or guided else self._held(scene, held, state)
+        obstacles = self._bodies(state, held) + self._other_robots(state)
+        self._guided = held in {joint.child for joint in scene.joints}
+        load = [] if held is None or self._guided else self._load(held, state)
         self._solids = links + obstacles + load
         self._pairs = self._all_pairs(len(links), len(obstacles), len(load))
         geometry = pin.GeometryModel()
@@ -43,6 +43,25 @@ class CollisionWorld:
         self._geometry = geometry
         self._checks = _fresh_checks(geometry)
         self._scratch = self._tree.createData()
+
+    def renew(self, state: WorldState) -> bool:
+        """Freezes everything at another state; returns False, and changes nothing, where the arm holds another body.
+
+        Margins stay what they were set to. Answers are the same, bit for bit, as those of a new `CollisionWorld`.
+        """
+        if state.robots[self._robot].end_effector(self._moving.arm.name).held != self._held:
+            return False
+        self._see(state)
+        load = [] if self._held is None or self._guided else self._load(self._held, state)
+        solids = self._bodies(state, self._held) + self._other_robots(state) + load
+        for index, solid in enumerate(solids, start=len(self._solids) - len(solids)):
+            self._geometry.geometryObjects[index].placement = solid.placement
+        return True
+
+    def _see(self, state: WorldState) -> None:
+        self._state = state.robots[self._robot]
+        self._held = self._state.end_effector(self._moving.arm.name).held
+        self._base_from_world = transform_from_pose(self._state.base).inverse()
         self._configuration = configuration(self._moving.robot, self._state.joint_position_rad, _openings(self._state))
 
     @property
@@ -79,9 +98,9 @@ class CollisionWorld:
     def _place(self, joints_rad: np.ndarray) -> None:
         self._configuration[self._moving.configuration_index] = joints_rad
 
-    def _bodies(self, scene: Scene, state: WorldState, held: str | None) -> list[Solid]:
+    def _bodies(self, state: WorldState, held: str | None) -> list[Solid]:
         solids = []
-        for body in scene.bodies:
+        for body in self._scene.bodies:
             if body.name != held:
                 at = self._base_from_world * transform_from_pose(state.pose[body.name])
                 solids += [
@@ -89,10 +108,10 @@ class CollisionWorld:
                 ]
         return solids
 
-    def _other_robots(self, scene: Scene, robot: str, state: WorldState) -> list[Solid]:
+    def _other_robots(self, state: WorldState) -> list[Solid]:
         solids = []
-        for other in scene.robots:
-            if other.name != robot:
+        for other in self._scene.robots:
+            if other.name != self._robot:
                 model, there = robot_model(other.model), state.robots[other.name]
                 at = self._base_from_world * transform_from_pose(there.base)
                 joints = joint_transforms(model, configuration(model, there.joint_position_rad, _openings(there)))
@@ -102,14 +121,14 @@ class CollisionWorld:
                 ]
         return solids
 
-    def _held(self, scene: Scene, held: str, state: WorldState) -> list[Solid]:
+    def _load(self, held: str, state: WorldState) -> list[Solid]:
         tool = self._moving.tool_transform(self._state.joint_position_rad[self._moving.columns])
         joint_from_world = self._moving.joint_from_tool * tool.inverse() * self._base_from_world
         at = joint_from_world * transform_from_pose(state.pose[held])
         joint = self._moving.tool_joint
         return [
             Solid(part.owner, part.shape, joint, at * part.placement)
-            for part in body_solids(scene.body(held), self._assets)
+            for part in body_solids(self._scene.body(held), self._assets)
         ]
 
     def _all_pairs(self, links: int, obstacles: int, load: int) -> list[tuple[int, int]]:

@@ -34,6 +34,7 @@ class MoveToHandler:
         self._settings = context.settings
         self._period_s = context.period_s
         self._assets = context.asset_root
+        self._worlds: dict[str, CollisionWorld] = {}
         self.plan_method = ""
 
     @staticmethod
@@ -55,18 +56,20 @@ class MoveToHandler:
         self._opening = float(intent.gripper_open) if self._moving.arm.gripper is not None else None
         return self._plan(state)
 
+    def _world_at(self, state: WorldState, end_effector: str) -> CollisionWorld:
+        """Returns what the arm could run into; its geometry is kept while it holds the same."""
+        world = self._worlds.get(end_effector)
+        if world is None or not world.renew(state):
+            world = CollisionWorld(self._scene, self._robot, state, end_effector=end_effector, assets=self._assets)
+            self._worlds[end_effector] = world
+        return world
+
     def _plan(self, state: WorldState) -> ControllerReport | None:
         here, intent = state.robots[self._robot], self._intent
         target = transform_from_pose(here.base).actInv(transform_from_pose(self._target))
         world = None
         if intent.avoid_collisions:
-            world = CollisionWorld(
-                self._scene,
-                self._robot,
-                state,
-                end_effector=intent.end_effector,
-                assets=self._assets,
-            )
+            world = self._world_at(state, intent.end_effector)
         planner = Planner(self._moving, self._settings.planner)
         plan = planner.plan(here.joint_position_rad[self._moving.columns], target, world, seed=self._seed)
         self.plan_method = plan.method
