@@ -208,14 +208,14 @@ class _Tampered(ABC):
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
         """Returns one decision per request, asking the policy inside once for all of them."""
-        asked = [self._ask(request) for request in requests]
+        asked = [self._prepared(request) for request in requests]
         decisions = self.inner.act([as_seen(request, self.inner) for request, _ in asked])
         return [
             replace(decision, carry=_after(course, decision))
             for (_, course), decision in zip(asked, decisions, strict=True)
         ]
 
-    def _ask(self, request: Request) -> tuple[Request, _Course]:
+    def _prepared(self, request: Request) -> tuple[Request, _Course]:
         """Returns what the policy inside is asked, and the course of this decision."""
         truth, course = request.truth, request.carry or _Course()
         if truth is None:

@@ -30,9 +30,7 @@ EXCEPTIONS: dict[str, str] = {
     "embodied.scenes.scene.Scene.body": "returns a rigid body",
 }
 # Still to be renamed. None may be added; one that is renamed must be deleted here.
-NOT_YET: set[str] = {
-    "embodied.evaluation.controls._Tampered._ask",
-}
+NOT_YET: set[str] = set()
 # Public class names that several modules still define. None may be added; one that is renamed must be deleted here.
 SAME_NAME: set[str] = set()
 
