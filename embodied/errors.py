@@ -73,6 +73,12 @@ class GoalError(EmbodiedError):
     usual_remedy = "Correct the task that sampled the episode."
 
 
+class EventError(EmbodiedError):
+    """An event of an episode cannot be, or does not fit its scene; an event that cannot be applied changed nothing."""
+
+    usual_remedy = "Correct the events of the episode."
+
+
 class PathError(EmbodiedError):
     """A path leaves the folder that confines it, or does not exist."""
 

@@ -171,6 +171,21 @@ def multiply_quaternions(left: Sequence[float], right: Sequence[float]) -> Quate
     )
 
 
+def interpolate(start: Pose, end: Pose, fraction: float) -> Pose:
+    """Returns the pose at `fraction` in [0, 1] of the way: linear in position, along the shorter arc in orientation.
+
+    The arc is traversed at constant speed (Shoemake, Animating Rotation with Quaternion Curves, 1985).
+    """
+    position = [(1.0 - fraction) * a + fraction * b for a, b in zip(start.position_m, end.position_m, strict=True)]
+    dot = math.fsum(a * b for a, b in zip(start.orientation, end.orientation, strict=True))
+    sign, angle = math.copysign(1.0, dot), math.acos(min(1.0, abs(dot)))
+    left, right = 1.0 - fraction, fraction
+    if angle > 1e-6:  # Below that, the arc is straight to the last bit that matters.
+        left, right = (math.sin(share * angle) / math.sin(angle) for share in (left, right))
+    turned = [left * a + right * sign * b for a, b in zip(start.orientation, end.orientation, strict=True)]
+    return Pose(vector3(position), quaternion(turned))
+
+
 def angle_between(left: Sequence[float], right: Sequence[float]) -> float:
     """Returns the angle in [0, pi] between two orientations."""
     dot = min(1.0, abs(float(np.dot(left, right))))

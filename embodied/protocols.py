@@ -22,6 +22,7 @@ from embodied.types import (
     ReportColumn,
     Request,
     TeamSnapshot,
+    WorldChange,
     WorldState,
 )
 
@@ -50,6 +51,14 @@ class Simulator(Protocol):
         """Runs one control period; robots without a command keep their last targets.
 
         Raises `CommandError` before anything moves, and `SimulationError` if a state is no longer finite.
+        """
+        ...
+
+    def apply(self, changes: Sequence[WorldChange]) -> None:
+        """Makes changes that no robot causes, in their order; their effect is seen in `state` and `observe` at once.
+
+        A placed body stays where it is put throughout the next `advance`. Raises `UnknownNameError` and `EventError`
+        before anything changes, for changes that do not fit the scene and for a body that a robot holds.
         """
         ...
 

@@ -20,6 +20,7 @@ from embodied.protocols import Controller, Policy, Simulator
 from embodied.robots.catalogue import robot_model
 from embodied.robots.commands import check_command, proprio
 from embodied.robots.robot import Arm, Gripper, RobotModel
+from embodied.scenes.changes import BodyAttributes, check_effect, check_not_held
 from embodied.scenes.scene import Body, Box, Camera, Joint, Part, RobotPlacement, Scene
 from embodied.seeding import stream
 from embodied.simulators.world import WorldConfig
@@ -40,10 +41,13 @@ from embodied.types import (
     MoveTo,
     Observation,
     Outcome,
+    PlaceBody,
     Progress,
     Request,
     RobotState,
+    SetJoint,
     Wait,
+    WorldChange,
     WorldState,
     held_bodies,
 )
@@ -108,6 +112,19 @@ class FakeSimulator:
         self._gripper = {robot.name: robot.gripper for robot in scene.robots}
         self._held: dict[str, str | None] = {robot.name: None for robot in scene.robots}
         self._place = {body.name: np.array(body.pose.position_m) for body in scene.bodies}
+        self._joint = {joint.name: joint.position for joint in scene.joints}
+        self._attributes = BodyAttributes.of(scene)
+
+    def apply(self, changes: Sequence[WorldChange]) -> None:
+        for change in changes:
+            check_effect(self._scene, change)
+            check_not_held(change, self._scene, self._held.values())
+        for change in changes:
+            if isinstance(change, PlaceBody):
+                self._place[change.body] = np.array(change.pose.position_m)
+            elif isinstance(change, SetJoint):
+                self._joint[change.joint] = change.position
+        self._attributes = self._attributes.changed(changes)
 
     def advance(self, commands: Mapping[str, Command]) -> None:
         for robot, command in commands.items():
@@ -167,7 +184,16 @@ class FakeSimulator:
     def state(self) -> WorldState:
         robots = {name: self._robot_state(name) for name in self._hand}
         poses = {name: Pose(vector3(place)) for name, place in self._place.items()}
-        return WorldState(self.time_s, poses, {"slide": 0.0}, frozenset(), held_bodies(robots), robots)
+        return WorldState(
+            self.time_s,
+            poses,
+            dict(self._joint),
+            frozenset(),
+            held_bodies(robots),
+            robots,
+            self._attributes.properties,
+            self._attributes.colours,
+        )
 
     def _robot_state(self, robot: str) -> RobotState:
         tool = Pose(vector3(self._hand[robot]), DOWN)
@@ -175,10 +201,11 @@ class FakeSimulator:
         return RobotState(self._hand[robot].copy(), np.zeros(3), Pose(), {"gripper": end_effector})
 
     def save(self) -> object:
-        return copy.deepcopy((self._ticks, self._hand, self._goal, self._gripper, self._held, self._place))
+        names = ("_ticks", "_hand", "_goal", "_gripper", "_held", "_place", "_joint", "_attributes")
+        return copy.deepcopy({name: vars(self)[name] for name in names})
 
     def restore(self, saved: Any) -> None:
-        self._ticks, self._hand, self._goal, self._gripper, self._held, self._place = copy.deepcopy(saved)
+        vars(self).update(copy.deepcopy(saved))
 
     def close(self) -> None:
         self.closed = True

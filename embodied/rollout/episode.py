@@ -12,6 +12,7 @@ from embodied.rollout.dispatch import TIME_SLACK_S, Dispatch
 from embodied.rollout.latency import Latency
 from embodied.rollout.requests import ObservationHistory, as_seen, check_policy_fits, masked, policy_cameras
 from embodied.rollout.team import Agent, RobotSlot, agents_of
+from embodied.rollout.world_events import EventPlayer
 from embodied.seeding import derive_seed
 from embodied.types import (
     Assignment,
@@ -103,6 +104,7 @@ class EpisodeRunner:
         self._command_observers = [one for one in observers if isinstance(one, CommandObserver)]
         self._jointed = frozenset(joint.child for joint in episode.scene.joints)
         self._slots: dict[str, RobotSlot] = {}
+        self._events = EventPlayer(episode)
         self._state = BEFORE_RESET
         self._grasps: Counter[str] = Counter()  # Of free bodies, by holder.
         self._dispatch: Dispatch | None = None
@@ -141,7 +143,7 @@ class EpisodeRunner:
         period_s = context.simulator.control_period_s
         for agent in agents.values():
             check_policy_fits(episode.scene, agent.policy, cameras=agent.wanted_cameras, period_s=period_s)
-        context.simulator.reset(episode.scene)
+        self._events.reset(context.simulator)
         controllers = context.make_controllers(episode)
         for name, agent in agents.items():
             own = episode.instruction_of(name) if agent.instruction is None else agent.instruction
@@ -165,7 +167,7 @@ class EpisodeRunner:
             return
         for observer in self._command_observers:
             observer.on_commands(commands)
-        self._context.simulator.advance(commands)
+        self._events.advance(self._context.simulator, commands, self._state, self.progress)
         state = self._see()
         self.progress = self._context.task.advance(self._episode, self.progress, state)
         for observer in self._observers:

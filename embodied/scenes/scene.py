@@ -10,12 +10,12 @@ import numpy as np
 from embodied.errors import SceneError, unknown_name
 from embodied.geometry import Pose, Vector3
 from embodied.scenes.checks import require_finite, require_name, require_positive
+from embodied.scenes.properties import Property, PropertyColour, check_properties, require_colour
 from embodied.scenes.region import Region
-
-Rgba = tuple[float, float, float, float]
+from embodied.types.events import Rgba
 
 SCENE_VERSION = 2
-READABLE_VERSIONS = (1, 2)  # 2 adds outlines and kinds of regions, and links of cameras.
+READABLE_VERSIONS = (1, 2)  # 2 adds outlines and kinds of regions, links of cameras, and properties of bodies.
 
 
 class Box(msgspec.Struct, frozen=True, tag="box", forbid_unknown_fields=True):
@@ -60,23 +60,24 @@ Shape = Box | Cylinder | Sphere | Mesh
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One shape of a body, at `pose` in the body's frame."""
+    """One shape of a body, at `pose` in the body's frame; `name` is for those that change their colour."""
 
     shape: Shape
     pose: Pose = Pose()
     rgba: Rgba = (0.7, 0.7, 0.7, 1.0)
     collides: bool = True
     visible: bool = True
+    name: str = ""
 
     def __post_init__(self) -> None:
-        if not all(0.0 <= value <= 1.0 for value in self.rgba):
-            raise SceneError("A colour must lie in [0, 1].", value=self.rgba)
+        require_colour(self.rgba)
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A rigid thing. `mass_kg` 0 fixes it to the world; a joint's child moves with its joint and needs a mass.
 
-    `pose` is in the world frame; a joint's child leaves it at the identity, since its joint places it.
+    `pose` is in the world frame; a joint's child leaves it at the identity, since its joint places it. `properties`
+    have the values that it starts with; of several `property_colours` that apply to a part, the last one holds.
     """
 
     name: str
@@ -86,9 +87,12 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     friction: float = 0.8
     category: str = ""
     graspable: bool = False
+    properties: tuple[Property, ...] = ()
+    property_colours: tuple[PropertyColour, ...] = ()
 
     def __post_init__(self) -> None:
         require_name("body", self.name)
+        check_properties(self.name, (part.name for part in self.parts), self.properties, self.property_colours)
         if not self.parts:
             raise SceneError("A body must have at least one part.", value=self.name)
         require_finite(f"Mass and friction of body {self.name!r}", self.mass_kg, self.friction, minimum=0.0)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from embodied.errors import GoalError
+from embodied.types.events import WorldEvent
 from embodied.types.goals import Choice, Goal
 
 if TYPE_CHECKING:
@@ -103,8 +107,14 @@ class Episode:
     placement_noise_m: float = 0.0
     placement_noise_rad: float = 0.0
     instructions: Mapping[str, str] = field(default_factory=dict)
-    events: tuple[Any, ...] = ()
+    events: tuple[WorldEvent, ...] = ()
     after: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that makes this episode, events included: equal for equal episodes, in any process."""
+        # Of goals the fields alone are written.
+        return sha256(msgspec.json.encode([type(self.goal).__name__, self], order="sorted")).hexdigest()
 
     def instruction_of(self, robot: str) -> str:
         """Returns what `robot` is asked to do."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from embodied.errors import SpecError, unknown_name
 from embodied.geometry import Pose
+from embodied.types.events import PartColours, Properties
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +70,7 @@ class WorldState:
 
     `pose` by body name; `joint` by scene joint name, m or rad; `contact` pairs of body or robot names, sorted within
     the pair (a robot whose arms touch each other pairs with itself); `held` as `held_bodies` makes it: the grasped
-    body, or None, by holder.
+    body, or None, by holder. `properties` of those bodies that have any; `colours` are those that events have set.
     """
 
     time_s: float
@@ -78,6 +79,8 @@ class WorldState:
     contact: frozenset[tuple[str, str]]
     held: Mapping[str, str | None]
     robots: Mapping[str, RobotState]
+    properties: Properties = field(default_factory=dict)
+    colours: PartColours = field(default_factory=dict)
 
 
 def holder_name(robot: str, end_effector: str, *, only: bool) -> str:

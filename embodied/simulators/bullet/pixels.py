@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from embodied.errors import MissingDependencyError
+from embodied.scenes.changes import part_colours
 from embodied.scenes.scene import Scene
 from embodied.simulators.bullet.bodies import BodyHandle
 from embodied.simulators.bullet.robot import BulletRobot
 from embodied.simulators.rendering.choice import RendererChoice
 from embodied.simulators.rendering.pixels import ScenePixels, VisibleState, camera_views
 from embodied.simulators.rendering.tiny import TinyRenderer
-from embodied.types import CameraImage, WorldState
+from embodied.types import CameraImage, Rgba, WorldState
 
 
 class BulletPixels:
@@ -25,6 +26,7 @@ class BulletPixels:
         self._assets = assets
         self._threads = threads
         self._opengl: ScenePixels | None = None
+        self._painted: dict[str, tuple[Rgba, ...]] = {}  # By body, where not as in the scene; of TinyRenderer alone.
         self._tiny = choice is RendererChoice.tiny
         if choice is RendererChoice.auto:
             try:
@@ -44,6 +46,7 @@ class BulletPixels:
 
     def forget(self) -> None:
         """Drops the last scene."""
+        self._painted = {}
         if self._opengl is not None:
             self._opengl.forget()
 
@@ -59,6 +62,7 @@ class BulletPixels:
         visible = VisibleState(state, {name: robot.link_poses() for name, robot in robots.items()})
         if not self._tiny:
             return self._start_opengl().render(scene, cameras, visible)
+        self._paint(scene, handles, state)
         ids = scene.instance_ids()
         instances = {(handle.uid, handle.link): ids[name] for name, handle in handles.items()}
         for name, robot in robots.items():
@@ -70,6 +74,18 @@ class BulletPixels:
         if self._opengl is not None:
             self._opengl.close()
             self._opengl = None
+
+    def _paint(self, scene: Scene, handles: Mapping[str, BodyHandle], state: WorldState) -> None:
+        """Colours the bodies inside PyBullet as properties and events have it."""
+        for body in scene.bodies:
+            if body.property_colours or body.name in state.colours or body.name in self._painted:
+                colours = part_colours(body, state.properties, state.colours)
+                colours = tuple(rgba for part, rgba in zip(body.parts, colours, strict=True) if part.visible)
+                if colours != self._painted.get(body.name):
+                    self._painted[body.name] = colours
+                    handle = handles[body.name]
+                    for shape, rgba in enumerate(colours):
+                        self._bullet.changeVisualShape(handle.uid, handle.link, shape, rgbaColor=rgba)
 
     def _start_opengl(self) -> ScenePixels:
         if self._opengl is None:

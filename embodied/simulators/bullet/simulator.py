@@ -10,9 +10,11 @@ from embodied.errors import CommandError, ConfigError, EmbodiedError, SceneError
 from embodied.geometry import Pose
 from embodied.robots.assets import asset_root
 from embodied.robots.commands import check_command, proprio
+from embodied.scenes.changes import BodyAttributes
 from embodied.scenes.scene import Scene
 from embodied.simulators.attachment import Attachments, Grip, Holder
 from embodied.simulators.bullet.bodies import BodyHandle, create_bodies
+from embodied.simulators.bullet.changes import Changes
 from embodied.simulators.bullet.client import connect
 from embodied.simulators.bullet.grasping import BulletGrasping
 from embodied.simulators.bullet.mechanisms import Mechanisms
@@ -23,7 +25,7 @@ from embodied.simulators.bullet.state_reader import StateReader
 from embodied.simulators.navigation import SceneNavigation
 from embodied.simulators.rendering.choice import RendererChoice
 from embodied.simulators.world import WorldConfig
-from embodied.types import Command, Observation, WorldState
+from embodied.types import Command, Observation, WorldChange, WorldState
 
 SOLVER_ITERATIONS = 50
 
@@ -59,6 +61,8 @@ class SavedInstant:
     previous_rad: Mapping[str, np.ndarray]
     grips: Mapping[Holder, Grip]
     parting: Mapping[Holder, str]
+    attributes: BodyAttributes
+    placed: Mapping[str, Pose]
 
 
 class BulletSimulator:
@@ -124,13 +128,25 @@ class BulletSimulator:
                 robot.drive_motors(substep)
             self._mechanisms.push_springs()
             self._bullet.stepSimulation()
+            self._changes.keep_placed()
             for holder in grasping:
                 self._attachments.update(holder)
         for name, robot in self._robots.items():
             self._previous_rad[name] = robot.targets.joint_position_rad
             robot.release_error = {}  # It is that of one period: what is let go later is not displaced by it.
         self._grasping.part()
+        self._changes.release()
         self._periods += 1
+        self._state = self._read_state()
+
+    def apply(self, changes: Sequence[WorldChange]) -> None:
+        """Makes changes that no robot causes, in their order; a placed body stays there throughout the next `advance`.
+
+        Raises `UnknownNameError` and `EventError` before anything changes.
+        """
+        self._changes.apply(changes, held=self._attachments.held)
+        if self._changes.placed:
+            self._reader.recheck()
         self._state = self._read_state()
 
     def observe(self, robot: str, cameras: Sequence[str] | None = None) -> Observation:
@@ -161,6 +177,8 @@ class BulletSimulator:
             previous_rad=dict(self._previous_rad),
             grips=self._attachments.grips,
             parting=dict(self._grasping.parting),
+            attributes=self._changes.attributes,
+            placed=self._changes.placed,
         )
 
     def restore(self, saved: SavedInstant) -> None:
@@ -175,6 +193,8 @@ class BulletSimulator:
         self._grasping.restore_parting(saved.parting)
         for name, robot in self._robots.items():
             robot.targets = saved.targets[name]
+        self._changes.attributes, self._changes.placed = saved.attributes, saved.placed
+        self._reader.recheck()
         self._previous_rad = dict(saved.previous_rad)
         self._periods = round(saved.time_s * self._world.control_hz)
         self._state = self._read_state()
@@ -199,6 +219,7 @@ class BulletSimulator:
         `SimulationError` where names do not fit the scene, or where the world cannot stand like that.
         """
         check_names(state, self._handles, self._robots, self._mechanisms.positions())
+        self._changes.place(state)
         self._attachments.restore({})
         place_bodies(self._bullet, state, self._handles, self._state)
         self._mechanisms.place(state.joint)
@@ -246,6 +267,7 @@ class BulletSimulator:
         self._attachments = Attachments(self._grasping)
         self._holders: list[Holder] = []
         self._mechanisms = Mechanisms(self._bullet, Scene("empty"), {}, physics_hz=self._world.physics_hz)
+        self._changes = Changes(self._bullet, Scene("empty"), {})
         self._reader = StateReader(self._bullet, Scene("empty"), {}, {}, self._mechanisms)
         self._navigation = SceneNavigation(Scene("empty"), self._assets)
         self._periods = 0
@@ -268,6 +290,7 @@ class BulletSimulator:
         self._attachments = Attachments(self._grasping)
         self._holders = [(name, one) for name, robot in self._robots.items() for one in robot.end_effectors]
         self._mechanisms = Mechanisms(bullet, scene, self._handles, physics_hz=self._world.physics_hz)
+        self._changes = Changes(bullet, scene, self._handles)
         self._reader = StateReader(bullet, scene, self._handles, self._robots, self._mechanisms)
         self._navigation = SceneNavigation(scene, self._assets)
         self._pixels.forget()
@@ -278,4 +301,6 @@ class BulletSimulator:
         return self._robots[name]
 
     def _read_state(self) -> WorldState:
-        return self._reader.read(self._periods / self._world.control_hz, self._attachments.held_by)
+        return self._reader.read(
+            self._periods / self._world.control_hz, self._attachments.held_by, self._changes.attributes
+        )

@@ -5,6 +5,7 @@ from typing import Any
 
 from embodied.errors import SceneError, SimulationError
 from embodied.geometry import Pose
+from embodied.scenes.changes import BodyAttributes
 from embodied.scenes.scene import Scene
 from embodied.simulators.bullet.bodies import BodyHandle, links_by_body
 from embodied.simulators.bullet.mechanisms import Mechanisms
@@ -49,7 +50,7 @@ class StateReader:
         """Reads fixed bodies again from the next time on: they were put elsewhere."""
         self._fixed = dict(self._all_fixed)
 
-    def read(self, time_s: float, holding: Mapping[tuple[str, str], str]) -> WorldState:
+    def read(self, time_s: float, holding: Mapping[tuple[str, str], str], attributes: BodyAttributes) -> WorldState:
         """Returns the state now; `holding` names the held bodies by robot and end effector, where one is held.
 
         Raises `SimulationError` where a pose is not finite, or farther out than 100 m.
@@ -67,6 +68,8 @@ class StateReader:
             contact=self._contacts(holding),
             held=held_bodies(robots),
             robots=robots,
+            properties=attributes.properties,
+            colours=attributes.colours,
         )
 
     def _read_poses(self) -> dict[str, Pose]:

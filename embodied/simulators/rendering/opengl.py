@@ -142,6 +142,17 @@ class OpenGLRenderer:
         self._surfaces = surfaces
         self._part_nodes = np.array([visual.node for visual in visuals], dtype=np.int64)
 
+    def paint(self, rgba: np.ndarray) -> None:
+        """Gives the loaded visuals other colours: `rgba` (V, 4) in [0, 1], in the order of `load`.
+
+        Raises `SceneError` for another shape.
+        """
+        if rgba.shape != (len(self._part_nodes), 4):
+            raise SceneError("There must be one colour per visual.", value=rgba.shape)
+        if self._array is not None:
+            with self._context:
+                self._buffers["paint"].write(np.asarray(rgba, dtype=np.float32).tobytes())
+
     def render(self, node_poses: np.ndarray, cameras: Sequence[CameraView]) -> dict[str, CameraImage]:
         """Returns an image per camera, nodes standing at `node_poses` (N, 4, 4), world from node.
 

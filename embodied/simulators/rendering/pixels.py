@@ -13,10 +13,11 @@ from embodied.robots.assets import stock_urdf_path
 from embodied.robots.catalogue import robot_model
 from embodied.robots.meshes import LinkMesh, visual_meshes
 from embodied.robots.robot import RobotModel
+from embodied.scenes.changes import part_colours
 from embodied.scenes.meshing import triangulate
 from embodied.scenes.scene import Camera, Part, Scene
 from embodied.simulators.rendering.opengl import CameraView, OpenGLRenderer, Visual
-from embodied.types import CameraImage, WorldState
+from embodied.types import CameraImage, PartColours, Properties, Rgba, WorldState
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,8 @@ class ScenePixels:
         self._opengl = OpenGLRenderer(threads=threads)
         self._assets = assets
         self._loaded = False
+        self._own_colours: list[Rgba] = []  # Of all visuals, as the scene has them.
+        self._painted: tuple[Properties, PartColours] = ({}, {})
 
     @property
     def name(self) -> str:
@@ -54,8 +57,12 @@ class ScenePixels:
         """Returns the images of `cameras` now. Raises `UnknownNameError` for a camera or link that is not there."""
         views = camera_views(scene, cameras, visible)
         if not self._loaded:
-            self._opengl.load(self._visuals(scene, visible.links))
+            visuals = self._visuals(scene, visible.links)
+            self._opengl.load(visuals)
+            self._own_colours = [visual.rgba for visual in visuals]
+            self._painted = ({}, {})
             self._loaded = True
+        self._paint(scene, visible.state)
         poses = [visible.state.pose[body.name] for body in scene.bodies]
         for robot in scene.robots:
             poses += visible.links[robot.name].values()
@@ -66,6 +73,20 @@ class ScenePixels:
         """Frees the GL context; calling it twice is harmless."""
         self._opengl.close()
         self._loaded = False
+
+    def _paint(self, scene: Scene, state: WorldState) -> None:
+        """Colours the bodies as properties and events have it; nothing where these are still the same mappings."""
+        wanted = (state.properties, state.colours)
+        if all(one is other or one == other for one, other in zip(wanted, self._painted, strict=True)):
+            return
+        colours = [
+            rgba
+            for body in scene.bodies
+            for part, rgba in zip(body.parts, part_colours(body, *wanted), strict=True)
+            if part.visible
+        ]
+        self._opengl.paint(np.array([*colours, *self._own_colours[len(colours) :]]).reshape(-1, 4))
+        self._painted = wanted
 
     def _visuals(self, scene: Scene, links: Mapping[str, Mapping[str, Pose]]) -> list[Visual]:
         """Returns the triangles of all bodies, then of all robots, on nodes in the order of the poses."""

@@ -13,7 +13,7 @@ from embodied.geometry import rotation_matrix
 from embodied.rollout.episode import EpisodeContext, play
 from embodied.scenes.scene import Scene
 from embodied.simulators.bullet import BulletConfig, BulletSimulator
-from embodied.types import Command, Episode, Observation, Outcome, WorldState
+from embodied.types import Command, Episode, Observation, Outcome, WorldChange, WorldState
 from launch.benchmarks.placement.scenario import (
     BLOCK,
     HELD_ABOVE_M,
@@ -58,6 +58,10 @@ class PickedWorld:
     def advance(self, commands: Mapping[str, Command]) -> None:
         """Runs one control period."""
         self.inner.advance(commands)
+
+    def apply(self, changes: Sequence[WorldChange]) -> None:
+        """Makes changes that no robot causes."""
+        self.inner.apply(changes)
 
     def observe(self, robot: str, cameras: Sequence[str] | None = None) -> Observation:
         """Returns what the robot perceives."""
