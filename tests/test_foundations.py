@@ -14,6 +14,7 @@ from embodied.paths import confined, write_atomically
 from embodied.robots import commands
 from embodied.robots.assets import asset_root, load_urdf, urdf_path
 from embodied.robots.catalogue import robot_model, robot_names
+from embodied.robots.robot import DifferentialDrive
 from embodied.seeding import derive_seed, stream
 from embodied.types import Command
 
@@ -103,7 +104,7 @@ def test_a_urdf_whose_mesh_is_missing_or_outside_is_refused_by_name(tmp_path):
 def test_every_robot_has_the_joints_that_its_model_names(name):
     model = robot_model(name)
     text = urdf_path(model, visuals=False).read_text()
-    wheels = (*model.drive.left_joints, *model.drive.right_joints) if model.drive else ()
+    wheels = (*model.drive.left_joints, *model.drive.right_joints) if isinstance(model.drive, DifferentialDrive) else ()
     fingers = [joint for arm in model.arms if arm.gripper for joint in arm.gripper.joints]
     for joint in (*model.joints, *wheels, *fingers):
         assert f'name="{joint}"' in text

@@ -11,7 +11,7 @@ import numpy as np
 
 from embodied.controllers.settings import ControllerSettings
 from embodied.errors import unknown_name
-from embodied.robots.robot import Arm, DifferentialDrive, RobotModel
+from embodied.robots.robot import Arm, DifferentialDrive, HolonomicDrive, RobotModel
 from embodied.specs import EVENT_PACED, FARTHEST_TARGET_M, ActionSpec, Field
 from embodied.specs import KEYFRAME as MOVE_TO
 
@@ -76,11 +76,11 @@ def _keyframe(arm: Arm, settings: ControllerSettings, rate_hz: float) -> tuple[F
     return tuple(field for field in MOVE_TO.fields if arm.gripper is not None or field.name != GRIPPER.name)
 
 
-def _base_velocity(drive: DifferentialDrive) -> tuple[Field, ...]:
-    linear, angular = drive.linear_limit_mps, drive.angular_limit_radps
-    return (
-        Field("forward", (1,), unit="m/s", frame="base", lower=-linear, upper=linear),
-        Field("turn", (1,), unit="rad/s", frame="base", lower=-angular, upper=angular),
+def _base_velocity(drive: DifferentialDrive | HolonomicDrive) -> tuple[Field, ...]:
+    names = ("forward", "left", "turn") if isinstance(drive, HolonomicDrive) else ("forward", "turn")
+    return tuple(
+        Field(name, (1,), unit="rad/s" if name == "turn" else "m/s", frame="base", lower=-limit, upper=limit)
+        for name, limit in zip(names, drive.velocity_limits, strict=True)
     )
 
 

@@ -9,7 +9,7 @@ from embodied.errors import MissingDependencyError, SceneError
 from embodied.geometry import Vector3
 from embodied.paths import cache_folder, confined, write_atomically
 from embodied.robots.catalogue import BASE_DRIVE
-from embodied.robots.robot import Arm, RobotModel
+from embodied.robots.robot import Arm, DifferentialDrive, RobotModel
 
 CHASSIS_SIZE_M = (0.7, 0.4, 0.2)
 CHASSIS_MASS_KG = 60.0
@@ -60,7 +60,10 @@ def compose_urdf(model: RobotModel) -> ElementTree.Element:
         if len(arms) != 1:
             raise SceneError("A robot must have one arm, wheels, or a pedestal.", value=model.name)
         return arms[0]
-    base = _wheels_urdf() if model.pedestal_size_m is None else _pedestal_urdf(model.pedestal_size_m)
+    if model.pedestal_size_m is None:
+        base = _wheels_urdf(wheels=isinstance(model.drive, DifferentialDrive))
+    else:
+        base = _pedestal_urdf(model.pedestal_size_m)
     for arm, urdf in zip(model.arms, arms, strict=True):
         _mount(base, urdf, arm)
     return base
@@ -113,15 +116,16 @@ def _stored(model: RobotModel, robot: ElementTree.Element) -> Path:
     return path
 
 
-def _wheels_urdf() -> ElementTree.Element:
-    robot = ElementTree.Element("robot", name="differential_base")
+def _wheels_urdf(*, wheels: bool) -> ElementTree.Element:
+    """Returns a chassis on casters, with two driven wheels or none."""
+    robot = ElementTree.Element("robot", name="differential_base" if wheels else "holonomic_base")
     length, width, height = CHASSIS_SIZE_M
     radius = BASE_DRIVE.wheel_radius_m
     _add_link(robot, "base_link", mass_kg=None)
     chassis = _add_link(robot, "chassis", mass_kg=CHASSIS_MASS_KG)
     _add_box(chassis, CHASSIS_SIZE_M, rgba="0.25 0.28 0.33 1")
     _add_joint(robot, "chassis_joint", "fixed", "base_link", "chassis", f"0 0 {0.06 + height / 2 + 0.06}")
-    for side, sign in (("left", 1.0), ("right", -1.0)):
+    for side, sign in (("left", 1.0), ("right", -1.0)) if wheels else ():
         wheel = _add_link(robot, f"{side}_wheel", mass_kg=2.0)
         _add_cylinder(wheel, radius, 0.05, rgba="0.1 0.1 0.1 1")
         joint = _add_joint(

@@ -2,7 +2,7 @@
 
 from embodied.errors import unknown_name
 from embodied.geometry import Pose, Vector3
-from embodied.robots.robot import Arm, DifferentialDrive, Gripper, RobotModel
+from embodied.robots.robot import Arm, DifferentialDrive, Gripper, HolonomicDrive, RobotModel
 
 _PEDESTAL_SIZE_M = (0.3, 0.8, 0.4)
 # Where the arm of the mobile manipulator stands on its base, whose frame lies on the floor between the wheels.
@@ -47,6 +47,9 @@ BASE_DRIVE = DifferentialDrive(
     angular_limit_radps=2.0,
     wheel_torque_nm=40.0,
 )
+HOLONOMIC_DRIVE = HolonomicDrive(
+    linear_limit_mps=1.0, lateral_limit_mps=1.0, angular_limit_radps=2.0, force_n=300.0, torque_nm=80.0
+)
 
 _MODELS = {
     model.name: model
@@ -71,6 +74,12 @@ _MODELS = {
             ),
         ),
         RobotModel("differential_base", drive=BASE_DRIVE),
+        RobotModel("holonomic_base", drive=HOLONOMIC_DRIVE),
+        RobotModel(
+            "holonomic_panda",
+            arms=(_panda_arm("gripper", mount_m=_ON_WHEELS_M),),
+            drive=HOLONOMIC_DRIVE,
+        ),
         RobotModel(
             "mobile_panda",
             arms=(_panda_arm("gripper", mount_m=_ON_WHEELS_M),),

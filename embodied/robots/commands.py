@@ -103,11 +103,11 @@ def check_command(robot: str, model: RobotModel, command: Command) -> None:
     if command.base_velocity is not None:
         if model.drive is None:
             raise CommandError(f"Robot {robot!r} ({model.name}) has no wheels to command.")
-        velocity = _vector(f"The base velocity of {robot!r}", command.base_velocity, 2)
-        limit = np.array([model.drive.linear_limit_mps, model.drive.angular_limit_radps])
+        velocity = _vector(f"The base velocity of {robot!r}", command.base_velocity, len(model.drive.velocity_limits))
+        limit = np.array(model.drive.velocity_limits)
         if (np.abs(velocity) > limit + 1e-9).any():
             raise CommandError(
-                f"The base velocity of {robot!r} must stay within +-{limit.tolist()} (m/s, rad/s).",
+                f"The base velocity of {robot!r} must stay within +-{limit.tolist()} (m/s, turning in rad/s).",
                 value=velocity.tolist(),
                 remedy="Clip it.",
             )

@@ -29,6 +29,30 @@ class DifferentialDrive:
     angular_limit_radps: float
     wheel_torque_nm: float
 
+    @property
+    def velocity_limits(self) -> tuple[float, ...]:
+        """The limits of a base velocity: forward in m/s, turning in rad/s."""
+        return (self.linear_limit_mps, self.angular_limit_radps)
+
+
+@dataclass(frozen=True)
+class HolonomicDrive:
+    """A base that moves in any direction at any heading, such as one on Mecanum wheels; x points forward, y left.
+
+    It is moved by a force of up to `force_n` and a torque of up to `torque_nm`, so that a wall can hold it up.
+    """
+
+    linear_limit_mps: float
+    lateral_limit_mps: float
+    angular_limit_radps: float
+    force_n: float
+    torque_nm: float
+
+    @property
+    def velocity_limits(self) -> tuple[float, ...]:
+        """The limits of a base velocity: forward and to the left in m/s, turning in rad/s."""
+        return (self.linear_limit_mps, self.lateral_limit_mps, self.angular_limit_radps)
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -69,7 +93,7 @@ class RobotModel:
 
     name: str
     arms: tuple[Arm, ...] = ()
-    drive: DifferentialDrive | None = None
+    drive: DifferentialDrive | HolonomicDrive | None = None
     pedestal_size_m: Vector3 | None = None
 
     def __post_init__(self) -> None:

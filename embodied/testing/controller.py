@@ -195,7 +195,7 @@ def _require_still(checked: _Robot, rule: Rule, held: Command, commands: Sequenc
     check_command(checked.robot, checked.model, held)
     arms: dict[str, Any] = {}
     grippers: dict[str, float] = {}
-    velocity = np.zeros(2)
+    velocity = np.zeros(0)
     for command in (command for command in commands if isinstance(command, Command)):
         arms |= arm_targets(checked.model, command)
         grippers |= openings(checked.model, command)

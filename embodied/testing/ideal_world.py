@@ -38,7 +38,7 @@ def obedient(scene: Scene, robot: str, *, period_s: float) -> Follow:
     Joints and grippers reach their targets within the period; a base moves at the last commanded velocity.
     """
     model = robot_model(scene.robot(robot).model)
-    velocity = np.zeros(2)
+    velocity = np.zeros(0 if model.drive is None else len(model.drive.velocity_limits))
 
     def follow(state: WorldState, command: Command) -> WorldState:
         if command.base_velocity is not None:
@@ -65,8 +65,8 @@ def _placed(placed: RobotPlacement) -> RobotState:
 def _obeyed(model: RobotModel, here: RobotState, command: Command, velocity: np.ndarray, period_s: float) -> RobotState:
     base = here.base
     if model.drive is not None:
-        forward, turn = velocity * period_s
-        base = compose(base, Pose((float(forward), 0.0, 0.0), quaternion_from_yaw(float(turn))))
+        forward, *left, turn = (float(value) for value in velocity * period_s)  # Left for holonomic bases alone.
+        base = compose(base, Pose((forward, sum(left), 0.0), quaternion_from_yaw(turn)))
     joints = here.joint_position_rad.copy()
     for name, target in arm_targets(model, command).items():
         joints[model.columns(name)] = target

@@ -116,7 +116,7 @@ def _nudge(placed: RobotPlacement, model: RobotModel, period: int) -> Command:
     if opening:
         gripper = opening if len(model.arms) > 1 else next(iter(opening.values()))
     if model.drive is not None:
-        base = np.array([0.2, 0.1])
+        base = np.array([0.2, 0.05, 0.1] if len(model.drive.velocity_limits) > 2 else [0.2, 0.1])
     return Command(joints, gripper, base)
 
 
@@ -243,7 +243,7 @@ def _malformed(world: _World) -> list[tuple[str, Mapping[str, Command]]]:
         if len(model.arms) == 1 and model.arms[0].gripper is not None:
             found.append(("a gripper opening of 1.5", {name: Command(gripper=1.5)}))
             found.append(("a gripper opening that is NaN", {name: Command(gripper=float("nan"))}))
-        wrong_base = np.zeros(2) if model.drive is None else np.array([np.nan, 0.0])
+        wrong_base = np.zeros(2) if model.drive is None else np.full(len(model.drive.velocity_limits), np.nan)
         found.append(("a base velocity that is NaN, or without wheels", {name: Command(base_velocity=wrong_base)}))
     return found
 

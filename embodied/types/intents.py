@@ -41,11 +41,15 @@ class DeltaPose:
 
 @dataclass(frozen=True)
 class Drive:
-    """Hold a base velocity for a while: forward in m/s, counter-clockwise in rad/s."""
+    """Hold a base velocity for a while: forward in m/s, counter-clockwise in rad/s.
+
+    `lateral_mps` is to the left, for holonomic bases alone.
+    """
 
     linear_mps: float
     angular_radps: float
     duration_s: float
+    lateral_mps: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -90,9 +94,10 @@ class Command:
     """What one robot's motors are asked for during one control period; None leaves that part as it is.
 
     `joint_position_rad` holds the targets (J,) of all arms, or those of some arms by the names of their end effectors;
-    `gripper` the opening in [0, 1] of the only gripper, or openings by end effector; `base_velocity` (2,) forward m/s
-    and counter-clockwise rad/s. `release_error` (world x in m, y in m, yaw in rad) by end effector displaces a free
-    body that is released in this period; the loop adds it, controllers never do.
+    `gripper` the opening in [0, 1] of the only gripper, or openings by end effector; `base_velocity` forward m/s and
+    counter-clockwise rad/s (2,), of a holonomic base forward, to the left, and counter-clockwise (3,). `release_error`
+    (world x in m, y in m, yaw in rad) by end effector displaces a free body that is released in this period; the loop
+    adds it, controllers never do.
     """
 
     joint_position_rad: np.ndarray | Mapping[str, np.ndarray] | None = None

@@ -63,7 +63,11 @@ def examples(model: RobotModel, state: WorldState) -> list[Intent]:
         ]
     if model.drive is not None:
         space = action_space("base_velocity", model, ControllerSettings(), rate_hz=10.0)
-        found += [Drive(0.3, 0.1, 0.3), ActionChunk(space, np.array([[0.2, 0.0], [0.1, 0.3]])), GoTo((0.2, 0.0))]
+        found += [
+            Drive(0.3, 0.1, 0.3),
+            ActionChunk(space, np.linspace(0.1, 0.2, 2 * space.size).reshape(2, -1)),
+            GoTo((0.2, 0.0)),
+        ]
         found.append(Skill("drive", {"position_m": (0.2, 0.0, 0.0)}))
     return found
 

@@ -13,7 +13,7 @@ from embodied.rollout.bank_feed.robot_skills import registration
 from embodied.scenes.scene import Body, Box, Part, RobotPlacement, Scene
 from embodied.scenes.tabletop import BUTTON, DRAWERS, button, chest, on_table, slide, tabletop_scene
 from embodied.simulators.bullet.simulator import BulletConfig
-from embodied.types import ControllerReport, ControllerStatus, GoTo, MoveTo, Skill
+from embodied.types import ControllerReport, ControllerStatus, Drive, GoTo, MoveTo, Skill
 from tests.controllers.worlds import box
 
 DONE = ControllerReport(ControllerStatus.DONE)
@@ -187,6 +187,40 @@ def test_every_advertised_skill_is_one_that_the_controller_runs(simulator, model
         else:
             with pytest.raises(IntentError, match="one that it has"):
                 active.begin(Skill(name, where), simulator.state(), seed=1)
+
+
+def test_a_holonomic_base_goes_sideways_at_its_heading_and_around_what_is_in_the_way(simulator):
+    active = start(simulator, hall(model="holonomic_base", at=(-1.5, 0.0), yaw_rad=0.3))
+    assert run(simulator, active, Drive(0.0, 0.0, 2.0, lateral_mps=0.4)) == DONE
+    base = simulator.state().robots["robot"].base
+    along, left = np.cos(0.3) * (base.position_m[0] + 1.5), -np.sin(0.3) * (base.position_m[0] + 1.5)
+    along, left = along + np.sin(0.3) * base.position_m[1], left + np.cos(0.3) * base.position_m[1]
+    assert left == pytest.approx(0.8, abs=0.05)
+    assert along == pytest.approx(0.0, abs=0.02)
+    assert base.yaw_rad == pytest.approx(0.3, abs=0.02)
+    headings = []
+    report = run(simulator, active, GoTo((1.5, -1.0)), watch=lambda s: headings.append(s.robots["robot"].base.yaw_rad))
+    assert report == DONE
+    assert off_m(simulator.state(), (1.5, -1.0)) < 0.06
+    assert np.ptp(headings) < 0.05
+    assert run(simulator, active, GoTo((1.5, -1.0), 2.0)) == DONE
+    assert simulator.state().robots["robot"].base.yaw_rad == pytest.approx(2.0, abs=0.06)
+
+
+def test_a_holonomic_base_is_held_up_by_a_wall_and_a_differential_one_does_not_go_sideways(simulator):
+    active = start(simulator, hall(model="holonomic_base", at=(-1.0, -1.5), yaw_rad=0.0))
+    assert run(simulator, active, Drive(0.8, 0.0, 2.0)) == DONE
+    assert simulator.state().robots["robot"].base.position_m[0] < -0.35
+    assert ("right", "robot") in simulator.state().contact
+    with pytest.raises(IntentError, match="lateral_mps"):
+        run(simulator, start(simulator, hall()), Drive(0.0, 0.0, 1.0, lateral_mps=0.1))
+
+
+def test_a_holonomic_manipulator_picks(simulator):
+    active = start(simulator, hall(BLOCK, model="holonomic_panda", at=(1.8, 0.4), yaw_rad=0.0))
+    assert run(simulator, active, AT_TABLE) == DONE
+    assert run(simulator, active, Skill("pick", {"object": "block"})) == DONE
+    assert simulator.state().held["robot"] == "block"
 
 
 def test_the_tool_moves_and_the_base_drives_as_skills(simulator):

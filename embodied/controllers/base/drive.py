@@ -6,7 +6,7 @@ from embodied.controllers.checks import check_duration, check_number
 from embodied.controllers.handler import HandlerContext
 from embodied.errors import IntentError
 from embodied.geometry import Pose, angle_between
-from embodied.robots.robot import RobotModel
+from embodied.robots.robot import HolonomicDrive, RobotModel
 from embodied.types import Command, ControllerReport, ControllerStatus, Drive, WorldState
 
 REST_M = 2e-4  # What a resting base may move in one control period.
@@ -31,7 +31,8 @@ class DriveHandler:
         """Starts; the duration is rounded to control periods, at least one. Raises `IntentError`."""
         del state, seed
         self._check(intent)
-        self._velocity = np.array([intent.linear_mps, intent.angular_radps])
+        sideways = [intent.lateral_mps] if isinstance(self._model.drive, HolonomicDrive) else []
+        self._velocity = np.array([intent.linear_mps, *sideways, intent.angular_radps], dtype=float)
         self._left = max(1, round(intent.duration_s / self._period_s))
         self._last: Pose | None = None
 
@@ -43,14 +44,16 @@ class DriveHandler:
         before, self._last = self._last, state.robots[self._robot].base
         if before is not None and (base_rests(before, self._last) or -self._left * self._period_s > self._limit_s):
             return ControllerReport(ControllerStatus.DONE)
-        return Command(base_velocity=np.zeros(2))
+        return Command(base_velocity=np.zeros_like(self._velocity))
 
     def _check(self, intent: Drive) -> None:
         drive = self._model.drive
         if drive is None:
             raise IntentError(f"Robot {self._robot!r} must have wheels to drive.", value=self._model.name)
+        lateral_limit_mps = drive.lateral_limit_mps if isinstance(drive, HolonomicDrive) else 0.0
         for name, value, limit, unit in (
             ("linear_mps", intent.linear_mps, drive.linear_limit_mps, "m/s"),
+            ("lateral_mps", intent.lateral_mps, lateral_limit_mps, "m/s"),
             ("angular_radps", intent.angular_radps, drive.angular_limit_radps, "rad/s"),
         ):
             if abs(check_number(value, f"Drive.{name}")) > limit + 1e-9:

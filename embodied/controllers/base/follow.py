@@ -1,4 +1,4 @@
-"""Following a path of straight segments with a base that turns by speed difference."""
+"""Following a path of straight segments, with a base that turns by speed difference or moves in any direction."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from embodied.controllers.base.drive import base_rests
 from embodied.controllers.handler import HandlerContext
 from embodied.controllers.routine import DONE, failed
 from embodied.geometry import Pose
+from embodied.robots.robot import HolonomicDrive
 from embodied.types import Command, ControllerReport, WorldState
 
 LOOKAHEAD_M = 0.3
@@ -37,7 +38,7 @@ class FollowPath:
 
 
 class FollowHandler:
-    """Turns towards each corner, drives there, and turns to the final heading.
+    """Turns towards each corner, drives there, and turns to the final heading; a holonomic base only does the last.
 
     On a segment it aims at a point a little ahead on the line (pure pursuit). Source: R. Coulter, "Implementation of
     the Pure Pursuit Path Tracking Algorithm", CMU-RI-TR-92-01, 1992.
@@ -49,6 +50,9 @@ class FollowHandler:
         self._robot = context.robot
         self._period_s = context.period_s
         self._fastest = SPEED_SHARE * np.array([drive.linear_limit_mps, drive.angular_limit_radps])
+        self._holonomic = isinstance(drive, HolonomicDrive)
+        if isinstance(drive, HolonomicDrive):
+            self._fastest[0] = SPEED_SHARE * min(drive.linear_limit_mps, drive.lateral_limit_mps)
 
     def begin(self, intent: FollowPath, state: WorldState, *, seed: int) -> None:
         """Starts at the first segment."""
@@ -74,8 +78,10 @@ class FollowHandler:
         if left_m <= CORNER_M:
             self._segment += 1
             self._turning, self._speed_mps = True, 0.0
-            return Command(base_velocity=np.zeros(2))
+            return self._command(0.0, 0.0)
         aim = along + min(LOOKAHEAD_M, left_m) * (end - begin) / max(float(np.linalg.norm(end - begin)), 1e-9)
+        if self._holonomic:
+            return self._slide(base, aim - here, left_m)
         sign = -1.0 if self._path.backwards else 1.0
         heading = np.arctan2(*(sign * (aim - here))[::-1])
         error = _wrapped(heading - base.yaw_rad)
@@ -84,7 +90,18 @@ class FollowHandler:
         self._turning = abs(error) > (AIMED_RAD * 2 if self._turning else TURN_FIRST_RAD)
         wanted = 0.0 if self._turning else min(limit_mps, APPROACH_GAIN_PER_S * left_m)
         self._speed_mps = min(wanted, self._speed_mps + ACCELERATION_MPS2 * self._period_s)
-        return Command(base_velocity=np.array([sign * self._speed_mps, turn]))
+        return self._command(sign * self._speed_mps, turn)
+
+    def _slide(self, base: Pose, way_m: np.ndarray, left_m: float) -> Command:
+        wanted = min(self._fastest[0], APPROACH_GAIN_PER_S * left_m)
+        self._speed_mps = min(wanted, self._speed_mps + ACCELERATION_MPS2 * self._period_s)
+        x, y = self._speed_mps * way_m / max(float(np.linalg.norm(way_m)), 1e-9)
+        cos, sin = np.cos(base.yaw_rad), np.sin(base.yaw_rad)
+        return self._command(cos * x + sin * y, 0.0, left_mps=cos * y - sin * x)
+
+    def _command(self, forward_mps: float, turn_radps: float, *, left_mps: float = 0.0) -> Command:
+        sideways = [left_mps] if self._holonomic else []
+        return Command(base_velocity=np.array([forward_mps, *sideways, turn_radps]))
 
     def _arrive(self, base: Pose) -> Command | ControllerReport:
         before, self._last = self._last, base
@@ -92,9 +109,9 @@ class FollowHandler:
         limit_radps = self._fastest[1]
         if abs(error) > AIMED_RAD and not self._stuck(base):
             turn = float(np.clip(TURN_GAIN_PER_S * error, -limit_radps, limit_radps))
-            return Command(base_velocity=np.array([0.0, turn]))
+            return self._command(0.0, turn)
         if before is None or not base_rests(before, base):
-            return Command(base_velocity=np.zeros(2))
+            return self._command(0.0, 0.0)
         off_m = float(np.linalg.norm(np.subtract(base.position_m[:2], self._path.corners_m[-1])))
         if off_m > GOAL_TOLERANCE_M or abs(error) > GOAL_TOLERANCE_RAD:
             return failed(f"blocked: the base stopped {off_m:.2f} m and {abs(error):.2f} rad from its goal")

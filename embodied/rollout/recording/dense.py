@@ -129,7 +129,7 @@ class _RobotRecorder:
         self._name, self._model, self._rate_hz, self._precision_m = name, model, rate_hz, precision_m
         self._joints_rad = np.array(state.joint_position_rad, dtype=np.float64)
         self._gripper = {arm.name: state.end_effectors[arm.name].gripper for arm in model.arms}
-        self._velocity = np.zeros(2)
+        self._velocity = np.zeros(0 if model.drive is None else len(model.drive.velocity_limits))
         self._spaces = action_spaces(model, rate_hz)
         self._features: tuple[Feature, ...] = ()
         self._rows: dict[str, list[np.ndarray]] = {action_feature(space).name: [] for space in self._spaces}

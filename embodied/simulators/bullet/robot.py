@@ -12,8 +12,9 @@ from embodied.geometry import Pose, compose, invert
 from embodied.robots.assets import urdf_path
 from embodied.robots.catalogue import robot_model
 from embodied.robots.commands import joint_targets, openings
-from embodied.robots.robot import Arm, RobotModel
+from embodied.robots.robot import Arm, DifferentialDrive, HolonomicDrive, RobotModel
 from embodied.scenes.scene import RobotPlacement
+from embodied.simulators.bullet.pushed_base import PushedBase
 from embodied.types import Command, EndEffectorState, RobotState
 
 ARM_POSITION_GAIN = 0.3  # Share of the position error that the motor corrects in one physics step.
@@ -69,15 +70,17 @@ class BulletRobot:
         drive = self.model.drive
         self._arm_joints = [joints[name] for name in self.model.joints]
         self.end_effectors = {arm.name: _end_effector(arm, joints, self.links) for arm in self.model.arms}
-        self._wheels_left = [joints[name] for name in drive.left_joints] if drive else []
-        self._wheels_right = [joints[name] for name in drive.right_joints] if drive else []
+        wheels = drive if isinstance(drive, DifferentialDrive) else None
+        self._wheels_left = [joints[name] for name in wheels.left_joints] if wheels else []
+        self._wheels_right = [joints[name] for name in wheels.right_joints] if wheels else []
+        self._pushed = PushedBase(bullet, self.uid, drive) if isinstance(drive, HolonomicDrive) else None
         self._base_in_inertial = self._offset_of_base()
         self._centre: object = None
         self._base = Pose()
         self._prepare(start, placement.gripper)
         if len(self.model.arms) > 1:
             self._let_only_arms_collide()
-        self.targets = Targets(start, dict.fromkeys(self.end_effectors, placement.gripper), np.zeros(2))
+        self.targets = Targets(start, dict.fromkeys(self.end_effectors, placement.gripper), self._rest())
         self._read_joints = [
             *self._arm_joints,
             *(joint for one in self.end_effectors.values() for joint in one.finger_joints),
@@ -107,6 +110,7 @@ class BulletRobot:
 
     def begin_period(self, previous_rad: np.ndarray, substeps: int, period_s: float) -> None:
         """Prepares the arm's targets for `substeps` physics steps, evenly from the previous targets to the present."""
+        self._step_s = period_s / substeps
         if self._arm_motors is None:
             return
         step = self.targets.joint_position_rad - previous_rad
@@ -129,6 +133,8 @@ class BulletRobot:
                 self._drive_fingers(name, end_effector)
             self._drive_wheels()
             self._driven = self.targets
+        if self._pushed is not None:
+            self._pushed.push(self.targets.base_velocity, self._step_s)
 
     def state(self, holding: Mapping[tuple[str, str], str]) -> RobotState:
         """Returns the state of the robot now; `holding` names held bodies by robot and end effector."""
@@ -171,7 +177,7 @@ class BulletRobot:
         self.targets = Targets(
             np.array(state.joint_position_rad),
             {name: 0.0 if one.held else one.gripper for name, one in state.end_effectors.items()},
-            np.zeros(2),
+            self._rest(),
             {name: one.fingers for name, one in state.end_effectors.items() if one.held},
         )
 
@@ -238,7 +244,7 @@ class BulletRobot:
 
     def _drive_wheels(self) -> None:
         drive, bullet = self.model.drive, self._bullet
-        if drive is None:
+        if not isinstance(drive, DifferentialDrive):
             return
         linear, angular = self.targets.base_velocity
         turn = angular * drive.track_m / 2
@@ -251,6 +257,10 @@ class BulletRobot:
                     targetVelocity=speed / drive.wheel_radius_m,
                     force=drive.wheel_torque_nm,
                 )
+
+    def _rest(self) -> np.ndarray:
+        """Returns the base velocity of a robot that stands still; two numbers also where it has no wheels."""
+        return np.zeros(2 if self.model.drive is None else len(self.model.drive.velocity_limits))
 
     def _base_pose(self) -> Pose:
         centre = self._bullet.getBasePositionAndOrientation(self.uid)
