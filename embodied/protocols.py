@@ -181,6 +181,20 @@ class ChoiceTask(Task, Protocol):
         ...
 
 
+@runtime_checkable
+class ChainTask(Task, Protocol):
+    """A task whose episodes come in chains, each starting in the world that the one before it has left behind.
+
+    With `chain_length` n the seeds k * n to k * n + n - 1 are a chain: its first episode has `after` None, every other
+    one the id of the episode of the seed before, and all have the same scene.
+    """
+
+    @property
+    def chain_length(self) -> int:
+        """How many episodes make a chain, at most 16."""
+        ...
+
+
 class Controller(Protocol):
     """The controller of one robot: one intent into many commands. Seeded and deterministic."""
 

@@ -8,7 +8,7 @@ import numpy as np
 from embodied.protocols import Simulator
 from embodied.robots.catalogue import robot_model
 from embodied.robots.commands import proprio_layout
-from embodied.rollout.episode import EpisodeResult
+from embodied.rollout.job import EpisodeResult
 from embodied.types import Episode, EpisodeRecord, Observation
 from tests.fakes import FakeSimulator, FakeSimulatorConfig
 

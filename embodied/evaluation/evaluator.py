@@ -5,7 +5,6 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from embodied.paths import write_atomically
 from embodied.protocols import Task
 from embodied.rollout.bank_feed.site_clock import run_start_s, slot_length_s
 from embodied.rollout.builders import PolicyBuilder
+from embodied.rollout.chain import chain_length, require_whole_chains
 from embodied.rollout.compute import Compute
 from embodied.rollout.job import EpisodeJob
 from embodied.rollout.worker import WorkerConfig, on_failure_of
@@ -59,10 +59,22 @@ class Evaluation:
             raise ConfigError(f"episodes must be at most {SEED_STRIDE}.", value=self.episodes)
         if not self.worker.tasks or not self.worker.policies:
             raise ConfigError("An evaluation must have at least one task and one policy.")
+        self._check_chains()
         if self.worker.controls:
             for task in self.worker.tasks.values():
                 choice_task(task)
             refuse_resuming(self.worker.memory.feed if self.worker.memory else None)
+
+    def _check_chains(self) -> None:
+        for name, task in self.worker.tasks.items():
+            require_whole_chains(name, task, self.episodes)
+        chains = [name for name, task in self.worker.tasks.items() if chain_length(task) > 1]
+        if chains and (self.worker.controls or (self.worker.memory and self.worker.memory.feed.resume)):
+            raise ConfigError(
+                "Chains of episodes can neither be played under controls of memory nor be resumed in their middle.",
+                value=chains,
+                remedy="Set controls=[normal] and memory.resume=false.",
+            )
 
     @property
     def controls(self) -> tuple[str, ...]:
@@ -95,6 +107,8 @@ class Evaluation:
     def jobs(self, obstacles: Mapping[str, Container[str]] | None = None) -> Iterator[EpisodeJob]:
         """Yields every episode, task by task and seed by seed, all policies and controls of a seed together.
 
+        A chain of episodes is one job that holds the later ones.
+
         `obstacles` are the controls under which a policy cannot be played. On the site clock they follow one another in
         this order, from 0 on.
         """
@@ -105,13 +119,29 @@ class Evaluation:
             for control in self.controls
             if control not in (obstacles or {}).get(policy, ())
         ]
-        plain = EpisodeJob(run=self.run, episode="", task="", policy="", seed=first, split=SPLIT)
-        chosen = product(self.worker.tasks, range(first, first + self.episodes), played)
-        for slot, (task, seed, (policy, control)) in enumerate(chosen):
-            yield replace(
-                plain, episode=f"{task}/{SPLIT}/{seed}", task=task, policy=policy, seed=seed, control=control,
-                start_s=slot * slot_s,
-            )  # fmt: skip
+        slot = 0
+        for name, task in self.worker.tasks.items():
+            length = chain_length(task)
+            for start in range(first, first + self.episodes, length):
+                for policy, control in played:
+                    seeds = range(start, start + length)
+                    jobs = [
+                        self._job(name, policy, control, seed, chain=start if length > 1 else None) for seed in seeds
+                    ]
+                    yield replace(jobs[0], later=tuple(jobs[1:])).starting_at(slot * slot_s)
+                    slot += 1
+
+    def _job(self, task: str, policy: str, control: str, seed: int, *, chain: int | None) -> EpisodeJob:
+        return EpisodeJob(
+            run=self.run,
+            episode=f"{task}/{SPLIT}/{seed}",
+            task=task,
+            policy=policy,
+            seed=seed,
+            split=SPLIT,
+            control=control,
+            chain="" if chain is None else f"{task}/{SPLIT}/{chain}",
+        )
 
     def _slot_s(self) -> float:
         """Returns the length of a slot: as the longest of the tasks' first episodes may need.
@@ -128,7 +158,8 @@ class Evaluation:
                 value=unlimited,
                 remedy="Give the task a time limit, or play without a bank.",
             )
-        return slot_length_s(max(limit_s or 0.0 for limit_s in limits_s.values()))
+        longest = max(chain_length(task) for task in self.worker.tasks.values())
+        return slot_length_s(longest * max(limit_s or 0.0 for limit_s in limits_s.values()))
 
 
 def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: str, videos: int) -> Mapping[str, Any]:
@@ -145,7 +176,7 @@ def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: 
     parts = preflight(evaluation.worker, seed=evaluation.seed * SEED_STRIDE, split=SPLIT)
     with ResultsFolder(output) as folder, ExitStack() as stack:
         done = folder.records(evaluation.run)
-        jobs = {_key(job): job for job in _placed(evaluation, parts.obstacles)}
+        jobs = {_key(job): job for unit in _placed(evaluation, parts.obstacles) for job in unit.unit}
         folder.write("config.yaml", config)
 
         @cache
@@ -154,9 +185,10 @@ def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: 
 
         records = _played(jobs, folder, done=done, pool=pool)
         results = summarised(evaluation, records, parts)
-        chosen = worth_seeing(
-            records, privileged=parts.privileged, policies=list(evaluation.worker.policies), per_task=videos
-        )
+        # A chain would have to be played again as a whole to be filmed.
+        filmable = [record for record in records if not record.chain]
+        policies = list(evaluation.worker.policies)
+        chosen = worth_seeing(filmable, privileged=parts.privileged, policies=policies, per_task=videos)
         # The figures are safe before the films, which may still lose a worker.
         folder.write_json("results.json", results)
         folder.write("report.md", report.markdown(results, records))
@@ -176,7 +208,7 @@ def _placed(evaluation: Evaluation, obstacles: Mapping[str, Container[str]]) -> 
     if start_s is None:
         with memory.connect() as bank:
             start_s = run_start_s(bank, {memory.name_of(job): job.start_s for job in jobs})
-    return [replace(job, start_s=start_s + job.start_s) for job in jobs]
+    return [job.starting_at(start_s + job.start_s) for job in jobs]
 
 
 def _remembered(
@@ -283,13 +315,15 @@ def _played(
 ) -> list[EpisodeRecord]:
     """Returns the record of every job, in their order."""
     known = {_key(record): record for record in done}
-    missing = [job for key, job in jobs.items() if key not in known]
+    units = [job for job in jobs.values() if not job.chain or job.later]
+    missing = [unit for unit in units if any(_key(job) not in known for job in unit.unit)]
     if done:
-        _log.info("%d of %d episodes were already played; %d are left.", len(done), len(jobs), len(missing))
+        left = sum(len(unit.unit) for unit in missing)
+        _log.info("%d of %d episodes were already played; %d are left.", len(done), len(jobs), left)
     if missing:
         for result in pool().run(missing):
-            record = folder.append(result.record)
-            known[_key(record)] = record
+            if _key(result.record) not in known:  # Of an unfinished chain, what is on the disk stays.
+                known[_key(result.record)] = folder.append(result.record)
     return [known[key] for key in jobs]
 
 

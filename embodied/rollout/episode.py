@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from embodied.errors import ConfigError, EmbodiedError, IntentError, MissingDependencyError
 from embodied.protocols import CommandObserver, Controller, Dispatcher, Observer, Policy, Simulator, Task
 from embodied.rollout.action_noise import moved_holder, release_errors, with_action_noise
+from embodied.rollout.chain import require_right_world
 from embodied.rollout.dispatch import TIME_SLACK_S, Dispatch
+from embodied.rollout.job import EpisodeResult
 from embodied.rollout.latency import Latency
 from embodied.rollout.requests import ObservationHistory, as_seen, check_policy_fits, masked, policy_cameras
 from embodied.rollout.team import Agent, RobotSlot, agents_of
@@ -28,7 +30,6 @@ from embodied.types import (
     Outcome,
     Progress,
     Request,
-    RobotRecord,
     Truth,
     WorldState,
     holder_name,
@@ -44,6 +45,7 @@ class EpisodeContext:
     `policy` decides for every robot without an agent of its own in `agents`. Without `make_dispatcher` every robot has
     the episode's instruction from the start; with one, robots wait for their assignments. With `latency` the world
     goes on while policies and the dispatcher decide. With `visualisations` policies are asked to show what they see.
+    With `continue_world` the simulator is not reset; the limit of time counts from there.
     """
 
     simulator: Simulator
@@ -51,19 +53,10 @@ class EpisodeContext:
     policy: Policy
     make_controllers: Callable[[Episode], Mapping[str, Controller]]
     visualisations: bool = False
+    continue_world: bool = False
     agents: Mapping[str, Agent] = field(default_factory=dict)
     make_dispatcher: Callable[[Episode], Dispatcher] | None = None
     latency: Latency | None = None
-
-
-@dataclass(frozen=True)
-class EpisodeResult:
-    """How an episode ended: `steps` counts the intents begun by all robots, `sim_time_s` the simulated seconds."""
-
-    progress: Progress
-    steps: int
-    sim_time_s: float
-    robots: Mapping[str, RobotRecord] = field(default_factory=dict)
 
 
 def play(episode: Episode, context: EpisodeContext, *, observers: Sequence[Observer] = ()) -> EpisodeResult:
@@ -106,6 +99,7 @@ class EpisodeRunner:
         self._slots: dict[str, RobotSlot] = {}
         self._events = EventPlayer(episode)
         self._state = BEFORE_RESET
+        self._start_s = 0.0  # Of simulated time, at the beginning of the episode.
         self._grasps: Counter[str] = Counter()  # Of free bodies, by holder.
         self._dispatch: Dispatch | None = None
 
@@ -122,7 +116,8 @@ class EpisodeRunner:
     def result(self) -> EpisodeResult:
         """Returns how it stands."""
         robots = {name: slot.record for name, slot in self._slots.items()}
-        return EpisodeResult(self.progress, sum(one.intents for one in robots.values()), self._state.time_s, robots)
+        steps = sum(one.intents for one in robots.values())
+        return EpisodeResult(self.progress, steps, self._state.time_s - self._start_s, robots)
 
     @contextmanager
     def _ends(self) -> Iterator[None]:
@@ -143,7 +138,8 @@ class EpisodeRunner:
         period_s = context.simulator.control_period_s
         for agent in agents.values():
             check_policy_fits(episode.scene, agent.policy, cameras=agent.wanted_cameras, period_s=period_s)
-        self._events.reset(context.simulator)
+        require_right_world(episode, continued=context.continue_world)
+        self._events.reset(context.simulator, continued=context.continue_world)
         controllers = context.make_controllers(episode)
         for name, agent in agents.items():
             own = episode.instruction_of(name) if agent.instruction is None else agent.instruction
@@ -155,6 +151,7 @@ class EpisodeRunner:
                 context.make_dispatcher(episode), episode, self._slots, self._publish, latency=context.latency
             )
         state = self._see()
+        self._start_s = state.time_s
         self.progress = context.task.begin(episode, state)
         for observer in self._observers:
             observer.on_begin(episode, context.simulator)
@@ -173,7 +170,7 @@ class EpisodeRunner:
         for observer in self._observers:
             observer.on_step(state, self.progress)
         limit_s = self._episode.limits.sim_time_s
-        if limit_s is not None and not self.progress.done and state.time_s >= limit_s - TIME_SLACK_S:
+        if limit_s is not None and not self.progress.done and state.time_s - self._start_s >= limit_s - TIME_SLACK_S:
             raise _EndedError(Outcome.TIMEOUT, f"time limit of {limit_s:g} s")
 
     def _see(self) -> WorldState:

@@ -24,5 +24,5 @@ class InlineCompute:
         self._worker.close()
 
     def run(self, jobs: Iterable[EpisodeJob]) -> Iterator[JobResult]:
-        """Yields the result of each job, in order."""
-        yield from with_progress_bar((self._worker.run(job) for job in jobs), jobs)
+        """Yields the results of each job, in order."""
+        yield from with_progress_bar((one for job in jobs for one in self._worker.run(job).unit), jobs)

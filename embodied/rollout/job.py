@@ -1,9 +1,10 @@
 """One episode to play, and what comes of it: small values that travel between processes."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from embodied.types import NORMAL, EpisodeRecord
+from embodied.types import NORMAL, EpisodeRecord, Progress, RobotRecord
 
 
 @dataclass(frozen=True)
@@ -13,6 +14,10 @@ class EpisodeJob:
     `episode` is unique in `run` together with `task`, `policy` and `control`, which name entries of `WorkerConfig`;
     `seed` and `split` are what the task samples from. `attempt` starts at 1. Its time 0 lies at `start_s` on the site
     clock of a memory bank, in any attempt.
+
+    The first job of a chain holds those that follow it as `later`, each an episode that starts where the one before it
+    has ended; all of them name the first one's episode as `chain`. They are played by one worker and tried again
+    together.
     """
 
     run: str
@@ -26,13 +31,47 @@ class EpisodeJob:
     trajectory: bool = False
     control: str = NORMAL
     start_s: float = 0.0
+    chain: str = ""
+    later: "tuple[EpisodeJob, ...]" = ()
+
+    @property
+    def unit(self) -> "tuple[EpisodeJob, ...]":
+        """All episodes that belong together, in order: this one, and those of its chain that follow."""
+        return (self, *self.later)
+
+    def again(self) -> "EpisodeJob":
+        """Returns the next attempt at the whole unit."""
+        return replace(self, attempt=self.attempt + 1, later=tuple(job.again() for job in self.later))
+
+    def starting_at(self, start_s: float) -> "EpisodeJob":
+        """Returns the unit whose time 0 lies at `start_s` on the site clock."""
+        return replace(self, start_s=start_s, later=tuple(job.starting_at(start_s) for job in self.later))
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """How an episode ended: `steps` counts the intents begun by all robots, `sim_time_s` the simulated seconds."""
+
+    progress: Progress
+    steps: int
+    sim_time_s: float
+    robots: Mapping[str, RobotRecord] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class JobResult:
-    """What a worker hands back: the record, and an H.264 MP4 and recordings where the job asked for them."""
+    """What a worker hands back: the record, and an H.264 MP4 and recordings where the job asked for them.
+
+    `later` are the results of `EpisodeJob.later`.
+    """
 
     job: EpisodeJob
     record: EpisodeRecord
     video: bytes | None = None
     recordings: tuple[Any, ...] = ()
+    later: "tuple[JobResult, ...]" = ()
+
+    @property
+    def unit(self) -> "tuple[JobResult, ...]":
+        """The results of all episodes of the job's unit, in order."""
+        return (self, *self.later)

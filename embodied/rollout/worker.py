@@ -20,8 +20,9 @@ from embodied.rollout.builders import (
     RecorderBuilder,
     SimulatorBuilder,
 )
-from embodied.rollout.episode import EpisodeContext, EpisodeResult, play
-from embodied.rollout.job import EpisodeJob, JobResult
+from embodied.rollout.chain import require_successor
+from embodied.rollout.episode import EpisodeContext, play
+from embodied.rollout.job import EpisodeJob, EpisodeResult, JobResult
 from embodied.rollout.latency import LatencyConfig
 from embodied.rollout.recording.video_observer import VideoConfig, with_spectator
 from embodied.rollout.team import Agent, AgentConfig
@@ -103,16 +104,38 @@ class SimulatorWorker:
         self._simulator: Simulator | None = None
         self._policies: dict[str, Policy] = {}
         self._bank: BankClient | None = None
+        self._chain_feeds: list[MemoryFeed] = []  # Of the episodes played so far in the present chain.
 
     def run(self, job: EpisodeJob) -> JobResult:
         """Plays the episode of `job` to its outcome. The same job gives the same record in any worker and any order.
 
-        Raises `UnknownNameError` for a task, policy or control that the configuration lacks, and whatever building them
-        raises.
+        The episodes of a chain follow one another in the same world. Raises `UnknownNameError` for a task, policy or
+        control that the configuration lacks, `ConfigError` for a chain that does not hang together, and whatever
+        building the parts raises.
         """
+        self._chain_feeds.clear()
+        first, previous = self._play(job, None), job
+        played = [first]
+        for following in job.later:
+            broken = played[-1].record.outcome is Outcome.INVALID
+            played.append(self._unplayed(following) if broken else self._play(following, previous))
+            previous = following
+        return replace(first, later=tuple(played[1:]))
+
+    def _unplayed(self, job: EpisodeJob) -> JobResult:
+        """Returns the result of an episode whose world has broken before it began."""
+        episode = self._config.task(job.task).sample(job.seed, split=job.split)
+        progress = Progress(outcome=Outcome.INVALID, reason="the episode that it starts from is invalid")
+        result = EpisodeResult(progress, 0, 0.0)
+        return JobResult(job, _record(job, episode, result, donor=None, started_s=time.perf_counter()))
+
+    def _play(self, job: EpisodeJob, previous: EpisodeJob | None) -> JobResult:
+        """Plays one episode: in a world of its own, or in the one that `previous` has left behind."""
         started_s = time.perf_counter()
         task = self._config.task(job.task)
         episode = task.sample(job.seed, split=job.split)
+        if previous is not None:
+            require_successor(episode, task.sample(previous.seed, split=previous.split))
         context = self._context(task, self._policy(job.policy))
         controlled = self._controlled(job.control, episode, context)
         if controlled.unplayable:
@@ -120,17 +143,20 @@ class SimulatorWorker:
             return JobResult(job, _record(job, episode, result, donor=controlled.donor, started_s=started_s))
         video = self._config.video.build() if job.video else None
         recorder = self._config.recorder.build() if job.trajectory and self._config.recorder is not None else None
-        memory = self._remember(job)
+        memory, earlier = self._remember(job), tuple(self._chain_feeds)
         observers: list[Observer] = [observer for observer in (video, recorder, memory) if observer is not None]
         if video is not None:
             episode = with_spectator(episode, self._config.video)
         capacity = self._config.memory.capacity if self._config.memory else 0
+        if memory is not None and job.chain:
+            self._chain_feeds.append(memory)
 
         def reminded(policy: Policy) -> Policy:
-            return policy if memory is None else Remembering(policy, memory, capacity=capacity)
+            return policy if memory is None else Remembering(policy, memory, capacity=capacity, earlier=earlier)
 
         policy = reminded(controlled.policy)
         team = replace(context, policy=policy, agents=self._agents(policy, reminded), visualisations=job.video)
+        team = replace(team, continue_world=previous is not None)
         result = play(episode, team, observers=observers)
         record = replace(
             _record(job, episode, result, donor=controlled.donor, started_s=started_s),
@@ -254,6 +280,7 @@ def lost_record(job: EpisodeJob, task: Task, reason: str) -> EpisodeRecord:
         sim_time_s=0.0,
         wall_s=0.0,
         control=job.control,
+        chain=job.chain,
     )
 
 
@@ -284,6 +311,7 @@ def _record(
         wall_s=time.perf_counter() - started_s,
         control=job.control,
         donor=donor,
+        chain=job.chain,
         metrics=dict(progress.metrics),
         robots=dict(result.robots) if len(result.robots) > 1 else {},
     )

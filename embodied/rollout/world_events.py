@@ -54,19 +54,23 @@ class EventPlayer:
     def __init__(self, episode: Episode) -> None:
         self._scene = episode.scene
         self._events = episode.events
-        self._reached_s: dict[str, float] = {}
+        self._reached_s: dict[str, float] = {}  # As all times here, since the beginning of the episode.
+        self._start_s = 0.0
 
-    def reset(self, simulator: Simulator) -> None:
-        """Resets the world and applies what is due at the beginning.
+    def reset(self, simulator: Simulator, *, continued: bool = False) -> None:
+        """Resets the world, unless that of an earlier episode is `continued`, and applies what is due at the beginning.
 
+        Where a world goes on, the times of triggers count from the beginning of this episode.
         Raises `UnknownNameError` and `EventError` for events that do not fit the scene, before the reset, and
         `EventError` where an event would move a body that a robot holds from the start; and what the reset raises.
         """
         for event in self._events:
             check_effect(self._scene, event.effect)
-        simulator.reset(self._scene)
+        if not continued:
+            simulator.reset(self._scene)
         if self._events:
             state = simulator.state()
+            self._start_s = state.time_s if continued else 0.0
             for event in self._events:
                 check_not_held(event.effect, self._scene, state.held.values())
             self._apply(simulator, after_s=-inf, until_s=state.time_s)
@@ -80,12 +84,14 @@ class EventPlayer:
         """
         if self._events:
             for phase in progress.reached:
-                self._reached_s.setdefault(phase, state.time_s)
+                self._reached_s.setdefault(phase, state.time_s - self._start_s)
             self._apply(simulator, after_s=state.time_s, until_s=state.time_s + simulator.control_period_s)
         simulator.advance(commands)
 
     def _apply(self, simulator: Simulator, *, after_s: float, until_s: float) -> None:
-        changes = changes_due(self._events, self._reached_s, after_s=after_s, until_s=until_s)
+        changes = changes_due(
+            self._events, self._reached_s, after_s=after_s - self._start_s, until_s=until_s - self._start_s
+        )
         if changes:
             simulator.apply(changes)
 

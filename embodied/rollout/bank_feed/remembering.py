@@ -14,12 +14,14 @@ class Remembering:
 
     Decisions that the bank already has (`feed.recorded`) are carried out again without asking: the world comes back to
     where a killed worker left it, and the policy goes on with its memory. Its carry is lost then, so it must be one
-    that remembers through the bank alone.
+    that remembers through the bank alone. The moments of `earlier` feeds, those of the episodes before this one in its
+    chain, come first.
     """
 
-    def __init__(self, policy: Policy, feed: MemoryFeed, *, capacity: int) -> None:
+    def __init__(self, policy: Policy, feed: MemoryFeed, *, capacity: int, earlier: Sequence[MemoryFeed] = ()) -> None:
         self.inner = policy
         self._feed = feed
+        self._feeds = (*earlier, feed)
         self._capacity = capacity
         self.observation_spec = policy.observation_spec
         self.action_spec = policy.action_spec
@@ -36,5 +38,7 @@ class Remembering:
         return [known[key] if key in known else next(decided) for key in keys]
 
     def _reminded(self, request: Request) -> Request:
-        moments = self._feed.moments(request.observation.robot, limit=self._capacity)
-        return as_seen(replace(request, memory=MemoryContext(moments)), self.inner)
+        robot = request.observation.robot
+        moments = [moment for feed in self._feeds for moment in feed.moments(robot, limit=self._capacity)]
+        newest = MemoryContext(tuple(moments[-self._capacity :]))
+        return as_seen(replace(request, memory=newest), self.inner)

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -109,7 +109,7 @@ class RayPool:
         self._resources.__exit__(kind, error, trace)
 
     def run(self, jobs: Iterable[EpisodeJob]) -> Iterator[JobResult]:
-        """Yields one result per job, as they finish; a job is read only when a worker is free for it.
+        """Yields one result per episode, as jobs finish; a job is read only when a worker is free for it.
 
         Raises `WorkersDiedError`, and whatever a worker raises about the run as a whole, such as `ConfigError`.
         """
@@ -166,7 +166,7 @@ class RayPool:
     def _begin(self, member: _Member) -> None:
         member.begun = True
         member.pending = member.actor.run.remote(member.job)
-        member.due_s = time.monotonic() + self._limits.deadline_s
+        member.due_s = time.monotonic() + self._deadline_s(member)
 
     def _collect(self, member: _Member, again: deque[EpisodeJob]) -> Iterator[JobResult]:
         """Takes the answer of a worker: its process, a result, its death, or an error of the whole run."""
@@ -187,7 +187,7 @@ class RayPool:
             return
         self._deaths_in_a_row = 0
         member.job = None
-        yield answer
+        yield from answer.unit
 
     def _bury(self, member: _Member, reason: str, again: deque[EpisodeJob]) -> Iterator[JobResult]:
         """Ends a worker for good; its episode gets a new attempt, or is given up as INVALID."""
@@ -208,13 +208,15 @@ class RayPool:
         if not member.begun:
             again.append(job)  # It never began, so this was no attempt.
         elif job.attempt < self._limits.max_attempts:
-            again.append(replace(job, attempt=job.attempt + 1))
+            again.append(job.again())
         else:
             reason = f"worker lost in each of {job.attempt} attempts; the last time, {reason}"
-            yield JobResult(job, lost_record(job, self._config.task(job.task), reason))
+            for lost in job.unit:
+                yield JobResult(lost, lost_record(lost, self._config.task(lost.task), reason))
 
     def _deadline_s(self, member: _Member) -> float:
-        return self._limits.deadline_s if member.begun else self._limits.start_deadline_s
+        episodes = 1 if member.job is None else len(member.job.unit)
+        return self._limits.deadline_s * episodes if member.begun else self._limits.start_deadline_s
 
     def _timeout_s(self, members: Iterable[_Member]) -> float:
         soonest_s = min(member.due_s for member in members) - time.monotonic()

@@ -15,7 +15,8 @@ from embodied.geometry import Pose, Vector3, look_at, quaternion_from_euler, qua
 from embodied.memory import Bank
 from embodied.protocols import Simulator
 from embodied.rollout.bank_feed.feed import MemoryFeed, MemoryFeedConfig
-from embodied.rollout.episode import EpisodeContext, EpisodeResult, play
+from embodied.rollout.episode import EpisodeContext, play
+from embodied.rollout.job import EpisodeResult
 from embodied.scenes.scene import Body, Box, Camera, Part, RobotPlacement, Scene
 from embodied.simulators.bullet import BulletConfig
 from embodied.specs import KEYFRAME, ObservationSpec
