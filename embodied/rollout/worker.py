@@ -143,13 +143,11 @@ class SimulatorWorker:
             return JobResult(job, _record(job, episode, result, donor=controlled.donor, started_s=started_s))
         video = self._config.video.build() if job.video else None
         recorder = self._config.recorder.build() if job.trajectory and self._config.recorder is not None else None
-        memory, earlier = self._remember(job), tuple(self._chain_feeds)
+        earlier, memory = tuple(self._chain_feeds), self._remember(job)
         observers: list[Observer] = [observer for observer in (video, recorder, memory) if observer is not None]
         if video is not None:
             episode = with_spectator(episode, self._config.video)
         capacity = self._config.memory.capacity if self._config.memory else 0
-        if memory is not None and job.chain:
-            self._chain_feeds.append(memory)
 
         def reminded(policy: Policy) -> Policy:
             return policy if memory is None else Remembering(policy, memory, capacity=capacity, earlier=earlier)
@@ -235,7 +233,9 @@ class SimulatorWorker:
             return None
         if self._bank is None:
             self._bank = memory.connect()
-        return memory.feed_of(job).build(self._bank, memory.name_of(job))
+        feed = memory.feed_of(job).build(self._bank, memory.name_of(job))
+        self._chain_feeds += [feed] if job.chain else []
+        return feed
 
     def _controllers(self, episode: Episode) -> dict[str, Controller]:
         scene = episode.scene
