@@ -237,7 +237,7 @@ class RayPool:
 def _end_process(where: WorkerProcess | None, *, timeout_s: float = 0.0) -> None:
     """Ends a worker though it may be stopped, or hold the interpreter's lock inside PyBullet for ever.
 
-    It has `timeout_s` to end by itself. A worker that never told where it runs is left to Ray.
+    It has `timeout_s` to end by itself. A worker that never reported where it runs is left to Ray.
     """
     if where is None:
         return
