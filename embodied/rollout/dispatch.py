@@ -6,10 +6,10 @@ from dataclasses import replace
 from embodied.errors import unknown_name
 from embodied.protocols import Dispatcher
 from embodied.rollout.latency import Latency
+from embodied.rollout.limits import TIME_SLACK_S
 from embodied.rollout.team import RobotSlot
 from embodied.types import Assignment, Cancel, Clock, Episode, IntentFeedback, TeamSnapshot, WorldState
 
-TIME_SLACK_S = 1e-9
 DECIDER = "dispatcher"
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from embodied.geometry import Pose, interpolate
 from embodied.protocols import Simulator
-from embodied.rollout.dispatch import TIME_SLACK_S
+from embodied.rollout.limits import TIME_SLACK_S
 from embodied.scenes.changes import check_effect, check_not_held
 from embodied.types import (
     AtTime,

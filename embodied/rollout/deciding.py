@@ -1,0 +1,108 @@
+"""The policies' part of the loop: idle robots ask together, and decisions are delivered when they are due."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from embodied.errors import IntentError
+from embodied.protocols import Simulator
+from embodied.rollout.latency import Latency
+from embodied.rollout.limits import TIME_SLACK_S, require_decisions_left
+from embodied.rollout.requests import as_seen, masked, policy_cameras
+from embodied.rollout.team import RobotSlot
+from embodied.seeding import derive_seed
+from embodied.types import Clock, Decision, Episode, Observation, Progress, Request, Truth, WorldState
+
+
+class Decisions:
+    """Asks the policies of an episode's robots, one batch per policy, and queues the intents that they answer with."""
+
+    def __init__(
+        self,
+        episode: Episode,
+        simulator: Simulator,
+        slots: Mapping[str, RobotSlot],
+        *,
+        latency: Latency | None = None,
+        visualisations: bool = False,
+    ) -> None:
+        self._episode = episode
+        self._simulator = simulator
+        self._slots = slots
+        self._latency = latency
+        self._visualisations = visualisations
+
+    def observe(self, slot: RobotSlot, state: WorldState) -> Observation:
+        """Returns what a robot perceives now; an observation that its history has just taken serves again."""
+        kept = slot.history.at(state.time_s)
+        cameras = policy_cameras(self._episode.scene, slot.robot, slot.agent.wanted_cameras)
+        return self._simulator.observe(slot.robot, cameras) if kept is None else kept
+
+    def decide(self, robots: Sequence[str], state: WorldState, progress: Progress) -> None:
+        """Asks the policies of idle robots; the same policy answers for all of its robots at once.
+
+        Raises `EndedError` where a limit of the episode is reached, and `IntentError` for a missing decision.
+        """
+        for robot in robots:
+            require_decisions_left(self._episode.limits, self._slots[robot])
+        by_policy: dict[int, list[RobotSlot]] = {}
+        for robot in robots:
+            slot = self._slots[robot]
+            by_policy.setdefault(id(slot.agent.policy), []).append(slot)
+        for group in by_policy.values():
+            requests = [self._request(slot, state, progress) for slot in group]
+            policy = group[0].agent.policy
+            decisions = policy.act([as_seen(request, policy) for request in requests])
+            if len(decisions) != len(requests):
+                raise IntentError(f"A policy must answer all {len(requests)} requests.", value=len(decisions))
+            for slot, request, decision in zip(group, requests, decisions, strict=True):
+                due_s = state.time_s + self._delay_s(slot.robot, slot.decisions)
+                slot.decisions += 1
+                slot.pending = (due_s, request, decision)
+
+    def deliver(self, robots: Sequence[str], time_s: float) -> Iterator[tuple[Request, Decision]]:
+        """Queues the decisions that are due by simulated time `time_s`, and yields each with its request.
+
+        Raises `IntentError` for a decision without intents and report.
+        """
+        for name in robots:
+            slot = self._slots[name]
+            if slot.pending is not None and time_s >= slot.pending[0] - TIME_SLACK_S:
+                (_, request, decision), slot.pending = slot.pending, None
+                _accept(slot, decision)
+                yield request, decision
+
+    def _request(self, slot: RobotSlot, state: WorldState, progress: Progress) -> Request:
+        episode, policy, assignment = self._episode, slot.agent.policy, slot.assignment
+        past_clock = Clock.HIDDEN if episode.clock is Clock.KEYFRAMES else episode.clock
+        seen = masked(self.observe(slot, state), episode.clock, step=slot.intents, privileged=policy.privileged)
+        past = [
+            masked(observation, past_clock, step=slot.intents, privileged=policy.privileged)
+            for observation in slot.history.before(state.time_s)
+        ]
+        return Request(
+            observation=seen,
+            history=(*past, seen) if policy.observation_spec.history > 1 else (),
+            clock=episode.clock,
+            instruction=episode.instruction_of(slot.robot) if assignment is None else assignment.instruction,
+            step=slot.intents,
+            seed=derive_seed(episode.seed, "policy", slot.robot, slot.intents),
+            carry=slot.carry,
+            feedback=slot.feedback,
+            truth=Truth(episode, state, progress) if policy.privileged else None,
+            visualisations=self._visualisations,
+        )
+
+    def _delay_s(self, robot: str, count: int) -> float:
+        return 0.0 if self._latency is None else self._latency.seconds(self._episode.seed, robot, count)
+
+
+def _accept(slot: RobotSlot, decision: Decision) -> None:
+    if not decision.intents and decision.report is None:
+        raise IntentError(
+            "A decision must hold at least one intent.",
+            value=slot.robot,
+            remedy="Return `Wait` to hold still, or report that the assignment has ended.",
+        )
+    slot.queue.extend(decision.intents)
+    slot.carry = decision.carry
+    if decision.report is not None:
+        slot.report = decision.report
