@@ -58,7 +58,8 @@ class Simulator(Protocol):
         """Makes changes that no robot causes, in their order; their effect is seen in `state` and `observe` at once.
 
         A placed body stays where it is put throughout the next `advance`. Raises `UnknownNameError` and `EventError`
-        before anything changes, for changes that do not fit the scene and for a body that a robot holds.
+        before anything changes, for changes that do not fit the scene and for those that would move a body that a
+        robot holds, or one on which a held body hangs; the loop lets such events wait (see `WorldEvent`).
         """
         ...
 

@@ -1,15 +1,17 @@
 """Plays the events of an episode: which changes of the world are due in a control period."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import inf
+from types import MappingProxyType
 
 import msgspec
 
 from embodied.geometry import Pose, interpolate
 from embodied.protocols import Simulator
 from embodied.rollout.limits import TIME_SLACK_S
-from embodied.scenes.changes import check_effect, check_not_held
+from embodied.scenes.changes import check_effect, moved_bodies
 from embodied.types import (
     AtTime,
     Command,
@@ -24,23 +26,39 @@ from embodied.types import (
 )
 
 
+@dataclass(frozen=True)
+class DueChange:
+    """What event number `event`, which begins at `first_s`, changes in a control period."""
+
+    event: int
+    first_s: float
+    change: WorldChange
+
+
 def changes_due(
-    events: Iterable[WorldEvent], reached_s: Mapping[str, float], *, after_s: float, until_s: float
-) -> tuple[WorldChange, ...]:
+    events: Sequence[WorldEvent],
+    reached_s: Mapping[str, float],
+    *,
+    after_s: float,
+    until_s: float,
+    postponed_s: Mapping[int, float] = MappingProxyType({}),
+) -> tuple[DueChange, ...]:
     """Returns what changes after simulated time `after_s` and not later than `until_s`, in the order of application.
 
-    `reached_s` has the simulated time at which each phase was reached. A body on its path is placed where it stands at
-    `until_s`. Changes follow one another by the times of their triggers; those of one time by their content, so that
-    the order of `events` does not matter.
+    `reached_s` has the simulated time at which each phase was reached, `postponed_s` the seconds by which events are
+    late, by their number. A body on its path is placed where it stands at `until_s`. Changes follow one another by the
+    times of their triggers; those of one time by their content, so that the order of `events` does not matter.
     """
-    due: list[tuple[float, bytes, WorldChange]] = []
-    for event in events:
-        start_s = _triggered_s(event, reached_s)
-        if start_s is None:
+    due: list[tuple[float, bytes, DueChange]] = []
+    for number, event in enumerate(events):
+        trigger_s = _triggered_s(event, reached_s)
+        if trigger_s is None:
             continue
-        change = _change(event, start_s, after_s=after_s, until_s=until_s)
-        if change is not None:
-            due.append((start_s, msgspec.msgpack.encode(change), change))
+        start_s = trigger_s + postponed_s.get(number, 0.0)
+        first_s, last_s = _duration(event, start_s)
+        if first_s <= until_s + TIME_SLACK_S and last_s > after_s + TIME_SLACK_S:
+            change = _change(event, until_s - start_s)
+            due.append((trigger_s, msgspec.msgpack.encode(change), DueChange(number, first_s, change)))
     return tuple(change for _, _, change in sorted(due, key=lambda one: one[:2]))
 
 
@@ -48,21 +66,23 @@ class EventPlayer:
     """The events of one episode in progress. What is due by the end of a control period is applied before it begins.
 
     The state at a time therefore shows all that was triggered up to it; a phase is noticed at the end of the period in
-    which it is reached, and what follows it without delay happens in the next one.
+    which it is reached, and what follows it without delay happens in the next one. Events wait for bodies that robots
+    hold, as documented at `WorldEvent`.
     """
 
     def __init__(self, episode: Episode) -> None:
         self._scene = episode.scene
         self._events = episode.events
         self._reached_s: dict[str, float] = {}  # As all times here, since the beginning of the episode.
+        self._postponed_s: dict[int, float] = {}  # By number of the event; infinite where its path has ended.
         self._start_s = 0.0
 
     def reset(self, simulator: Simulator, *, continued: bool = False) -> None:
         """Resets the world, unless that of an earlier episode is `continued`, and applies what is due at the beginning.
 
         Where a world goes on, the times of triggers count from the beginning of this episode.
-        Raises `UnknownNameError` and `EventError` for events that do not fit the scene, before the reset, and
-        `EventError` where an event would move a body that a robot holds from the start; and what the reset raises.
+        Raises `UnknownNameError` and `EventError` for events that do not fit the scene, before the reset, and what
+        the reset raises.
         """
         for event in self._events:
             check_effect(self._scene, event.effect)
@@ -71,27 +91,35 @@ class EventPlayer:
         if self._events:
             state = simulator.state()
             self._start_s = state.time_s if continued else 0.0
-            for event in self._events:
-                check_not_held(event.effect, self._scene, state.held.values())
-            self._apply(simulator, after_s=-inf, until_s=state.time_s)
+            self._apply(simulator, state, after_s=-inf, until_s=state.time_s)
 
     def advance(
         self, simulator: Simulator, commands: Mapping[str, Command], state: WorldState, progress: Progress
     ) -> None:
         """Applies what is due in the control period that begins in `state`, then runs that period under `commands`.
 
-        Raises `EventError` where an event would move a body that a robot holds; and what the simulator raises.
+        Raises what the simulator raises.
         """
         if self._events:
             for phase in progress.reached:
                 self._reached_s.setdefault(phase, state.time_s - self._start_s)
-            self._apply(simulator, after_s=state.time_s, until_s=state.time_s + simulator.control_period_s)
+            self._apply(simulator, state, after_s=state.time_s, until_s=state.time_s + simulator.control_period_s)
         simulator.advance(commands)
 
-    def _apply(self, simulator: Simulator, *, after_s: float, until_s: float) -> None:
-        changes = changes_due(
-            self._events, self._reached_s, after_s=after_s - self._start_s, until_s=until_s - self._start_s
+    def _apply(self, simulator: Simulator, state: WorldState, *, after_s: float, until_s: float) -> None:
+        after_s, until_s = after_s - self._start_s, until_s - self._start_s
+        due = changes_due(
+            self._events, self._reached_s, after_s=after_s, until_s=until_s, postponed_s=self._postponed_s
         )
+        changes: list[WorldChange] = []
+        for one in due:
+            if moved_bodies(one.change, self._scene).isdisjoint(state.held.values()):
+                changes.append(one.change)
+            elif one.first_s <= after_s + TIME_SLACK_S:
+                self._postponed_s[one.event] = inf
+            else:  # It begins in the next period, unless it must wait again.
+                late_s = until_s + 2 * TIME_SLACK_S - one.first_s
+                self._postponed_s[one.event] = self._postponed_s.get(one.event, 0.0) + late_s
         if changes:
             simulator.apply(changes)
 
@@ -106,17 +134,18 @@ def _triggered_s(event: WorldEvent, reached_s: Mapping[str, float]) -> float | N
     return None if reached is None else reached + max(trigger.delay_s, 2 * TIME_SLACK_S)
 
 
-def _change(event: WorldEvent, start_s: float, *, after_s: float, until_s: float) -> WorldChange | None:
-    """Returns what an event that is triggered at `start_s` changes in a period, None for nothing."""
+def _duration(event: WorldEvent, start_s: float) -> tuple[float, float]:
+    """Returns from when to when an event that starts at `start_s` changes something."""
     effect = event.effect
-    first_s = last_s = start_s
     if isinstance(effect, MoveBody):
-        first_s, last_s = start_s + effect.path[0].time_s, start_s + effect.path[-1].time_s
-    if first_s > until_s + TIME_SLACK_S or last_s <= after_s + TIME_SLACK_S:
-        return None
-    if isinstance(effect, MoveBody):
-        return PlaceBody(effect.body, _pose_at(effect.path, until_s - start_s))
-    return effect
+        return start_s + effect.path[0].time_s, start_s + effect.path[-1].time_s
+    return start_s, start_s
+
+
+def _change(event: WorldEvent, elapsed_s: float) -> WorldChange:
+    """Returns what an event changes in a control period that ends `elapsed_s` after its start."""
+    effect = event.effect
+    return PlaceBody(effect.body, _pose_at(effect.path, elapsed_s)) if isinstance(effect, MoveBody) else effect
 
 
 def _pose_at(path: tuple[Waypoint, ...], time_s: float) -> Pose:

@@ -91,18 +91,27 @@ def check_effect(scene: Scene, effect: MoveBody | WorldChange) -> None:
         _check_property(body, effect)
 
 
-def check_not_held(effect: MoveBody | WorldChange, scene: Scene, held: Iterable[str | None]) -> None:
-    """Raises `EventError` where an effect would move one of the bodies that robots have `held`."""
-    moved = None
-    if isinstance(effect, MoveBody | PlaceBody):
-        moved = effect.body
-    elif isinstance(effect, SetJoint):
-        moved = scene.joint(effect.joint).child
-    if moved is not None and moved in held:
+def moved_bodies(effect: MoveBody | WorldChange, scene: Scene) -> frozenset[str]:
+    """Returns the bodies that an effect moves: its own, and all that hang on that one by joints.
+
+    Raises `UnknownNameError` for a joint that is not there.
+    """
+    if isinstance(effect, SetColour | SetProperty):
+        return frozenset()
+    moved = [effect.body if isinstance(effect, MoveBody | PlaceBody) else scene.joint(effect.joint).child]
+    for name in moved:
+        moved += [joint.child for joint in scene.joints if joint.parent == name]
+    return frozenset(moved)
+
+
+def check_not_held(change: WorldChange, scene: Scene, held: Iterable[str | None]) -> None:
+    """Raises `EventError` where a change would move one of the bodies that robots have `held`."""
+    moved = moved_bodies(change, scene).intersection(held)
+    if moved:
         raise EventError(
-            "A body that a robot holds must not be moved by an event.",
-            value=moved,
-            remedy="Let the event be triggered before the grasp, or after the release.",
+            "A change of the world must not move a body that a robot holds.",
+            value=min(moved),
+            remedy="Make the change before the grasp or after the release; an event of an episode waits for that.",
         )
 
 

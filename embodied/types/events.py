@@ -54,11 +54,11 @@ class Waypoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MoveBody(msgspec.Struct, frozen=True, tag="move_body", forbid_unknown_fields=True):
-    """Moves a body that hangs on no joint along `path`; nothing can stop it on its way.
+    """Moves a body that hangs on no joint along `path`; on its way it yields to nothing but the grasp of a robot.
 
     Between two waypoints the position is interpolated linearly and the orientation along the shorter arc. From the
     first waypoint to the last the body follows its path; before and after that, physics moves it. Of two paths that
-    overlap, the one that was triggered later holds.
+    overlap, the one that was triggered later holds. See `WorldEvent` for a body that a robot holds.
     """
 
     body: str
@@ -127,7 +127,12 @@ WorldChange = PlaceBody | SetJoint | SetColour | SetProperty
 
 
 class WorldEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One thing that happens by itself: `effect` begins once `trigger` says so."""
+    """One thing that happens by itself: `effect` begins once `trigger` says so.
+
+    A robot's grasp is stronger than an event. An effect that would move a held body, or one that a held body hangs on,
+    is postponed: it begins, with its whole path, in the first control period that starts with that body released. A
+    path on which the body is grasped ends there for good. Effects that move nothing (colours, properties) never wait.
+    """
 
     trigger: Trigger
     effect: Effect
