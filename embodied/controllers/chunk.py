@@ -1,6 +1,7 @@
 """ActionChunk: consecutive actions of a rated space, each carried out in exactly its own period."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from embodied.controllers.action_spaces import (
 from embodied.controllers.checks import check_end_effector
 from embodied.controllers.handler import HandlerContext
 from embodied.controllers.motion.tool_track import InfeasibleRowError, ToolTrack
+from embodied.controllers.shared_grasp import other_holder, shared_grasp
 from embodied.errors import IntentError, SpecError
 from embodied.robots.commands import arm_command
 from embodied.robots.kinematics import kinematics
@@ -64,18 +66,41 @@ class ChunkHandler:
             self._arm_commands = self._arm_targets(space, rows, state)
         except InfeasibleRowError as error:
             return ControllerReport(ControllerStatus.FAILED, str(error))
-        return None
+        return self._refusal(state)
 
-    def tick(self, _state: WorldState) -> Command | ControllerReport:
-        """Returns the command of the next control period; DONE once every row has had its own."""
+    def tick(self, state: WorldState) -> Command | ControllerReport:
+        """Returns the command of the next control period; DONE once every row has had its own.
+
+        FAILED where another gripper of the robot has come to hold the same body.
+        """
         row, period = self._period // self._periods, self._period
         if row == len(self._rows):
             return ControllerReport(ControllerStatus.DONE)
+        report = self._refusal(state)
+        if report is not None:
+            return report
         self._period += 1
         if self._space == BASE_VELOCITY:
             return Command(base_velocity=self._rows[row])
         gripper = None if self._gripper is None else float(np.clip(self._rows[row, self._gripper][0], 0.0, 1.0))
         return arm_command(self._context.model, self._arm, self._arm_commands[period], gripper)
+
+    def _refusal(self, state: WorldState) -> ControllerReport | None:
+        if self._space == BASE_VELOCITY or other_holder(state, self._context.robot, self._arm.name) is None:
+            return None
+        moving = kinematics(self._context.model, self._arm.name)
+        return shared_grasp(self._context.robot, state, moving, self._arm_commands[self._period : self._opens(state)])
+
+    def _opens(self, state: WorldState) -> int | None:
+        """Returns the first period to come in which the gripper is asked to open, None where there is none."""
+        name, begun = self._arm.name, -(-self._period // self._periods)
+        if self._gripper is None:
+            return None
+        now = state.robots[self._context.robot].end_effectors[name].gripper
+        openings = [self._context.targets.gripper.get(name, now), *self._rows[begun:, self._gripper][:, 0]]
+        wider = (begun + row for row, (last, new) in enumerate(pairwise(openings)) if new > last)
+        first = next(wider, None)
+        return None if first is None else first * self._periods
 
     def _checked(self, intent: ActionChunk) -> tuple[ActionSpec, int]:
         settings, model = self._context.settings, self._context.model

@@ -1,4 +1,7 @@
-"""What a robot is asked to do, what its motors then receive, and how an intent ends."""
+"""What a robot is asked to do, what its motors then receive, and how an intent ends.
+
+While two grippers of one robot hold the same body, an intent that would move one arm alone fails before it moves.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -6,6 +6,7 @@ import pinocchio as pin  # pyright: ignore[reportMissingImports]  # Lies behind 
 from embodied.controllers.checks import check_end_effector, check_flag, check_numbers
 from embodied.controllers.handler import HandlerContext
 from embodied.controllers.motion.timing import timed_path
+from embodied.controllers.shared_grasp import shared_grasp
 from embodied.errors import IntentError
 from embodied.robots.commands import arm_command
 from embodied.robots.kinematics import kinematics, transform_from_pose
@@ -53,14 +54,21 @@ class DeltaPoseHandler:
         self._path = timed_path(moving, way, limits, self._period_s)
         self._opening = float(intent.gripper_open) if moving.arm.gripper is not None else None
         self._period = 0
-        return None
+        return self._refusal(state)
 
-    def tick(self, _state: WorldState) -> Command | ControllerReport:
-        """Returns the next command; the step is done once all are sent."""
+    def tick(self, state: WorldState) -> Command | ControllerReport:
+        """Returns the next command; the step is done once all are sent, and fails where another gripper pulls."""
         if self._period == len(self._path):
             return ControllerReport(ControllerStatus.DONE)
+        report = self._refusal(state)
+        if report is not None:
+            return report
         self._period += 1
         return arm_command(self._model, self._moving.arm, self._path[self._period - 1], self._opening)
+
+    def _refusal(self, state: WorldState) -> ControllerReport | None:
+        closed = self._path[: 0 if self._opening else None]  # It lets go in its first period, before it moves.
+        return shared_grasp(self._robot, state, self._moving, closed[-1:])
 
     def _check(self, intent: DeltaPose) -> None:
         check_end_effector(intent.end_effector, self._robot, self._model)

@@ -9,6 +9,7 @@ from embodied.controllers.handler import HandlerContext
 from embodied.controllers.motion.collision_world import CollisionWorld
 from embodied.controllers.motion.planner import Planner
 from embodied.controllers.motion.timing import timed_path
+from embodied.controllers.shared_grasp import other_holder, refusal, shared_grasp
 from embodied.geometry import Pose, angle_between, compose
 from embodied.robots.commands import arm_command
 from embodied.robots.kinematics import kinematics, transform_from_pose
@@ -54,7 +55,7 @@ class MoveToHandler:
         self._target = Pose(intent.position_m, intent.orientation)
         self._corrections_left = 0 if self._model.fixed else self._settings.arrival.corrections
         self._opening = float(intent.gripper_open) if self._moving.arm.gripper is not None else None
-        return self._plan(state)
+        return self._plan(state) if self._shared_with(state) is None else self._stay(state)
 
     def _world_at(self, state: WorldState, end_effector: str) -> CollisionWorld:
         """Returns what the arm could run into; its geometry is kept while it holds the same."""
@@ -81,11 +82,29 @@ class MoveToHandler:
         self._last_opening = self._opening_of(here)
         return None
 
+    def _shared_with(self, state: WorldState) -> str | None:
+        return other_holder(state, self._robot, self._moving.arm.name)
+
+    def _stay(self, state: WorldState) -> ControllerReport | None:
+        """Keeps an arm still that must not move; FAILED unless the tool counts as having arrived where it is."""
+        here, name = state.robots[self._robot], self._moving.arm.name
+        if self._judge(here) is not DONE:
+            return refusal(state, self._robot, name, self._shared_with(state) or "")
+        self._path = here.joint_position_rad[None, self._moving.columns]
+        self._corrections_left = 0
+        self._enter(_Phase.MOVE)
+        self._last_opening = self._opening_of(here)
+        return None
+
     def tick(self, state: WorldState) -> Command | ControllerReport:
         """Returns the next command, or how the move ended."""
         here = state.robots[self._robot]
         if self._phase is _Phase.MOVE and self._periods == len(self._path):
             self._enter(_Phase.SETTLE)
+        if self._phase is _Phase.MOVE:
+            report = shared_grasp(self._robot, state, self._moving, self._path[self._periods :])
+            if report is not None:
+                return report
         if self._phase is _Phase.SETTLE:
             report = self._arrived(state)
             if report is not None and (report.status is ControllerStatus.FAILED or self._opening is None):

@@ -23,6 +23,8 @@ def pick(context: HandlerContext, arguments: Mapping[str, Any], state: WorldStat
     holding = _state_of(context, state, arm.name).held
     if holding is not None:
         raise RoutineFailedError(f"the gripper already holds {holding!r}")
+    if any(one.held == name for one in state.robots[context.robot].end_effectors.values()):
+        raise RoutineFailedError(f"{name!r} is held by the robot's other gripper, which must open before it is lifted")
     body = _body_called(context, name)
     if not body.graspable or arm.gripper is None:
         raise RoutineFailedError(f"{name!r} cannot be grasped")
