@@ -69,8 +69,8 @@ class Sam2ActLearner(Learner):
         sizes = {features.image_px[name] for name in self.cameras}
         if len(sizes) > 1:
             raise ConfigError("All cameras of a policy must have one size.", value=sorted(sizes))
-        if features.action_space != self.action_space:
-            raise ConfigError("SAM2Act learns keyframes.", value=features.action_space.name)
+        if features.action_spec != self.action_spec:
+            raise ConfigError("SAM2Act learns keyframes.", value=features.action_spec.name)
         low, high = np.transpose(WORKSPACE_M)
         if (np.less(features.intent_low_m, low) | np.greater(features.intent_high_m, high)).any():
             raise ConfigError(

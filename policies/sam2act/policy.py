@@ -13,7 +13,7 @@ from embodied.geometry import vector3
 from embodied.robots.catalogue import robot_model
 from embodied.robots.commands import proprio_layout
 from embodied.specs import KEYFRAME, ObservationSpec
-from embodied.types import Decision, Moment, MoveTo, Request
+from embodied.types import CameraImage, Decision, Moment, MoveTo, Observation, Request
 from policies.heads.autoregressive import ActionLogits
 from policies.heads.bins import RotationBins
 from policies.memory.contract import State
@@ -52,11 +52,16 @@ class Sam2ActPolicy:
         self._model_id = model_id
         self.observation_spec = ObservationSpec(cameras=tuple(network.config.cameras))
         layout = proprio_layout(robot_model(network.config.robot))
+        self._proprio_size = len(layout)
         self._tool = [layout.index(name) for name in TOOL]
 
     @torch.inference_mode()
     def act(self, requests: Sequence[Request]) -> list[Decision]:
-        """Returns one decision per request. Raises `ConfigError` for images that differ in size."""
+        """Returns one decision per request.
+
+        Raises `ConfigError` for an observation without one of the policy's cameras or of another robot's
+        proprioception, and for images that differ in size.
+        """
         network, config = self._network, self._config
         inputs = self._inputs(requests)
         time = inputs.proprioception.time
@@ -90,7 +95,7 @@ class Sam2ActPolicy:
     def _inputs(self, requests: Sequence[Request]) -> Inputs:
         """Returns the observations and instructions of all requests, as one batch."""
         observations = [request.observation for request in requests]
-        frames = [[seen.images[name] for name in self._config.cameras] for seen in observations]
+        frames = [self._frame(seen) for seen in observations]
         try:
             images = {
                 part: np.array([[getattr(image, part) for image in frame] for frame in frames], dtype)
@@ -108,6 +113,24 @@ class Sam2ActPolicy:
         )
         words = np.stack([self._network.language.tokenise(request.instruction) for request in requests])
         return Inputs(cloud, torch.from_numpy(words), proprioception)
+
+    def _frame(self, seen: Observation) -> list[CameraImage]:
+        """Returns the images of one observation in the order of the policy's cameras, after checking that it fits."""
+        cameras = self._config.cameras
+        if not set(cameras) <= seen.images.keys():
+            raise ConfigError(
+                f"What this policy observes must hold the images of all its cameras, {list(cameras)}.",
+                value=sorted(seen.images),
+                remedy="Observe through `policy.observation_spec.cameras`, in a scene that has them.",
+            )
+        if seen.proprio.shape != (self._proprio_size,):
+            raise ConfigError(
+                f"What this policy observes must hold the proprioception of {self._config.robot!r}, "
+                f"{self._proprio_size} numbers.",
+                value=seen.proprio.shape,
+                remedy="Observe a robot of the model that the policy was trained for.",
+            )
+        return [seen.images[name] for name in cameras]
 
     def _states(self, requests: Sequence[Request]) -> State | None:
         """Returns the memories of all requests as one state, a row each; None for a policy without memory."""

@@ -245,7 +245,7 @@ def _features(outlined: Sequence[tuple[Recording, Mapping[str, object]]], space:
         robot=str(common["robot"]),
         image_px=dict(common["cameras"]),  # type: ignore[call-overload]
         proprio_names=tuple(common["proprioception"]),  # type: ignore[arg-type]
-        action_space=space,
+        action_spec=space,
         tasks=tuple(sorted({recording.task for recording in recordings})),
         instructions=tuple(sorted({recording.instruction for recording in recordings})),
         intent_low_m=vector3(intents_m.min(axis=0)),

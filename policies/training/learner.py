@@ -52,7 +52,7 @@ class DatasetFeatures:
     robot: str
     image_px: Mapping[str, tuple[int, int]]
     proprio_names: tuple[str, ...]
-    action_space: ActionSpec
+    action_spec: ActionSpec
     tasks: tuple[str, ...]
     instructions: tuple[str, ...]
     intent_low_m: Vector3
@@ -70,14 +70,14 @@ class Learner(nn.Module, ABC):
 
     `cameras` are those it is shown, in its order; `workspace_m` ((low, high) for x, y, z, world frame) is where
     augmented intents must stay; `policy_config` is the dataclass, JSON-able, whose `build()` made it, and of its fields
-    `learning_settings` decide only how it learns. `action_space` is what it learns: demonstrations must declare it.
+    `learning_settings` decide only how it learns. `action_spec` is what it learns: demonstrations must declare it.
     """
 
     cameras: Sequence[str]
     workspace_m: Sequence[tuple[float, float]]
     policy_config: Any
     learning_settings: Sequence[str] = ()
-    action_space: ActionSpec = KEYFRAME
+    action_spec: ActionSpec = KEYFRAME
 
     @abstractmethod
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

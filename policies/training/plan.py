@@ -76,7 +76,7 @@ def prepare(plan: TrainingPlan) -> Prepared:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(plan.training.seed, "weights"))
         learner: Learner = plan.policy.build()
-    recordings = find_recordings(plan.folders, plan.training.sampling, learner.action_space)
+    recordings = find_recordings(plan.folders, plan.training.sampling, learner.action_spec)
     check_fit(learner, recordings.features)
     return Prepared(learner, recordings, begin_stage(learner, plan.training.stage, plan.start))
 

@@ -21,7 +21,7 @@ FEATURES = DatasetFeatures(
     robot="panda",
     image_px={"front": (PIXELS, PIXELS), "wrist": (PIXELS, PIXELS)},
     proprio_names=proprio_layout(robot_model("panda")),
-    action_space=KEYFRAME,
+    action_spec=KEYFRAME,
     tasks=("put_block_back/strict",),
     instructions=(INSTRUCTION,),
     intent_low_m=(0.0, -0.4, 0.76),
@@ -80,7 +80,7 @@ def test_a_few_keyframes_are_learnt_by_heart(learner):
     [
         ({"image_px": {"front": (24, 24)}}, "every camera"),
         ({"image_px": {"front": (24, 24), "wrist": (32, 32)}}, "one size"),
-        ({"action_space": replace(KEYFRAME, name="joint targets")}, "keyframes"),
+        ({"action_spec": replace(KEYFRAME, name="joint targets")}, "keyframes"),
         ({"intent_high_m": (0.9, 0.4, 0.95)}, "workspace"),
         ({"proprio_names": ("base_x_m",)}, "robot"),
     ],

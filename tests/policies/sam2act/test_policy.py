@@ -57,6 +57,24 @@ def test_a_policy_whose_carry_is_lost_goes_on_from_its_moments(kind):
         assert torch.equal(value, resumed.carry.memory[name])
 
 
+def test_an_observation_without_a_camera_of_the_policy_is_refused_with_the_cameras_that_it_needs():
+    policy, good = small_policy(), request(0)
+    cameras = policy.observation_spec.cameras
+    images = {name: image for name, image in good.observation.images.items() if name != cameras[-1]}
+    with pytest.raises(ConfigError) as caught:
+        policy.act([good, replace(good, observation=replace(good.observation, images=images))])
+    assert repr(list(cameras)) in caught.value.rule
+    assert caught.value.value == sorted(images)
+    assert "observation_spec.cameras" in caught.value.remedy
+
+
+def test_the_proprioception_of_another_robot_is_refused():
+    good = request(0)
+    other = replace(good.observation, proprio=good.observation.proprio[:-1])
+    with pytest.raises(ConfigError, match="proprioception of"):
+        small_policy().act([replace(good, observation=other)])
+
+
 def test_moments_of_another_model_are_refused():
     (stored,) = small_policy(seed=1).act([request(0)])[0].moments
     with pytest.raises(MemoryBankError, match="only hold what its own model wrote"):

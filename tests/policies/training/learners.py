@@ -47,7 +47,7 @@ class Tiny(Learner):
     def __init__(self, config):
         super().__init__()
         self.policy_config = config
-        self.action_space = replace(KEYFRAME, name=config.space)
+        self.action_spec = replace(KEYFRAME, name=config.space)
         self.cameras = tuple(config.cameras)
         self.workspace_m = [tuple(axis) for axis in config.workspace_m]
         self.steps = 0
