@@ -118,3 +118,17 @@ def test_a_turned_base_sees_the_same_world():
         CollisionWorld(plain, "robot", world_state(plain)).distances(joints),
     ]
     assert np.allclose(gaps[0], gaps[1], atol=1e-5)
+
+
+def test_no_collision_is_missed_whatever_the_margins():
+    scene = table_scene(BLOCK, WALL)
+    state = world_state(scene, joints_at(AT_BLOCK), held="block", gripper=0.6)
+    world, stream = CollisionWorld(scene, "robot", state), np.random.default_rng(7)
+    answers = set()
+    for _ in range(300):
+        joints = HOME + stream.normal(0.0, 0.3, len(HOME))
+        margins = stream.choice([-0.01, 0.0, 0.005, 0.05], len(world.pairs))
+        world.set_margins(margins)
+        answers.add(world.free(joints))
+        assert world.free(joints) == bool((world.distances(joints) > margins).all())
+    assert answers == {True, False}

@@ -43,6 +43,8 @@ class CollisionWorld:
         self._geometry = geometry
         self._checks = _fresh_checks(geometry)
         self._scratch = self._tree.createData()
+        # Spares `free` the pairs whose boxes, grown by their margins, lie apart: the answers are the same.
+        self._nearby = pin.BroadPhaseManager_DynamicAABBTreeCollisionManager(self._tree, geometry, self._checks)
 
     def renew(self, state: WorldState) -> bool:
         """Freezes everything at another state; returns False, and changes nothing, where the arm holds another body.
@@ -84,9 +86,7 @@ class CollisionWorld:
     def free(self, joints_rad: np.ndarray) -> bool:
         """Returns whether no pair collides at `joints_rad` (J,)."""
         self._place(joints_rad)
-        return not pin.computeCollisions(
-            self._tree, self._scratch, self._geometry, self._checks, self._configuration, True
-        )
+        return not pin.computeCollisions(self._tree, self._scratch, self._nearby, self._configuration, True)
 
     def deepest_collision(self, joints_rad: np.ndarray) -> str:
         """Returns what collides most at `joints_rad` (J,), such as `panda_hand with cabinet`, or an empty string."""
@@ -165,7 +165,7 @@ def _fresh_checks(geometry: pin.GeometryModel) -> pin.GeometryData:
     overlap, gap = coal.CollisionRequest(), coal.DistanceRequest()
     overlap.enable_contact = True
     overlap.gjk_initial_guess = gap.gjk_initial_guess = coal.GJKInitialGuess.BoundingVolumeGuess
+    overlaps, gaps = checks.collisionRequests, checks.distanceRequests
     for index in range(len(geometry.collisionPairs)):
-        checks.collisionRequests[index] = overlap
-        checks.distanceRequests[index] = gap
+        overlaps[index], gaps[index] = overlap, gap
     return checks

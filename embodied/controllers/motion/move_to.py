@@ -35,7 +35,7 @@ class MoveToHandler:
         self._settings = context.settings
         self._period_s = context.period_s
         self._assets = context.asset_root
-        self._worlds: dict[str, CollisionWorld] = {}
+        self._worlds: dict[tuple[str, str | None], CollisionWorld] = {}  # By end effector and what it holds.
         self.plan_method = ""
 
     @staticmethod
@@ -58,11 +58,12 @@ class MoveToHandler:
         return self._plan(state) if self._shared_with(state) is None else self._stay(state)
 
     def _world_at(self, state: WorldState, end_effector: str) -> CollisionWorld:
-        """Returns what the arm could run into; its geometry is kept while it holds the same."""
-        world = self._worlds.get(end_effector)
+        """Returns what the arm could run into; its geometry is kept for when it holds the same again."""
+        key = (end_effector, state.robots[self._robot].end_effector(end_effector).held)
+        world = self._worlds.get(key)
         if world is None or not world.renew(state):
             world = CollisionWorld(self._scene, self._robot, state, end_effector=end_effector, assets=self._assets)
-            self._worlds[end_effector] = world
+            self._worlds[key] = world
         return world
 
     def _plan(self, state: WorldState) -> ControllerReport | None:
