@@ -16,7 +16,7 @@ from embodied.controllers.action_spaces import (
 )
 from embodied.controllers.checks import check_end_effector
 from embodied.controllers.handler import HandlerContext
-from embodied.controllers.motion.tool_track import InfeasibleRowError, ToolTrack
+from embodied.controllers.motion.tool_track import InfeasibleRowError, MovingBaseTrack, ToolTrack
 from embodied.controllers.shared_grasp import other_holder, shared_grasp
 from embodied.errors import IntentError, SpecError
 from embodied.robots.commands import arm_command
@@ -35,7 +35,8 @@ class ChunkHandler:
     base velocities and gripper openings are those of the present row. Steps of `ee_delta` add up on the commanded
     pose, not on the measured one. Collisions are not checked. All joint targets are solved for when the chunk begins,
     so a row that is out of reach, or that asks a joint for more than its full speed, fails the chunk before anything
-    moves; nothing is ever slowed down.
+    moves; nothing is ever slowed down. On wheels, tool poses stay where they are in the world while the base still
+    rolls or gives way: their joint targets are solved for once more in each period, from where the base is then.
     """
 
     def __init__(self, context: HandlerContext) -> None:
@@ -82,8 +83,14 @@ class ChunkHandler:
         self._period += 1
         if self._space == BASE_VELOCITY:
             return Command(base_velocity=self._rows[row])
+        joints = self._arm_commands[period]
+        if self._track is not None:
+            try:
+                joints = self._track.joints(period, state.robots[self._context.robot].base)
+            except InfeasibleRowError as error:
+                return ControllerReport(ControllerStatus.FAILED, f"row {row}: {error}")
         gripper = None if self._gripper is None else float(np.clip(self._rows[row, self._gripper][0], 0.0, 1.0))
-        return arm_command(self._context.model, self._arm, self._arm_commands[period], gripper)
+        return arm_command(self._context.model, self._arm, joints, gripper)
 
     def _refusal(self, state: WorldState) -> ControllerReport | None:
         if self._space == BASE_VELOCITY or other_holder(state, self._context.robot, self._arm.name) is None:
@@ -137,6 +144,7 @@ class ChunkHandler:
         measured = here.joint_position_rad[moving.columns]
         commanded = self._context.targets.joint_position_rad.get(moving.arm.name, measured)
         start = np.clip(commanded, moving.lower_rad, moving.upper_rad)
+        self._track = None
         if space.name == JOINT_POSITION:
             goals = np.clip(rows[:, space.columns("joints")], moving.lower_rad, moving.upper_rad)
             path = np.concatenate(list(_interpolated(start, goals, self._periods)))
@@ -147,6 +155,8 @@ class ChunkHandler:
             else:
                 turns = [_rotation(index, row[space.columns("rotation_6d")]) for index, row in enumerate(rows)]
                 path = track.follow(rows[:, space.columns("position")], turns)
+            if not self._context.model.fixed:
+                self._track = MovingBaseTrack(moving, track.poses, start, period_s=self._context.period_s)
         _require_speed(moving.arm, np.concatenate([start[None], path]), self._context.period_s, self._periods)
         return path
 

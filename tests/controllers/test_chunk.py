@@ -8,7 +8,7 @@ import pytest
 from embodied.controllers import ControllerConfig, ControllerSettings
 from embodied.controllers.action_spaces import action_space, action_space_names, rotation_from_6d, rotation_to_6d
 from embodied.errors import IntentError, UnknownNameError
-from embodied.geometry import rotation_matrix
+from embodied.geometry import Pose, angle_between, rotation_matrix
 from embodied.robots.catalogue import robot_model
 from embodied.scenes.scene import RobotPlacement, Scene
 from embodied.simulators.bullet import BulletConfig
@@ -237,3 +237,64 @@ def test_six_numbers_give_back_their_rotation():
     rotation = rotation_matrix(DOWN)
     assert np.allclose(rotation_from_6d(rotation_to_6d(rotation)), rotation)
     assert np.allclose(rotation_from_6d(3 * rotation_to_6d(rotation) + [0, 0, 0, 0.3, 0, 0]), rotation)
+
+
+def rolling_then(simulator, name, make_rows):
+    """A mobile arm rolls at 0.5 m/s, then carries out rows of space `name` made from its tool pose.
+
+    Returns that pose, the report, and the states.
+    """
+    floor = box("floor", (20.0, 20.0, 0.1), (0.0, 0.0, -0.05))
+    scene = Scene("hall", (floor,), robots=(RobotPlacement("robot", "mobile_panda"),))
+    simulator.reset(scene)
+    active = controller(scene)
+    rolling = ActionChunk(space("base_velocity", model="mobile_panda"), np.tile([0.5, 0.0], (20, 1)))
+    assert run(simulator, active, rolling)[0] == DONE
+    tool = simulator.state().robots["robot"].tool
+    report, states = run(simulator, active, ActionChunk(space(name, model="mobile_panda"), make_rows(tool)))
+    rolled_m = np.subtract(states[-1].robots["robot"].base.position_m, states[0].robots["robot"].base.position_m)
+    assert np.linalg.norm(rolled_m) > 0.02
+    return tool, report, states
+
+
+def test_tool_poses_stay_in_the_world_while_the_base_still_rolls(simulator):
+    def rows(tool):
+        path = np.tile([*tool.position_m, *rotation_to_6d(rotation_matrix(tool.orientation)), 1.0], (16, 1))
+        path[:, 1] += 0.15 * np.arange(1, 17) / 16
+        return path
+
+    tool, report, states = rolling_then(simulator, "ee_pose", rows)
+    assert report == DONE
+    assert len(states) == 16
+    reached = np.array([state.robots["robot"].tool.position_m for state in states])
+    off_m = np.linalg.norm(reached - rows(tool)[:, :3], axis=1)
+    base = np.array([state.robots["robot"].base.position_m for state in states])
+    moved_m = np.linalg.norm(np.diff(base, axis=0), axis=1)
+    assert (off_m[1:] < moved_m + 0.01).all()  # At most what the base moves in one period.
+    assert off_m[8:].max() < 4e-3
+    turned = [angle_between(state.robots["robot"].tool.orientation, tool.orientation) for state in states[8:]]
+    assert max(turned) < 0.02
+
+
+def test_steps_of_the_tool_are_steps_in_the_world_while_the_base_still_rolls(simulator):
+    step = [0.0, 0.01, -0.005, 0.0, 0.0, 0.0, 1.0]
+    tool, report, states = rolling_then(simulator, "ee_delta", lambda tool: np.tile(step, (16, 1)))
+    assert report == DONE
+    moved_m = np.subtract(states[-1].robots["robot"].tool.position_m, tool.position_m)
+    assert moved_m == pytest.approx((0.0, 0.16, -0.08), abs=4e-3)
+
+
+def test_a_base_that_leaves_the_tool_pose_out_of_reach_fails_the_chunk_with_its_row():
+    scene = Scene("hall", robots=(RobotPlacement("robot", "mobile_panda"),))
+    state = world_state(scene, np.array(robot_model("mobile_panda").home_rad))
+    robot = state.robots["robot"]
+    row = [*robot.tool.position_m, *rotation_to_6d(rotation_matrix(robot.tool.orientation)), 1.0]
+    active = controller(scene)
+    assert (
+        active.begin(ActionChunk(space("ee_pose", model="mobile_panda"), np.tile(row, (4, 1))), state, seed=1) is None
+    )
+    active.tick(state)
+    away = replace(state, robots={"robot": replace(robot, base=Pose((-2.0, 0.0, 0.0)))})
+    report = active.tick(away)
+    assert report.status is ControllerStatus.FAILED
+    assert report.reason.startswith("row 1: unreachable since the base has moved")

@@ -17,7 +17,7 @@ class ToolTrack:
     """Follows tool poses in the world frame from where the arm was commanded, `start_rad` (J,), on a base at `base`.
 
     Every row takes `periods` control periods: positions on straight lines, orientations about a fixed axis. Each
-    solution starts from the one before.
+    solution starts from the one before. `poses` are the tool poses in the world at the end of each period.
     """
 
     def __init__(self, moving: Kinematics, base: Pose, start_rad: np.ndarray, periods: int) -> None:
@@ -26,6 +26,7 @@ class ToolTrack:
         self._joints = start_rad
         self._tool = self._world_from_base * moving.tool_transform(start_rad)
         self._periods = periods
+        self.poses: list[pin.SE3] = []
 
     def follow(self, positions_m: np.ndarray, rotations: Sequence[np.ndarray]) -> np.ndarray:
         """Returns joint targets (N * periods, J) through N `positions_m` (N, 3) and `rotations` (3, 3).
@@ -59,5 +60,34 @@ class ToolTrack:
                 raise InfeasibleRowError(f"unreachable: row {row} ends {remaining * 1000:.0f} mm (or mrad) short")
             self._joints = found
             joints.append(found)
+            self.poses.append(pose)
         self._tool = target
         return joints
+
+
+class MovingBaseTrack:
+    """Keeps a tool on its `poses` in the world while its base rolls or gives way, one solution per control period.
+
+    The tool is off by what the base moves within one period, and exact again once the base rests. (To expect the base
+    to go on as it last moved would do worse: the arm's own reaction shakes the base.)
+    """
+
+    def __init__(self, moving: Kinematics, poses: Sequence[pin.SE3], start_rad: np.ndarray, *, period_s: float) -> None:
+        self._moving = moving
+        self._poses = poses
+        self._joints = start_rad
+        self._longest_rad = np.array(moving.arm.velocity_limit_radps) * period_s
+
+    def joints(self, period: int, base: Pose) -> np.ndarray:
+        """Returns the joint targets (J,) of `period`, which begins with the base at `base`; no joint exceeds its speed.
+
+        Called for one period after another. Raises `InfeasibleRowError` where the base has left the pose out of reach.
+        """
+        target = transform_from_pose(base).actInv(self._poses[period])
+        found, remaining = self._moving.solve_near(target, self._joints)
+        if remaining > 0.0:
+            raise InfeasibleRowError(
+                f"unreachable since the base has moved: the tool ends {remaining * 1000:.0f} mm (or mrad) short"
+            )
+        self._joints = self._joints + np.clip(found - self._joints, -self._longest_rad, self._longest_rad)
+        return self._joints
