@@ -59,7 +59,7 @@ class Expert:
     privileged = True
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
-        """Returns one keyframe per request; the carry is its `ExpertState`. Raises `ConfigError` without truth."""
+        """Returns one intent per request; the carry is its expert's. Raises `ConfigError` without truth."""
         return [self._decide(request) for request in requests]
 
     def _decide(self, request: Request) -> Decision:
@@ -70,7 +70,8 @@ class Expert:
             )
         episode, state, expert = truth.episode, truth.state, expert_of(truth.episode.task)
         expert_state = request.carry or expert.begin(episode, state, self._choose(episode))
-        intent, expert_state = expert.next_keyframe(episode, truth.progress, state, expert_state)
+        robot = request.observation.robot
+        intent, expert_state = expert.next_intent(robot, episode, truth.progress, state, expert_state)
         return Decision((intent,), carry=expert_state)
 
     def _choose(self, episode: Episode) -> str:

@@ -12,7 +12,7 @@ from embodied.rollout.episode import EpisodeContext, EpisodeRunner
 from embodied.rollout.requests import as_seen, without_instances
 from embodied.rollout.worker import Control, Controlled
 from embodied.tasks.expert import ExpertState
-from embodied.tasks.registry import expert_of
+from embodied.tasks.registry import keyframe_expert_of
 from embodied.types import (
     Decision,
     Episode,
@@ -95,7 +95,7 @@ class Oracle:
 
         Raises `ConfigError` if it takes no hints, `UnknownNameError` for a task without an expert.
         """
-        expert_of(episode.task)
+        keyframe_expert_of(episode.task)
         if self.obstacle(context.policy):
             raise ConfigError(
                 f"A policy under control {ORACLE!r} must take hints.",
@@ -286,7 +286,7 @@ class _Led(_Tampered):
         del first
         if not course.open:
             return request, course
-        episode, state, expert = truth.episode, truth.state, expert_of(truth.episode.task)
+        episode, state, expert = truth.episode, truth.state, keyframe_expert_of(truth.episode.task)
         expert_state = course.expert_state or expert.at_choice(episode, state, episode.choice_goal.target)
         intent, expert_state = expert.next_keyframe(episode, truth.progress, state, expert_state)
         hint = intent if isinstance(intent, MoveTo) else None  # After the last keyframe the expert rests.

@@ -2,11 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from embodied.types import Episode, Intent, Progress, Wait, WorldState
 
 REST = Wait(0.5)
 Keyframes = tuple[Callable[[], Intent], ...]
+
+
+class RobotExpert(Protocol):
+    """How a task is solved: a script for each robot, without state of its own."""
+
+    def begin(self, episode: Episode, state: WorldState, choice: str) -> Any:
+        """Returns what one robot carries, in an episode that begins in `state`; `choice` is believed to be right."""
+        ...
+
+    def next_intent(
+        self, robot: str, episode: Episode, progress: Progress, state: WorldState, expert_state: Any
+    ) -> tuple[Intent, Any]:
+        """Returns the next intent of `robot`, and what it carries to the one after that."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -42,7 +57,9 @@ class ExpertCourse:
 
 @dataclass(frozen=True)
 class TaskExpert:
-    """How a task is solved: `first` is the body that is handled first, `course` the keyframes from true poses now.
+    """How a task for one arm is solved; implements `RobotExpert`.
+
+    `first` is the body that is handled first, `course` the keyframes from true poses now.
 
     With `repeat_until` the last keyframe of the cue and the first after it are repeated until the task has counted that
     phase.
@@ -75,3 +92,10 @@ class TaskExpert:
         keyframes = (*course.cue, *course.between, *course.choice)
         intent = keyframes[step]() if step < len(keyframes) else REST
         return intent, replace(expert_state, step=step + 1)
+
+    def next_intent(
+        self, robot: str, episode: Episode, progress: Progress, state: WorldState, expert_state: ExpertState
+    ) -> tuple[Intent, ExpertState]:
+        """Returns `next_keyframe`, which is the same for every robot."""
+        del robot
+        return self.next_keyframe(episode, progress, state, expert_state)

@@ -7,11 +7,12 @@ from enum import Enum
 from typing import Any
 
 from embodied.errors import ConfigError, UnknownNameError, unknown_name
-from embodied.tasks.expert import TaskExpert
+from embodied.tasks.expert import RobotExpert, TaskExpert
 from embodied.tasks.memorybench.suite import MEMORYBENCH
 from embodied.tasks.suite import Suite, TaskEntry
+from embodied.tasks.teamwork.suite import TEAMWORK
 
-SUITES: dict[str, Suite] = {suite.name: suite for suite in (MEMORYBENCH,)}
+SUITES: dict[str, Suite] = {suite.name: suite for suite in (MEMORYBENCH, TEAMWORK)}
 TASKS: dict[str, TaskEntry] = {name: entry for suite in SUITES.values() for name, entry in suite.tasks.items()}
 SUITE_WIDE = ("tier", "on_failure")  # Fields of tasks that are chosen for a whole suite.
 
@@ -23,13 +24,21 @@ def suite_named(name: str) -> Suite:
     return SUITES[name]
 
 
-def expert_of(task: str) -> TaskExpert:
+def expert_of(task: str) -> RobotExpert:
     """Returns the expert of a task by its name in results. Raises `UnknownNameError` without one."""
     # Options that differ from the usual ones are appended to the name: `put_block_back_8_patches`.
     for name, entry in TASKS.items():
         if entry.expert is not None and (task == name or task.startswith(f"{name}_")):
             return entry.expert
     raise unknown_name("task with an expert", task, [name for name, entry in TASKS.items() if entry.expert is not None])
+
+
+def keyframe_expert_of(task: str) -> TaskExpert:
+    """Returns the expert of a task for one arm. Raises `UnknownNameError`, and `ConfigError` for another kind."""
+    expert = expert_of(task)
+    if not isinstance(expert, TaskExpert):
+        raise ConfigError("A task must have an expert that moves one arm by keyframes here.", value=task)
+    return expert
 
 
 def make_task(name: str, *, tier: str = "strict", options: Mapping[str, Any] | None = None) -> Any:

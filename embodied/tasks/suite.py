@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from embodied.tasks.expert import TaskExpert
+from embodied.tasks.expert import RobotExpert
 
 
 @dataclass(frozen=True)
@@ -12,7 +12,7 @@ class TaskEntry:
     """A task's class, which is its own config of plain fields, and its expert, None where it has none."""
 
     kind: type[Any]
-    expert: TaskExpert | None = None
+    expert: RobotExpert | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from embodied.scenes.scene import Scene
 from embodied.seeding import stream
 from embodied.specs import KEYFRAME, ObservationSpec
 from embodied.tasks.expert import ExpertState
-from embodied.tasks.registry import expert_of
+from embodied.tasks.registry import keyframe_expert_of
 from embodied.types import Choice, Decision, Episode, Moment, Observation, Progress, Request
 from tests.fakes import BINS, FakeSimulator, FakeSimulatorConfig, FakeTask, carry_to
 
@@ -173,10 +173,12 @@ class CheckpointWriter:
         if notes is None:
             notes = Notes(
                 episode.choice_goal.target if self._writes else None,
-                expert_of(episode.task).begin(episode, state, guess),
+                keyframe_expert_of(episode.task).begin(episode, state, guess),
             )
         expert_state = replace(notes.expert_state, choice=notes.written or guess)
-        intent, expert_state = expert_of(episode.task).next_keyframe(episode, truth.progress, state, expert_state)
+        intent, expert_state = keyframe_expert_of(episode.task).next_keyframe(
+            episode, truth.progress, state, expert_state
+        )
         return Decision((request.hint or intent,), carry=Notes(notes.written, expert_state))
 
     def wiped(self, carry: Notes) -> Notes:

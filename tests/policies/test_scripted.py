@@ -8,7 +8,7 @@ import pytest
 from embodied.errors import ConfigError, UnknownNameError
 from embodied.geometry import rotation_matrix
 from embodied.scenes.tabletop import ROBOT, TABLE_TOP_M
-from embodied.tasks.registry import TASKS, expert_of, make_task
+from embodied.tasks.registry import TASKS, keyframe_expert_of, make_task
 from embodied.types import Choice, MoveTo, Observation, Progress, Request, Truth, Wait
 from policies.scripted import ExpertConfig, GuesserConfig, RandomPolicyConfig
 from tests.tasks.worlds import initial_state
@@ -56,7 +56,7 @@ def test_the_expert_does_not_use_the_target_before_the_decision(name):
     episode = make_task(name).sample(1)
     goals = [Choice(episode.choice_goal.candidates, target) for target in episode.choice_goal.candidates]
     runs = [keyframes(ExpertConfig().build(), replace(episode, goal=goal)) for goal in goals]
-    expert, state = expert_of(episode.task), initial_state(episode)
+    expert, state = keyframe_expert_of(episode.task), initial_state(episode)
     begun = expert.begin(episode, state, episode.choice_goal.target)
     decision = expert.course(episode, state, begun).decision
     assert all(run[:decision] == runs[0][:decision] for run in runs)
@@ -71,9 +71,9 @@ def test_an_expert_at_the_choice_goes_on_where_the_expert_is_then(name):
     pressed = max(
         i for i, intent in enumerate(course) if isinstance(intent, MoveTo) and _low_over_button(episode, intent)
     )
-    expert_state, rest = expert_of(episode.task).at_choice(episode, state, episode.choice_goal.target), []
+    expert_state, rest = keyframe_expert_of(episode.task).at_choice(episode, state, episode.choice_goal.target), []
     for _ in course[pressed + 1 :]:
-        intent, expert_state = expert_of(episode.task).next_keyframe(episode, progress, state, expert_state)
+        intent, expert_state = keyframe_expert_of(episode.task).next_keyframe(episode, progress, state, expert_state)
         rest.append(intent)
     assert rest == course[pressed + 1 :]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from embodied.errors import ConfigError, UnknownNameError
 from embodied.scenes.scene import Scene
 from embodied.scenes.tabletop import DRAWERS, slide
-from embodied.tasks.memorybench.base import OnFailure
+from embodied.tasks.judging import OnFailure
 from embodied.tasks.registry import SUITES, TASKS, expert_of, make_task, suite_named
 from embodied.tasks.suite import TaskEntry
 from embodied.types import Clock, ControllerStatus, IntentFeedback, Outcome, Progress

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
@@ -12,10 +12,10 @@ from embodied.errors import ConfigError, unknown_name
 from embodied.scenes.scene import Scene
 from embodied.seeding import stream
 from embodied.tasks.goals import ChoosesOne
-from embodied.types import Choice, Clock, Episode, IntentFeedback, Limits, Outcome, Progress, WorldState
+from embodied.tasks.judging import OnFailure, judge_failure
+from embodied.types import Choice, Clock, Episode, IntentFeedback, Limits, Progress, WorldState
 
 SPLITS = ("train", "validation", "test")
-CONTROLLER_FAILED = "controller: "  # How the reason of a failure begins that a controller has reported.
 PRESS_KEYFRAMES = 2  # Down and up.
 PRESS_TIME_S = 10.0
 LIMITS = ("camera_px", "keyframe_limit", "time_limit_s")
@@ -26,17 +26,6 @@ class Tier(StrEnum):
 
     FAITHFUL = "faithful"
     STRICT = "strict"
-
-
-class OnFailure(StrEnum):
-    """What a failed intent leads to.
-
-    `END`: the episode is a failure, as published. `CONTINUE`, for learners that may err: it is feedback for the policy,
-    which goes on within the limits of the episode.
-    """
-
-    END = "end"
-    CONTINUE = "continue"
 
 
 @dataclass(kw_only=True)
@@ -137,9 +126,7 @@ class MemoryTask(ChoosesOne, ABC):
     def after_failure(self, episode: Episode, progress: Progress, feedback: IntentFeedback, robot: str) -> Progress:
         """Returns FAILURE, as in the published evaluation; `progress` itself where `on_failure` is to go on."""
         del episode, robot
-        if self.on_failure is OnFailure.CONTINUE:
-            return progress
-        return fail(progress, f"{CONTROLLER_FAILED}{feedback.reason}")
+        return judge_failure(self.on_failure, progress, feedback)
 
     def begin(self, episode: Episode, state: WorldState) -> Progress:
         """Returns the progress of an episode that starts in `state`."""
@@ -193,23 +180,3 @@ class MemoryTask(ChoosesOne, ABC):
             order = stream(seed // count, *names, "variations").permutation(count)
             return int(order[seed % count])
         return int(stream(seed, *names, "variation").integers(count))
-
-
-def complete(progress: Progress, phase: str) -> Progress:
-    """Returns the progress with `phase` completed; once is enough."""
-    return progress if phase in progress.reached else replace(progress, reached=(*progress.reached, phase))
-
-
-def choose(progress: Progress, name: str) -> Progress:
-    """Returns the progress with `name` as the first choice, unless one was made before."""
-    return progress if progress.choice is not None else replace(progress, choice=name)
-
-
-def succeed(progress: Progress, phase: str) -> Progress:
-    """Returns the progress that ends in success by completing `phase`."""
-    return replace(complete(progress, phase), outcome=Outcome.SUCCESS)
-
-
-def fail(progress: Progress, reason: str) -> Progress:
-    """Returns the progress that ends in failure."""
-    return replace(progress, outcome=Outcome.FAILURE, reason=reason)

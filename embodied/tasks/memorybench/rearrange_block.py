@@ -11,8 +11,9 @@ from embodied.geometry import Pose
 from embodied.scenes.scene import Scene
 from embodied.scenes.tabletop import CENTRE, block, button, centre_mark, detector, patch, place_detector, tabletop_scene
 from embodied.tasks.expert import ExpertCourse, ExpertState, TaskExpert
+from embodied.tasks.judging import choose, complete, fail, succeed
 from embodied.tasks.memorybench import keyframes as to
-from embodied.tasks.memorybench.base import MemoryTask, Tier, choose, complete, fail, succeed
+from embodied.tasks.memorybench.base import MemoryTask, Tier
 from embodied.tasks.memorybench.layout import (
     CENTRE_DETECTOR_M,
     PUBLISHED_PAIR,

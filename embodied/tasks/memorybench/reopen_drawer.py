@@ -11,8 +11,9 @@ from embodied.geometry import Pose, compose, inside_box
 from embodied.scenes.scene import Detent, Region, Scene
 from embodied.scenes.tabletop import DRAWER_OPEN_M, DRAWERS, FRONT_IN_DRAWER_M, button, chest, slide, tabletop_scene
 from embodied.tasks.expert import ExpertCourse, ExpertState, TaskExpert
+from embodied.tasks.judging import choose, complete, fail, succeed
 from embodied.tasks.memorybench import keyframes as to
-from embodied.tasks.memorybench.base import MemoryTask, Tier, choose, complete, fail, succeed
+from embodied.tasks.memorybench.base import MemoryTask, Tier
 from embodied.tasks.memorybench.layout import ChestLayout, published_chest, random_chest
 from embodied.tasks.memorybench.predicates import button_pressed
 from embodied.types import Episode, Progress, WorldState

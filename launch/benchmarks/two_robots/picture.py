@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embodied.paths import write_atomically
-from launch.benchmarks.two_robots.scenario import FETCHER, MOVER, SIDE_M, SPOTS_M, Course
+from embodied.scenes.hall import BLOCK_M, MOBILE, SPOT_M, STANDING
+from launch.benchmarks.two_robots.scenario import Course
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,15 +42,15 @@ def _draw_from_above(axes: "Axes", course: Course) -> None:
     from matplotlib.patches import Rectangle
 
     axes.add_patch(Rectangle((-0.3, -0.45), 0.6, 0.9, facecolor="#e9e2d8", zorder=0))
-    for name, (x, y) in SPOTS_M.items():
-        axes.add_patch(Rectangle((x - 0.05, y - 0.05), 0.1, 0.1, facecolor=RED, alpha=0.25, zorder=1))
+    for name, (x, y) in course.spots_m.items():
+        axes.add_patch(Rectangle((x - SPOT_M / 2, y - SPOT_M / 2), SPOT_M, SPOT_M, facecolor=RED, alpha=0.25, zorder=1))
         axes.text(x - 0.07, y, name, fontsize=8, color=INK, ha="right", va="center")
-    _plot_path(axes, course.ways[MOVER], BLUE, "hand of the standing robot")
-    _plot_path(axes, course.ways["base"], ORANGE, "base of the mobile robot", dashed=True)
-    _plot_path(axes, course.ways[FETCHER], ORANGE, "hand of the mobile robot")
+    _plot_path(axes, course.paths_m[STANDING], BLUE, "gripper of the standing robot")
+    _plot_path(axes, course.paths_m["base"], ORANGE, "base of the mobile robot", dashed=True)
+    _plot_path(axes, course.paths_m[MOBILE], ORANGE, "gripper of the mobile robot")
     x, y, _ = course.block_m
-    axes.add_patch(Rectangle((x - SIDE_M / 2, y - SIDE_M / 2), SIDE_M, SIDE_M, facecolor=GREEN, zorder=4))
-    found = course.miss_m < SIDE_M / 2
+    axes.add_patch(Rectangle((x - BLOCK_M / 2, y - BLOCK_M / 2), BLOCK_M, BLOCK_M, facecolor=GREEN, zorder=4))
+    found = course.miss_m < BLOCK_M / 2
     axes.plot(*course.asked_m[:2], marker="x", markersize=11, markeredgewidth=2.5, color=INK, zorder=6)
     label = (
         "reached here:\nit holds the block"
@@ -69,9 +70,15 @@ def _draw_from_above(axes: "Axes", course: Course) -> None:
 
 
 def _plot_path(
-    axes: "Axes", way: Sequence[tuple[float, float]], colour: str, label: str, *, dashed: bool = False
+    axes: "Axes", path_m: Sequence[tuple[float, float]], colour: str, label: str, *, dashed: bool = False
 ) -> None:
     style = (0, (3, 2)) if dashed else "solid"
     axes.plot(
-        [x for x, _ in way], [y for _, y in way], color=colour, linewidth=1.5, alpha=0.8, linestyle=style, label=label
+        [x for x, _ in path_m],
+        [y for _, y in path_m],
+        color=colour,
+        linewidth=1.5,
+        alpha=0.8,
+        linestyle=style,
+        label=label,
     )
