@@ -44,6 +44,7 @@ _TYPE_NAMES = {
     str: "text",
     bool: "true or false",
     list[str]: "a list of names, such as '[expert,guesser]'",
+    list[str] | None: "a list of names, such as '[front,wrist]'",
 }
 
 
@@ -55,11 +56,13 @@ class Composed:
     text: str
 
 
-def enter(task: Callable[[Composed], None], *, config_name: str, groups: str = "") -> None:
+def enter(
+    task: Callable[[Composed], None], *, config_name: str, groups: str = "", mappings: Sequence[str] = ()
+) -> None:
     """Composes `sim_configs/<config_name>.yaml` with the command line and runs `task` on it, once per sweep job.
 
     `groups` is a folder in sim_configs with groups that only this command has: where there is a group of a name, Hydra
-    takes no list under it.
+    takes no list under it. `mappings` are settings with keys of the caller's own choice, such as `team.NAME.policy`.
     Errors that the caller can fix are printed as one message on stderr, with exit code 2; an interrupt exits with 130.
     """
     # Hydra would print its own errors and exit; this makes it raise them, so that they can be restated.
@@ -78,6 +81,9 @@ def enter(task: Callable[[Composed], None], *, config_name: str, groups: str = "
             _check_keys(composed)
             task(Composed(OmegaConf.to_object(composed), OmegaConf.to_yaml(composed, resolve=True)))
 
+    for at, given in enumerate(sys.argv):
+        if OVERRIDE.match(given) and given.partition(".")[0] in mappings:
+            sys.argv[at] = f"++{given}"  # Hydra would refuse a key that the schema does not list.
     if groups:
         # Beside the first override: options may stand before all of them or after, not between.
         place = next((at for at, given in enumerate(sys.argv[1:], 1) if OVERRIDE.match(given)), len(sys.argv))

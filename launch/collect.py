@@ -13,7 +13,7 @@ from launch import cli, schema
 
 
 @dataclass(kw_only=True)
-class CollectConfig:
+class CollectConfig(schema.TeamSettings):
     """All settings of `python -m launch.collect`. The parts typed `Any` are checked by the schema of their group."""
 
     suite: Any = MISSING
@@ -46,14 +46,16 @@ def collect(composed: cli.Composed) -> None:
         policies=schema.chosen_policies([config.policy], config.policy_options),
         recorder=config.recorder,
     )
+    worker = config.applied(worker, config.policy_options)
     collection = Collection(worker=worker, demos=config.demos, seed=config.seed)
     output: Path = cli.job_folder(config.output)
     dataset = run(collection, compute=config.compute.build(worker), output=output, config=composed.text)
-    files = Counter(file.task for file in dataset.files)
+    # Of a team every robot has a file of its own.
+    made = Counter(task for task, _ in {(file.task, file.seed) for file in dataset.files})
     failures = Counter(failure.task for failure in dataset.failures)
     for task in dataset.tasks:
-        made, failed = counted(files[task], "demonstration"), counted(failures[task], "failure")
-        cli.print_text(f"{task}: {made}, {failed} of policy {dataset.policy}")
+        solved, failed = counted(made[task], "demonstration"), counted(failures[task], "failure")
+        cli.print_text(f"{task}: {solved}, {failed} of policy {dataset.policy}")
     cli.print_text(f"\nIndex: {output / INDEX_FILE}")
 
 
@@ -66,7 +68,7 @@ def main() -> None:
     """Starts the command line with the settings of sim_configs/collect.yaml."""
     schema.register()
     ConfigStore.instance().store(name="collect_schema", node=CollectConfig)
-    cli.enter(collect, config_name="collect")
+    cli.enter(collect, config_name="collect", mappings=("team",))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ def evaluate(composed: cli.Composed) -> None:
         policies=schema.chosen_policies(config.policy, config.policy_options),
         controls=schema.chosen_controls(config.controls, config.memory),
     )
+    worker = config.applied(worker, config.policy_options)
     output = cli.job_folder(config.output)
     # Errors in either are raised before a bank is opened.
     config.compute.build(worker)
@@ -38,14 +39,15 @@ def evaluate(composed: cli.Composed) -> None:
 
 
 def _evaluate(composed: cli.Composed, worker: "WorkerConfig", output: Path) -> None:
-    from embodied.evaluation.evaluator import Evaluation
     from embodied.evaluation.evaluator import evaluate as run
+    from embodied.evaluation.plan import Evaluation
     from embodied.evaluation.report import terminal_table
+    from embodied.tasks.registry import suite_named
 
     config: schema.EvaluateConfig = composed.config
     evaluation = Evaluation(
         suite=config.suite.name,
-        tier=config.tier.name,
+        tier=config.tier.name if suite_named(config.suite.name).tiers else "",
         worker=worker,
         episodes=config.episodes,
         seed=config.seed,
@@ -59,7 +61,7 @@ def _evaluate(composed: cli.Composed, worker: "WorkerConfig", output: Path) -> N
 def main() -> None:
     """Starts the command line with the settings of sim_configs/evaluate.yaml."""
     schema.register()
-    cli.enter(evaluate, config_name="evaluate")
+    cli.enter(evaluate, config_name="evaluate", mappings=("team",))
 
 
 if __name__ == "__main__":

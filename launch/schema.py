@@ -8,18 +8,21 @@ from functools import partial
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 from embodied.controllers import ControllerConfig
 from embodied.errors import ConfigError, unknown_name
 from embodied.evaluation.controls import CONTROLS, refuse_resuming
 from embodied.memory import Link
+from embodied.planning import ScheduleConfig
 from embodied.protocols import Task
 from embodied.rollout.bank_feed.feed import MemoryFeedConfig
 from embodied.rollout.bank_feed.run_memory import RunMemory
 from embodied.rollout.builders import PolicyBuilder
 from embodied.rollout.compute import ComputeConfig
-from embodied.rollout.worker import Control
+from embodied.rollout.latency import LatencyConfig
+from embodied.rollout.team import AgentConfig
+from embodied.rollout.worker import Control, WorkerConfig
 from embodied.simulators.bullet import BulletConfig
 from embodied.tasks.memorybench.base import Tier
 from embodied.tasks.registry import SUITE_WIDE, SUITES, make_task, suite_named
@@ -92,7 +95,47 @@ class MemoryConfig:
 
 
 @dataclass(kw_only=True)
-class EvaluateConfig:
+class NoDispatcherConfig:
+    """Every robot has its instruction from the start."""
+
+
+@dataclass(kw_only=True)
+class TeamSettings:
+    """How several robots are played: settings by robot, who assigns instructions, and how long decisions take."""
+
+    team: dict[str, Any] = field(default_factory=dict)
+    dispatcher: Any = MISSING
+    latency: LatencyConfig = field(default_factory=LatencyConfig)
+
+    def applied(self, worker: WorkerConfig, options: Any) -> WorkerConfig:
+        """Returns the worker with these settings; `options` are those of policies. Raises `UnknownNameError`."""
+        team = self.agents()
+        named = sorted({one.policy for one in team.values() if one.policy} - set(worker.policies))
+        return replace(
+            worker,
+            team=team,
+            team_policies=chosen_policies(named, options) if named else {},
+            dispatcher=None if isinstance(self.dispatcher, NoDispatcherConfig) else self.dispatcher,
+            latency=self.latency,
+        )
+
+    def agents(self) -> dict[str, AgentConfig]:
+        """Returns the settings by robot. Raises `ConfigError`, and OmegaConf's errors for unknown settings."""
+        for robot, settings in self.team.items():
+            if not isinstance(settings, Mapping):
+                raise ConfigError(
+                    f"Settings of robot {robot!r} must be given by name.",
+                    value=settings,
+                    remedy=f"Write such as team.{robot}.policy={settings}.",
+                )
+        # Hydra cannot add a key of a structured type from the command line, so that types are checked here.
+        known = OmegaConf.create({"team": {robot: OmegaConf.structured(AgentConfig) for robot in self.team}})
+        merged = OmegaConf.merge(known, {"team": self.team})
+        return {str(robot): OmegaConf.to_object(one) for robot, one in merged.team.items()}  # type: ignore[misc]
+
+
+@dataclass(kw_only=True)
+class EvaluateConfig(TeamSettings):
     """All settings of `python -m launch.evaluate`. The parts typed `Any` are checked by the schema of their group."""
 
     suite: Any = MISSING
@@ -190,6 +233,8 @@ def register() -> None:
         store.store(group="suite", name=f"{suite}_schema", node=suite_schema(suite))
     store.store(group="simulator", name="bullet_schema", node=BulletConfig)
     store.store(group="controller", name="controller_schema", node=ControllerConfig)
+    store.store(group="dispatcher", name="none_schema", node=NoDispatcherConfig)
+    store.store(group="dispatcher", name="schedule_schema", node=ScheduleConfig)
     store.store(group="compute", name="compute_schema", node=ComputeConfig)
 
 

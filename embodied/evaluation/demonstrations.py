@@ -20,8 +20,8 @@ from embodied.evaluation.dataset_index import (
     RobotFeatures,
     read_dataset,
 )
-from embodied.evaluation.evaluator import SEED_STRIDE
 from embodied.evaluation.output_folder import claim
+from embodied.evaluation.plan import SEED_STRIDE
 from embodied.evaluation.preflight import preflight
 from embodied.evaluation.provenance import fingerprint
 from embodied.paths import write_atomically
@@ -75,6 +75,7 @@ class Collection:
                 "recorder": worker.recorder,
                 "seed": self.seed,
                 "version": SCHEMA_VERSION,
+                **worker.team_settings,
             }
         )
 
@@ -214,6 +215,7 @@ class _Shelf:
                     value=f"{path}: {difference}",
                     remedy="Collect tasks with other cameras or rates into folders of their own.",
                 )
+        recorded = sorted(recorded, key=lambda one: one[0].robot)  # The index is the same after a resumption.
         label = recorded[0][0].label
         self.files[task, label.seed] = tuple(
             File(

@@ -1,165 +1,32 @@
 """Plays every episode of an evaluation that its folder lacks, then says what came out."""
 
 import logging
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from embodied.errors import ConfigError
 from embodied.evaluation import report
-from embodied.evaluation.controls import SWAPPED, choice_task, refuse_resuming
 from embodied.evaluation.curves import curves_of
 from embodied.evaluation.memory_pages import Page, episode_page
-from embodied.evaluation.metrics import following, phase_order, summarise
-from embodied.evaluation.preflight import Parts, preflight
-from embodied.evaluation.provenance import cpu, fingerprint, versions
+from embodied.evaluation.plan import SEED_STRIDE, SPLIT, Evaluation
+from embodied.evaluation.preflight import preflight
 from embodied.evaluation.results import ResultsFolder
+from embodied.evaluation.summary import summarised
 from embodied.evaluation.videos import film_path, same_course, worth_seeing
 from embodied.paths import write_atomically
-from embodied.protocols import Task
-from embodied.rollout.bank_feed.site_clock import run_start_s, slot_length_s
-from embodied.rollout.builders import PolicyBuilder
-from embodied.rollout.chain import chain_length, require_whole_chains
+from embodied.rollout.bank_feed.site_clock import run_start_s
 from embodied.rollout.compute import Compute
 from embodied.rollout.job import EpisodeJob
-from embodied.rollout.worker import WorkerConfig, on_failure_of
+from embodied.rollout.worker import WorkerConfig
 from embodied.types import NORMAL, EpisodeRecord, Outcome
 
-# The least common multiple of 1 to 16: a whole number of balanced blocks, whatever the number of variants.
-SEED_STRIDE = 720720
-SPLIT = "test"
 Jobs = Mapping[tuple[str, str, str], EpisodeJob]  # By policy, control and episode.
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """What is evaluated: `episodes` of each task of `worker.tasks` with each policy of `worker.policies`.
-
-    Episode i of every task is sampled from `seed * SEED_STRIDE + i`, and played as it is and under each control of
-    `worker.controls`. Raises `ConfigError` for numbers out of range, and for controls that cannot be.
-    """
-
-    suite: str
-    tier: str
-    worker: WorkerConfig
-    episodes: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        if self.episodes < 1:
-            raise ConfigError("episodes must be at least 1.", value=self.episodes)
-        if not 0 <= self.seed < 2**40:
-            raise ConfigError("seed must lie in [0, 2**40).", value=self.seed)
-        if self.episodes > SEED_STRIDE:
-            raise ConfigError(f"episodes must be at most {SEED_STRIDE}.", value=self.episodes)
-        if not self.worker.tasks or not self.worker.policies:
-            raise ConfigError("An evaluation must have at least one task and one policy.")
-        self._check_chains()
-        if self.worker.controls:
-            for task in self.worker.tasks.values():
-                choice_task(task)
-            refuse_resuming(self.worker.memory.feed if self.worker.memory else None)
-
-    def _check_chains(self) -> None:
-        for name, task in self.worker.tasks.items():
-            require_whole_chains(name, task, self.episodes)
-        chains = [name for name, task in self.worker.tasks.items() if chain_length(task) > 1]
-        if chains and (self.worker.controls or (self.worker.memory and self.worker.memory.feed.resume)):
-            raise ConfigError(
-                "Chains of episodes can neither be played under controls of memory nor be resumed in their middle.",
-                value=chains,
-                remedy="Set controls=[normal] and memory.resume=false.",
-            )
-
-    @property
-    def controls(self) -> tuple[str, ...]:
-        """The controls under which episodes are played, the normal one first."""
-        return (NORMAL, *self.worker.controls)
-
-    @property
-    def run(self) -> str:
-        """The identity of the run: equal settings give equal rows, wherever they are played."""
-        worker = self.worker
-        memory = worker.memory
-        # What a bank is told, and policies are reminded of, belongs to the run; which bank it is does not.
-        told = {} if memory is None else {name: getattr(memory, name) for name in ("feed", "capacity", "start_s")}
-        tampered = {"controls": sorted(worker.controls)} if worker.controls else {}
-        return fingerprint(
-            {
-                **({"memory": told} if told else {}),
-                **tampered,
-                "suite": self.suite,
-                "tasks": worker.tasks,
-                "policies": worker.policies,
-                "simulator": worker.simulator,
-                "controller": worker.controller,
-                "episodes": self.episodes,
-                "seed": self.seed,
-                "split": SPLIT,
-            }
-        )
-
-    def jobs(self, obstacles: Mapping[str, Container[str]] | None = None) -> Iterator[EpisodeJob]:
-        """Yields every episode, task by task and seed by seed, all policies and controls of a seed together.
-
-        A chain of episodes is one job that holds the later ones.
-
-        `obstacles` are the controls under which a policy cannot be played. On the site clock they follow one another in
-        this order, from 0 on.
-        """
-        first, slot_s = self.seed * SEED_STRIDE, self._slot_s()
-        played = [
-            (policy, control)
-            for policy in self.worker.policies
-            for control in self.controls
-            if control not in (obstacles or {}).get(policy, ())
-        ]
-        slot = 0
-        for name, task in self.worker.tasks.items():
-            length = chain_length(task)
-            for start in range(first, first + self.episodes, length):
-                for policy, control in played:
-                    seeds = range(start, start + length)
-                    jobs = [
-                        self._job(name, policy, control, seed, chain=start if length > 1 else None) for seed in seeds
-                    ]
-                    yield replace(jobs[0], later=tuple(jobs[1:])).starting_at(slot * slot_s)
-                    slot += 1
-
-    def _job(self, task: str, policy: str, control: str, seed: int, *, chain: int | None) -> EpisodeJob:
-        return EpisodeJob(
-            run=self.run,
-            episode=f"{task}/{SPLIT}/{seed}",
-            task=task,
-            policy=policy,
-            seed=seed,
-            split=SPLIT,
-            control=control,
-            chain="" if chain is None else f"{task}/{SPLIT}/{chain}",
-        )
-
-    def _slot_s(self) -> float:
-        """Returns the length of a slot: as the longest of the tasks' first episodes may need.
-
-        Raises `ConfigError` where an episode without a time limit would be written to a bank.
-        """
-        first = self.seed * SEED_STRIDE
-        limits_s = {name: task.sample(first, split=SPLIT).limits.sim_time_s for name, task in self.worker.tasks.items()}
-        unlimited = [name for name, limit_s in limits_s.items() if limit_s is None]
-        if unlimited and self.worker.memory is not None:
-            raise ConfigError(
-                "Episodes that are written to a memory bank must have a limit of simulated time: each has its own "
-                "time on the clock of the bank.",
-                value=unlimited,
-                remedy="Give the task a time limit, or play without a bank.",
-            )
-        longest = max(chain_length(task) for task in self.worker.tasks.values())
-        return slot_length_s(longest * max(limit_s or 0.0 for limit_s in limits_s.values()))
 
 
 def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: str, videos: int) -> Mapping[str, Any]:
@@ -228,86 +95,6 @@ def _remembered(
             if page is not None:
                 pages.append((own[0], page))
     return pages
-
-
-def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts) -> dict[str, Any]:
-    """Returns the content of results.json; it depends on the rows alone, not on how often the run was interrupted.
-
-    `tasks` tells of episodes played as they are, `controls` (only where there are any) of the others, `published` what
-    others have published of the same tasks (only where there is something).
-    """
-    tasks: dict[str, Any] = {}
-    controls: dict[str, Any] = {}
-    for name, task in evaluation.worker.tasks.items():
-        own = [record for record in records if record.task_and_tier == name]
-        chance = task.chance(task.sample(evaluation.seed * SEED_STRIDE, split=SPLIT))
-        phases = phase_order(own)
-        entries: dict[str, dict[str, Any]] = {
-            policy: {
-                control: _entry(
-                    [r for r in own if (r.policy, r.control) == (policy, control)], control, task, chance, phases
-                )
-                for control in evaluation.controls
-                if control not in parts.obstacles.get(policy, {})
-            }
-            for policy in evaluation.worker.policies
-        }
-        tasks[name] = {policy: by_control.pop(NORMAL) for policy, by_control in entries.items()}
-        controls[name] = {policy: by_control for policy, by_control in entries.items() if by_control}
-    published = {name: dict(told) for name, task in evaluation.worker.tasks.items() if (told := _published(task))}
-    return {
-        "run": _run(evaluation, records, parts),
-        "tasks": tasks,
-        **({"controls": controls} if evaluation.worker.controls else {}),
-        **({"published": published} if published else {}),
-    }
-
-
-def _run(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts) -> dict[str, Any]:
-    """Returns what was played, and with what."""
-    run = {
-        "id": evaluation.run,
-        "suite": evaluation.suite,
-        "tier": evaluation.tier,
-        "policies": list(evaluation.worker.policies),
-        **({"weights": weights} if (weights := _weights(evaluation.worker.policies)) else {}),
-        "privileged": list(parts.privileged),
-        "episodes": evaluation.episodes,
-        "seed": evaluation.seed,
-        "seed_stride": SEED_STRIDE,
-        "versions": versions(),
-        "cpu": cpu(),
-        "columns": {
-            name: [asdict(column) for column in task.columns] for name, task in evaluation.worker.tasks.items()
-        },
-        "renderer": parts.renderer,
-        "wall_s": round(sum(record.wall_s for record in records), 3),
-    }
-    reactions = {name: reaction for name, task in evaluation.worker.tasks.items() if (reaction := on_failure_of(task))}
-    run |= {"on_failure": reactions} if reactions else {}
-    if not evaluation.worker.controls:
-        return run
-    return run | {"controls": list(evaluation.controls), "not_played": parts.obstacles}
-
-
-def _weights(policies: Mapping[str, PolicyBuilder]) -> dict[str, dict[str, str]]:
-    """Returns which weights were played: their name or folder, and their SHA-256."""
-    return {
-        name: {"from": str(getattr(policy, "weights", "")), "sha256": digest}
-        for name, policy in policies.items() if (digest := getattr(policy, "digest", ""))
-    }  # fmt: skip
-
-
-def _published(task: Task) -> Mapping[str, float]:
-    """Returns what others have published of a task; most tasks are ours alone."""
-    return getattr(task, "published", {})
-
-
-def _entry(
-    records: Sequence[EpisodeRecord], control: str, task: Task, chance: float | None, phases: Sequence[str]
-) -> dict[str, Any]:
-    entry = summarise(records, chance=chance, phases=phases, columns=task.columns)
-    return {**entry, "follows_donor": following(records)} if control == SWAPPED else entry
 
 
 def _played(

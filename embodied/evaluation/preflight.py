@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from embodied.errors import unknown_name
 from embodied.protocols import Policy
+from embodied.rollout.builders import PolicyBuilder
 from embodied.rollout.requests import check_policy_fits, require_cameras
+from embodied.rollout.team import agents_of, team_agents
 from embodied.rollout.worker import WorkerConfig, build_controller
 
 
@@ -26,23 +29,39 @@ def preflight(worker: WorkerConfig, *, seed: int, split: str) -> Parts:
     Raises whatever building a part raises, and `ConfigError` for a camera that the scenes lack.
     """
     policies = {name: policy.build() for name, policy in worker.policies.items()}
+    team = {name: policies.get(name) or builder.build() for name, builder in _team_builders(worker).items()}
+    worker.latency.build()
     simulator = worker.simulator.build()
     try:
         for task in worker.tasks.values():
             episode = task.sample(seed, split=split)
             for name, policy in policies.items():
-                cameras = policy.observation_spec.cameras
-                require_cameras(episode.scene, cameras, user=f"policy {name!r}")
-                check_policy_fits(episode.scene, policy, cameras=cameras, period_s=simulator.control_period_s)
+                for robot, agent in agents_of(episode, policy, team_agents(worker.team, {"": policy, **team})).items():
+                    cameras, own = agent.wanted_cameras, agent.cameras is not None
+                    user = f"robot {robot!r}" if own else f"policy {agent.name or name!r}"
+                    require_cameras(episode.scene, cameras, user=user)
+                    check_policy_fits(episode.scene, agent.policy, cameras=cameras, period_s=simulator.control_period_s)
+            if worker.dispatcher is not None:
+                worker.dispatcher.build(episode)
             for robot in episode.scene.robots:
                 build_controller(worker, episode.scene, robot.name)
             if worker.recorder is not None:
                 simulator.reset(episode.scene)
                 worker.recorder.build().on_begin(episode, simulator)
-        privileged = tuple(name for name, policy in policies.items() if policy.privileged)
+        privileged = tuple(name for name, policy in {**policies, **team}.items() if policy.privileged)
         return Parts(privileged, simulator.renderer, _obstacles(worker, policies))
     finally:
         simulator.close()
+
+
+def _team_builders(worker: WorkerConfig) -> dict[str, PolicyBuilder]:
+    """Returns the policies that the team names. Raises `UnknownNameError` for one that the run lacks."""
+    known = {**worker.team_policies, **worker.policies}
+    named = sorted({one.policy for one in worker.team.values() if one.policy})
+    for name in named:
+        if name not in known:
+            raise unknown_name("policy of the team", name, known)
+    return {name: known[name] for name in named}
 
 
 def _obstacles(worker: WorkerConfig, policies: Mapping[str, Policy]) -> dict[str, dict[str, str]]:

@@ -53,7 +53,8 @@ def by_policy(results: Mapping[str, Any], task: str) -> dict[str, dict[str, Mapp
 
 def remarks(results: Mapping[str, Any]) -> list[str]:
     """Returns what must be said of a run: where failed intents did not end episodes, and what controls lack."""
-    said = [
+    said = team_remarks(results["run"])
+    said += [
         f"{task}: a failed intent did not end an episode (on_failure={reaction}); rates are not those of others."
         for task, reaction in results["run"].get("on_failure", {}).items()
     ]
@@ -67,6 +68,28 @@ def remarks(results: Mapping[str, Any]) -> list[str]:
             if missing:
                 total = by_control[SWAPPED]["episodes"]
                 said.append(f"{task}, {policy}: {missing} of {total} swapped episodes had no donor and are invalid.")
+    return said
+
+
+def _players(policy: str, run: Mapping[str, Any]) -> set[str]:
+    """Returns the policies that play when `policy` is evaluated: itself, and those of the team."""
+    return {policy, *(one["policy"] for one in run.get("team", {}).values() if one["policy"])}
+
+
+def team_remarks(run: Mapping[str, Any]) -> list[str]:
+    """Returns what must be said of a team: who plays which robot, who assigns, and how long decisions take."""
+    said = []
+    for robot, one in run.get("team", {}).items():
+        parts = [f"played by {one['policy']}"] if one["policy"] else []
+        parts += [f"sees {', '.join(one['cameras']) or 'no camera'}"] if one["cameras"] is not None else []
+        parts += [f"instructed {one['instruction']!r}"] if one["instruction"] is not None else []
+        said += [f"Robot {robot}: {'; '.join(parts)}."] if parts else []
+    if "dispatcher" in run:
+        said.append("Robots wait for the assignments of a dispatcher; see config.yaml.")
+    if "latency" in run:
+        mean_s, deviation_s = run["latency"]["mean_s"], run["latency"]["deviation_s"]
+        spread = f" (deviation {deviation_s:g} s)" if deviation_s else ""
+        said.append(f"A decision takes {mean_s:g} s{spread}, while the world goes on.")
     return said
 
 
@@ -152,7 +175,7 @@ def _line(task: str, policy: str, control: str, entry: Mapping[str, Any], result
         task=task,
         policy=policy,
         control=control,
-        privileged=policy in results["run"]["privileged"],
+        privileged=bool(_players(policy, results["run"]).intersection(results["run"]["privileged"])),
         success=percent(entry["success_rate"]),
         interval=interval(entry["ci95"]),
         judged=percent(correct / reached) if reached else NEVER,

@@ -115,6 +115,19 @@ class RobotSlot:
         return None if self.running is None else self.end_intent(self.controller.cancel())
 
 
+def team_agents(team: Mapping[str, AgentConfig], policies: Mapping[str, Policy]) -> dict[str, Agent]:
+    """Returns the agents of the robots that `team` names; `policies` by name, the run's own as ""."""
+    return {
+        robot: Agent(
+            policies[one.policy],
+            one.policy,
+            cameras=None if one.cameras is None else tuple(one.cameras),
+            instruction=one.instruction,
+        )
+        for robot, one in team.items()
+    }
+
+
 def agents_of(episode: Episode, policy: Policy, special: Mapping[str, Agent]) -> dict[str, Agent]:
     """Returns the agent of every robot: its own where `special` has one, else `policy` as it is.
 

@@ -25,7 +25,7 @@ from embodied.rollout.episode import EpisodeContext, play
 from embodied.rollout.job import EpisodeJob, EpisodeResult, JobResult
 from embodied.rollout.latency import LatencyConfig
 from embodied.rollout.recording.video_observer import VideoConfig, with_spectator
-from embodied.rollout.team import Agent, AgentConfig
+from embodied.rollout.team import Agent, AgentConfig, team_agents
 from embodied.scenes.scene import Scene
 from embodied.types import NORMAL, Episode, EpisodeRecord, Outcome, Progress
 
@@ -87,6 +87,17 @@ class WorkerConfig:
     team_policies: Mapping[str, PolicyBuilder] = field(default_factory=dict)
     dispatcher: DispatcherBuilder | None = None
     latency: LatencyConfig = field(default_factory=LatencyConfig)
+
+    @property
+    def team_settings(self) -> dict[str, Any]:
+        """What makes several robots play otherwise than one policy does for all, by name; empty without such settings.
+
+        It belongs to the identity of a run.
+        """
+        dispatched = {"dispatcher": self.dispatcher} if self.dispatcher is not None else {}
+        delayed = {"latency": self.latency} if self.latency != LatencyConfig() else {}
+        teamed = {"team": self.team, "team_policies": self.team_policies} if self.team else {}
+        return {**teamed, **dispatched, **delayed}
 
     def task(self, name: str) -> Task:
         """Returns the task called `name`. Raises `UnknownNameError`."""
@@ -201,15 +212,7 @@ class SimulatorWorker:
         """
         named = {one.policy for one in self._config.team.values() if one.policy}
         policies = {"": policy, **{name: reminded(self._policy(name)) for name in sorted(named)}}
-        return {
-            robot: Agent(
-                policies[one.policy],
-                one.policy,
-                cameras=None if one.cameras is None else tuple(one.cameras),
-                instruction=one.instruction,
-            )
-            for robot, one in self._config.team.items()
-        }
+        return team_agents(self._config.team, policies)
 
     def _policy(self, name: str) -> Policy:
         if name not in self._policies:

@@ -41,7 +41,7 @@ def hall(name: str, spots_m: Mapping[str, tuple[float, float]], block_on: str, *
         Body(spot, (mark,), Pose((x, y, TABLE_TOP_M + 0.0005)), category="spot") for spot, (x, y) in spots_m.items()
     ]
     x, y = spots_m[block_on]
-    block = Part(Box((BLOCK_M,) * 3), rgba=_GREEN)
+    block = Part(Box((BLOCK_M, BLOCK_M, BLOCK_M)), rgba=_GREEN)
     top, stand = Part(Box((*_TABLE_M, TABLE_TOP_M)), rgba=_WOOD), Part(Box((0.24, 0.24, TABLE_TOP_M)), rgba=_GREY)
     bodies = (
         Body("floor", (Part(Box((8.0, 8.0, 0.1)), rgba=_FLOOR),), Pose((0.0, 0.0, -0.05))),

@@ -17,8 +17,12 @@ class TaskEntry:
 
 @dataclass(frozen=True)
 class Suite:
-    """Tasks by name. `tiers` is empty where the suite has none; else each task has a field `tier`."""
+    """Tasks by name. `tiers` is empty where the suite has none; else each task has a field `tier`.
+
+    `about` is a sentence for reports: what its tasks have in common.
+    """
 
     name: str
     tasks: Mapping[str, TaskEntry]
     tiers: tuple[str, ...] = ()
+    about: str = ""

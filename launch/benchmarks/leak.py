@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from embodied.errors import ConfigError
-from embodied.evaluation.evaluator import SEED_STRIDE
+from embodied.evaluation.plan import SEED_STRIDE
 from embodied.evaluation.provenance import cpu, fingerprint, versions
 from embodied.paths import write_atomically
 from embodied.rollout.compute import ComputeConfig

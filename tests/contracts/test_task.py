@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from embodied.geometry import Pose
-from embodied.tasks.memorybench.base import Tier
-from embodied.tasks.registry import TASKS, make_task
+from embodied.tasks.registry import SUITES, make_task
 from embodied.testing import ContractError, check_task
 from embodied.types import Choice, Outcome, Progress
 from tests.evaluation.fakes import FakeTask as DrawnTask
@@ -17,9 +16,11 @@ from tests.evaluation.notebook import CueTask
 from tests.fakes import FakeTask
 
 
-@pytest.mark.parametrize("tier", list(Tier))
-@pytest.mark.parametrize("name", list(TASKS))
-def test_the_tasks_of_memorybench_keep_the_contract(name, tier):
+@pytest.mark.parametrize(
+    ("name", "tier"),
+    [(name, tier) for suite in SUITES.values() for name in suite.tasks for tier in suite.tiers or ("",)],
+)
+def test_all_tasks_keep_the_contract(name, tier):
     check_task(lambda: make_task(name, tier=tier), seeds=(0, 1, 5))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from embodied.errors import unknown_name
-from embodied.evaluation.evaluator import Evaluation
+from embodied.evaluation.plan import Evaluation
 from embodied.rollout.job import EpisodeJob, JobResult
 from embodied.rollout.worker import WorkerConfig
 from embodied.scenes.scene import Scene

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 from embodied.errors import ConfigError, GoalError
-from embodied.evaluation.evaluator import Evaluation, evaluate
+from embodied.evaluation.evaluator import evaluate
 from embodied.evaluation.metrics import clustered_interval, mean_interval, summarise, wilson_interval
+from embodied.evaluation.plan import Evaluation
 from embodied.evaluation.report import terminal_table
 from embodied.evaluation.results import ResultsFolder
 from embodied.rollout.compute import ComputeConfig, ComputeKind

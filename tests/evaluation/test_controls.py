@@ -8,8 +8,9 @@ import pytest
 from embodied.controllers import ControllerConfig
 from embodied.errors import ConfigError, UnknownNameError
 from embodied.evaluation.controls import CONTROLS, Off, Oracle, Swapped, Wiped
-from embodied.evaluation.evaluator import Evaluation, evaluate
+from embodied.evaluation.evaluator import evaluate
 from embodied.evaluation.metrics import chance_band
+from embodied.evaluation.plan import Evaluation
 from embodied.evaluation.report import terminal_table
 from embodied.memory import BankService, open_bank
 from embodied.rollout.bank_feed.feed import MemoryFeedConfig
@@ -17,11 +18,14 @@ from embodied.rollout.bank_feed.run_memory import RunMemory
 from embodied.rollout.episode import EpisodeContext
 from embodied.rollout.inline import InlineCompute
 from embodied.rollout.job import EpisodeJob
+from embodied.rollout.latency import LatencyConfig
 from embodied.rollout.recording.video_observer import VideoConfig
+from embodied.rollout.team import AgentConfig
 from embodied.rollout.worker import SimulatorWorker, WorkerConfig
 from embodied.simulators.bullet import BulletConfig
 from embodied.specs import KEYFRAME, ObservationSpec
-from embodied.tasks.registry import TASKS, make_task
+from embodied.tasks.memorybench.suite import MEMORYBENCH
+from embodied.tasks.registry import make_task
 from embodied.types import Decision, MemoryContext, MoveTo, Outcome, Progress, Request, Truth
 from tests.evaluation.notebook import CueTask, CueWorld, CueWorldConfig, Notebook, NotebookConfig, Page, ScribeConfig
 from tests.fakes import DOWN, FakeController, FakeControllerConfig, FakePolicyConfig, FakeTask
@@ -297,6 +301,14 @@ def test_a_task_that_does_not_say_when_memory_chooses_is_refused_before_anything
         Evaluation(suite="s", tier="strict", worker=config(tasks={TASK: FakeTask()}), episodes=1, seed=0)
 
 
+@pytest.mark.parametrize(
+    "settings", [{"team": {"arm": AgentConfig(cameras=[])}}, {"latency": LatencyConfig(mean_s=0.1)}]
+)
+def test_controls_with_a_team_are_refused_before_anything_is_played(settings):
+    with pytest.raises(ConfigError, match=r"one policy for all robots.*controls=\[normal\]"):
+        Evaluation(suite="s", tier="strict", worker=config(**settings), episodes=1, seed=0)
+
+
 def test_killed_episodes_do_not_go_on_from_a_bank_under_a_control():
     memory = RunMemory(link=None, feed=MemoryFeedConfig(resume=True))
     with pytest.raises(ConfigError, match=r"memory\.resume=true"):
@@ -324,7 +336,7 @@ def test_episodes_under_a_control_have_names_of_their_own_in_a_bank():
 # --- The real tasks ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", MEMORYBENCH.tasks)
 def test_on_the_real_tasks_choices_follow_the_notes_the_donor_and_the_oracle(name):
     worker = SimulatorWorker(
         WorkerConfig(
@@ -351,7 +363,7 @@ def test_on_the_real_tasks_choices_follow_the_notes_the_donor_and_the_oracle(nam
     worker.close()
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", MEMORYBENCH.tasks)
 @pytest.mark.parametrize("tier", ["faithful", "strict"])
 def test_hints_come_with_the_choice_and_lead_to_the_target_whatever_came_before(name, tier):
     task = make_task(name, tier=tier)

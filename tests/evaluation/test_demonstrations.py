@@ -10,8 +10,8 @@ import pytest
 from embodied.errors import ConfigError, DataError, PathError
 from embodied.evaluation.dataset_index import read_dataset
 from embodied.evaluation.demonstrations import Collection, collect
-from embodied.evaluation.evaluator import SEED_STRIDE
 from embodied.evaluation.output_folder import locked
+from embodied.evaluation.plan import SEED_STRIDE
 from embodied.rollout.inline import InlineCompute
 from embodied.rollout.job import EpisodeJob, JobResult
 from embodied.rollout.recording.recorder import RecorderConfig

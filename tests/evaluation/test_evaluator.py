@@ -7,7 +7,8 @@ import pytest
 
 from embodied.errors import ConfigError
 from embodied.evaluation import evaluator, provenance
-from embodied.evaluation.evaluator import SEED_STRIDE, evaluate
+from embodied.evaluation.evaluator import evaluate
+from embodied.evaluation.plan import SEED_STRIDE
 from embodied.evaluation.report import terminal_table
 from tests.evaluation.fakes import FakeCompute, evaluation
 

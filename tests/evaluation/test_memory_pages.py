@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from embodied.evaluation.evaluator import Evaluation
 from embodied.evaluation.memory_pages import MOST_MAPS, episode_page
 from embodied.evaluation.memory_plots import maps_figure, timeline_figure
+from embodied.evaluation.plan import Evaluation
 from embodied.geometry import Pose
 from embodied.memory import (
     EntitySeen,

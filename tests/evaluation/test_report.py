@@ -8,10 +8,11 @@ import pytest
 
 from embodied.evaluation.controls import Off, Swapped
 from embodied.evaluation.curves import Curves
-from embodied.evaluation.evaluator import Parts, summarised
 from embodied.evaluation.metrics import reasons
+from embodied.evaluation.preflight import Parts
 from embodied.evaluation.report import Attached, Clip, html, markdown, terminal_table
 from embodied.evaluation.report_lines import lines
+from embodied.evaluation.summary import summarised
 from embodied.evaluation.videos import film_name, worth_seeing
 from embodied.tasks.memorybench.base import Tier
 from embodied.tasks.memorybench.reopen_drawer import ReopenDrawer

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from embodied.evaluation.evaluator import SPLIT
+from embodied.evaluation.plan import SPLIT
 from embodied.rollout.job import EpisodeJob
 from embodied.types import EpisodeRecord
 from launch import cli

@@ -3,7 +3,7 @@
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from embodied.evaluation.evaluator import Evaluation
+from embodied.evaluation.plan import Evaluation
 from embodied.rollout.compute import Compute, ComputeConfig, ComputeKind
 from embodied.rollout.worker import WorkerConfig
 from launch import cli, schema

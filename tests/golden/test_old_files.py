@@ -14,7 +14,8 @@ import pytest
 from embodied.archive import file_sha256
 from embodied.evaluation.dataset_index import read_dataset
 from embodied.evaluation.demonstrations import Collection, collect
-from embodied.evaluation.evaluator import Evaluation, evaluate
+from embodied.evaluation.evaluator import evaluate
+from embodied.evaluation.plan import Evaluation
 from embodied.evaluation.results import ResultsFolder
 from embodied.geometry import Pose
 from embodied.memory import (

@@ -7,10 +7,10 @@ import torch
 
 from embodied.errors import ConfigError, UnknownNameError
 from embodied.evaluation import provenance
-from embodied.evaluation.evaluator import summarised
 from embodied.evaluation.preflight import Parts
 from embodied.evaluation.provenance import fingerprint, versions
 from embodied.evaluation.report import html, markdown
+from embodied.evaluation.summary import summarised
 from policies.learned import LearnedPolicyConfig
 from policies.policy import PRETRAINED, from_pretrained, save_pretrained
 from policies.sam2act.policy import Sam2ActPolicy

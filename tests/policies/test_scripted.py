@@ -8,7 +8,8 @@ import pytest
 from embodied.errors import ConfigError, UnknownNameError
 from embodied.geometry import rotation_matrix
 from embodied.scenes.tabletop import ROBOT, TABLE_TOP_M
-from embodied.tasks.registry import TASKS, keyframe_expert_of, make_task
+from embodied.tasks.memorybench.suite import MEMORYBENCH
+from embodied.tasks.registry import keyframe_expert_of, make_task
 from embodied.types import Choice, MoveTo, Observation, Progress, Request, Truth, Wait
 from policies.scripted import ExpertConfig, GuesserConfig, RandomPolicyConfig
 from tests.tasks.worlds import initial_state
@@ -40,7 +41,7 @@ def test_the_expert_gives_as_many_keyframes_as_published_and_then_waits(name, co
     assert all(isinstance(intent, Wait) for intent in intents[count:])
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", MEMORYBENCH.tasks)
 def test_the_guesser_never_reads_the_target(name):
     episode = make_task(name).sample(1)
     lies = [
@@ -51,7 +52,7 @@ def test_the_guesser_never_reads_the_target(name):
     assert all(run == runs[0] for run in runs)
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", MEMORYBENCH.tasks)
 def test_the_expert_does_not_use_the_target_before_the_decision(name):
     episode = make_task(name).sample(1)
     goals = [Choice(episode.choice_goal.candidates, target) for target in episode.choice_goal.candidates]
@@ -63,7 +64,7 @@ def test_the_expert_does_not_use_the_target_before_the_decision(name):
     assert len({run[decision] for run in runs}) == len(episode.choice_goal.candidates)
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", MEMORYBENCH.tasks)
 def test_an_expert_at_the_choice_goes_on_where_the_expert_is_then(name):
     episode = make_task(name).sample(1)
     state, progress = initial_state(episode), Progress(reached=("pressed",))
@@ -102,7 +103,7 @@ def test_guesses_are_uniform_one_per_episode_and_independent_of_the_target():
 @pytest.mark.parametrize("config", [ExpertConfig(), GuesserConfig(), RandomPolicyConfig()])
 def test_a_batch_gives_what_its_rows_give_one_by_one(config):
     policy = config.build()
-    requests = [request(make_task(name).sample(seed), seed) for name in TASKS for seed in range(3)]
+    requests = [request(make_task(name).sample(seed), seed) for name in MEMORYBENCH.tasks for seed in range(3)]
     together = policy.act(requests)
     alone = [policy.act([one])[0] for one in requests]
     assert [(d.intents, d.carry) for d in together] == [(d.intents, d.carry) for d in alone]
@@ -123,7 +124,7 @@ def test_the_button_is_pressed_until_the_task_counts_it():
     assert [step for step, pressing in enumerate(down) if pressing] == [6, 8]
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", MEMORYBENCH.tasks)
 @pytest.mark.parametrize("tier", ["faithful", "strict"])
 def test_blocks_and_buttons_are_approached_from_above_and_in_line_with_their_sides(name, tier):
     for seed in range(6):

@@ -9,7 +9,8 @@ import pytest
 
 from embodied.errors import ConfigError
 from embodied.evaluation.controls import Off
-from embodied.evaluation.evaluator import Evaluation, evaluate
+from embodied.evaluation.evaluator import evaluate
+from embodied.evaluation.plan import Evaluation
 from embodied.memory import BankService, open_bank
 from embodied.rollout.bank_feed.run_memory import RunMemory
 from embodied.rollout.compute import ComputeConfig, ComputeKind

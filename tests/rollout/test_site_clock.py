@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from embodied.evaluation.evaluator import Evaluation, evaluate
+from embodied.evaluation.evaluator import evaluate
+from embodied.evaluation.plan import Evaluation
 from embodied.geometry import Pose
 from embodied.memory import BankService, EntitySeen, EpisodeBegun, Event, open_bank
 from embodied.rollout.bank_feed.run_memory import RunMemory

@@ -15,11 +15,12 @@ from embodied.errors import ConfigError, UnknownNameError
 from embodied.scenes.scene import Scene
 from embodied.scenes.tabletop import DRAWERS, slide
 from embodied.tasks.judging import OnFailure
+from embodied.tasks.memorybench.suite import MEMORYBENCH
 from embodied.tasks.registry import SUITES, TASKS, expert_of, make_task, suite_named
 from embodied.tasks.suite import TaskEntry
 from embodied.types import Clock, ControllerStatus, IntentFeedback, Outcome, Progress
 
-KINDS = [(name, tier) for name in TASKS for tier in ("faithful", "strict")]
+KINDS = [(name, tier) for name in MEMORYBENCH.tasks for tier in ("faithful", "strict")]
 VARIANTS = [
     ("reopen_drawer", {}),
     ("put_block_back", {}),
@@ -82,7 +83,7 @@ def _without_memory(scene: Scene):
 
 
 @pytest.mark.parametrize("tier", ["faithful", "strict"])
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", MEMORYBENCH.tasks)
 def test_a_twin_has_the_same_layout_and_the_next_answer_and_an_id_of_its_own(name, tier):
     task = make_task(name, tier=tier)
     for seed in range(4):
@@ -162,7 +163,7 @@ def test_scenes_survive_json(name, tier):
 
 def test_a_fresh_process_samples_the_same_bytes():
     here = hashlib.sha256()
-    for name in TASKS:
+    for name in MEMORYBENCH.tasks:
         for tier in ("faithful", "strict"):
             for seed in (41, 0, 7):
                 episode = make_task(name, tier=tier).sample(seed)

@@ -14,4 +14,5 @@ MEMORYBENCH = Suite(
         "rearrange_block": TaskEntry(RearrangeBlock, REARRANGE_BLOCK_EXPERT),
     },
     tiers=tuple(Tier),
+    about="Each task shows the robot something, takes it away, and later asks for it: only memory can answer.",
 )

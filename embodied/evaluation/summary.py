@@ -1,0 +1,109 @@
+"""What an evaluation came to: the content of results.json, from its rows and from what was played."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from embodied.evaluation.controls import SWAPPED
+from embodied.evaluation.metrics import following, phase_order, summarise
+from embodied.evaluation.plan import SEED_STRIDE, SPLIT, Evaluation
+from embodied.evaluation.preflight import Parts
+from embodied.evaluation.provenance import cpu, versions
+from embodied.protocols import Task
+from embodied.rollout.builders import PolicyBuilder
+from embodied.rollout.worker import WorkerConfig, on_failure_of
+from embodied.tasks.registry import SUITES
+from embodied.types import NORMAL, EpisodeRecord
+
+
+def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts) -> dict[str, Any]:
+    """Returns the content of results.json; it depends on the rows alone, not on how often the run was interrupted.
+
+    `tasks` describes episodes played as they are, `controls` (only where there are any) of the others, `published` what
+    others have published of the same tasks (only where there is something).
+    """
+    tasks: dict[str, Any] = {}
+    controls: dict[str, Any] = {}
+    for name, task in evaluation.worker.tasks.items():
+        own = [record for record in records if record.task_and_tier == name]
+        chance = task.chance(task.sample(evaluation.seed * SEED_STRIDE, split=SPLIT))
+        phases = phase_order(own)
+        entries: dict[str, dict[str, Any]] = {
+            policy: {
+                control: _entry(
+                    [r for r in own if (r.policy, r.control) == (policy, control)], control, task, chance, phases
+                )
+                for control in evaluation.controls
+                if control not in parts.obstacles.get(policy, {})
+            }
+            for policy in evaluation.worker.policies
+        }
+        tasks[name] = {policy: by_control.pop(NORMAL) for policy, by_control in entries.items()}
+        controls[name] = {policy: by_control for policy, by_control in entries.items() if by_control}
+    published = {name: dict(rates) for name, task in evaluation.worker.tasks.items() if (rates := _published(task))}
+    return {
+        "run": _run(evaluation, records, parts),
+        "tasks": tasks,
+        **({"controls": controls} if evaluation.worker.controls else {}),
+        **({"published": published} if published else {}),
+    }
+
+
+def _run(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts) -> dict[str, Any]:
+    """Returns what was played, and with what."""
+    run = {
+        "id": evaluation.run,
+        "suite": evaluation.suite,
+        **({"about": SUITES[evaluation.suite].about} if evaluation.suite in SUITES else {}),
+        "tier": evaluation.tier,
+        "policies": list(evaluation.worker.policies),
+        **(
+            {"weights": weights}
+            if (weights := _weights({**evaluation.worker.policies, **evaluation.worker.team_policies}))
+            else {}
+        ),
+        "privileged": list(parts.privileged),
+        "episodes": evaluation.episodes,
+        "seed": evaluation.seed,
+        "seed_stride": SEED_STRIDE,
+        "versions": versions(),
+        "cpu": cpu(),
+        "columns": {
+            name: [asdict(column) for column in task.columns] for name, task in evaluation.worker.tasks.items()
+        },
+        "renderer": parts.renderer,
+        "wall_s": round(sum(record.wall_s for record in records), 3),
+    }
+    reactions = {name: reaction for name, task in evaluation.worker.tasks.items() if (reaction := on_failure_of(task))}
+    run |= {"on_failure": reactions} if reactions else {}
+    run |= _team(evaluation.worker)
+    if not evaluation.worker.controls:
+        return run
+    return run | {"controls": list(evaluation.controls), "not_played": parts.obstacles}
+
+
+def _team(worker: WorkerConfig) -> dict[str, Any]:
+    """Returns who plays which robot, who assigns, and how long decisions take; nothing where that is as usual."""
+    settings = worker.team_settings
+    plain = {name: asdict(settings[name]) for name in ("dispatcher", "latency") if name in settings}
+    return {**({"team": {robot: asdict(one) for robot, one in worker.team.items()}} if worker.team else {}), **plain}
+
+
+def _weights(policies: Mapping[str, PolicyBuilder]) -> dict[str, dict[str, str]]:
+    """Returns which weights were played: their name or folder, and their SHA-256."""
+    return {
+        name: {"from": str(getattr(policy, "weights", "")), "sha256": digest}
+        for name, policy in policies.items() if (digest := getattr(policy, "digest", ""))
+    }  # fmt: skip
+
+
+def _published(task: Task) -> Mapping[str, float]:
+    """Returns what others have published of a task; most tasks are ours alone."""
+    return getattr(task, "published", {})
+
+
+def _entry(
+    records: Sequence[EpisodeRecord], control: str, task: Task, chance: float | None, phases: Sequence[str]
+) -> dict[str, Any]:
+    entry = summarise(records, chance=chance, phases=phases, columns=task.columns)
+    return {**entry, "follows_donor": following(records)} if control == SWAPPED else entry
