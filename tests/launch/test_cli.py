@@ -50,7 +50,7 @@ REFUSALS = {
     "controls=[off,wiped]": ("['off', 'wiped']", "Set controls=[normal,off,wiped]."),
     "controls=[normal,normal]": ("['normal', 'normal']", "each once"),
     "suite.tasks=[put_blok_back]": ("'put_blok_back'", "Did you mean 'put_block_back'?"),
-    "suite=memorybenhc": ("'memorybenhc'", "Did you mean 'memorybench'? Known: memorybench."),
+    "suite=memorybenhc": ("'memorybenhc'", "Did you mean 'memorybench'? Known: memorybench, teamwork."),
     "compute=locl": ("'locl'", "Did you mean 'local'?"),
     "compute=null": ("NoneType", "must be a string"),
     "episodes=0": ("0", "episodes must be at least 1"),
