@@ -114,14 +114,19 @@ def offset_of(world: PickedWorld, method: str, episode: Episode) -> np.ndarray:
 def measure(placements: int, *, seed: int) -> dict[str, Any]:
     """Returns the spread of the offsets of each method, and how well each agrees with keyframes (Kolmogorov-Smirnov).
 
-    Every method has seeds of its own, so that its draws are independent of the others'.
+    Offsets count from where the method sets the block down without any error of placement (`exact`): relative steps
+    miss the place by some millimetres of their own. Every method has seeds of its own, so that its draws are
+    independent of the others'.
     """
     world = picked_world()
     try:
+        exact = {
+            method: offset_of(world, method, Placing(noise_m=0.0, noise_rad=0.0).sample(seed)) for method in METHODS
+        }
         offsets = {
             method: np.array(
                 [
-                    offset_of(world, method, Placing().sample(seed + turn * placements + index))
+                    offset_of(world, method, Placing().sample(seed + turn * placements + index)) - exact[method]
                     for index in range(placements)
                 ]
             )
@@ -133,6 +138,7 @@ def measure(placements: int, *, seed: int) -> dict[str, Any]:
     return {
         method: {
             name: {
+                "exact": float(exact[method][column]),
                 "mean": float(values[:, column].mean()),
                 "deviation": float(values[:, column].std()),
                 "deviation_ratio": float(values[:, column].std() / reference[:, column].std()),
