@@ -1,5 +1,6 @@
 """Where a robot's tool and links are, and which joint angles bring the tool somewhere (pinocchio)."""
 
+import math
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
@@ -64,24 +65,30 @@ class Kinematics:
         kinematics by the Levenberg-Marquardt method", IEEE T-RO 27(5), 2011; projected onto the joint limits.
         """
         model, scratch, frame = self._arm_model, self._arm_scratch, self._tool_frame
+        lower, upper = self.lower_rad.tolist(), self.upper_rad.tolist()
         joints = np.clip(seed_rad, self.lower_rad, self.upper_rad)
         remaining = np.inf
         for _ in range(ITERATIONS):
             pin.computeJointJacobians(model, scratch, joints)
             error = pin.log6(pin.updateFramePlacement(model, scratch, frame).actInv(target)).vector
-            jacobian = pin.getFrameJacobian(model, scratch, frame, pin.LOCAL)
-            metres, radians = np.sqrt(error[:3] @ error[:3]), np.sqrt(error[3:] @ error[3:])
+            x, y, z, around_x, around_y, around_z = error.tolist()
+            metres, radians = math.sqrt(x * x + y * y + z * z), math.sqrt(around_x**2 + around_y**2 + around_z**2)
             if metres <= POSITION_TOLERANCE_M and radians <= ROTATION_TOLERANCE_RAD:
                 return joints, 0.0
-            remaining = float(metres + radians)
+            remaining = metres + radians
+            jacobian = pin.getFrameJacobian(model, scratch, frame, pin.LOCAL)
             damped = jacobian.T @ jacobian
             damped.flat[:: len(joints) + 1] += 0.5 * float(error @ error) * 0.1 + _DAMPING
-            step = np.linalg.solve(damped, jacobian.T @ error)
-            step *= min(1.0, _LONGEST_STEP_RAD / max(float(np.abs(step).max()), 1e-12))
-            moved = np.minimum(np.maximum(joints + step, self.lower_rad), self.upper_rad)
-            if np.abs(moved - joints).max() < 1e-9:
+            step = np.linalg.solve(damped, jacobian.T @ error).tolist()
+            share = min(1.0, _LONGEST_STEP_RAD / max(1e-12, *map(abs, step)))
+            before = joints.tolist()  # Plain numbers: NumPy takes longer over so few.
+            after = [
+                min(max(joint + share * change, low), high)
+                for joint, change, low, high in zip(before, step, lower, upper, strict=True)
+            ]
+            if max(abs(new - old) for new, old in zip(after, before, strict=True)) < 1e-9:
                 break  # Stuck at limits or at a local minimum; another seed may do.
-            joints = moved
+            joints = np.array(after)
         return joints, remaining
 
     def solutions(self, target: pin.SE3) -> Iterator[tuple[np.ndarray, float]]:
