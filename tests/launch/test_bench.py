@@ -110,7 +110,7 @@ def test_rollouts_are_measured_with_pixels_at_every_keyframe(worker: SimulatorWo
         policies={"expert": ExpertConfig()},
     )
     result = rollout.measure(
-        rollout.RolloutBenchConfig(episodes=2, warm_up=1),
+        rollout.RolloutBenchConfig(episodes=2, warm_up=1, bare_steps=500),
         one_task,
         compute=ComputeConfig(kind=ComputeKind.inline),
         seed=0,
@@ -119,6 +119,9 @@ def test_rollouts_are_measured_with_pixels_at_every_keyframe(worker: SimulatorWo
         assert (run["episodes"], run["success"], run["observations"]) == (2, 2, 24)
         assert run["real_time_factor"] == pytest.approx(run["sim_time_s"] / run["wall_s"], rel=0.01)
     assert set(result["goals"]) == {"real_time_factor_per_worker", "scaling_1_to_2"}
+    bare = result["bare_physics"]
+    assert bare["1"]["steps_per_s"] > 1000
+    assert bare["scaling_1_to_2"] == pytest.approx(bare["2"]["steps_per_s"] / bare["1"]["steps_per_s"], rel=0.01)
     assert result["renderer"]
 
 

@@ -15,6 +15,7 @@ from embodied.rollout.recording.recorder import RecorderConfig
 from embodied.rollout.worker import WorkerConfig
 from embodied.types import Outcome
 from launch.benchmark import Benchmark
+from launch.benchmarks.rollout.bare_physics import steps_per_s
 
 EXPERT = "expert"
 REAL_TIME_GOAL = 8.0
@@ -23,17 +24,21 @@ SCALING_GOAL = 1.7
 
 @dataclass(kw_only=True)
 class RolloutBenchConfig:
-    """How many episodes of each task are timed, on how many `workers`, after how many to warm each worker up."""
+    """How many episodes of each task are timed, on how many `workers`, after how many to warm each worker up.
+
+    Beside them as many processes run bare physics for `bare_steps` steps per task.
+    """
 
     episodes: int = 20
     workers: list[int] = field(default_factory=lambda: [1, 2])
     warm_up: int = 2
+    bare_steps: int = 20000
 
     def check(self) -> None:
         """Raises `ConfigError` for counts that are not positive."""
-        counts = [self.episodes, self.warm_up, *self.workers]
+        counts = [self.episodes, self.warm_up, self.bare_steps, *self.workers]
         if not self.workers or min(counts) < 1:
-            raise ConfigError("rollout.episodes, warm_up and workers must be at least 1.", value=counts)
+            raise ConfigError("rollout.episodes, warm_up, bare_steps and workers must be at least 1.", value=counts)
 
 
 def measure(config: RolloutBenchConfig, worker: WorkerConfig, *, compute: ComputeConfig, seed: int) -> dict[str, Any]:
@@ -41,11 +46,13 @@ def measure(config: RolloutBenchConfig, worker: WorkerConfig, *, compute: Comput
 
     `worker` must have the policy `expert`. Time runs from the first job handed out to the last result, with workers
     warm: it counts resets, planning, physics, pixels of every camera at each keyframe, and the way back to the driver.
+    `bare_physics` holds the steps per second of as many processes that do nothing but step the same scenes.
     """
     config.check()
     worker = replace(worker, recorder=RecorderConfig())
     counts = config.workers
     runs = {count: _run(config, worker, replace(compute, workers=count), seed=seed) for count in counts}
+    bare = {count: _bare_steps_per_s(config, worker, processes=count, seed=seed) for count in counts}
     result: dict[str, Any] = {
         "what": "rollout",
         "seed": seed,
@@ -53,10 +60,12 @@ def measure(config: RolloutBenchConfig, worker: WorkerConfig, *, compute: Comput
         "renderer": _renderer(worker),
         "versions": versions(),
         "workers": {str(count): run for count, run in runs.items()},
+        "bare_physics": {str(count): {"steps_per_s": round(rate)} for count, rate in bare.items()},
     }
     if {1, 2} <= set(counts):
         one, two = (runs[count]["real_time_factor"] for count in (1, 2))
         result["scaling_1_to_2"] = round(two / one, 3)
+        result["bare_physics"]["scaling_1_to_2"] = round(bare[2] / bare[1], 3)
         result["goals"] = {
             "real_time_factor_per_worker": {"at_least": REAL_TIME_GOAL, "met": one >= REAL_TIME_GOAL},
             "scaling_1_to_2": {"at_least": SCALING_GOAL, "met": two / one >= SCALING_GOAL},
@@ -75,6 +84,11 @@ def _run(config: RolloutBenchConfig, worker: WorkerConfig, compute: ComputeConfi
         results = _play(pool, _jobs(worker, range(first, first + config.episodes), split="test"))
         wall_s = time.perf_counter() - started_s
     return {"start_up_and_warm_up_s": round(start_up_s, 2)} | _summary(results, wall_s, compute.workers)
+
+
+def _bare_steps_per_s(config: RolloutBenchConfig, worker: WorkerConfig, *, processes: int, seed: int) -> float:
+    scenes = [task.sample(seed * SEED_STRIDE).scene for task in worker.tasks.values()]
+    return steps_per_s(scenes, worker.simulator.world, steps=config.bare_steps, processes=processes)
 
 
 def _jobs(worker: WorkerConfig, seeds: Sequence[int], *, split: str) -> list[EpisodeJob]:
