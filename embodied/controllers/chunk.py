@@ -16,16 +16,14 @@ from embodied.controllers.action_spaces import (
 )
 from embodied.controllers.checks import check_end_effector
 from embodied.controllers.handler import HandlerContext
-from embodied.controllers.motion.tool_track import InfeasibleRowError, MovingBaseTrack, ToolTrack
+from embodied.controllers.motion.tool_track import InfeasibleRowError, MovingBaseTrack, ToolTrack, require_speed
 from embodied.controllers.shared_grasp import other_holder, shared_grasp
 from embodied.errors import IntentError, SpecError
 from embodied.robots.commands import arm_command
 from embodied.robots.kinematics import kinematics
-from embodied.robots.robot import Arm, RobotModel
+from embodied.robots.robot import RobotModel
 from embodied.specs import ActionSpec, Field, periods_per_row
 from embodied.types import ActionChunk, Command, ControllerReport, ControllerStatus, WorldState
-
-SPEED_SLACK = 1e-6
 
 
 class ChunkHandler:
@@ -157,7 +155,7 @@ class ChunkHandler:
                 path = track.follow(rows[:, space.columns("position")], turns)
             if not self._context.model.fixed:
                 self._track = MovingBaseTrack(moving, track.poses, start, period_s=self._context.period_s)
-        _require_speed(moving.arm, np.concatenate([start[None], path]), self._context.period_s, self._periods)
+        require_speed(moving.arm, np.concatenate([start[None], path]), self._context.period_s, self._periods)
         return path
 
 
@@ -176,17 +174,6 @@ def _interpolated(start: np.ndarray, goals: np.ndarray, periods: int) -> Iterato
     share = np.arange(1, periods + 1)[:, None] / periods
     for before, after in zip([start, *goals[:-1]], goals, strict=True):
         yield before + share * (after - before)
-
-
-def _require_speed(arm: Arm, path: np.ndarray, period_s: float, periods: int) -> None:
-    speed = np.abs(np.diff(path, axis=0)) / period_s
-    over = speed > np.array(arm.velocity_limit_radps) * (1 + SPEED_SLACK)
-    if over.any():
-        period, joint = (int(index) for index in np.argwhere(over)[0])
-        raise InfeasibleRowError(
-            f"too fast: row {period // periods} asks {arm.joints[joint]!r} for {speed[period, joint]:.2f} rad/s; "
-            f"its limit is {arm.velocity_limit_radps[joint]:.2f}"
-        )
 
 
 def _layout(space: ActionSpec) -> list[tuple[str, tuple[int, ...], str, str]]:

@@ -5,7 +5,8 @@ import pytest
 
 from embodied.controllers import ControllerConfig
 from embodied.controllers.registry import handled_intents
-from embodied.controllers.skills.registry import skills_of
+from embodied.controllers.skills.registry import SKILLS, skills_of
+from embodied.controllers.skills.routines import ROUTINES
 from embodied.errors import IntentError
 from embodied.geometry import Pose, quaternion_from_yaw
 from embodied.robots.catalogue import robot_model
@@ -171,6 +172,7 @@ def test_robots_can_run_what_they_have_the_parts_for():
     assert {skill.name for skill in skills_of(robot_model("panda"))} == every - {"drive"}
     assert {skill.name for skill in skills_of(robot_model("kuka"))} == {"move", "press"}
     assert {skill.name for skill in skills_of(robot_model("differential_base"))} == {"drive"}
+    assert SKILLS.keys() == ROUTINES.keys() == every
     assert MoveTo not in handled_intents(robot_model("differential_base"))
     assert GoTo in handled_intents(robot_model("differential_base"))
 

@@ -7,6 +7,9 @@ import pinocchio as pin  # pyright: ignore[reportMissingImports]  # Lies behind 
 
 from embodied.geometry import Pose
 from embodied.robots.kinematics import Kinematics, transform_from_pose
+from embodied.robots.robot import Arm
+
+SPEED_SLACK = 1e-6
 
 
 class InfeasibleRowError(Exception):
@@ -91,3 +94,18 @@ class MovingBaseTrack:
             )
         self._joints = self._joints + np.clip(found - self._joints, -self._longest_rad, self._longest_rad)
         return self._joints
+
+
+def require_speed(arm: Arm, path_rad: np.ndarray, period_s: float, periods: int) -> None:
+    """Raises `InfeasibleRowError` where a joint of `path_rad` (N + 1, J), one row a period, exceeds its full speed.
+
+    Every `periods` of them belong to one row of a chunk, which the error names.
+    """
+    speed = np.abs(np.diff(path_rad, axis=0)) / period_s
+    over = speed > np.array(arm.velocity_limit_radps) * (1 + SPEED_SLACK)
+    if over.any():
+        period, joint = (int(index) for index in np.argwhere(over)[0])
+        raise InfeasibleRowError(
+            f"too fast: row {period // periods} asks {arm.joints[joint]!r} for {speed[period, joint]:.2f} rad/s; "
+            f"its limit is {arm.velocity_limit_radps[joint]:.2f}"
+        )

@@ -1,4 +1,4 @@
-"""What a skill is: its name, its arguments, what it needs of a robot, and the routine that runs it."""
+"""What a skill is: its name, its arguments, what it needs of a robot, and what it changes."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from embodied.controllers.checks import check_number, check_numbers
-from embodied.controllers.handler import HandlerContext
-from embodied.controllers.routine import Routine
 from embodied.errors import IntentError
 from embodied.robots.robot import RobotModel
-from embodied.types import WorldState
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,6 @@ class SkillDefinition:
     name: str
     arguments: tuple[Argument, ...]
     suits: Callable[[RobotModel], bool]
-    routine: Callable[[HandlerContext, Mapping[str, Any], WorldState], Routine]
     preconditions: tuple[str, ...] = ()
     effects: tuple[str, ...] = ()
     duration_s: float = 1.0

@@ -2,13 +2,16 @@
 
 from embodied.controllers.base.go_to import GoToHandler
 from embodied.controllers.checks import check_end_effector
+from embodied.controllers.chunk import ChunkHandler
 from embodied.controllers.handler import HandlerContext
+from embodied.controllers.motion.delta_pose import DeltaPoseHandler
 from embodied.controllers.motion.move_to import MoveToHandler
 from embodied.controllers.routine import RoutineRunner
 from embodied.controllers.skills.registry import skills_of
+from embodied.controllers.skills.routines import ROUTINES
 from embodied.errors import IntentError
 from embodied.robots.robot import RobotModel
-from embodied.types import Command, ControllerReport, GoTo, MoveTo, Skill, WorldState
+from embodied.types import ActionChunk, Command, ControllerReport, DeltaPose, GoTo, MoveTo, Skill, WorldState
 
 
 class SkillHandler:
@@ -20,7 +23,12 @@ class SkillHandler:
     def __init__(self, context: HandlerContext) -> None:
         self._context = context
         self._skills = {skill.name: skill for skill in skills_of(context.model)}
-        handlers = {MoveTo: MoveToHandler, GoTo: GoToHandler}
+        handlers = {
+            MoveTo: MoveToHandler,
+            DeltaPose: DeltaPoseHandler,
+            GoTo: GoToHandler,
+            ActionChunk: ChunkHandler,
+        }
         self._runner = RoutineRunner(
             {intent: handler(context) for intent, handler in handlers.items() if handler.suits(context.model)}
         )
@@ -42,7 +50,8 @@ class SkillHandler:
         skill.check(intent.arguments)
         if self._context.model.arms:
             check_end_effector(intent.arguments.get("end_effector", ""), self._context.robot, self._context.model)
-        return self._runner.begin(skill.routine(self._context, intent.arguments, state), state, seed=seed)
+        routine = ROUTINES[skill.name](self._context, intent.arguments, state)
+        return self._runner.begin(routine, state, seed=seed)
 
     def tick(self, state: WorldState) -> Command | ControllerReport:
         """Returns the next command, or how the skill ended."""

@@ -1,11 +1,8 @@
-"""The skills that controllers can run, by name: a new skill is a routine and an entry here."""
+"""The skills that controllers can run, by name: a new skill is an entry here and its routine in `routines`."""
 
 from collections.abc import Mapping
 
-from embodied.controllers.skills.basic import drive, move
 from embodied.controllers.skills.definition import Argument, SkillDefinition
-from embodied.controllers.skills.mechanisms import close_joint, open_joint, press
-from embodied.controllers.skills.transport import pick, place
 from embodied.robots.robot import RobotModel
 
 _OBJECT, _WITH = Argument("object", required=True), Argument("end_effector")
@@ -29,27 +26,20 @@ _POSITION = Argument("position_m", "position", required=True)
 
 # Durations are the median ones of the scripted expert on MemoryBench.
 _SKILLS = (
-    SkillDefinition("move", (_POSITION, _WITH), _has_arm, move, effects=_AT, duration_s=0.85),
-    SkillDefinition("press", (_OBJECT, _WITH), _has_arm, press, effects=("pressed(object)",), duration_s=0.35),
-    SkillDefinition(
-        "pick", (_OBJECT, _WITH), _has_gripper, pick, ("hand_empty(robot)",), ("held_by(object, robot)",), 0.65
-    ),
+    SkillDefinition("move", (_POSITION, _WITH), _has_arm, effects=_AT, duration_s=0.85),
+    SkillDefinition("press", (_OBJECT, _WITH), _has_arm, effects=("pressed(object)",), duration_s=0.35),
+    SkillDefinition("pick", (_OBJECT, _WITH), _has_gripper, ("hand_empty(robot)",), ("held_by(object, robot)",), 0.65),
     SkillDefinition(
         "place",
         (_OBJECT, Argument("on"), Argument("at", "position"), _WITH),
         _has_gripper,
-        place,
         ("held_by(object, robot)",),
         ("hand_empty(robot)",),
         0.55,
     ),
-    SkillDefinition(
-        "open", (_OBJECT, _WITH), _has_gripper, open_joint, ("hand_empty(robot)",), ("open(object)",), 0.35
-    ),
-    SkillDefinition(
-        "close", (_OBJECT, _WITH), _has_gripper, close_joint, ("hand_empty(robot)",), ("closed(object)",), 0.85
-    ),
-    SkillDefinition("drive", (_POSITION,), _has_wheels, drive, effects=_AT),
+    SkillDefinition("open", (_OBJECT, _WITH), _has_gripper, ("hand_empty(robot)",), ("open(object)",), 0.35),
+    SkillDefinition("close", (_OBJECT, _WITH), _has_gripper, ("hand_empty(robot)",), ("closed(object)",), 0.85),
+    SkillDefinition("drive", (_POSITION,), _has_wheels, effects=_AT),
 )
 SKILLS: Mapping[str, SkillDefinition] = {skill.name: skill for skill in _SKILLS}
 
