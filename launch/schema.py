@@ -156,7 +156,7 @@ class EvaluateConfig(TeamSettings):
 
 def suite_schema(suite: str) -> type[SuiteConfig]:
     """Returns the schema of a suite: `SuiteConfig`, and the options of each of its tasks."""
-    kinds = {name: _options(entry.kind) for name, entry in SUITES[suite].tasks.items()}
+    kinds = {name: _options(task) for name, task in SUITES[suite].tasks.items()}
     options = [(name, kind, field(default_factory=kind)) for name, kind in kinds.items()]
     return make_dataclass(f"{suite}_suite", [("name", str, suite), *options], bases=(SuiteConfig,), kw_only=True)
 
@@ -169,7 +169,7 @@ def build_tasks(suite: SuiteConfig, tiers: Tiers) -> dict[str, Task]:
     known = suite_named(suite.name)
     names = checked_names(f"task of {suite.name}", suite.tasks, list(known.tasks))
     tasks = [
-        make_task(name, tier=tier, options=asdict(getattr(suite, name)) | _on_failure(suite, known.tasks[name].kind))
+        make_task(name, tier=tier, options=asdict(getattr(suite, name)) | _on_failure(suite, known.tasks[name]))
         for name in names
         for tier in (tiers.value if known.tiers else ("",))
     ]

@@ -10,7 +10,7 @@ from embodied.geometry import multiply_quaternions, quaternion_from_axis_angle, 
 from embodied.scenes.tabletop import ROBOT_BASE_M, TABLE_TOP_M, WORKSPACE_M
 from embodied.seeding import stream
 from embodied.specs import KEYFRAME, ObservationSpec
-from embodied.tasks.registry import expert_of
+from embodied.tasks.expert import shown_expert
 from embodied.types import Decision, Episode, MoveTo, Request
 
 LOWEST_ABOVE_TABLE_M = 0.03
@@ -59,7 +59,7 @@ class Expert:
     privileged = True
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
-        """Returns one intent per request; the carry is its expert's. Raises `ConfigError` without truth."""
+        """Returns one intent per request; the carry is its expert's. Raises `ConfigError` without truth or expert."""
         return [self._decide(request) for request in requests]
 
     def _decide(self, request: Request) -> Decision:
@@ -68,7 +68,7 @@ class Expert:
             raise ConfigError(
                 "An expert must be shown the truth.", remedy="Hand it requests of a loop that honours `privileged`."
             )
-        episode, state, expert = truth.episode, truth.state, expert_of(truth.episode.task)
+        episode, state, expert = truth.episode, truth.state, shown_expert(truth)
         expert_state = request.carry or expert.begin(episode, state, self._choose(episode))
         robot = request.observation.robot
         intent, expert_state = expert.next_intent(robot, episode, truth.progress, state, expert_state)

@@ -6,10 +6,10 @@ from embodied.tasks.registry import SUITES
 from embodied.types import named
 
 for _suite in SUITES.values():
-    for _name, _entry in _suite.tasks.items():
+    for _name, _kind in _suite.tasks.items():
         for _tier in _suite.tiers or ("",):
             register(
-                id=f"embodied/{_entry.kind.__name__}{f'-{_tier}' if _tier else ''}-v0",
+                id=f"embodied/{_kind.__name__}{f'-{_tier}' if _tier else ''}-v0",
                 entry_point="embodied.environments.keyframe:RegisteredEnv",
                 kwargs={"world": named(_name, _tier)},
             )

@@ -11,8 +11,7 @@ from embodied.rollout.bank_feed.feed import MemoryFeedConfig
 from embodied.rollout.episode import EpisodeContext, EpisodeRunner
 from embodied.rollout.requests import as_seen, without_instances
 from embodied.rollout.worker import Control, Controlled
-from embodied.tasks.expert import ExpertState
-from embodied.tasks.registry import keyframe_expert_of
+from embodied.tasks.expert import ExpertState, expert_of, keyframe_expert
 from embodied.types import (
     Decision,
     Episode,
@@ -93,9 +92,9 @@ class Oracle:
     def prepare(self, episode: Episode, context: EpisodeContext) -> Controlled:
         """Returns the policy that will be led.
 
-        Raises `ConfigError` if it takes no hints, `UnknownNameError` for a task without an expert.
+        Raises `ConfigError` if it takes no hints, and for a task without an expert for one arm.
         """
-        keyframe_expert_of(episode.task)
+        keyframe_expert(expert_of(context.task), episode.task)
         if self.obstacle(context.policy):
             raise ConfigError(
                 f"A policy under control {ORACLE!r} must take hints.",
@@ -286,7 +285,7 @@ class _Led(_Tampered):
         del first
         if not course.open:
             return request, course
-        episode, state, expert = truth.episode, truth.state, keyframe_expert_of(truth.episode.task)
+        episode, state, expert = truth.episode, truth.state, keyframe_expert(truth.expert, truth.episode.task)
         expert_state = course.expert_state or expert.at_choice(episode, state, episode.choice_goal.target)
         intent, expert_state = expert.next_keyframe(episode, truth.progress, state, expert_state)
         hint = intent if isinstance(intent, MoveTo) else None  # After the last keyframe the expert rests.

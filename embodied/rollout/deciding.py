@@ -9,24 +9,27 @@ from embodied.rollout.limits import TIME_SLACK_S, require_decisions_left
 from embodied.rollout.requests import as_seen, masked, policy_cameras
 from embodied.rollout.team import RobotSlot
 from embodied.seeding import derive_seed
+from embodied.tasks.expert import RobotExpert
 from embodied.types import Clock, Decision, Episode, Observation, Progress, Request, Truth, WorldState
 
 
 class Decisions:
     """Asks the policies of an episode's robots, one batch per policy, and queues the intents that they answer with."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that requests are made of
         self,
         episode: Episode,
         simulator: Simulator,
         slots: Mapping[str, RobotSlot],
         *,
+        expert: RobotExpert | None = None,
         latency: Latency | None = None,
         visualisations: bool = False,
     ) -> None:
         self._episode = episode
         self._simulator = simulator
         self._slots = slots
+        self._expert = expert
         self._latency = latency
         self._visualisations = visualisations
 
@@ -87,7 +90,7 @@ class Decisions:
             seed=derive_seed(episode.seed, "policy", slot.robot, slot.intents),
             carry=slot.carry,
             feedback=slot.feedback,
-            truth=Truth(episode, state, progress) if policy.privileged else None,
+            truth=Truth(episode, state, progress, self._expert) if policy.privileged else None,
             visualisations=self._visualisations,
         )
 

@@ -16,6 +16,7 @@ from embodied.rollout.limits import EndedError, require_time_left
 from embodied.rollout.requests import ObservationHistory, check_policy_fits
 from embodied.rollout.team import Agent, RobotSlot, agents_of
 from embodied.rollout.world_events import EventPlayer
+from embodied.tasks.expert import expert_of
 from embodied.types import (
     Assignment,
     Command,
@@ -84,6 +85,7 @@ class EpisodeRunner:
             episode,
             context.simulator,
             self._slots,
+            expert=expert_of(context.task),
             latency=context.latency,
             visualisations=context.visualisations,
         )

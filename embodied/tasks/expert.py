@@ -1,10 +1,16 @@
-"""Scripted experts: pure functions of what is true and of how many keyframes came before. Each stands at its task."""
+"""Scripted experts: pure functions of what is true and of how many keyframes came before.
+
+An expert belongs to its task, which returns it as its property `expert`. The loop shows it to privileged policies and
+to controls as `Truth.expert`.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from embodied.types import Episode, Intent, Progress, Wait, WorldState
+from embodied.errors import ConfigError
+from embodied.protocols import Task
+from embodied.types import Episode, Intent, Progress, Truth, Wait, WorldState
 
 REST = Wait(0.5)
 Keyframes = tuple[Callable[[], Intent], ...]
@@ -99,3 +105,30 @@ class TaskExpert:
         """Returns `next_keyframe`, which is the same for every robot."""
         del robot
         return self.next_keyframe(episode, progress, state, expert_state)
+
+
+def expert_of(task: Task) -> RobotExpert | None:
+    """Returns the expert that `task` names as its property `expert`, None where it names none."""
+    return getattr(task, "expert", None)
+
+
+def shown_expert(truth: Truth) -> RobotExpert:
+    """Returns the expert of the episode's task. Raises `ConfigError` where the task has none."""
+    if truth.expert is None:
+        raise ConfigError(
+            "A task must have an expert here.",
+            value=truth.episode.task,
+            remedy="Give the task a property `expert` (`tasks.expert.RobotExpert`), or choose another policy.",
+        )
+    return truth.expert
+
+
+def keyframe_expert(expert: RobotExpert | None, task: str) -> TaskExpert:
+    """Returns `expert`, that of the task called `task`. Raises `ConfigError` unless it moves one arm by keyframes."""
+    if not isinstance(expert, TaskExpert):
+        raise ConfigError(
+            "A task must have an expert that moves one arm by keyframes here.",
+            value=task,
+            remedy="Give the task a property `expert` (`tasks.expert.TaskExpert`), or leave the control out.",
+        )
+    return expert

@@ -1,4 +1,4 @@
-"""Tasks, suites and experts by name. A new suite is one line in `SUITES`."""
+"""Tasks and suites by name. A new suite is one line in `SUITES`."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -7,13 +7,12 @@ from enum import Enum
 from typing import Any
 
 from embodied.errors import ConfigError, UnknownNameError, unknown_name
-from embodied.tasks.expert import RobotExpert, TaskExpert
 from embodied.tasks.memorybench.suite import MEMORYBENCH
-from embodied.tasks.suite import Suite, TaskEntry
+from embodied.tasks.suite import Suite
 from embodied.tasks.teamwork.suite import TEAMWORK
 
 SUITES: dict[str, Suite] = {suite.name: suite for suite in (MEMORYBENCH, TEAMWORK)}
-TASKS: dict[str, TaskEntry] = {name: entry for suite in SUITES.values() for name, entry in suite.tasks.items()}
+TASKS: dict[str, type[Any]] = {name: kind for suite in SUITES.values() for name, kind in suite.tasks.items()}
 SUITE_WIDE = ("tier", "on_failure")  # Fields of tasks that are chosen for a whole suite.
 
 
@@ -24,23 +23,6 @@ def suite_named(name: str) -> Suite:
     return SUITES[name]
 
 
-def expert_of(task: str) -> RobotExpert:
-    """Returns the expert of a task by its name in results. Raises `UnknownNameError` without one."""
-    # Options that differ from the usual ones are appended to the name: `put_block_back_8_patches`.
-    for name, entry in TASKS.items():
-        if entry.expert is not None and (task == name or task.startswith(f"{name}_")):
-            return entry.expert
-    raise unknown_name("task with an expert", task, [name for name, entry in TASKS.items() if entry.expert is not None])
-
-
-def keyframe_expert_of(task: str) -> TaskExpert:
-    """Returns the expert of a task for one arm. Raises `UnknownNameError`, and `ConfigError` for another kind."""
-    expert = expert_of(task)
-    if not isinstance(expert, TaskExpert):
-        raise ConfigError("A task must have an expert that moves one arm by keyframes here.", value=task)
-    return expert
-
-
 def make_task(name: str, *, tier: str = "strict", options: Mapping[str, Any] | None = None) -> Any:
     """Returns the task `name` with the fields given in `options`, such as `{"patches": 8}`: a `protocols.Task`.
 
@@ -49,7 +31,7 @@ def make_task(name: str, *, tier: str = "strict", options: Mapping[str, Any] | N
     """
     if name not in TASKS:
         raise unknown_name("task", name, TASKS)
-    kind = TASKS[name].kind
+    kind = TASKS[name]
     known = {field.name: field.type for field in fields(kind)}
     chosen = {option: _checked(name, option, value, known) for option, value in (options or {}).items()}
     return kind(**({"tier": tier} if "tier" in known else {}), **chosen)

@@ -40,11 +40,15 @@ class MemoryContext:
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What only privileged policies are shown: experts, guessers, oracle controls."""
+    """What only privileged policies are shown: experts, guessers, oracle controls.
+
+    `expert` is that of the episode's task (`tasks.expert.RobotExpert`), None where the task has none.
+    """
 
     episode: Episode
     state: WorldState
     progress: Progress
+    expert: Any = None
 
 
 HIDDEN_STEP = -1

@@ -10,8 +10,7 @@ from embodied.protocols import Simulator
 from embodied.rollout.requests import masked
 from embodied.scenes.scene import Scene
 from embodied.scenes.tabletop import FRONT_IN_DRAWER_M
-from embodied.tasks.expert import ExpertState
-from embodied.tasks.registry import keyframe_expert_of
+from embodied.tasks.expert import ExpertState, keyframe_expert
 from embodied.types import (
     Decision,
     Episode,
@@ -58,7 +57,8 @@ class ChoiceRecorder:
         truth, simulator, expert_state = request.truth, self._simulator, decision.carry
         if truth is None or simulator is None or not isinstance(expert_state, ExpertState):
             return
-        course = keyframe_expert_of(truth.episode.task).course(truth.episode, truth.state, expert_state)
+        expert = keyframe_expert(truth.expert, truth.episode.task)
+        course = expert.course(truth.episode, truth.state, expert_state)
         if expert_state.step != course.decision + 1:  # It already points at the next keyframe.
             return
         seen = simulator.observe(request.observation.robot)

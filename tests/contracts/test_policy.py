@@ -9,6 +9,7 @@ import torch
 
 from embodied.seeding import stream
 from embodied.specs import KEYFRAME, ObservationSpec
+from embodied.tasks.expert import expert_of
 from embodied.tasks.registry import TASKS, make_task
 from embodied.testing import ContractError, check_policy, home_state
 from embodied.types import Decision, Moment, MoveTo, Observation, Request, Truth
@@ -32,7 +33,7 @@ def requests_of(task, make_simulator=None) -> list[Request]:
             simulator = make_simulator()
             simulator.reset(episode.scene)
             state, seen = simulator.state(), simulator.observe(robot)
-        truth = Truth(episode, state, task.begin(episode, state))
+        truth = Truth(episode, state, task.begin(episode, state), expert_of(task))
         found.append(Request(seen, episode.instruction, step=0, seed=seed, truth=truth))
     return found
 

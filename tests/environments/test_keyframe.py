@@ -52,7 +52,7 @@ def expert_action(env, truth_source, step):
     """What the expert does next, as an action in the frame of the robot's base."""
     core = env.unwrapped
     performance = core._performance
-    truth = Truth(core._episode, core._simulator.state(), performance.progress)
+    truth = Truth(core._episode, core._simulator.state(), performance.progress, core._task.expert)
     seen = core._simulator.observe(core._robot, ())
     request = Request(
         seen,

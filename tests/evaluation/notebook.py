@@ -10,8 +10,7 @@ from embodied.protocols import Simulator
 from embodied.scenes.scene import Scene
 from embodied.seeding import stream
 from embodied.specs import KEYFRAME, ObservationSpec
-from embodied.tasks.expert import ExpertState
-from embodied.tasks.registry import keyframe_expert_of
+from embodied.tasks.expert import ExpertState, keyframe_expert
 from embodied.types import Choice, Decision, Episode, Moment, Observation, Progress, Request
 from tests.fakes import BINS, FakeSimulator, FakeSimulatorConfig, FakeTask, carry_to
 
@@ -167,18 +166,16 @@ class CheckpointWriter:
     def _decide(self, request: Request) -> Decision:
         truth = request.truth
         assert truth is not None
-        episode, state = truth.episode, truth.state
+        episode, state, expert = truth.episode, truth.state, keyframe_expert(truth.expert, truth.episode.task)
         guess = str(stream(episode.seed, "guess").choice(episode.choice_goal.candidates))
         notes = request.carry
         if notes is None:
             notes = Notes(
                 episode.choice_goal.target if self._writes else None,
-                keyframe_expert_of(episode.task).begin(episode, state, guess),
+                expert.begin(episode, state, guess),
             )
         expert_state = replace(notes.expert_state, choice=notes.written or guess)
-        intent, expert_state = keyframe_expert_of(episode.task).next_keyframe(
-            episode, truth.progress, state, expert_state
-        )
+        intent, expert_state = expert.next_keyframe(episode, truth.progress, state, expert_state)
         return Decision((request.hint or intent,), carry=Notes(notes.written, expert_state))
 
     def wiped(self, carry: Notes) -> Notes:

@@ -284,8 +284,8 @@ def test_a_worker_refuses_a_control_that_the_policy_cannot_be_played_under():
             worker.run(job(control, policy="expert"))
     with pytest.raises(UnknownNameError, match="Did you mean 'wiped'"):
         worker.run(job("whiped"))
-    with pytest.raises(UnknownNameError, match="expert"):
-        worker.run(job("oracle"))  # No expert knows this task.
+    with pytest.raises(ConfigError, match=r"must have an expert .*bin_block"):
+        worker.run(job("oracle"))
 
 
 def test_a_policy_that_takes_no_hints_is_not_led():
@@ -383,7 +383,7 @@ def test_hints_come_with_the_choice_and_lead_to_the_target_whatever_came_before(
     observation.reset(CueTask().sample(0).scene)
     for step in range(16):
         progress = Progress(reached=task.phases[:-1] if step >= 9 else ())
-        truth = Truth(episode, initial_state(episode), progress)
+        truth = Truth(episode, initial_state(episode), progress, task.expert)
         (decision,) = policy.act([Request(observation.observe("arm"), "", step, seed=0, carry=carry, truth=truth)])
         carry = decision.carry
     assert shown[:9] == [None] * 9

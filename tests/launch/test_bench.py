@@ -18,7 +18,7 @@ from embodied.rollout.compute import ComputeConfig, ComputeKind
 from embodied.rollout.job import EpisodeJob, JobResult
 from embodied.rollout.worker import SimulatorWorker, WorkerConfig, lost_record
 from embodied.simulators.bullet import BulletConfig
-from embodied.tasks.registry import keyframe_expert_of, make_task
+from embodied.tasks.registry import make_task
 from embodied.types import Outcome
 from launch.benchmarks import leak, physics, rollout
 from launch.benchmarks.leak import LeakBenchConfig
@@ -63,8 +63,9 @@ def test_an_episode_stops_just_before_its_choice_and_keeps_what_is_seen_there(wo
     seen: ChoiceSighting = result.recordings[0]
     assert seen.rgb.shape == (4, 128, 128, 3)
     assert seen.depth.shape == (4, 128, 128)
-    episode = make_task("rearrange_block").sample(0)
-    expert, state = keyframe_expert_of("rearrange_block"), initial_state(episode)
+    task = make_task("rearrange_block")
+    episode, expert = task.sample(0), task.expert
+    state = initial_state(episode)
     step = expert.course(episode, state, expert.begin(episode, state, "block_0")).decision
     assert result.record.steps == step
     assert seen.body[-2:].tolist() == [step, step]  # A strict clock counts keyframes.

@@ -5,21 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from embodied.errors import ConfigError, UnknownNameError
+from embodied.errors import ConfigError
 from embodied.geometry import rotation_matrix
 from embodied.scenes.tabletop import ROBOT, TABLE_TOP_M
 from embodied.tasks.memorybench.suite import MEMORYBENCH
-from embodied.tasks.registry import keyframe_expert_of, make_task
+from embodied.tasks.registry import make_task
 from embodied.types import Choice, MoveTo, Observation, Progress, Request, Truth, Wait
 from policies.scripted import ExpertConfig, GuesserConfig, RandomPolicyConfig
 from tests.tasks.worlds import initial_state
 
+EXPERTS = {name: make_task(name).expert for name in MEMORYBENCH.tasks}
 OBSERVATION = Observation(ROBOT, {}, np.zeros(0, np.float32), 1.0, None)
 
 
-def request(episode, step=0, *, carry=None, progress=None, state=None):
+def request(episode, step=0, *, carry=None, progress=None, state=None, expert=None):
     progress = progress or Progress(reached=("pressed",))
-    truth = Truth(episode, state or initial_state(episode), progress)
+    truth = Truth(episode, state or initial_state(episode), progress, expert or EXPERTS.get(episode.task))
     return Request(OBSERVATION, episode.instruction, step, seed=step + 1000 * episode.seed, carry=carry, truth=truth)
 
 
@@ -57,7 +58,7 @@ def test_the_expert_does_not_use_the_target_before_the_decision(name):
     episode = make_task(name).sample(1)
     goals = [Choice(episode.choice_goal.candidates, target) for target in episode.choice_goal.candidates]
     runs = [keyframes(ExpertConfig().build(), replace(episode, goal=goal)) for goal in goals]
-    expert, state = keyframe_expert_of(episode.task), initial_state(episode)
+    expert, state = EXPERTS[name], initial_state(episode)
     begun = expert.begin(episode, state, episode.choice_goal.target)
     decision = expert.course(episode, state, begun).decision
     assert all(run[:decision] == runs[0][:decision] for run in runs)
@@ -72,9 +73,9 @@ def test_an_expert_at_the_choice_goes_on_where_the_expert_is_then(name):
     pressed = max(
         i for i, intent in enumerate(course) if isinstance(intent, MoveTo) and _low_over_button(episode, intent)
     )
-    expert_state, rest = keyframe_expert_of(episode.task).at_choice(episode, state, episode.choice_goal.target), []
+    expert_state, rest = EXPERTS[name].at_choice(episode, state, episode.choice_goal.target), []
     for _ in course[pressed + 1 :]:
-        intent, expert_state = keyframe_expert_of(episode.task).next_keyframe(episode, progress, state, expert_state)
+        intent, expert_state = EXPERTS[name].next_keyframe(episode, progress, state, expert_state)
         rest.append(intent)
     assert rest == course[pressed + 1 :]
 
@@ -112,11 +113,13 @@ def test_a_batch_gives_what_its_rows_give_one_by_one(config):
 
 
 def test_the_button_is_pressed_until_the_task_counts_it():
-    episode = make_task("put_block_back", options={"distractor_presses": 1}).sample(0)
+    task = make_task("put_block_back", options={"distractor_presses": 1})
+    episode = task.sample(0)
     expert, carry, down = ExpertConfig().build(), None, []
     for step in range(14):
         reached = ("pressed",) if step > 9 else ("pressed_1",)
-        (decision,) = expert.act([request(episode, step, carry=carry, progress=Progress(reached=reached))])
+        asked = request(episode, step, carry=carry, progress=Progress(reached=reached), expert=task.expert)
+        (decision,) = expert.act([asked])
         carry = decision.carry
         at = decision.intents[0]
         x, y, _ = episode.scene.body("button_base").pose.position_m
@@ -149,8 +152,9 @@ def test_an_expert_without_truth_or_without_a_plan_is_refused():
     blind = replace(request(episode), truth=None)
     with pytest.raises(ConfigError, match="shown the truth"):
         ExpertConfig().build().act([blind])
-    with pytest.raises(UnknownNameError):
-        ExpertConfig().build().act([request(replace(episode, task="juggle"))])
+    # A name that begins as that of another task gives no expert.
+    with pytest.raises(ConfigError, match=r"must have an expert here\. Got 'put_block_back_twice'"):
+        ExpertConfig().build().act([request(replace(episode, task="put_block_back_twice"))])
 
 
 def test_random_keyframes_fill_what_the_arm_reaches_of_the_workspace_and_depend_on_the_seed_alone():

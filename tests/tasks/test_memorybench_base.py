@@ -16,8 +16,7 @@ from embodied.scenes.scene import Scene
 from embodied.scenes.tabletop import DRAWERS, slide
 from embodied.tasks.judging import OnFailure
 from embodied.tasks.memorybench.suite import MEMORYBENCH
-from embodied.tasks.registry import SUITES, TASKS, expert_of, make_task, suite_named
-from embodied.tasks.suite import TaskEntry
+from embodied.tasks.registry import SUITES, TASKS, make_task, suite_named
 from embodied.types import Clock, ControllerStatus, IntentFeedback, Outcome, Progress
 
 KINDS = [(name, tier) for name in MEMORYBENCH.tasks for tier in ("faithful", "strict")]
@@ -208,7 +207,6 @@ def test_unknown_names_come_with_the_nearest_right_one():
         lambda: suite_named("memorybenhc"),
         lambda: make_task("put_block_back", tier="strikt"),
         lambda: make_task("put_block_back").sample(0, split="tst"),
-        lambda: expert_of("put_blok_back"),
     ):
         with pytest.raises(UnknownNameError, match="Did you mean"):
             call()
@@ -264,7 +262,7 @@ class Typed:
 
 
 def test_options_may_be_numbers_booleans_texts_and_choices(monkeypatch):
-    monkeypatch.setitem(TASKS, "typed", TaskEntry(Typed))
+    monkeypatch.setitem(TASKS, "typed", Typed)
     given = {"order": "continue", "count": 2, "share": 1, "shown": False, "words": "where is it?"}
     made = make_task("typed", options=given)
     assert made == Typed(order=OnFailure.CONTINUE, count=2, share=1, shown=False, words="where is it?")

@@ -10,8 +10,8 @@ from embodied.errors import ConfigError, EmbodiedError
 from embodied.geometry import Pose
 from embodied.scenes.hall import BLOCK, BLOCK_M, MOBILE, SPOTS_M, STANDING, TABLE_TOP_M
 from embodied.tasks.registry import make_task
-from embodied.tasks.teamwork.two_robots import TwoRobots, spot_m
-from embodied.tasks.teamwork.two_robots_expert import TwoRobotsExpert
+from embodied.tasks.teamwork.two_robots import TwoRobots
+from embodied.tasks.teamwork.two_robots_expert import TwoRobotsExpert, spot_m
 from embodied.testing.ideal_world import home_state
 from embodied.types import (
     ControllerStatus,

@@ -11,6 +11,7 @@ import numpy as np
 from embodied.errors import ConfigError, unknown_name
 from embodied.scenes.scene import Scene
 from embodied.seeding import stream
+from embodied.tasks.expert import RobotExpert
 from embodied.tasks.goals import ChoosesOne
 from embodied.tasks.judging import OnFailure, judge_failure
 from embodied.types import Choice, Clock, Episode, IntentFeedback, Limits, Progress, WorldState
@@ -85,6 +86,11 @@ class MemoryTask(ChoosesOne, ABC):
         """
         usual = all(getattr(self, name) == getattr(MemoryTask, name) for name in (*LIMITS, "on_failure"))
         return self.published_success if usual and self.tier is Tier.FAITHFUL else {}
+
+    @property
+    def expert(self) -> RobotExpert | None:
+        """How it is solved; None where nothing is known that solves it."""
+        return None
 
     @property
     def extra_presses(self) -> int:

@@ -88,6 +88,11 @@ class PutBlockBack(MemoryTask):
         return self.distractor_presses
 
     @property
+    def expert(self) -> TaskExpert:
+        """How one arm solves it."""
+        return PUT_BLOCK_BACK_EXPERT
+
+    @property
     def instruction(self) -> str:
         """What the robot is asked to do."""
         return INSTRUCTION

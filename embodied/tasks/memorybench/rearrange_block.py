@@ -62,6 +62,11 @@ class RearrangeBlock(MemoryTask):
         return "rearrange_block"
 
     @property
+    def expert(self) -> TaskExpert:
+        """How one arm solves it."""
+        return REARRANGE_BLOCK_EXPERT
+
+    @property
     def instruction(self) -> str:
         """What the robot is asked to do."""
         return INSTRUCTION

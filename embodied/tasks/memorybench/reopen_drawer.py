@@ -52,6 +52,11 @@ class ReopenDrawer(MemoryTask):
         return "reopen_drawer"
 
     @property
+    def expert(self) -> TaskExpert:
+        """How one arm solves it."""
+        return REOPEN_DRAWER_EXPERT
+
+    @property
     def instruction(self) -> str:
         """What the robot is asked to do."""
         return INSTRUCTION

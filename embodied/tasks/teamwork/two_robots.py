@@ -14,6 +14,7 @@ from embodied.scenes.hall import BLOCK, BLOCK_M, MOBILE, SPOTS_M, STANDING, TABL
 from embodied.seeding import stream
 from embodied.tasks.goals import ChoosesOne
 from embodied.tasks.judging import OnFailure, choose, complete, fail, judge_failure, succeed
+from embodied.tasks.teamwork.two_robots_expert import TwoRobotsExpert, spot_m
 from embodied.types import Choice, Episode, IntentFeedback, Limits, Progress, WorldState
 
 SPLITS = ("train", "validation", "test")
@@ -49,6 +50,11 @@ class TwoRobots(ChoosesOne):
         for field in LIMITS:
             if not getattr(self, field) > 0:
                 raise ConfigError(f"`{field}` of a task must be positive.", value=getattr(self, field))
+
+    @property
+    def expert(self) -> TwoRobotsExpert:
+        """How both robots solve it."""
+        return TwoRobotsExpert()
 
     def sample(self, seed: int, *, split: str = "test") -> Episode:
         """Returns the episode of `seed`: the same in any process and any order. Raises `UnknownNameError`.
@@ -111,12 +117,6 @@ class TwoRobots(ChoosesOne):
         if gripper.gripper < CLOSED:
             return fail(choose(progress, nearest_spot(episode, gripper.tool)), "the gripper closed on nothing")
         return progress
-
-
-def spot_m(episode: Episode, spot: str) -> tuple[float, float]:
-    """Returns the middle (x, y) of a spot. Raises `UnknownNameError`."""
-    x, y, _ = episode.scene.body(spot).pose.position_m
-    return x, y
 
 
 def nearest_spot(episode: Episode, pose: Pose) -> str:

@@ -8,7 +8,6 @@ import numpy as np
 from embodied.geometry import Quaternion, quaternion_from_euler
 from embodied.scenes.hall import BLOCK, MOBILE, STANDING, TABLE_TOP_M
 from embodied.tasks.expert import REST
-from embodied.tasks.teamwork.two_robots import spot_m
 from embodied.types import Drive, Episode, Intent, MoveTo, Progress, Wait, WorldState
 
 ABOVE_M, GRASP_M, RELEASE_M = 0.16, 0.025, 0.027  # Heights of the tool over the table.
@@ -58,6 +57,12 @@ class TwoRobotsExpert:
                 return LOOK_AGAIN, expert_state
             course = [LEAVE, RETURN, SETTLE, *_pick(robot, expert_state.aim_m)]
         return (course[expert_state.step] if expert_state.step < len(course) else REST), following
+
+
+def spot_m(episode: Episode, spot: str) -> tuple[float, float]:
+    """Returns the middle (x, y) of a spot. Raises `UnknownNameError`."""
+    x, y, _ = episode.scene.body(spot).pose.position_m
+    return x, y
 
 
 def _pick(robot: str, place_m: Sequence[float]) -> list[MoveTo]:
