@@ -9,7 +9,7 @@ import numpy as np
 
 from embodied.errors import SceneError
 from embodied.geometry import Pose, compose, invert
-from embodied.robots.assets import urdf_path
+from embodied.robots.assets import collision_urdf_path, urdf_path
 from embodied.robots.catalogue import robot_model
 from embodied.robots.commands import joint_targets, openings
 from embodied.robots.robot import Arm, DifferentialDrive, HolonomicDrive, RobotModel
@@ -57,7 +57,7 @@ class BulletRobot:
         self._bullet = bullet
         start = _start_configuration(placement, self.model)
         self.uid: int = bullet.loadURDF(
-            str(urdf_path(self.model, visuals=visuals)),
+            str(urdf_path(self.model, visuals=True) if visuals else collision_urdf_path(self.model)),
             placement.base.position_m,
             placement.base.orientation,
             useFixedBase=self.model.fixed,
