@@ -73,8 +73,7 @@ def enter(
     def job(composed: DictConfig) -> None:
         nonlocal entered
         entered = True
-        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
-        logging.getLogger("hydra").setLevel(logging.WARNING)
+        _log_our_own_lines()
         # Hydra would print a line of its own for an Exception; SystemExit passes through it.
         with _reported_errors():
             _results_descriptor()
@@ -141,6 +140,15 @@ def _results_descriptor() -> int:
     kept = os.dup(STDOUT)
     os.dup2(STDERR, STDOUT)
     return kept
+
+
+def _log_our_own_lines() -> None:
+    """Shows what our packages log, and of libraries their warnings alone."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
+    for package in ("embodied", "policies", "launch"):
+        logging.getLogger(package).setLevel(logging.INFO)
+    # It warns that it builds its cache of fonts, once per machine.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
 
 @contextmanager

@@ -109,6 +109,7 @@ def collect(collection: Collection, *, compute: Compute, output: Path, config: s
 
         @cache
         def pool() -> Compute:
+            _log.info("Writing to %s, %s.", output, compute.place)
             return stack.enter_context(compute)
 
         _fill(shelf, pool)

@@ -48,6 +48,7 @@ def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: 
 
         @cache
         def pool() -> Compute:
+            _log.info("Writing to %s, %s.", output, compute.place)
             return stack.enter_context(compute)
 
         records = _played(jobs, folder, done=done, pool=pool)

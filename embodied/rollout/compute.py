@@ -37,6 +37,11 @@ class Compute(Protocol):
         """Stops what was started."""
         ...
 
+    @property
+    def place(self) -> str:
+        """Where jobs are played, in words: `in this process`, `4 workers`."""
+        ...
+
     def run(self, jobs: Iterable[EpisodeJob]) -> Iterator[JobResult]:
         """Yields one result per job, as they finish; `jobs` is read only as fast as they are played."""
         ...

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from embodied.rollout.job import EpisodeJob, JobResult
-from embodied.rollout.progress import with_progress_bar
+from embodied.rollout.progress import with_progress
 from embodied.rollout.worker import SimulatorWorker, WorkerConfig
 
 
@@ -23,6 +23,11 @@ class InlineCompute:
     ) -> None:
         self._worker.close()
 
+    @property
+    def place(self) -> str:
+        """Where jobs are played."""
+        return "in this process"
+
     def run(self, jobs: Iterable[EpisodeJob]) -> Iterator[JobResult]:
         """Yields the results of each job, in order."""
-        yield from with_progress_bar((one for job in jobs for one in self._worker.run(job).unit), jobs)
+        yield from with_progress((one for job in jobs for one in self._worker.run(job).unit), jobs)

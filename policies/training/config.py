@@ -206,6 +206,13 @@ class TrainComputeConfig:
     max_restarts: int = 10
     object_store_mb: int = 256
 
+    @property
+    def place(self) -> str:
+        """Where it trains, in words: `in this process`, `4 workers`."""
+        if self.kind is ComputeKind.inline:
+            return "in this process"
+        return f"{self.workers} worker{'s' * (self.workers > 1)}"
+
     def check(self, batch: int) -> None:
         """Raises `ConfigError` for values out of range, and for workers that cannot share a `batch` evenly."""
         if self.workers < 1 or (self.kind is ComputeKind.inline and self.workers != 1):

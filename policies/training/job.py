@@ -1,5 +1,6 @@
 """Training as a job: in this process, or on Ray Train with one worker per GPU or share of the cores."""
 
+import logging
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ import msgspec
 import torch
 from torch import distributed
 
-from embodied.errors import EmbodiedError, NotGiven
+from embodied.errors import ConfigError, EmbodiedError, NotGiven
 from embodied.evaluation.output_folder import claim
 from embodied.paths import write_atomically
 from embodied.rollout.compute import ComputeKind
@@ -32,6 +33,8 @@ RAY_FOLDER = ".ray"
 OUTCOME = "outcome.json"
 PLAN = "plan"
 
+_log = logging.getLogger(__name__)
+
 
 class RunReport(msgspec.Struct):
     """What the workers return at the end: a summary, or a refusal as type, rule, value and remedy."""
@@ -47,6 +50,7 @@ def run_job(plan: TrainingPlan, compute: TrainComputeConfig, *, config: str) -> 
     `PathError` where it is something else's, and `TrainingError`.
     """
     compute.check(plan.training.batch)
+    _require_gpus(compute)
     prepared = prepare(plan)
     threads = compute.threads_per_worker or max(1, len(os.sched_getaffinity(0)) // compute.workers)
     plan = replace(plan, threads=threads, output=plan.output.absolute())
@@ -55,11 +59,23 @@ def run_job(plan: TrainingPlan, compute: TrainComputeConfig, *, config: str) -> 
         _sign(plan.output, plan.settings(prepared.recordings.features))
         write_atomically(plan.output / "config.yaml", config.encode())
         steps = plan.steps(prepared.recordings)
+        _log.info("Writing to %s, %s.", plan.output, compute.place)
         del prepared
         with progress(plan.output, steps):
             if compute.kind is ComputeKind.inline:
                 return train(plan, ProcessGroup(device=torch.device("cuda" if compute.gpus else "cpu")))
             return _run_on_ray(plan, compute)
+
+
+def _require_gpus(compute: TrainComputeConfig) -> None:
+    """Raises `ConfigError` where this machine lacks the GPUs: Ray would wait for them for ever."""
+    found = torch.cuda.device_count()
+    if compute.kind is not ComputeKind.cluster and compute.gpus > found:
+        raise ConfigError(
+            f"compute.gpus must be at most the number of CUDA GPUs that torch finds on this machine, {found}.",
+            value=compute.gpus,
+            remedy="Leave it out to train on the CPU, or train on a cluster that has them.",
+        )
 
 
 def _sign(folder: Path, settings: dict[str, Any]) -> None:

@@ -106,6 +106,8 @@ class FakeCompute:
 
     def __exit__(self, *_: object) -> None: ...
 
+    place = "in this process"
+
     def run(self, jobs: Iterable[EpisodeJob]) -> Iterator[JobResult]:
         for job in reversed(list(jobs)) if self._backwards else jobs:
             if self._stop_after is not None and len(self.played) >= self._stop_after:

@@ -158,6 +158,7 @@ def test_an_evaluation_ends_in_a_table_and_a_report_and_running_it_again_changes
     assert first.returncode == 0, first.stderr
     assert "put_block_back/strict" in first.stdout
     assert first.stdout.endswith("Report: out/report.html\n")
+    assert first.stderr == "Writing to out, in this process.\n", "no line of a library"
     out = tmp_path / "out"
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
     before = {path.name: path.read_bytes() for path in out.iterdir()}

@@ -19,7 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import embodied
 from embodied.errors import EmbodiedError
 from embodied.rollout.job import EpisodeJob, JobResult
-from embodied.rollout.progress import with_progress_bar
+from embodied.rollout.progress import with_progress
 from embodied.rollout.ray.cluster import deaf_to_signals, end_processes
 from embodied.rollout.worker import SimulatorWorker, WorkerConfig, lost_record, thread_environment
 
@@ -108,13 +108,18 @@ class RayPool:
     ) -> None:
         self._resources.__exit__(kind, error, trace)
 
+    @property
+    def place(self) -> str:
+        """How many workers play."""
+        return f"{self._limits.workers} worker{'s' * (self._limits.workers > 1)}"
+
     def run(self, jobs: Iterable[EpisodeJob]) -> Iterator[JobResult]:
         """Yields one result per episode, as jobs finish; a job is read only when a worker is free for it.
 
         Raises `WorkersDiedError`, and whatever a worker raises about the run as a whole, such as `ConfigError`.
         """
         try:
-            yield from with_progress_bar(self._results(iter(jobs)), jobs)
+            yield from with_progress(self._results(iter(jobs)), jobs)
         finally:
             self._dismiss(only_busy=True)  # Nobody waits for them any more.
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from embodied.errors import MissingDependencyError
+from embodied.simulators.bullet.native_output import without_banners
 
 
 def connect() -> Any:
@@ -11,8 +12,9 @@ def connect() -> Any:
     PyBullet's own client looks every function up anew, which costs more than many of the calls; this one keeps them.
     """
     try:
-        import pybullet
-        from pybullet_utils.bullet_client import BulletClient
+        with without_banners():
+            import pybullet
+            from pybullet_utils.bullet_client import BulletClient
     except ImportError as error:
         raise MissingDependencyError(
             "The PyBullet simulator needs pybullet.", remedy="Install it: pip install pybullet."
@@ -24,4 +26,5 @@ def connect() -> Any:
             setattr(self, name, member)
             return member
 
-    return KeepingClient(pybullet.DIRECT)
+    with without_banners():
+        return KeepingClient(pybullet.DIRECT)
