@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test proof docs lint bench clean
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -14,6 +14,8 @@ INSTALLED := .venv/installed
 help:
 	@echo "make demo   three memory tasks, three policies, memory on and off; ends in a table and a report in $(DEMO)"
 	@echo "make test   lint, types, import contracts and every test"
+	@echo "make proof  the tests that take long or install from a registry"
+	@echo "make docs   the documentation, in build/docs"
 	@echo "make lint   all of that but the tests"
 	@echo "make bench  rendering, physics and rollout speed of this machine, in outputs/bench"
 	@echo "make clean  remove the virtual environment and the caches; results stay"
@@ -39,7 +41,13 @@ lint: setup
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m "not proof" -n $(WORKERS) --dist loadfile
+
+proof: setup
+	$(BIN)/python -m pytest -m proof
+
+docs: setup
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
 bench: setup
 	for what in render physics rollout; do $(BIN)/python -m launch.bench what=$$what; done

@@ -40,7 +40,7 @@ class Simulator(Protocol):
 
     @property
     def renderer(self) -> str:
-        """What makes the pixels, for the record: `opengl: llvmpipe (...)` or `tiny`."""
+        """The renderer that makes the pixels, such as `tiny`; it stands in the record of a run."""
         ...
 
     def reset(self, scene: Scene) -> None:

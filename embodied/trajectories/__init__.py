@@ -1,7 +1,7 @@
 """Recorded episodes of one robot, one file each: declared features at any rate, checked, without pickle.
 
 A file of format 2 is a ZIP that `numpy.load` opens too (see `container`). Its header declares every column (name,
-shape, dtype, unit, frame, rate and precision) and the action spaces. T - 1 actions lie between T observations:
+shape, dtype, unit, frame, rate and precision) and the action spaces. T - 1 actions lie between T observations::
 
     observation.rgb.<camera>                uint8   (T, H, W, 3)   lossless
     observation.depth_m.<camera>            float32 (T, H, W)      metres along the optical axis, 0 unknown

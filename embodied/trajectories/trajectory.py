@@ -23,7 +23,7 @@ Column = np.ndarray | Frames
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """What `robot` saw and did: one column (rows, *shape) for each feature; arrays are read-only.
+    """What `robot` saw and did: one column of shape (rows, ...) for each feature; arrays are read-only.
 
     The actions of each of `spaces` are the column `action.<name of the space>`. An episode has one observation more
     than actions: action t led from observation t to observation t + 1. Observations hold no instance images, which are
@@ -50,7 +50,7 @@ class Trajectory:
         raise unknown_name("feature", name, [feature.name for feature in self.features])
 
     def column(self, name: str) -> np.ndarray:
-        """Returns a column (rows, *shape), decoded. Raises `UnknownNameError`."""
+        """Returns a column of shape (rows, ...), decoded. Raises `UnknownNameError`."""
         feature, column = self.feature(name), self.columns[name]
         return decode(feature, column.codec, column.coded) if isinstance(column, Frames) else column
 

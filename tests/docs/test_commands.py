@@ -1,0 +1,81 @@
+"""Every command in README and docs exists, and every setting in it is accepted; `make proof` runs them all, small."""
+
+import importlib
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.docs.snippets import PAGES, ROOT, blocks, commands, name_of
+
+OTHER_PROGRAMS = {"make", "source", "pip"}
+COMMANDS = [(name_of(page), words) for page in PAGES for words in commands(page)]
+LAUNCHED = [(page, words[2].partition(".")[2], words[3:]) for page, words in COMMANDS if words[:2] == ["python", "-m"]]
+TRAINING_PAGES = {name_of(page) for page in PAGES if any("launch.train" in words for words in commands(page))}
+SMALL = {  # What makes a command quick, and nothing else.
+    "evaluate": ["episodes=1", "videos=0", "compute=inline"],
+    "collect": ["demos=2", "compute=inline"],
+    "train": ["steps=2", "compute=inline"],
+}
+LIMIT_S = 900
+
+
+@cache
+def targets():
+    """The targets of the Makefile."""
+    lines = (ROOT / "Makefile").read_text().splitlines()
+    return {line.partition(":")[0] for line in lines if line and line[0].isalpha() and ":" in line and "=" not in line}
+
+
+def files_of(page, folder):
+    """Writes the files that a page asks its reader to save."""
+    for block in blocks(ROOT / page):
+        if block.file:
+            (folder / block.file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / block.file).write_text(block.text)
+
+
+def test_the_pages_have_commands():
+    assert len(LAUNCHED) > 15
+    assert {words[0] for _, words in COMMANDS} <= OTHER_PROGRAMS | {"python"}
+
+
+@pytest.mark.parametrize(("page", "words"), [one for one in COMMANDS if one[1][0] == "make"])
+def test_make_has_every_target_that_is_named(page, words):
+    assert {word for word in words[1:] if "=" not in word} <= targets(), page
+
+
+@pytest.mark.parametrize(("page", "command", "settings"), LAUNCHED)
+def test_every_setting_is_accepted(page, command, settings, monkeypatch, tmp_path, capfd):
+    files_of(page, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "argv", [command, *settings, "--cfg", "job"])
+    if "--help" in settings:
+        monkeypatch.setattr(sys, "argv", [command, "--help"])
+    try:
+        importlib.import_module(f"launch.{command}").main()
+    except SystemExit as ended:
+        assert not ended.code, capfd.readouterr().err
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("page", sorted({page for page, _, _ in LAUNCHED}))
+def test_the_commands_of_a_page_run_one_after_another(page, tmp_path):
+    files_of(page, tmp_path)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    for _, command, settings in (one for one in LAUNCHED if one[0] == page):
+        words = [sys.executable, "-m", f"launch.{command}", *settings, *_small(command, settings)]
+        done = subprocess.run(
+            words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        )
+        assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+def _small(command: str, settings: list[str]) -> list[str]:
+    if "--help" in settings:
+        return []
+    return [one for one in SMALL.get(command, []) if "compute=cluster" not in settings or "compute" not in one]
