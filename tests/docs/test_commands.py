@@ -1,11 +1,10 @@
 """Every command in README and docs exists, and every setting in it is accepted; `make proof` runs them all, small."""
 
-import importlib
+import json
 import os
 import subprocess
 import sys
 from functools import cache
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,6 @@ from tests.docs.snippets import PAGES, ROOT, blocks, commands, name_of
 OTHER_PROGRAMS = {"make", "source", "pip"}
 COMMANDS = [(name_of(page), words) for page in PAGES for words in commands(page)]
 LAUNCHED = [(page, words[2].partition(".")[2], words[3:]) for page, words in COMMANDS if words[:2] == ["python", "-m"]]
-TRAINING_PAGES = {name_of(page) for page in PAGES if any("launch.train" in words for words in commands(page))}
 SMALL = {  # What makes a command quick, and nothing else.
     "evaluate": ["episodes=1", "videos=0", "compute=inline"],
     "collect": ["demos=2", "compute=inline"],
@@ -38,6 +36,11 @@ def files_of(page, folder):
             (folder / block.file).write_text(block.text)
 
 
+def environment(folder):
+    """The environment of a reader who works in `folder`."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
+
+
 def test_the_pages_have_commands():
     assert len(LAUNCHED) > 15
     assert {words[0] for _, words in COMMANDS} <= OTHER_PROGRAMS | {"python"}
@@ -48,29 +51,29 @@ def test_make_has_every_target_that_is_named(page, words):
     assert {word for word in words[1:] if "=" not in word} <= targets(), page
 
 
-@pytest.mark.parametrize(("page", "command", "settings"), LAUNCHED)
-def test_every_setting_is_accepted(page, command, settings, monkeypatch, tmp_path, capfd):
-    files_of(page, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(sys, "argv", [command, *settings, "--cfg", "job"])
-    if "--help" in settings:
-        monkeypatch.setattr(sys, "argv", [command, "--help"])
-    try:
-        importlib.import_module(f"launch.{command}").main()
-    except SystemExit as ended:
-        assert not ended.code, capfd.readouterr().err
+@pytest.mark.parametrize("command", sorted({command for _, command, _ in LAUNCHED}))
+def test_every_setting_is_accepted(command, tmp_path):
+    calls = [settings for _, name, settings in LAUNCHED if name == command]
+    for page in PAGES:
+        files_of(name_of(page), tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.docs.composing", command],
+        cwd=tmp_path, env=environment(tmp_path), input=json.dumps(calls), capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    refusals = json.loads(done.stdout.strip().splitlines()[-1])
+    assert dict(zip(map(" ".join, calls), refusals, strict=True)) == dict.fromkeys(map(" ".join, calls), "")
 
 
 @pytest.mark.proof
 @pytest.mark.parametrize("page", sorted({page for page, _, _ in LAUNCHED}))
 def test_the_commands_of_a_page_run_one_after_another(page, tmp_path):
     files_of(page, tmp_path)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     for _, command, settings in (one for one in LAUNCHED if one[0] == page):
         words = [sys.executable, "-m", f"launch.{command}", *settings, *_small(command, settings)]
         done = subprocess.run(
-            words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
+            words, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=LIMIT_S, check=False
         )
         assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
