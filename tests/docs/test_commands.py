@@ -12,6 +12,7 @@ from tests.docs.snippets import PAGES, ROOT, blocks, commands, name_of
 
 OTHER_PROGRAMS = {"make", "source", "pip"}
 COMMANDS = [(name_of(page), words) for page in PAGES for words in commands(page)]
+SCRIPTS = [(page, words[1]) for page, words in COMMANDS if words[0] == "python" and words[1].endswith(".py")]
 LAUNCHED = [(page, words[2].partition(".")[2], words[3:]) for page, words in COMMANDS if words[:2] == ["python", "-m"]]
 SMALL = {  # What makes a command quick, and nothing else.
     "evaluate": ["episodes=1", "videos=0", "compute=inline"],
@@ -64,6 +65,16 @@ def test_every_setting_is_accepted(command, tmp_path):
     assert done.returncode == 0, done.stderr
     refusals = json.loads(done.stdout.strip().splitlines()[-1])
     assert dict(zip(map(" ".join, calls), refusals, strict=True)) == dict.fromkeys(map(" ".join, calls), "")
+
+
+@pytest.mark.parametrize(("page", "script"), SCRIPTS)
+def test_scripts_that_the_reader_saves_run(page, script, tmp_path):
+    files_of(page, tmp_path)
+    done = subprocess.run(
+        [sys.executable, script],
+        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.proof

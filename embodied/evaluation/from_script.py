@@ -1,0 +1,105 @@
+"""Evaluations from a script: policies as objects or plain functions, without a command line and without Ray."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import InitVar, dataclass
+from pathlib import Path
+from typing import Any
+
+from embodied.controllers import ControllerConfig
+from embodied.errors import ConfigError
+from embodied.evaluation.evaluator import evaluate
+from embodied.evaluation.plan import Evaluation
+from embodied.protocols import Policy
+from embodied.rollout.inline import InlineCompute
+from embodied.rollout.worker import WorkerConfig
+from embodied.simulators.bullet import BulletConfig
+from embodied.specs import KEYFRAME, ActionSpec, ObservationSpec
+from embodied.tasks.registry import make_task, suite_named
+from embodied.types import Decision, Intent, Request, named
+
+
+class FunctionPolicy:
+    """A policy without memory, made of a function from a request to what the robot does next.
+
+    `cameras` are those that the function looks at: None for all. `action_spec` is the space of its intents.
+    """
+
+    privileged = False
+
+    def __init__(
+        self,
+        decide: Callable[[Request], Intent],
+        *,
+        cameras: Sequence[str] | None = None,
+        action_spec: ActionSpec = KEYFRAME,
+    ) -> None:
+        self.decide = decide
+        self.observation_spec = ObservationSpec(cameras=None if cameras is None else tuple(cameras))
+        self.action_spec = action_spec
+
+    def act(self, requests: Sequence[Request]) -> list[Decision]:
+        """Returns one decision per request."""
+        return [Decision((self.decide(request),)) for request in requests]
+
+
+@dataclass(kw_only=True)
+class _Given:
+    """A policy that is there already; the digest of its source belongs to the identity of the run."""
+
+    digest_of_source: str
+    policy: InitVar[Policy]
+
+    def __post_init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def build(self) -> Policy:
+        return self._policy
+
+
+def evaluate_policies(  # noqa: PLR0913 - the settings of an evaluation, by name
+    policies: Mapping[str, Policy],
+    *,
+    output: str | Path,
+    suite: str = "memorybench",
+    tasks: Sequence[str] = (),
+    tier: str = "strict",
+    episodes: int = 10,
+    seed: int = 0,
+    videos: int = 0,
+) -> Mapping[str, Any]:
+    """Plays `episodes` of each task with each policy in this process, and returns the content of results.json.
+
+    `policies` by the names that reports show; `tasks` of `suite`, none for all; `tier` is ignored where a suite has
+    none. Rows and reports are written to the folder `output`, and the same call goes on where an earlier one stopped.
+    Raises `UnknownNameError`, and `ConfigError` for settings out of range and for a folder that holds another run.
+    """
+    known = suite_named(suite)
+    chosen = [make_task(name, tier=tier) for name in tasks or known.tasks]
+    worker = WorkerConfig(
+        simulator=BulletConfig(),
+        controller=ControllerConfig(),
+        tasks={named(task.name, task.tier): task for task in chosen},
+        policies={name: _Given(digest_of_source=_digest(policy), policy=policy) for name, policy in policies.items()},
+    )
+    evaluation = Evaluation(suite=suite, tier=tier if known.tiers else "", worker=worker, episodes=episodes, seed=seed)
+    settings = {"suite": suite, "tier": tier, "tasks": list(tasks), "episodes": episodes, "seed": seed}
+    return evaluate(
+        evaluation, compute=InlineCompute(worker), output=Path(output), config=json.dumps(settings), videos=videos
+    )
+
+
+def _digest(policy: Policy) -> str:
+    """Returns the SHA-256 of the source of a policy, or of the function that it calls."""
+    code = policy.decide if isinstance(policy, FunctionPolicy) else type(policy)
+    try:
+        file = Path(inspect.getfile(code))
+        return hashlib.sha256(file.read_bytes() if file.is_file() else inspect.getsource(code).encode()).hexdigest()
+    except (OSError, TypeError) as error:
+        raise ConfigError(
+            "A policy must be written in a file, so that results can name its source.",
+            value=str(code),
+            remedy="Move it from the interactive session into a module or script.",
+        ) from error
