@@ -1,5 +1,7 @@
 """Evaluates policies: `python -m launch.evaluate suite=memorybench tier=strict policy=[expert] output=DIR`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,6 +9,7 @@ from typing import TYPE_CHECKING
 from launch import cli, schema
 
 if TYPE_CHECKING:
+    from embodied.memory import Bank
     from embodied.rollout.worker import WorkerConfig
 
 
@@ -28,17 +31,30 @@ def evaluate(composed: cli.Composed) -> None:
     # Errors in either are raised before a bank is opened.
     config.compute.build(worker)
     config.memory.feed()
+    config.memory.belief()
     if not config.memory.url:
         _evaluate(composed, worker, output)
         return
     from embodied.rollout.bank_feed.bank_owner import owned_bank
 
-    with owned_bank(config.memory.url, config.compute) as link:
-        _evaluate(composed, replace(worker, memory=config.memory.build(link)), output)
+    with _truth_bank(config.memory.truth_url) as truth, owned_bank(config.memory.url, config.compute) as link:
+        _evaluate(composed, replace(worker, memory=config.memory.build(link)), output, truth=truth)
     cli.print_text(f"Memory: {config.memory.url}")
 
 
-def _evaluate(composed: cli.Composed, worker: "WorkerConfig", output: Path) -> None:
+@contextmanager
+def _truth_bank(url: str) -> "Iterator[Bank | None]":
+    """Yields the bank of the truth, which this process alone opens, None without one."""
+    from embodied.memory import open_bank
+
+    if not url:
+        yield None
+        return
+    with open_bank(url) as bank:
+        yield bank
+
+
+def _evaluate(composed: cli.Composed, worker: "WorkerConfig", output: Path, *, truth: "Bank | None" = None) -> None:
     from embodied.evaluation.evaluator import evaluate as run
     from embodied.evaluation.plan import Evaluation
     from embodied.evaluation.report import terminal_table
@@ -53,7 +69,12 @@ def _evaluate(composed: cli.Composed, worker: "WorkerConfig", output: Path) -> N
         seed=config.seed,
     )
     results = run(
-        evaluation, compute=config.compute.build(worker), output=output, config=composed.text, videos=config.videos
+        evaluation,
+        compute=config.compute.build(worker),
+        output=output,
+        config=composed.text,
+        videos=config.videos,
+        truth=truth,
     )
     cli.print_text(f"\n{terminal_table(results)}\n\nReport: {output / 'report.html'}")
 

@@ -16,7 +16,8 @@ from embodied.evaluation.controls import CONTROLS, refuse_resuming
 from embodied.memory import Link
 from embodied.planning import ScheduleConfig
 from embodied.protocols import Task
-from embodied.rollout.bank_feed.feed import MemoryFeedConfig
+from embodied.rollout.bank_feed.belief_feed import BeliefConfig, Source
+from embodied.rollout.bank_feed.episode_feed import MemoryFeedConfig
 from embodied.rollout.bank_feed.run_memory import RunMemory
 from embodied.rollout.builders import PolicyBuilder
 from embodied.rollout.compute import ComputeConfig
@@ -71,20 +72,55 @@ PolicyOptions = make_dataclass(
 
 @dataclass(kw_only=True)
 class MemoryConfig:
-    """The bank in which episodes are recorded: `url` "" for none; the rest as in `MemoryFeedConfig` and `RunMemory`."""
+    """The banks in which episodes are recorded.
+
+    `url` names the bank of beliefs, "" for none, and `truth_url` that of the truth, which only the driver writes and
+    only reports read. `identity` and `labels` say whether names and categories are perception's own or given by the
+    simulator. Robots look at decisions and `look_hz` times per simulated second. The rest as in `MemoryFeedConfig` and
+    `RunMemory`.
+    """
 
     url: str = ""
+    truth_url: str = ""
+    identity: Source = Source.own
+    labels: Source = Source.own
+    look_hz: float = 2.0
     pose_rate_hz: float = 2.0
     start_s: float | None = None
     resume: bool = False
     capacity: int = 64
 
     def build(self, link: Link) -> RunMemory:
-        """Returns what workers need to reach the bank. Raises `ConfigError`."""
-        return RunMemory(link=link, feed=self.feed(), capacity=self.capacity, start_s=self.start_s)
+        """Returns what workers need to reach the bank of beliefs. Raises `ConfigError`."""
+        return RunMemory(
+            link=link,
+            feed=self.feed(),
+            belief=self.belief(),
+            capacity=self.capacity,
+            start_s=self.start_s,
+            report_truth=bool(self.truth_url),
+        )
+
+    def belief(self) -> BeliefConfig:
+        """Returns what perception works out itself. Raises `ConfigError` for values out of range."""
+        belief = BeliefConfig(identity=self.identity, labels=self.labels, look_hz=self.look_hz)
+        belief.check()
+        return belief
 
     def feed(self) -> MemoryFeedConfig:
         """Returns how episodes are recorded. Raises `ConfigError` for values out of range, the bank's own included."""
+        if self.truth_url and not self.url:
+            raise ConfigError(
+                "A bank of the truth must stand beside one of beliefs.",
+                value=self.truth_url,
+                remedy="Set memory.url as well, such as memory.url=sqlite:///run.db.",
+            )
+        if self.truth_url and self.truth_url == self.url:
+            raise ConfigError(
+                "memory.url and memory.truth_url must name two banks: no agent may read the truth.",
+                value=self.truth_url,
+                remedy="Write such as memory.truth_url=sqlite:///truth.db.",
+            )
         if self.capacity < 1:
             raise ConfigError("memory.capacity must be at least 1.", value=self.capacity)
         if self.start_s is not None and not math.isfinite(self.start_s):

@@ -7,7 +7,7 @@ from typing import Any
 
 from embodied.errors import ConfigError
 from embodied.protocols import ChoiceTask, HintConditioned, Policy, ResettableMemory, Simulator, Task
-from embodied.rollout.bank_feed.feed import MemoryFeedConfig
+from embodied.rollout.bank_feed.episode_feed import MemoryFeedConfig
 from embodied.rollout.episode import EpisodeContext, EpisodeRunner
 from embodied.rollout.requests import as_seen, without_instances
 from embodied.rollout.worker import Control, Controlled

@@ -13,12 +13,14 @@ from embodied.evaluation import report
 from embodied.evaluation.curves import curves_of
 from embodied.evaluation.memory_pages import Page, episode_page
 from embodied.evaluation.plan import SEED_STRIDE, SPLIT, Evaluation
-from embodied.evaluation.preflight import preflight
+from embodied.evaluation.preflight import Parts, preflight
 from embodied.evaluation.results import ResultsFolder
 from embodied.evaluation.summary import summarised
 from embodied.evaluation.videos import film_path, same_course, worth_seeing
+from embodied.memory import Bank
 from embodied.paths import write_atomically
 from embodied.rollout.bank_feed.site_clock import run_start_s
+from embodied.rollout.bank_feed.truth_report import append_truth
 from embodied.rollout.compute import Compute
 from embodied.rollout.job import EpisodeJob
 from embodied.rollout.worker import WorkerConfig
@@ -29,13 +31,21 @@ Jobs = Mapping[tuple[str, str, str], EpisodeJob]  # By policy, control and episo
 _log = logging.getLogger(__name__)
 
 
-def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: str, videos: int) -> Mapping[str, Any]:
+def evaluate(  # noqa: PLR0913
+    evaluation: Evaluation,
+    *,
+    compute: Compute,
+    output: Path,
+    config: str,
+    videos: int,
+    truth: Bank | None = None,
+) -> Mapping[str, Any]:
     """Plays what `output` lacks, writes the reports there, and returns the content of results.json.
 
     `compute` is entered only if there is something to play; `config` becomes config.yaml; `videos` is the most films
-    per task and tier. Rows are on the disk as soon as their episodes end, so an evaluation that was killed goes on when
-    it is run again, and ends in the same report. Raises `ConfigError` where the folder holds another run, or is being
-    written.
+    per task and tier; `truth` is the bank of what was true, which only this process opens. Rows are on the disk as soon
+    as their episodes end, so an evaluation that was killed goes on when it is run again, and ends in the same report.
+    Raises `ConfigError` where the folder holds another run, or is being written.
     """
     if videos < 0:
         raise ConfigError("videos must be 0 or more.", value=videos)
@@ -51,20 +61,25 @@ def evaluate(evaluation: Evaluation, *, compute: Compute, output: Path, config: 
             _log.info("Writing to %s, %s.", output, compute.place)
             return stack.enter_context(compute)
 
-        records = _played(jobs, folder, done=done, pool=pool)
+        records = _played(jobs, folder, done=done, pool=pool, truth=truth)
         results = summarised(evaluation, records, parts)
-        # A chain would have to be played again as a whole to be filmed.
-        filmable = [record for record in records if not record.chain]
-        policies = list(evaluation.worker.policies)
-        chosen = worth_seeing(filmable, privileged=parts.privileged, policies=policies, per_task=videos)
+        chosen = _chosen(evaluation, records, parts, videos)
         # The figures are safe before the films, which may still lose a worker.
         folder.write_json("results.json", results)
         folder.write("report.md", report.markdown(results, records))
         clips = _filmed(chosen, jobs, folder.path, pool=pool)
-        pages = _remembered(evaluation.worker, jobs, records, clips)
+        pages = _remembered(evaluation.worker, jobs, records, clips, truth)
         attached = report.Attached(clips, pages, curves)
         folder.write("report.html", report.html(results, records, config=config, attached=attached))
     return results
+
+
+def _chosen(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts, videos: int) -> list[EpisodeRecord]:
+    """Returns the episodes that are filmed."""
+    # A chain would have to be played again as a whole to be filmed.
+    filmable = [record for record in records if not record.chain]
+    policies = list(evaluation.worker.policies)
+    return list(worth_seeing(filmable, privileged=parts.privileged, policies=policies, per_task=videos))
 
 
 def _placed(evaluation: Evaluation, obstacles: Mapping[str, Container[str]]) -> list[EpisodeJob]:
@@ -80,9 +95,13 @@ def _placed(evaluation: Evaluation, obstacles: Mapping[str, Container[str]]) -> 
 
 
 def _remembered(
-    worker: WorkerConfig, jobs: Jobs, records: Sequence[EpisodeRecord], clips: Sequence[report.Clip]
+    worker: WorkerConfig,
+    jobs: Jobs,
+    records: Sequence[EpisodeRecord],
+    clips: Sequence[report.Clip],
+    truth: Bank | None,
 ) -> list[tuple[EpisodeRecord, Page]]:
-    """Returns what the bank tells of one episode per task: of one that is filmed, else of one that succeeded."""
+    """Returns what the banks hold of one episode per task: of one that is filmed, else of one that succeeded."""
     if worker.memory is None:
         return []
     filmed = [clip.record for clip in clips]
@@ -92,14 +111,15 @@ def _remembered(
             own = [record for record in records if record.task_and_tier == task]
             own.sort(key=lambda r: (r not in filmed, r.control != NORMAL, r.outcome is not Outcome.SUCCESS))
             job = replace(jobs[_key(own[0])], attempt=own[0].attempt)
-            page = episode_page(bank, worker.memory.name_of(job))
-            if page is not None:
-                pages.append((own[0], page))
+            for source, what in ((bank, "belief"), (truth, "truth")):
+                page = None if source is None else episode_page(source, worker.memory.name_of(job), what=what)
+                if page is not None:
+                    pages.append((own[0], page))
     return pages
 
 
 def _played(
-    jobs: Jobs, folder: ResultsFolder, *, done: Sequence[EpisodeRecord], pool: Callable[[], Compute]
+    jobs: Jobs, folder: ResultsFolder, *, done: Sequence[EpisodeRecord], pool: Callable[[], Compute], truth: Bank | None
 ) -> list[EpisodeRecord]:
     """Returns the record of every job, in their order."""
     known = {_key(record): record for record in done}
@@ -110,6 +130,8 @@ def _played(
         _log.info("%d of %d episodes were already played; %d are left.", len(done), len(jobs), left)
     if missing:
         for result in pool().run(missing):
+            if truth is not None:
+                append_truth(truth, result.truth)
             if _key(result.record) not in known:  # Of an unfinished chain, what is on the disk stays.
                 known[_key(result.record)] = folder.append(result.record)
     return [known[key] for key in jobs]

@@ -83,16 +83,17 @@ class TimelineRow:
 
 @dataclass(frozen=True)
 class Page:
-    """One episode as the bank has it; `dealt_with` are the things of its interactions."""
+    """One episode as a bank has it; `dealt_with` are the things of its interactions, `what` is belief or truth."""
 
     name: str
+    what: str
     dealt_with: tuple[str, ...]
     intervals: tuple[TimelineInterval, ...]
     maps: tuple[Map, ...]
     rows: tuple[TimelineRow, ...]
 
 
-def episode_page(bank: PageSource, episode: str) -> Page | None:
+def episode_page(bank: PageSource, episode: str, *, what: str = "belief") -> Page | None:
     """Returns the page of an episode, None where the bank knows nothing of it."""
     events = bank.changes_since(0, wanted=EventFilter(task=episode), limit=MOST_EVENTS)
     if not events:
@@ -102,6 +103,7 @@ def episode_page(bank: PageSource, episode: str) -> Page | None:
     interactions = [event.payload for event in events if isinstance(event.payload, Interaction)]
     return Page(
         name=episode,
+        what=what,
         dealt_with=tuple(dict.fromkeys(shown(interaction.entity) for interaction in interactions)),
         intervals=tuple(_intervals(events, shown)),
         maps=tuple(_maps(bank, events, shown)),

@@ -78,7 +78,11 @@ class Evaluation:
         worker = self.worker
         memory = worker.memory
         # What a bank records, and policies are reminded of, belongs to the run; which bank it is does not.
-        fed = {} if memory is None else {name: getattr(memory, name) for name in ("feed", "capacity", "start_s")}
+        fed = (
+            {}
+            if memory is None
+            else {name: getattr(memory, name) for name in ("feed", "belief", "capacity", "start_s")}
+        )
         tampered = {"controls": sorted(worker.controls)} if worker.controls else {}
         return fingerprint(
             {

@@ -225,6 +225,7 @@ def _memories(pages: Sequence[tuple[EpisodeRecord, Page]]) -> list[dict[str, Any
     return [
         {
             "record": record,
+            "what": page.what,
             "rows": page.rows,
             "timeline": memory_plots.timeline_figure(page),
             "maps": memory_plots.maps_figure(page),

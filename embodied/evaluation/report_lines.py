@@ -53,7 +53,7 @@ def by_policy(results: Mapping[str, Any], task: str) -> dict[str, dict[str, Mapp
 
 def remarks(results: Mapping[str, Any]) -> list[str]:
     """Returns what must be said of a run: where failed intents did not end episodes, and what controls lack."""
-    said = team_remarks(results["run"])
+    said = team_remarks(results["run"]) + memory_remarks(results["run"])
     said += [
         f"{task}: a failed intent did not end an episode (on_failure={reaction}); rates are not those of others."
         for task, reaction in results["run"].get("on_failure", {}).items()
@@ -91,6 +91,22 @@ def team_remarks(run: Mapping[str, Any]) -> list[str]:
         spread = f" (deviation {deviation_s:g} s)" if deviation_s else ""
         said.append(f"A decision takes {mean_s:g} s{spread}, while the world goes on.")
     return said
+
+
+def memory_remarks(run: Mapping[str, Any]) -> list[str]:
+    """Returns what must be said of the bank: whether names and categories are perception's own or the simulator's."""
+    if "memory" not in run:
+        return []
+    names = {
+        "own": "Perception tells things apart by itself (memory.identity=own)",
+        "given": "Names in the bank come from the simulator; reading it is privileged (memory.identity=given)",
+    }
+    labels = {
+        "own": "it describes them by colour and shape (memory.labels=own).",
+        "given": "their categories come from the simulator's table (memory.labels=given).",
+    }
+    memory = run["memory"]
+    return [f"{names[memory['identity']]}; {labels[memory['labels']]}"]
 
 
 def published(results: Mapping[str, Any]) -> list[str]:

@@ -76,7 +76,7 @@ def _run(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts)
     }
     reactions = {name: reaction for name, task in evaluation.worker.tasks.items() if (reaction := on_failure_of(task))}
     run |= {"on_failure": reactions} if reactions else {}
-    run |= _team(evaluation.worker)
+    run |= _team(evaluation.worker) | _memory(evaluation.worker)
     if not evaluation.worker.controls:
         return run
     return run | {"controls": list(evaluation.controls), "not_played": parts.obstacles}
@@ -87,6 +87,14 @@ def _team(worker: WorkerConfig) -> dict[str, Any]:
     settings = worker.team_settings
     plain = {name: asdict(settings[name]) for name in ("dispatcher", "latency") if name in settings}
     return {**({"team": {robot: asdict(one) for robot, one in worker.team.items()}} if worker.team else {}), **plain}
+
+
+def _memory(worker: WorkerConfig) -> dict[str, Any]:
+    """Returns what the bank of beliefs was given and how often robots looked; nothing without a bank."""
+    if worker.memory is None:
+        return {}
+    belief = worker.memory.belief
+    return {"memory": {"identity": str(belief.identity), "labels": str(belief.labels), "look_hz": belief.look_hz}}
 
 
 def _weights(policies: Mapping[str, PolicyBuilder]) -> dict[str, dict[str, str]]:

@@ -62,13 +62,15 @@ class EpisodeResult:
 class JobResult:
     """What a worker hands back: the record, and an H.264 MP4 and recordings where the job asked for them.
 
-    `later` are the results of `EpisodeJob.later`.
+    `truth` are the encoded events of a `TruthReport`, empty where none was asked for. `later` are the results of
+    `EpisodeJob.later`.
     """
 
     job: EpisodeJob
     record: EpisodeRecord
     video: bytes | None = None
     recordings: tuple[Any, ...] = ()
+    truth: bytes = b""
     later: "tuple[JobResult, ...]" = ()
 
     @property

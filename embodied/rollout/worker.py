@@ -10,9 +10,12 @@ from typing import Any, Protocol
 from embodied.errors import unknown_name
 from embodied.memory import BankClient
 from embodied.protocols import Controller, Observer, Policy, Simulator, Task
-from embodied.rollout.bank_feed.feed import MemoryFeed
+from embodied.rollout.bank_feed.belief_feed import BeliefFeed
+from embodied.rollout.bank_feed.moment_reader import MomentReader
 from embodied.rollout.bank_feed.remembering import Remembering
 from embodied.rollout.bank_feed.run_memory import RunMemory
+from embodied.rollout.bank_feed.truth_feed import TruthFeed
+from embodied.rollout.bank_feed.truth_report import TruthReport
 from embodied.rollout.builders import (
     ControllerBuilder,
     DispatcherBuilder,
@@ -115,7 +118,7 @@ class SimulatorWorker:
         self._simulator: Simulator | None = None
         self._policies: dict[str, Policy] = {}
         self._bank: BankClient | None = None
-        self._chain_feeds: list[MemoryFeed] = []  # Of the episodes played so far in the present chain.
+        self._chain_moments: list[MomentReader] = []  # Of the episodes played so far in the present chain.
 
     def run(self, job: EpisodeJob) -> JobResult:
         """Plays the episode of `job` to its outcome. The same job gives the same record in any worker and any order.
@@ -124,7 +127,7 @@ class SimulatorWorker:
         control that the configuration lacks, `ConfigError` for a chain that does not hang together, and whatever
         building the parts raises.
         """
-        self._chain_feeds.clear()
+        self._chain_moments.clear()
         first, previous = self._play(job, None), job
         played = [first]
         for following in job.later:
@@ -154,14 +157,14 @@ class SimulatorWorker:
             return JobResult(job, _record(job, episode, result, donor=controlled.donor, started_s=started_s))
         video = self._config.video.build() if job.video else None
         recorder = self._config.recorder.build() if job.trajectory and self._config.recorder is not None else None
-        earlier, memory = tuple(self._chain_feeds), self._remember(job)
-        observers: list[Observer] = [observer for observer in (video, recorder, memory) if observer is not None]
+        earlier, memory, report = tuple(self._chain_moments), self._remember(job), TruthReport()
+        observers = _present(video, recorder, memory, self._truth(job, report))
         if video is not None:
             episode = with_spectator(episode, self._config.video)
         capacity = self._config.memory.capacity if self._config.memory else 0
 
         def reminded(policy: Policy) -> Policy:
-            return policy if memory is None else Remembering(policy, memory, capacity=capacity, earlier=earlier)
+            return policy if memory is None else Remembering(policy, memory.moments, capacity=capacity, earlier=earlier)
 
         policy = reminded(controlled.policy)
         team = replace(context, policy=policy, agents=self._agents(policy, reminded), visualisations=job.video)
@@ -178,6 +181,7 @@ class SimulatorWorker:
             record=record,
             video=None if video is None else video.mp4(),
             recordings=() if recorder is None else recorder.recordings(),
+            truth=report.encoded(),
         )
 
     def close(self) -> None:
@@ -230,15 +234,21 @@ class SimulatorWorker:
             raise unknown_name("control of this run", name, [NORMAL, *self._config.controls])
         return self._config.controls[name].prepare(episode, context)
 
-    def _remember(self, job: EpisodeJob) -> MemoryFeed | None:
+    def _remember(self, job: EpisodeJob) -> BeliefFeed | None:
         memory = self._config.memory
         if memory is None:
             return None
         if self._bank is None:
             self._bank = memory.connect()
-        feed = memory.feed_of(job).build(self._bank, memory.name_of(job))
-        self._chain_feeds += [feed] if job.chain else []
+        feed = BeliefFeed(memory.feed_of(job), memory.belief, self._bank, memory.name_of(job))
+        self._chain_moments += [feed.moments] if job.chain else []
         return feed
+
+    def _truth(self, job: EpisodeJob, report: TruthReport) -> TruthFeed | None:
+        memory = self._config.memory
+        if memory is None or not memory.report_truth:
+            return None
+        return TruthFeed(memory.feed_of(job), report, memory.name_of(job))
 
     def _controllers(self, episode: Episode) -> dict[str, Controller]:
         scene = episode.scene
@@ -318,6 +328,10 @@ def _record(
         metrics=dict(progress.metrics),
         robots=dict(result.robots) if len(result.robots) > 1 else {},
     )
+
+
+def _present(*observers: Observer | None) -> list[Observer]:
+    return [observer for observer in observers if observer is not None]
 
 
 def _choice(episode: Episode, progress: Progress) -> dict[str, Any] | None:

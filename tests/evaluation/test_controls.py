@@ -13,7 +13,7 @@ from embodied.evaluation.metrics import chance_band
 from embodied.evaluation.plan import Evaluation
 from embodied.evaluation.report import terminal_table
 from embodied.memory import BankService, open_bank
-from embodied.rollout.bank_feed.feed import MemoryFeedConfig
+from embodied.rollout.bank_feed.episode_feed import MemoryFeedConfig
 from embodied.rollout.bank_feed.run_memory import RunMemory
 from embodied.rollout.episode import EpisodeContext
 from embodied.rollout.inline import InlineCompute

@@ -20,7 +20,7 @@ from embodied.memory import (
     SubtaskEnded,
     open_bank,
 )
-from embodied.rollout.bank_feed.feed import MemoryFeedConfig
+from embodied.rollout.bank_feed.episode_feed import MemoryFeedConfig
 from embodied.rollout.bank_feed.run_memory import RunMemory
 from tests.evaluation.fakes import evaluation
 from tests.memory.writers import EventFactory

@@ -11,7 +11,7 @@ import pytest
 from embodied.controllers import ControllerConfig
 from embodied.memory import BankService, open_bank
 from embodied.protocols import Policy
-from embodied.rollout.bank_feed.feed import MemoryFeedConfig
+from embodied.rollout.bank_feed.episode_feed import MemoryFeedConfig
 from embodied.rollout.bank_feed.run_memory import RunMemory
 from embodied.rollout.job import EpisodeJob
 from embodied.rollout.worker import SimulatorWorker, WorkerConfig

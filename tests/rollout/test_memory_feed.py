@@ -31,10 +31,11 @@ from embodied.memory import (
     open_bank,
 )
 from embodied.rollout.bank_feed.decisions import decode_decision, encode_decision
+from embodied.rollout.bank_feed.episode_feed import MemoryFeedConfig
 from embodied.rollout.bank_feed.event_detection import EventDetector
-from embodied.rollout.bank_feed.feed import MemoryFeedConfig
 from embodied.rollout.bank_feed.remembering import Remembering
 from embodied.rollout.bank_feed.run_memory import RunMemory
+from embodied.rollout.bank_feed.truth_feed import TruthFeed
 from embodied.rollout.episode import EpisodeContext, play
 from embodied.rollout.job import EpisodeJob
 from embodied.rollout.worker import SimulatorWorker, WorkerConfig
@@ -85,13 +86,15 @@ def bank():
         yield made
 
 
-def fed(bank, policy, *, task=None, config=None, seed=3, name=NAME, capacity=64):
+def fed(bank, policy, *, task=None, config=None, seed=3, name=NAME, capacity=64, feed_kind=None):
     """Plays an episode with a feed and returns its ending."""
     task = task or FakeTask()
     episode = task.sample(seed)
-    feed = (config or MemoryFeedConfig()).build(bank, name)
+    feed = (feed_kind or TruthFeed)(config or MemoryFeedConfig(), bank, name)
     controllers = {robot.name: FakeController(robot.name) for robot in episode.scene.robots}
-    stage = EpisodeContext(FakeSimulator(), task, Remembering(policy, feed, capacity=capacity), lambda _: controllers)
+    stage = EpisodeContext(
+        FakeSimulator(), task, Remembering(policy, feed.moments, capacity=capacity), lambda _: controllers
+    )
     ending = play(episode, stage, observers=[feed])
     feed.on_end(record_of(episode, ending))
     return ending
@@ -188,7 +191,7 @@ def test_two_robots_tell_each_by_itself(bank):
 @pytest.mark.parametrize("wrong", [{"pose_rate_hz": 0.0}, {"pose_rate_hz": 21.0}, {"start_s": float("nan")}])
 def test_wild_rates_and_times_are_refused(bank, wrong):
     with pytest.raises(ConfigError):
-        MemoryFeedConfig(**wrong).build(bank, NAME)
+        TruthFeed(MemoryFeedConfig(**wrong), bank, NAME)
 
 
 def test_decisions_are_kept_exactly_and_strange_ones_are_refused():
@@ -521,20 +524,19 @@ def test_a_policy_remembers_through_the_bank_alone_and_is_lost_without(bank, see
     assert fed(bank, policy, seed=seed).progress.outcome is Outcome.SUCCESS
     assert policy.memories[0] == ()
     (moment,) = policy.memories[-1]
-    assert (moment.model_id, moment.robot, moment.episode, moment.entities) == ("hint", "arm", NAME, ("block",))
+    assert (moment.model_id, moment.robot, moment.episode, moment.entities) == ("hint", "arm", "", ("block",))
     np.testing.assert_array_equal(moment.tokens, HINTED)
-    assert fed(bank, Rememberer(), seed=seed, name="amnesia", capacity=1, config=Forgetful()).progress.outcome is (
+    assert fed(bank, Rememberer(), seed=seed, name="amnesia", capacity=1, feed_kind=Forgetful).progress.outcome is (
         Outcome.TIMEOUT
     )
 
 
-class Forgetful(MemoryFeedConfig):
-    """Its feed gives no moments back."""
+class Forgetful(TruthFeed):
+    """A feed that gives no moments back."""
 
-    def build(self, bank, name):
-        feed = super().build(bank, name)
-        feed.moments = lambda robot, *, limit: ()
-        return feed
+    def __init__(self, config, bank, name):
+        super().__init__(config, bank, name)
+        self.moments.moments = lambda robot, *, limit: ()
 
 
 def test_moments_come_oldest_first_at_most_as_many_as_fit_and_of_this_robot_and_episode(bank):
@@ -733,7 +735,7 @@ class Witness:
 )
 def test_what_the_expert_does_on_the_table_is_told(bank, task, deeds):
     episode = task.sample(3)
-    feed = MemoryFeedConfig().build(bank, NAME)
+    feed = TruthFeed(MemoryFeedConfig(), bank, NAME)
     simulator, controllers = BulletConfig().build(), ControllerConfig()
     period_s = simulator.control_period_s
     stage = EpisodeContext(

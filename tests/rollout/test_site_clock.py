@@ -133,9 +133,9 @@ def test_the_next_run_comes_after_the_last_and_as_of_then_does_not_mix_them(tmp_
     first = run(tmp_path / "one", service)
     second = run(tmp_path / "two", service, seed=1)
     assert sorted(begun(bank)[1]) == [0.0, 100.0, 200.0, 300.0, 1000.0, 1100.0, 1200.0, 1300.0]
-    block = f"{second.run}/seeing/bin_block/strict/test/{next(iter(second.jobs())).seed}/block"
-    assert bank.where_is(block, as_of_s=999.0) is None
-    assert bank.where_is(block, as_of_s=1000.0).since_s == 1000.0
+    tool = f"{second.run}/seeing/bin_block/strict/test/{next(iter(second.jobs())).seed}/arm/tool"
+    assert bank.where_is(tool, as_of_s=999.0) is None
+    assert bank.where_is(tool, as_of_s=1000.0).since_s == 1000.0
     assert bank.where_is("arm", as_of_s=150.0).since_s < 150.0
     assert first.run != second.run
 

@@ -171,6 +171,7 @@ class MomentIndex:
             robot=self._tables.names.text(robot),
             episode=payload.episode,
             entities=payload.entities,
+            step=payload.step,
         )
 
 

@@ -212,7 +212,10 @@ class EpisodeEnded(msgspec.Struct, frozen=True, tag="episode_ended", forbid_unkn
 
 
 class MomentStored(msgspec.Struct, frozen=True, tag="moment_stored", forbid_unknown_fields=True, gc=False):
-    """A policy's `Moment`: `tokens` is little-endian float32 of shape (`token_count`, dim), empty where it has none."""
+    """A policy's `Moment`: `tokens` is little-endian float32 of shape (`token_count`, dim), empty where it has none.
+
+    `step` is that of the request at which it was stored, None in banks of before it was kept.
+    """
 
     episode: str
     model_id: str
@@ -222,6 +225,7 @@ class MomentStored(msgspec.Struct, frozen=True, tag="moment_stored", forbid_unkn
     token_count: int = 0
     entities: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    step: int | None = None
 
 
 class LeaseGranted(msgspec.Struct, frozen=True, tag="lease_granted", forbid_unknown_fields=True, gc=False):

@@ -1,10 +1,10 @@
 """A policy whose memory lies in the bank: it is given the moments it has stored, and resumes where it was killed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from embodied.protocols import Policy
-from embodied.rollout.bank_feed.feed import MemoryFeed
+from embodied.rollout.bank_feed.moment_reader import MomentReader
 from embodied.rollout.requests import as_seen
 from embodied.types import Decision, MemoryContext, Request
 
@@ -12,16 +12,18 @@ from embodied.types import Decision, MemoryContext, Request
 class Remembering:
     """Asks `policy` with the newest `capacity` moments of the robot in this episode as `Request.memory`.
 
-    Decisions that the bank already has (`feed.recorded`) are carried out again without asking: the world comes back to
-    where a killed worker left it, and the policy goes on with its memory. Its carry is lost then, so it must be one
-    that remembers through the bank alone. The moments of `earlier` feeds, those of the episodes before this one in its
-    chain, come first.
+    Decisions that the bank already has (`reader.recorded`) are carried out again without asking: the world comes back
+    to where a killed worker left it, and the policy goes on with its memory. Its carry is lost then, so it must be one
+    that remembers through the bank alone. The moments of `earlier` readers, those of the episodes before this one in
+    its chain, come first.
     """
 
-    def __init__(self, policy: Policy, feed: MemoryFeed, *, capacity: int, earlier: Sequence[MemoryFeed] = ()) -> None:
+    def __init__(
+        self, policy: Policy, reader: MomentReader, *, capacity: int, earlier: Sequence[MomentReader] = ()
+    ) -> None:
         self.inner = policy
-        self._feed = feed
-        self._feeds = (*earlier, feed)
+        self._reader = reader
+        self._readers = (*earlier, reader)
         self._capacity = capacity
         self.observation_spec = policy.observation_spec
         self.action_spec = policy.action_spec
@@ -29,7 +31,7 @@ class Remembering:
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
         """Returns one decision per request."""
-        known: Mapping[tuple[str, int], Decision] = self._feed.recorded
+        known = self._reader.recorded
         keys = [(request.observation.robot, request.step) for request in requests]
         open_requests = [
             self._reminded(request) for request, key in zip(requests, keys, strict=True) if key not in known
@@ -39,6 +41,6 @@ class Remembering:
 
     def _reminded(self, request: Request) -> Request:
         robot = request.observation.robot
-        moments = [moment for feed in self._feeds for moment in feed.moments(robot, limit=self._capacity)]
+        moments = [moment for reader in self._readers for moment in reader.moments(robot, limit=self._capacity)]
         newest = MemoryContext(tuple(moments[-self._capacity :]))
         return as_seen(replace(request, memory=newest), self.inner)

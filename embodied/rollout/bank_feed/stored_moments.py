@@ -7,8 +7,8 @@ from embodied.memory import Event, MomentStored
 from embodied.types import Moment
 
 
-def stored(moment: Moment, episode: str) -> MomentStored:
-    """Returns what is written of a moment of `episode`."""
+def stored(moment: Moment, episode: str, *, step: int) -> MomentStored:
+    """Returns what is written of a moment that was stored at a `step` of `episode`."""
     tokens = None if moment.tokens is None else np.ascontiguousarray(moment.tokens, "<f4")
     return MomentStored(
         episode,
@@ -18,6 +18,7 @@ def stored(moment: Moment, episode: str) -> MomentStored:
         tokens=b"" if tokens is None else tokens.tobytes(),
         token_count=0 if tokens is None else len(tokens),
         entities=moment.entities,
+        step=step,
     )
 
 
@@ -34,4 +35,5 @@ def recalled_moment(event: Event, payload: MomentStored) -> Moment:
         event.robot,
         payload.episode,
         payload.entities,
+        payload.step,
     )

@@ -15,7 +15,8 @@ from embodied.errors import ConfigError
 from embodied.geometry import Vector3, look_at
 from embodied.memory import Bank
 from embodied.protocols import Simulator
-from embodied.rollout.bank_feed.feed import MemoryFeed, MemoryFeedConfig
+from embodied.rollout.bank_feed.episode_feed import MemoryFeedConfig
+from embodied.rollout.bank_feed.truth_feed import TruthFeed
 from embodied.rollout.episode import EpisodeContext, play
 from embodied.rollout.job import EpisodeResult
 from embodied.scenes.hall import BLOCK, MOBILE
@@ -128,7 +129,7 @@ def play_variant(bank: Bank, *, asks: bool, seed: int = 0, pictured: bool = Fals
     """Plays the episode in real physics, recorded in `bank`; the mobile robot queries the bank only if it `asks`."""
     task = TwoRobots()
     episode = _with_picture(task.sample(seed))
-    feed: MemoryFeed = MemoryFeedConfig().build(bank, f"hall/{'asking' if asks else 'alone'}/{seed}")
+    feed = TruthFeed(MemoryFeedConfig(), bank, f"hall/{'asking' if asks else 'alone'}/{seed}")
     script = Script(bank if asks else None, feed.entity(BLOCK))
     tracer = _Tracer()
     simulator = BulletConfig().build()

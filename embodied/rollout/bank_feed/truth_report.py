@@ -1,0 +1,56 @@
+"""The way of the truth: a worker reports it with the result of an episode, the driver appends it to the truth bank."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from embodied.memory import Bank, EpisodeEnded, Event, EventFilter, Query, Recalled, decode_events, encode_events
+
+
+class TruthReport:
+    """Collects the events of one episode in place of a bank, numbered from 1; it knows no bank and no file."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+
+    def append(self, events: Sequence[Event]) -> list[int]:
+        """Returns the numbers of the events within this episode."""
+        first = len(self._events) + 1
+        self._events += events
+        return list(range(first, len(self._events) + 1))
+
+    def recall(self, query: Query) -> list[Recalled]:
+        """Returns nothing: no policy is reminded of the truth."""
+        del query
+        return []
+
+    def last_of_writer(self, writer: str) -> tuple[int, float]:
+        """Returns that nothing was written before."""
+        del writer
+        return 0, -float("inf")
+
+    def changes_since(self, seq: int, *, wanted: EventFilter | None = None, limit: int = 1000) -> list[Event]:
+        """Returns nothing: no episode is resumed from the truth."""
+        del seq, wanted, limit
+        return []
+
+    def encoded(self) -> bytes:
+        """Returns all events as bytes, for `append_truth`."""
+        return encode_events(self._events)
+
+
+def append_truth(bank: Bank, content: bytes) -> None:
+    """Appends the events of a `TruthReport` to the truth bank; those of an episode that it has already add nothing."""
+    events = decode_events(content) if content else []
+    if not events or bank.last_of_writer(events[0].writer)[0]:
+        return
+    before = bank.head
+    bank.append([_numbered(event, before) for event in events])
+
+
+def _numbered(event: Event, before: int) -> Event:
+    """Returns an event whose references within the episode are numbers of the bank, which has `before` events."""
+    payload = event.payload
+    if isinstance(payload, EpisodeEnded):
+        payload = msgspec.structs.replace(payload, first_seq=payload.first_seq + before)
+    return msgspec.structs.replace(event, payload=payload, cause=tuple(seq + before for seq in event.cause))
