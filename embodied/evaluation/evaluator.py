@@ -32,13 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 def evaluate(  # noqa: PLR0913
-    evaluation: Evaluation,
-    *,
-    compute: Compute,
-    output: Path,
-    config: str,
-    videos: int,
-    truth: Bank | None = None,
+    evaluation: Evaluation, *, compute: Compute, output: Path, config: str, videos: int, truth: Bank | None = None
 ) -> Mapping[str, Any]:
     """Plays what `output` lacks, writes the reports there, and returns the content of results.json.
 
