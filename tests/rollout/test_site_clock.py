@@ -59,6 +59,8 @@ def test_the_slots_of_a_run_follow_its_own_order_and_no_two_are_the_same():
 class Inline:
     """Plays jobs with one worker, backwards where asked, and stops after `most` of them."""
 
+    place = "in this process"
+
     def __init__(self, worker, *, backwards=False, most=None):
         self._worker, self._backwards, self._most = worker, backwards, most
 
