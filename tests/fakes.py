@@ -93,10 +93,14 @@ def fake_scene(robots: Sequence[str] = ("arm",)) -> Scene:
 
 
 class FakeSimulator:
-    """Hands move straight to `joint_position_rad`, read as x, y, z, by 0.1 m a period; closed hands carry bodies."""
+    """Grippers move straight to the first three joint targets, x, y and z, by 0.1 m a period; closed ones carry bodies.
+
+    All robots are of `model`; joints beyond the first three stay at zero.
+    """
 
     control_period_s = PERIOD_S
     renderer = "fake"
+    model = FLOATING
 
     def __init__(self) -> None:
         self.resets = 0
@@ -131,7 +135,7 @@ class FakeSimulator:
             self._check(robot, command)
         for robot, command in commands.items():
             if command.joint_position_rad is not None:
-                self._goal[robot] = np.array(command.joint_position_rad)
+                self._goal[robot] = np.array(command.joint_position_rad)[:3]
             if command.gripper is not None:
                 self._gripper[robot] = command.gripper
         self._ticks += 1
@@ -140,7 +144,7 @@ class FakeSimulator:
 
     def _check(self, robot: str, command: Command) -> None:
         self._require(robot)
-        check_command(robot, FLOATING, command)
+        check_command(robot, self.model, command)
 
     def _require(self, robot: str) -> None:
         if robot not in self._hand:
@@ -167,7 +171,7 @@ class FakeSimulator:
         self._require(robot)
         names = [camera.name for camera in self._scene.cameras] if cameras is None else cameras
         images = {name: self._image(name) for name in names}
-        seen = proprio(FLOATING, self._robot_state(robot))
+        seen = proprio(self.model, self._robot_state(robot))
         return Observation(robot, images, seen, float(self._gripper[robot]), self.time_s)
 
     def _image(self, name: str) -> CameraImage:
@@ -198,7 +202,9 @@ class FakeSimulator:
     def _robot_state(self, robot: str) -> RobotState:
         tool = Pose(vector3(self._hand[robot]), DOWN)
         end_effector = EndEffectorState(tool, float(self._gripper[robot]), self._held[robot])
-        return RobotState(self._hand[robot].copy(), np.zeros(3), Pose(), {"gripper": end_effector})
+        joints = np.zeros(len(self.model.joints))
+        joints[:3] = self._hand[robot]
+        return RobotState(joints, np.zeros(len(joints)), Pose(), {"gripper": end_effector})
 
     def save(self) -> object:
         names = ("_ticks", "_hand", "_goal", "_gripper", "_held", "_place", "_joint", "_attributes")
@@ -274,8 +280,9 @@ class FakeController:
             return self._ended() if state.time_s >= self._end_s - 1e-9 else Command()
         if self._gripping:
             return self._ended()
-        goal = np.array(intent.position_m)
-        if np.linalg.norm(state.robots[self._robot].joint_position_rad - goal) < 1e-6:
+        joints = state.robots[self._robot].joint_position_rad
+        goal = np.append(intent.position_m, np.zeros(len(joints) - 3))
+        if np.linalg.norm(joints - goal) < 1e-6:
             self._gripping = True
             return Command(gripper=1.0 if intent.gripper_open else 0.0)
         return Command(joint_position_rad=goal)

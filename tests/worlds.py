@@ -1,29 +1,34 @@
 """The tiny world of `fakes`, with the proprioception of a Panda, and records of what happened in it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from embodied.protocols import Simulator
 from embodied.robots.catalogue import robot_model
-from embodied.robots.commands import proprio_layout
 from embodied.rollout.job import EpisodeResult
-from embodied.types import Episode, EpisodeRecord, Observation
-from tests.fakes import FakeSimulator, FakeSimulatorConfig
+from embodied.types import Episode, EpisodeRecord
+from tests.fakes import FLOATING, FakeSimulator, FakeSimulatorConfig
 
-PROPRIO = len(proprio_layout(robot_model("panda")))
+# A gripper that floats, as in `fakes`, and seven joints, so that a Panda has the same proprioception.
+FLOATING_PANDA = replace(
+    FLOATING,
+    arms=(
+        replace(
+            FLOATING.arms[0],
+            joints=robot_model("panda").joints,
+            home_rad=(0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0),
+            lower_rad=(-100.0,) * 7,
+            upper_rad=(100.0,) * 7,
+            velocity_limit_radps=(2.0,) * 7,
+            effort_limit_nm=(1.0,) * 7,
+        ),
+    ),
+)
 
 
 class PandaWorld(FakeSimulator):
-    """Its hands are where they are, and their other joints are zero."""
+    """Its robots have the joints and the proprioception of a Panda."""
 
-    def observe(self, robot: str, cameras: Sequence[str] | None = None) -> Observation:
-        observation = super().observe(robot, cameras)
-        return replace(
-            observation,
-            proprio=np.resize(np.append(observation.proprio[:3], np.zeros(PROPRIO)), PROPRIO).astype(np.float32),
-        )
+    model = FLOATING_PANDA
 
 
 @dataclass(kw_only=True)

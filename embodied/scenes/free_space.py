@@ -38,7 +38,8 @@ class FreeSpace:
     def path(self, start_m: PointLike, goal_m: PointLike) -> np.ndarray | None:
         """Returns corners (N, 2) of a short free way from start to goal, both included, or None where there is none.
 
-        The shortest way over neighbouring cells (Dijkstra), straightened wherever the line of sight is free.
+        The shortest way over neighbouring cells (Dijkstra), straightened wherever the line of sight is free: from its
+        start and from its goal, of which the shorter one is taken.
         """
         return self.paths(start_m, [goal_m])[0]
 
@@ -63,7 +64,8 @@ class FreeSpace:
             chain.append(int(before[chain[-1]]))
         cells = np.argwhere(self.free)[chain[::-1]]
         centres = np.asarray(self.grid.origin_m) + (cells[:, ::-1] + 0.5) * self.grid.cell_m
-        return self._straightened(np.vstack([np.asarray(start_m[:2]), centres[1:-1], np.asarray(goal_m[:2])]))
+        path = np.vstack([np.asarray(start_m[:2]), centres[1:-1], np.asarray(goal_m[:2])])
+        return min(self._straightened(path), self._straightened(path[::-1])[::-1], key=_length_m)
 
     def distance_m(self, start_m: PointLike, goal_m: PointLike) -> float:
         """Returns the length of `path` in metres, infinite where there is none."""
@@ -72,9 +74,7 @@ class FreeSpace:
     def distances_m(self, start_m: PointLike, goals_m: Sequence[PointLike]) -> tuple[float, ...]:
         """Returns the length of `path` from start to each goal in metres, infinite where there is none."""
         paths = self.paths(start_m, goals_m)
-        return tuple(
-            np.inf if path is None else float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum()) for path in paths
-        )
+        return tuple(np.inf if path is None else _length_m(path) for path in paths)
 
     def sees(self, start_m: PointLike, goal_m: PointLike) -> bool:
         """Returns whether the straight line between two places is free."""
@@ -125,3 +125,7 @@ class FreeSpace:
                 anchor = index - 1
                 corners.append(path_m[anchor])
         return np.array([*corners, path_m[-1]])
+
+
+def _length_m(path_m: np.ndarray) -> float:
+    return float(np.linalg.norm(np.diff(path_m, axis=0), axis=1).sum())

@@ -1,22 +1,21 @@
 """The contract of simulators: `check_simulator`."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from embodied.errors import CommandError, EmbodiedError, UnknownNameError
-from embodied.geometry import Pose
 from embodied.protocols import Simulator
 from embodied.robots.catalogue import robot_model
 from embodied.robots.robot import RobotModel
 from embodied.scenes.scene import RobotPlacement, Scene
+from embodied.testing.capabilities import check_changes, check_navigation, check_teleporting
 from embodied.testing.contract import Leaves, Rule, global_random, leaves, read_only
+from embodied.testing.played_world import Commands, PlayedWorld, usual_commands
 from embodied.testing.world_values import require_observation, require_state
-from embodied.types import Command, WorldState
+from embodied.types import Command
 
-Commands = Sequence[Mapping[str, Command]]
-PERIODS = 6
 ABSENT = "no robot of this name"
 
 DETERMINISM = Rule("determinism", "A second instance must reach the same states, bit for bit.", "Seed all randomness.")
@@ -31,35 +30,7 @@ RESTORE = Rule("save_restore", "After `restore` the same commands must lead to t
 REFUSALS = Rule("refusals", "What is malformed must raise the documented error.")
 UNMOVED = Rule("refused_moves_nothing", "A refused command must not move or change anything.")
 SCENES = Rule("bad_scene", "A scene that cannot be built must be refused, and the next one must be built as ever.")
-TELEPORT = Rule("teleport", "`teleport` must put a free body at the pose, and refuse unknown bodies.")
 CLOSE = Rule("close_twice", "Closing a simulator twice must be harmless.")
-
-
-@dataclass(frozen=True, eq=False)
-class _World:
-    """What is checked: a maker of simulators, the scene, the commands of each period, and the robots' models."""
-
-    make: Callable[[], Simulator]
-    scene: Scene
-    commands: Commands
-    models: Mapping[str, RobotModel] = field(default_factory=dict)
-
-    def model(self, robot: str) -> RobotModel:
-        return self.models[self.scene.robot(robot).model]
-
-    def play(self, simulator: Simulator, *, observing: bool = False) -> list[Leaves]:
-        simulator.reset(self.scene)
-        return self.go_on(simulator, self.commands, observing=observing)
-
-    def go_on(self, simulator: Simulator, commands: Commands, *, observing: bool = False) -> list[Leaves]:
-        states = [leaves(simulator.state())]
-        for command in commands:
-            if observing:
-                for robot in self.scene.robots:
-                    simulator.observe(robot.name)
-            simulator.advance(command)
-            states.append(leaves(simulator.state()))
-        return states
 
 
 def check_simulator(
@@ -77,11 +48,12 @@ def check_simulator(
         check_simulator(MyConfig().build, my_scene)
 
     `commands` are played one mapping a period, by default small joint and base motions of every robot; `models` holds
-    the models of robots that are not of the catalogue, by their names.
+    the models of robots that are not of the catalogue, by their names. A simulator that is `Teleportable` or
+    `Navigable` is checked for that too, the latter best in a scene with walls and regions.
     """
     known = {placed.model: robot_model(placed.model) for placed in scene.robots if placed.model not in (models or {})}
     known |= dict(models or {})
-    world = _World(make, scene, commands or usual_commands(scene, known), known)
+    world = PlayedWorld(make, scene, commands or usual_commands(scene, known), known)
     first, second = make(), make()
     try:
         baseline = _check_determinism(world, first, second)
@@ -90,37 +62,16 @@ def check_simulator(
         _check_restore(world, first)
         _check_refusals(world, first)
         _check_scenes(world, first, baseline)
-        _check_teleport(world, first)
+        check_changes(world, first)
+        check_teleporting(world, first, second)
+        check_navigation(world, first)
     finally:
         with CLOSE:
             for simulator in (first, first, second, second):
                 simulator.close()
 
 
-def usual_commands(scene: Scene, models: Mapping[str, RobotModel]) -> Commands:
-    """Returns small motions of every robot around its start: joints by 0.05 rad a period, bases at 0.2 m/s."""
-    periods = []
-    for period in range(PERIODS):
-        periods.append({placed.name: _nudge(placed, models[placed.model], period) for placed in scene.robots})
-    return periods
-
-
-def _nudge(placed: RobotPlacement, model: RobotModel, period: int) -> Command:
-    joints = gripper = base = None
-    if model.arms:
-        start = np.array(placed.joint_position_rad or model.home_rad)
-        low = np.concatenate([arm.lower_rad for arm in model.arms])
-        high = np.concatenate([arm.upper_rad for arm in model.arms])
-        joints = np.clip(start + 0.05 * (period + 1) * (-1.0) ** np.arange(len(start)), low, high)
-    opening = {arm.name: float(period % 2) for arm in model.arms if arm.gripper is not None}
-    if opening:
-        gripper = opening if len(model.arms) > 1 else next(iter(opening.values()))
-    if model.drive is not None:
-        base = np.array([0.2, 0.05, 0.1] if len(model.drive.velocity_limits) > 2 else [0.2, 0.1])
-    return Command(joints, gripper, base)
-
-
-def _check_determinism(world: _World, first: Simulator, second: Simulator) -> list[Leaves]:
+def _check_determinism(world: PlayedWorld, first: Simulator, second: Simulator) -> list[Leaves]:
     with DETERMINISM:
         with global_random(1):
             baseline = world.play(first)
@@ -133,7 +84,7 @@ def _check_determinism(world: _World, first: Simulator, second: Simulator) -> li
     return baseline
 
 
-def _check_values(world: _World, simulator: Simulator) -> None:
+def _check_values(world: PlayedWorld, simulator: Simulator) -> None:
     with CLOCK:
         period_s = simulator.control_period_s
         if not (np.isfinite(period_s) and period_s > 0.0):
@@ -158,7 +109,7 @@ def _check_values(world: _World, simulator: Simulator) -> None:
         _check_observations(world, simulator, name)
 
 
-def _check_observations(world: _World, simulator: Simulator, robot: str) -> None:
+def _check_observations(world: PlayedWorld, simulator: Simulator, robot: str) -> None:
     with OBSERVATION:
         cameras = [camera.name for camera in world.scene.cameras]
         state = simulator.state()
@@ -172,7 +123,7 @@ def _check_observations(world: _World, simulator: Simulator, robot: str) -> None
     REFUSALS.require_refusal("an unknown robot", lambda: simulator.observe(ABSENT), UnknownNameError)
 
 
-def _check_inputs(world: _World, simulator: Simulator, baseline: list[Leaves]) -> None:
+def _check_inputs(world: PlayedWorld, simulator: Simulator, baseline: list[Leaves]) -> None:
     with INPUTS:
         simulator.reset(world.scene)
         INPUTS.require_same("states at read-only commands", baseline, world.go_on(simulator, read_only(world.commands)))
@@ -202,7 +153,7 @@ def _writable(command: Command) -> Command:
     return replace(command, joint_position_rad=copied, base_velocity=None if base is None else np.array(base))
 
 
-def _check_restore(world: _World, simulator: Simulator) -> None:
+def _check_restore(world: PlayedWorld, simulator: Simulator) -> None:
     with RESTORE:
         middle = len(world.commands) // 2
         rest = [{}, *world.commands[middle:]]  # Without a command, what was commanded last counts.
@@ -218,7 +169,7 @@ def _check_restore(world: _World, simulator: Simulator) -> None:
             RESTORE.require_same("states after `restore`", expected, world.go_on(simulator, rest))
 
 
-def _check_refusals(world: _World, simulator: Simulator) -> None:
+def _check_refusals(world: PlayedWorld, simulator: Simulator) -> None:
     simulator.reset(world.scene)
     good, afterwards = world.commands[-1], [{}, {}, *world.commands]
     expected = world.go_on(simulator, afterwards)
@@ -231,7 +182,7 @@ def _check_refusals(world: _World, simulator: Simulator) -> None:
         UNMOVED.require_same("states with and without refused commands", expected, world.go_on(simulator, afterwards))
 
 
-def _malformed(world: _World) -> list[tuple[str, Mapping[str, Command]]]:
+def _malformed(world: PlayedWorld) -> list[tuple[str, Mapping[str, Command]]]:
     """Returns commands that must be refused, with what is wrong; each comes after good ones of the other robots."""
     found: list[tuple[str, Mapping[str, Command]]] = []
     for placed in world.scene.robots:
@@ -248,23 +199,8 @@ def _malformed(world: _World) -> list[tuple[str, Mapping[str, Command]]]:
     return found
 
 
-def _check_scenes(world: _World, simulator: Simulator, baseline: list[Leaves]) -> None:
+def _check_scenes(world: PlayedWorld, simulator: Simulator, baseline: list[Leaves]) -> None:
     unknown = Scene("unknown robot", robots=(RobotPlacement("robot", "no robot model"),))
     SCENES.require_refusal("a robot of an unknown model", lambda: simulator.reset(unknown), EmbodiedError)
     with SCENES:
         SCENES.require_same("states after a refused scene", baseline, world.play(simulator))
-
-
-def _check_teleport(world: _World, simulator: Simulator) -> None:
-    teleport = getattr(simulator, "teleport", None)
-    jointed = {joint.child for joint in world.scene.joints}
-    free = [body.name for body in world.scene.bodies if body.mass_kg > 0.0 and body.name not in jointed]
-    if teleport is None or not free:
-        return
-    with TELEPORT:
-        simulator.reset(world.scene)
-        wanted = Pose((0.3, -0.2, 1.5))
-        teleport(free[0], wanted)
-        state: WorldState = simulator.state()
-        TELEPORT.require_same("the pose and that wanted", wanted, state.pose[free[0]], tolerance=1e-6)
-    TELEPORT.require_refusal("an unknown body", lambda: teleport("no body", Pose()), UnknownNameError)

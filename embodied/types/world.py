@@ -28,13 +28,15 @@ class EndEffectorState:
 class RobotState:
     """One robot, privileged. `joint_position_rad` and `joint_velocity_radps` (J,) of all arms, J = 0 without one.
 
-    `base` is the pose of its base frame in the world; `end_effectors` by name, in the order of the model's arms.
+    `base` is the pose of its base frame in the world; `end_effectors` by name, in the order of the model's arms;
+    `wheels_rad` the angles of its wheels, which cameras see, () where a simulator has none.
     """
 
     joint_position_rad: np.ndarray
     joint_velocity_radps: np.ndarray
     base: Pose
     end_effectors: Mapping[str, EndEffectorState] = field(default_factory=dict)
+    wheels_rad: tuple[float, ...] = ()
 
     def end_effector(self, name: str = "") -> EndEffectorState:
         """Returns the end effector called `name`, "" for the only one.

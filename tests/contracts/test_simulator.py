@@ -7,13 +7,19 @@ import numpy as np
 import pytest
 
 from embodied.errors import UnknownNameError
-from embodied.geometry import Pose
-from embodied.robots.catalogue import robot_names
+from embodied.geometry import Pose, look_at
+from embodied.robots.catalogue import robot_model, robot_names
 from embodied.scenes.scene import Body, Box, Camera, Joint, Part, RobotPlacement, Scene
 from embodied.simulators.bullet.simulator import BulletConfig
 from embodied.testing import ContractError, check_simulator
+from embodied.testing.played_world import usual_commands
 from embodied.types import Command
+from launch.benchmarks.placement.offsets import picked_world
+from launch.benchmarks.placement.scenario import placing_scene
+from tests.evaluation.notebook import CueTask, CueWorld
 from tests.fakes import FLOATING, FakeSimulator, fake_scene
+from tests.rollout.test_events_and_grasps import StartsHolding
+from tests.worlds import FLOATING_PANDA, PandaWorld
 
 TINY = fake_scene(("arm", "other"))
 MODELS = {"panda": FLOATING}
@@ -26,6 +32,10 @@ MOVES = [
 ]
 
 
+MOVES_OF_ONE = [{"arm": one["arm"]} for one in MOVES]
+PANDA = {"panda": robot_model("panda")}
+
+
 def bullet_scene() -> Scene:
     """Every robot of the catalogue on a floor, a free block, a drawer, a fixed camera and a carried one."""
     part = (Part(Box((0.06, 0.06, 0.06))),)
@@ -33,13 +43,16 @@ def bullet_scene() -> Scene:
     return Scene(
         "all robots",
         bodies=(
-            Body("floor", (Part(Box((30.0, 30.0, 0.1))),), Pose((0.0, 0.0, -0.05))),
+            Body("floor", (Part(Box((12.0, 24.0, 0.1))),), Pose((0.0, 8.0, -0.05))),
             Body("block", part, Pose((1.5, 0.0, 0.2)), mass_kg=0.1, graspable=True),
             Body("cabinet", part, Pose((3.0, 0.0, 0.5))),
             Body("drawer", part, mass_kg=0.2),
         ),
         joints=(Joint("slide", "prismatic", "cabinet", "drawer", Pose((0.0, 0.0, 0.2)), (1.0, 0.0, 0.0), upper=0.2),),
-        cameras=(Camera("front", Pose((0.0, 0.0, 3.0)), 24, 16), Camera("wrist", Pose(), 12, 12, mount="panda")),
+        cameras=(
+            Camera("front", look_at((6.0, 5.0, 5.0), (0.5, 5.0, 0.3)), 96, 64, fov_y_rad=1.2),
+            Camera("wrist", Pose(), 12, 12, mount="panda"),
+        ),
         robots=tuple(robots),
     )
 
@@ -54,6 +67,20 @@ def test_bullet_keeps_the_contract_with_every_robot_of_the_catalogue():
 
 def test_the_tiny_world_keeps_the_contract():
     check_tiny(FakeSimulator)
+
+
+@pytest.mark.parametrize("make", [CueWorld, StartsHolding])
+def test_tiny_worlds_with_a_cue_or_a_held_block_keep_the_contract(make):
+    check_simulator(make, CueTask().sample(2).scene, commands=MOVES_OF_ONE, models=MODELS)
+
+
+def test_the_tiny_world_of_floating_pandas_keeps_the_contract():
+    moves = [{"arm": Command(np.append(one["arm"].joint_position_rad, np.zeros(4)))} for one in MOVES_OF_ONE]
+    check_simulator(PandaWorld, fake_scene(), commands=moves, models={"panda": FLOATING_PANDA})
+
+
+def test_the_world_of_the_placement_benchmark_keeps_the_contract():
+    check_simulator(picked_world, placing_scene(), commands=usual_commands(placing_scene(), PANDA)[:2])
 
 
 class Drifting(FakeSimulator):

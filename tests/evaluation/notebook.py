@@ -11,7 +11,7 @@ from embodied.scenes.scene import Scene
 from embodied.seeding import stream
 from embodied.specs import KEYFRAME, ObservationSpec
 from embodied.tasks.expert import ExpertState, keyframe_expert
-from embodied.types import Choice, Decision, Episode, Moment, Observation, Progress, Request
+from embodied.types import CameraImage, Choice, Decision, Episode, Moment, Progress, Request
 from tests.fakes import BINS, FakeSimulator, FakeSimulatorConfig, FakeTask, carry_to
 
 NAMES = sorted(BINS)
@@ -52,15 +52,16 @@ def _showing(target: str, scene: Scene) -> Scene:
 
 
 class CueWorld(FakeSimulator):
-    """Its robot feels which bin is right until the first command."""
+    """Its cameras show which bin is right, in their first pixel, until the first command."""
 
     def reset(self, scene: Scene) -> None:
         super().reset(scene)
-        self._cue = NAMES.index(scene.name)
+        self._cue = NAMES.index(scene.name) if scene.name in NAMES else HIDDEN
 
-    def observe(self, robot: str, cameras: Sequence[str] | None = None) -> Observation:
-        shown = self._cue if self.time_s == 0.0 else HIDDEN
-        return replace(super().observe(robot, cameras), proprio=np.array([shown], np.float32))
+    def _image(self, name: str) -> CameraImage:
+        image = super()._image(name)
+        image.rgb[0, 0] = 1 + (self._cue if self.time_s == 0.0 else HIDDEN)
+        return image
 
 
 @dataclass(kw_only=True)
@@ -79,7 +80,7 @@ class Page:
 
 @dataclass
 class Notebook:
-    """Writes down what it feels, takes the block, and puts it where its notes say, or anywhere without notes."""
+    """Writes down what it is shown, takes the block, and puts it where its notes say, or anywhere without notes."""
 
     cameras: Sequence[str] | None = ("front",)
     privileged: bool = False
@@ -99,8 +100,8 @@ class Notebook:
 
     def _decide(self, request: Request) -> Decision:
         page = request.carry or Page()
-        felt = int(request.observation.proprio[0])
-        written = page.written if felt == HIDDEN else NAMES[felt]
+        seen = int(request.observation.images["front"].rgb[0, 0, 0]) - 1
+        written = page.written if seen == HIDDEN else NAMES[seen]
         bin_ = written or str(stream(request.seed, "guess").choice(NAMES))
         visualisations = {}
         if self.draws and request.visualisations:

@@ -84,6 +84,8 @@ class BulletRobot:
         self._read_joints = [
             *self._arm_joints,
             *(joint for one in self.end_effectors.values() for joint in one.finger_joints),
+            *self._wheels_left,
+            *self._wheels_right,
         ]
         self._arm_motors, self._arm_gains = self._arm_constants()
         self._arm_positions: list[list[float]] = []
@@ -156,13 +158,11 @@ class BulletRobot:
             joint_velocity_radps=np.array([joint[1] for joint in arms], dtype=np.float64),
             base=self._base_pose(),
             end_effectors=end_effectors,
+            wheels_rad=tuple(joint[0] for joint in joints[start:]),
         )
 
     def place(self, state: RobotState) -> None:
-        """Stands as in `state`, at rest but for the arms' joint speeds; motors hold everything where it is.
-
-        Angles of wheels are no part of a state and stay what they are.
-        """
+        """Stands as in `state`, at rest but for the arms' joint speeds; motors hold everything where it is."""
         bullet = self._bullet
         if not self.model.fixed:
             centre = compose(state.base, invert(self._base_in_inertial))
@@ -174,6 +174,9 @@ class BulletRobot:
         for name, one in self.end_effectors.items():
             for joint, position in zip(one.finger_joints, state.end_effectors[name].fingers, strict=True):
                 bullet.resetJointState(self.uid, joint, position)
+        # A state from elsewhere may have no angles of wheels; they then stay what they are.
+        for wheel, angle in zip([*self._wheels_left, *self._wheels_right], state.wheels_rad, strict=False):
+            bullet.resetJointState(self.uid, wheel, angle)
         self.targets = Targets(
             np.array(state.joint_position_rad),
             {name: 0.0 if one.held else one.gripper for name, one in state.end_effectors.items()},

@@ -56,7 +56,7 @@ class SavedInstant:
 
     bullet_state: int
     generation: int
-    time_s: float
+    state: WorldState
     targets: Mapping[str, Targets]
     previous_rad: Mapping[str, np.ndarray]
     grips: Mapping[Holder, Grip]
@@ -169,10 +169,11 @@ class BulletSimulator:
 
     def save(self) -> SavedInstant:
         """Returns a handle on the present instant, valid until the next reset."""
+        self._bullet.performCollisionDetection()  # PyBullet does not undo contacts that it only finds after a save.
         return SavedInstant(
             bullet_state=self._bullet.saveState(),
             generation=self._generation,
-            time_s=self._state.time_s,
+            state=self._state,
             targets={name: robot.targets for name, robot in self._robots.items()},
             previous_rad=dict(self._previous_rad),
             grips=self._attachments.grips,
@@ -196,8 +197,9 @@ class BulletSimulator:
         self._changes.attributes, self._changes.placed = saved.attributes, saved.placed
         self._reader.recheck()
         self._previous_rad = dict(saved.previous_rad)
-        self._periods = round(saved.time_s * self._world.control_hz)
-        self._state = self._read_state()
+        self._periods = round(saved.state.time_s * self._world.control_hz)
+        self._read_state()  # So that the reader knows where everything is.
+        self._state = saved.state
 
     def teleport(self, body: str, pose: Pose) -> None:
         """Puts a free body at `pose`, at rest. Raises `UnknownNameError`, `SceneError` for a body that is not free."""

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from embodied.controllers.config import ControllerConfig
-from embodied.errors import SimulationError
+from embodied.errors import SceneError, SimulationError
 from embodied.geometry import rotation_matrix
 from embodied.rollout.episode import EpisodeContext, play
 from embodied.scenes.scene import Scene
@@ -51,8 +51,9 @@ class PickedWorld:
         self._begun_s = inner.state().time_s
 
     def reset(self, scene: Scene) -> None:
-        """Returns to that instant; `scene` is always the same."""
-        del scene
+        """Returns to that instant. Raises `SceneError` for a scene other than that of the benchmark."""
+        if scene != placing_scene():
+            raise SceneError("The scene must be that in which the block is picked.", value=scene.name)
         self.inner.restore(self._picked)
 
     def advance(self, commands: Mapping[str, Command]) -> None:
@@ -65,7 +66,7 @@ class PickedWorld:
 
     def observe(self, robot: str, cameras: Sequence[str] | None = None) -> Observation:
         """Returns what the robot perceives."""
-        return self.inner.observe(robot, cameras)
+        return replace(self.inner.observe(robot, cameras), time_s=self.state().time_s)
 
     def state(self) -> WorldState:
         """Returns what is true now; time 0 is the instant at which the episode begins."""
