@@ -287,6 +287,8 @@ def resumed(folder, monkeypatch):
     plan, played = composed(*RESULTS_SETTINGS), []
 
     class Watched:
+        place = "in this process"
+
         def __enter__(self):
             return self
 

@@ -81,12 +81,8 @@ class BulletRobot:
         if len(self.model.arms) > 1:
             self._let_only_arms_collide()
         self.targets = Targets(start, dict.fromkeys(self.end_effectors, placement.gripper), self._rest())
-        self._read_joints = [
-            *self._arm_joints,
-            *(joint for one in self.end_effectors.values() for joint in one.finger_joints),
-            *self._wheels_left,
-            *self._wheels_right,
-        ]
+        fingers = [joint for one in self.end_effectors.values() for joint in one.finger_joints]
+        self._read_joints = [*self._arm_joints, *fingers, *self._wheels_left, *self._wheels_right]
         self._arm_motors, self._arm_gains = self._arm_constants()
         self._arm_positions: list[list[float]] = []
         self._arm_speeds: list[float] = []
