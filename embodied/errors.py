@@ -45,6 +45,12 @@ class SceneError(EmbodiedError, ValueError):
     usual_remedy = "Correct the scene; nothing was built."
 
 
+class RobotModelError(SceneError):
+    """A model file of a robot, its URDF files or its meshes cannot be used; no other robot takes its place."""
+
+    usual_remedy = "Correct the model file or its URDF files; nothing was built."
+
+
 class UnknownNameError(EmbodiedError):
     """A name is in no registry: a robot, body, camera, task, policy or suite."""
 

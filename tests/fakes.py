@@ -66,7 +66,8 @@ FLOATING = RobotModel(
         Arm(
             "gripper", urdf="", joints=("x", "y", "z"), home_rad=(0.0, 0.0, 0.5), lower_rad=(-100.0,) * 3,
             upper_rad=(100.0,) * 3, velocity_limit_radps=(2.0,) * 3, effort_limit_nm=(1.0,) * 3, tool_link="",
-            tool_in_link=Pose(), gripper=Gripper(("", ""), ("", ""), stroke_m=0.04, force_n=1.0),
+            tool_in_link=Pose(), gripper=Gripper(("", ""), ("", ""), stroke_m=0.04, force_n=1.0,
+            closed_at=(0.0, 0.0), open_at=(0.04, 0.04)),
         ),
     ),
 )  # fmt: skip

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from embodied.errors import CommandError, EmbodiedError, PathError, SceneError, UnknownNameError, unknown_name
 from embodied.paths import confined, write_atomically
 from embodied.robots import commands
-from embodied.robots.assets import asset_root, load_urdf, urdf_path
+from embodied.robots.assets import asset_root, urdf_path
 from embodied.robots.catalogue import robot_model, robot_names
 from embodied.robots.robot import DifferentialDrive
+from embodied.robots.urdf import load_urdf
 from embodied.seeding import derive_seed, stream
 from embodied.types import Command
 
@@ -88,7 +89,7 @@ def test_a_malformed_urdf_is_refused_by_name(tmp_path, text, words):
     (tmp_path / "arm").mkdir()
     (tmp_path / "arm" / "arm.urdf").write_text(text)
     with pytest.raises(SceneError, match=words):
-        load_urdf(tmp_path, "arm", "arm.urdf")
+        load_urdf(tmp_path, "arm/arm.urdf")
 
 
 def test_a_urdf_whose_mesh_is_missing_or_outside_is_refused_by_name(tmp_path):
@@ -97,7 +98,7 @@ def test_a_urdf_whose_mesh_is_missing_or_outside_is_refused_by_name(tmp_path):
         mesh = f"<visual><geometry><mesh filename='{file}'/></geometry></visual>"
         (tmp_path / "arm" / "arm.urdf").write_text(f"<robot><link name='a'>{mesh}</link></robot>")
         with pytest.raises(PathError):
-            load_urdf(tmp_path, "arm", "arm.urdf")
+            load_urdf(tmp_path, "arm/arm.urdf")
 
 
 @pytest.mark.parametrize("name", robot_names())

@@ -8,15 +8,15 @@ from xml.etree import ElementTree
 
 from embodied.errors import MissingDependencyError, SceneError
 from embodied.geometry import Vector3
-from embodied.paths import cache_folder, confined, write_atomically
+from embodied.paths import cache_folder, write_atomically
 from embodied.robots.catalogue import BASE_DRIVE
 from embodied.robots.robot import Arm, DifferentialDrive, RobotModel
+from embodied.robots.urdf import compose, load_urdf
 
 CHASSIS_SIZE_M = (0.7, 0.4, 0.2)
 CHASSIS_MASS_KG = 60.0
 PEDESTAL_MASS_KG = 80.0
 CASTER_RADIUS_M = 0.04
-MAX_URDF_BYTES = 4 << 20
 
 
 def asset_root() -> Path:
@@ -70,7 +70,12 @@ def stock_urdf_path(model: RobotModel) -> Path:
 
 
 def compose_urdf(model: RobotModel) -> ElementTree.Element:
-    """Returns the URDF of `model`: one arm, a base on wheels, or arms bolted onto wheels or a pedestal."""
+    """Returns the URDF of `model`: its joined files, or one arm, a base on wheels, or arms on wheels or a pedestal.
+
+    Raises `SceneError` and `PathError` for files that cannot be used.
+    """
+    if model.source is not None:
+        return compose(model.source)
     arms = [_arm_urdf(arm) for arm in model.arms]
     if model.drive is None and model.pedestal_size_m is None:
         if len(arms) != 1:
@@ -87,40 +92,13 @@ def compose_urdf(model: RobotModel) -> ElementTree.Element:
 
 def _arm_urdf(arm: Arm) -> ElementTree.Element:
     """Returns the public URDF of an arm, its links and joints prefixed."""
-    folder, file = arm.urdf.rsplit("/", 1)
-    robot = load_urdf(asset_root(), folder, file)
+    robot = load_urdf(asset_root(), arm.urdf)
     if arm.prefix:
         for element in (*robot.findall("link"), *robot.findall("joint")):
             element.set("name", arm.prefix + element.get("name", ""))
         for joint in robot.findall("joint"):
             for end in (*joint.findall("parent"), *joint.findall("child")):
                 end.set("link", arm.prefix + end.get("link", ""))
-    return robot
-
-
-def load_urdf(root: Path, folder: str, file: str) -> ElementTree.Element:
-    """Reads `root/folder/file` with its mesh paths made absolute.
-
-    Raises `SceneError` for a file that is too large or no URDF, `PathError` for paths that leave `root`.
-    """
-    path = confined(root, f"{folder}/{file}")
-    if path.stat().st_size > MAX_URDF_BYTES:
-        raise SceneError(f"A URDF must have at most {MAX_URDF_BYTES} bytes.", value=file)
-    text = path.read_bytes()
-    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-        raise SceneError("A URDF must not declare entities.", value=file)
-    try:
-        robot = ElementTree.fromstring(text)  # noqa: S314 - entities were refused above
-    except ElementTree.ParseError as error:
-        raise SceneError(f"A URDF must be well-formed XML: {error}.", value=file) from error
-    if robot.tag != "robot" or robot.find("link") is None:
-        raise SceneError("A URDF must hold one <robot> with links.", value=file)
-    for mesh in robot.iter("mesh"):
-        relative = mesh.get("filename", "").removeprefix("package://")
-        mesh.set("filename", str(confined(root, f"{folder}/{relative}")))
-    for link in robot.iter("link"):
-        for contact in link.findall("contact"):
-            link.remove(contact)  # Friction is the simulator's to set; anchors carry hidden state.
     return robot
 
 

@@ -2,11 +2,14 @@
 
 from embodied.errors import unknown_name
 from embodied.geometry import Pose, Vector3
-from embodied.robots.robot import Arm, DifferentialDrive, Gripper, HolonomicDrive, RobotModel
+from embodied.robots.model_file import is_model_path, load_robot
+from embodied.robots.robot import Arm, DifferentialDrive, Gripper, HolonomicDrive, RobotCamera, RobotModel
+from embodied.scenes.tabletop import WRIST_CAMERA, WRIST_FOV_Y_RAD
 
 _PEDESTAL_SIZE_M = (0.3, 0.8, 0.4)
 # Where the arm of the mobile manipulator stands on its base, whose frame lies on the floor between the wheels.
 _ON_WHEELS_M = (0.1, 0.0, 0.32)
+_WRIST_CAMERA = RobotCamera("wrist", WRIST_CAMERA, fov_y_rad=WRIST_FOV_Y_RAD)
 
 
 def _panda_arm(name: str, *, prefix: str = "", mount_m: Vector3 = (0.0, 0.0, 0.0)) -> Arm:
@@ -29,6 +32,9 @@ def _panda_arm(name: str, *, prefix: str = "", mount_m: Vector3 = (0.0, 0.0, 0.0
             links=(f"{prefix}panda_leftfinger", f"{prefix}panda_rightfinger"),
             stroke_m=0.04,
             force_n=20.0,
+            closed_at=(0.0, 0.0),
+            open_at=(0.04, 0.04),
+            tip_m=0.009,
         ),
         prefix=prefix,
         mount_m=mount_m,
@@ -54,7 +60,7 @@ HOLONOMIC_DRIVE = HolonomicDrive(
 _MODELS = {
     model.name: model
     for model in (
-        RobotModel("panda", arms=(_panda_arm("gripper"),)),
+        RobotModel("panda", arms=(_panda_arm("gripper"),), cameras=(_WRIST_CAMERA,)),
         RobotModel(
             "kuka",
             arms=(
@@ -98,10 +104,15 @@ _MODELS = {
 
 
 def robot_model(name: str) -> RobotModel:
-    """Returns the robot called `name`. Raises `UnknownNameError` with the nearest right name."""
-    if name not in _MODELS:
-        raise unknown_name("robot model", name, _MODELS)
-    return _MODELS[name]
+    """Returns the robot called `name`, or that of the model file at the path `name`.
+
+    Raises `UnknownNameError` with the nearest right name, and as `model_file.load_robot`.
+    """
+    if name in _MODELS:
+        return _MODELS[name]
+    if is_model_path(name):
+        return load_robot(name)
+    raise unknown_name("robot model", name, _MODELS)
 
 
 def robot_names() -> tuple[str, ...]:

@@ -135,7 +135,7 @@ def robot_tree(model: RobotModel) -> pin.Model:
         raise SceneError(
             f"The URDF of {model.name!r} must have the joints and links that the model names.",
             value=missing,
-            remedy="Correct the catalogue.",
+            remedy="Correct the model.",
         )
     return tree
 
@@ -151,9 +151,9 @@ def configuration(model: RobotModel, joints_rad: np.ndarray, openings: Mapping[s
         values[tree.joints[tree.getJointId(name)].idx_q] = angle
     for arm in model.arms:
         if arm.gripper is not None:
-            for name in arm.gripper.joints:
-                opening = openings.get(arm.name, 0.0)
-                values[tree.joints[tree.getJointId(name)].idx_q] = opening * arm.gripper.stroke_m
+            positions = arm.gripper.positions(openings.get(arm.name, 0.0))
+            for name, position in zip(arm.gripper.joints, positions, strict=True):
+                values[tree.joints[tree.getJointId(name)].idx_q] = position
     return values
 
 

@@ -1,5 +1,6 @@
 """What a robot is: its URDF, its arms with their end effectors, and its wheels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,12 +10,44 @@ from embodied.geometry import Pose, Vector3
 
 @dataclass(frozen=True)
 class Gripper:
-    """Two fingers that open by `stroke_m` each, 0 closed; opening 1 is fully open."""
+    """Fingers that open by `stroke_m` each: opening 0 is closed, 1 fully open.
 
-    joints: tuple[str, str]
-    links: tuple[str, str]
+    `joints` are all that move with the fingers, those that mimic others included; each is at its entry of `closed_at`
+    and `open_at` (m, or rad), and in proportion in between. `links` are the fingers that must all touch what is
+    grasped. `force_n` is what each presses with; `tip_m` is how far closed fingers reach beyond the tool frame.
+    """
+
+    joints: tuple[str, ...]
+    links: tuple[str, ...]
     stroke_m: float
     force_n: float
+    closed_at: tuple[float, ...]
+    open_at: tuple[float, ...]
+    tip_m: float = 0.0
+
+    def positions(self, opening: float) -> tuple[float, ...]:
+        """Returns where the joints are at `opening` in [0, 1], in m or rad."""
+        return tuple(
+            closed + opening * (opened - closed) for closed, opened in zip(self.closed_at, self.open_at, strict=True)
+        )
+
+    def opening(self, positions: Sequence[float]) -> float:
+        """Returns how far fingers with their joints at `positions` (m, or rad) are open, in [0, 1]."""
+        travelled = [
+            position - closed if opened > closed else closed - position
+            for position, closed, opened in zip(positions, self.closed_at, self.open_at, strict=True)
+        ]
+        return min(1.0, max(0.0, sum(travelled) / sum(self.travel)))
+
+    @cached_property
+    def travel(self) -> tuple[float, ...]:
+        """How far each joint moves between closed and open, in m or rad."""
+        return tuple(abs(opened - closed) for closed, opened in zip(self.closed_at, self.open_at, strict=True))
+
+    @cached_property
+    def per_metre(self) -> tuple[float, ...]:
+        """How far each joint moves while a finger moves by a metre: m or rad per m."""
+        return tuple(travel / self.stroke_m for travel in self.travel)
 
 
 @dataclass(frozen=True)
@@ -59,14 +92,14 @@ class Arm:
     """A serial chain with one end effector, whose name is `name`.
 
     `tool_link` carries the tool frame at `tool_in_link`: z approach, y across the fingers. `gripper` is None for an
-    end effector that cannot grasp. `urdf` is the arm's public file; its links and joints, which the names here already
-    include, are prefixed by `prefix`, and its root link stands upright at `mount_m` in the frame of the robot's base.
+    end effector that cannot grasp. `urdf` is the public file of an arm of the catalogue; its links and joints, which
+    the names here already include, are prefixed by `prefix`, and its root link stands upright at `mount_m` in the
+    frame of the robot's base. An arm of a model file has none of these: its robot's `source` has the files.
     `reach_m` and `payload_kg` are those that its maker states, 0 where they are not known. `stow_rad` is the compact
     posture in which it is carried about, None where it has none.
     """
 
     name: str
-    urdf: str
     joints: tuple[str, ...]
     home_rad: tuple[float, ...]
     lower_rad: tuple[float, ...]
@@ -76,6 +109,7 @@ class Arm:
     tool_link: str
     tool_in_link: Pose
     gripper: Gripper | None = None
+    urdf: str = ""
     prefix: str = ""
     mount_m: Vector3 = (0.0, 0.0, 0.0)
     reach_m: float = 0.0
@@ -84,17 +118,58 @@ class Arm:
 
 
 @dataclass(frozen=True)
+class UrdfPart:
+    """A URDF file below its robot's root; its own root link stands on the link `parent`, "" for the first part.
+
+    Its place there is `position_m` and the fixed-axis roll, pitch and yaw `rpy_rad`; `prefix` is put before the names
+    of its links and joints.
+    """
+
+    file: str
+    prefix: str = ""
+    parent: str = ""
+    position_m: Vector3 = (0.0, 0.0, 0.0)
+    rpy_rad: Vector3 = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class UrdfSource:
+    """The URDF files of a robot, joined in this order; `root` is the folder that all files and meshes lie below.
+
+    `locked` joints are fixed at zero; `bounds` are limits (rad) of joints by name, also of continuous ones.
+    """
+
+    root: str
+    parts: tuple[UrdfPart, ...]
+    locked: tuple[str, ...] = ()
+    bounds: tuple[tuple[str, float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class RobotCamera:
+    """A camera that a robot wears, at `pose` in the frame of `link`, "" for its first tool frame: x right, z ahead."""
+
+    name: str
+    pose: Pose
+    link: str = ""
+    fov_y_rad: float = 1.0
+
+
+@dataclass(frozen=True)
 class RobotModel:
     """One embodiment; `assets.urdf_path` makes its URDF, `catalogue.robot_model` finds it by name.
 
     Joint vectors (J,) of a robot hold the joints of all `arms` in this order. `pedestal_size_m` is the box that
     carries the arms of a robot without wheels, its bottom at the base frame; None where the arm stands on the base.
+    `source` has the URDF files of a robot from a model file, None for the catalogue's. `cameras` are those it wears.
     """
 
     name: str
     arms: tuple[Arm, ...] = ()
     drive: DifferentialDrive | HolonomicDrive | None = None
     pedestal_size_m: Vector3 | None = None
+    source: UrdfSource | None = None
+    cameras: tuple[RobotCamera, ...] = ()
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]

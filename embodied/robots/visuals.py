@@ -9,6 +9,7 @@ import numpy as np
 
 from embodied.errors import PathError, SceneError
 from embodied.geometry import Pose, quaternion_from_euler, transform_points, vector3
+from embodied.robots.urdf import parse_xml
 from embodied.scenes.mesh_files import TriangleMesh, read_mesh
 from embodied.scenes.meshing import triangulate
 from embodied.scenes.scene import Box, Cylinder, Rgba, Sphere
@@ -32,12 +33,7 @@ def parse_urdf(urdf: Path) -> ElementTree.Element:
         text = urdf.read_bytes()
     except OSError as error:
         raise SceneError("A URDF must be a readable file.", value=str(urdf)) from error
-    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-        raise SceneError("A URDF must not declare entities.", value=str(urdf))
-    try:
-        return ElementTree.fromstring(text)  # noqa: S314 - entities were refused above
-    except ElementTree.ParseError as error:
-        raise SceneError(f"A URDF must be well-formed XML: {error}.", value=str(urdf)) from error
+    return parse_xml(text, str(urdf))
 
 
 def mesh_path(mesh: ElementTree.Element, urdf: Path) -> Path:

@@ -5,6 +5,7 @@ Sizes and places are those published with the benchmark where they are known (se
 
 from collections.abc import Iterable
 
+import msgspec
 import numpy as np
 
 from embodied.geometry import Pose, Vector3, look_at, quaternion_from_yaw
@@ -58,7 +59,9 @@ _TABLE: Rgba = (0.8, 0.78, 0.74, 1.0)
 
 _FRONT_LOOKS_AT_M: Vector3 = (0.2, 0.0, 0.95)
 _SHOULDERS_LOOK_AT_M: Vector3 = (0.25, 0.0, 0.80)
-_WRIST_CAMERA = Pose((0.07, 0.0, -0.14), quaternion_from_yaw(np.pi / 2))
+# Of the Panda, in its tool frame: beside the hand, so that it sees the finger tips at its lower edge.
+WRIST_CAMERA = Pose((0.07, 0.0, -0.14), quaternion_from_yaw(np.pi / 2))
+WRIST_FOV_Y_RAD = float(np.radians(60))
 _CABINET_M = 0.26
 _CABINET_FRONT_M = -0.095
 _WALL_M = 0.01
@@ -99,6 +102,18 @@ def tabletop_scene(
         cameras=_cameras(camera_px),
         robots=(RobotPlacement(name=ROBOT, model="panda", base=Pose(ROBOT_BASE_M)),),
     )
+
+
+def with_robot(scene: Scene, robot: RobotPlacement, worn: Iterable[Camera]) -> Scene:
+    """Returns a scene of `tabletop_scene` with `robot` in the place of the Panda, wearing the cameras `worn`.
+
+    The cameras get as many pixels as those around the table have. Raises `SceneError` where names are used twice.
+    """
+    around = [camera for camera in scene.cameras if camera.mount is None]
+    size_px = around[0].width_px
+    placed = msgspec.structs.replace(robot, base=Pose(ROBOT_BASE_M))
+    sized = [msgspec.structs.replace(camera, width_px=size_px, height_px=size_px) for camera in worn]
+    return msgspec.structs.replace(scene, robots=(placed,), cameras=(*around, *sized))
 
 
 def on_table(x_m: float, y_m: float, yaw_rad: float = 0.0, *, height_m: float = 0.0) -> Pose:
@@ -208,7 +223,7 @@ def _cameras(size_px: int) -> tuple[Camera, ...]:
         "right_shoulder": look_at((-0.175, -0.20, 1.98), _SHOULDERS_LOOK_AT_M),
     }
     around = [Camera(name, pose, size_px, size_px, fov_y_rad=float(np.radians(40))) for name, pose in fixed.items()]
-    wrist = Camera("wrist", _WRIST_CAMERA, size_px, size_px, fov_y_rad=float(np.radians(60)), mount=ROBOT)
+    wrist = Camera("wrist", WRIST_CAMERA, size_px, size_px, fov_y_rad=WRIST_FOV_Y_RAD, mount=ROBOT)
     return (*around, wrist)
 
 

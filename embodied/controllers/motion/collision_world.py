@@ -4,7 +4,14 @@ import coal  # pyright: ignore[reportMissingImports]  # Lies behind a .pth file.
 import numpy as np
 import pinocchio as pin  # pyright: ignore[reportMissingImports]  # Lies behind a .pth file.
 
-from embodied.controllers.motion.shapes import Solid, body_solids, moving_joints, robot_solids, self_pairs
+from embodied.controllers.motion.shapes import (
+    Solid,
+    body_solids,
+    finger_joints,
+    moving_joints,
+    robot_solids,
+    self_pairs,
+)
 from embodied.robots.catalogue import robot_model
 from embodied.robots.kinematics import configuration, joint_transforms, kinematics, transform_from_pose
 from embodied.scenes.scene import Scene
@@ -137,11 +144,8 @@ class CollisionWorld:
         moving_links = [index for index in range(links) if self._solids[index].joint in movers]
         hand = self._moving.tool_joint
         near = {hand, self._tree.parents[hand]}
-        arm = [
-            index
-            for index in range(links)
-            if self._solids[index].joint not in near and self._tree.parents[self._solids[index].joint] != hand
-        ]
+        near |= finger_joints(model, end_effector)
+        arm = [index for index in range(links) if self._solids[index].joint not in near]
         loads = range(links + obstacles, links + obstacles + load)
         return [
             *self_pairs(model, end_effector),

@@ -52,13 +52,14 @@ def self_pairs(model: RobotModel, end_effector: str = "") -> tuple[tuple[int, in
     solids, parents = robot_solids(model), robot_tree(model).parents
     open_wide = dict.fromkeys(model.end_effectors, 1.0)
     joints = joint_transforms(model, configuration(model, np.array(model.home_rad), open_wide))
-    arm = model.end_effector(end_effector)
-    fingers, movers = _joint_ids(arm.gripper.joints if arm.gripper else (), model), moving_joints(model, end_effector)
+    movers = moving_joints(model, end_effector)
+    # Parts of one end effector are no obstacles to each other: its maker keeps them apart.
+    end_effector_joints = finger_joints(model, end_effector) | {tool_joint(model, end_effector)}
     pairs = []
     for second, b in enumerate(solids):
         for first, a in enumerate(solids[:second]):
             neighbours = a.joint == b.joint or parents[a.joint] == b.joint or parents[b.joint] == a.joint
-            if neighbours or {a.joint, b.joint} <= fingers or not {a.joint, b.joint} & movers:
+            if neighbours or {a.joint, b.joint} <= end_effector_joints or not {a.joint, b.joint} & movers:
                 continue
             if not meet(a.shape, joints[a.joint] * a.placement, b.shape, joints[b.joint] * b.placement):
                 pairs.append((first, second))
@@ -101,6 +102,18 @@ def moving_joints(model: RobotModel, end_effector: str = "") -> frozenset[int]:
     """Returns the joints of `robot_tree` that belong to one arm or its fingers, "" for the only arm."""
     arm = model.end_effector(end_effector)
     return _joint_ids(arm.joints + (arm.gripper.joints if arm.gripper else ()), model)
+
+
+def finger_joints(model: RobotModel, end_effector: str = "") -> frozenset[int]:
+    """Returns the joints of `robot_tree` that move with the fingers of one arm, "" for the only one."""
+    gripper = model.end_effector(end_effector).gripper
+    return _joint_ids(gripper.joints if gripper else (), model)
+
+
+def tool_joint(model: RobotModel, end_effector: str = "") -> int:
+    """Returns the joint of `robot_tree` that carries the tool of one arm, "" for the only one."""
+    tree = robot_tree(model)
+    return int(tree.frames[tree.getFrameId(model.end_effector(end_effector).tool_link)].parentJoint)
 
 
 def _joint_ids(names: tuple[str, ...], model: RobotModel) -> frozenset[int]:

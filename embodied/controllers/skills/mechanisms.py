@@ -16,7 +16,7 @@ from embodied.types import MoveTo, WorldState
 MARGIN = 0.02  # Of a joint's range: how near its end it is moved.
 MOVED_WITHIN = 0.1  # Of a joint's range: how near its end it counts as open or closed.
 PRESS_SHARE, PRESSED_SHARE = 0.75, 0.375  # Of a button's travel: how deep it is pushed, and what counts as pressed.
-HOVER_M, FINGER_TIP_M = 0.08, 0.009
+HOVER_M = 0.08
 
 
 def open_joint(context: HandlerContext, arguments: Mapping[str, Any], state: WorldState) -> Routine:
@@ -31,7 +31,7 @@ def close_joint(context: HandlerContext, arguments: Mapping[str, Any], state: Wo
 
 def press(context: HandlerContext, arguments: Mapping[str, Any], state: WorldState) -> Routine:
     """Pushes a button on a sliding joint along its axis with closed fingers, and lets go of it."""
-    end_effector = context.model.end_effector(arguments.get("end_effector", "")).name
+    arm = context.model.end_effector(arguments.get("end_effector", ""))
     joint = moving_joint(context, arguments["object"], kinds=("prismatic",))
     pose = state.pose[joint.child]
     axis = joint_axis(joint, state)
@@ -41,10 +41,10 @@ def press(context: HandlerContext, arguments: Mapping[str, Any], state: WorldSta
     face = middle + inward * ((vertices @ inward).min() - middle @ inward)
     surface = np.array(pose.position_m) + rotation_matrix(pose.orientation) @ face - axis * state.joint[joint.name]
     orientation = _pointing(axis)
-    depth_m = PRESS_SHARE * joint.upper - FINGER_TIP_M
+    depth_m = PRESS_SHARE * joint.upper - (0.0 if arm.gripper is None else arm.gripper.tip_m)
 
     def at(along_m: float, *, avoid: bool) -> MoveTo:
-        return MoveTo(vector3(surface + along_m * axis), orientation, False, avoid, end_effector)
+        return MoveTo(vector3(surface + along_m * axis), orientation, False, avoid, arm.name)
 
     yield from perform(at(-HOVER_M, avoid=True))
     state = yield from perform(at(depth_m, avoid=False))

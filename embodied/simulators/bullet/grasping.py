@@ -106,8 +106,7 @@ class BulletGrasping:
             robot, handle = self._robots[holder[0]], self._handles[body]
             links = robot.end_effectors[holder[1]]
             apart = not any(
-                self._bullet.getClosestPoints(robot.uid, handle.uid, CLEAR_M, link, handle.link)
-                for link in (links.tool_link, *links.finger_links)
+                self._bullet.getClosestPoints(robot.uid, handle.uid, CLEAR_M, link, handle.link) for link in links.links
             )
             if apart or robot.targets.gripper[holder[1]] < CLOSING_BELOW:
                 self._let_collide(robot, links, body, collide=True)
@@ -148,5 +147,5 @@ class BulletGrasping:
     def _let_collide(self, robot: BulletRobot, links: EndEffectorLinks, body: str, *, collide: bool) -> None:
         # Fingers that press on what is already attached would fight the constraint and shake.
         handle = self._handles[body]
-        for link in (links.tool_link, *links.finger_links):
+        for link in links.links:
             self._bullet.setCollisionFilterPair(robot.uid, handle.uid, link, handle.link, int(collide))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from embodied.errors import SceneError
+from embodied.errors import RobotModelError, SceneError
 from embodied.geometry import Pose, compose, invert
 from embodied.robots.assets import collision_urdf_path, urdf_path
 from embodied.robots.catalogue import robot_model
@@ -37,12 +37,16 @@ class Targets:
 
 @dataclass(frozen=True)
 class EndEffectorLinks:
-    """Where an arm's end effector lies among the joints and links of its robot; no fingers without a gripper."""
+    """Where an arm's end effector lies among the joints and links of its robot; no fingers without a gripper.
+
+    `links` are all that do not collide with what it holds: the tool's link, the fingers, and all others beyond it.
+    """
 
     arm: Arm
     tool_link: int
     finger_joints: tuple[int, ...]
     finger_links: tuple[int, ...]
+    links: tuple[int, ...]
 
 
 class BulletRobot:
@@ -56,20 +60,14 @@ class BulletRobot:
         self.model: RobotModel = robot_model(placement.model)
         self._bullet = bullet
         start = _start_configuration(placement, self.model)
-        self.uid: int = bullet.loadURDF(
-            str(urdf_path(self.model, visuals=True) if visuals else collision_urdf_path(self.model)),
-            placement.base.position_m,
-            placement.base.orientation,
-            useFixedBase=self.model.fixed,
-            flags=bullet.URDF_USE_SELF_COLLISION if len(self.model.arms) > 1 else 0,
-        )
+        self.uid = _load(bullet, placement, self.model, visuals=visuals)
         infos = [bullet.getJointInfo(self.uid, index) for index in range(bullet.getNumJoints(self.uid))]
         joints = {info[1].decode(): info[0] for info in infos}
         self.links: dict[str, int] = {bullet.getBodyInfo(self.uid)[0].decode(): -1}
         self.links |= {info[12].decode(): info[0] for info in infos}
         drive = self.model.drive
         self._arm_joints = [joints[name] for name in self.model.joints]
-        self.end_effectors = {arm.name: _end_effector(arm, joints, self.links) for arm in self.model.arms}
+        self.end_effectors = {arm.name: _end_effector(arm, joints, self.links, infos) for arm in self.model.arms}
         wheels = drive if isinstance(drive, DifferentialDrive) else None
         self._wheels_left = [joints[name] for name in wheels.left_joints] if wheels else []
         self._wheels_right = [joints[name] for name in wheels.right_joints] if wheels else []
@@ -198,8 +196,9 @@ class BulletRobot:
             bullet.resetJointState(self.uid, joint, float(value))
         for one in self.end_effectors.values():
             if one.arm.gripper is not None:
-                for joint, link in zip(one.finger_joints, one.finger_links, strict=True):
-                    bullet.resetJointState(self.uid, joint, opening * one.arm.gripper.stroke_m)
+                for joint, position in zip(one.finger_joints, one.arm.gripper.positions(opening), strict=True):
+                    bullet.resetJointState(self.uid, joint, position)
+                for link in one.finger_links:
                     bullet.changeDynamics(self.uid, link, lateralFriction=1.0)
         for name, link in self.links.items():
             bullet.changeDynamics(self.uid, link, linearDamping=0.0, angularDamping=0.0)
@@ -210,11 +209,24 @@ class BulletRobot:
 
     def _let_only_arms_collide(self) -> None:
         """Makes links of different arms collide; links of one arm never do, as in robots with one."""
-        owner = {link: arm.name for arm in self.model.arms for name, link in self.links.items()
-                 if name.startswith(arm.prefix)}  # fmt: skip
+        owner = self._owners()
         for first, second in itertools.combinations(self.links.values(), 2):
             across = first in owner and second in owner and owner[first] != owner[second]
             self._bullet.setCollisionFilterPair(self.uid, self.uid, first, second, int(across))
+
+    def _owners(self) -> dict[int, str]:
+        """Returns the arm that each link belongs to; links of the base and the torso are absent."""
+        owner: dict[int, str] = {}
+        for arm in self.model.arms:
+            if arm.prefix:
+                owner |= {link: arm.name for name, link in self.links.items() if name.startswith(arm.prefix)}
+                continue
+            moved = {self._arm_joints[self.model.columns(arm.name)][0]}
+            for link in range(self._bullet.getNumJoints(self.uid)):  # Parents come before children.
+                if self._bullet.getJointInfo(self.uid, link)[16] in moved:
+                    moved.add(link)
+            owner |= dict.fromkeys(moved, arm.name)
+        return owner
 
     def _arm_constants(self) -> tuple[tuple[Any, ...] | None, tuple[Any, ...]]:
         """Returns what stands before and after the targets in every command to the arms' motors."""
@@ -230,15 +242,16 @@ class BulletRobot:
         if gripper is None:
             return
         frozen = self.targets.fingers_m.get(name)
-        aims = frozen or (self.targets.gripper[name] * gripper.stroke_m,) * len(end_effector.finger_joints)
-        for joint, aim in zip(end_effector.finger_joints, aims, strict=True):
+        aims = frozen or gripper.positions(self.targets.gripper[name])
+        force_n = HELD_FORCE_N if frozen else gripper.force_n
+        for joint, aim, per_metre in zip(end_effector.finger_joints, aims, gripper.per_metre, strict=True):
             bullet.setJointMotorControl2(
                 self.uid,
                 joint,
                 bullet.POSITION_CONTROL,
                 targetPosition=aim,
-                force=HELD_FORCE_N if frozen else gripper.force_n,
-                maxVelocity=FINGER_SPEED_MPS,
+                force=force_n / per_metre,
+                maxVelocity=FINGER_SPEED_MPS * per_metre,
             )
 
     def _drive_wheels(self) -> None:
@@ -273,22 +286,39 @@ class BulletRobot:
         return invert(Pose(dynamics[3], dynamics[4]))
 
 
-def _end_effector(arm: Arm, joints: Mapping[str, int], links: Mapping[str, int]) -> EndEffectorLinks:
-    finger_joints, finger_links = (arm.gripper.joints, arm.gripper.links) if arm.gripper is not None else ((), ())
-    return EndEffectorLinks(
-        arm,
-        links[arm.tool_link],
-        tuple(joints[name] for name in finger_joints),
-        tuple(links[name] for name in finger_links),
-    )
+def _load(bullet: Any, placement: RobotPlacement, model: RobotModel, *, visuals: bool) -> int:
+    try:
+        return bullet.loadURDF(
+            str(urdf_path(model, visuals=True) if visuals else collision_urdf_path(model)),
+            placement.base.position_m,
+            placement.base.orientation,
+            useFixedBase=model.fixed,
+            flags=bullet.URDF_USE_SELF_COLLISION if len(model.arms) > 1 else 0,
+        )
+    except bullet.error as error:
+        raise RobotModelError(
+            f"PyBullet must be able to load the URDF of a robot: {error}.", value=model.name
+        ) from error
 
 
-def _opening(end_effector: EndEffectorLinks, fingers_m: Sequence[float]) -> float:
+def _end_effector(
+    arm: Arm, joints: Mapping[str, int], links: Mapping[str, int], infos: Sequence[Any]
+) -> EndEffectorLinks:
+    gripper, tool = arm.gripper, links[arm.tool_link]
+    if gripper is None:
+        return EndEffectorLinks(arm, tool, (), (), (tool,))
+    finger_joints = tuple(joints[name] for name in gripper.joints)
+    fingers, own = tuple(links[name] for name in gripper.links), {tool, *finger_joints}
+    for info in infos:  # Parents come before children.
+        if info[16] in own:
+            own.add(info[0])
+    return EndEffectorLinks(arm, tool, finger_joints, fingers, (tool, *fingers, *sorted(own - {tool, *fingers})))
+
+
+def _opening(end_effector: EndEffectorLinks, fingers: Sequence[float]) -> float:
     """Returns how far the fingers are open, 0 to 1; 0 without a gripper."""
     gripper = end_effector.arm.gripper
-    if gripper is None:
-        return 0.0
-    return min(1.0, max(0.0, sum(fingers_m) / len(fingers_m) / gripper.stroke_m))
+    return 0.0 if gripper is None else gripper.opening(fingers)
 
 
 def _start_configuration(placement: RobotPlacement, model: RobotModel) -> np.ndarray:

@@ -9,7 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from embodied.errors import ConfigError, unknown_name
-from embodied.scenes.scene import Scene
+from embodied.robots.catalogue import robot_model
+from embodied.scenes.scene import Camera, RobotPlacement, Scene
+from embodied.scenes.tabletop import ROBOT, with_robot
 from embodied.seeding import stream
 from embodied.tasks.expert import RobotExpert
 from embodied.tasks.goals import ChoosesOne
@@ -38,6 +40,7 @@ class MemoryTask(ChoosesOne, ABC):
     """
 
     tier: Tier = Tier.STRICT
+    robot: str = "panda"
     camera_px: int = 128
     time_limit_s: float = 120.0
     keyframe_limit: int = 25
@@ -56,6 +59,7 @@ class MemoryTask(ChoosesOne, ABC):
             self.on_failure = OnFailure(self.on_failure)
         except ValueError as error:
             raise unknown_name("reaction to a failed intent (`on_failure`)", self.on_failure, OnFailure) from error
+        check_tabletop_robot(self.robot)
         for field in LIMITS:
             if not getattr(self, field) > 0:
                 raise ConfigError(f"`{field}` of a task must be positive.", value=getattr(self, field))
@@ -84,7 +88,7 @@ class MemoryTask(ChoosesOne, ABC):
         Nothing where limits or cameras are not the usual ones. Source: the project site of SAM2Act
         (sam2act.github.io), of 25 episodes at the published limits.
         """
-        usual = all(getattr(self, name) == getattr(MemoryTask, name) for name in (*LIMITS, "on_failure"))
+        usual = all(getattr(self, name) == getattr(MemoryTask, name) for name in (*LIMITS, "on_failure", "robot"))
         return self.published_success if usual and self.tier is Tier.FAITHFUL else {}
 
     @property
@@ -168,7 +172,7 @@ class MemoryTask(ChoosesOne, ABC):
             seed=seed,
             split=split,
             instruction=self.instruction,
-            scene=self._scene(identifier, variant, layout),
+            scene=_behind_table(self.robot, self._scene(identifier, variant, layout)),
             goal=Choice(self.candidates, self.candidates[variant]),
             limits=Limits(
                 intents=self.keyframe_limit + PRESS_KEYFRAMES * self.extra_presses,
@@ -186,3 +190,29 @@ class MemoryTask(ChoosesOne, ABC):
             order = stream(seed // count, *names, "variations").permutation(count)
             return int(order[seed % count])
         return int(stream(seed, *names, "variation").integers(count))
+
+
+def check_tabletop_robot(name: str) -> None:
+    """Raises `ConfigError` unless the robot `name` is bolted down and has one arm with a gripper, or as `robot_model`.
+
+    `name` may be the path of a model file.
+    """
+    model = robot_model(name)
+    if not model.fixed or len(model.arms) != 1 or model.arms[0].gripper is None:
+        raise ConfigError(
+            "`robot` must name a robot without wheels that has one arm with a gripper.",
+            value=name,
+            remedy="Take panda, or give the path of a model file as `embodied.robots.model_file` describes it.",
+        )
+
+
+def _behind_table(name: str, scene: Scene) -> Scene:
+    """Returns the scene with the robot `name` behind the table, under the name of its model and with its cameras."""
+    if name == ROBOT:
+        return scene
+    model = robot_model(name)
+    worn = [
+        Camera(camera.name, camera.pose, fov_y_rad=camera.fov_y_rad, mount=model.name, link=camera.link)
+        for camera in model.cameras
+    ]
+    return with_robot(scene, RobotPlacement(model.name, name), worn)

@@ -1,4 +1,4 @@
-"""Keyframes from which experts are made: each brings the Panda's tool somewhere, from true poses."""
+"""Keyframes from which experts are made: each brings the robot's tool somewhere, from true poses."""
 
 import numpy as np
 
@@ -11,14 +11,14 @@ from embodied.geometry import (
     rotation_matrix,
     vector3,
 )
-from embodied.scenes.tabletop import BLOCK_M, BUTTON_TOP_M, HANDLE_IN_DRAWER_M, ROBOT, TABLE_TOP_M, slide
+from embodied.robots.catalogue import robot_model
+from embodied.scenes.tabletop import BLOCK_M, BUTTON_TOP_M, HANDLE_IN_DRAWER_M, TABLE_TOP_M, slide
 from embodied.types import Episode, MoveTo, WorldState
 
 HOVER_M = 0.945
 BUTTON_HOVER_M = 0.914
 GRASP_ABOVE_MIDDLE_M = 0.008
 RELEASE_ABOVE_TABLE_M = 0.002
-FINGER_TIP_M = 0.009
 PRESS_DEPTH_M = 0.006
 HANDLE_APPROACH_M = 0.12
 
@@ -68,7 +68,7 @@ def above_button(episode: Episode) -> MoveTo:
 def press_button(episode: Episode) -> MoveTo:
     """Returns the keyframe whose finger tips push the button 6 mm down."""
     x, y, z = episode.scene.body("button_base").pose.position_m
-    at = (x, y, z + BUTTON_TOP_M - PRESS_DEPTH_M + FINGER_TIP_M)
+    at = (x, y, z + BUTTON_TOP_M - PRESS_DEPTH_M + finger_tip_m(episode))
     return MoveTo(at, _downwards(), gripper_open=False, avoid_collisions=False)
 
 
@@ -105,10 +105,17 @@ def back_off(state: WorldState) -> MoveTo:
 
 
 def tool_pose(state: WorldState) -> Pose:
-    """Returns where the Panda's tool is."""
-    tool = state.robots[ROBOT].tool
-    assert tool is not None  # The Panda has an arm.
-    return tool
+    """Returns where the tool of the only robot is."""
+    (robot,) = state.robots.values()
+    assert robot.tool is not None  # `tabletop_robot` has checked that it has an arm.
+    return robot.tool
+
+
+def finger_tip_m(episode: Episode) -> float:
+    """Returns how far the closed fingers of the only robot reach beyond its tool."""
+    (robot,) = episode.scene.robots
+    gripper = robot_model(robot.model).end_effector().gripper
+    return 0.0 if gripper is None else gripper.tip_m
 
 
 def _downwards(yaw_rad: float = 0.0) -> Quaternion:
