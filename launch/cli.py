@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
@@ -83,6 +84,8 @@ def enter(
     for at, given in enumerate(sys.argv):
         if OVERRIDE.match(given) and given.partition(".")[0] in mappings:
             sys.argv[at] = f"++{given}"  # Hydra would refuse a key that the schema does not list.
+    with _reported_errors():
+        _check_words(sys.argv[1:])
     if groups:
         # Beside the first override: options may stand before all of them or after, not between.
         place = next((at for at, given in enumerate(sys.argv[1:], 1) if OVERRIDE.match(given)), len(sys.argv))
@@ -140,6 +143,30 @@ def _results_descriptor() -> int:
     kept = os.dup(STDOUT)
     os.dup2(STDERR, STDOUT)
     return kept
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Refuses what Hydra's parser of options would answer with its usage. Raises `ConfigError`."""
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError("Options must be those of Hydra.", value=message, remedy="`--help` shows what may be given.")
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
+    for word in parser.parse_known_args(list(words))[1]:
+        name, _, value = word.lstrip("-").partition("=")
+        if word.startswith("-") and name:
+            following = words[words.index(word) + 1 :][:1] if not value else []
+            raise ConfigError(
+                "A setting must be written without dashes.",
+                value=" ".join([word, *following]),
+                remedy=f"Write {name}={value or ''.join(following) or '...'}.",
+            )
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError("Arguments must be text in UTF-8.", value=word) from error
 
 
 def _log_our_own_lines() -> None:
@@ -206,7 +233,9 @@ def _restated_setting(error: OmegaConfBaseException) -> ConfigError:
     key = str(error.full_key)
     if isinstance(error, ConfigAttributeError | ConfigKeyError):
         parent = error.parent_node
-        return _no_such_setting(key, [str(name) for name in parent] if isinstance(parent, DictConfig) else [])
+        if not isinstance(parent, DictConfig):
+            return _no_such_setting(key, [])
+        return _no_such_setting(key, [str(name) for name in parent], list(_paths(parent._get_root())))
     if isinstance(error, MissingMandatoryValue):
         return ConfigError(f"The setting {key!r} must be given.", remedy=f"Add {key}=... to the command.")
     if isinstance(error, InterpolationToMissingValueError):
@@ -221,6 +250,17 @@ def _restated_setting(error: OmegaConfBaseException) -> ConfigError:
     return ConfigError(f"The setting {key!r} must fit its schema.", remedy=str(error).splitlines()[0])
 
 
+def _paths(node: Any, path: str = "") -> Iterator[str]:
+    """Yields the paths of all settings, such as `suite.tasks`, but those of Hydra."""
+    for key in node:
+        if f"{path}{key}" == "hydra":
+            continue
+        yield f"{path}{key}"
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
+            yield from _paths(child, f"{path}{key}.")
+
+
 def _wrong_type(key: str, value: Any, wanted: Any) -> ConfigError:
     if isinstance(wanted, type) and issubclass(wanted, Enum):
         options = [option.name.lower() for option in wanted]
@@ -232,11 +272,13 @@ def _wrong_type(key: str, value: Any, wanted: Any) -> ConfigError:
     return ConfigError(f"The setting {key!r} must be {name}.", value="null" if value is None else value)
 
 
-def _no_such_setting(key: str, known: Sequence[str]) -> ConfigError:
+def _no_such_setting(key: str, known: Sequence[str], elsewhere: Sequence[str] = ()) -> ConfigError:
+    """Returns the error for a setting that is not `known` in its section; `elsewhere` are all settings there are."""
     head, dot, name = key.rpartition(".")
     own = sorted(set(known) - {"hydra"})
-    near = get_close_matches(name, own, n=1, cutoff=0.5)
-    hint = f"Did you mean {head}{dot}{near[0]}? " if near else ""
+    same = [path for path in elsewhere if path.rpartition(".")[2] == name]
+    near = [f"{head}{dot}{found}" for found in get_close_matches(name, own, n=1, cutoff=0.5)]
+    hint = f"Did you mean {(same or near)[0]}? " if same or near else ""
     place = f"in {head}" if head else "here"
     return ConfigError(
         "A setting must be one that exists.", value=key, remedy=f"{hint}Known {place}: {', '.join(own)}."

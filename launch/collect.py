@@ -39,6 +39,7 @@ def collect(composed: cli.Composed) -> None:
 
     config: CollectConfig = composed.config
     config.simulator.check()
+    config.compute.require_reachable()
     worker = WorkerConfig(
         simulator=config.simulator,
         controller=config.controller,
@@ -55,7 +56,8 @@ def collect(composed: cli.Composed) -> None:
     failures = Counter(failure.task for failure in dataset.failures)
     for task in dataset.tasks:
         solved, failed = counted(made[task], "demonstration"), counted(failures[task], "failure")
-        cli.print_text(f"{task}: {solved}, {failed} of policy {dataset.policy}")
+        wanted = f" ({config.demos} were asked for; those beyond are kept)" if made[task] > config.demos else ""
+        cli.print_text(f"{task}: {solved}{wanted}, {failed} of policy {dataset.policy}")
     cli.print_text(f"\nIndex: {output / INDEX_FILE}")
 
 

@@ -19,6 +19,7 @@ def evaluate(composed: cli.Composed) -> None:
 
     config: schema.EvaluateConfig = composed.config
     config.simulator.check()
+    config.compute.require_reachable()
     worker = WorkerConfig(
         simulator=config.simulator,
         controller=config.controller,

@@ -10,7 +10,16 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from embodied.errors import ConfigError, PathError
-from embodied.memory import Bank, Ownership, RetentionConfig, bank_path, inspect_file, open_bank, rescue
+from embodied.memory import (
+    Bank,
+    Ownership,
+    RetentionConfig,
+    bank_path,
+    inspect_file,
+    open_bank,
+    require_openable,
+    rescue,
+)
 from launch import cli, memory_text
 from launch.memory_query import QuerySettings
 
@@ -43,9 +52,11 @@ class MemoryCommandConfig(QuerySettings):
 def memory(composed: cli.Composed) -> None:
     """Runs one command on an existing bank. Raises `EmbodiedError`; exits with 1 where the bank is damaged."""
     config: MemoryCommandConfig = composed.config
-    path = bank_path(config.url, root=Path(config.root) if config.root else None)
+    root = Path(config.root) if config.root else None
+    path = bank_path(config.url, root=root)
     if path is None or not path.is_file():
         raise PathError("A bank must be a file that exists.", value=config.url, remedy="Check what follows sqlite:///.")
+    require_openable(config.url, root=root)
     if config.limit < 1:
         raise ConfigError("limit must be at least 1.", value=config.limit)
     if config.output and config.what not in (What.export, What.verify):
@@ -55,7 +66,6 @@ def memory(composed: cli.Composed) -> None:
     if config.what is What.verify:
         _verify(config, path)
         return
-    root = Path(config.root) if config.root else None
     with open_bank(config.url, root=root, thorough=config.what is not What.rebuild) as bank:
         for line in COMMANDS[config.what](bank, config):
             cli.print_text(line)

@@ -31,6 +31,10 @@ from launch.memory_query import QuerySettings
 
 PAGE = 2000
 LONGEST_NAME = 90
+QUESTIONS = (
+    "Give one of where, contents, places, skill, similar, why, nth and since, or what moments are about: name, robot, "
+    "place, episode, from_s, to_s. `python -m launch.memory --help` shows examples."
+)
 
 
 def summary(bank: Bank, query: QuerySettings) -> Iterator[str]:
@@ -116,8 +120,12 @@ def answer(bank: Bank, query: QuerySettings) -> Iterator[str]:
         yield from _lines([event], str) if event else ["There is no such interaction."]
     elif query.since is not None:
         yield from _changes(bank, query, validation.whole("since", query.since, least=0))
-    else:
+    elif any((query.name, query.action, query.episode, query.robot, query.place, query.kinds)) or (
+        query.from_s is not None or query.to_s is not None
+    ):
         yield from _moments(bank, query)
+    else:
+        raise ConfigError("A query must ask for something.", remedy=QUESTIONS)
 
 
 def json_lines(bank: Bank, query: QuerySettings) -> Iterator[str]:

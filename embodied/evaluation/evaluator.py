@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from embodied.errors import ConfigError
+from embodied.errors import ConfigError, EmbodiedError
 from embodied.evaluation import report
 from embodied.evaluation.curves import curves_of
 from embodied.evaluation.memory_pages import Page, episode_page
@@ -31,6 +31,12 @@ Jobs = Mapping[tuple[str, str, str], EpisodeJob]  # By policy, control and episo
 _log = logging.getLogger(__name__)
 
 
+class NothingPlayedError(EmbodiedError):
+    """Not one episode of an evaluation could be played to its end: its figures say nothing."""
+
+    usual_remedy = "Correct what the reason names, and run again into another output folder."
+
+
 def evaluate(  # noqa: PLR0913
     evaluation: Evaluation, *, compute: Compute, output: Path, config: str, videos: int, truth: Bank | None = None
 ) -> Mapping[str, Any]:
@@ -39,7 +45,8 @@ def evaluate(  # noqa: PLR0913
     `compute` is entered only if there is something to play; `config` becomes config.yaml; `videos` is the most films
     per task and tier; `truth` is the bank of what was true, which only this process opens. Rows are on the disk as soon
     as their episodes end, so an evaluation that was killed goes on when it is run again, and ends in the same report.
-    Raises `ConfigError` where the folder holds another run, or is being written.
+    Raises `ConfigError` where the folder holds another run, or is being written, and `NothingPlayedError`, after all is
+    written, where all episodes are invalid.
     """
     if videos < 0:
         raise ConfigError("videos must be 0 or more.", value=videos)
@@ -65,6 +72,7 @@ def evaluate(  # noqa: PLR0913
         pages = _remembered(evaluation.worker, jobs, records, clips, truth)
         attached = report.Attached(clips, pages, curves)
         folder.write("report.html", report.html(results, records, config=config, attached=attached))
+        _report_invalid(records, folder.path)
     return results
 
 
@@ -144,6 +152,20 @@ def _filmed(
             else:
                 _log.warning("No film of %s by %s: its replay differed.", record.episode, record.policy)
     return [report.Clip(record, path) for record in records if (path := film_path(folder, record)).exists()]
+
+
+def _report_invalid(records: Sequence[EpisodeRecord], folder: Path) -> None:
+    """Logs how many episodes are invalid and why the first is. Raises `NothingPlayedError` where all of them are."""
+    invalid = [record for record in records if record.outcome is Outcome.INVALID]
+    if not invalid:
+        return
+    first = f"{invalid[0].episode} by {invalid[0].policy}: {invalid[0].reason}"
+    if len(invalid) == len(records):
+        raise NothingPlayedError(
+            "At least one episode must be valid.",
+            value=f"{len(invalid)} invalid episodes in {folder}; the first, {first}",
+        )
+    _log.warning("%d of %d episodes are invalid; the first, %s.", len(invalid), len(records), first)
 
 
 def _key(played: EpisodeJob | EpisodeRecord) -> tuple[str, str, str]:

@@ -55,7 +55,7 @@ from embodied.memory.schema.kinds import (
 from embodied.memory.schema.payload_texts import Shown
 from embodied.memory.schema.places import Place
 from embodied.memory.schema.query import EventFilter, LocationBelief, Order, Query, Recalled, SkillCandidate
-from embodied.memory.service.bank import Bank, Subscription, open_bank
+from embodied.memory.service.bank import Bank, Subscription, open_bank, require_openable
 from embodied.memory.service.client import BankClient, RemoteSubscription
 from embodied.memory.service.leases import Lease, LeaseOffice
 from embodied.memory.service.outbox import Outbox, OutboxConfig
@@ -142,6 +142,7 @@ __all__ = [
     "open_bank",
     "rank",
     "recall_ranked",
+    "require_openable",
     "rescue",
     "retain",
     "validation",

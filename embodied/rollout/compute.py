@@ -9,7 +9,7 @@ from typing import Protocol, Self
 from embodied.errors import ConfigError
 from embodied.rollout.inline import InlineCompute
 from embodied.rollout.job import EpisodeJob, JobResult
-from embodied.rollout.ray.address import check_address
+from embodied.rollout.ray.address import check_address, require_answer
 from embodied.rollout.worker import WorkerConfig
 
 
@@ -87,6 +87,12 @@ class ComputeConfig:
             check_address(self.address)
             return RayPool(worker, limits, lambda: existing_cluster(self.address))
         return RayPool(worker, limits, lambda: local_cluster(cpus=self.workers, object_store_mb=self.object_store_mb))
+
+    def require_reachable(self) -> None:
+        """Raises `ConfigError` where no server answers at the address of a cluster."""
+        if self.kind is ComputeKind.cluster:
+            check_address(self.address)
+            require_answer(self.address)
 
     def _check(self) -> None:
         for name in ("workers", "max_attempts", "threads_per_worker"):

@@ -19,6 +19,7 @@ from embodied.errors import ConfigError, EmbodiedError, NotGiven
 from embodied.evaluation.output_folder import claim
 from embodied.paths import write_atomically
 from embodied.rollout.compute import ComputeKind
+from embodied.rollout.ray.address import require_answer
 from policies.folders import json_bytes
 from policies.training.checkpoint_writer import CHECKPOINTS
 from policies.training.config import TrainComputeConfig
@@ -51,6 +52,8 @@ def run_job(plan: TrainingPlan, compute: TrainComputeConfig, *, config: str) -> 
     """
     compute.check(plan.training.batch)
     _require_gpus(compute)
+    if compute.address:
+        require_answer(compute.address)
     prepared = prepare(plan)
     threads = compute.threads_per_worker or max(1, len(os.sched_getaffinity(0)) // compute.workers)
     plan = replace(plan, threads=threads, output=plan.output.absolute())

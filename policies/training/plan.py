@@ -166,10 +166,15 @@ def refuse_other_settings(before: Mapping[str, Any], now: Mapping[str, Any], fol
     """Raises `ConfigError`, naming at most five that differ, where a folder's run was one of other settings."""
     differing = _differences(before, now)
     if differing:
+        longer = (
+            " More steps are another run: stage.start=DIR/policy begins it from the weights of this one."
+            if before.get("steps") != now.get("steps")
+            else ""
+        )
         raise ConfigError(
             "A training folder must hold one run: the same policy, data and settings.",
             value=f"{folder}: {'; '.join(differing)}",
-            remedy="Choose another output folder, or the settings in its config.yaml.",
+            remedy=f"Choose another output folder, or the settings in its config.yaml.{longer}",
         )
 
 

@@ -1,4 +1,5 @@
 import socket
+import threading
 import time
 
 import pytest
@@ -60,9 +61,48 @@ def test_an_address_where_nobody_answers_is_refused_at_once(nothing_joined, host
     assert nothing_joined == []
 
 
-def test_an_address_where_somebody_answers_passes():
+def answering(server, answer):
+    """Accepts one connection and sends `answer`; None for a proxy that keeps it open in silence."""
+
+    def accept():
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(100)
+            if answer is None:
+                connection.recv(100)  # Until the client gives up.
+            connection.sendall(answer or b"")
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_an_address_where_a_server_of_grpc_answers_passes():
     with socket.create_server(("127.0.0.1", 0)) as server:
+        answering(server, bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
         require_answer(f"127.0.0.1:{server.getsockname()[1]}")
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"", "closed without an answer"),
+        (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", "another kind of server"),
+        (None, "no server answered"),
+    ],
+)
+def test_a_proxy_that_accepts_the_connection_to_a_dead_address_is_refused_within_seconds(answer, reason):
+    started_s = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        answering(server, answer)
+        with pytest.raises(ConfigError, match=reason):
+            require_answer(f"127.0.0.1:{server.getsockname()[1]}")
+    assert time.monotonic() - started_s < 5.0
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_cluster_that_runs_answers():
+    require_answer(ray.get_runtime_context().gcs_address)
 
 
 def test_auto_is_left_to_ray_and_refused_clearly_where_no_cluster_runs(nothing_joined):

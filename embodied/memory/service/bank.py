@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Self
 
-from embodied.errors import MemoryBankError
+from embodied.errors import MemoryBankError, PathError
 from embodied.memory.projections import embodiment
 from embodied.memory.queries import validation
 from embodied.memory.queries.moment_search import MomentIndex
@@ -15,7 +16,7 @@ from embodied.memory.schema.checks import as_events
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.storage import integrity, snapshots
-from embodied.memory.storage.bank_file import PROJECTIONS, open_tables, outdated
+from embodied.memory.storage.bank_file import PROJECTIONS, open_tables, outdated, require_database
 from embodied.memory.storage.lock import Ownership
 from embodied.memory.storage.log import EventLog
 from embodied.memory.storage.url import bank_path
@@ -39,6 +40,8 @@ def open_bank(
     """
     half_life_s = validation.half_lives(half_life_s)
     path = bank_path(url, root=root)
+    if path is not None:
+        require_database(path)
     owner = None if path is None else Ownership(path)
     try:
         if path is not None and thorough and path.exists() and path.stat().st_size:
@@ -51,6 +54,29 @@ def open_bank(
             owner.release()
         raise
     return Bank(log, path=path, owner=owner, half_life_s=half_life_s)
+
+
+def require_openable(url: str, *, root: Path | None = None) -> None:
+    """Raises what keeps `open_bank` from opening the bank at once, and leaves everything as it is.
+
+    That is `MemoryBankError` for a URL that names no file, `PathError` for a folder that cannot be written, `DataError`
+    for a file of another kind, and `OwnedError` where another process owns the bank.
+    """
+    path = bank_path(url, root=root)
+    if path is None:
+        return
+    require_database(path)
+    try:
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise PathError(
+            "A bank must lie in a folder that can be written.",
+            value=f"{path}: {error.strerror}",
+            remedy="Choose another folder.",
+        ) from error
+    if path.exists():
+        Ownership(path).release()
 
 
 class Bank(BankView):

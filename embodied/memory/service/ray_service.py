@@ -218,7 +218,7 @@ def hosted(host: Host) -> Iterator[RayLink]:
             ray.get(actor.pid.remote())
         except RayActorError as error:
             raise MemoryBankError(
-                "The owner of a bank must be able to open it.", value=host.url, remedy=str(error)
+                "The owner of a bank must be able to open it.", value=host.url, remedy=_last_line(error)
             ) from error
         yield link
         ray.get(actor.close.remote())
@@ -237,6 +237,11 @@ def _take_over(host: Host) -> Bank:
             if time.monotonic() > due_s:
                 raise
         time.sleep(PAUSE_S)
+
+
+def _last_line(error: RayActorError) -> str:
+    """Returns the error that the owner raised: Ray puts a traceback above it."""
+    return str(error).strip().rpartition("\n")[2].strip()
 
 
 def _root(host: Host) -> Path | None:

@@ -27,6 +27,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS event_writer ON event (writer, writer_seq);
 CREATE TABLE IF NOT EXISTS projections (version INTEGER NOT NULL);
 """
 CACHE_KIB = 64 * 1024
+MAGIC = b"SQLite format 3\0"  # With which every SQLite file begins.
 
 
 def open_tables(path: Path | None) -> Tables:
@@ -55,6 +56,20 @@ def open_tables(path: Path | None) -> Tables:
 def connect(path: Path | None) -> sqlite3.Connection:
     """Returns a connection without implicit transactions, usable from all threads of its owner in turn."""
     return sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False, timeout=30.0)
+
+
+def require_database(path: Path) -> None:
+    """Raises `DataError` for a file that is not empty and no SQLite database, before anything is made beside it."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        begins = file.read(len(MAGIC))
+    if begins and begins != MAGIC:
+        raise DataError(
+            "A memory bank must be an SQLite file.",
+            value=str(path),
+            remedy="This file is not a database, and was left as it is: name a bank, or a new file.",
+        )
 
 
 def create_tables(db: sqlite3.Connection) -> None:

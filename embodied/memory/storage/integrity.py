@@ -33,11 +33,15 @@ class Damage:
     def refuse(self, name: str) -> None:
         """Raises `DataError` that names the problems, where there are any."""
         if self.problems:
+            saved = (
+                f"Events 1 to {self.sound_seq} are sound: `python -m launch.memory verify url=... output=NEW.db` saves "
+                "them."
+            )
             raise DataError(
                 "A memory bank's file must be sound.",
                 value=name,
-                remedy=f"{' '.join(self.problems[:MOST_PROBLEMS])} Events 1 to {self.sound_seq} are sound: "
-                "`python -m launch.memory verify url=... output=NEW.db` saves them.",
+                remedy=f"{' '.join(self.problems[:MOST_PROBLEMS])} "
+                f"{saved if self.sound_seq else 'No event before the damage can be read.'}",
             )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from embodied.errors import ConfigError
-from embodied.memory import SCHEME, BankService, Link, bank_path, open_bank
+from embodied.memory import SCHEME, BankService, Link, bank_path, open_bank, require_openable
 from embodied.rollout.compute import ComputeConfig, ComputeKind
 
 
@@ -27,6 +27,7 @@ def owned_bank(url: str, compute: ComputeConfig) -> Iterator[Link]:
             value=url,
             remedy="Write memory.url=sqlite:///run.db, or compute=inline.",
         )
+    require_openable(url)  # Before Ray is started, which takes seconds.
     from embodied.memory.service.ray_service import Host, hosted
     from embodied.rollout.ray.cluster import existing_cluster, local_cluster
 

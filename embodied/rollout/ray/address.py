@@ -1,12 +1,18 @@
-"""Where an existing Ray cluster is to be found, and whether anybody answers there."""
+"""The address of an existing Ray cluster, and whether a server answers there."""
 
+import os
 import socket
+import time
 from urllib.parse import urlsplit
 
 from embodied.errors import ConfigError
 
 AUTO = "auto"
-PATIENCE_S = 5.0
+ANSWER_WITHIN_S = 2.5
+# What an HTTP/2 client sends first: the preface and an empty SETTINGS frame (RFC 9113, 3.4). A server, such as the
+# gRPC server of Ray, answers with a SETTINGS frame, whose fourth byte is its type.
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+FRAME_HEADER_BYTES, FRAME_TYPE, SETTINGS = 9, 3, 4
 
 
 def host_and_port(address: str) -> tuple[str, int]:
@@ -30,16 +36,37 @@ def check_address(address: str) -> None:
 
 
 def require_answer(address: str) -> None:
-    """Raises `ConfigError` unless somebody listens at `address` within `PATIENCE_S` seconds; auto is left to Ray.
+    """Raises `ConfigError` unless a server of gRPC answers at `address` in `ANSWER_WITHIN_S`; auto is left to Ray.
 
-    Ray itself would ask for minutes.
+    Ray itself would try for minutes, and a proxy in between accepts connections to servers that do not exist. Where Ray
+    uses TLS, a connection is enough.
     """
     if address == AUTO:
         return
+    due_s = time.monotonic() + ANSWER_WITHIN_S
     try:
-        socket.create_connection(host_and_port(address), timeout=PATIENCE_S).close()
+        with socket.create_connection(host_and_port(address), timeout=ANSWER_WITHIN_S) as connection:
+            if os.environ.get("RAY_USE_TLS", "0").lower() not in ("1", "true"):
+                _require_settings(connection, due_s)
     except (OSError, UnicodeError) as error:  # `UnicodeError`: a host that no name server could be asked for.
         raise unreachable(address, error) from error
+
+
+def _require_settings(connection: socket.socket, due_s: float) -> None:
+    """Raises `OSError` unless the server greets as HTTP/2 demands."""
+    connection.sendall(GREETING)
+    header = b""
+    while len(header) < FRAME_HEADER_BYTES:
+        connection.settimeout(max(0.01, due_s - time.monotonic()))
+        try:
+            part = connection.recv(FRAME_HEADER_BYTES - len(header))
+        except TimeoutError as error:
+            raise TimeoutError("the connection was accepted, but no server answered") from error
+        if not part:
+            raise ConnectionError("the connection was closed without an answer")
+        header += part
+    if header[FRAME_TYPE] != SETTINGS:
+        raise ConnectionError("another kind of server answered")
 
 
 def unreachable(address: str, error: Exception) -> ConfigError:
