@@ -92,7 +92,10 @@ class CameraEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DifferentialEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="differential"):
-    """Driven wheels on continuous joints left and right; the root link is on the floor between them, x forward."""
+    """Driven wheels on continuous joints left and right; the root link is on the floor between them, x forward.
+
+    Links with `caster` in their names slide without friction.
+    """
 
     left_joints: tuple[str, ...]
     right_joints: tuple[str, ...]
@@ -104,7 +107,10 @@ class DifferentialEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
 
 class HolonomicEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="holonomic"):
-    """A base that moves in every direction, pushed by at most `force_n` and `torque_nm`; x forward, y left."""
+    """A base that moves in every direction, pushed by at most `force_n` and `torque_nm`; x forward, y left.
+
+    The root link is on the floor. Links with `caster` in their names slide without friction.
+    """
 
     linear_limit_mps: Positive
     lateral_limit_mps: Positive

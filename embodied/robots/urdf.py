@@ -1,5 +1,6 @@
 """Reads URDF files and joins several into one robot; meshes must lie below a root folder."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,17 @@ _LIGHT_INERTIA = 1e-6  # kg m^2
 _MOMENTS = ("ixx", "ixy", "ixz", "iyy", "iyz", "izz")
 _KEPT = ("link", "joint", "material")
 _KINDS = ("fixed", "revolute", "continuous", "prismatic")
+_SHAPES = ("mesh", "box", "cylinder", "sphere")
+_NUMBERS = {
+    "origin": {"xyz": 3, "rpy": 3},
+    "axis": {"xyz": 3},
+    "box": {"size": 3},
+    "cylinder": {"radius": 1, "length": 1},
+    "sphere": {"radius": 1},
+    "mesh": {"scale": 3},
+    "mass": {"value": 1},
+    "inertia": dict.fromkeys(_MOMENTS, 1),
+}
 _PACKAGE = "package://"
 
 
@@ -116,8 +128,8 @@ def compose(source: UrdfSource) -> ElementTree.Element:
             urdf = load_urdf(Path(source.root), part.file)
         except (SceneError, PathError) as error:
             raise RobotModelError(f"The URDF {part.file!r}: {error.rule}", value=error.value) from error
-        _clean(urdf, part)
-        _prefix(urdf, part.prefix)
+        _clean(urdf)
+        _prefix(urdf, part)
         links = link_names(whole)
         root_link = root_of(urdf, part.file)
         whole.extend(urdf)
@@ -128,7 +140,31 @@ def compose(source: UrdfSource) -> ElementTree.Element:
     for joint in whole.findall("joint"):
         _settle(joint, source.locked, bounds)
     root_of(whole, "the joined parts")
+    check_numbers(whole)
     return whole
+
+
+def check_numbers(robot: ElementTree.Element) -> None:
+    """Raises `RobotModelError` for places, axes, sizes and inertias that are not finite numbers, and other shapes."""
+    for geometry in robot.iter("geometry"):
+        shapes = [shape.tag for shape in geometry]
+        if len(shapes) != 1 or shapes[0] not in _SHAPES:
+            raise RobotModelError(
+                "A geometry of a URDF must be one mesh, box, cylinder or sphere.",
+                value=shapes,
+                remedy="Make it one of these.",
+            )
+    for element in robot.iter():
+        for attribute, count in _NUMBERS.get(element.tag, {}).items():
+            text = element.get(attribute)
+            values = [_number(element, word) for word in (text or "").split()]
+            needed = element.tag in _SHAPES and element.tag != "mesh"
+            if (text is not None or needed) and len(values) != count:
+                raise RobotModelError(f"`{attribute}` of <{element.tag}> must be {count} numbers.", value=text)
+            if values and element.tag in _SHAPES and min(values) <= 0.0:
+                raise RobotModelError(f"`{attribute}` of <{element.tag}> must be positive.", value=text)
+            if element.tag == "axis" and not any(values):
+                raise RobotModelError("The axis of a joint must have a direction.", value=text)
 
 
 def link_names(robot: ElementTree.Element) -> tuple[str, ...]:
@@ -197,7 +233,7 @@ def chain_to(joints: Iterable[UrdfJoint], link: str) -> list[UrdfJoint]:
     return chain
 
 
-def _clean(urdf: ElementTree.Element, part: UrdfPart) -> None:
+def _clean(urdf: ElementTree.Element) -> None:
     """Drops what is neither a link, joint nor material, and vendors' attributes; makes massless links light."""
     for element in list(urdf):
         if element.tag not in _KEPT:
@@ -206,9 +242,6 @@ def _clean(urdf: ElementTree.Element, part: UrdfPart) -> None:
         for attribute in [name for name in element.attrib if ":" in name]:
             del element.attrib[attribute]
     for link in urdf.findall("link"):
-        if not _valid_name(link.get("name", "")):
-            raise RobotModelError(f"Names of links in {part.file} must be letters, digits, '_', '-' and '.'.",
-                                  value=link.get("name"), remedy="Rename the link.")  # fmt: skip
         mass = link.find("inertial/mass")
         if mass is None or _number(link, mass.get("value")) <= 0.0:
             for inertial in link.findall("inertial"):
@@ -217,7 +250,7 @@ def _clean(urdf: ElementTree.Element, part: UrdfPart) -> None:
 
 
 def _valid_name(name: str) -> bool:
-    return bool(name) and name.isascii() and all(letter.isalnum() or letter in "_-." for letter in name)
+    return 0 < len(name) <= 100 and name.isascii() and all(letter.isalnum() or letter in "_-." for letter in name)
 
 
 def _make_light(link: ElementTree.Element) -> None:
@@ -228,9 +261,18 @@ def _make_light(link: ElementTree.Element) -> None:
     ElementTree.SubElement(inertial, "inertia", moments)
 
 
-def _prefix(urdf: ElementTree.Element, prefix: str) -> None:
+def _prefix(urdf: ElementTree.Element, part: UrdfPart) -> None:
+    """Puts the prefix before all names, which become names of files too: only letters, digits and a few signs."""
+    prefix = part.prefix
     for element in (*urdf.findall("link"), *urdf.findall("joint")):
-        element.set("name", prefix + element.get("name", ""))
+        name = prefix + element.get("name", "")
+        if not _valid_name(name):
+            raise RobotModelError(
+                f"A {element.tag} of {part.file} must have a name of at most 100 letters, digits, '_', '-' and '.'.",
+                value=name,
+                remedy="Rename it, or change the `prefix`.",
+            )
+        element.set("name", name)
     for joint in urdf.findall("joint"):
         for end in (*joint.findall("parent"), *joint.findall("child")):
             end.set("link", prefix + end.get("link", ""))
@@ -280,10 +322,13 @@ def _end(joint: ElementTree.Element, end: str) -> str:
 
 def _number(element: ElementTree.Element, text: str | None) -> float:
     try:
-        return float(text or "")
-    except ValueError as error:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
         raise RobotModelError(
-            f"The numbers of {element.tag} {element.get('name')!r} must be numbers.",
+            f"The numbers of <{element.tag}> {element.get('name', '')!r} must be finite numbers.",
             value=text,
             remedy="Correct the URDF.",
-        ) from error
+        )
+    return value

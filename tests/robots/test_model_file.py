@@ -14,7 +14,7 @@ from embodied.robots.kinematics import kinematics
 from embodied.scenes.scene import Camera, RobotPlacement, Scene
 from embodied.simulators.bullet import BulletConfig
 from embodied.tasks.memorybench.put_block_back import PutBlockBack
-from embodied.types import ControllerReport, ControllerStatus, MoveTo
+from embodied.types import Command, ControllerReport, ControllerStatus, MoveTo
 from tests.controllers.worlds import TABLE, box
 from tests.robots.small_robot import Change, write_small_robot
 
@@ -77,6 +77,53 @@ def test_a_robot_of_ones_own_picks_a_block_up_and_is_seen(tmp_path):
     assert {scene.instance_ids()["robot"], scene.instance_ids()["block"]} <= seen
 
 
+def test_two_arms_of_ones_own_on_a_base_of_ones_own_move_and_drive(tmp_path):
+    """Each arm and gripper has a prefix; the second arm stands beside the first."""
+
+    def double(model):
+        arm = model["arms"][0]
+        model["parts"], model["arms"] = [{"urdf": "cart.urdf"}], []
+        for side, y in (("l_", 0.3), ("r_", -0.3)):
+            model["parts"] += [
+                {"urdf": "arm.urdf", "prefix": side, "parent": "cart_on_casters", "at": {"position_m": [0, y, 0.2]}},
+                {"urdf": "gripper/gripper.urdf", "prefix": f"{side}g_", "parent": f"{side}flange"},
+            ]
+            gripper = arm["gripper"] | {
+                "joints": {f"{side}g_left": {"closed": 0, "open": 0.04}},
+                "fingers": [f"{side}g_left_finger", f"{side}g_right_finger"],
+            }
+            names = {
+                "name": side,
+                "joints": [f"{side}{joint}" for joint in arm["joints"]],
+                "tool_link": f"{side}g_palm",
+            }
+            model["arms"].append(arm | names | {"gripper": gripper})
+        model["drive"] = {"kind": "holonomic", "linear_limit_mps": 1, "lateral_limit_mps": 1, "angular_limit_radps": 1,
+                          "force_n": 300, "torque_nm": 80}  # fmt: skip
+
+    path = write_small_robot(tmp_path, double)
+    (tmp_path / "cart.urdf").write_text(
+        '<robot name="cart"><link name="cart_on_casters"><inertial><origin xyz="0 0 0.1"/><mass value="80"/>'
+        '<inertia ixx="5" ixy="0" ixz="0" iyy="5" iyz="0" izz="5"/></inertial><collision><origin xyz="0 0 0.1"/>'
+        '<geometry><box size="0.6 0.9 0.2"/></geometry></collision></link></robot>'
+    )
+    model = robot_model(str(path))
+    simulator = BulletConfig().build()
+    floor = box("floor", (6.0, 6.0, 0.1), (0.0, 0.0, -0.05))
+    simulator.reset(Scene("floor", (floor,), robots=(RobotPlacement("robot", str(path)),)))
+    goal = {"l_": np.array(model.end_effector("l_").home_rad) + np.array([0.3, 0, 0, 0, 0])}
+    for _ in range(30):
+        command = Command(joint_position_rad=goal, gripper={"r_": 0.5}, base_velocity=np.array([0.2, 0.1, 0.0]))
+        simulator.advance({"robot": command})
+    state = simulator.state().robots["robot"]
+    simulator.close()
+    assert state.joint_position_rad[model.columns("l_")][0] == pytest.approx(0.3, abs=0.02)
+    assert state.joint_position_rad[model.columns("r_")][0] == pytest.approx(0.0, abs=0.02)
+    assert (state.end_effectors["l_"].gripper, state.end_effectors["r_"].gripper) == pytest.approx((1.0, 0.5), abs=0.02)
+    assert state.base.position_m[0] > 0.1
+    assert state.base.position_m[1] > 0.05
+
+
 def test_the_tables_of_memorybench_take_another_robot_with_its_cameras_and_the_panda_by_default(tmp_path):
     path = str(write_small_robot(tmp_path))
     scene = PutBlockBack(robot=path, camera_px=32).sample(3).scene
@@ -119,6 +166,7 @@ REFUSED = {
     "a urdf that is missing": (_part(1, urdf="grip.urdf"), "'grip.urdf'.* must exist"),
     "a part without a parent": (_part(1, parent=""), "every other part one"),
     "a part on a missing link": (_part(1, parent="flang"), "Did you mean 'flange'"),
+    "a prefix that leaves a folder": (_part(1, prefix="../"), "letters, digits"),
     "two parts of the same names": (
         lambda model: model["parts"].append({"urdf": "arm.urdf", "parent": "flange"}), "prefix"),
     "a missing joint": (_arm(joints=["turn", "shoulder", "elbow", "wrst", "roll"]), "Did you mean 'wrist'"),
@@ -176,7 +224,16 @@ URDF_REFUSED = {
     "entities": ('<robot name="arm"', '<!DOCTYPE x [<!ENTITY a "b">]><robot name="arm"', "entities"),
     "two roots": ('<link name="base">', '<link name="other"/><link name="base">', "one tree"),
     "a joint to a missing link": ('<child link="column"/>', '<child link="colum"/>', "links that exist"),
-    "a number that is none": ('upper="2.6"', 'upper="wide"', "must be numbers"),
+    "a number that is none": ('upper="2.6"', 'upper="wide"', "must be finite"),
+    "a place that is not finite": ('<origin xyz="0 0 0.2"/>', '<origin xyz="0 0 nan"/>', "must be finite"),
+    "an axis without direction": ('<axis xyz="0 0 1"/>', '<axis xyz="0 0 0"/>', "direction"),
+    "a shape of another kind": (
+        '<box size="0.14 0.14 0.2"/>',
+        '<capsule radius="1" length="1"/>',
+        "cylinder or sphere",
+    ),
+    "a box without a size": ('<box size="0.14 0.14 0.2"/>', "<box/>", "3 numbers"),
+    "a box of no width": ('<box size="0.14 0.14 0.2"/>', '<box size="0.14 0 0.2"/>', "positive"),
 }
 
 
