@@ -39,6 +39,12 @@ class ConfigError(EmbodiedError):
     usual_remedy = "Change the setting and run again."
 
 
+class PluginError(ConfigError):
+    """A part of an installed package, or of a module that a command line names, cannot be used."""
+
+    usual_remedy = "Repair its package, or uninstall it."
+
+
 class SceneError(EmbodiedError, ValueError):
     """A scene, its JSON, a mesh or a URDF cannot be used."""
 

@@ -16,6 +16,7 @@ from omegaconf import MISSING, OmegaConf
 from embodied.errors import ConfigError, PathError
 from embodied.paths import write_atomically
 from launch import benchmarks, cli, schema
+from launch.arguments import Arguments
 from launch.benchmark import BenchmarkRun, find_benchmarks
 
 SETTINGS: list[tuple[str, Any, Any]] = [
@@ -84,12 +85,16 @@ def _require_writable(output: Path) -> None:
         raise PathError("output must lie in a folder that can be written.", value=str(output), remedy="Choose another.")
 
 
-def main() -> None:
-    """Starts the command line with the settings of sim_configs/bench.yaml."""
-    schema.register()
+def register(arguments: Arguments) -> None:
+    """Registers with Hydra the schemas to which sim_configs/bench.yaml refers. Raises as `schema.register`."""
+    schema.register(arguments)
     ConfigStore.instance().store(name="bench_schema", node=settings_schema())
     OmegaConf.register_new_resolver("benchmark_summaries", summaries, replace=True)
-    cli.enter(bench, config_name="bench")
+
+
+def main() -> None:
+    """Starts the command line with the settings of sim_configs/bench.yaml."""
+    cli.enter(bench, config_name="bench", register=register)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from omegaconf.errors import (
 )
 
 from embodied.errors import ConfigError, EmbodiedError, PathError, unknown_name
+from launch.arguments import PLUGINS, Arguments, plugins_record, take_arguments
 
 CONFIGS = Path(__file__).parents[1] / "sim_configs"
 SCHEMA = "_schema"
@@ -58,10 +59,16 @@ class Composed:
 
 
 def enter(
-    task: Callable[[Composed], None], *, config_name: str, groups: str = "", mappings: Sequence[str] = ()
+    task: Callable[[Composed], None],
+    *,
+    config_name: str,
+    register: Callable[[Arguments], None],
+    groups: str = "",
+    mappings: Sequence[str] = (),
 ) -> None:
     """Composes `sim_configs/<config_name>.yaml` with the command line and runs `task` on it, once per sweep job.
 
+    The modules of `plugins=[my_module]` are imported first; then `register` registers schemas for the arguments left.
     `groups` is a folder in sim_configs with groups that only this command has: where there is a group of a name, Hydra
     takes no list under it. `mappings` are settings with keys of the caller's own choice, such as `team.NAME.policy`.
     Errors that the caller can fix are printed as one message on stderr, with exit code 2; an interrupt exits with 130.
@@ -79,17 +86,11 @@ def enter(
         with _reported_errors():
             _results_descriptor()
             _check_keys(composed)
-            task(Composed(OmegaConf.to_object(composed), OmegaConf.to_yaml(composed, resolve=True)))
+            task(Composed(OmegaConf.to_object(composed), OmegaConf.to_yaml(composed, resolve=True) + plugins_record()))
 
-    for at, given in enumerate(sys.argv):
-        if OVERRIDE.match(given) and given.partition(".")[0] in mappings:
-            sys.argv[at] = f"++{given}"  # Hydra would refuse a key that the schema does not list.
     with _reported_errors():
-        _check_words(sys.argv[1:])
-    if groups:
-        # Beside the first override: options may stand before all of them or after, not between.
-        place = next((at for at, given in enumerate(sys.argv[1:], 1) if OVERRIDE.match(given)), len(sys.argv))
-        sys.argv.insert(place, f"hydra.searchpath=['{(CONFIGS / groups).as_uri()}']")
+        register(take_arguments())
+    _adapt_arguments(groups, mappings)
     with _reported_errors():
         try:
             hydra.main(config_path=str(CONFIGS), config_name=config_name, version_base="1.3")(job)()
@@ -97,6 +98,19 @@ def enter(
             if entered:
                 raise
             raise restated(error) from error  # Hydra's own, such as a group that is set to null.
+
+
+def _adapt_arguments(groups: str, mappings: Sequence[str]) -> None:
+    """Rewrites the command line as Hydra reads it; `groups` and `mappings` as in `enter`."""
+    for at, given in enumerate(sys.argv):
+        if OVERRIDE.match(given) and given.startswith(tuple(f"{mapping}." for mapping in mappings)):
+            sys.argv[at] = f"++{given}"  # Hydra would refuse a key that the schema does not list.
+    with _reported_errors():
+        _check_words(sys.argv[1:])
+    if groups:
+        # Beside the first override: options may stand before all of them or after, not between.
+        place = next((at for at, given in enumerate(sys.argv[1:], 1) if OVERRIDE.match(given)), len(sys.argv))
+        sys.argv.insert(place, f"hydra.searchpath=['{(CONFIGS / groups).as_uri()}']")
 
 
 def print_text(text: str) -> None:
@@ -274,6 +288,12 @@ def _wrong_type(key: str, value: Any, wanted: Any) -> ConfigError:
 
 def _no_such_setting(key: str, known: Sequence[str], elsewhere: Sequence[str] = ()) -> ConfigError:
     """Returns the error for a setting that is not `known` in its section; `elsewhere` are all settings there are."""
+    if key == PLUGINS:
+        return ConfigError(
+            f"{PLUGINS} must stand on the command line alone, so that no file can choose what code runs.",
+            value=key,
+            remedy=f"Write {PLUGINS}=[my_module].",
+        )
     head, dot, name = key.rpartition(".")
     own = sorted(set(known) - {"hydra"})
     same = [path for path in elsewhere if path.rpartition(".")[2] == name]

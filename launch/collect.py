@@ -10,6 +10,8 @@ from omegaconf import MISSING
 
 from embodied.rollout.recording.recorder import RecorderConfig
 from launch import cli, schema
+from launch.arguments import Arguments
+from launch.parts import policy_options
 
 
 @dataclass(kw_only=True)
@@ -19,7 +21,7 @@ class CollectConfig(schema.TeamSettings):
     suite: Any = MISSING
     tier: schema.Tiers = schema.Tiers.strict
     policy: str = "expert"
-    policy_options: Any = field(default_factory=schema.PolicyOptions)
+    policy_options: Any = MISSING
     demos: int = 100
     seed: int = 0
     output: str = MISSING
@@ -66,11 +68,16 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def register(arguments: Arguments) -> None:
+    """Registers with Hydra the schemas to which sim_configs/collect.yaml refers. Raises as `schema.register`."""
+    schema.register(arguments)
+    options = policy_options(arguments)()
+    ConfigStore.instance().store(name="collect_schema", node=CollectConfig(policy_options=options))
+
+
 def main() -> None:
     """Starts the command line with the settings of sim_configs/collect.yaml."""
-    schema.register()
-    ConfigStore.instance().store(name="collect_schema", node=CollectConfig)
-    cli.enter(collect, config_name="collect", mappings=("team",))
+    cli.enter(collect, config_name="collect", register=register, mappings=("team",))
 
 
 if __name__ == "__main__":

@@ -82,8 +82,7 @@ def _evaluate(composed: cli.Composed, worker: "WorkerConfig", output: Path, *, t
 
 def main() -> None:
     """Starts the command line with the settings of sim_configs/evaluate.yaml."""
-    schema.register()
-    cli.enter(evaluate, config_name="evaluate", mappings=("team",))
+    cli.enter(evaluate, config_name="evaluate", register=schema.register, mappings=("team",))
 
 
 if __name__ == "__main__":

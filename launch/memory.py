@@ -21,6 +21,7 @@ from embodied.memory import (
     rescue,
 )
 from launch import cli, memory_text
+from launch.arguments import Arguments
 from launch.memory_query import QuerySettings
 
 DAMAGED = 1
@@ -149,12 +150,17 @@ COMMANDS: Mapping[What, Callable[[Bank, MemoryCommandConfig], Iterator[str]]] = 
 }
 
 
+def register(arguments: Arguments) -> None:
+    """Registers with Hydra the schema to which sim_configs/memory.yaml refers."""
+    del arguments
+    ConfigStore.instance().store(name="memory_schema", node=MemoryCommandConfig)
+
+
 def main() -> None:
     """Starts the command line with the settings of sim_configs/memory.yaml; `what=` may be left out."""
     if len(sys.argv) > 1 and not sys.argv[1].startswith("-") and "=" not in sys.argv[1]:
         sys.argv[1] = f"what={sys.argv[1]}"
-    ConfigStore.instance().store(name="memory_schema", node=MemoryCommandConfig)
-    cli.enter(memory, config_name="memory")
+    cli.enter(memory, config_name="memory", register=register)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
 from enum import Enum
-from functools import partial
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -14,7 +14,6 @@ from embodied.controllers import ControllerConfig
 from embodied.errors import ConfigError, unknown_name
 from embodied.evaluation.controls import CONTROLS, refuse_resuming
 from embodied.memory import Link
-from embodied.planning import ScheduleConfig
 from embodied.protocols import Task
 from embodied.rollout.bank_feed.belief_feed import BeliefConfig, Source
 from embodied.rollout.bank_feed.episode_feed import MemoryFeedConfig
@@ -26,20 +25,18 @@ from embodied.rollout.team import AgentConfig
 from embodied.rollout.worker import Control, WorkerConfig
 from embodied.simulators.bullet import BulletConfig
 from embodied.tasks.memorybench.base import Tier
-from embodied.tasks.registry import SUITE_WIDE, SUITES, make_task, suite_named
+from embodied.tasks.registry import SUITE_WIDE, SUITES, build_task, settable_options, suite_named, suite_names
 from embodied.types import NORMAL, named
-from policies.learned import LearnedPolicyConfig
-from policies.registry import FAMILIES
-from policies.scripted import ExpertConfig, GuesserConfig, RandomPolicyConfig
-
-POLICIES: dict[str, Any] = {
-    "expert": ExpertConfig(),
-    "guesser": GuesserConfig(),
-    "random": RandomPolicyConfig(),
-    "sam2act": LearnedPolicyConfig(weights="sam2act-memorybench"),
-    "sam2act_plus": LearnedPolicyConfig(weights="sam2act_plus-memorybench"),
-}
-LEARNERS = FAMILIES  # What `launch.train` can train, by family.
+from launch.arguments import Arguments, names_of
+from launch.parts import (
+    PLANNERS,
+    SIMULATORS,
+    NoDispatcherConfig,
+    chosen_policy,
+    known_policies,
+    policy_options,
+    register_parts,
+)
 
 
 class Tiers(Enum):
@@ -59,15 +56,8 @@ class SuiteConfig:
     """
 
     name: str = MISSING
-    tasks: list[str] = MISSING
+    tasks: Any = MISSING
     on_failure: str = "end"
-
-
-PolicyOptions = make_dataclass(
-    "PolicyOptions",
-    [(name, type(config), field(default_factory=partial(replace, config))) for name, config in POLICIES.items()],
-    kw_only=True,
-)
 
 
 @dataclass(kw_only=True)
@@ -131,11 +121,6 @@ class MemoryConfig:
 
 
 @dataclass(kw_only=True)
-class NoDispatcherConfig:
-    """Every robot has its instruction from the start."""
-
-
-@dataclass(kw_only=True)
 class TeamSettings:
     """How several robots are played: settings by robot, who assigns instructions, and how long decisions take."""
 
@@ -176,9 +161,9 @@ class EvaluateConfig(TeamSettings):
 
     suite: Any = MISSING
     tier: Tiers = Tiers.strict
-    policy: list[str] = MISSING
-    policy_options: Any = field(default_factory=PolicyOptions)
-    controls: list[str] = field(default_factory=lambda: [NORMAL])
+    policy: Any = MISSING
+    policy_options: Any = MISSING
+    controls: Any = NORMAL
     episodes: int = 100
     seed: int = 0
     videos: int = 3
@@ -191,10 +176,15 @@ class EvaluateConfig(TeamSettings):
 
 
 def suite_schema(suite: str) -> type[SuiteConfig]:
-    """Returns the schema of a suite: `SuiteConfig`, and the options of each of its tasks."""
-    kinds = {name: _options(task) for name, task in SUITES[suite].tasks.items()}
+    """Returns the schema of a suite: `SuiteConfig` with all of its tasks, and the options of each of them.
+
+    Raises `UnknownNameError`, `PluginError`.
+    """
+    tasks = suite_named(suite).tasks
+    kinds = {name: _options(task) for name, task in tasks.items()}
     options = [(name, kind, field(default_factory=kind)) for name, kind in kinds.items()]
-    return make_dataclass(f"{suite}_suite", [("name", str, suite), *options], bases=(SuiteConfig,), kw_only=True)
+    chosen = [("name", str, suite), ("tasks", Any, field(default_factory=lambda: list(tasks)))]
+    return make_dataclass(f"{suite}_suite", [*chosen, *options], bases=(SuiteConfig,), kw_only=True)
 
 
 def build_tasks(suite: SuiteConfig, tiers: Tiers) -> dict[str, Task]:
@@ -203,9 +193,14 @@ def build_tasks(suite: SuiteConfig, tiers: Tiers) -> dict[str, Task]:
     Raises `UnknownNameError`, and `ConfigError` for options and repeats.
     """
     known = suite_named(suite.name)
-    names = checked_names(f"task of {suite.name}", suite.tasks, list(known.tasks))
+    names = checked_names(f"task of {suite.name}", names_of(suite.tasks, "suite.tasks"), list(known.tasks))
     tasks = [
-        make_task(name, tier=tier, options=asdict(getattr(suite, name)) | _on_failure(suite, known.tasks[name]))
+        build_task(
+            known.tasks[name],
+            name,
+            tier=tier,
+            options=asdict(getattr(suite, name)) | _on_failure(suite, known.tasks[name]),
+        )
         for name in names
         for tier in (tiers.value if known.tiers else ("",))
     ]
@@ -225,20 +220,21 @@ def _on_failure(suite: SuiteConfig, kind: type[Any]) -> dict[str, str]:
     return {}
 
 
-def chosen_policies(names: Sequence[str], options: Any) -> dict[str, PolicyBuilder]:
-    """Returns the configs of the policies called `names`. Raises `UnknownNameError`, `ConfigError`."""
-    chosen = {name: getattr(options, name) for name in checked_names("policy", names, POLICIES)}
-    return {
-        name: config.pinned() if isinstance(config, LearnedPolicyConfig) else config for name, config in chosen.items()
-    }
+def chosen_policies(named: Sequence[str] | str, options: Any) -> dict[str, PolicyBuilder]:
+    """Returns the configs of the policies that `named` lists, each a kind or a label in `options`; one name will do.
+
+    Raises `UnknownNameError`, `ConfigError`.
+    """
+    names = checked_names("policy", names_of(named, "policy"), known_policies(options))
+    return {name: chosen_policy(name, options) for name in names}
 
 
-def chosen_controls(names: Sequence[str], memory: MemoryConfig) -> dict[str, Control]:
-    """Returns the configs of the controls called `names`, but the normal one, which must be among them.
+def chosen_controls(named: Sequence[str] | str, memory: MemoryConfig) -> dict[str, Control]:
+    """Returns the configs of the controls that `named` lists, but the normal one, which must be among them.
 
     Raises `UnknownNameError`, and `ConfigError` also where `memory` would let killed episodes go on.
     """
-    checked_names("control", names, (NORMAL, *CONTROLS))
+    names = checked_names("control", names_of(named, "controls"), (NORMAL, *CONTROLS))
     if NORMAL not in names:
         raise ConfigError(
             f"controls must hold {NORMAL!r}: the others say something beside it.",
@@ -261,29 +257,32 @@ def checked_names(kind: str, names: Sequence[str], known: Sequence[str] | Mappin
     return names
 
 
-def register() -> None:
-    """Registers with Hydra the schemas to which the files in sim_configs refer."""
+def register(arguments: Arguments = Arguments()) -> None:  # noqa: B008 - a frozen value
+    """Registers with Hydra the schemas to which the files in sim_configs refer, and parts from outside.
+
+    Of the latter only those that `arguments` name are loaded. Raises `PluginError` where one of these is broken.
+    """
     store = ConfigStore.instance()
-    store.store(name="evaluate_schema", node=EvaluateConfig)
-    for suite in SUITES:
+    store.store(name="evaluate_schema", node=EvaluateConfig(policy_options=policy_options(arguments)()))
+    for suite in SUITES.own:
         store.store(group="suite", name=f"{suite}_schema", node=suite_schema(suite))
+    register_parts("suite", [name for name in suite_names() if name not in SUITES.own], suite_schema, arguments)
+    for group, registry in (("simulator", SIMULATORS), ("dispatcher", PLANNERS)):
+        outside = [name for name in registry if name not in registry.own]
+        register_parts(group, outside, registry.__getitem__, arguments)
     store.store(group="simulator", name="bullet_schema", node=BulletConfig)
     store.store(group="controller", name="controller_schema", node=ControllerConfig)
     store.store(group="dispatcher", name="none_schema", node=NoDispatcherConfig)
-    store.store(group="dispatcher", name="schedule_schema", node=ScheduleConfig)
+    store.store(group="dispatcher", name="schedule_schema", node=PLANNERS.own["schedule"])
     store.store(group="compute", name="compute_schema", node=ComputeConfig)
 
 
 def _options(kind: type[Any]) -> type[Any]:
     """Returns the options of a task as a dataclass: its fields but those that are chosen for the whole suite."""
+    # Choices are text here, so that they are written as in Python; the registry checks them.
     own = [
-        # Choices are text here, so that they are written as in Python; the registry checks them.
-        (option.name, str if isinstance(option.default, Enum) else option.type, field(default=_plain(option.default)))
-        for option in fields(kind)
-        if option.name not in SUITE_WIDE
+        (name, wanted, field(default=MISSING if default is NO_DEFAULT else default))
+        for name, (wanted, default) in settable_options(kind).items()
+        if name not in SUITE_WIDE
     ]
     return make_dataclass(f"{kind.__name__}Options", own, kw_only=True)
-
-
-def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, Enum) else value

@@ -10,10 +10,13 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from embodied.errors import ConfigError, MissingDependencyError
-from launch import cli, schema
-from policies.registry import family_of
+from launch import cli
+from launch.arguments import Arguments
+from launch.parts import register_parts
+from policies.registry import FAMILIES, family_of
 from policies.training.config import TrainComputeConfig, TrainingConfig
 
+MEMORY_SETTINGS = ("policy.memory.options",)  # Those of a memory from outside have names of its own.
 COMMAND = tuple(sys.argv[1:])  # As it was typed, before `cli.enter` adds to it.
 
 
@@ -70,19 +73,19 @@ def _folders(data: Any) -> list[str]:
     return folders
 
 
-def register() -> None:
-    """Registers with Hydra the schemas to which sim_configs/train.yaml refers."""
+def register(arguments: Arguments = Arguments()) -> None:  # noqa: B008 - a frozen value
+    """Registers with Hydra the schemas to which sim_configs/train.yaml refers. Raises as `schema.register`."""
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(group="compute", name="compute_schema", node=TrainComputeConfig)
-    for family, kind in schema.LEARNERS.items():
+    for family, kind in FAMILIES.own.items():
         store.store(group="policy", name=f"{family}_schema", node=kind)
+    register_parts("policy", [name for name in FAMILIES if name not in FAMILIES.own], FAMILIES.__getitem__, arguments)
 
 
 def main() -> None:
     """Starts the command line with the settings of sim_configs/train.yaml."""
-    register()
-    cli.enter(train, config_name="train", groups="training")
+    cli.enter(train, config_name="train", register=register, groups="training", mappings=MEMORY_SETTINGS)
 
 
 if __name__ == "__main__":

@@ -151,8 +151,6 @@ def curve_rows(folder: Path) -> list[dict[str, float]]:
 
 def config_from_json(family: str, settings: Mapping[str, Any]) -> Any:
     """Returns the config dataclass of `family` with `settings`. Raises `UnknownNameError`, `ConfigError`."""
-    if family not in FAMILIES:
-        raise unknown_name("family of policies", family, FAMILIES)
     kind = FAMILIES[family]
     _refuse_strangers(kind, settings, family)
     try:

@@ -2,10 +2,10 @@
 
 from gymnasium.envs.registration import register
 
-from embodied.tasks.registry import SUITES
+from embodied.tasks.registry import sound_suites
 from embodied.types import named
 
-for _suite in SUITES.values():
+for _suite in sound_suites():
     for _name, _kind in _suite.tasks.items():
         for _tier in _suite.tiers or ("",):
             register(

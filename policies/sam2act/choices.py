@@ -1,22 +1,20 @@
 """The choices among memories, image encoders and language encoders: plain settings, since a schema has no unions."""
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
+from typing import Any
 
+from embodied.errors import ConfigError, unknown_name
 from policies.encoders.config import ClipTextConfig, ConvolutionalConfig, HashedWordsConfig, HieraConfig
 from policies.encoders.sizes import HieraSize
-from policies.memory.config import (
-    KeepFirstMemoryConfig,
-    MergingMemoryConfig,
-    NeuralMemoryConfig,
-    NoMemoryConfig,
-    RecurrentMemoryConfig,
-    WindowMemoryConfig,
-)
+from policies.memory.config import NeuralMemoryConfig
+from policies.memory.registry import MEMORIES, memory_config
+
+ATTENDED = ("capacity", "layers", "heads", "hidden")
 
 
-class MemoryKind(Enum):
-    """Which memory: `off` is SAM2Act, without the parts around a memory; `none` has them and keeps nothing."""
+class MemoryKind(StrEnum):
+    """Which memory of ours: `off` is SAM2Act, without the parts around a memory; `none` has them and keeps nothing."""
 
     off = "off"
     none = "none"
@@ -28,32 +26,48 @@ class MemoryKind(Enum):
 
 @dataclass(kw_only=True)
 class MemoryChoice:
-    """The settings of all memories; each kind reads its own. See `policies.memory.config`."""
+    """The settings of all memories of ours, of which each kind reads its own; see `policies.memory.config`.
 
-    kind: MemoryKind = MemoryKind.off
+    `kind` is one of `MemoryKind`, or the name of a memory from outside, whose settings are `options`.
+    """
+
+    kind: str = MemoryKind.off
     capacity: int = 16
     layers: int = 1
     heads: int = 4
     hidden: int = 192
     first: int = 4
     horizon: int = 25
+    options: dict[str, Any] = field(default_factory=dict)
 
     def config(self) -> NeuralMemoryConfig | None:
-        """Returns the settings of the memory that was chosen, None for `off`."""
-        attended = {"capacity": self.capacity, "layers": self.layers, "heads": self.heads, "hidden": self.hidden}
-        match self.kind:
-            case MemoryKind.off:
-                return None
-            case MemoryKind.none:
-                return NoMemoryConfig()
-            case MemoryKind.window:
-                return WindowMemoryConfig(**attended)
-            case MemoryKind.keep_first:
-                return KeepFirstMemoryConfig(**attended, first=self.first)
-            case MemoryKind.merging:
-                return MergingMemoryConfig(**attended)
-            case MemoryKind.recurrent:
-                return RecurrentMemoryConfig(hidden=self.hidden, horizon=self.horizon)
+        """Returns the settings of the memory that was chosen, None for `off`.
+
+        Raises `UnknownNameError` for a kind that does not exist, `ConfigError` for options that it lacks or that are
+        not of its types, and `PluginError`.
+        """
+        own = {
+            MemoryKind.off: (),
+            MemoryKind.none: (),
+            MemoryKind.window: ATTENDED,
+            MemoryKind.keep_first: (*ATTENDED, "first"),
+            MemoryKind.merging: ATTENDED,
+            MemoryKind.recurrent: ("hidden", "horizon"),
+        }
+        if self.kind not in own:
+            if self.kind not in MEMORIES:
+                raise unknown_name("memory", self.kind, [MemoryKind.off, *MEMORIES])
+            return memory_config(self.kind, self.options)
+        kind = MemoryKind(self.kind)
+        if self.options:
+            raise ConfigError(
+                f"The options of a memory from outside must be left out for memory {self.kind!r}.",
+                value=dict(self.options),
+                remedy=f"It reads: {', '.join(own[kind]) or 'no settings'}.",
+            )
+        if kind is MemoryKind.off:
+            return None
+        return memory_config(kind, {name: getattr(self, name) for name in own[kind]})
 
 
 class EncoderKind(Enum):

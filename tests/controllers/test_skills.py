@@ -172,7 +172,7 @@ def test_robots_can_run_what_they_have_the_parts_for():
     assert {skill.name for skill in skills_of(robot_model("panda"))} == every - {"drive"}
     assert {skill.name for skill in skills_of(robot_model("kuka"))} == {"move", "press"}
     assert {skill.name for skill in skills_of(robot_model("differential_base"))} == {"drive"}
-    assert SKILLS.keys() == ROUTINES.keys() == every
+    assert SKILLS.own.keys() == ROUTINES.keys() == every
     assert MoveTo not in handled_intents(robot_model("differential_base"))
     assert GoTo in handled_intents(robot_model("differential_base"))
 

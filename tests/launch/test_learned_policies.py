@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from launch import schema
+from launch.parts import POLICIES
 from policies.policy import save_pretrained
 from policies.sam2act import MemoryChoice, MemoryKind, Sam2ActConfig
 from tests.launch.test_cli import enter
@@ -35,6 +35,6 @@ def test_a_learned_policy_is_played_under_every_control(tmp_path):
 
 
 def test_every_learned_policy_has_a_name_of_its_own():
-    learned = [config.weights for config in schema.POLICIES.values() if hasattr(config, "weights")]
+    learned = [config.weights for config in POLICIES.own.values() if hasattr(config, "weights")]
     assert len(set(learned)) == len(learned) == 2
     assert MemoryChoice().kind is MemoryKind.off

@@ -23,7 +23,8 @@ class Argument:
 class SkillDefinition:
     """A skill. `suits` says whether a robot can run it; conditions and effects are predicates, for planners.
 
-    `duration_s` is how long it usually takes.
+    `duration_s` is how long it usually takes. `routine` runs a skill from outside: a function as those in `routines`,
+    where ours are.
     """
 
     name: str
@@ -32,6 +33,7 @@ class SkillDefinition:
     preconditions: tuple[str, ...] = ()
     effects: tuple[str, ...] = ()
     duration_s: float = 1.0
+    routine: Callable[..., Any] | None = None
 
     @property
     def schema(self) -> str:

@@ -7,7 +7,7 @@ from embodied.controllers.handler import HandlerContext
 from embodied.controllers.motion.delta_pose import DeltaPoseHandler
 from embodied.controllers.motion.move_to import MoveToHandler
 from embodied.controllers.routine import RoutineRunner
-from embodied.controllers.skills.registry import skills_of
+from embodied.controllers.skills.registry import SKILLS, skills_of
 from embodied.controllers.skills.routines import ROUTINES
 from embodied.errors import IntentError
 from embodied.robots.robot import RobotModel
@@ -39,9 +39,14 @@ class SkillHandler:
         return bool(skills_of(model))
 
     def begin(self, intent: Skill, state: WorldState, *, seed: int) -> ControllerReport | None:
-        """Starts; returns a FAILED report where the skill cannot begin. Raises `IntentError` for other arguments."""
+        """Starts; returns a FAILED report where the skill cannot begin.
+
+        Raises `IntentError` for other arguments, and `PluginError` for a skill from outside that is broken.
+        """
         skill = self._skills.get(intent.name) if isinstance(intent.name, str) else None
         if skill is None:
+            if isinstance(intent.name, str) and SKILLS.outside(intent.name):
+                SKILLS[intent.name]  # Raises what is broken about it.
             raise IntentError(
                 f"A skill of {self._context.robot!r} ({self._context.model.name}) must be one that it has.",
                 value=intent.name,
@@ -50,8 +55,8 @@ class SkillHandler:
         skill.check(intent.arguments)
         if self._context.model.arms:
             check_end_effector(intent.arguments.get("end_effector", ""), self._context.robot, self._context.model)
-        routine = ROUTINES[skill.name](self._context, intent.arguments, state)
-        return self._runner.begin(routine, state, seed=seed)
+        routine = skill.routine or ROUTINES[skill.name]
+        return self._runner.begin(routine(self._context, intent.arguments, state), state, seed=seed)
 
     def tick(self, state: WorldState) -> Command | ControllerReport:
         """Returns the next command, or how the skill ended."""

@@ -1,8 +1,9 @@
-"""The skills that controllers can run, by name: a new skill is an entry here and its routine in `routines`."""
+"""The skills that controllers can run, by name: a new one of ours is an entry here and in `routines`."""
 
-from collections.abc import Mapping
+from typing import Any
 
 from embodied.controllers.skills.definition import Argument, SkillDefinition
+from embodied.plugins import Registry
 from embodied.robots.robot import RobotModel
 
 _OBJECT, _WITH = Argument("object", required=True), Argument("end_effector")
@@ -41,9 +42,20 @@ _SKILLS = (
     SkillDefinition("close", (_OBJECT, _WITH), _has_gripper, ("hand_empty(robot)",), ("closed(object)",), 0.85),
     SkillDefinition("drive", (_POSITION,), _has_wheels, effects=_AT),
 )
-SKILLS: Mapping[str, SkillDefinition] = {skill.name: skill for skill in _SKILLS}
+
+
+def _skill(name: str, value: Any) -> SkillDefinition:
+    if not isinstance(value, SkillDefinition) or value.name != name or not callable(value.routine):
+        raise TypeError(f"{name!r} must be a SkillDefinition of that name with a routine, not {value!r}.")
+    return value
+
+
+SKILLS: Registry[SkillDefinition] = Registry("skills", "skill", {skill.name: skill for skill in _SKILLS}, _skill)
 
 
 def skills_of(model: RobotModel) -> tuple[SkillDefinition, ...]:
-    """Returns the skills that the controller of a robot of `model` can run."""
-    return tuple(skill for skill in SKILLS.values() if skill.suits(model))
+    """Returns the skills that the controller of a robot of `model` can run.
+
+    Those from outside that do not load are left out with a warning; a policy that calls one is refused with the reason.
+    """
+    return tuple(skill for skill in SKILLS.sound().values() if skill.suits(model))

@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +13,12 @@ from typing import Any, Self
 
 import psutil
 import ray
-from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayError, RaySystemError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import embodied
-from embodied.errors import EmbodiedError
+from embodied.errors import EmbodiedError, PluginError
+from embodied.plugins import import_modules, module_folders, named_modules, require_same_modules, source_digest
 from embodied.rollout.job import EpisodeJob, JobResult
 from embodied.rollout.progress import with_progress
 from embodied.rollout.ray.cluster import deaf_to_signals, end_processes
@@ -54,12 +55,44 @@ class WorkerProcess:
     started_s: float
 
 
-class PooledWorker(SimulatorWorker):
-    """A worker that tells where it runs, so that it can be killed when it no longer listens."""
+class PooledWorker:
+    """A `SimulatorWorker` that reports where it runs, so that it can be killed when it no longer answers.
+
+    `modules` offer parts from outside, and are given with the SHA-256 of their source on the driver. They are imported
+    before the configuration is read, to which `config` refers in a list of one, since it may need them.
+    """
+
+    def __init__(self, modules: Mapping[str, str], config: Sequence[Any]) -> None:
+        self._modules = modules
+        self._config = config
+        self._worker: SimulatorWorker | None = None
 
     def process(self) -> WorkerProcess:
-        """Returns the process that this worker is."""
+        """Returns the process that this worker is, once it is ready to play.
+
+        Raises `PluginError` for code that cannot be imported here, or that is not the driver's.
+        """
+        if self._worker is None:
+            self._worker = self._ready()
         return WorkerProcess(ray.get_runtime_context().get_node_id(), os.getpid(), psutil.Process().create_time())
+
+    def run(self, job: EpisodeJob) -> JobResult:
+        """Plays a job, as `SimulatorWorker.run`."""
+        self._worker = self._worker or self._ready()
+        return self._worker.run(job)
+
+    def _ready(self) -> SimulatorWorker:
+        import_modules(list(self._modules))
+        require_same_modules(self._modules)
+        try:
+            config: WorkerConfig = ray.get(self._config[0])
+        except RaySystemError as error:
+            raise PluginError(
+                "Every node must be able to import all code that a run uses.",
+                value=str(error).strip().splitlines()[0],
+                remedy="Install its package on all nodes, or name its module: plugins=[my_module].",
+            ) from error
+        return SimulatorWorker(config)
 
 
 @dataclass(eq=False)
@@ -153,11 +186,12 @@ class RayPool:
                 self._offer(free, job)
 
     def _hire(self, job: EpisodeJob) -> _Member:
+        modules = {name: source_digest(name) for name in named_modules()}
         environment = {**thread_environment(self._config.threads), "PYTHONPATH": python_path()}
         remote_class: Any = ray.remote(PooledWorker)
         actor = remote_class.options(
             num_cpus=1, max_restarts=0, max_task_retries=0, runtime_env={"env_vars": environment}
-        ).remote(self._shared_config)
+        ).remote(modules, [self._shared_config])
         member = _Member(actor)
         self._offer(member, job)
         return member
@@ -268,6 +302,6 @@ def _end_here(where: WorkerProcess, timeout_s: float) -> None:
 
 
 def python_path() -> str:
-    """Returns the search path of workers: where this package lies, then what the user has set."""
-    root = str(Path(embodied.__file__).parents[1])
-    return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    """Returns the search path of workers, absolute: this package, named modules, then what the user has set."""
+    own = [str(Path(folder).absolute()) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
+    return os.pathsep.join([str(Path(embodied.__file__).parents[1]), *module_folders(), *own])

@@ -1,0 +1,74 @@
+"""The source code of parts from outside: what identifies it, and where it lies."""
+
+import hashlib
+import sys
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from embodied.errors import PluginError
+from embodied.plugins.parts import GROUPS, OfferedPart, named_modules, offered
+
+COMPILED = ("__pycache__", ".pyc", ".so", ".pyd")
+
+
+def sources_of(used: Iterable[OfferedPart], modules: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Returns what identifies the code from outside that a run uses, by package: its version, and its SHA-256.
+
+    `used` are parts that the run has loaded, `modules` the names of modules that define what it plays, of which those
+    without a part from outside do not count. Every module that the command line has named counts, and every package
+    that offers skills, since any policy may call them. Raises `PluginError` for code that cannot be found.
+    """
+    parts = [part for group in GROUPS for offers in offered(group).values() for part in offers]
+    top_levels = {name.partition(".")[0] for name in modules}
+    chosen = {part.package for part in used} | {part.package for part in parts if part.group == "skills"}
+    chosen |= {part.package for part in parts if part.module.partition(".")[0] in top_levels}
+    found = {name: {"version": "", "sha256": source_digest(name)} for name in sorted(named_modules())}
+    for package in sorted(chosen - found.keys()):
+        own = [part for part in parts if part.package == package]
+        digests = [source_digest(name) for name in sorted({part.module.partition(".")[0] for part in own})]
+        whole = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+        found[package] = {"version": own[0].version, "sha256": whole}
+    return found
+
+
+@cache
+def source_digest(module: str) -> str:
+    """Returns the SHA-256 of the source of a module, or of all files of a package but compiled ones, data included.
+
+    A process computes it once. Raises `PluginError` for a module that cannot be found.
+    """
+    spec = find_spec(module)
+    if spec is None or not (spec.origin or spec.submodule_search_locations):
+        raise PluginError("The source of a part from outside must be found.", value=module)
+    digest = hashlib.sha256()
+    for root in map(Path, spec.submodule_search_locations or [spec.origin or ""]):
+        files = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
+        for path in files:
+            relative = path.relative_to(root if root.is_dir() else root.parent)
+            if not set(COMPILED) & {*relative.parts, path.suffix}:
+                digest.update(f"{relative.as_posix()} ".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def module_folders() -> list[str]:
+    """Returns the absolute folders that must be on the search path for the named modules to be imported elsewhere."""
+    folders: dict[str, None] = {}
+    for name in named_modules():
+        spec = sys.modules[name.partition(".")[0]].__spec__
+        if spec is not None:
+            places = spec.submodule_search_locations or [spec.origin or ""]
+            folders |= {str(Path(place).absolute().parent): None for place in places}
+    return list(folders)
+
+
+def require_same_modules(digests: Mapping[str, str]) -> None:
+    """Raises `PluginError` unless the source of each module is here what its SHA-256 says; `digests` by module."""
+    for name, expected in digests.items():
+        if source_digest(name) != expected:
+            raise PluginError(
+                "A module that plugins names must be the same on every node.",
+                value=f"{name} with SHA-256 {source_digest(name)}, on the driver {expected}",
+                remedy="Copy the driver's version to all nodes.",
+            )
