@@ -7,21 +7,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-_FILE = re.compile(r"\A# (\S+\.(?:py|json|toml|yaml))\n")
+_BLOCK = re.compile(r"^(?:[^\n]*Save this as `([^`\n]+)`:\n\n)?```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_FILE = re.compile(r"\A# (\S+\.py)\n")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of a page; `file` is the name in its first line, where the reader is to save it."""
+    """A fenced block of a page. `saved_as` is where the text before it tells the reader to save it."""
 
     language: str
     text: str
+    saved_as: str = ""
 
     @property
-    def file(self) -> str | None:
+    def file(self) -> str:
+        """Where the reader saves it: as the page says, or as its first line does; "" for what is only read."""
         found = _FILE.match(self.text)
-        return found.group(1) if found else None
+        return self.saved_as or (found.group(1) if found else "")
 
     @property
     def commands(self) -> list[list[str]]:
@@ -32,7 +34,7 @@ class Block:
 
 def blocks(page: Path) -> list[Block]:
     """Returns the fenced blocks of a page that name a language, in order."""
-    return [Block(language, text) for language, text in _BLOCK.findall(page.read_text())]
+    return [Block(language, text, name) for name, language, text in _BLOCK.findall(page.read_text())]
 
 
 def commands(page: Path) -> list[list[str]]:

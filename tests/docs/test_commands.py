@@ -81,6 +81,9 @@ def test_scripts_that_the_reader_saves_run(page, script, tmp_path):
 @pytest.mark.parametrize("page", sorted({page for page, _, _ in LAUNCHED}))
 def test_the_commands_of_a_page_run_one_after_another(page, tmp_path):
     files_of(page, tmp_path)
+    for words in (one for name, one in COMMANDS if name == page and one[:2] == ["pip", "install"]):
+        packages = [sys.executable, "-m", *words, "--quiet", "--target", str(tmp_path)]
+        subprocess.run(packages, check=True, timeout=LIMIT_S)
     for _, command, settings in (one for one in LAUNCHED if one[0] == page):
         words = [sys.executable, "-m", f"launch.{command}", *settings, *_small(command, settings)]
         done = subprocess.run(
