@@ -11,7 +11,7 @@ from embodied.scenes.tabletop import ROBOT_BASE_M, TABLE_TOP_M, WORKSPACE_M
 from embodied.seeding import stream
 from embodied.specs import KEYFRAME, ObservationSpec
 from embodied.tasks.expert import shown_expert
-from embodied.types import Decision, Episode, MoveTo, Request
+from embodied.types import Choice, Decision, Episode, MoveTo, Request
 
 LOWEST_ABOVE_TABLE_M = 0.03
 SHOULDER_M = (ROBOT_BASE_M[0], ROBOT_BASE_M[1], ROBOT_BASE_M[2] + 0.333)
@@ -75,7 +75,7 @@ class Expert:
         return Decision((intent,), carry=expert_state)
 
     def _choose(self, episode: Episode) -> str:
-        return episode.choice_goal.target
+        return episode.goal.target if isinstance(episode.goal, Choice) else ""
 
 
 class Guesser(Expert):

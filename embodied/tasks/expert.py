@@ -20,7 +20,10 @@ class RobotExpert(Protocol):
     """How a task is solved: a script for each robot, without state of its own."""
 
     def begin(self, episode: Episode, state: WorldState, choice: str) -> Any:
-        """Returns what one robot carries, in an episode that begins in `state`; `choice` is believed to be right."""
+        """Returns what one robot carries, in an episode that begins in `state`; `choice` is believed to be right.
+
+        It is "" where the goal of the episode is no choice.
+        """
         ...
 
     def next_intent(

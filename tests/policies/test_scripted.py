@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from embodied.errors import ConfigError
+from embodied.errors import ConfigError, GoalError
 from embodied.geometry import rotation_matrix
 from embodied.scenes.tabletop import ROBOT, TABLE_TOP_M
 from embodied.tasks.memorybench.suite import MEMORYBENCH
 from embodied.tasks.registry import make_task
-from embodied.types import Choice, MoveTo, Observation, Progress, Request, Truth, Wait
+from embodied.types import Choice, Mission, MoveTo, Observation, Progress, Request, Truth, Wait
 from policies.scripted import ExpertConfig, GuesserConfig, RandomPolicyConfig
 from tests.tasks.worlds import initial_state
 
@@ -63,6 +63,23 @@ def test_the_expert_does_not_use_the_target_before_the_decision(name):
     decision = expert.course(episode, state, begun).decision
     assert all(run[:decision] == runs[0][:decision] for run in runs)
     assert len({run[decision] for run in runs}) == len(episode.choice_goal.candidates)
+
+
+def test_an_expert_plays_tasks_without_a_choice_and_a_guesser_does_not():
+    class Patient:
+        def begin(self, episode, state, choice):
+            return [choice]
+
+        def next_intent(self, robot, episode, progress, state, expert_state):
+            return Wait(0.1), expert_state
+
+    episode = replace(make_task("reopen_drawer").sample(1), goal=Mission(("done",)))
+    asked = request(episode, 1)
+    asked = replace(asked, truth=replace(asked.truth, episode=episode, expert=Patient()))
+    (decision,) = ExpertConfig().build().act([asked])
+    assert (decision.intents, decision.carry) == ((Wait(0.1),), [""])
+    with pytest.raises(GoalError):
+        GuesserConfig().build().act([asked])
 
 
 @pytest.mark.parametrize("name", MEMORYBENCH.tasks)
