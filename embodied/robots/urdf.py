@@ -66,8 +66,11 @@ def parse_xml(text: bytes, name: str) -> ElementTree.Element:
     def refuse(*declared: object) -> None:
         raise SceneError("A URDF must not declare entities.", value=name, remedy=f"Remove {declared[0]!r}.")
 
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        builder.start(tag, {name: value for name, value in attributes.items() if not name.startswith("xmlns")})
+
     parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
-    parser.StartElementHandler = builder.start
+    parser.StartElementHandler = start
     parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.data
     try:
