@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 import pinocchio as pin  # pyright: ignore[reportMissingImports]  # Lies behind a .pth file.
 
-from embodied.errors import SceneError
+from embodied.errors import RobotModelError, SceneError
 from embodied.geometry import Pose, pose_from_matrix
 from embodied.robots.assets import urdf_path
 from embodied.robots.robot import Arm, RobotModel
@@ -126,7 +126,10 @@ def robot_tree(model: RobotModel) -> pin.Model:
 
     Raises `SceneError` where the URDF lacks a joint or link that `model` names.
     """
-    tree = pin.buildModelFromUrdf(str(urdf_path(model, visuals=False)))
+    try:
+        tree = pin.buildModelFromUrdf(str(urdf_path(model, visuals=False)))
+    except ValueError as error:
+        raise RobotModelError("pinocchio must be able to read the URDF of a robot.", value=model.name) from error
     grippers = [arm.gripper for arm in model.arms if arm.gripper is not None]
     named = [*model.joints, *(joint for gripper in grippers for joint in gripper.joints)]
     missing = [joint for joint in named if not tree.existJointName(joint)]

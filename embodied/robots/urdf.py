@@ -1,6 +1,5 @@
 """Reads URDF files and joins several into one robot; meshes must lie below a root folder."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,24 +10,13 @@ from xml.parsers import expat
 from embodied.errors import PathError, RobotModelError, SceneError, unknown_name
 from embodied.paths import confined
 from embodied.robots.robot import UrdfPart, UrdfSource
+from embodied.robots.urdf_numbers import MOMENTS, check_numbers, number
 
 MAX_URDF_BYTES = 4 << 20
 LIGHT_MASS_KG = 0.001
 _LIGHT_INERTIA = 1e-6  # kg m^2
-_MOMENTS = ("ixx", "ixy", "ixz", "iyy", "iyz", "izz")
 _KEPT = ("link", "joint", "material")
 _KINDS = ("fixed", "revolute", "continuous", "prismatic")
-_SHAPES = ("mesh", "box", "cylinder", "sphere")
-_NUMBERS = {
-    "origin": {"xyz": 3, "rpy": 3},
-    "axis": {"xyz": 3},
-    "box": {"size": 3},
-    "cylinder": {"radius": 1, "length": 1},
-    "sphere": {"radius": 1},
-    "mesh": {"scale": 3},
-    "mass": {"value": 1},
-    "inertia": dict.fromkeys(_MOMENTS, 1),
-}
 _PACKAGE = "package://"
 
 
@@ -147,29 +135,6 @@ def compose(source: UrdfSource) -> ElementTree.Element:
     return whole
 
 
-def check_numbers(robot: ElementTree.Element) -> None:
-    """Raises `RobotModelError` for places, axes, sizes and inertias that are not finite numbers, and other shapes."""
-    for geometry in robot.iter("geometry"):
-        shapes = [shape.tag for shape in geometry]
-        if len(shapes) != 1 or shapes[0] not in _SHAPES:
-            raise RobotModelError(
-                "A geometry of a URDF must be one mesh, box, cylinder or sphere.",
-                value=shapes,
-                remedy="Make it one of these.",
-            )
-    for element in robot.iter():
-        for attribute, count in _NUMBERS.get(element.tag, {}).items():
-            text = element.get(attribute)
-            values = [_number(element, word) for word in (text or "").split()]
-            needed = element.tag in _SHAPES and element.tag != "mesh"
-            if (text is not None or needed) and len(values) != count:
-                raise RobotModelError(f"`{attribute}` of <{element.tag}> must be {count} numbers.", value=text)
-            if values and element.tag in _SHAPES and min(values) <= 0.0:
-                raise RobotModelError(f"`{attribute}` of <{element.tag}> must be positive.", value=text)
-            if element.tag == "axis" and not any(values):
-                raise RobotModelError("The axis of a joint must have a direction.", value=text)
-
-
 def link_names(robot: ElementTree.Element) -> tuple[str, ...]:
     """Returns the names of all links in the order of the URDF."""
     return tuple(link.get("name", "") for link in robot.findall("link"))
@@ -183,11 +148,11 @@ def joints_of(robot: ElementTree.Element) -> dict[str, UrdfJoint]:
     joints = {}
     for element in robot.findall("joint"):
         limit, mimic = element.find("limit"), element.find("mimic")
-        bounds = {} if limit is None else {key: _number(element, limit.get(key)) for key in
-                                           ("lower", "upper", "velocity", "effort") if limit.get(key)}  # fmt: skip
+        given = {} if limit is None else limit.attrib
+        bounds = {key: number(element, given[key]) for key in ("lower", "upper", "velocity", "effort") if key in given}
         follows = None
         if mimic is not None:
-            multiplier, offset = (_number(element, mimic.get(key, default)) for key, default in
+            multiplier, offset = (number(element, mimic.get(key, default)) for key, default in
                                   (("multiplier", "1"), ("offset", "0")))  # fmt: skip
             follows = UrdfMimic(mimic.get("joint", ""), multiplier, offset)
         kind = element.get("type", "")
@@ -246,10 +211,20 @@ def _clean(urdf: ElementTree.Element) -> None:
             del element.attrib[attribute]
     for link in urdf.findall("link"):
         mass = link.find("inertial/mass")
-        if mass is None or _number(link, mass.get("value")) <= 0.0:
+        if mass is None or number(link, mass.get("value")) <= 0.0:
             for inertial in link.findall("inertial"):
                 link.remove(inertial)
             _make_light(link)
+        inertia = link.find("inertial/inertia")
+        if inertia is None or any(inertia.get(moment) is None for moment in MOMENTS):
+            raise RobotModelError(
+                "A link with a mass must have an <inertia> of six moments.",
+                value=link.get("name"),
+                remedy="Add it to the URDF, or remove its <inertial>: it then weighs 1 g.",
+            )
+    for limit in urdf.iterfind("joint/limit"):
+        for key in ("velocity", "effort"):  # URDF wants them for fingers too, whose speed and force are the gripper's.
+            limit.set(key, limit.get(key, "0"))
 
 
 def _valid_name(name: str) -> bool:
@@ -260,7 +235,7 @@ def _make_light(link: ElementTree.Element) -> None:
     inertial = ElementTree.SubElement(link, "inertial")
     ElementTree.SubElement(inertial, "origin", xyz="0 0 0", rpy="0 0 0")
     ElementTree.SubElement(inertial, "mass", value=str(LIGHT_MASS_KG))
-    moments = {axis: str(_LIGHT_INERTIA) if axis[1] == axis[2] else "0" for axis in _MOMENTS}
+    moments = {axis: str(_LIGHT_INERTIA) if axis[1] == axis[2] else "0" for axis in MOMENTS}
     ElementTree.SubElement(inertial, "inertia", moments)
 
 
@@ -321,17 +296,3 @@ def _settle(joint: ElementTree.Element, locked: tuple[str, ...], bounds: Mapping
 def _end(joint: ElementTree.Element, end: str) -> str:
     element = joint.find(end)
     return "" if element is None else element.get("link", "")
-
-
-def _number(element: ElementTree.Element, text: str | None) -> float:
-    try:
-        value = float(text or "")
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise RobotModelError(
-            f"The numbers of <{element.tag}> {element.get('name', '')!r} must be finite numbers.",
-            value=text,
-            remedy="Correct the URDF.",
-        )
-    return value
