@@ -1,6 +1,7 @@
 """Colours by name: the nearest of a few well-known ones, as the eye measures nearness."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -21,6 +22,7 @@ NAMED_RGB: dict[str, Vector3] = {
     "black": (0.06, 0.06, 0.06),
 }
 LIGHTNESS_WEIGHT = 0.5  # Shade and light change how light a thing looks, far less its hue.
+_WEIGHTS = np.array([LIGHTNESS_WEIGHT, 1.0, 1.0])
 _XYZ_FROM_RGB = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
 )
@@ -47,9 +49,8 @@ def median_colour(rgb: np.ndarray) -> Colour:
     """Returns the median, in L*a*b*, of the lighter half of sRGB values (N, 3) in [0, 1]: the lit side of a thing."""
     lab = lab_from_rgb(rgb)
     lab = np.median(lab[lab[:, 0] >= np.median(lab[:, 0])], axis=0)
-    names = list(NAMED_RGB)
-    known = lab_from_rgb(np.array([NAMED_RGB[name] for name in names]))
-    return Colour(vector3(lab), names[int(np.argmin([_apart(lab, other) for other in known]))])
+    names, known = _known_colours()
+    return Colour(vector3(lab), names[int(np.argmin(np.linalg.norm((known - lab) * _WEIGHTS, axis=1)))])
 
 
 def colour_distance(left: Colour, right: Colour) -> float:
@@ -58,4 +59,9 @@ def colour_distance(left: Colour, right: Colour) -> float:
 
 
 def _apart(left: np.ndarray, right: np.ndarray) -> float:
-    return float(np.linalg.norm((left - right) * (LIGHTNESS_WEIGHT, 1.0, 1.0)))
+    return float(np.linalg.norm((left - right) * _WEIGHTS))
+
+
+@lru_cache(maxsize=1)
+def _known_colours() -> tuple[list[str], np.ndarray]:
+    return list(NAMED_RGB), lab_from_rgb(np.array(list(NAMED_RGB.values())))

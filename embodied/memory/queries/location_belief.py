@@ -13,6 +13,7 @@ from embodied.memory.schema.places import is_within, may_hold, smallest_place
 from embodied.memory.schema.query import LocationBelief
 from embodied.memory.storage.log import EventLog
 
+MAY_BE = "may_be"
 ANY_CATEGORY = ""  # No entity may have it: the half-life of all categories that are not named.
 
 
@@ -57,7 +58,16 @@ def where_is(log: EventLog, entity: str, at: Instant, half_life_s: Mapping[str, 
         since_s=belief.position[0],
         seq=belief.position[1],
         version=logged.version,
+        candidates=_candidates(log, entity, at),
     )
+
+
+def _candidates(log: EventLog, entity: str, at: Instant) -> tuple[str, ...]:
+    """Returns the names of what an entity may be instead, sorted."""
+    if log.tables.names.find(MAY_BE) is None:
+        return ()
+    pairs = [(one, other) for one, predicate, other in related(log, entity, at) if predicate == MAY_BE]
+    return tuple(sorted({name for pair in pairs for name in pair} - {entity}))
 
 
 def evidence(log: EventLog, entity: str, at: Instant) -> frozenset[int]:

@@ -12,7 +12,7 @@ Covariance = tuple[float, ...]  # 6 x 6 row-major over (x, y, z, roll, pitch, ya
 Polygon = tuple[tuple[float, float], ...]  # counter-clockwise or clockwise, metres, at least three corners, simple
 
 PLACE_KINDS = ("site", "floor", "region", "carrier", "slot")
-PREDICATES = ("in", "on", "part_of", "held_by", "near", "connects")
+PREDICATES = ("in", "on", "part_of", "held_by", "near", "connects", "may_be")
 CONTAINMENT = ("in", "on", "part_of", "held_by")  # Of these, an entity has at most one: its parent.
 
 
@@ -57,6 +57,8 @@ class AbsenceSeen(msgspec.Struct, frozen=True, tag="absence_seen", forbid_unknow
 
 class RelationSet(msgspec.Struct, frozen=True, tag="relation_set", forbid_unknown_fields=True, gc=False):
     """`subject predicate object` holds from now. For containment it replaces the subject's parent.
+
+    `may_be` says that two things look alike and may have changed places unseen: which is which is unknown.
 
     `expected_version` is compare-and-set: the version of the subject's containment that the writer has read (0 for an
     entity that never had a parent); anything else is a conflict and nothing is written. It may be None only where the

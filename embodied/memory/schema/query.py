@@ -60,7 +60,8 @@ class LocationBelief:
     follows from the last sighting and from what held it since (see `pose_propagation`), None where that leaves it
     unknown. `parent` and `predicate` say what it is in, on, part of or held by, `version` how often that has changed;
     `place` is the smallest place known to be around it, `since_s` and `seq` the valid time and event of the evidence
-    that settled the pose, or made it unknown. They never contradict each other; the newer evidence wins:
+    that settled the pose, or made it unknown. `candidates` are the alike things with which it may have changed places
+    unseen (`may_be`): which of them is which is unknown. They never contradict each other; the newer evidence wins:
 
     - `pose` lies in `place`, unless the extents of that and of all around it are unknown; a pose outside is None where
       the relation is newer;
@@ -78,6 +79,7 @@ class LocationBelief:
     since_s: float
     seq: int
     version: int
+    candidates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

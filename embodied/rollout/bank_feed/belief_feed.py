@@ -1,15 +1,36 @@
 """Logs what robots perceive, do and report of an episode: the bank that policies, planners and people read."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from embodied.errors import ConfigError
-from embodied.memory import EntitySeen, EpisodeEnded, RobotReported
+from embodied.geometry import Pose
+from embodied.memory import AbsenceSeen, EntitySeen, EpisodeEnded, PlaceDefined, RelationSet, RobotReported
+from embodied.memory.perception import (
+    Change,
+    ChangeKind,
+    Known,
+    ObjectNames,
+    SceneTracker,
+    standing,
+    support_height_m,
+)
 from embodied.protocols import Simulator
-from embodied.rollout.bank_feed.episode_feed import EpisodeFeed, EventBank, MemoryFeedConfig
-from embodied.types import Episode, EpisodeRecord, Progress, WorldState, holder_name
+from embodied.rollout.bank_feed.episode_feed import EpisodeFeed, EventBank, MemoryFeedConfig, far
+from embodied.rollout.bank_feed.looking import Looking
+from embodied.rollout.bank_feed.own_actions import Containment, OwnActions
+from embodied.types import Command, Episode, EpisodeRecord, Progress, WorldState, holder_name
 
 FASTEST_LOOK_HZ = 20.0
+CONFIRM_S = 5.0  # A thing that stays where it was is logged again no more often.
+LARGEST_SHIFT_M, LARGEST_TURN = 0.002, 1e-4
+STANDS_M = 0.03  # A thing whose seen part ends this far above what is under it stands on it.
+PLACE_GROWTH_M = 0.05
+ABOVE_M, BELOW_M = 0.5, 0.01
+UNSURE = 0.5  # The confidence that a thing is the one it is called, where it may be another.
+MAY_BE = "may_be"
+SLACK_S = 1e-9
 
 
 class Source(StrEnum):
@@ -43,6 +64,9 @@ class BeliefFeed(EpisodeFeed):
     """Logs what the robots of an episode know: their own state, actions and reports, and what they perceive.
 
     It is given the simulator's state, of which it reads the robots' own: what proprioception and odometry measure.
+    Robots look through the cameras that stand still, one after another, else through their own; all of them at the
+    beginning, one at each decision and `look_hz` times per simulated second. Things have names of the bank's own,
+    `<name>/<robot>/object-0007`, after the robot that saw them first.
     """
 
     def __init__(self, config: MemoryFeedConfig, belief: BeliefConfig, bank: EventBank, name: str) -> None:
@@ -50,10 +74,27 @@ class BeliefFeed(EpisodeFeed):
         belief.check()
         super().__init__(config, bank, name)
         self._belief = belief
+        self._names = ObjectNames(name)
+        self._looker = ""
+        self._tracker = SceneTracker(lambda kind: self._names.new(self._looker, kind))
+        self._containment = Containment()
+        self._actions = OwnActions(self._tracker, self._containment)
+        self._logged: dict[str, tuple[Pose, float]] = {}
+        self._confused: set[tuple[str, str]] = set()
+        self._looked_s = 0.0
+
+    def on_commands(self, commands: Mapping[str, Command]) -> None:
+        """Takes note of what the robots' own grippers are commanded."""
+        self._actions.command(commands)
 
     def _begin(self, episode: Episode, simulator: Simulator) -> None:
-        del episode, simulator
-        self._look("")
+        names_under = self.name if self._belief.identity is Source.given else ""
+        labels = self._belief.labels is Source.given
+        self._looking = Looking(episode, simulator, names_under=names_under, labels=labels)
+        self._log("", PlaceDefined(self.name, "site"))
+        self._log_robots()
+        for robot in self._robots:
+            self._look_through(robot, self._looking.cameras(robot))
 
     def _take(self, state: WorldState) -> None:
         super()._take(state)
@@ -61,28 +102,128 @@ class BeliefFeed(EpisodeFeed):
 
     def _follow(self, state: WorldState, progress: Progress) -> None:
         del progress
+        for one in self._actions.follow(state.robots, self.now_s):
+            self._log(one.robot, one.payload)
+            if isinstance(one.payload, RelationSet):
+                self._log_sighting(one.robot, self._tracker.things[one.payload.subject])
         if self._poses_due(state):
             self._log_robots()
+        if (self.now_s - self._looked_s) * self._belief.look_hz >= 1.0 - SLACK_S:
+            robot = next(iter(state.robots))
+            self._log_robots()
+            self._look_through(robot, self._looking.next_camera(robot))
 
     def _look(self, robot: str) -> None:
-        del robot
+        robot = robot or next(iter(self._robots))
         self._log_robots()
+        self._look_through(robot, self._looking.next_camera(robot))
 
     def _decided(self, robot: str) -> None:
-        del robot
+        self._actions.decided(robot, self.now_s)
 
     def _finish(self) -> None:
-        """Nothing is under way."""
+        """Nothing is under way that is not logged."""
 
     def _ended(self, record: EpisodeRecord) -> EpisodeEnded:
         """Returns that it has ended: what came of it is known to the judge."""
         del record
         return EpisodeEnded(self.name, "ended", first_seq=self._first_seq)
 
+    def _look_through(self, robot: str, cameras: Sequence[str]) -> None:
+        self._looker, self._looked_s = robot, self.now_s
+        tools = self._actions.tools(self._robots)
+        for look in self._looking.looks(robot, cameras, self._robots, tools, time_s=self.now_s):
+            self._log_changes(robot, self._tracker.look(look))
+
+    def _log_changes(self, robot: str, changes: Sequence[Change]) -> None:
+        things = self._tracker.things
+        changed = [things[one.name] for one in changes if one.kind not in (ChangeKind.CONFIRMED, ChangeKind.GONE)]
+        for thing in sorted(changed, key=lambda one: not one.measured.surface):
+            self._stand(thing)
+            if self._log_sighting(robot, thing):
+                self._log_contents(robot, thing)
+        for one in changes:
+            if one.kind is ChangeKind.GONE:
+                self._log(robot, AbsenceSeen(one.name, one.share))
+            elif one.kind is ChangeKind.CONFIRMED and self.now_s >= self._logged[one.name][1] + CONFIRM_S:
+                self._log_sighting(robot, things[one.name], again=True)
+        if changed:
+            for thing in things.values():
+                settled = self._containment.settle(thing, self._tracker)
+                if settled is not None:
+                    self._log(robot, settled)
+        self._log_candidates(robot, [things[one.name] for one in changes])
+
+    def _stand(self, thing: Known) -> None:
+        """Lets the box of a thing down to what it stands on, since cameras from above miss its lower edge."""
+        if thing.measured.surface or thing.flat:
+            return
+        height_m = support_height_m(thing, self._tracker.things.values())
+        if height_m is not None and abs(thing.bottom_m - height_m) <= STANDS_M:
+            thing.measured = standing(thing.measured, height_m)
+
+    def _log_contents(self, robot: str, thing: Known) -> None:
+        """Logs what is in or on a thing again: the bank takes it to have moved along, and it was not seen to."""
+        for name, (_, parent) in self._containment.parents.items():
+            inner = self._tracker.things[name]
+            if parent == thing.name and not inner.held:
+                self._log_sighting(robot, inner, again=True)
+
+    def _log_sighting(self, robot: str, thing: Known, *, again: bool = False) -> bool:
+        """Logs where a thing is, unless that was logged before; returns whether it did. Surfaces are places as well."""
+        before = self._logged.get(thing.name)
+        pose = thing.box.pose
+        moved = before is None or far(pose, before[0], shift_m=LARGEST_SHIFT_M, turn=LARGEST_TURN)
+        if not (moved or again or thing.held):
+            return False
+        self._logged[thing.name] = pose, self.now_s
+        if thing.measured.surface and moved:
+            self._log_place(thing)
+        pixels = thing.measured.pixels
+        self._log(
+            robot,
+            EntitySeen(
+                thing.name,
+                thing.category,
+                pose,
+                size_m=thing.box.size_m,
+                labels=(thing.measured.colour.name, thing.shape),
+                confidence=UNSURE if thing.candidates else pixels / (pixels + 10.0),
+            ),
+        )
+        return True
+
+    def _log_place(self, thing: Known) -> None:
+        """Logs a surface as a place that reaches half a metre up."""
+        x, y, _ = thing.box.pose.position_m
+        half_x, half_y = thing.box.size_m[0] / 2, thing.box.size_m[1] / 2
+        corners = (
+            (x - half_x, y - half_y),
+            (x + half_x, y - half_y),
+            (x + half_x, y + half_y),
+            (x - half_x, y + half_y),
+        )
+        place = PlaceDefined(thing.name, "carrier", self.name, corners, thing.top_m - BELOW_M, thing.top_m + ABOVE_M)
+        self._places = [one for one in self._places if one.place != thing.name] + [place]
+        self._log("", place)
+
+    def _log_candidates(self, robot: str, things: Sequence[Known]) -> None:
+        """Logs which things may have changed places while both were hidden."""
+        for thing in things:
+            for other in sorted(thing.candidates):
+                pair = (min(thing.name, other), max(thing.name, other))
+                if pair not in self._confused:
+                    self._confused.add(pair)
+                    self._log(robot, RelationSet(pair[0], MAY_BE, pair[1]))
+                    for name in pair:
+                        self._log_sighting(robot, self._tracker.things[name], again=True)
+
     def _log_robots(self) -> None:
         for name, robot in self._robots.items():
             tool = robot.tool if len(robot.end_effectors) == 1 else None
-            self._log(name, RobotReported(robot.base, status="idle", tool=tool))
+            holding = any(self._containment.parents.get(thing.name) == ("held_by", name)
+                          for thing in self._tracker.things.values() if thing.held)  # fmt: skip
+            self._log(name, RobotReported(robot.base, status="holding" if holding else "idle", tool=tool))
             for end_effector, one in robot.end_effectors.items():
                 holder = holder_name(name, end_effector, only=tool is not None)
                 self._log(name, EntitySeen(f"{self.name}/{holder}/tool", "tool", one.tool))

@@ -171,15 +171,20 @@ class EpisodeFeed(ABC):
         """Logs how it ended; an episode that failed to start is not logged."""
         if not self._streams:
             return
+        self.settle()
+        for place in self._places:
+            if place.polygon:
+                self._log("", without_extent(place))
+        self._log("", self._ended(record))
+        self._flush()
+
+    def settle(self) -> None:
+        """Logs what is still under way, why a robot has failed, and where everything is."""
         self._finish()
         for robot, stream in self._streams.items():
             if stream.failure:
                 self._moved(robot)
         self._look("")
-        for place in self._places:
-            if place.polygon:
-                self._log("", without_extent(place))
-        self._log("", self._ended(record))
         self._flush()
 
     @property

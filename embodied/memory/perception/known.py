@@ -1,0 +1,183 @@
+"""What is remembered of one thing: where its surface was seen, its box, its colour, and which others it may be."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from embodied.geometry import Pose, quaternion_from_yaw, rotation_matrix, vector3
+from embodied.memory.perception.boxes import UprightBox, fit_box, inside
+from embodied.memory.perception.colours import Colour, median_colour
+
+SURFACE_M = 0.5  # A thing as wide and as deep as this whose points lie at one height is a surface to put things on.
+SURFACE_SHARE = 0.5
+LEVEL_M = 0.01
+FLAT_M = 0.006
+PART_M = 0.008
+ANYWHERE_SHARE = 0.2
+CELL_M = 0.005
+ALIKE_COLOUR, DARK, MIDDLE, SHADE_WEIGHT = 20.0, 20.0, 50.0, 0.25  # In CIE L*a*b*.
+SIZE_SLACK_M = 0.012
+SIZE_SLACK_SHARE = 0.3
+_ANGLES_RAD = np.arange(32) * np.pi / 32
+_AROUND = np.stack([np.cos(_ANGLES_RAD), np.sin(_ANGLES_RAD)], axis=1)
+_CELLS = np.array([1, 8192, 8192 * 8192])
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A surface as one image shows it: `points_m` (N, 3) in the world. A `surface` is one to put things on."""
+
+    points_m: np.ndarray
+    box: UprightBox
+    colour: Colour
+    pixels: int
+    surface: bool
+
+
+@dataclass(eq=False)
+class Known:
+    """One thing as it is remembered. `seen_s` is when it was last seen, `hidden_s` when it was last hidden for long.
+
+    `candidates` are the names of alike things with which it may have changed places unseen. `views` counts the looks
+    that have added to its box; `held` says that a robot has it.
+    """
+
+    name: str
+    category: str
+    measured: Measured
+    seen_s: float
+    index: int
+    views: int = 1
+    held: bool = False
+    lost: bool = False
+    hidden_s: tuple[float, float] = (0.0, 0.0)
+    candidates: set[str] = field(default_factory=set)
+
+    @property
+    def box(self) -> UprightBox:
+        """Its box in the world."""
+        return self.measured.box
+
+    @property
+    def top_m(self) -> float:
+        """The height of its upper side."""
+        return self.box.pose.position_m[2] + self.box.size_m[2] / 2
+
+    @property
+    def bottom_m(self) -> float:
+        """The height of its underside."""
+        return self.box.pose.position_m[2] - self.box.size_m[2] / 2
+
+    @property
+    def flat(self) -> bool:
+        """Whether it is a mark on what it lies on."""
+        return not self.measured.surface and self.box.size_m[2] <= FLAT_M
+
+    @property
+    def shape(self) -> str:
+        """What its box looks like, in a word."""
+        if self.measured.surface:
+            return "surface"
+        return "flat" if self.flat else "box" if self.box.turned else "round"
+
+
+def measured(points_m: np.ndarray, rgb: np.ndarray, pixels: int) -> Measured:
+    """Returns what the points (N, 3) of one mask, of colours `rgb` (N, 3), show: `pixels` is the size of the mask."""
+    heights = points_m[:, 2]
+    level = float(np.median(heights))
+    wide = np.ptp(points_m[:, :2], axis=0).min() >= SURFACE_M
+    surface = bool(wide and np.mean(np.abs(heights - level) < LEVEL_M) >= SURFACE_SHARE)
+    box = _slab(points_m, level) if surface else fit_box(_outline(points_m))
+    return Measured(points_m, box, median_colour(rgb), pixels, surface)
+
+
+def fused(known: Measured, new: Measured) -> Measured:
+    """Returns what two views of a thing that stayed where it was show together: one point per cell of 5 mm."""
+    points = np.concatenate([known.points_m, new.points_m])
+    cells = np.floor(points / CELL_M).astype(np.int64) @ _CELLS
+    points = points[np.unique(cells, return_index=True)[1]]
+    box = _slab(points, known.box.pose.position_m[2] + LEVEL_M / 2) if known.surface else fit_box(_outline(points))
+    colour = known.colour if known.pixels >= new.pixels else new.colour
+    return Measured(points, box, colour, max(known.pixels, new.pixels), known.surface)
+
+
+def moved_to(known: Measured, pose: Pose) -> Measured:
+    """Returns the same thing with its box at `pose`, upright."""
+    upright = Pose(pose.position_m, quaternion_from_yaw(pose.yaw_rad))
+    turn_rad = pose.yaw_rad - known.box.pose.yaw_rad
+    rotated = (known.points_m - known.box.pose.position_m) @ rotation_matrix(quaternion_from_yaw(turn_rad)).T
+    return replace(known, points_m=rotated + upright.position_m, box=replace(known.box, pose=upright))
+
+
+def seen_in_part(known: Measured, new: Measured) -> bool:
+    """Returns whether a view shows clearly less of a thing than is known of it."""
+    ours, theirs = np.sort(known.box.size_m[:2]), np.sort(new.box.size_m[:2])
+    return not known.surface and bool(np.any(theirs < ours - PART_M))
+
+
+def registered(known: Measured, new: Measured) -> Measured:
+    """Returns the known thing, moved no further than it takes to hold the points of a view that shows a part of it.
+
+    Where the view is elsewhere altogether, the thing is first brought to its middle.
+    """
+    pose = known.box.pose
+    if share_inside(known.box, new.points_m, margin_m=known.box.size_m[0] / 2) < ANYWHERE_SHARE:
+        pose = Pose(new.box.pose.position_m, pose.orientation)
+    rotation, half = rotation_matrix(pose.orientation), np.array(known.box.size_m) / 2
+    local = (new.points_m - pose.position_m) @ rotation
+    least, most = local.max(axis=0) - half, local.min(axis=0) + half
+    middle = (least + most) / 2
+    shift = np.where(least <= most, np.clip(0.0, least, np.maximum(least, most)), middle)
+    return moved_to(known, Pose(vector3(pose.position_m + rotation @ shift), pose.orientation))
+
+
+def alike(left: Measured, right: Measured) -> bool:
+    """Returns whether two things have like colours and like sizes: by looks alone they may be one."""
+    ours, theirs = np.sort(left.box.size_m), np.sort(right.box.size_m)
+    slack = SIZE_SLACK_M + SIZE_SLACK_SHARE * np.maximum(ours, theirs)
+    return like_colour(left, right) and left.surface == right.surface and bool(np.all(np.abs(ours - theirs) <= slack))
+
+
+def like_colour(left: Measured, right: Measured) -> bool:
+    """Returns whether two things have like colours, whichever of their sides is lit.
+
+    Shade lowers lightness and chroma together, so that chroma is compared in proportion to lightness.
+    """
+    ours, theirs = np.array(left.colour.lab), np.array(right.colour.lab)
+    lightness = np.maximum([ours[0], theirs[0]], DARK)
+    chroma = MIDDLE * (ours[1:] / lightness[0] - theirs[1:] / lightness[1])
+    return bool(np.hypot(*chroma) + SHADE_WEIGHT * abs(ours[0] - theirs[0]) <= ALIKE_COLOUR)
+
+
+def share_inside(box: UprightBox, points_m: np.ndarray, *, margin_m: float) -> float:
+    """Returns the share in [0, 1] of `points_m` (N, 3) that lie in the box, grown by `margin_m` on every side."""
+    return float(np.mean(inside(box, points_m, margin_m=margin_m)))
+
+
+def volume_m3(box: UprightBox) -> float:
+    """Returns the volume of a box."""
+    return float(np.prod(box.size_m))
+
+
+def standing(thing: Measured, support_m: float) -> Measured:
+    """Returns the thing with the underside of its box at the height `support_m`, and the same top."""
+    x, y, z = thing.box.pose.position_m
+    top = max(z + thing.box.size_m[2] / 2, support_m + 1e-4)
+    pose = Pose((x, y, (top + support_m) / 2), thing.box.pose.orientation)
+    return replace(thing, box=replace(thing.box, pose=pose, size_m=(*thing.box.size_m[:2], top - support_m)))
+
+
+def _outline(points_m: np.ndarray) -> np.ndarray:
+    """Returns the points (N, 3) that are outermost in one of 64 horizontal directions, the highest and the lowest."""
+    if len(points_m) <= len(_AROUND):
+        return points_m
+    along = points_m[:, :2] @ _AROUND.T
+    kept = np.unique([*along.argmax(axis=0), *along.argmin(axis=0), points_m[:, 2].argmax(), points_m[:, 2].argmin()])
+    return points_m[kept]
+
+
+def _slab(points_m: np.ndarray, level_m: float) -> UprightBox:
+    """Returns the box of a level surface: as far as it was seen, a centimetre thick, its top at `level_m`."""
+    low, high = points_m[:, :2].min(axis=0), points_m[:, :2].max(axis=0)
+    x, y = (low + high) / 2
+    return UprightBox(Pose(vector3([x, y, level_m - LEVEL_M / 2])), (*(float(side) for side in high - low), LEVEL_M))

@@ -1,0 +1,114 @@
+"""One look at a scene, what it changes, and how its pixels agree with what the same camera saw before."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+from embodied.geometry import Pose
+from embodied.memory.perception.known import Known
+from embodied.memory.perception.segments import SegmentedImage
+from embodied.types import CameraImage
+
+SAME_M = 0.004  # Of depth: a pixel that measures what it did before.
+VACATED_SHARE = 0.05
+LEAST_PIXELS = 10
+
+
+class ChangeKind(StrEnum):
+    """What a look did to the belief about one thing."""
+
+    NEW = "new"
+    MOVED = "moved"
+    REFINED = "refined"
+    CONFIRMED = "confirmed"
+    GONE = "gone"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a look said of the thing called `name`; `share` of its place was seen empty where it is gone."""
+
+    name: str
+    kind: ChangeKind
+    share: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """One image to look at. Masks of the image mean nothing beyond it.
+
+    `own_m` (N, 3) are points on the robots' own surfaces, by which their masks are found; `tools` the tool poses of
+    those that hold something, by the name of what they hold. A `still` camera looks from the same pose every time.
+    `given` holds the name and the category of masks (each "" for unknown), for the settings that ask for them.
+    """
+
+    camera: str
+    image: CameraImage
+    time_s: float
+    own_m: np.ndarray
+    still: bool = True
+    tools: Mapping[str, Pose] = field(default_factory=dict)
+    given: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What a still camera has seen behind all robots: depth in metres and the index of the thing, 0 for none."""
+
+    depth_m: np.ndarray
+    label: np.ndarray
+
+
+class Votes:
+    """How many pixels of each mask show what the reference has of each thing, unmoved or vacated."""
+
+    def __init__(self, seen: SegmentedImage, reference: Reference | None, ours: np.ndarray, things: int) -> None:
+        self._seen = seen
+        masks = len(seen.pixels)
+        self._same = self._open = np.zeros((masks, things))
+        self._own_px = np.zeros(things)
+        if reference is None:
+            return
+        ahead_m = seen.depth_m - reference.depth_m
+        pairs = seen.mask * things + reference.label
+        clear = (ahead_m > -SAME_M) & ~ours[seen.mask]
+        same = clear & (ahead_m < SAME_M)
+        self._same = np.bincount(pairs[same], minlength=masks * things).reshape(masks, things)
+        self._open = np.bincount(pairs[clear], minlength=masks * things).reshape(masks, things)
+        self._own_px = np.bincount(reference.label, minlength=things)
+
+    def best(self, mask: int) -> int:
+        """Returns the index of the thing that most pixels of a mask showed before, 0 for none."""
+        row = self._same[mask, 1:]
+        return int(np.argmax(row)) + 1 if len(row) and row.max() > 0 else 0
+
+    def share(self, mask: int, index: int) -> float:
+        """Returns the share of a mask's pixels that show a thing as before."""
+        return float(self._same[mask, index] / self._seen.pixels[mask])
+
+    def share_of_own(self, mask: int, index: int) -> float:
+        """Returns the share of a thing's pixels that a mask shows as before."""
+        return float(self._same[mask, index] / max(1, self._own_px[index]))
+
+    def pixels_of(self, index: int) -> float:
+        """Returns how many pixels showed a thing before."""
+        return float(self._own_px[index])
+
+    def moved_px(self, mask: int, index: int) -> float:
+        """Returns how many pixels showed a thing that a mask no longer covers, though nothing hides them."""
+        return float(self._open[:, index].sum() - self._open[mask, index])
+
+    def knows(self, index: int) -> bool:
+        """Returns whether the camera has seen enough of a thing where it is."""
+        return bool(index < len(self._own_px) and self._own_px[index] >= LEAST_PIXELS)
+
+    def vacated(self, found: Mapping[int, Known], by_index: list[Known | None]) -> Iterator[tuple[Known, float]]:
+        """Yields the things whose place no mask shows any more, and the share of it that is seen to be empty."""
+        stayed = {thing.index for thing in found.values()}
+        for thing in by_index[1:]:
+            if thing is not None and thing.index not in stayed and self.knows(thing.index):
+                share = float(self._open[:, thing.index].sum() / self._own_px[thing.index])
+                if share > VACATED_SHARE:
+                    yield thing, share

@@ -1,0 +1,82 @@
+"""Masks of one image as surfaces in the world. Ids mean nothing beyond the image: which mask is what is found here."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from embodied.errors import SceneError
+from embodied.types import CameraImage
+
+MOST_POINTS = 400
+OWN_M = 0.02  # How well a robot knows where its own surface is, in depth.
+LEAST_HITS, LEAST_HIT_SHARE = 3, 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentedImage:
+    """One image whose `instance` are masks: `mask` and `depth_m` are flat, (height * width,)."""
+
+    image: CameraImage
+
+    def __post_init__(self) -> None:
+        if self.image.instance is None:
+            raise SceneError(
+                "Perception needs a segmentation of each image.", remedy="Let the worker render it, or set its masks."
+            )
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """The mask of each pixel, 0 for none."""
+        return np.asarray(self.image.instance).ravel()
+
+    @cached_property
+    def depth_m(self) -> np.ndarray:
+        """The depth of each pixel along the optical axis, 0 where unknown."""
+        return self.image.depth_m.ravel()
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """The number of pixels of each mask, by its id."""
+        return np.bincount(self.mask)
+
+    def indices(self, mask: int) -> np.ndarray:
+        """Returns the flat indices of the pixels of a mask that have a depth, evenly thinned to `MOST_POINTS`."""
+        found = np.flatnonzero(self.mask == mask)
+        found = found[self.depth_m[found] > 0]
+        return found[:: 1 + len(found) // MOST_POINTS]
+
+    def points_m(self, indices: np.ndarray) -> np.ndarray:
+        """Returns the world points (N, 3) of pixels given by their flat indices."""
+        intrinsics, pose = self.image.intrinsics, self.image.world_from_camera
+        row, column = np.divmod(indices, self.image.depth_m.shape[1])
+        depth = self.depth_m[indices].astype(np.float64)
+        camera = np.empty((len(indices), 3))
+        camera[:, 0] = (column + 0.5 - intrinsics[0, 2]) / intrinsics[0, 0] * depth
+        camera[:, 1] = (row + 0.5 - intrinsics[1, 2]) / intrinsics[1, 1] * depth
+        camera[:, 2] = depth
+        return camera @ pose[:3, :3].T + pose[:3, 3]
+
+    def rgb(self, indices: np.ndarray) -> np.ndarray:
+        """Returns the colours (N, 3) of pixels, in [0, 1]."""
+        return self.image.rgb.reshape(-1, 3)[indices] / 255.0
+
+    def project(self, points_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the flat index of the pixel that shows each point (N, 3), -1 out of view, and its depth in metres."""
+        pose, intrinsics = self.image.world_from_camera, self.image.intrinsics
+        camera = (points_m - pose[:3, 3]) @ pose[:3, :3]
+        ahead = np.maximum(camera[:, 2], 1e-6)
+        column = np.floor(camera[:, 0] / ahead * intrinsics[0, 0] + intrinsics[0, 2])
+        row = np.floor(camera[:, 1] / ahead * intrinsics[1, 1] + intrinsics[1, 2])
+        height, width = self.image.depth_m.shape
+        shown = (camera[:, 2] > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        return np.where(shown, row * width + column, -1).astype(np.int64), camera[:, 2]
+
+    def of_robots(self, own_m: np.ndarray) -> frozenset[int]:
+        """Returns the masks that show robots, of whose surfaces `own_m` (N, 3) are points: they hit them."""
+        index, depth = self.project(own_m)
+        index, depth = index[index >= 0], depth[index >= 0]
+        hit = np.abs(depth - self.depth_m[index]) < OWN_M
+        counts = np.bincount(self.mask[index[hit]], minlength=1)
+        least = max(LEAST_HITS, LEAST_HIT_SHARE * counts.sum())
+        return frozenset(int(one) for one in np.flatnonzero(counts >= least) if one)

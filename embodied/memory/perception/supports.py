@@ -1,0 +1,63 @@
+"""What a thing is in or on, from boxes alone."""
+
+from collections.abc import Collection
+
+import numpy as np
+
+from embodied.geometry import rotation_matrix
+from embodied.memory.perception.known import Known, volume_m3
+
+TOUCH_M = 0.025
+WITHIN_M = 0.005
+RIM_M = 0.004
+LARGER = 1.5  # A container has at least this many times the footprint of what is in it.
+
+
+def support_of(thing: Known, others: Collection[Known]) -> tuple[str, Known] | None:
+    """Returns "in" or "on" and the thing that another one is in or on; None where nothing is seen under it.
+
+    A thing is on the mark under its middle; else in the smallest box around its middle that is clearly wider; else on
+    the highest upper side under its middle that is no more than 2.5 cm from its underside.
+    """
+    able = [
+        one for one in others
+        if one is not thing and not one.lost and not one.held and _over(one, thing)
+    ]  # fmt: skip
+    marks = [one for one in able if one.flat and not thing.flat and _touches(thing, one)]
+    if marks:
+        return "on", min(marks, key=lambda one: volume_m3(one.box))
+    around = [one for one in able if not (one.flat or one.measured.surface) and _holds(one, thing)]
+    if around:
+        return "in", min(around, key=lambda one: volume_m3(one.box))
+    under = [one for one in able if not one.flat and _touches(thing, one) and not _holds(thing, one)]
+    if under:
+        return "on", max(under, key=lambda one: (one.top_m, one.measured.surface))
+    return None
+
+
+def support_height_m(thing: Known, others: Collection[Known]) -> float | None:
+    """Returns the height of the highest upper side under the middle of a thing, None where none is seen."""
+    middle_m = thing.box.pose.position_m[2]
+    heights = [
+        one.top_m for one in others
+        if one is not thing and not (one.lost or one.held) and _over(one, thing) and one.top_m <= middle_m
+    ]  # fmt: skip
+    return max(heights, default=None)
+
+
+def _over(below: Known, thing: Known) -> bool:
+    """Returns whether the middle of a thing lies over or under the outline of another."""
+    offset = np.subtract(thing.box.pose.position_m, below.box.pose.position_m)
+    local = rotation_matrix(below.box.pose.orientation).T @ offset
+    return bool(np.all(np.abs(local[:2]) <= np.array(below.box.size_m[:2]) / 2 + RIM_M))
+
+
+def _touches(thing: Known, below: Known) -> bool:
+    return abs(thing.bottom_m - below.top_m) <= TOUCH_M and below.box.pose.position_m[2] < thing.box.pose.position_m[2]
+
+
+def _holds(outer: Known, thing: Known) -> bool:
+    """Returns whether a thing's middle is in a box that is clearly wider and reaches over its underside."""
+    wider = float(np.prod(outer.box.size_m[:2])) >= LARGER * float(np.prod(thing.box.size_m[:2]))
+    around = outer.bottom_m - WITHIN_M <= thing.bottom_m and outer.top_m >= thing.bottom_m + TOUCH_M
+    return wider and around

@@ -1,0 +1,303 @@
+"""Which thing is which from look to look: by place, colour, size and shape, with masks that name nothing."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+import numpy as np
+
+from embodied.geometry import Pose, compose, invert
+from embodied.memory.perception.boxes import UprightBox
+from embodied.memory.perception.known import (
+    Known,
+    Measured,
+    alike,
+    fused,
+    like_colour,
+    measured,
+    moved_to,
+    registered,
+    seen_in_part,
+    share_inside,
+    volume_m3,
+)
+from embodied.memory.perception.looks import LEAST_PIXELS, VACATED_SHARE, Change, ChangeKind, Look, Reference, Votes
+from embodied.memory.perception.segments import SegmentedImage
+
+CONFIRMED_SHARE = 0.97
+STAYED_SHARE, STAYED_OWN_SHARE = 0.3, 0.6
+VACATED_PX, MARK_VACATED_SHARE = 3, 0.25
+GONE_SHARE = 0.5
+INSIDE_M, INSIDE_SHARE = 0.015, 0.5
+OUTSIDE_M, OUTSIDE_SHARE = 0.004, 0.03
+NEAR_M = 0.05
+HELD_M = 0.025
+MOST_VIEWS = 12
+
+
+class SceneTracker:
+    """Remembers the things of one scene from look to look.
+
+    `new_name` gives each new thing its name. Two alike things that were both hidden at the same time for at least
+    `swap_s` may have changed places: they become candidates for one another.
+    """
+
+    def __init__(self, new_name: Callable[[str], str], *, swap_s: float = 3.0) -> None:
+        self.things: dict[str, Known] = {}
+        self._new_name = new_name
+        self._swap_s = swap_s
+        self._by_index: list[Known | None] = [None]
+        self._references: dict[str, Reference] = {}
+        self._grips: dict[str, Pose] = {}
+
+    def look(self, look: Look) -> list[Change]:
+        """Takes in one image. Raises `SceneError` for an image without masks."""
+        seen = SegmentedImage(look.image)
+        ours = np.zeros(len(seen.pixels), dtype=bool)
+        ours[[0, *seen.of_robots(look.own_m)]] = True
+        reference = self._references.get(look.camera) if look.still else None
+        votes = Votes(seen, reference, ours, len(self._by_index))
+        found: dict[int, Known] = {}
+        changes: list[Change] = []
+        pending = []
+        for mask in np.flatnonzero((seen.pixels >= LEAST_PIXELS) & ~ours).tolist():
+            thing = self._stayed(mask, votes, found, look)
+            if thing is None:
+                pending.append(mask)
+                continue
+            found[mask] = thing
+            if votes.share(mask, thing.index) < CONFIRMED_SHARE:
+                changes.append(self._add_view(thing, _measure(seen, mask), look.time_s))
+            else:
+                changes.append(self._confirm(thing, look.time_s))
+        new = {mask: one for mask in pending if (one := _measure(seen, mask)) is not None}
+        held = self._held_boxes(look)
+        ours[[mask for mask, one in new.items() if _among(one, held)]] = True
+        new = {mask: one for mask, one in new.items() if not ours[mask]}
+        vacated = self._vacated(seen, votes, found, new)
+        for mask, one in new.items():
+            found[mask], change = self._placed(one, look, mask, found.values(), vacated)
+            changes.append(change)
+        changes += self._gone(found, vacated)
+        if look.still:
+            self._refer(look.camera, seen, found, ours)
+        return changes
+
+    def at(self, point_m: Collection[float]) -> Known | None:
+        """Returns the smallest thing whose box, grown by 1.5 cm, holds a point; no mark and no surface."""
+        point = np.array([tuple(point_m)])
+        around = [
+            thing
+            for thing in self.things.values()
+            if not (thing.flat or thing.measured.surface or thing.lost)
+            and share_inside(thing.box, point, margin_m=INSIDE_M) == 1.0
+        ]
+        return min(around, key=lambda thing: volume_m3(thing.box), default=None)
+
+    def hold(self, name: str, tool: Pose) -> None:
+        """Notes that a robot, whose tool is at `tool`, has closed its gripper on a thing: it moves with the tool."""
+        self._grips[name] = compose(invert(tool), self.things[name].box.pose)
+        self.things[name].held = True
+
+    def carry(self, name: str, tool: Pose, time_s: float) -> Pose:
+        """Returns where a held thing is while the tool is at `tool`; the robot knows it without seeing it."""
+        self.things[name].seen_s = time_s
+        return compose(tool, self._grips[name])
+
+    def release(self, name: str, tool: Pose, time_s: float) -> Known:
+        """Notes that a robot has opened its gripper: the thing is where it was held, until it is seen again."""
+        thing = self.things[name]
+        pose = self.carry(name, tool, time_s)
+        if np.linalg.norm(np.subtract(pose.position_m, thing.box.pose.position_m)) > OUTSIDE_M:
+            thing.measured, thing.views = moved_to(thing.measured, pose), 0  # Known from the gripper, not yet seen.
+            self._forget_references(thing)
+        thing.held = False
+        del self._grips[name]
+        return thing
+
+    def _held_boxes(self, look: Look) -> list[UprightBox]:
+        """Returns where the things that robots hold must be, as their tools say."""
+        return [
+            moved_to(self.things[name].measured, self.carry(name, tool, look.time_s)).box
+            for name, tool in look.tools.items()
+        ]
+
+    def _stayed(self, mask: int, votes: Votes, found: Mapping[int, Known], look: Look) -> Known | None:
+        """Returns the thing that a mask shows where it was seen before, None where it must be found otherwise."""
+        index = votes.best(mask)
+        thing = self._by_index[index] if index else None
+        if thing is None or thing.held or thing in found.values():
+            return None
+        given, _ = look.given.get(mask, ("", ""))
+        if given and given != thing.name:
+            return None
+        moved_px = votes.moved_px(mask, index)
+        overlaps = votes.share(mask, index) >= STAYED_SHARE or votes.share_of_own(mask, index) >= STAYED_OWN_SHARE
+        least = MARK_VACATED_SHARE if thing.flat else VACATED_SHARE  # The rims of what stands on a mark are as deep.
+        still = moved_px <= max(VACATED_PX, least * votes.pixels_of(index))
+        return thing if overlaps and still else None
+
+    def _add_view(self, thing: Known, new: Measured | None, time_s: float) -> Change:
+        """Adds what a view shows beyond what is known of a thing that stayed where it was."""
+        change = self._confirm(thing, time_s)
+        if new is not None and not thing.views:
+            return self._take_up(thing, new)
+        if new is None or thing.views >= MOST_VIEWS:
+            return change
+        if share_inside(thing.box, new.points_m, margin_m=OUTSIDE_M) > 1.0 - OUTSIDE_SHARE:
+            return change
+        thing.measured = fused(thing.measured, new)
+        thing.views += 1
+        return Change(thing.name, ChangeKind.REFINED)
+
+    def _take_up(self, thing: Known, new: Measured) -> Change:
+        """Takes a view of a thing that was moved for the truth; of one that shows a part only, what agrees with it."""
+        part = seen_in_part(thing.measured, new)
+        thing.measured = registered(thing.measured, new) if part else new
+        thing.views = 0 if part else 1
+        return Change(thing.name, ChangeKind.MOVED)
+
+    def _confirm(self, thing: Known, time_s: float) -> Change:
+        self._reappeared(thing, time_s)
+        thing.seen_s, thing.lost = time_s, False
+        return Change(thing.name, ChangeKind.CONFIRMED)
+
+    def _placed(
+        self, new: Measured, look: Look, mask: int, taken: Collection[Known], vacated: Mapping[str, float]
+    ) -> tuple[Known, Change]:
+        """Returns the thing that a mask shows elsewhere than before, or for the first time by this camera."""
+        name, category = look.given.get(mask, ("", ""))
+        if name:
+            thing = self.things.get(name)
+        else:
+            thing = self._same_place(new, taken, vacated) or self._elsewhere(new, taken, vacated)
+        if thing is None:
+            thing = self._first_seen(new, look, name, category)
+            return thing, Change(thing.name, ChangeKind.NEW)
+        away = share_inside(thing.box, new.points_m, margin_m=INSIDE_M) < INSIDE_SHARE
+        if thing.name in vacated or thing.lost or away or not thing.views:
+            self._confirm(thing, look.time_s)
+            self._forget_references(thing)
+            return thing, self._take_up(thing, new)
+        return thing, self._add_view(thing, new, look.time_s)
+
+    def _same_place(self, new: Measured, taken: Collection[Known], vacated: Mapping[str, float]) -> Known | None:
+        """Returns the thing in whose box most of what is seen lies: of the best ones the smallest."""
+        del vacated
+        shares = {
+            thing.name: share_inside(thing.box, new.points_m, margin_m=INSIDE_M)
+            for thing in self.things.values()
+            if not thing.held and thing not in taken and _same_kind(thing.measured, new)
+        }
+        best = max(shares.values(), default=0.0)
+        if best < INSIDE_SHARE:
+            return None
+        return min(
+            (self.things[name] for name, share in shares.items() if share >= best - 0.1),
+            key=lambda thing: volume_m3(thing.box),
+        )
+
+    def _elsewhere(self, new: Measured, taken: Collection[Known], vacated: Mapping[str, float]) -> Known | None:
+        """Returns the thing that was near or whose old place is empty; of several the nearest, and all candidates."""
+        able = [
+            thing
+            for thing in self.things.values()
+            if not thing.held and thing not in taken and alike(thing.measured, new)
+            and (thing.lost or thing.name in vacated or _gap_m(thing.measured, new) <= NEAR_M)
+        ]  # fmt: skip
+        if not able:
+            return None
+        nearest = min(able, key=lambda thing: _gap_m(thing.measured, new))
+        if _gap_m(nearest.measured, new) > NEAR_M:
+            for other in able:
+                _confuse(nearest, other)
+        return nearest
+
+    def _first_seen(self, new: Measured, look: Look, name: str, category: str) -> Known:
+        kind = "surface" if new.surface else "object"
+        name = name or self._new_name(kind)
+        thing = Known(name, category or kind, new, look.time_s, len(self._by_index))
+        self.things[name] = thing
+        self._by_index.append(thing)
+        return thing
+
+    def _reappeared(self, thing: Known, now_s: float) -> None:
+        """Marks a thing as possibly another one, where both were hidden at the same time for long enough."""
+        if now_s - thing.seen_s < self._swap_s or thing.measured.surface:
+            return
+        thing.hidden_s = (thing.seen_s, now_s)
+        for other in self.things.values():
+            if other is thing or other.held or not alike(other.measured, thing.measured):
+                continue
+            begin_s, end_s = (other.seen_s, now_s) if now_s - other.seen_s >= self._swap_s else other.hidden_s
+            if min(now_s, end_s) - max(thing.seen_s, begin_s) >= self._swap_s:
+                _confuse(thing, other)
+
+    def _vacated(
+        self, seen: SegmentedImage, votes: Votes, found: Mapping[int, Known], new: Mapping[int, Measured]
+    ) -> dict[str, float]:
+        """Returns by name the things that are no longer all where they were, and the share of their place seen empty.
+
+        A camera that has seen a thing compares pixels. Any other looks where the thing's surface was: it is empty where
+        the camera sees through it, or sees a thing of another colour.
+        """
+        shares = {thing.name: share for thing, share in votes.vacated(found, self._by_index)}
+        for thing in self.things.values():
+            if thing in found.values() or thing.held or thing.lost or votes.knows(thing.index):
+                continue
+            index, depth = seen.project(thing.measured.points_m)
+            index, depth = index[index >= 0], depth[index >= 0]
+            behind_m = seen.depth_m[index] - depth
+            other = [mask for mask, one in new.items() if not like_colour(one, thing.measured)]
+            empty = (behind_m > INSIDE_M) | ((np.abs(behind_m) < INSIDE_M) & np.isin(seen.mask[index], other))
+            share = float(np.mean(empty)) if len(index) >= LEAST_PIXELS else 0.0
+            if share >= GONE_SHARE:
+                shares[thing.name] = share
+        return shares
+
+    def _gone(self, found: Mapping[int, Known], vacated: Mapping[str, float]) -> Iterator[Change]:
+        for name, share in vacated.items():
+            thing = self.things[name]
+            if share >= GONE_SHARE and not (thing.held or thing.lost or thing in found.values()):
+                thing.lost = True
+                self._forget_references(thing)
+                yield Change(name, ChangeKind.GONE, share)
+
+    def _forget_references(self, thing: Known) -> None:
+        for reference in self._references.values():
+            reference.label[reference.label == thing.index] = 0
+
+    def _refer(self, camera: str, seen: SegmentedImage, found: Mapping[int, Known], ours: np.ndarray) -> None:
+        """Keeps what the camera saw, but where robots hide it."""
+        index_of = np.zeros(len(seen.pixels), dtype=np.int32)
+        for mask, thing in found.items():
+            index_of[mask] = thing.index
+        label, hidden = index_of[seen.mask], ours[seen.mask]
+        reference = self._references.get(camera)
+        if reference is not None:
+            np.copyto(label, reference.label, where=hidden)
+        before_m = 0.0 if reference is None else reference.depth_m
+        self._references[camera] = Reference(np.where(hidden, before_m, seen.depth_m), label)
+
+
+def _measure(seen: SegmentedImage, mask: int) -> Measured | None:
+    indices = seen.indices(mask)
+    if len(indices) < LEAST_PIXELS:
+        return None
+    return measured(seen.points_m(indices), seen.rgb(indices), int(seen.pixels[mask]))
+
+
+def _among(new: Measured, boxes: Collection[UprightBox]) -> bool:
+    return any(share_inside(box, new.points_m, margin_m=HELD_M) >= INSIDE_SHARE for box in boxes)
+
+
+def _same_kind(known: Measured, new: Measured) -> bool:
+    return known.surface == new.surface and like_colour(known, new)
+
+
+def _gap_m(left: Measured, right: Measured) -> float:
+    return float(np.linalg.norm(np.subtract(left.box.pose.position_m, right.box.pose.position_m)))
+
+
+def _confuse(one: Known, other: Known) -> None:
+    if one is not other:
+        one.candidates.add(other.name)
+        other.candidates.add(one.name)

@@ -1,0 +1,130 @@
+"""How robots look in a rollout: which camera when, with masks that name nothing, and where their own links are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from embodied.geometry import Pose
+from embodied.memory.perception import Look
+from embodied.protocols import Simulator
+from embodied.robots.assets import stock_urdf_path
+from embodied.robots.catalogue import robot_model, robot_names
+from embodied.robots.kinematics import configuration, joint_transforms, robot_tree
+from embodied.robots.meshes import visual_meshes
+from embodied.rollout.requests import policy_cameras
+from embodied.seeding import stream
+from embodied.types import CameraImage, Episode, RobotState
+
+POINTS_PER_MESH = 12
+
+
+def shuffled_masks(image: CameraImage, seed: int, camera: str, number: int) -> tuple[CameraImage, np.ndarray]:
+    """Returns an image whose masks have ids that mean nothing beyond it, and the old id of each new one.
+
+    `seed` is that of the episode, `number` that of the look: the same look is shuffled in the same way again.
+    """
+    instance = image.instance
+    if instance is None:
+        return image, np.zeros(1, dtype=np.int64)
+    count = int(instance.max())
+    order = stream(seed, "masks", camera, number).permutation(count) + 1
+    new_of_old = np.concatenate([[0], order]).astype(np.int32)
+    old_of_new = np.argsort(new_of_old)
+    return replace(image, instance=new_of_old[instance]), old_of_new
+
+
+class OwnSurface:
+    """Some points on the surface of a robot of `model`, which follow its own joint angles and its base."""
+
+    def __init__(self, model: str) -> None:
+        self._model = robot_model(model)
+        points, joints = [], []
+        tree = robot_tree(self._model)
+        for mesh in visual_meshes(stock_urdf_path(self._model)):
+            frame = tree.frames[tree.getFrameId(mesh.link)]
+            some = mesh.vertices[:: 1 + len(mesh.vertices) // POINTS_PER_MESH]
+            points.append(some @ frame.placement.rotation.T + frame.placement.translation)
+            joints.append(np.full(len(some), frame.parentJoint))
+        self._points_m, self._joint = np.concatenate(points), np.concatenate(joints)
+
+    def points_m(self, state: RobotState) -> np.ndarray:
+        """Returns the points (N, 3) in the world."""
+        openings = {name: one.gripper for name, one in state.end_effectors.items()}
+        transforms = joint_transforms(self._model, configuration(self._model, state.joint_position_rad, openings))
+        turns = np.array([one.rotation for one in transforms])[self._joint]
+        shifts = np.array([one.translation for one in transforms])[self._joint]
+        local = np.einsum("nij,nj->ni", turns, self._points_m) + shifts
+        return local @ state.base.matrix[:3, :3].T + state.base.position_m
+
+
+@lru_cache(maxsize=16)
+def own_surface(model: str) -> OwnSurface | None:
+    """Returns the surface of a robot of the catalogue, None for an unknown one."""
+    return OwnSurface(model) if model in robot_names() else None
+
+
+class Looking:
+    """Looks through the cameras of one episode, one after another, and hands out images that name nothing.
+
+    With `names_under`, things are called `<names_under>/<body>` as in the simulator; with `labels`, they have its
+    categories. Without either nothing of what the simulator calls things is in a look.
+    """
+
+    def __init__(self, episode: Episode, simulator: Simulator, *, names_under: str, labels: bool) -> None:
+        scene = episode.scene
+        self._simulator = simulator
+        self._seed = episode.seed
+        self._models = {robot.name: robot.model for robot in scene.robots}
+        self._still = {camera.name for camera in scene.cameras if camera.mount is None}
+        self._cameras = {robot.name: self._chosen(policy_cameras(scene, robot.name, None)) for robot in scene.robots}
+        self._count = 0
+        self._names: dict[int, str] = {}
+        self._labels: dict[int, str] = {}
+        ids = scene.instance_ids()
+        if names_under:
+            self._names = {ids[body.name]: f"{names_under}/{body.name}" for body in scene.bodies}
+        if labels:
+            self._labels = {ids[body.name]: body.category or "thing" for body in scene.bodies}
+
+    def cameras(self, robot: str) -> Sequence[str]:
+        """Returns the cameras through which a robot looks, in turn: those that stand still, else its own."""
+        return self._cameras[robot]
+
+    def next_camera(self, robot: str) -> Sequence[str]:
+        """Returns the camera whose turn it is, () where the robot has none."""
+        own = self._cameras[robot]
+        return () if not own else (own[self._count % len(own)],)
+
+    def looks(
+        self, robot: str, cameras: Sequence[str], robots: Mapping[str, RobotState], tools: Mapping[str, Pose],
+        *, time_s: float,
+    ) -> list[Look]:  # fmt: skip
+        """Returns what `robot` sees through `cameras` at `time_s`; `tools` are those that hold something, by its name.
+
+        `robots` are the states of all robots, of which their own masks follow.
+        """
+        if not cameras:
+            return []
+        self._count += 1
+        own = self._own_points_m(robots)
+        looks = []
+        for camera, image in self._simulator.observe(robot, cameras).images.items():
+            shuffled, old = shuffled_masks(image, self._seed, camera, self._count)
+            given = {
+                new: (self._names.get(number, ""), self._labels.get(number, ""))
+                for new, number in enumerate(old.tolist())
+                if number in self._names or number in self._labels
+            }
+            looks.append(Look(camera, shuffled, time_s, own, camera in self._still, tools, given))
+        return looks
+
+    def _own_points_m(self, robots: Mapping[str, RobotState]) -> np.ndarray:
+        """Returns points (N, 3) on the surfaces of all robots, which report their joint angles to one another."""
+        surfaces = [(own_surface(self._models[name]), state) for name, state in robots.items()]
+        return np.concatenate([np.zeros((0, 3)), *(one.points_m(state) for one, state in surfaces if one is not None)])
+
+    def _chosen(self, cameras: Sequence[str]) -> tuple[str, ...]:
+        still = tuple(name for name in cameras if name in self._still)
+        return still or tuple(cameras)

@@ -1,0 +1,130 @@
+"""Runs the parts of the benchmark of beliefs and sums them up."""
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from embodied.evaluation.provenance import cpu, versions
+from embodied.memory import open_bank
+from embodied.protocols import Observer, Simulator, Task
+from embodied.rollout.bank_feed.belief_feed import BeliefConfig, BeliefFeed
+from embodied.rollout.bank_feed.episode_feed import MemoryFeedConfig
+from embodied.rollout.episode import EpisodeContext, play
+from launch.benchmark import BenchmarkRun
+from launch.benchmarks.belief.comparison import BLOCK, Compared, compare, controllers
+from launch.benchmarks.belief.config import BeliefBenchConfig
+from launch.benchmarks.belief.cups import hidden_swap, summary
+from policies.scripted import ExpertConfig
+
+WANTED_M, WANTED_RIGHT, WANTED_COST = 0.015, 0.95, 0.30
+ALIKE, UNLIKE = ("blue", "blue"), ("blue", "yellow")
+MOST_LISTED = 5
+
+
+def measure(run: BenchmarkRun, config: BeliefBenchConfig) -> dict[str, Any]:
+    """Returns, per task, errors of visible blocks, right containers and cost; and what became of cups under a lid."""
+    config.check()
+    tasks = run.worker().tasks
+    simulator = run.simulator.build()
+    try:
+        found = {
+            name: [compare(run, config, task, simulator, run.seed + index) for index in range(config.episodes)]
+            for name, task in tasks.items()
+        }
+        costs = {name: _cost(run, config, task, simulator) for name, task in tasks.items()}
+        cups = _cups(config, simulator, run.seed)
+        renderer = simulator.renderer
+    finally:
+        simulator.close()
+    every = [one for episodes in found.values() for one in episodes]
+    return {
+        "what": "belief",
+        "seed": run.seed,
+        "cpu": cpu(),
+        "versions": versions(),
+        "renderer": renderer,
+        "identity": "own",
+        "labels": "own",
+        "look_hz": config.look_hz,
+        "tasks": {name: _summary(episodes) | {"cost": costs[name]} for name, episodes in found.items()},
+        "all": _summary(every),
+        "cups": cups,
+        "passes": _passes(_summary(every), costs, cups),
+    }
+
+
+def _summary(episodes: Sequence[Compared]) -> dict[str, Any]:
+    errors_m = np.array([error_m for one in episodes for error_m in one.errors_m])
+    kinds = sorted({kind for one in episodes for kind in one.queries})
+    return {
+        "episodes": len(episodes),
+        "visible_blocks": len(errors_m),
+        **({"error_m": _spread(errors_m)} if len(errors_m) else {}),
+        "within_15_mm": int(np.sum(errors_m <= WANTED_M)),
+        "containers": {
+            kind: {
+                "queries": sum(one.queries.get(kind, 0) for one in episodes),
+                "right": sum(one.right.get(kind, 0) for one in episodes),
+            }
+            for kind in kinds
+        },
+        "never_found": sum(len(one.missed) for one in episodes),
+        "some_wrong": [text for one in episodes for text in one.wrong][:MOST_LISTED],
+    }
+
+
+def _spread(errors_m: np.ndarray) -> dict[str, float]:
+    median, p95 = (round(float(np.percentile(errors_m, share)), 5) for share in (50, 95))
+    return {"median": median, "p95": p95, "worst": round(float(errors_m.max()), 5)}
+
+
+def _cost(run: BenchmarkRun, config: BeliefBenchConfig, task: Task, simulator: Simulator) -> dict[str, float]:
+    """Returns CPU seconds of a rollout without a bank and with one, medians, and what perception and bank add."""
+    _played_cpu_s(run, task, simulator, seed=run.seed, feed=None)  # Loads what is loaded once.
+    bare_s, believed_s = [], []
+    for index in range(config.timed):
+        bare_s.append(_played_cpu_s(run, task, simulator, seed=run.seed + index, feed=None))
+        with open_bank(":memory:") as bank:
+            feed = BeliefFeed(MemoryFeedConfig(), BeliefConfig(look_hz=config.look_hz), bank, "cost")
+            believed_s.append(_played_cpu_s(run, task, simulator, seed=run.seed + index, feed=feed))
+    bare, believed = statistics.median(bare_s), statistics.median(believed_s)
+    return {
+        "bare_s": round(bare, 4),
+        "with_belief_s": round(believed, 4),
+        "share_of_rollout": round((believed - bare) / believed, 3),
+        "added_to_bare": round((believed - bare) / bare, 3),
+    }
+
+
+def _played_cpu_s(run: BenchmarkRun, task: Task, simulator: Simulator, *, seed: int, feed: BeliefFeed | None) -> float:
+    episode = task.sample(seed)
+    context = EpisodeContext(simulator, task, ExpertConfig().build(), lambda one: controllers(run, one))
+    observers: list[Observer] = [] if feed is None else [feed]
+    begun_s = time.process_time()
+    play(episode, context, observers=observers)
+    if feed is not None:
+        feed.settle()
+    return time.process_time() - begun_s
+
+
+def _cups(config: BeliefBenchConfig, simulator: Simulator, seed: int) -> dict[str, Any]:
+    seeds = range(seed, seed + config.cups)
+    return {
+        "alike_swapped": summary([hidden_swap(simulator, one, colours=ALIKE, swap=True) for one in seeds]),
+        "alike_left": summary([hidden_swap(simulator, one, colours=ALIKE, swap=False) for one in seeds]),
+        "unlike_swapped": summary([hidden_swap(simulator, one, colours=UNLIKE, swap=True) for one in seeds]),
+    }
+
+
+def _passes(every: dict[str, Any], costs: dict[str, dict[str, float]], cups: dict[str, Any]) -> dict[str, bool]:
+    blocks = every["containers"].get(BLOCK, {"queries": 0, "right": 0})
+    return {
+        "blocks_within_15_mm": every["within_15_mm"] == every["visible_blocks"] and not every["never_found"],
+        "containers": blocks["right"] >= WANTED_RIGHT * blocks["queries"],
+        "alike_cups_not_told_apart": cups["alike_swapped"]["may_be_the_other"] == cups["alike_swapped"]["cups"],
+        "unlike_cups_told_apart": cups["unlike_swapped"]["placed_by_name"] == cups["unlike_swapped"]["cups"],
+        "cost": all(one["share_of_rollout"] <= WANTED_COST for one in costs.values()),
+    }
