@@ -47,7 +47,11 @@ def lab_from_rgb(rgb: np.ndarray) -> np.ndarray:
 
 def median_colour(rgb: np.ndarray) -> Colour:
     """Returns the median, in L*a*b*, of the lighter half of sRGB values (N, 3) in [0, 1]: the lit side of a thing."""
-    lab = lab_from_rgb(rgb)
+    return median_lab(lab_from_rgb(rgb))
+
+
+def median_lab(lab: np.ndarray) -> Colour:
+    """Returns the median of the lighter half of CIE L*a*b* values (N, 3)."""
     lab = np.median(lab[lab[:, 0] >= np.median(lab[:, 0])], axis=0)
     names, known = _known_colours()
     return Colour(vector3(lab), names[int(np.argmin(np.linalg.norm((known - lab) * _WEIGHTS, axis=1)))])

@@ -6,13 +6,15 @@ import numpy as np
 
 from embodied.geometry import Pose, quaternion_from_yaw, rotation_matrix, vector3
 from embodied.memory.perception.boxes import UprightBox, fit_box, inside
-from embodied.memory.perception.colours import Colour, median_colour
+from embodied.memory.perception.colours import Colour, lab_from_rgb, median_lab
 
 SURFACE_M = 0.5  # A thing as wide and as deep as this whose points lie at one height is a surface to put things on.
 SURFACE_SHARE = 0.5
 LEVEL_M = 0.01
 FLAT_M = 0.006
 PART_M = 0.008
+MOST_COLOURS = 64
+PART_SHARE = 0.08  # Of the pixels: what has the colour of a part of a thing may be that part.
 ANYWHERE_SHARE = 0.2
 CELL_M = 0.005
 ALIKE_COLOUR, DARK, MIDDLE, SHADE_WEIGHT = 20.0, 20.0, 50.0, 0.25  # In CIE L*a*b*.
@@ -25,11 +27,15 @@ _CELLS = np.array([1, 8192, 8192 * 8192])
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A surface as one image shows it: `points_m` (N, 3) in the world. A `surface` is one to put things on."""
+    """A surface as one image shows it: `points_m` (N, 3) in the world. A `surface` is one to put things on.
+
+    `palette_lab` (M, 3) are colours of some of its pixels in CIE L*a*b*, `colour` their middle.
+    """
 
     points_m: np.ndarray
     box: UprightBox
     colour: Colour
+    palette_lab: np.ndarray
     pixels: int
     surface: bool
 
@@ -88,7 +94,8 @@ def measured(points_m: np.ndarray, rgb: np.ndarray, pixels: int) -> Measured:
     wide = np.ptp(points_m[:, :2], axis=0).min() >= SURFACE_M
     surface = bool(wide and np.mean(np.abs(heights - level) < LEVEL_M) >= SURFACE_SHARE)
     box = _slab(points_m, level) if surface else fit_box(_outline(points_m))
-    return Measured(points_m, box, median_colour(rgb), pixels, surface)
+    palette_lab = lab_from_rgb(rgb[:: 1 + len(rgb) // MOST_COLOURS])
+    return Measured(points_m, box, median_lab(palette_lab), palette_lab, pixels, surface)
 
 
 def fused(known: Measured, new: Measured) -> Measured:
@@ -98,7 +105,9 @@ def fused(known: Measured, new: Measured) -> Measured:
     points = points[np.unique(cells, return_index=True)[1]]
     box = _slab(points, known.box.pose.position_m[2] + LEVEL_M / 2) if known.surface else fit_box(_outline(points))
     colour = known.colour if known.pixels >= new.pixels else new.colour
-    return Measured(points, box, colour, max(known.pixels, new.pixels), known.surface)
+    palette_lab = np.concatenate([known.palette_lab, new.palette_lab])
+    palette_lab = palette_lab[:: 1 + len(palette_lab) // MOST_COLOURS]
+    return Measured(points, box, colour, palette_lab, max(known.pixels, new.pixels), known.surface)
 
 
 def moved_to(known: Measured, pose: Pose) -> Measured:
@@ -139,14 +148,23 @@ def alike(left: Measured, right: Measured) -> bool:
 
 
 def like_colour(left: Measured, right: Measured) -> bool:
-    """Returns whether two things have like colours, whichever of their sides is lit.
+    """Returns whether two things may have the same colours, whichever of their sides and parts are seen.
+
+    The middle colour of one must be among those of the other.
+    """
+    return _has_colour(left, right.colour) or _has_colour(right, left.colour)
+
+
+def _has_colour(thing: Measured, colour: Colour) -> bool:
+    """Returns whether enough pixels of a thing have a colour, in light or in shade.
 
     Shade lowers lightness and chroma together, so that chroma is compared in proportion to lightness.
     """
-    ours, theirs = np.array(left.colour.lab), np.array(right.colour.lab)
-    lightness = np.maximum([ours[0], theirs[0]], DARK)
-    chroma = MIDDLE * (ours[1:] / lightness[0] - theirs[1:] / lightness[1])
-    return bool(np.hypot(*chroma) + SHADE_WEIGHT * abs(ours[0] - theirs[0]) <= ALIKE_COLOUR)
+    lab = np.array(colour.lab)
+    lightness = np.maximum(thing.palette_lab[:, :1], DARK)
+    chroma = MIDDLE * (thing.palette_lab[:, 1:] / lightness - lab[1:] / max(lab[0], DARK))
+    apart = np.hypot(chroma[:, 0], chroma[:, 1]) + SHADE_WEIGHT * np.abs(thing.palette_lab[:, 0] - lab[0])
+    return bool(np.mean(apart <= ALIKE_COLOUR) >= PART_SHARE)
 
 
 def share_inside(box: UprightBox, points_m: np.ndarray, *, margin_m: float) -> float:

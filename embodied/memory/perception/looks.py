@@ -12,6 +12,7 @@ from embodied.memory.perception.segments import SegmentedImage
 from embodied.types import CameraImage
 
 SAME_M = 0.004  # Of depth: a pixel that measures what it did before.
+SAME_RGB = 60  # Of the three channels together, of 765.
 VACATED_SHARE = 0.05
 LEAST_PIXELS = 10
 
@@ -55,18 +56,25 @@ class Look:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What a still camera has seen behind all robots: depth in metres and the index of the thing, 0 for none."""
+    """What a still camera has seen behind all robots: depth in metres, colour, and the index of the thing, 0 for none.
+
+    `depth_m` and `label` are (height * width,), `rgb` uint8 (height * width, 3).
+    """
 
     depth_m: np.ndarray
+    rgb: np.ndarray
     label: np.ndarray
 
 
 class Votes:
-    """How many pixels of each mask show what the reference has of each thing, unmoved or vacated."""
+    """How many pixels of each mask show what the reference has of each thing, unmoved or vacated.
 
-    def __init__(self, seen: SegmentedImage, reference: Reference | None, ours: np.ndarray, things: int) -> None:
+    `ours` says of each mask whether it is a robot's, `narrow` of each index whether it is a thing and no surface.
+    """
+
+    def __init__(self, seen: SegmentedImage, reference: Reference | None, ours: np.ndarray, narrow: np.ndarray) -> None:
         self._seen = seen
-        masks = len(seen.pixels)
+        masks, things = len(seen.pixels), len(narrow)
         self._same = self._open = np.zeros((masks, things))
         self._own_px = np.zeros(things)
         if reference is None:
@@ -75,6 +83,9 @@ class Votes:
         pairs = seen.mask * things + reference.label
         clear = (ahead_m > -SAME_M) & ~ours[seen.mask]
         same = clear & (ahead_m < SAME_M)
+        things_at = np.flatnonzero(same & narrow[reference.label])  # Surfaces are wide, and keep their colour.
+        now, before = seen.image.rgb.reshape(-1, 3)[things_at], reference.rgb[things_at]
+        same[things_at] = np.abs(now.astype(np.int16) - before).sum(axis=1) < SAME_RGB
         self._same = np.bincount(pairs[same], minlength=masks * things).reshape(masks, things)
         self._open = np.bincount(pairs[clear], minlength=masks * things).reshape(masks, things)
         self._own_px = np.bincount(reference.label, minlength=things)

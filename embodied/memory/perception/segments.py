@@ -8,7 +8,7 @@ import numpy as np
 from embodied.errors import SceneError
 from embodied.types import CameraImage
 
-MOST_POINTS = 400
+MOST_POINTS = 250
 OWN_M = 0.02  # How well a robot knows where its own surface is, in depth.
 LEAST_HITS, LEAST_HIT_SHARE = 3, 0.1
 

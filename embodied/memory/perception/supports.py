@@ -48,6 +48,8 @@ def support_height_m(thing: Known, others: Collection[Known]) -> float | None:
 def _over(below: Known, thing: Known) -> bool:
     """Returns whether the middle of a thing lies over or under the outline of another."""
     offset = np.subtract(thing.box.pose.position_m, below.box.pose.position_m)
+    if abs(offset[0]) + abs(offset[1]) > below.box.size_m[0] + below.box.size_m[1]:
+        return False
     local = rotation_matrix(below.box.pose.orientation).T @ offset
     return bool(np.all(np.abs(local[:2]) <= np.array(below.box.size_m[:2]) / 2 + RIM_M))
 

@@ -1,5 +1,6 @@
 """Which thing is which from look to look: by place, colour, size and shape, with masks that name nothing."""
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 import numpy as np
@@ -25,12 +26,12 @@ from embodied.memory.perception.segments import SegmentedImage
 CONFIRMED_SHARE = 0.97
 STAYED_SHARE, STAYED_OWN_SHARE = 0.3, 0.6
 VACATED_PX, MARK_VACATED_SHARE = 3, 0.25
-GONE_SHARE = 0.5
+GONE_SHARE, IN_SIGHT_SHARE = 0.5, 0.3
 INSIDE_M, INSIDE_SHARE = 0.015, 0.5
 OUTSIDE_M, OUTSIDE_SHARE = 0.004, 0.03
 NEAR_M = 0.05
 HELD_M = 0.025
-MOST_VIEWS = 12
+MOST_VIEWS = 6
 
 
 class SceneTracker:
@@ -54,7 +55,8 @@ class SceneTracker:
         ours = np.zeros(len(seen.pixels), dtype=bool)
         ours[[0, *seen.of_robots(look.own_m)]] = True
         reference = self._references.get(look.camera) if look.still else None
-        votes = Votes(seen, reference, ours, len(self._by_index))
+        narrow = np.array([one is not None and not one.measured.surface for one in self._by_index])
+        votes = Votes(seen, reference, ours, narrow)
         found: dict[int, Known] = {}
         changes: list[Change] = []
         pending = []
@@ -87,7 +89,8 @@ class SceneTracker:
         around = [
             thing
             for thing in self.things.values()
-            if not (thing.flat or thing.measured.surface or thing.lost)
+            if math.dist(thing.box.pose.position_m, point[0]) <= sum(thing.box.size_m) + INSIDE_M
+            and not (thing.flat or thing.measured.surface or thing.lost)
             and share_inside(thing.box, point, margin_m=INSIDE_M) == 1.0
         ]
         return min(around, key=lambda thing: volume_m3(thing.box), default=None)
@@ -248,9 +251,11 @@ class SceneTracker:
             behind_m = seen.depth_m[index] - depth
             other = [mask for mask, one in new.items() if not like_colour(one, thing.measured)]
             empty = (behind_m > INSIDE_M) | ((np.abs(behind_m) < INSIDE_M) & np.isin(seen.mask[index], other))
-            share = float(np.mean(empty)) if len(index) >= LEAST_PIXELS else 0.0
-            if share >= GONE_SHARE:
-                shares[thing.name] = share
+            in_sight = behind_m > -INSIDE_M
+            if in_sight.sum() >= max(LEAST_PIXELS, IN_SIGHT_SHARE * len(thing.measured.points_m)):
+                share = float(empty.sum() / in_sight.sum())
+                if share >= GONE_SHARE:
+                    shares[thing.name] = share
         return shares
 
     def _gone(self, found: Mapping[int, Known], vacated: Mapping[str, float]) -> Iterator[Change]:
@@ -274,8 +279,11 @@ class SceneTracker:
         reference = self._references.get(camera)
         if reference is not None:
             np.copyto(label, reference.label, where=hidden)
-        before_m = 0.0 if reference is None else reference.depth_m
-        self._references[camera] = Reference(np.where(hidden, before_m, seen.depth_m), label)
+            depth_m = np.where(hidden, reference.depth_m, seen.depth_m)
+            rgb = np.where(hidden[:, None], reference.rgb, seen.image.rgb.reshape(-1, 3))
+        else:
+            depth_m, rgb = np.where(hidden, 0.0, seen.depth_m), seen.image.rgb.reshape(-1, 3)
+        self._references[camera] = Reference(depth_m, rgb, label)
 
 
 def _measure(seen: SegmentedImage, mask: int) -> Measured | None:

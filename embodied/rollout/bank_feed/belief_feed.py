@@ -31,6 +31,7 @@ ABOVE_M, BELOW_M = 0.5, 0.01
 UNSURE = 0.5  # The confidence that a thing is the one it is called, where it may be another.
 MAY_BE = "may_be"
 SLACK_S = 1e-9
+FRESH_S = 0.1  # A look this recent serves a decision as well.
 
 
 class Source(StrEnum):
@@ -116,7 +117,8 @@ class BeliefFeed(EpisodeFeed):
     def _look(self, robot: str) -> None:
         robot = robot or next(iter(self._robots))
         self._log_robots()
-        self._look_through(robot, self._looking.next_camera(robot))
+        if self.now_s - self._looked_s >= FRESH_S:
+            self._look_through(robot, self._looking.next_camera(robot))
 
     def _decided(self, robot: str) -> None:
         self._actions.decided(robot, self.now_s)

@@ -146,12 +146,11 @@ class EpisodeFeed(ABC):
         self._moved(robot)
         self._look(robot)
         self._log(robot, Observed(f"{self.name}#{robot}/{request.step}"))
-        self._flush()
-        stream = self._streams[robot]
+        stream, place = self._streams[robot], len(self._pending)
         self._log(robot, ToolCalled(ACT, encode_decision(request.step, decision)))
         for moment in decision.moments:
             self._log(robot, stored(moment, self.name, step=request.step))
-        stream.decided = (self._flush()[0],)
+        stream.decided = (self._flush()[place],)
         stream.moving_since_s = self.now_s if any(isinstance(one, MoveTo) for one in decision.intents) else None
         self._decided(robot)
 

@@ -3,21 +3,23 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from random import Random
 
 import numpy as np
+import pinocchio as pin  # pyright: ignore[reportMissingImports]  # Lies behind a .pth file.
 
-from embodied.geometry import Pose
+from embodied.geometry import Pose, transform_points
 from embodied.memory.perception import Look
 from embodied.protocols import Simulator
 from embodied.robots.assets import stock_urdf_path
 from embodied.robots.catalogue import robot_model, robot_names
-from embodied.robots.kinematics import configuration, joint_transforms, robot_tree
+from embodied.robots.kinematics import robot_tree
 from embodied.robots.meshes import visual_meshes
 from embodied.rollout.requests import policy_cameras
-from embodied.seeding import stream
+from embodied.seeding import derive_seed
 from embodied.types import CameraImage, Episode, RobotState
 
-POINTS_PER_MESH = 12
+POINTS_PER_MESH = 8
 
 
 def shuffled_masks(image: CameraImage, seed: int, camera: str, number: int) -> tuple[CameraImage, np.ndarray]:
@@ -29,8 +31,9 @@ def shuffled_masks(image: CameraImage, seed: int, camera: str, number: int) -> t
     if instance is None:
         return image, np.zeros(1, dtype=np.int64)
     count = int(instance.max())
-    order = stream(seed, "masks", camera, number).permutation(count) + 1
-    new_of_old = np.concatenate([[0], order]).astype(np.int32)
+    order = list(range(1, count + 1))
+    Random(derive_seed(seed, "masks", camera, number)).shuffle(order)
+    new_of_old = np.array([0, *order], dtype=np.int32)
     old_of_new = np.argsort(new_of_old)
     return replace(image, instance=new_of_old[instance]), old_of_new
 
@@ -49,14 +52,23 @@ class OwnSurface:
             joints.append(np.full(len(some), frame.parentJoint))
         self._points_m, self._joint = np.concatenate(points), np.concatenate(joints)
 
+        self._tree, self._scratch = tree, tree.createData()
+        self._values = pin.neutral(tree)
+        self._arms = [tree.joints[tree.getJointId(name)].idx_q for name in self._model.joints]
+        self._fingers = {
+            arm.name: [tree.joints[tree.getJointId(name)].idx_q for name in arm.gripper.joints]
+            for arm in self._model.arms if arm.gripper is not None
+        }  # fmt: skip
+
     def points_m(self, state: RobotState) -> np.ndarray:
         """Returns the points (N, 3) in the world."""
-        openings = {name: one.gripper for name, one in state.end_effectors.items()}
-        transforms = joint_transforms(self._model, configuration(self._model, state.joint_position_rad, openings))
-        turns = np.array([one.rotation for one in transforms])[self._joint]
-        shifts = np.array([one.translation for one in transforms])[self._joint]
-        local = np.einsum("nij,nj->ni", turns, self._points_m) + shifts
-        return local @ state.base.matrix[:3, :3].T + state.base.position_m
+        self._values[self._arms] = state.joint_position_rad
+        for name, columns in self._fingers.items():
+            self._values[columns] = state.end_effectors[name].fingers[: len(columns)]
+        pin.forwardKinematics(self._tree, self._scratch, self._values)
+        transforms = np.array([one.homogeneous for one in self._scratch.oMi])[self._joint]
+        local = (transforms[:, :3, :3] @ self._points_m[:, :, None])[:, :, 0] + transforms[:, :3, 3]
+        return transform_points(state.base.matrix, local)
 
 
 @lru_cache(maxsize=16)
