@@ -198,4 +198,5 @@ def _slab(points_m: np.ndarray, level_m: float) -> UprightBox:
     """Returns the box of a level surface: as far as it was seen, a centimetre thick, its top at `level_m`."""
     low, high = points_m[:, :2].min(axis=0), points_m[:, :2].max(axis=0)
     x, y = (low + high) / 2
-    return UprightBox(Pose(vector3([x, y, level_m - LEVEL_M / 2])), (*(float(side) for side in high - low), LEVEL_M))
+    wide, deep = (float(side) for side in high - low)
+    return UprightBox(Pose(vector3([x, y, level_m - LEVEL_M / 2])), (wide, deep, LEVEL_M))

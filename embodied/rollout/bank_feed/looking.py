@@ -61,10 +61,14 @@ class OwnSurface:
         }  # fmt: skip
 
     def points_m(self, state: RobotState) -> np.ndarray:
-        """Returns the points (N, 3) in the world."""
+        """Returns the points (N, 3) in the world; none for a state that has not the joints of the model."""
+        fingers = {name: one.fingers for name, one in state.end_effectors.items()}
+        fits = len(state.joint_position_rad) == len(self._arms)
+        if not fits or any(len(fingers.get(name, ())) < len(columns) for name, columns in self._fingers.items()):
+            return np.zeros((0, 3))
         self._values[self._arms] = state.joint_position_rad
         for name, columns in self._fingers.items():
-            self._values[columns] = state.end_effectors[name].fingers[: len(columns)]
+            self._values[columns] = fingers[name][: len(columns)]
         pin.forwardKinematics(self._tree, self._scratch, self._values)
         transforms = np.array([one.homogeneous for one in self._scratch.oMi])[self._joint]
         local = (transforms[:, :3, :3] @ self._points_m[:, :, None])[:, :, 0] + transforms[:, :3, 3]
@@ -123,6 +127,8 @@ class Looking:
         own = self._own_points_m(robots)
         looks = []
         for camera, image in self._simulator.observe(robot, cameras).images.items():
+            if image.instance is None:  # A simulator that segments nothing: nothing is perceived.
+                continue
             shuffled, old = shuffled_masks(image, self._seed, camera, self._count)
             given = {
                 new: (self._names.get(number, ""), self._labels.get(number, ""))

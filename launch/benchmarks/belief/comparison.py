@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -109,7 +109,9 @@ def compare(run: BenchmarkRun, config: BeliefBenchConfig, task: Task, simulator:
         belief = BeliefFeed(MemoryFeedConfig(), BeliefConfig(look_hz=config.look_hz), believed, SITE)
         truth = TruthFeed(MemoryFeedConfig(pose_rate_hz=20.0), true, SITE)
         historian = Historian(belief)
-        context = EpisodeContext(watched, task, ExpertConfig().build(), lambda one: controllers(run, one))
+        context = EpisodeContext(
+            cast("Simulator", watched), task, ExpertConfig().build(), lambda one: controllers(run, one)
+        )
         play(episode, context, observers=[belief, truth, historian])
         belief.settle()
         truth.settle()
@@ -132,8 +134,8 @@ def _compared(
         for body in sorted(seen.get(state.time_s, set()).intersection(names)):
             if scene.body(body).category == BLOCK:
                 there = believed.where_is(names[body][0], as_of_s=state.time_s)
-                known = there is not None and there.pose is not None
-                error_m = math.dist(there.pose.position_m, state.pose[body].position_m) if known else math.inf
+                pose = None if there is None else there.pose
+                error_m = math.inf if pose is None else math.dist(pose.position_m, state.pose[body].position_m)
                 found.errors_m.append(error_m)
                 if error_m > 0.015:
                     found.wrong.append(f"{state.time_s:.2f} s: {body} is {error_m:.3f} m off")

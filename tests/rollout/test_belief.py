@@ -1,0 +1,370 @@
+"""Belief is what robots perceive and do: it agrees with the truth, bears names of its own, and leads to no truth."""
+
+import gc
+import math
+import pickle
+from collections import deque
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pytest
+
+from embodied.controllers import ControllerConfig
+from embodied.errors import ConfigError
+from embodied.geometry import Pose
+from embodied.memory import (
+    BankClient,
+    BankService,
+    EntitySeen,
+    EpisodeEnded,
+    EventFilter,
+    Interaction,
+    Outbox,
+    SubtaskEnded,
+    open_bank,
+)
+from embodied.memory.perception import ObjectNames
+from embodied.planning import ScheduleConfig
+from embodied.rollout.bank_feed.belief_feed import BeliefConfig, BeliefFeed, Source
+from embodied.rollout.bank_feed.episode_feed import MemoryFeedConfig
+from embodied.rollout.bank_feed.looking import shuffled_masks
+from embodied.rollout.bank_feed.remembering import Remembering
+from embodied.rollout.bank_feed.truth_feed import TruthFeed
+from embodied.rollout.bank_feed.truth_report import TruthReport, append_truth
+from embodied.rollout.dispatch import Dispatch
+from embodied.rollout.episode import EpisodeContext, play
+from embodied.rollout.job import EpisodeJob
+from embodied.rollout.worker import SimulatorWorker, WorkerConfig
+from embodied.scenes.scene import Scene
+from embodied.scenes.tabletop import ROBOT
+from embodied.simulators.bullet import BulletConfig
+from embodied.tasks.memorybench.put_block_back import PutBlockBack
+from embodied.types import CameraImage, Decision, Episode, Truth, WorldState
+from launch.benchmarks.belief.cups import hidden_swap
+from launch.schema import MemoryConfig
+from policies.scripted import Expert
+from tests.fakes import (
+    FakeController,
+    FakeControllerConfig,
+    FakePolicy,
+    FakePolicyConfig,
+    FakeSimulatorConfig,
+    FakeTask,
+)
+
+NAME = "run/policy/episode"
+OWN = BeliefConfig()
+
+
+@pytest.fixture(scope="module")
+def simulator():
+    made = BulletConfig().build()
+    yield made
+    made.close()
+
+
+class States:
+    """An observer that keeps every state of the world."""
+
+    def __init__(self):
+        self.states = []
+
+    def on_begin(self, episode, simulator):
+        self.states.append(simulator.state())
+
+    def on_decision(self, request, decision): ...
+
+    def on_feedback(self, robot, feedback): ...
+
+    def on_step(self, state, progress):
+        self.states.append(state)
+
+    def on_end(self, record): ...
+
+
+def played(simulator, bank, *, belief=OWN, task=None, seed=3):
+    """Plays an episode of the expert with a feed of beliefs; returns its scene and all states."""
+    task = task or PutBlockBack()
+    feed, states = BeliefFeed(MemoryFeedConfig(), belief, bank, NAME), States()
+    period_s = simulator.control_period_s
+
+    def controllers(episode):
+        return {ROBOT: ControllerConfig().build(episode.scene, ROBOT, period_s=period_s)}
+
+    episode = task.sample(seed)
+    result = play(episode, EpisodeContext(simulator, task, Expert(), controllers), observers=[feed, states])
+    feed.settle()
+    assert result.progress.done
+    return episode.scene, states.states
+
+
+@pytest.fixture(scope="module")
+def believed(simulator):
+    with open_bank(":memory:") as bank:
+        scene, states = played(simulator, bank)
+        yield bank, scene, states
+
+
+def sightings(bank):
+    found = bank.changes_since(0, wanted=EventFilter(kinds=("entity_seen",)), limit=10_000)
+    return [event.payload for event in found if event.payload.category != "tool"]
+
+
+def name_of(bank, pose):
+    return min(sightings(bank), key=lambda seen: math.dist(seen.pose.position_m, pose.position_m)).entity
+
+
+# --- What is believed -------------------------------------------------------------------------------------------------
+
+
+def test_blocks_are_believed_where_they_are_and_on_what_they_lie(believed):
+    bank, scene, states = believed
+    block = name_of(bank, scene.body("block").pose)
+    resting = [
+        now for before, now in zip(states, states[20:])  # noqa: B905 - pairs a second apart
+        if math.dist(before.pose["block"].position_m, now.pose["block"].position_m) < 1e-4
+    ]  # fmt: skip
+    assert len(resting) > 50
+    for state in resting:
+        there = bank.where_is(block, as_of_s=state.time_s)
+        assert math.dist(there.pose.position_m, state.pose["block"].position_m) < 0.015, state.time_s
+    first, last = bank.where_is(block, as_of_s=0.1), bank.where_is(block)
+    assert first.predicate == last.predicate == "on"
+    assert first.parent == last.parent == name_of(bank, Pose((*scene.body("block").pose.position_m[:2], 0.753)))
+
+
+def test_what_the_robot_did_is_bound_to_what_it_saw(believed):
+    bank, scene, _ = believed
+    events = bank.changes_since(0, wanted=EventFilter(kinds=("interaction",)), limit=100)
+    done = [event.payload for event in events]
+    block, cap, centre = (name_of(bank, scene.body(name).pose) for name in ("block", "button_base", "centre"))
+    assert [one.action for one in done] == ["pick_place", "press", "pick_place"]
+    assert done[0].entity == done[2].entity == block
+    assert done[0].target == done[2].source == centre
+    assert done[1].entity in (cap, *bank.contents(cap))
+    assert all(isinstance(one, Interaction) and one.success for one in done)
+
+
+def test_things_have_names_of_the_bank_and_no_word_of_the_simulator(believed):
+    bank, scene, _ = believed
+    named = {one.entity for one in sightings(bank)}
+    assert named
+    assert all(name.startswith((f"{NAME}/panda/object-", f"{NAME}/panda/surface-")) for name in named)
+    content = b"".join(msgspec.json.encode(event.payload) for event in bank.changes_since(0, limit=10_000))
+    for body in scene.bodies:
+        assert f'"{body.name}"'.encode() not in content
+        assert f"/{body.name}".encode() not in content
+    assert {"block", "patch", "button"}.isdisjoint(one.category for one in sightings(bank))
+
+
+def test_the_outcome_and_the_phases_are_the_judges(believed):
+    bank, _, _ = believed
+    kinds = {type(event.payload) for event in bank.changes_since(0, limit=10_000)}
+    assert SubtaskEnded not in kinds
+    feed = BeliefFeed(MemoryFeedConfig(), OWN, bank, "other")
+    assert feed._ended(None) == EpisodeEnded("other", "ended")
+
+
+def test_playing_it_again_adds_nothing(simulator, believed):
+    bank, _, _ = believed
+    head = bank.head
+    played(simulator, bank)
+    assert bank.head == head
+
+
+def test_given_names_and_labels_are_those_of_the_simulator(simulator):
+    given = BeliefConfig(identity=Source.given, labels=Source.given, look_hz=0.0)
+    with open_bank(":memory:") as bank:
+        scene, _ = played(simulator, bank, belief=given)
+        seen = {(one.entity, one.category) for one in sightings(bank)}
+    assert {(f"{NAME}/block", "block"), (f"{NAME}/centre", "patch"), (f"{NAME}/button_base", "button")} <= seen
+    assert {name.removeprefix(f"{NAME}/") for name, _ in seen} <= {body.name for body in scene.bodies}
+
+
+def test_alike_cups_that_were_hidden_together_may_be_one_another(simulator):
+    for swap in (True, False):
+        pair = hidden_swap(simulator, 1, colours=("blue", "blue"), swap=swap)
+        assert all(len(cup.candidates) == 1 for cup in pair), "nobody can know whether they changed places"
+    for cup in hidden_swap(simulator, 1, colours=("blue", "yellow"), swap=True):
+        assert not cup.candidates
+        assert cup.error_m < 0.015
+
+
+def test_a_rate_out_of_range_is_refused():
+    with pytest.raises(ConfigError, match="look_hz"):
+        BeliefFeed(MemoryFeedConfig(), BeliefConfig(look_hz=21.0), None, NAME)
+
+
+# --- Masks and names --------------------------------------------------------------------------------------------------
+
+
+def test_masks_are_shuffled_in_every_image_and_alike_when_played_again():
+    ids = np.arange(16, dtype=np.int32).reshape(4, 4)
+    image = CameraImage(np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), np.float32), ids, np.eye(3), np.eye(4))
+    looks = [("front", 1), ("front", 2), ("left", 1)]
+    shuffled = [shuffled_masks(image, 7, *look) for look in looks]
+    assert len({one.instance.tobytes() for one, _ in shuffled}) == len(looks)
+    for (one, old), look in zip(shuffled, looks, strict=True):
+        assert one.instance[0, 0] == 0, "the background stays what it is"
+        np.testing.assert_array_equal(old[one.instance], ids)
+        np.testing.assert_array_equal(shuffled_masks(image, 7, *look)[0].instance, one.instance)
+
+
+def test_names_are_unique_across_robots_and_restarts():
+    names = ObjectNames("hall")
+    given = [names.new(robot, kind) for robot in ("a", "b") for kind in ("object", "object", "surface")]
+    assert len(set(given)) == len(given)
+    assert given[:2] == ["hall/a/object-0001", "hall/a/object-0002"]
+    again = ObjectNames("hall", [*given, "elsewhere/a/object-0009", "hall/a/tool"])
+    assert again.new("a", "object") == "hall/a/object-0003"
+    assert again.new("b", "surface") == "hall/b/surface-0002"
+
+
+# --- No way to the truth ----------------------------------------------------------------------------------------------
+
+FORBIDDEN = (Truth, Episode, WorldState, Scene, TruthFeed, TruthReport, BeliefFeed, SimulatorWorker)
+MOST_VISITED = 300_000
+
+
+def reachable(start):
+    """Yields everything that can be reached from an object through attributes, contents and closures.
+
+    Modules, classes and the globals of functions are left out: they are the program, which anybody can import.
+    """
+    seen, waiting = {id(start)}, deque([start])
+    while waiting and len(seen) < MOST_VISITED:
+        one = waiting.popleft()
+        yield one
+        for other in gc.get_referents(one):
+            program = isinstance(other, type | type(math)) or (isinstance(other, dict) and "__builtins__" in other)
+            if id(other) not in seen and not program:
+                seen.add(id(other))
+                waiting.append(other)
+    assert not waiting, "the walk must be complete"
+
+
+def assert_no_truth(start, *, texts=()):
+    for one in reachable(start):
+        assert not isinstance(one, FORBIDDEN), (type(start), type(one))
+        assert not (hasattr(one, "observe") and hasattr(one, "teleport")), "a simulator"
+        if isinstance(one, str):
+            assert not any(text in one for text in texts), one
+
+
+class Keeping(FakePolicy):
+    """An unprivileged policy that keeps all requests, and stores a moment at each."""
+
+    def _decide(self, request):
+        decision = super()._decide(request)
+        moment = request.memory.moments[-1:] or ()
+        return decision if not isinstance(decision, Decision) else replace(decision, moments=moment)
+
+
+def test_nothing_that_a_policy_is_handed_leads_to_the_truth(tmp_path):
+    secret = f"sqlite:///{tmp_path}/truth.db"
+    with BankService(open_bank(":memory:")) as service, open_bank(secret) as truth:
+        memory = MemoryConfig(url="sqlite:///run.db", truth_url=secret).build(service)
+        policy = FakePolicy()
+        config = WorkerConfig(
+            simulator=FakeSimulatorConfig(), controller=FakeControllerConfig(),
+            tasks={"bin_block/strict": FakeTask()}, policies={"p": Fixed(policy)}, memory=memory,
+        )  # fmt: skip
+        worker = SimulatorWorker(config)
+        result = worker.run(EpisodeJob("r", "e", "bin_block/strict", "p", seed=3))
+        append_truth(truth, result.truth)
+        assert truth.head > 0
+        assert policy.seen
+        for request in policy.seen:
+            assert_no_truth(request, texts=(secret, "truth.db"))
+        for start in (FakePolicyConfig(), ScheduleConfig(), memory.belief, memory.feed):
+            assert_no_truth(start, texts=(secret, "truth.db"))
+        client = BankClient(service, Outbox(None), writer="w")
+        for one in reachable(client):
+            assert not isinstance(one, FORBIDDEN)
+            assert not (isinstance(one, str) and "truth.db" in one)
+        reader = Remembering(policy, worker._remember(EpisodeJob("r", "f", "t", "p", seed=1)).moments, capacity=3)
+        assert_no_truth(reader._reader, texts=("truth.db",))
+        client.close()
+        worker.close()
+
+
+class Fixed:
+    """A config that gives one policy."""
+
+    def __init__(self, policy):
+        self.policy = policy
+
+    def build(self):
+        return self.policy
+
+
+def test_a_snapshot_of_the_team_holds_no_truth():
+    snapshots = []
+
+    class Listening:
+        rate_hz = None
+
+        def assign(self, snapshot):
+            snapshots.append(snapshot)
+            return {}
+
+    episode = FakeTask().sample(3)
+    Dispatch(Listening(), episode, {}, lambda *_: None).advance(
+        WorldState(time_s=0.0, pose={}, joint={}, contact=frozenset(), held={}, robots={})
+    )
+    assert len(snapshots) == 1
+    assert_no_truth(snapshots[0])
+
+
+def test_what_travels_to_workers_does_not_say_where_the_truth_is():
+    class Link:
+        """A link that travels."""
+
+    settings = MemoryConfig(url="sqlite:///run.db", truth_url="sqlite:///hidden/truth.db")
+    memory = settings.build(None)
+    assert memory.report_truth
+    assert b"hidden" not in pickle.dumps(memory)
+    assert "hidden" not in repr(memory)
+
+
+def test_the_walk_finds_what_is_there():
+    episode = FakeTask().sample(3)
+    for start in ({"a": [episode]}, lambda: episode, FakePolicyConfig):
+        if start is FakePolicyConfig:
+            continue
+        with pytest.raises(AssertionError):
+            assert_no_truth(start)
+
+
+# --- The way of the truth ---------------------------------------------------------------------------------------------
+
+
+def test_a_report_of_the_truth_is_appended_once_with_its_references():
+    task = FakeTask()
+    report = TruthReport()
+    feed = TruthFeed(MemoryFeedConfig(), report, NAME)
+    episode = task.sample(3)
+    controllers = {robot.name: FakeController(robot.name) for robot in episode.scene.robots}
+    context = EpisodeContext(FakeSimulatorConfig().build(), task, FakePolicy(privileged=True), lambda _: controllers)
+    play(episode, context, observers=[feed])
+    feed.settle()
+    with open_bank(":memory:") as bank, open_bank(":memory:") as direct:
+        bank.append([*_others()])
+        append_truth(bank, report.encoded())
+        head = bank.head
+        append_truth(bank, report.encoded())
+        assert bank.head == head
+        again = TruthFeed(MemoryFeedConfig(), direct, NAME)
+        context = replace(context, simulator=FakeSimulatorConfig().build())
+        play(episode, context, observers=[again])
+        again.settle()
+        shifted = [event.cause for event in bank.changes_since(1, limit=10_000)]
+        assert shifted == [tuple(seq + 1 for seq in event.cause) for event in direct.changes_since(0, limit=10_000)]
+        assert any(shifted)
+
+
+def _others():
+    from embodied.memory import Event
+
+    yield Event("other", 1, 0.0, EntitySeen("cup", "cup", Pose()))
