@@ -10,6 +10,7 @@ from embodied.errors import ConfigError
 from embodied.evaluation.memory_pages import HIDDEN, shortener
 from embodied.memory import (
     Bank,
+    EntitySeen,
     EpisodeBegun,
     EpisodeEnded,
     Event,
@@ -30,6 +31,7 @@ from launch.memory_names import ALL, completed, unknown
 from launch.memory_query import QuerySettings
 
 PAGE = 2000
+MOST_SIGHTINGS = 100_000
 LONGEST_NAME = 90
 QUESTIONS = (
     "Give one of where, contents, places, skill, similar, why, nth and since, or what moments are about: name, robot, "
@@ -99,7 +101,7 @@ def answer(bank: Bank, query: QuerySettings) -> Iterator[str]:
     query = completed(bank, query)
     if query.where:
         there = bank.where_is(query.where, as_of_s=query.as_of_s)
-        yield from _where(there) if there else [_not_seen(query.where, query.as_of_s)]
+        yield from _where(bank, there) if there else [_not_seen(query.where, query.as_of_s)]
     elif query.contents:
         found = bank.contents(query.contents, as_of_s=query.as_of_s)
         yield from found or [f"Nothing is in, on, part of or held by {query.contents}."]
@@ -146,8 +148,10 @@ def all_events(bank: Bank, *, wanted: EventFilter | None = None) -> Iterator[Eve
         after = page[-1].seq
 
 
-def _where(there: LocationBelief) -> Iterator[str]:
+def _where(bank: Bank, there: LocationBelief) -> Iterator[str]:
     yield there.entity
+    if looks := _looks(bank, there.entity):
+        yield f"  looks    {looks}"
     if there.pose is not None:
         x, y, z = there.pose.position_m
         yield f"  at       ({x:.3f}, {y:.3f}, {z:.3f}) m"
@@ -157,6 +161,18 @@ def _where(there: LocationBelief) -> Iterator[str]:
         yield f"  place    {there.place}"
     yield f"  since    {there.since_s:.2f} s, event {there.seq}"
     yield f"  exists   {100 * there.existence:.1f} %"
+    if there.candidates:
+        yield f"  may be   {', '.join(there.candidates)}: they look alike and were hidden together"
+
+
+def _looks(bank: Bank, entity: str) -> str:
+    """Returns the category and the labels of the newest sighting of a thing, "" where it was never seen."""
+    newest = ""
+    wanted = EventFilter(kinds=("entity_seen",), entities=(entity,))
+    for event in bank.changes_since(0, wanted=wanted, limit=MOST_SIGHTINGS):
+        if isinstance(event.payload, EntitySeen):
+            newest = " ".join((*event.payload.labels, event.payload.category))
+    return newest
 
 
 def _skill_candidates(bank: Bank, query: QuerySettings) -> Iterator[str]:

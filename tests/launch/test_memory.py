@@ -339,6 +339,23 @@ def test_its_report_shows_the_timeline_and_the_things_from_above(evaluated):
     assert re.search(r"pick place: block from patch_\d to centre", section)
 
 
+def test_the_bank_of_beliefs_answers_by_names_of_its_own_and_says_what_things_look_like(evaluated):
+    folder, _ = evaluated
+    with open_bank("sqlite:///run.db", root=folder) as bank:
+        first = bank.nth_interaction(1, action="pick_place").payload
+        ended = bank.history(kinds=("episode_ended",))
+        assert [event.payload.outcome for event in ended] == ["ended"]
+    assert re.fullmatch(r".*/panda/object-\d{4}", first.entity)
+    name = first.entity.rpartition("/")[2]
+    text = payload(folder, "query", "url=sqlite:///run.db", f"where={name}")
+    assert re.search(r"looks +green box object\n", text)
+    assert re.search(r"  on +\S+/panda/object-\d{4}\n", text)
+    assert "(memory.identity=own)" in (folder / "out" / "report.md").read_text()
+    assert json.loads((folder / "out" / "results.json").read_text())["run"]["memory"] == {
+        "identity": "own", "labels": "own", "look_hz": 2.0,
+    }  # fmt: skip
+
+
 def test_playing_it_again_tells_nothing_twice(evaluated):
     folder, command = evaluated
     heads = {}

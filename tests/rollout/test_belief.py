@@ -40,8 +40,9 @@ from embodied.scenes.scene import Scene
 from embodied.scenes.tabletop import ROBOT
 from embodied.simulators.bullet import BulletConfig
 from embodied.tasks.memorybench.put_block_back import PutBlockBack
-from embodied.types import CameraImage, Decision, Episode, Truth, WorldState
+from embodied.types import CameraImage, Decision, Episode, Moment, Truth, Wait, WorldState
 from launch.benchmarks.belief.cups import hidden_swap
+from launch.parts import POLICIES
 from launch.schema import MemoryConfig
 from policies.scripted import Expert
 from tests.fakes import (
@@ -252,20 +253,19 @@ def assert_no_truth(start, *, texts=()):
             assert not any(text in one for text in texts), one
 
 
-class Keeping(FakePolicy):
-    """An unprivileged policy that keeps all requests, and stores a moment at each."""
+class Noting(FakePolicy):
+    """An unprivileged policy that stores a moment at each decision, so that it is reminded of some."""
 
     def _decide(self, request):
-        decision = super()._decide(request)
-        moment = request.memory.moments[-1:] or ()
-        return decision if not isinstance(decision, Decision) else replace(decision, moments=moment)
+        moment = Moment(np.eye(1, 4, dtype=np.float32)[0], None, "m", 0.0, (0.0, 0.0, 0.0), "arm", "")
+        return Decision((Wait(0.2),), moments=(moment,))
 
 
 def test_nothing_that_a_policy_is_handed_leads_to_the_truth(tmp_path):
     secret = f"sqlite:///{tmp_path}/truth.db"
     with BankService(open_bank(":memory:")) as service, open_bank(secret) as truth:
         memory = MemoryConfig(url="sqlite:///run.db", truth_url=secret).build(service)
-        policy = FakePolicy()
+        policy = Noting()
         config = WorkerConfig(
             simulator=FakeSimulatorConfig(), controller=FakeControllerConfig(),
             tasks={"bin_block/strict": FakeTask()}, policies={"p": Fixed(policy)}, memory=memory,
@@ -274,10 +274,10 @@ def test_nothing_that_a_policy_is_handed_leads_to_the_truth(tmp_path):
         result = worker.run(EpisodeJob("r", "e", "bin_block/strict", "p", seed=3))
         append_truth(truth, result.truth)
         assert truth.head > 0
-        assert policy.seen
+        assert policy.seen[-1].memory.moments
         for request in policy.seen:
             assert_no_truth(request, texts=(secret, "truth.db"))
-        for start in (FakePolicyConfig(), ScheduleConfig(), memory.belief, memory.feed):
+        for start in (*POLICIES.own.values(), FakePolicyConfig(), ScheduleConfig(), memory.belief, memory.feed):
             assert_no_truth(start, texts=(secret, "truth.db"))
         client = BankClient(service, Outbox(None), writer="w")
         for one in reachable(client):
@@ -330,9 +330,9 @@ def test_what_travels_to_workers_does_not_say_where_the_truth_is():
 
 def test_the_walk_finds_what_is_there():
     episode = FakeTask().sample(3)
-    for start in ({"a": [episode]}, lambda: episode, FakePolicyConfig):
-        if start is FakePolicyConfig:
-            continue
+    hidden = Fixed(FakePolicy())
+    hidden.policy.notes = {"a": [episode]}
+    for start in ({"a": [episode]}, lambda: episode, hidden):
         with pytest.raises(AssertionError):
             assert_no_truth(start)
 
