@@ -2,24 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from random import Random
 
 import numpy as np
-import pinocchio as pin  # pyright: ignore[reportMissingImports]  # Lies behind a .pth file.
 
-from embodied.geometry import Pose, transform_points
+from embodied.geometry import Pose
 from embodied.memory.perception import Look
 from embodied.protocols import Simulator
-from embodied.robots.assets import stock_urdf_path
-from embodied.robots.catalogue import robot_model, robot_names
-from embodied.robots.kinematics import robot_tree
-from embodied.robots.meshes import visual_meshes
 from embodied.rollout.requests import policy_cameras
 from embodied.seeding import derive_seed
 from embodied.types import CameraImage, Episode, RobotState
-
-POINTS_PER_MESH = 8
 
 
 def shuffled_masks(image: CameraImage, seed: int, camera: str, number: int) -> tuple[CameraImage, np.ndarray]:
@@ -36,49 +28,6 @@ def shuffled_masks(image: CameraImage, seed: int, camera: str, number: int) -> t
     new_of_old = np.array([0, *order], dtype=np.int32)
     old_of_new = np.argsort(new_of_old)
     return replace(image, instance=new_of_old[instance]), old_of_new
-
-
-class OwnSurface:
-    """Some points on the surface of a robot of `model`, which follow its own joint angles and its base."""
-
-    def __init__(self, model: str) -> None:
-        self._model = robot_model(model)
-        points, joints = [], []
-        tree = robot_tree(self._model)
-        for mesh in visual_meshes(stock_urdf_path(self._model)):
-            frame = tree.frames[tree.getFrameId(mesh.link)]
-            some = mesh.vertices[:: 1 + len(mesh.vertices) // POINTS_PER_MESH]
-            points.append(some @ frame.placement.rotation.T + frame.placement.translation)
-            joints.append(np.full(len(some), frame.parentJoint))
-        self._points_m, self._joint = np.concatenate(points), np.concatenate(joints)
-
-        self._tree, self._scratch = tree, tree.createData()
-        self._values = pin.neutral(tree)
-        self._arms = [tree.joints[tree.getJointId(name)].idx_q for name in self._model.joints]
-        self._fingers = {
-            arm.name: [tree.joints[tree.getJointId(name)].idx_q for name in arm.gripper.joints]
-            for arm in self._model.arms if arm.gripper is not None
-        }  # fmt: skip
-
-    def points_m(self, state: RobotState) -> np.ndarray:
-        """Returns the points (N, 3) in the world; none for a state that has not the joints of the model."""
-        fingers = {name: one.fingers for name, one in state.end_effectors.items()}
-        fits = len(state.joint_position_rad) == len(self._arms)
-        if not fits or any(len(fingers.get(name, ())) < len(columns) for name, columns in self._fingers.items()):
-            return np.zeros((0, 3))
-        self._values[self._arms] = state.joint_position_rad
-        for name, columns in self._fingers.items():
-            self._values[columns] = fingers[name][: len(columns)]
-        pin.forwardKinematics(self._tree, self._scratch, self._values)
-        transforms = np.array([one.homogeneous for one in self._scratch.oMi])[self._joint]
-        local = (transforms[:, :3, :3] @ self._points_m[:, :, None])[:, :, 0] + transforms[:, :3, 3]
-        return transform_points(state.base.matrix, local)
-
-
-@lru_cache(maxsize=16)
-def own_surface(model: str) -> OwnSurface | None:
-    """Returns the surface of a robot of the catalogue, None for an unknown one."""
-    return OwnSurface(model) if model in robot_names() else None
 
 
 class Looking:
@@ -140,6 +89,8 @@ class Looking:
 
     def _own_points_m(self, robots: Mapping[str, RobotState]) -> np.ndarray:
         """Returns points (N, 3) on the surfaces of all robots, which report their joint angles to one another."""
+        from embodied.rollout.bank_feed.own_surface import own_surface
+
         surfaces = [(own_surface(self._models[name]), state) for name, state in robots.items()]
         return np.concatenate([np.zeros((0, 3)), *(one.points_m(state) for one, state in surfaces if one is not None)])
 

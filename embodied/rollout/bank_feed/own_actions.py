@@ -53,7 +53,7 @@ class Containment:
 
 
 @dataclass(eq=False)
-class _Hand:
+class _Gripper:
     """One gripper as its robot feels it: what it was commanded, how wide it is, and since when it holds what."""
 
     commanded: float = 1.0
@@ -89,7 +89,7 @@ class OwnActions:
     def __init__(self, tracker: SceneTracker, containment: Containment) -> None:
         self._tracker = tracker
         self._containment = containment
-        self._hands: dict[str, _Hand] = {}
+        self._grippers: dict[str, _Gripper] = {}
         self._decided_s: dict[str, float] = {}
 
     def decided(self, robot: str, now_s: float) -> None:
@@ -101,50 +101,50 @@ class OwnActions:
         for robot, command in commands.items():
             if isinstance(command.gripper, Mapping):
                 for end_effector, opening in command.gripper.items():
-                    self._hand(f"{robot}/{end_effector}").commanded = opening
-                    self._hand(robot).commanded = opening
+                    self._gripper(f"{robot}/{end_effector}").commanded = opening
+                    self._gripper(robot).commanded = opening
             elif command.gripper is not None:
-                self._hand(robot).commanded = command.gripper
+                self._gripper(robot).commanded = command.gripper
 
     def tools(self, robots: Mapping[str, RobotState]) -> dict[str, Pose]:
         """Returns the tools that hold something, by the name of what they hold."""
         return {
-            self._hands[holder].thing: one.tool
+            self._grippers[holder].thing: one.tool
             for _, holder, one in _end_effectors(robots)
-            if holder in self._hands and self._hands[holder].thing
+            if holder in self._grippers and self._grippers[holder].thing
         }
 
     def follow(self, robots: Mapping[str, RobotState], now_s: float) -> Iterator[DetectedEvent]:
         """Yields what robots have done in one control period."""
         for robot, holder, one in _end_effectors(robots):
-            hand = self._hand(holder)
-            felt = hand.feel(one.gripper)
+            gripper = self._gripper(holder)
+            felt = gripper.feel(one.gripper)
             if felt == CLOSE:
-                yield from self._closed(robot, hand, one, now_s)
+                yield from self._closed(robot, gripper, one, now_s)
             elif felt == OPEN:
-                yield from self._opened(robot, hand, one, now_s)
-            elif hand.thing:
-                hand.lifted |= one.tool.position_m[2] - hand.start.position_m[2] > LIFTED_M
+                yield from self._opened(robot, gripper, one, now_s)
+            elif gripper.thing:
+                gripper.lifted |= one.tool.position_m[2] - gripper.start.position_m[2] > LIFTED_M
             else:
-                yield from self._pressed(robot, hand, one, now_s)
+                yield from self._pressed(robot, gripper, one, now_s)
 
-    def _closed(self, robot: str, hand: _Hand, one: EndEffectorState, now_s: float) -> Iterator[DetectedEvent]:
+    def _closed(self, robot: str, gripper: _Gripper, one: EndEffectorState, now_s: float) -> Iterator[DetectedEvent]:
         yield DetectedEvent(robot, _tool_call(CLOSE, one))
         thing = self._tracker.at(one.tool.position_m)
         if thing is None or thing.held:
             return
-        hand.thing, hand.start, hand.lifted, hand.touching = thing.name, one.tool, False, ""
-        hand.begun_s, hand.contact_s = self._decided_s.get(robot, now_s), now_s
-        hand.source = self._containment.parents.get(thing.name, ("", ""))
+        gripper.thing, gripper.start, gripper.lifted, gripper.touching = thing.name, one.tool, False, ""
+        gripper.begun_s, gripper.contact_s = self._decided_s.get(robot, now_s), now_s
+        gripper.source = self._containment.parents.get(thing.name, ("", ""))
         self._tracker.hold(thing.name, one.tool)
         yield DetectedEvent(robot, self._containment.put(thing.name, "held_by", robot))
-        yield _ended("pick", thing, robot, now_s - hand.begun_s)
+        yield _ended("pick", thing, robot, now_s - gripper.begun_s)
 
-    def _opened(self, robot: str, hand: _Hand, one: EndEffectorState, now_s: float) -> Iterator[DetectedEvent]:
+    def _opened(self, robot: str, gripper: _Gripper, one: EndEffectorState, now_s: float) -> Iterator[DetectedEvent]:
         yield DetectedEvent(robot, _tool_call(OPEN, one))
-        if not hand.thing:
+        if not gripper.thing:
             return
-        name, hand.thing = hand.thing, ""
+        name, gripper.thing = gripper.thing, ""
         thing = self._tracker.release(name, one.tool, now_s)
         ended = self._containment.end(name)
         if ended is not None:
@@ -152,28 +152,28 @@ class OwnActions:
         settled = self._containment.settle(thing, self._tracker)
         if settled is not None:
             yield DetectedEvent(robot, settled)
-        yield from self._dealt(robot, hand, thing, one.tool, now_s)
+        yield from self._dealt(robot, gripper, thing, one.tool, now_s)
 
-    def _dealt(self, robot: str, hand: _Hand, thing: Known, tool: Pose, now_s: float) -> Iterator[DetectedEvent]:
+    def _dealt(self, robot: str, gripper: _Gripper, thing: Known, tool: Pose, now_s: float) -> Iterator[DetectedEvent]:
         """Yields the whole interaction, from closing to opening."""
-        began_s = max(hand.contact_s, self._decided_s.get(robot, now_s))
-        if hand.lifted:
+        began_s = max(gripper.contact_s, self._decided_s.get(robot, now_s))
+        if gripper.lifted:
             target = self._containment.parents.get(thing.name, ("", ""))[1]
-            times_s = (hand.begun_s, hand.contact_s, began_s, now_s)
+            times_s = (gripper.begun_s, gripper.contact_s, began_s, now_s)
             payload = Interaction(
-                "pick_place", thing.name, *times_s, source=hand.source[1], target=target, success=bool(target)
+                "pick_place", thing.name, *times_s, source=gripper.source[1], target=target, success=bool(target)
             )
             yield DetectedEvent(robot, payload)
             reason = "" if target else "nothing was seen where it was put"
             yield _ended("place", thing, robot, now_s - began_s, reason=reason)
             return
-        shift = np.subtract(tool.position_m, hand.start.position_m)
+        shift = np.subtract(tool.position_m, gripper.start.position_m)
         if np.linalg.norm(shift) >= SHIFTED_M:
-            action = self._slid(thing, hand.source, shift)
+            action = self._slid(thing, gripper.source, shift)
             yield DetectedEvent(
-                robot, Interaction(action, thing.name, hand.begun_s, hand.contact_s, hand.contact_s, now_s)
+                robot, Interaction(action, thing.name, gripper.begun_s, gripper.contact_s, gripper.contact_s, now_s)
             )
-            yield _ended(action, thing, robot, now_s - hand.begun_s)
+            yield _ended(action, thing, robot, now_s - gripper.begun_s)
 
     def _slid(self, thing: Known, source: tuple[str, str], shift: np.ndarray) -> str:
         """Returns what was done to a thing that was moved without being lifted: out of its container, or into it."""
@@ -183,19 +183,19 @@ class OwnActions:
         out = np.subtract(thing.box.pose.position_m, outer.box.pose.position_m)
         return "open" if float(out[:2] @ shift[:2]) > 0 else "close"
 
-    def _pressed(self, robot: str, hand: _Hand, one: EndEffectorState, now_s: float) -> Iterator[DetectedEvent]:
-        thing = self._tracker.at(one.tool.position_m) if hand.commanded < CLOSED else None
+    def _pressed(self, robot: str, gripper: _Gripper, one: EndEffectorState, now_s: float) -> Iterator[DetectedEvent]:
+        thing = self._tracker.at(one.tool.position_m) if gripper.commanded < CLOSED else None
         name = "" if thing is None else thing.name
-        if name and not hand.touching:
-            hand.touching, hand.begun_s, hand.contact_s = name, self._decided_s.get(robot, now_s), now_s
-        elif not name and hand.touching:
-            touched, hand.touching = self._tracker.things[hand.touching], ""
-            times_s = (hand.begun_s, hand.contact_s, hand.contact_s, now_s)
+        if name and not gripper.touching:
+            gripper.touching, gripper.begun_s, gripper.contact_s = name, self._decided_s.get(robot, now_s), now_s
+        elif not name and gripper.touching:
+            touched, gripper.touching = self._tracker.things[gripper.touching], ""
+            times_s = (gripper.begun_s, gripper.contact_s, gripper.contact_s, now_s)
             yield DetectedEvent(robot, Interaction("press", touched.name, *times_s))
-            yield _ended("press", touched, robot, now_s - hand.begun_s)
+            yield _ended("press", touched, robot, now_s - gripper.begun_s)
 
-    def _hand(self, holder: str) -> _Hand:
-        return self._hands.setdefault(holder, _Hand())
+    def _gripper(self, holder: str) -> _Gripper:
+        return self._grippers.setdefault(holder, _Gripper())
 
 
 def _end_effectors(robots: Mapping[str, RobotState]) -> Iterator[tuple[str, str, EndEffectorState]]:

@@ -26,7 +26,7 @@ BLOCK, DRAWER = "block", "drawer"
 
 
 @dataclass
-class Compared:
+class EpisodeComparison:
     """What was found in one episode.
 
     `errors_m` are those of visible blocks, at looks; `queries` counts by kind of thing and `right` those answered
@@ -101,7 +101,9 @@ def controllers(run: BenchmarkRun, episode: Episode) -> Mapping[str, Controller]
     }
 
 
-def compare(run: BenchmarkRun, config: BeliefBenchConfig, task: Task, simulator: Simulator, seed: int) -> Compared:
+def compare(
+    run: BenchmarkRun, config: BeliefBenchConfig, task: Task, simulator: Simulator, seed: int
+) -> EpisodeComparison:
     """Plays the episode of `seed` with the expert and both banks, and returns how far belief agrees with the truth."""
     episode = task.sample(seed)
     watched = Watched(simulator, episode.scene, config.visible_px)
@@ -124,9 +126,9 @@ def _compared(
     seen: Mapping[float, set[str]],
     banks: tuple[Bank, Bank],
     query_s: float,
-) -> Compared:
+) -> EpisodeComparison:
     believed, true = banks
-    found = Compared()
+    found = EpisodeComparison()
     names = _names(scene, believed, states)
     wanted = [body.name for body in scene.bodies if body.category in (BLOCK, DRAWER)]
     found.missed = [name for name in wanted if name not in names]

@@ -14,7 +14,7 @@ from embodied.rollout.bank_feed.belief_feed import BeliefConfig, BeliefFeed
 from embodied.rollout.bank_feed.episode_feed import MemoryFeedConfig
 from embodied.rollout.episode import EpisodeContext, play
 from launch.benchmark import BenchmarkRun
-from launch.benchmarks.belief.comparison import BLOCK, Compared, compare, controllers
+from launch.benchmarks.belief.comparison import BLOCK, EpisodeComparison, compare, controllers
 from launch.benchmarks.belief.config import BeliefBenchConfig
 from launch.benchmarks.belief.cups import hidden_swap, summary
 from policies.scripted import ExpertConfig
@@ -56,7 +56,7 @@ def measure(run: BenchmarkRun, config: BeliefBenchConfig) -> dict[str, Any]:
     }
 
 
-def _summary(episodes: Sequence[Compared]) -> dict[str, Any]:
+def _summary(episodes: Sequence[EpisodeComparison]) -> dict[str, Any]:
     errors_m = np.array([error_m for one in episodes for error_m in one.errors_m])
     kinds = sorted({kind for one in episodes for kind in one.queries})
     return {
