@@ -80,7 +80,8 @@ def _code() -> str:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        return {"": type(value).__qualname__, **_plain(asdict(value))}
+        files = getattr(value, "files_sha256", "")  # Of what a task reads besides its fields, such as a model file.
+        return {"": type(value).__qualname__, **_plain(asdict(value)), **({"files": files} if files else {})}
     if isinstance(value, Enum):
         return _plain(value.value)
     if isinstance(value, Mapping):

@@ -12,6 +12,8 @@ Nothing is guessed either: what is missing or does not fit is refused with its r
                            "stroke_m": 0.04, "force_n": 20}}]}
 """
 
+import hashlib
+from dataclasses import replace
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +23,8 @@ import msgspec
 from embodied.errors import RobotModelError
 from embodied.robots.from_urdf import build_model
 from embodied.robots.model_entries import RobotFile
-from embodied.robots.robot import RobotModel
+from embodied.robots.robot import RobotModel, UrdfSource
+from embodied.robots.urdf import compose
 
 MAX_MODEL_FILE_BYTES = 1 << 20
 
@@ -31,7 +34,6 @@ def is_model_path(name: str) -> bool:
     return name.endswith(".json") or "/" in name
 
 
-@lru_cache(maxsize=64)
 def load_robot(path: str | Path, *, root: str | Path | None = None) -> RobotModel:
     """Returns the robot of the model file at `path`, which a process reads once.
 
@@ -39,18 +41,22 @@ def load_robot(path: str | Path, *, root: str | Path | None = None) -> RobotMode
     else for the file's own folder. Raises `RobotModelError` for a file that cannot be read, is not as `RobotFile` says,
     or does not fit its URDF files, and `UnknownNameError` for a link or joint that is not there.
     """
-    file = Path(path)
+    return _loaded(Path(path).absolute(), None if root is None else Path(root).resolve())
+
+
+@lru_cache(maxsize=64)
+def _loaded(file: Path, root: Path | None) -> RobotModel:
     try:
         with file.open("rb") as opened:
             text = opened.read(MAX_MODEL_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         raise RobotModelError(
             "A model file of a robot must be a readable file.",
-            value=str(path),
+            value=str(file),
             remedy="Give the path from the present folder, or an absolute one.",
         ) from error
     if len(text) > MAX_MODEL_FILE_BYTES:
-        raise RobotModelError(f"A model file must have at most {MAX_MODEL_FILE_BYTES} bytes.", value=str(path))
+        raise RobotModelError(f"A model file must have at most {MAX_MODEL_FILE_BYTES} bytes.", value=str(file))
     try:
         entry = msgspec.json.decode(text, type=RobotFile)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -59,7 +65,18 @@ def load_robot(path: str | Path, *, root: str | Path | None = None) -> RobotMode
             value=str(error),
             remedy="Compare with `embodied.robots.model_entries.RobotFile`.",
         ) from error
-    return build_model(entry, str(_root(file, entry) if root is None else Path(root).resolve()))
+    model = build_model(entry, str(root or _root(file, entry)))
+    return replace(model, files_sha256=_digest(text, model.source))
+
+
+def _digest(text: bytes, source: UrdfSource | None) -> str:
+    """Returns the SHA-256 of a model file with its URDF files and meshes: an edited robot is another one."""
+    digest = hashlib.sha256(text)
+    if source is not None:
+        meshes = [Path(mesh.get("filename", "")) for mesh in compose(source).iter("mesh")]
+        for path in dict.fromkeys([*(Path(source.root) / part.file for part in source.parts), *meshes]):
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def _root(file: Path, entry: RobotFile) -> Path:

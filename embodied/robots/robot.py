@@ -161,7 +161,8 @@ class RobotModel:
 
     Joint vectors (J,) of a robot hold the joints of all `arms` in this order. `pedestal_size_m` is the box that
     carries the arms of a robot without wheels, its bottom at the base frame; None where the arm stands on the base.
-    `source` has the URDF files of a robot from a model file, None for the catalogue's. `cameras` are those it wears.
+    `source` has the URDF files of a robot from a model file, None for the catalogue's, and `files_sha256` identifies
+    these files and their meshes. `cameras` are those it wears.
     """
 
     name: str
@@ -170,6 +171,7 @@ class RobotModel:
     pedestal_size_m: Vector3 | None = None
     source: UrdfSource | None = None
     cameras: tuple[RobotCamera, ...] = ()
+    files_sha256: str = ""
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]

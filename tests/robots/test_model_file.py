@@ -7,6 +7,7 @@ import pytest
 
 from embodied.controllers import ControllerConfig
 from embodied.errors import ConfigError, EmbodiedError, UnknownNameError
+from embodied.evaluation.provenance import fingerprint
 from embodied.geometry import quaternion_from_euler
 from embodied.robots.catalogue import robot_model
 from embodied.robots.commands import proprio_layout
@@ -132,6 +133,18 @@ def test_the_tables_of_memorybench_take_another_robot_with_its_cameras_and_the_p
     assert [(camera.name, camera.mount, camera.width_px) for camera in scene.cameras][-1] == ("wrist", "small", 32)
     assert (scene.bodies, scene.cameras[:3]) == (usual.bodies, usual.cameras[:3])
     assert [robot.name for robot in usual.robots] == ["panda"]
+
+
+def test_an_edited_robot_makes_another_run(tmp_path, monkeypatch):
+    def run_of(folder: str, old: str = "", new: str = "") -> str:
+        (tmp_path / folder).mkdir()
+        write_small_robot(tmp_path / folder)
+        mesh = tmp_path / folder / "gripper" / "meshes" / "palm.obj"
+        mesh.write_text(mesh.read_text().replace(old, new))
+        monkeypatch.chdir(tmp_path / folder)
+        return fingerprint({"tasks": {"task": PutBlockBack(robot="small.json")}})
+
+    assert run_of("first") == run_of("second") != run_of("third", "0.06", "0.05")
 
 
 @pytest.mark.parametrize("robot", ["kuka", "mobile_panda", "dual_panda"])

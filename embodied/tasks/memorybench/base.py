@@ -77,6 +77,11 @@ class MemoryTask(ChoosesOne, ABC):
             )
 
     @property
+    def files_sha256(self) -> str:
+        """What identifies the model file of the robot and all that belongs to it; "" for one of the catalogue."""
+        return robot_model(self.robot).files_sha256
+
+    @property
     @abstractmethod
     def name(self) -> str:
         """The task's name in results."""
