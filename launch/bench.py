@@ -4,10 +4,10 @@ The benchmarks are the modules in `launch/benchmarks`; `--help` lists them.
 """
 
 import json
-import os
 from dataclasses import field, fields, make_dataclass
 from enum import Enum
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -55,10 +55,10 @@ def bench(composed: cli.Composed) -> None:
     output = Path(config.output)
     if output.suffix != ".json":
         raise ConfigError("output must name a .json file.", value=config.output)
-    _require_writable(output)
     config.simulator.check()
     if not 0 <= config.seed < 2**40:
         raise ConfigError("seed must lie in [0, 2**40).", value=config.seed)
+    _require_writable(output)
     shared = {option.name: getattr(config, option.name) for option in fields(BenchmarkRun)}
     benchmark = BENCHMARKS[config.what.name]
     sections = [getattr(config, section) for section in benchmark.configs]
@@ -78,11 +78,12 @@ def _require_writable(output: Path) -> None:
     # Checked before an hour of measuring rather than after it.
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        writable = os.access(output.parent, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        raise PathError("output must lie in a folder that can be written.", value=str(output), remedy="Choose another.")
+        with TemporaryFile(dir=output.parent):
+            return
+    except OSError as error:
+        raise PathError(
+            "output must lie in a folder that can be written.", value=str(output), remedy="Choose another."
+        ) from error
 
 
 def register(arguments: Arguments) -> None:

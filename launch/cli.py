@@ -1,5 +1,6 @@
 """What all command lines share: quiet Hydra, one clear message per error, logs on stderr, one folder per sweep job."""
 
+import errno
 import logging
 import os
 import re
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
 import hydra
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
@@ -30,12 +30,14 @@ from omegaconf.errors import (
 
 from embodied.errors import ConfigError, EmbodiedError, PathError, unknown_name
 from launch.arguments import PLUGINS, Arguments, plugins_record, take_arguments
+from launch.words import check_words, quote_arguments, tidy_sweep
 
 CONFIGS = Path(__file__).parents[1] / "sim_configs"
 SCHEMA = "_schema"
 OVERRIDE = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@:]*=")
 STDOUT, STDERR = 1, 2
 REFUSED = 2
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 _TYPE_NAMES = {
@@ -46,6 +48,7 @@ _TYPE_NAMES = {
     str: "text",
     bool: "true or false",
     list[str]: "a list of names, such as '[expert,guesser]'",
+    dict[str, Any]: "settings by name, such as team.panda.policy=expert",
     list[str] | None: "a list of names, such as '[front,wrist]'",
 }
 
@@ -89,9 +92,10 @@ def enter(
             task(Composed(OmegaConf.to_object(composed), OmegaConf.to_yaml(composed, resolve=True) + plugins_record()))
 
     with _reported_errors():
+        check_words(sys.argv[1:])
         register(take_arguments())
     _adapt_arguments(groups, mappings)
-    with _reported_errors():
+    with tidy_sweep(sys.argv[1:]), _reported_errors():
         try:
             hydra.main(config_path=str(CONFIGS), config_name=config_name, version_base="1.3")(job)()
         except ValueError as error:
@@ -105,8 +109,7 @@ def _adapt_arguments(groups: str, mappings: Sequence[str]) -> None:
     for at, given in enumerate(sys.argv):
         if OVERRIDE.match(given) and given.startswith(tuple(f"{mapping}." for mapping in mappings)):
             sys.argv[at] = f"++{given}"  # Hydra would refuse a key that the schema does not list.
-    with _reported_errors():
-        _check_words(sys.argv[1:])
+    quote_arguments()
     if groups:
         # Beside the first override: options may stand before all of them or after, not between.
         place = next((at for at, given in enumerate(sys.argv[1:], 1) if OVERRIDE.match(given)), len(sys.argv))
@@ -119,10 +122,18 @@ def print_text(text: str) -> None:
         os.write(_results_descriptor(), f"{text}\n".encode())
     except BrokenPipeError:
         raise SystemExit(BROKEN_PIPE) from None  # The reader, such as `head`, has exited.
+    except OSError as error:
+        raise PathError(
+            "The terminal, or the file in its place, must take what is printed.",
+            value=f"stdout: {error.strerror}",
+            remedy="Free space, or print to another place; the files of the run are written already.",
+        ) from error
 
 
 def job_folder(output: str) -> Path:
-    """Returns the folder of this job: `output`, or `output/<number>` in a sweep."""
+    """Returns the folder of this job: `output`, or `output/<number>` in a sweep. Raises `ConfigError` for no name."""
+    if not output.strip():
+        raise ConfigError("output must name a folder.", value=output, remedy="Write output=DIR.")
     settings = HydraConfig.get()
     folder = Path(output)
     return folder / str(settings.job.num) if settings.mode is RunMode.MULTIRUN else folder
@@ -136,6 +147,12 @@ def restated(error: Exception) -> EmbodiedError:
             group, _, name = str(cause.missing_cfg_file).rpartition("/")
             options = [option for option in cause.options if not option.endswith(SCHEMA)]
             return unknown_name(f"choice of {group or 'settings'}", name, options)
+        if isinstance(cause, MissingConfigException):
+            return ConfigError(
+                "The settings of a command must be in its own file.",
+                value=str(cause).strip().splitlines()[0],
+                remedy="Leave --config-name out, or name a file that has this command's settings.",
+            )
         if isinstance(cause, OverrideParseException):
             return ConfigError(
                 "A setting must read key=value.",
@@ -157,30 +174,6 @@ def _results_descriptor() -> int:
     kept = os.dup(STDOUT)
     os.dup2(STDERR, STDOUT)
     return kept
-
-
-def _check_words(words: Sequence[str]) -> None:
-    """Refuses what Hydra's parser of options would answer with its usage. Raises `ConfigError`."""
-
-    def refuse(message: str) -> NoReturn:
-        raise ConfigError("Options must be those of Hydra.", value=message, remedy="`--help` shows what may be given.")
-
-    parser = get_args_parser()
-    parser.error = refuse  # type: ignore[method-assign]
-    for word in parser.parse_known_args(list(words))[1]:
-        name, _, value = word.lstrip("-").partition("=")
-        if word.startswith("-") and name:
-            following = words[words.index(word) + 1 :][:1] if not value else []
-            raise ConfigError(
-                "A setting must be written without dashes.",
-                value=" ".join([word, *following]),
-                remedy=f"Write {name}={value or ''.join(following) or '...'}.",
-            )
-    for word in words:
-        try:
-            word.encode()
-        except UnicodeEncodeError as error:
-            raise ConfigError("Arguments must be text in UTF-8.", value=word) from error
 
 
 def _log_our_own_lines() -> None:
@@ -205,6 +198,8 @@ def _reported_errors() -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         _refuse(restated(error))
     except OSError as error:
+        if error.errno in DISK_ERRORS:
+            _refuse(PathError("The disk must take what is written.", value=error.strerror, remedy="Free space on it."))
         if error.filename is None:
             raise
         _refuse(
@@ -261,7 +256,8 @@ def _restated_setting(error: OmegaConfBaseException) -> ConfigError:
     if isinstance(error, ValidationError) and is_dataclass(error.object_type):
         wanted = get_type_hints(error.object_type).get(str(error.key))
         return _wrong_type(key, error.value, wanted)  # type: ignore[attr-defined]
-    return ConfigError(f"The setting {key!r} must fit its schema.", remedy=str(error).splitlines()[0])
+    reason = " ".join(str(error).split("full_key:")[0].split())
+    return ConfigError(f"The setting {key!r} must fit its schema.", value=reason, remedy="--help shows what it may be.")
 
 
 def _paths(node: Any, path: str = "") -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from launch import cli, schema
 
 if TYPE_CHECKING:
+    from embodied.evaluation.plan import Evaluation
     from embodied.memory import Bank
     from embodied.rollout.worker import WorkerConfig
 
@@ -36,8 +37,13 @@ def evaluate(composed: cli.Composed) -> None:
     if not config.memory.url:
         _evaluate(composed, worker, output)
         return
+    from embodied.evaluation.evaluator import require_playable
+    from embodied.memory import require_openable
     from embodied.rollout.bank_feed.bank_owner import owned_bank
 
+    require_playable(_evaluation(config, worker), output=output, videos=config.videos)
+    for url in filter(None, (config.memory.url, config.memory.truth_url)):
+        require_openable(url)
     with _truth_bank(config.memory.truth_url) as truth, owned_bank(config.memory.url, config.compute) as link:
         _evaluate(composed, replace(worker, memory=config.memory.build(link)), output, truth=truth)
     cli.print_text(f"Memory: {config.memory.url}")
@@ -57,20 +63,11 @@ def _truth_bank(url: str) -> "Iterator[Bank | None]":
 
 def _evaluate(composed: cli.Composed, worker: "WorkerConfig", output: Path, *, truth: "Bank | None" = None) -> None:
     from embodied.evaluation.evaluator import evaluate as run
-    from embodied.evaluation.plan import Evaluation
     from embodied.evaluation.report import terminal_table
-    from embodied.tasks.registry import suite_named
 
     config: schema.EvaluateConfig = composed.config
-    evaluation = Evaluation(
-        suite=config.suite.name,
-        tier=config.tier.name if suite_named(config.suite.name).tiers else "",
-        worker=worker,
-        episodes=config.episodes,
-        seed=config.seed,
-    )
     results = run(
-        evaluation,
+        _evaluation(config, worker),
         compute=config.compute.build(worker),
         output=output,
         config=composed.text,
@@ -78,6 +75,19 @@ def _evaluate(composed: cli.Composed, worker: "WorkerConfig", output: Path, *, t
         truth=truth,
     )
     cli.print_text(f"\n{terminal_table(results)}\n\nReport: {output / 'report.html'}")
+
+
+def _evaluation(config: schema.EvaluateConfig, worker: "WorkerConfig") -> "Evaluation":
+    from embodied.evaluation.plan import Evaluation
+    from embodied.tasks.registry import suite_named
+
+    return Evaluation(
+        suite=config.suite.name,
+        tier=config.tier.name if suite_named(config.suite.name).tiers else "",
+        worker=worker,
+        episodes=config.episodes,
+        seed=config.seed,
+    )
 
 
 def main() -> None:

@@ -122,7 +122,7 @@ def answer(bank: Bank, query: QuerySettings) -> Iterator[str]:
         yield from _lines([event], str) if event else ["There is no such interaction."]
     elif query.since is not None:
         yield from _changes(bank, query, validation.whole("since", query.since, least=0))
-    elif any((query.name, query.action, query.episode, query.robot, query.place, query.kinds)) or (
+    elif any((query.name, query.episode, query.robot, query.place)) or (
         query.from_s is not None or query.to_s is not None
     ):
         yield from _moments(bank, query)

@@ -12,9 +12,10 @@ from embodied.errors import ConfigError, EmbodiedError
 from embodied.evaluation import report
 from embodied.evaluation.curves import curves_of
 from embodied.evaluation.memory_pages import Page, episode_page
+from embodied.evaluation.output_folder import refuse_strangers
 from embodied.evaluation.plan import SEED_STRIDE, SPLIT, Evaluation
 from embodied.evaluation.preflight import Parts, preflight
-from embodied.evaluation.results import ResultsFolder
+from embodied.evaluation.results import EPISODES_FILE, KIND, ResultsFolder
 from embodied.evaluation.summary import summarised
 from embodied.evaluation.videos import film_path, same_course, worth_seeing
 from embodied.memory import Bank
@@ -37,6 +38,13 @@ class NothingPlayedError(EmbodiedError):
     usual_remedy = "Correct what the reason names, and run again into another output folder."
 
 
+def require_playable(evaluation: Evaluation, *, output: Path, videos: int) -> None:
+    """Raises what `evaluate` would raise before it plays: for a bank, which is opened first, that is too late."""
+    _check_videos(videos)
+    refuse_strangers(output, kind=KIND, mark=EPISODES_FILE)
+    preflight(evaluation.worker, seed=evaluation.seed * SEED_STRIDE, split=SPLIT)
+
+
 def evaluate(  # noqa: PLR0913
     evaluation: Evaluation, *, compute: Compute, output: Path, config: str, videos: int, truth: Bank | None = None
 ) -> Mapping[str, Any]:
@@ -48,8 +56,7 @@ def evaluate(  # noqa: PLR0913
     Raises `ConfigError` where the folder holds another run, or is being written, and `NothingPlayedError`, after all is
     written, where all episodes are invalid.
     """
-    if videos < 0:
-        raise ConfigError("videos must be 0 or more.", value=videos)
+    _check_videos(videos)
     curves = curves_of(evaluation.worker.policies)
     parts = preflight(evaluation.worker, seed=evaluation.seed * SEED_STRIDE, split=SPLIT)
     with ResultsFolder(output) as folder, ExitStack() as stack:
@@ -152,6 +159,11 @@ def _filmed(
             else:
                 _log.warning("No film of %s by %s: its replay differed.", record.episode, record.policy)
     return [report.Clip(record, path) for record in records if (path := film_path(folder, record)).exists()]
+
+
+def _check_videos(videos: int) -> None:
+    if videos < 0:
+        raise ConfigError("videos must be 0 or more.", value=videos)
 
 
 def _report_invalid(records: Sequence[EpisodeRecord], folder: Path) -> None:

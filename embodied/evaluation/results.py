@@ -14,6 +14,7 @@ from embodied.evaluation.output_folder import claim
 from embodied.paths import write_atomically
 from embodied.types import NORMAL, EpisodeRecord
 
+KIND = "evaluation"
 EPISODES_FILE = "episodes.jsonl"
 TIME_DECIMALS = 3
 FIELDS = tuple(field.name for field in fields(EpisodeRecord))
@@ -63,7 +64,7 @@ class ResultsFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = claim(path, kind="evaluation", mark=EPISODES_FILE)
+        self._lock = claim(path, kind=KIND, mark=EPISODES_FILE)
         self._rows: IO[bytes] = (path / EPISODES_FILE).open("ab")
 
     def records(self, run: str) -> list[EpisodeRecord]:

@@ -1,16 +1,21 @@
 """Where episodes run: in this process, on a Ray of our own, or on an existing Ray cluster."""
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import TracebackType
 from typing import Protocol, Self
 
+import psutil
+
 from embodied.errors import ConfigError
 from embodied.rollout.inline import InlineCompute
 from embodied.rollout.job import EpisodeJob, JobResult
 from embodied.rollout.ray.address import check_address, require_answer
 from embodied.rollout.worker import WorkerConfig
+
+WORKERS_PER_CORE = 32
 
 
 class ComputeKind(StrEnum):
@@ -22,6 +27,22 @@ class ComputeKind(StrEnum):
     inline = "inline"
     local = "local"
     cluster = "cluster"
+
+
+def require_room(workers: int, object_store_mb: int) -> None:
+    """Raises `ConfigError` for more workers or shared memory than this machine can have."""
+    most = WORKERS_PER_CORE * (os.cpu_count() or 1)
+    if workers > most:
+        raise ConfigError(
+            f"compute.workers must be at most {most} on this machine.",
+            value=workers,
+            remedy="One worker per core is usual; use a cluster for more.",
+        )
+    total_mb = psutil.virtual_memory().total // 2**20
+    if object_store_mb > total_mb:
+        raise ConfigError(
+            f"compute.object_store_mb must be at most the memory of this machine, {total_mb} MB.", value=object_store_mb
+        )
 
 
 class Compute(Protocol):
@@ -105,6 +126,8 @@ class ComputeConfig:
             raise ConfigError("compute.max_restarts must not be negative.", value=self.max_restarts)
         if self.object_store_mb < 80:
             raise ConfigError("compute.object_store_mb must be at least 80, as Ray asks.", value=self.object_store_mb)
+        if self.kind is ComputeKind.local:
+            require_room(self.workers, self.object_store_mb)
         if (self.kind is ComputeKind.cluster) != bool(self.address):
             raise ConfigError(
                 "compute.address must be given for compute=cluster, and for no other.",

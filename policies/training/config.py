@@ -5,7 +5,7 @@ from enum import Enum
 from math import inf
 
 from embodied.errors import ConfigError
-from embodied.rollout.compute import ComputeKind
+from embodied.rollout.compute import ComputeKind, require_room
 from embodied.rollout.ray.address import check_address
 
 
@@ -137,9 +137,15 @@ class LogConfig:
     def check(self) -> None:
         """Raises `ConfigError` for values out of range."""
         if min(self.validate_every, self.pictures_every, self.keep_every) < 0:
-            raise ConfigError("log.validate_every, pictures_every and keep_every must not be negative.", value=self)
+            raise ConfigError(
+                "log.validate_every, pictures_every and keep_every must not be negative.",
+                value=(self.validate_every, self.pictures_every, self.keep_every),
+            )
         if min(self.metrics_every, self.checkpoint_every, self.keep) < 1:
-            raise ConfigError("log.metrics_every, checkpoint_every and keep must be at least 1.", value=self)
+            raise ConfigError(
+                "log.metrics_every, checkpoint_every and keep must be at least 1.",
+                value=(self.metrics_every, self.checkpoint_every, self.keep),
+            )
 
 
 @dataclass(kw_only=True)
@@ -226,6 +232,8 @@ class TrainComputeConfig:
                 "compute.threads_per_worker and max_restarts must not be negative, object_store_mb at least 80.",
                 value=(self.threads_per_worker, self.max_restarts, self.object_store_mb),
             )
+        if self.kind is ComputeKind.local:
+            require_room(self.workers, self.object_store_mb)
         if (self.kind is ComputeKind.cluster) != bool(self.address):
             raise ConfigError(
                 "compute.address must be given for compute=cluster, and for no other.",

@@ -27,7 +27,10 @@ CREATE UNIQUE INDEX IF NOT EXISTS event_writer ON event (writer, writer_seq);
 CREATE TABLE IF NOT EXISTS projections (version INTEGER NOT NULL);
 """
 CACHE_KIB = 64 * 1024
-MAGIC = b"SQLite format 3\0"  # With which every SQLite file begins.
+# The header of an SQLite file (sqlite.org/fileformat2.html, 1.3): its first bytes, and what stands at which byte.
+MAGIC = b"SQLite format 3\0"
+HEADER_BYTES, WRITE_VERSION_AT, APPLICATION_AT = 100, 18, 68
+WRITES_AHEAD = 2
 
 
 def open_tables(path: Path | None) -> Tables:
@@ -59,17 +62,21 @@ def connect(path: Path | None) -> sqlite3.Connection:
 
 
 def require_database(path: Path) -> None:
-    """Raises `DataError` for a file that is not empty and no SQLite database, before anything is made beside it."""
+    """Raises `DataError` for a file of another kind, SQLite's included, before anything is made beside it."""
     if not path.is_file():
         return
     with path.open("rb") as file:
-        begins = file.read(len(MAGIC))
-    if begins and begins != MAGIC:
+        header = file.read(HEADER_BYTES)
+    if header and not header.startswith(MAGIC):
         raise DataError(
             "A memory bank must be an SQLite file.",
             value=str(path),
             remedy="This file is not a database, and was left as it is: name a bank, or a new file.",
         )
+    # A bank writes ahead from its first moment on; its mark may then still stand in the write-ahead log alone.
+    application = int.from_bytes(header[APPLICATION_AT : APPLICATION_AT + 4], "big")
+    if len(header) == HEADER_BYTES and header[WRITE_VERSION_AT] != WRITES_AHEAD and application != APPLICATION_ID:
+        raise _of_another_program(application)
 
 
 def create_tables(db: sqlite3.Connection) -> None:
@@ -94,15 +101,21 @@ def check_format(db: sqlite3.Connection) -> None:
     """Raises `DataError` for the file of another program, or of a newer version of this one."""
     application, version = _number(db, "application_id"), _number(db, "user_version")
     if application != APPLICATION_ID:
-        raise DataError(
-            "The file must be a memory bank.", value=application, remedy="This is another program's SQLite database."
-        )
+        raise _of_another_program(application)
     if version > FORMAT_VERSION:
         raise DataError(
             "A memory bank must not be of a newer version than this code.",
             value=version,
             remedy=f"This installation knows versions up to {FORMAT_VERSION}: update it.",
         )
+
+
+def _of_another_program(application: int) -> DataError:
+    return DataError(
+        "The file must be a memory bank.",
+        value=f"application id {application}",
+        remedy="This is another program's SQLite database.",
+    )
 
 
 def _number(db: sqlite3.Connection, pragma: str) -> int:

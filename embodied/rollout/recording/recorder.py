@@ -40,18 +40,18 @@ class RecorderConfig:
 
     def build(self) -> "TrajectoryRecorder | DenseRecorder":
         """Returns a recorder of one episode. Raises `ConfigError` for no camera and for numbers out of range."""
-        if self.cameras is not None and not self.cameras:
+        if self.cameras is not None and (not self.cameras or len(set(self.cameras)) < len(self.cameras)):
             raise ConfigError(
-                "recorder.cameras must name at least one camera.",
+                "recorder.cameras must name at least one camera, and each once.",
                 value=self.cameras,
                 remedy="Leave it null to record through all cameras.",
             )
+        if not 0.0 <= self.depth_precision_m <= 0.1:
+            raise ConfigError("recorder.depth_precision_m must lie in [0, 0.1].", value=self.depth_precision_m)
         if self.rate_hz is None:
             return TrajectoryRecorder(self)
         if not (isfinite(self.rate_hz) and self.rate_hz > 0.0):
             raise ConfigError("rate_hz must be positive.", value=self.rate_hz, remedy="Leave it null for keyframes.")
-        if not 0.0 <= self.depth_precision_m <= 0.1:
-            raise ConfigError("recorder.depth_precision_m must lie in [0, 0.1].", value=self.depth_precision_m)
         return DenseRecorder(self.cameras, self.rate_hz, self.depth_precision_m)
 
 

@@ -4,7 +4,7 @@ from launch import train
 from policies.registry import FAMILIES
 from tests.policies.training.learners import TinyConfig
 
-FAMILIES["tiny"] = TinyConfig
+FAMILIES.own["tiny"] = TinyConfig
 
 if __name__ == "__main__":
     train.main()
