@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
@@ -29,8 +29,9 @@ from omegaconf.errors import (
 )
 
 from embodied.errors import ConfigError, EmbodiedError, PathError, unknown_name
+from launch.argument_checks import check_words, quote_arguments, tidy_sweep
 from launch.arguments import PLUGINS, Arguments, plugins_record, take_arguments
-from launch.words import check_words, quote_arguments, tidy_sweep
+from launch.help import help_page
 
 CONFIGS = Path(__file__).parents[1] / "sim_configs"
 SCHEMA = "_schema"
@@ -76,9 +77,7 @@ def enter(
     takes no list under it. `mappings` are settings with keys of the caller's own choice, such as `team.NAME.policy`.
     Errors that the caller can fix are printed as one message on stderr, with exit code 2; an interrupt exits with 130.
     """
-    # Hydra would print its own errors and exit; this makes it raise them, so that they can be restated.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-
+    _adapt_hydra(config_name)
     entered = False
 
     def job(composed: DictConfig) -> None:
@@ -102,6 +101,12 @@ def enter(
             if entered:
                 raise
             raise restated(error) from error  # Hydra's own, such as a group that is set to null.
+
+
+def _adapt_hydra(config_name: str) -> None:
+    # Hydra would print its own errors and exit; this makes it raise them, so that they can be restated.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    OmegaConf.register_new_resolver("help_page", partial(help_page, config_name), replace=True)
 
 
 def _adapt_arguments(groups: str, mappings: Sequence[str]) -> None:

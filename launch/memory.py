@@ -41,7 +41,11 @@ class What(Enum):
 
 @dataclass(kw_only=True)
 class MemoryCommandConfig(QuerySettings):
-    """All settings of `python -m launch.memory`. `root` confines the file; `output` is a new file."""
+    """All settings of `python -m launch.memory`. `root` confines the file; `output` is a new file.
+
+    Attributes:
+        root: a folder that confines the file; empty for any
+    """
 
     what: What = MISSING
     url: str = MISSING

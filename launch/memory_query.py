@@ -12,6 +12,28 @@ class QuerySettings:
     `nth` counts interactions from 1, or from -1 backwards, of an `action` such as `pick_place` or `pick place`. A
     `skill` is asked for at `near_m`, or where `near` is. Of a name its end is enough (`block`, `3/block`) where only
     one ends so.
+
+    Attributes:
+        where: the location of this entity
+        contents: what is in, on or held by this entity
+        places: all, or the name of one place with what is in it
+        similar: episodes whose instruction is like this one
+        skill: which robot can do this skill best
+        near_m: where the skill is wanted: x, y, z in metres
+        near: the entity at which the skill is wanted, in place of near_m
+        why: what led to the event of this number
+        nth: the interaction of this number: from 1, or from -1 backwards
+        since: what has changed since the event of this number
+        as_of_s: the time for which the question is asked; now where null
+        name: an entity, robot or place that moments or events are about
+        action: of interactions, such as pick_place
+        episode: whose entities and events are meant
+        robot: whose events are meant
+        place: in which moments were stored
+        kinds: of events, such as [interaction]
+        from_s: the first second that counts
+        to_s: the last second that counts
+        limit: the most lines that are shown
     """
 
     where: str = ""

@@ -53,6 +53,11 @@ class SuiteConfig:
 
     `on_failure` says what a failed intent leads to: "end", the task's usual way, or "continue" for learners that may
     err.
+
+    Attributes:
+        name: the suite, as chosen by suite=NAME
+        tasks: a task or a list of tasks
+        on_failure: of an intent: end (of the episode, the usual way) or continue
     """
 
     name: str = MISSING
@@ -68,6 +73,10 @@ class MemoryConfig:
     only reports read. `identity` and `labels` say whether names and categories are perception's own or given by the
     simulator. Robots look at decisions and `look_hz` times per simulated second. The rest as in `MemoryFeedConfig` and
     `RunMemory`.
+
+    Attributes:
+        resume: whether episodes that were killed go on from what the bank holds
+        capacity: the newest moments that a policy is reminded of
     """
 
     url: str = ""

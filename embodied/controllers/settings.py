@@ -57,6 +57,13 @@ class ControllerSettings:
     """How one robot moves: joint speed as a share of its limit, tool speed in m/s and rad/s.
 
     A `DeltaPose` may shift the tool by `longest_step_m` and turn it by `largest_step_rad` at most.
+
+    Attributes:
+        velocity_scale: joint speed as a share of its limit, at most 1
+        tool_speed_mps: the most that the tool moves, in m/s
+        tool_turn_radps: the most that the tool turns, in rad/s
+        longest_step_m: the most that one DeltaPose may shift the tool
+        largest_step_rad: the most that one DeltaPose may turn the tool
     """
 
     velocity_scale: float = 0.8

@@ -76,6 +76,17 @@ class ComputeConfig:
     times in all; then it counts as invalid. After more than `max_restarts` deaths in a row, with no episode finished in
     between, the run stops. `start_deadline_s` bounds the start of a worker. `inline` can enforce no deadline. `address`
     is for `cluster` alone, `object_store_mb` for `local` alone.
+
+    Attributes:
+        kind: inline, local or cluster, as chosen by compute=KIND
+        workers: processes that play episodes at the same time
+        address: of the cluster; set address=HOST:PORT instead
+        deadline_s: wall time after which an episode is tried again on a new worker
+        start_deadline_s: wall time that a worker may take to start
+        max_attempts: attempts at an episode before it counts as invalid
+        max_restarts: deaths of workers in a row, with no finished episode, before the run stops
+        threads_per_worker: threads of numerical libraries in each worker
+        object_store_mb: shared memory of a local Ray
     """
 
     kind: ComputeKind = ComputeKind.local

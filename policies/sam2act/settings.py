@@ -118,6 +118,19 @@ class Sam2ActSettings:
     time. `glimpse` is the region-of-interest crop. With `memory.kind` `off` the policy is SAM2Act, otherwise SAM2Act+.
     Where memory learns from cached features, it learns from all keyframes that need it, and from `easy_share` of the
     others.
+
+    Attributes:
+        robot: model of the robot, as recorded
+        cameras: that are rendered into virtual views
+        zoom: of the fine branch
+        fine_shift_m: the most by which the fine view is shifted in training
+        easy_share: share of the loss of easy examples
+        radius_px: of a point when it is splatted
+        heat_sigma_px: width of the target heat maps
+        tool_channel: whether the tool is drawn into the views
+        time_input: whether the policy sees the time in keyframes
+        hand_hidden: width inside the action head
+        slot_dim: width of what memory keeps of a keyframe
     """
 
     robot: str = "panda"

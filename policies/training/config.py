@@ -24,6 +24,14 @@ class SamplingConfig:
     validation. `sequence_length` 0 means whole episodes; otherwise windows of so many keyframes begin every
     `sequence_stride` keyframes, also before the first and so near the end that each keyframe lies in equally many.
     `memory_mb` bounds the decoded episodes that each worker keeps in memory.
+
+    Attributes:
+        split: of the demonstrations: train or test
+        tasks: TASK/TIER or TASK; an empty list for all
+        held_out: share of the episodes of each task that is kept for validation
+        sequence_length: keyframes of a sequence; 0 for whole episodes
+        sequence_stride: keyframes between the beginnings of sequences
+        memory_mb: decoded episodes that each worker keeps in memory
     """
 
     split: str = "train"
@@ -56,6 +64,12 @@ class AugmentationConfig:
 
     `copies` 0 draws anew each time; otherwise each episode has so many fixed draws, so that features can be cached.
     After `tries` draws that would take an intent out of the workspace, a sequence is left as it is.
+
+    Attributes:
+        yaw_rad: the world is turned by up to this angle, once per sequence
+        shift_m: the world is shifted by up to these lengths along x, y and z
+        copies: fixed draws per episode, for cached features; 0 draws anew each time
+        tries: draws that may leave the workspace before a sequence is left as it is
     """
 
     yaw_rad: float = 0.7854
@@ -81,6 +95,14 @@ class OptimiserConfig:
 
     Gradients longer than `clip_norm` are shortened to it. `ema_decay` is what an average of the weights, which is
     evaluated and shipped, keeps per step; early on it keeps less.
+
+    Attributes:
+        learning_rate: of AdamW, after the warm-up
+        weight_decay: of AdamW
+        warm_up: steps in which the learning rate rises
+        final_share: share of the learning rate that is left at the last step
+        clip_norm: length to which longer gradients are shortened
+        ema_decay: share of the averaged weights that is kept per step
     """
 
     learning_rate: float = 1e-3
@@ -111,6 +133,12 @@ class StageConfig:
     `start`: a pretrained policy's name or folder, such as an earlier run's output/policy; "" for fresh weights. Of the
     parameter groups, those in `fresh` begin anew though there is a start, and those in `frozen` do not learn; with
     `cache_features`, what the frozen ones make of each keyframe is computed once and kept on disk.
+
+    Attributes:
+        start: weights to begin from: the name or the folder of a pretrained policy
+        fresh: groups of parameters that begin anew all the same
+        frozen: groups of parameters that do not learn
+        cache_features: whether what frozen parts compute is kept on disk
     """
 
     start: str = ""
@@ -124,6 +152,15 @@ class LogConfig:
     """What is written down, every so many steps, 0 for never: rows of metrics, validation, visualisations, checkpoints.
 
     The last `keep` checkpoints stay, and those of every `keep_every`-th step (0: none besides).
+
+    Attributes:
+        metrics_every: steps between rows of metrics
+        validate_every: steps between validations; 0 for none
+        pictures_every: steps between visualisations; 0 for none
+        checkpoint_every: steps between checkpoints
+        keep: newest checkpoints that are kept
+        keep_every: every so many steps a checkpoint is kept for good; 0 for none
+        tensorboard: whether curves are written for TensorBoard
     """
 
     metrics_every: int = 10
@@ -202,6 +239,14 @@ class TrainComputeConfig:
     `gpus` is 0, or one per worker. `threads_per_worker` 0 shares the cores of this machine out. A worker group in which
     one dies starts again from the last checkpoint, at most `max_restarts` times; on a cluster, data and output must be
     on a file system that all nodes see. `address` is for `cluster` alone, `object_store_mb` for `local` alone.
+
+    Attributes:
+        kind: inline, local or cluster, as chosen by compute=KIND
+        workers: processes that share each batch
+        address: of the cluster; set address=HOST:PORT instead
+        threads_per_worker: threads of each worker; 0 shares the cores of this machine
+        max_restarts: restarts from the last checkpoint after a worker has died
+        object_store_mb: shared memory of a local Ray
     """
 
     kind: ComputeKind = ComputeKind.local

@@ -20,7 +20,7 @@ from embodied.evaluation import evaluator
 from embodied.memory import open_bank
 from embodied.types import Outcome
 from launch import __main__ as commands
-from launch import cli, words
+from launch import argument_checks, cli
 from policies.registry import FAMILIES
 from tests.memory.writers import EventFactory, home
 from tests.policies.training.demonstrations import two_tasks
@@ -276,6 +276,6 @@ def test_results_that_cannot_be_printed_are_refused(monkeypatch):
 
 
 def test_letters_beyond_ascii_are_quoted_for_hydra_and_lists_are_not():
-    assert words.quoted("output=größe x") == "output='größe x'"
-    assert words.quoted("policy=[ä]") == "policy=[ä]"
-    assert words.quoted("output=plain") == "output=plain"
+    assert argument_checks.quoted("output=größe x") == "output='größe x'"
+    assert argument_checks.quoted("policy=[ä]") == "policy=[ä]"
+    assert argument_checks.quoted("output=plain") == "output=plain"

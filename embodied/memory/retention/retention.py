@@ -71,6 +71,15 @@ class RetentionConfig:
     answers err by no more. Moments of an episode at least `alike` (cosine) another are repetitions; of the rest
     `keyframes` per episode, robot and model stay. At most `observations` events of the kinds that may be forgotten
     stay, not counting interactions: what is left of long ago is then what was done, and where everything was last.
+
+    Attributes:
+        fresh_s: nothing newer than this before the newest event goes
+        still_m: sightings within this distance say the same
+        still_rad: sightings within this angle say the same
+        gap_s: one sighting per so many seconds stays of those that say the same
+        alike: cosine from which moments of an episode are repetitions
+        keyframes: moments that stay per episode, robot and model
+        observations: events that stay of the kinds that may be forgotten
     """
 
     fresh_s: float = 600.0

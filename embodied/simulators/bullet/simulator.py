@@ -32,7 +32,12 @@ SOLVER_ITERATIONS = 50
 
 @dataclass(kw_only=True)
 class BulletConfig:
-    """PyBullet: the shared settings of its world, what makes the pixels, and the threads of a software renderer."""
+    """PyBullet: the shared settings of its world, what makes the pixels, and the threads of a software renderer.
+
+    Attributes:
+        renderer: of the images: opengl, tiny (PyBullet's own) or auto (opengl where it starts)
+        render_threads: threads of a software renderer
+    """
 
     world: WorldConfig = field(default_factory=WorldConfig)
     renderer: RendererChoice = RendererChoice.auto
