@@ -170,15 +170,15 @@ def _command(config: FaultsBenchConfig, output: Path, *, seed: int, mark: str) -
         f"compute.deadline_s={config.deadline_s}",
         f"output={output}",
     ]
-    # Ray rewrites the titles of its processes, and with them the environment by which they are found, unless told.
+    # Ray overwrites the titles of its processes, and the environment by which they are found, unless this is set.
     environment = os.environ | {MARK: mark, "SPT_NOENV": "1"}
     output.parent.mkdir(parents=True, exist_ok=True)
-    with output.with_suffix(".txt").open("ab") as said:
+    with output.with_suffix(".txt").open("ab") as printed:
         process = subprocess.Popen(  # noqa: S603 - our own command, with settings that were checked
             [sys.executable, "-m", "launch.evaluate", *settings],
             env=environment,
-            stdout=said,
-            stderr=said,
+            stdout=printed,
+            stderr=printed,
             start_new_session=True,  # A group of its own, which a signal reaches as Ctrl-C does in a terminal.
         )
         try:

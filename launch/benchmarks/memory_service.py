@@ -23,14 +23,14 @@ from launch.benchmark import Benchmark
 from launch.benchmarks.memory import percentiles
 
 WANTED_P99_MS = 50.0
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 START_DELAY_S = 10.0  # Processes start and import first.
 OBJECT_STORE_MB = 128
 
 
 @dataclass(kw_only=True)
 class MemoryLoadConfig:
-    """So many clients tell so many events per second each, for so long, in so many processes beside the owner's."""
+    """So many clients append so many events per second each, for so long, in so many processes beside the owner's."""
 
     clients: int = 50
     events_per_s: float = 20.0
@@ -44,7 +44,7 @@ class MemoryLoadConfig:
 
 
 def measure(config: MemoryLoadConfig, *, seed: int) -> dict[str, Any]:
-    """Returns how many events were told and kept, and percentiles of the time to acknowledgement (milliseconds).
+    """Returns how many events were appended and kept, and percentiles of the time to acknowledgement (milliseconds).
 
     The owner is an actor on a Ray of this bench, each process of clients another; every client has its outbox in a
     file. Events fall due at even intervals whether or not earlier ones are answered, and the time counts from when an
@@ -57,7 +57,7 @@ def measure(config: MemoryLoadConfig, *, seed: int) -> dict[str, Any]:
         with open_bank(url) as bank:
             kept, problems = bank.head, bank.verify().problems
     late = [seconds for part, _ in done for seconds in part]
-    told = config.clients * round(config.events_per_s * config.duration_s)
+    logged = config.clients * round(config.events_per_s * config.duration_s)
     times = percentiles(late)
     return {
         "what": "memory_load",
@@ -66,17 +66,17 @@ def measure(config: MemoryLoadConfig, *, seed: int) -> dict[str, Any]:
         "load_average": os.getloadavg()[0],
         "versions": versions(),
         "settings": asdict(config),
-        "told": told,
+        "told": logged,
         "acknowledged": len(late),
         "kept": kept,
         "problems": list(problems),
         "acknowledgement": times,
         "cpu_ms_per_event": {
-            "owner": round(1000 * owner_cpu_s / told, 3),
-            "clients": round(1000 * sum(cpu_s for _, cpu_s in done) / told, 3),
+            "owner": round(1000 * owner_cpu_s / logged, 3),
+            "clients": round(1000 * sum(cpu_s for _, cpu_s in done) / logged, 3),
         },
         "wanted_p99_ms": WANTED_P99_MS,
-        "passes": told == len(late) == kept and not problems and times["p99_ms"] <= WANTED_P99_MS,
+        "passes": logged == len(late) == kept and not problems and times["p99_ms"] <= WANTED_P99_MS,
     }
 
 
@@ -104,7 +104,7 @@ def _run_clients(
 ) -> tuple[list[float], float]:
     """Returns the seconds from due to acknowledged of each event of these clients, and those of computing.
 
-    One thread per client tells.
+    One thread per client appends.
     """
     seed, start_s, folder = run
     # One process stands for many robots here: a full garbage collection would hold up all of them at once, as it
@@ -146,7 +146,7 @@ def _run_client(config: MemoryLoadConfig, link: Link, who: _Client, late: list[f
     period_s = 1.0 / config.events_per_s
     offset_s = float(random.uniform(0.0, period_s))  # Robots do not tick together.
     outbox = Outbox(Path(who.folder) / f"{who.robot}.outbox", limit=100_000, durable=False)
-    with BankClient(link, outbox, writer=who.robot, timeout_s=PATIENCE_S) as client:
+    with BankClient(link, outbox, writer=who.robot, timeout_s=TIMEOUT_S) as client:
         waiting: deque[Future[Any]] = deque()
         for step in range(round(config.events_per_s * config.duration_s)):
             due_s = who.start_s + offset_s + step * period_s
@@ -159,7 +159,7 @@ def _run_client(config: MemoryLoadConfig, link: Link, who: _Client, late: list[f
             while waiting and waiting[0].done():
                 waiting.popleft().result()
         for answer in waiting:
-            answer.result(PATIENCE_S)
+            answer.result(TIMEOUT_S)
 
 
 BENCHMARK = Benchmark(

@@ -53,7 +53,7 @@ class MemorySizeConfig:
 def measure(config: MemorySizeConfig, *, seed: int) -> dict[str, Any]:
     """Returns mebibytes per million events without vectors, and seconds per rebuild: of the whole log, of a snapshot.
 
-    Robots drive about and tell their planar poses and the things they see, and carry one of their own now and then.
+    Robots drive about and log their planar poses and the things they see, and carry one of their own now and then.
     """
     config.check()
     with tempfile.TemporaryDirectory(prefix="memory_size_") as folder:
@@ -91,7 +91,7 @@ def measure(config: MemorySizeConfig, *, seed: int) -> dict[str, Any]:
 
 
 def _batches(config: MemorySizeConfig, seed: int) -> Iterator[list[Event]]:
-    """Yields the events in batches; robots tell in turn, all at the same rate."""
+    """Yields the events in batches; robots log in turn, all at the same rate."""
     random = stream(seed, "memory size")
     pending: list[Event] = []
     robots = [_robot(number, config, random) for number in range(config.robots)]
@@ -108,7 +108,7 @@ def _batches(config: MemorySizeConfig, seed: int) -> Iterator[list[Event]]:
 
 
 def _robot(number: int, config: MemorySizeConfig, random: np.random.Generator) -> Iterator[Payload]:
-    """Yields what one robot tells for ever; thing `number` is its own to carry."""
+    """Yields what one robot logs for ever; thing `number` is its own to carry."""
     own, turn = f"thing_{number}", 0
     while True:
         for _ in range(STATES):

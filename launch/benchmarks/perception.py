@@ -73,7 +73,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Missed:
-    """What was said of one removed thing: while cameras looked elsewhere, while it was covered, once in sight.
+    """What was reported of one removed thing: while cameras looked elsewhere, while it was covered, once in sight.
 
     `wrongly` counts things that were there and were declared gone nonetheless.
     """
@@ -173,7 +173,7 @@ def compare(scene: Scene, seen: Iterable[SeenObject], visible: Iterable[str]) ->
 
 
 def remove_one(simulator: BulletSimulator, scene: Scene, seed: int, *, visible_px: int) -> Missed:
-    """Returns what is said when a visible thing of a freshly loaded scene is taken away, look by look."""
+    """Returns what is reported when a visible thing of a freshly loaded scene is taken away, look by look."""
     watch = Watch(InstanceTable.of_scene(scene), config=PerceptionConfig())
     first = simulator.observe(ROBOT, CAMERAS).images
     watch.update(first, time_s=0.0)
@@ -186,9 +186,9 @@ def remove_one(simulator: BulletSimulator, scene: Scene, seed: int, *, visible_p
     covered = watch.update(simulator.observe(ROBOT, CAMERAS).images, time_s=2.0)
     simulator.teleport(LID, _PARKED)
     in_sight = watch.update(simulator.observe(ROBOT, CAMERAS).images, time_s=3.0)
-    said = [{absence.entity for absence in look.gone} for look in (away, covered, in_sight)]
-    wrongly = sum(len(names - {name}) for names in said)
-    return Missed(name in said[0], name in said[1], name in said[2], wrongly)
+    printed = [{absence.entity for absence in look.gone} for look in (away, covered, in_sight)]
+    wrongly = sum(len(names - {name}) for names in printed)
+    return Missed(name in printed[0], name in printed[1], name in printed[2], wrongly)
 
 
 def _measure_size(config: PerceptionBenchConfig, simulator: BulletSimulator, size_px: int) -> dict[str, Any]:

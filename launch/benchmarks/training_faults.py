@@ -23,7 +23,7 @@ METRICS, CHECKPOINTS, WEIGHTS, WALL = "metrics.jsonl", "checkpoints", "policy/mo
 TENSORS = ("weights", "average", "optimiser")
 POLL_S = 0.01
 LONGEST_DELAY_S = 0.3
-PATIENCE_S = 600.0
+TIMEOUT_S = 600.0
 
 
 @dataclass(kw_only=True)
@@ -102,7 +102,7 @@ def _kill_once(
     """Kills `run` with SIGKILL, some steps and a moment after it went on; returns after which step."""
     begun = _last_step(output)
     target = begun + int(draw.integers(1, max(2, (config.steps - begun) // 2)))
-    latest_s = time.monotonic() + PATIENCE_S
+    latest_s = time.monotonic() + TIMEOUT_S
     while run.poll() is None and _last_step(output) < target and time.monotonic() < latest_s:
         time.sleep(POLL_S)
     time.sleep(float(draw.uniform(0.0, LONGEST_DELAY_S)))
@@ -115,7 +115,7 @@ def _kill_once(
 
 
 def _finish(run: subprocess.Popen[bytes]) -> None:
-    _, complaint = run.communicate(timeout=PATIENCE_S)
+    _, complaint = run.communicate(timeout=TIMEOUT_S)
     if run.returncode:
         raise ConfigError("A training must run where it is not killed.", value=complaint.decode()[-2000:])
 

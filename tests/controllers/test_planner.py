@@ -77,7 +77,7 @@ def test_the_same_seed_searches_the_same_path_whatever_was_planned_before():
     assert not np.array_equal(first, plan(scene, start, RIGHT, seed=6).waypoints_rad)
 
 
-def test_the_goal_posture_does_not_tell_where_the_arm_was_before():
+def test_the_goal_posture_does_not_depend_on_where_the_arm_was_before():
     scene = table_scene()
     goals = [plan(scene, start, RIGHT).waypoints_rad[-1] for start in (HOME, joints_at(LEFT), HOME + 0.3)]
     assert np.array_equal(goals[0], goals[1])

@@ -93,8 +93,8 @@ def test_an_expert_that_acts_through_gymnasium_earns_one_reward_at_the_end(task)
 def test_the_same_seed_gives_the_same_episode_in_another_environment(env):
     actions = [env.action_space.sample() for _ in range(3)]
     courses = []
-    twin = gymnasium.make("embodied/PutBlockBack-strict-v0", camera_px=16, keyframe_limit=12)
-    for one in (env, twin, env):
+    other = gymnasium.make("embodied/PutBlockBack-strict-v0", camera_px=16, keyframe_limit=12)
+    for one in (env, other, env):
         course = [one.reset(seed=7)[0]]
         for action in [HOME, *actions]:
             observation, reward, terminated, truncated, _ = one.step(action)
@@ -102,7 +102,7 @@ def test_the_same_seed_gives_the_same_episode_in_another_environment(env):
             if terminated or truncated:
                 break
         courses.append(course)
-    twin.close()
+    other.close()
     assert data_equivalence(courses[0], courses[1], exact=True)
     assert data_equivalence(courses[0], courses[2], exact=True)
 
@@ -198,11 +198,11 @@ def test_options_reach_the_task():
 
 
 def test_rendering_shows_the_scene_and_changes_no_observation(env):
-    filmed = gymnasium.make("embodied/PutBlockBack-strict-v0", render_mode="rgb_array", camera_px=16)
-    seen, _ = filmed.reset(seed=4)
+    recorded = gymnasium.make("embodied/PutBlockBack-strict-v0", render_mode="rgb_array", camera_px=16)
+    seen, _ = recorded.reset(seed=4)
     plain, _ = env.reset(seed=4)
     assert data_equivalence(seen, plain, exact=True)
-    frame = filmed.render()
+    frame = recorded.render()
     assert frame.shape == (240, 320, 3)
     assert frame.std() > 10
-    filmed.close()
+    recorded.close()

@@ -114,7 +114,7 @@ class FakeCompute:
                 raise KeyboardInterrupt
             self.played.append(job)
             record = drawn(self.worker, job, wall_s=0.123456 * len(self.played))
-            yield JobResult(job=job, record=record, video=b"film" if job.video else None)
+            yield JobResult(job=job, record=record, video=b"video" if job.video else None)
 
 
 def drawn(worker: WorkerConfig, job: EpisodeJob, *, wall_s: float) -> EpisodeRecord:

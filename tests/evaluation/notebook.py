@@ -25,10 +25,10 @@ HIDDEN = -1
 class CueTask(FakeTask):
     """The block is to go into the bin that was shown at the start; memory must choose once it is taken.
 
-    Twins end after `twin_limit_s`, so that a short one never comes to its choice.
+    Counterfactual episodes end after `counterfactual_limit_s`, so that a short one never comes to its choice.
     """
 
-    twin_limit_s: float = 20.0
+    counterfactual_limit_s: float = 20.0
 
     def sample(self, seed: int, *, split: str = "test") -> Episode:
         episode = super().sample(seed, split=split)
@@ -42,7 +42,7 @@ class CueTask(FakeTask):
         return replace(
             episode, id=f"{episode.id}-counterfactual", variant=variant,
             goal=Choice(episode.choice_goal.candidates, NAMES[variant]),
-            limits=replace(episode.limits, sim_time_s=self.twin_limit_s),
+            limits=replace(episode.limits, sim_time_s=self.counterfactual_limit_s),
             scene=_showing(NAMES[variant], episode.scene),
         )  # fmt: skip
 

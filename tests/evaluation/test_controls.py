@@ -101,9 +101,9 @@ def test_with_the_notes_of_another_the_choice_is_what_was_right_for_that_one(res
 def test_who_has_no_memory_is_played_as_it_is_and_the_report_says_why(folder, results):
     assert results["run"]["not_played"] == {"expert": dict.fromkeys(MEMORY, "no memory")}
     assert list(results["controls"][TASK]) == ["notebook"]
-    said = "expert was not played under off, wiped, swapped: no memory."
+    printed = "expert was not played under off, wiped, swapped: no memory."
     for text in (terminal_table(results), (folder / "report.md").read_text(), (folder / "report.html").read_text()):
-        assert said in text
+        assert printed in text
 
 
 def test_a_row_names_its_control_and_its_donor_and_those_as_they_are_stay_as_they_were(folder):
@@ -221,8 +221,8 @@ def test_a_control_without_truth_is_refused():
 # --- Donors -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_episode_without_a_donor_is_invalid_counted_and_told_of(tmp_path):
-    worker = config(tasks={TASK: CueTask(twin_limit_s=0.1)}, controls={"swapped": Swapped()})
+def test_an_episode_without_a_donor_is_invalid_counted_and_reported(tmp_path):
+    worker = config(tasks={TASK: CueTask(counterfactual_limit_s=0.1)}, controls={"swapped": Swapped()})
     results = evaluated(tmp_path, worker=worker, episodes=6)
     entry = results["controls"][TASK]["notebook"]["swapped"]
     assert (entry["invalid"], entry["first_choice"]["reached"]) == (6, 0)
@@ -329,8 +329,8 @@ def test_episodes_under_a_control_have_names_of_their_own_in_a_bank():
         worker = SimulatorWorker(config(memory=memory))
         for control in ("normal", "wiped"):
             worker.run(job(control))
-        told = {event.task for event in bank.changes_since(0, limit=10_000)}
-    assert told == {f"r/notebook/{TASK}/test/3", f"r/notebook:wiped/{TASK}/test/3"}
+        logged = {event.task for event in bank.changes_since(0, limit=10_000)}
+    assert logged == {f"r/notebook/{TASK}/test/3", f"r/notebook:wiped/{TASK}/test/3"}
 
 
 # --- The real tasks ---------------------------------------------------------------------------------------------------
@@ -343,7 +343,7 @@ def test_on_the_real_tasks_choices_follow_the_notes_the_donor_and_the_oracle(nam
             simulator=BulletConfig(),
             controller=ControllerConfig(),
             tasks={name: make_task(name)},
-            policies={"scribe": ScribeConfig(), "amnesiac": ScribeConfig(writes=False)},
+            policies={"writer": ScribeConfig(), "amnesiac": ScribeConfig(writes=False)},
             controls={control: kind() for control, kind in CONTROLS.items()},
         )
     )
@@ -351,15 +351,15 @@ def test_on_the_real_tasks_choices_follow_the_notes_the_donor_and_the_oracle(nam
     def played(policy, control):
         return row(worker.run(EpisodeJob("r", f"{name}/1", name, policy, seed=1, control=control)))
 
-    swapped = played("scribe", "swapped")
+    swapped = played("writer", "swapped")
     target = make_task(name).sample(1).choice_goal.target
     assert swapped.choice == {"chosen": swapped.donor, "target": target, "correct": False}
-    assert played("scribe", "normal").outcome is Outcome.SUCCESS
+    assert played("writer", "normal").outcome is Outcome.SUCCESS
     guessed = played("amnesiac", "normal")
     assert guessed.choice["correct"] is False
-    assert replace(played("scribe", "wiped"), policy="amnesiac", control="normal") == guessed
+    assert replace(played("writer", "wiped"), policy="amnesiac", control="normal") == guessed
     assert played("amnesiac", "oracle").outcome is Outcome.SUCCESS
-    assert played("scribe", "swapped") == swapped
+    assert played("writer", "swapped") == swapped
     worker.close()
 
 
@@ -392,12 +392,12 @@ def test_hints_come_with_the_choice_and_lead_to_the_target_whatever_came_before(
     assert [hint is not None for hint in shown[9:]] == [True] * ends + [False] * (7 - ends)
 
 
-# --- Films ------------------------------------------------------------------------------------------------------------
+# --- Videos -----------------------------------------------------------------------------------------------------------
 
 
-def test_films_show_a_success_a_swapped_memory_and_forgotten_ones_under_their_names(folder):
-    films = sorted(path.name for path in (folder / "videos").iterdir())
-    assert [film.rsplit("-", 1)[0] for film in films] == [
+def test_videos_show_a_success_a_swapped_memory_and_forgotten_ones_under_their_names(folder):
+    videos = sorted(path.name for path in (folder / "videos").iterdir())
+    assert [video.rsplit("-", 1)[0] for video in videos] == [
         f"bin_block-strict-notebook{control}" for control in ("", "-off", "-swapped", "-wiped")
     ]
     page = (folder / "report.html").read_text()

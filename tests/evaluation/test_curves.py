@@ -66,7 +66,7 @@ def test_without_a_loss_all_metrics_are_drawn_and_nothing_at_all_is_an_empty_fig
     assert "<svg" in curves_figure(nothing, policy="p")
 
 
-def test_stages_are_told_apart_and_have_the_metrics_that_they_measured(tmp_path):
+def test_stages_are_distinguished_and_have_the_metrics_that_they_measured(tmp_path):
     columns = {"stage": [1, 1, 2], "step": [10, 20, 10], "loss": [3.0, 2.0, 1.0], "fine_loss": [1.0, None, None]}
     first, second = read_curves(written(tmp_path, columns))
     assert first.steps == (10, 20)
@@ -87,7 +87,7 @@ def test_a_path_in_a_configuration_counts_for_the_identity_of_a_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "logged"),
     [
         ("{", "curves.json"),
         ({"step": [0], "loss": ["low"]}, "curves.json"),
@@ -98,10 +98,10 @@ def test_a_path_in_a_configuration_counts_for_the_identity_of_a_run(tmp_path):
         ({"loss": [1.0]}, "curves.json: loss"),
     ],
 )
-def test_a_file_of_anything_else_is_refused_by_name(tmp_path, content, told):
+def test_a_file_of_anything_else_is_refused_by_name(tmp_path, content, logged):
     with pytest.raises(DataError, match="Learning curves must") as refused:
         read_curves(written(tmp_path, content))
-    assert told in str(refused.value)
+    assert logged in str(refused.value)
 
 
 def test_a_file_that_is_not_there_is_refused_by_name(tmp_path):

@@ -183,14 +183,14 @@ def test_two_collectors_cannot_write_one_folder(tmp_path):
 
 
 def test_the_folder_is_locked_while_demonstrations_are_played(tmp_path):
-    class Rival(Inline):
+    class Competing(Inline):
         def run(self, jobs):
             with pytest.raises(ConfigError, match="Only one run"):
                 gather(what, tmp_path)
             yield from super().run(jobs)
 
     what = collection(demos=1)
-    collect(what, compute=Rival(what.worker), output=tmp_path, config="")
+    collect(what, compute=Competing(what.worker), output=tmp_path, config="")
 
 
 @dataclass(kw_only=True)

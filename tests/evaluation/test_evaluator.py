@@ -103,19 +103,19 @@ def test_numbers_out_of_range_are_refused_before_anything_starts(change):
         evaluation(**change)
 
 
-def test_films_are_replays_of_a_success_and_of_failures_and_are_kept(tmp_path):
+def test_videos_are_replays_of_a_success_and_of_failures_and_are_kept(tmp_path):
     _, first = _run(tmp_path, videos=3)
-    films = [job for job in first.played if job.video]
-    policies = [(job.task.split("/")[0], job.policy) for job in films]
+    videos = [job for job in first.played if job.video]
+    policies = [(job.task.split("/")[0], job.policy) for job in videos]
     assert policies == [
         (task, p) for task in ("put_block_back", "rearrange_block") for p in ("expert", "guesser", "random")
     ]
-    (tmp_path / "videos" / f"put_block_back-strict-expert-{films[0].seed}.mp4").unlink()
+    (tmp_path / "videos" / f"put_block_back-strict-expert-{videos[0].seed}.mp4").unlink()
     _, second = _run(tmp_path, videos=3)
     assert [(job.policy, job.video) for job in second.played] == [("expert", True)]
 
 
-def test_no_films_are_made_where_none_are_wanted(tmp_path):
+def test_no_videos_are_made_where_none_are_wanted(tmp_path):
     _, compute = _run(tmp_path, videos=0)
     assert not any(job.video for job in compute.played)
     assert not (tmp_path / "videos").exists()
@@ -144,7 +144,7 @@ def test_of_what_reports_are_made_of_only_controls_count_for_the_identity_of_a_r
     assert (provenance._code.__wrapped__() != before) == counts
 
 
-def test_figures_are_safe_before_films_are_made(tmp_path, monkeypatch):
+def test_figures_are_safe_before_videos_are_made(tmp_path, monkeypatch):
     def lost(*_arguments, **_options):
         raise ConfigError("The worker died.")
 

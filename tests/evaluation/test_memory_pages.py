@@ -32,25 +32,25 @@ def story(moves=1):
     """A robot carries the cup 1 m per move, each taking 4 seconds of ten."""
     factory = EventFactory()
 
-    def tell(payload, time_s):
+    def log_event(payload, time_s):
         return factory.event(payload, time_s, robot="panda", task="e")
 
     def seen(x, time_s):
-        return tell(EntitySeen(CUP, "cup", Pose((x, 0.0, 0.8)), size_m=(0.1, 0.1, 0.1)), time_s)
+        return log_event(EntitySeen(CUP, "cup", Pose((x, 0.0, 0.8)), size_m=(0.1, 0.1, 0.1)), time_s)
 
-    yield tell(EpisodeBegun("e", "carry"), 0.0)
-    yield tell(RobotReported(Pose((-0.5, 0.0, 0.0))), 0.0)
+    yield log_event(EpisodeBegun("e", "carry"), 0.0)
+    yield log_event(RobotReported(Pose((-0.5, 0.0, 0.0))), 0.0)
     yield seen(0.0, 0.0)
     for move in range(moves):
         start_s = 10.0 * move
-        yield tell(RelationSet(CUP, "held_by", "panda", expected_version=2 * move), start_s + 2.0)
-        yield tell(EntitySeen("e/panda/tool", "tool", Pose((0.3, 0.4, 1.0))), start_s + 3.0)
-        yield tell(RelationEnded(CUP, "held_by", "panda", expected_version=2 * move + 1), start_s + 5.0)
+        yield log_event(RelationSet(CUP, "held_by", "panda", expected_version=2 * move), start_s + 2.0)
+        yield log_event(EntitySeen("e/panda/tool", "tool", Pose((0.3, 0.4, 1.0))), start_s + 3.0)
+        yield log_event(RelationEnded(CUP, "held_by", "panda", expected_version=2 * move + 1), start_s + 5.0)
         yield seen(move + 1.0, start_s + 5.0)
         times_s = (start_s + 1.0, start_s + 2.0, start_s + 4.0, start_s + 5.0)
-        yield tell(Interaction("pick_place", CUP, *times_s), start_s + 5.0)
-    yield tell(SubtaskEnded("e/carried", "success"), 10.0 * moves)
-    yield tell(EpisodeEnded("e", "success"), 10.0 * moves)
+        yield log_event(Interaction("pick_place", CUP, *times_s), start_s + 5.0)
+    yield log_event(SubtaskEnded("e/carried", "success"), 10.0 * moves)
+    yield log_event(EpisodeEnded("e", "success"), 10.0 * moves)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def bank():
         yield bank
 
 
-def test_a_page_tells_where_things_were_before_during_and_after(bank):
+def test_a_page_shows_where_things_were_before_during_and_after(bank):
     bank.append(list(story()))
     page = episode_page(bank, "e")
     assert [one.time_s for one in page.maps] == [1.0, 5.0, 10.0]
@@ -93,7 +93,7 @@ def test_figures_hold_any_name_and_keep_it_as_text(bank):
     assert maps_figure(page).count("panda") >= len(page.maps)
 
 
-def test_of_an_episode_that_nobody_told_there_is_no_page(bank):
+def test_of_an_episode_that_nobody_logged_there_is_no_page(bank):
     bank.append(list(story()))
     assert episode_page(bank, "f") is None
 

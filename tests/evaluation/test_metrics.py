@@ -100,14 +100,14 @@ def test_an_invalid_episode_is_counted_and_not_a_success():
 
 
 def test_the_same_mishap_counts_as_one_reason_wherever_and_however_far_off_it_was():
-    told = [
+    logged = [
         "controller: blocked: tool is 31 mm from its goal", "controller: blocked: tool is 7 mm from its goal",
         "blocked: tool is turned 0.31 rad from its goal", "blocked: tool is turned 1.20 rad from its goal",
         "unreachable: [0.1, 2.0]", "unreachable: [0.3, -1e-3]", "limit of 25 intents", "limit of 30 intents",
     ]  # fmt: skip
     records = [
         replace(record, outcome=Outcome.FAILURE, reason=reason)
-        for record, reason in zip(_records("expert"), told, strict=False)
+        for record, reason in zip(_records("expert"), logged, strict=False)
     ]
     assert list(reasons(records).values()) == [2, 2, 2, 1, 1]
 
@@ -130,10 +130,10 @@ def test_following_counts_choices_of_episodes_that_had_a_donor_and_says_how_many
     records = [replace(record, control="swapped", donor="patch_0") for record in _records("guesser")]
     records[0] = replace(records[0], donor=None, choice=None, outcome=Outcome.INVALID)
     records[1] = replace(records[1], choice=None)
-    told = following(records)
+    logged = following(records)
     chosen = [record.choice["chosen"] for record in records[2:]]
-    assert (told["reached"], told["followed"]) == (18, chosen.count("patch_0"))
-    assert 0 < told["followed"] < 18
-    assert told["without_donor"] == 1
-    assert told["ci95"][0] < told["followed"] / 18 < told["ci95"][1]
+    assert (logged["reached"], logged["followed"]) == (18, chosen.count("patch_0"))
+    assert 0 < logged["followed"] < 18
+    assert logged["without_donor"] == 1
+    assert logged["ci95"][0] < logged["followed"] / 18 < logged["ci95"][1]
     assert following([]) == {"reached": 0, "followed": 0, "ci95": [0.0, 1.0], "without_donor": 0}

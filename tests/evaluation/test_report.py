@@ -39,9 +39,9 @@ def results(plan, records):
 
 @pytest.fixture(scope="module")
 def page(results, records, tmp_path_factory):
-    film = tmp_path_factory.mktemp("films") / "film.mp4"
-    film.write_bytes(b"\x00film")
-    return html(results, records, config="seed: 0 # <script>\n", attached=Attached(clips=[Clip(records[0], film)]))
+    video = tmp_path_factory.mktemp("videos") / "video.mp4"
+    video.write_bytes(b"\x00film")
+    return html(results, records, config="seed: 0 # <script>\n", attached=Attached(clips=[Clip(records[0], video)]))
 
 
 class _Balance(HTMLParser):
@@ -106,7 +106,7 @@ def test_a_pipe_in_a_reason_does_not_break_a_markdown_table(results, records):
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {11, 6}
 
 
-def test_the_verdict_tells_memory_from_guessing(results):
+def test_the_verdict_distinguishes_memory_from_guessing(results):
     verdicts = {(line.task, line.policy): line.conclusion for line in lines(results)}
     assert verdicts["put_block_back/strict", "expert"] == "above chance"
     assert verdicts["put_block_back/strict", "guesser"] == "like chance"
@@ -119,7 +119,7 @@ def test_the_same_mishap_at_two_places_is_one_reason(records):
     assert reasons([failed, other]) == {("failure", "unreachable: [...] m"): 2}
 
 
-def test_films_show_one_success_and_a_failure_of_each_other_policy(records):
+def test_videos_show_one_success_and_a_failure_of_each_other_policy(records):
     chosen = worth_seeing(
         records, privileged=("expert", "guesser"), policies=("expert", "guesser", "random"), per_task=3
     )
@@ -132,7 +132,7 @@ def test_films_show_one_success_and_a_failure_of_each_other_policy(records):
     assert len(worth_seeing(records, privileged=(), policies=("expert",), per_task=1)) == 2
 
 
-def test_a_film_rather_shows_an_episode_in_which_something_moved(records):
+def test_a_video_rather_shows_an_episode_in_which_something_moved(records):
     failed = [replace(record, outcome=Outcome.FAILURE, phases=(), policy="random") for record in records[:3]]
     failed = [replace(failed[0], sim_time_s=0.0, seed=1), replace(failed[1], seed=9), replace(failed[2], seed=5)]
     (chosen,) = worth_seeing(failed, privileged=(), policies=("random",), per_task=2)
@@ -201,13 +201,13 @@ def test_without_controls_nothing_speaks_of_them(page, results, records):
     assert list(results) == ["run", "tasks"]
 
 
-def test_what_others_have_published_of_the_same_task_is_said_everywhere(results, records, plan):
+def test_what_others_have_published_of_the_same_task_is_stated_everywhere(results, records, plan):
     task = next(iter(plan.worker.tasks))
-    told = {**results, "published": {task: {"SAM2Act+": 0.84, "SAM2Act": 0.48}}}
-    said = f"Published success on {task}: SAM2Act+ 84.0 %, SAM2Act 48.0 %."
-    assert said in terminal_table(told)
-    assert said in markdown(told, records)
-    assert said in html(told, records, config="")
+    logged = {**results, "published": {task: {"SAM2Act+": 0.84, "SAM2Act": 0.48}}}
+    printed = f"Published success on {task}: SAM2Act+ 84.0 %, SAM2Act 48.0 %."
+    assert printed in terminal_table(logged)
+    assert printed in markdown(logged, records)
+    assert printed in html(logged, records, config="")
     assert "Published" not in terminal_table(results)
 
 
@@ -215,8 +215,8 @@ def test_the_faithful_tier_knows_what_was_published_of_it_and_the_strict_one_doe
     tasks = {f"reopen_drawer/{tier}": ReopenDrawer(tier=tier) for tier in Tier}
     plan = evaluation()
     plan = replace(plan, worker=replace(plan.worker, tasks=tasks))
-    told = summarised(plan, [], Parts((), "none"))
-    assert told["published"] == {"reopen_drawer/faithful": {"SAM2Act+": 0.84, "SAM2Act": 0.48, "RVT-2": 0.6}}
+    logged = summarised(plan, [], Parts((), "none"))
+    assert logged["published"] == {"reopen_drawer/faithful": {"SAM2Act+": 0.84, "SAM2Act": 0.48, "RVT-2": 0.6}}
 
 
 @pytest.mark.parametrize("changed", [{"keyframe_limit": 30}, {"camera_px": 64}, {"time_limit_s": 60.0}])
@@ -235,7 +235,7 @@ def test_learning_curves_are_on_the_page(results, records):
     assert "train loss" in page
 
 
-def test_films_show_a_success_a_failure_and_a_swapped_memory_first(tampered):
+def test_videos_show_a_success_a_failure_and_a_swapped_memory_first(tampered):
     records, _ = tampered
     chosen = worth_seeing(records, privileged=("expert",), policies=("expert", "guesser", "random"), per_task=6)
     shown = [(record.policy, record.control, record.outcome.value) for record in chosen]

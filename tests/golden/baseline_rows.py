@@ -92,7 +92,7 @@ def compare(file: Path, policies: Sequence[str], seeds: int) -> int:
 
 
 def keyed(row: Row) -> tuple[Any, ...]:
-    """Returns what tells an episode from all others."""
+    """Returns what identifies an episode among all others."""
     return tuple(row[name] for name in KEY)
 
 

@@ -91,9 +91,9 @@ def test_an_old_bank_says_where_things_are_and_were(bank):
     pose = Pose((0.6, 1.3, 0.8), (0.0, 0.0, 0.0, 1.0))
     for name in ("cup", "mug"):
         assert bank.where_is(name) == LocationBelief(name, pose, "kitchen", "", "", 1.0, 10.0, 37, 3)
-    told = {time_s: (*held(bank, "cup", as_of_s=time_s), bank.where_is("cup", as_of_s=time_s).pose.position_m)
+    logged = {time_s: (*held(bank, "cup", as_of_s=time_s), bank.where_is("cup", as_of_s=time_s).pose.position_m)
             for time_s in (4.0, 8.2, 9.5)}  # fmt: skip
-    assert told == {
+    assert logged == {
         4.0: ("in", "box", 1, (1.0, 0.5, 0.8)),
         8.2: ("held_by", "panda", 2, (0.6, 1.2, 0.8)),
         9.5: ("", "", 3, (0.6, 1.2, 0.8)),
@@ -132,7 +132,7 @@ def test_an_old_bank_recalls_its_moments(bank):
     assert [one.seq for one in bank.recall(Query(region="kitchen", order=Order.OLDEST))] == [20, 21, 33]
 
 
-def test_an_old_bank_tells_what_was_done_why_and_by_whom(bank):
+def test_an_old_bank_contains_what_was_done_why_and_by_whom(bank):
     done = bank.nth_interaction(-1, entity="cup")
     assert (done.seq, done.robot, done.task, done.cause) == (32, "panda", "tidy/1", (26,))
     assert done.payload == Interaction("pick_place", "cup", 5.0, 7.0, 8.0, 8.5, "box", "trolley/1", True)
@@ -167,10 +167,10 @@ def test_an_old_bank_takes_new_events_and_leases_and_its_tables_are_made_again_a
     assert bank.head == 55
 
 
-# --- A bank that an evaluation told -----------------------------------------------------------------------------------
+# --- A bank that an evaluation wrote ----------------------------------------------------------------------------------
 
 
-def test_an_old_bank_of_an_evaluation_tells_both_episodes(tmp_path):
+def test_an_old_bank_of_an_evaluation_contains_both_episodes(tmp_path):
     with open_bank(f"sqlite:///{copied('told.db', tmp_path)}") as bank:
         assert (bank.verify().problems, bank.head) == ((), 368)
         begun = [(event.valid_time_s, event.payload.episode) for event in events_of(bank, "episode_begun")]
@@ -202,8 +202,8 @@ def test_an_old_outbox_delivers_its_parcels_and_goes_on_with_its_numbers(tmp_pat
     assert (events[0].writer_seq, events[0].payload.object, reason) == (8, "sink", "it is in the box")
     with BankService(open_bank(":memory:")) as service, BankClient(service, outbox, writer="arm") as client:
         client.flush()
-        told = client.changes_since(0)
-        assert [(event.writer, event.writer_seq, event.kind) for event in told] == [
+        logged = client.changes_since(0)
+        assert [(event.writer, event.writer_seq, event.kind) for event in logged] == [
             ("arm", 4, "entity_seen"),
             ("arm", 6, "relation_set"),
             ("arm", 7, "moment_stored"),

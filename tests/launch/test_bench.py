@@ -257,7 +257,7 @@ def test_a_late_clock_and_a_leaning_elbow_touch_one_number_each():
 
 @dataclass(kw_only=True)
 class FakePool:
-    """Answers every job with a made-up sighting, tells its target where `leaks`, and loses the jobs in `lost`."""
+    """Answers every job with a made-up sighting, reveals its target where `leaks`, and loses the jobs in `lost`."""
 
     leaks: bool = False
     lost: tuple[str, ...] = ()
@@ -351,7 +351,7 @@ def test_the_door_writes_one_json_file(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "printed"),
     [
         ("what=phisics", "'physics'"),
         ("output=DIR", ".json"),
@@ -360,11 +360,11 @@ def test_the_door_writes_one_json_file(tmp_path: Path):
         ("seed=-1", "seed"),
     ],
 )
-def test_the_door_refuses_what_makes_no_sense(tmp_path: Path, setting: str, said: str):
+def test_the_door_refuses_what_makes_no_sense(tmp_path: Path, setting: str, printed: str):
     output = tmp_path / "never.json"
     done = bench("what=physics", f"output={output}", setting)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert printed in done.stderr
     assert not output.exists()
 
 

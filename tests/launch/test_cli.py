@@ -85,9 +85,9 @@ def _refused(folder, *arguments):
 # A process takes a second to start: one refusal of each kind goes through one, all go through the function.
 @pytest.mark.parametrize("argument", ["episodess=3", "tier=strickt", "compute=locl", "episodes=0"])
 def test_a_wrong_setting_is_refused_in_one_line_and_nothing_is_started(tmp_path, argument):
-    said = _refused(tmp_path, argument, "output=out")
+    printed = _refused(tmp_path, argument, "output=out")
     for part in REFUSALS[argument]:
-        assert part in said
+        assert part in printed
 
 
 @pytest.mark.parametrize("argument", REFUSALS)
@@ -98,21 +98,21 @@ def test_every_refusal_names_the_value_and_the_remedy(tmp_path, argument, monkey
     monkeypatch.setattr(sys, "argv", ["evaluate", argument, "output=out"])
     with pytest.raises(SystemExit) as ended:
         main()
-    said = capsys.readouterr()
+    printed = capsys.readouterr()
     assert ended.value.code == 2
-    assert said.out == ""
-    assert len(said.err.splitlines()) == 1
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == 1
     for part in REFUSALS[argument]:
-        assert part in said.err
+        assert part in printed.err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_episodes_under_a_control_do_not_resume_from_a_bank_and_no_bank_is_made(tmp_path):
-    said = _refused(
+    printed = _refused(
         tmp_path, "controls=[normal,wiped]", "memory.resume=true", "memory.url=sqlite:///run.db", "output=out"
     )
-    assert "memory.resume=true" in said
-    assert "controls=[normal]" in said
+    assert "memory.resume=true" in printed
+    assert "controls=[normal]" in printed
 
 
 def test_an_output_must_be_given(tmp_path):

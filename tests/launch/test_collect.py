@@ -71,8 +71,8 @@ def test_an_interrupted_collection_is_finished_by_ray_in_the_same_bytes(collecte
     while not list(tmp_path.rglob("*.npz")) and time.monotonic() < until_s:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=LIMIT_S)
-    assert process.returncode == 130, said
+    _, printed = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 130, printed
     assert not read_dataset(tmp_path).complete
     assert not list(tmp_path.rglob(".*.part"))
     done = run("demos=3", "compute=local", "compute.workers=2", f"output={tmp_path}")
@@ -115,7 +115,7 @@ def test_a_wrong_setting_is_refused_before_anything_is_written(tmp_path, setting
     assert not output.exists()
 
 
-def test_one_thing_is_told_in_the_singular():
+def test_one_thing_is_printed_in_the_singular():
     assert [counted(number, "failure") for number in (0, 1, 2)] == ["0 failures", "1 failure", "2 failures"]
 
 

@@ -26,7 +26,7 @@ TASKS = {
     "reopen_drawer/strict": ReopenDrawer(),
     "rearrange_block/strict": RearrangeBlock(),
 }
-# The keyframe at which it is decided where to go, by task: all that tells it is over.
+# The keyframe at which it is decided where to go, by task: nothing shows it after that.
 CHOICE = {"put_block_back/strict": 10, "reopen_drawer/strict": 7, "rearrange_block/strict": 7}
 NEVER = -1
 SEED = 6  # Of an episode in which the hands do not fail before it is time to choose.

@@ -1,4 +1,4 @@
-"""The door to memory banks, and evaluations that tell their episodes to one."""
+"""The command line of memory banks, and evaluations that log their episodes to one."""
 
 import json
 import math
@@ -55,8 +55,8 @@ def folder(tmp_path_factory):
         bank.append(factory.state("panda", 0.5))
         bank.append([factory.seen("cup", 1.0, float(t)) for t in range(10)])
         bank.append(factory.put("cup", "in", "kitchen", time_s=9.0))
-        deed = Interaction("pick_place", "cup", 9.0, 9.5, 10.0, 10.5, source="shelf", target="table")
-        bank.append(factory.event(deed, 10.5, robot="panda", cause=(4,)))
+        interaction = Interaction("pick_place", "cup", 9.0, 9.5, 10.0, 10.5, source="shelf", target="table")
+        bank.append(factory.event(interaction, 10.5, robot="panda", cause=(4,)))
         bank.append(factory.event(SkillEnded("pick", success=True), 10.5, robot="panda"))
         bank.append(factory.moment(entities=("cup",), time_s=11.0))
     return folder
@@ -129,7 +129,7 @@ def test_the_end_of_a_name_is_enough_where_only_one_ends_so(worlds):
     assert '"run/expert/task/3/key"' in line
 
 
-def test_a_name_of_another_episode_is_said_to_be_one(worlds):
+def test_a_name_of_another_episode_is_described_as_one(worlds):
     for typed in ("task/3/block", "3/block", "key", "run/expert/task/3/block", "3/top/handle"):
         for asked in ({"where": typed}, {"contents": typed}, {"nth": 1, "name": typed}):
             with pytest.raises(ConfigError, match=r"task/3/\S+' belongs to another episode than 'run/expert/task/7'"):
@@ -189,7 +189,7 @@ def test_the_door_answers_too(folder):
     assert "event 8" in payload(folder, "query", "url=sqlite:///site.db", "where=cup", "as_of_s=3.5")
 
 
-def test_a_timeline_tells_in_order_and_what_was_left_out(folder):
+def test_a_timeline_lists_in_order_and_what_was_left_out(folder):
     lines = payload(folder, "timeline", "url=sqlite:///site.db").splitlines()
     assert [line.split()[2] for line in lines] == ["1", "2", "3", "15", "16", "17"]
     shown = payload(
@@ -198,7 +198,7 @@ def test_a_timeline_tells_in_order_and_what_was_left_out(folder):
     assert shown.splitlines()[-1] == "... 3 more; limit=5 shows all"
 
 
-def test_a_timeline_of_a_thing_in_an_episode_tells_of_that_thing_there():
+def test_a_timeline_of_a_thing_in_an_episode_contains_that_thing_there():
     factory = EventFactory()
 
     def seen(thing, task):
@@ -208,10 +208,10 @@ def test_a_timeline_of_a_thing_in_an_episode_tells_of_that_thing_there():
         bank.append(factory.event(EpisodeBegun("run/1", "tidy up")))
         bank.append([seen(thing, "run/1") for thing in ("run/1/cup", "run/1/pot", "kitchen", "kitchen")])
         bank.append(seen("kitchen", "run/2"))
-        told = {
+        logged = {
             name: len(list(timeline(bank, QuerySettings(name=name, episode="run/1")))) for name in ("cup", "kitchen")
         }
-        assert told == {"cup": 1, "kitchen": 2}
+        assert logged == {"cup": 1, "kitchen": 2}
         assert len(list(timeline(bank, QuerySettings(name="kitchen")))) == 3
 
 
@@ -224,7 +224,7 @@ def test_an_export_reads_back_as_the_same_events(folder):
     assert [json.loads(line)["seq"] for line in few] == [16]
 
 
-def test_a_sound_file_is_said_to_be_and_a_damaged_one_names_the_event_and_gives_its_prefix(folder):
+def test_a_sound_file_is_reported_to_be_and_a_damaged_one_names_the_event_and_gives_its_prefix(folder):
     assert "site.db is sound: 18 events" in payload(folder, "verify", "url=sqlite:///site.db")
     content = (folder / "site.db").read_bytes()
     assert content.count(b"shelf") >= 1
@@ -292,8 +292,8 @@ def test_an_evaluation_logs_what_was_true_in_the_bank_of_the_truth(evaluated):
     record = json.loads((folder / "out" / "episodes.jsonl").read_text().splitlines()[-1])
     episode = f"{record['run']}/expert/{record['episode']}"
     with open_bank("sqlite:///truth.db", root=folder) as bank:
-        deeds = [event.payload.action for event in bank.history("panda", kinds=("interaction",))]
-        assert deeds == ["pick_place", "press", "pick_place"]
+        interactions = [event.payload.action for event in bank.history("panda", kinds=("interaction",))]
+        assert interactions == ["pick_place", "press", "pick_place"]
         first, last = (bank.nth_interaction(n, entity=f"{episode}/block").payload for n in (1, -1))
         assert first.source == last.target == bank.where_is(f"{episode}/block").parent
         (end,) = bank.history(kinds=("episode_ended",))
@@ -356,7 +356,7 @@ def test_the_bank_of_beliefs_answers_by_names_of_its_own_and_says_what_things_lo
     }  # fmt: skip
 
 
-def test_playing_it_again_tells_nothing_twice(evaluated):
+def test_playing_it_again_logs_nothing_twice(evaluated):
     folder, command = evaluated
     heads = {}
     for name in ("run", "truth"):
@@ -369,7 +369,7 @@ def test_playing_it_again_tells_nothing_twice(evaluated):
             assert bank.head == head > 0
 
 
-def test_workers_on_ray_tell_one_owner(tmp_path):
+def test_workers_on_ray_log_to_one_owner(tmp_path):
     done = enter(
         tmp_path, "evaluate", "compute.workers=2", "suite.tasks=[put_block_back]", "policy=[expert,guesser]",
         "episodes=1", "videos=0", "memory.url=sqlite:///run.db", "output=out",

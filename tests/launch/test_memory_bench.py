@@ -56,9 +56,9 @@ def test_moments_are_clustered_and_the_same_seed_gives_the_same() -> None:
     moments, again = (make_moments(2000, 64, robots=3, seed=7) for _ in range(2))
     assert np.array_equal(moments.embedding, again.embedding)
     assert not np.array_equal(moments.embedding, make_moments(2000, 64, robots=3, seed=8).embedding)
-    likeness = np.sort(moments.embedding @ moments.embedding[0])[::-1]
-    assert likeness[5] > 0.6
-    assert likeness[100] < 0.5
+    similarity = np.sort(moments.embedding @ moments.embedding[0])[::-1]
+    assert similarity[5] > 0.6
+    assert similarity[100] < 0.5
     assert moments.time_s[0] >= 0.0
     assert moments.time_s[-1] <= WEEK_S
 
@@ -104,7 +104,7 @@ def test_counts_that_measure_nothing_are_refused(wrong: dict[str, int]) -> None:
         memory.measure(MemoryBenchConfig(**wrong), seed=0)  # type: ignore[arg-type]
 
 
-def test_every_event_of_a_load_is_told_acknowledged_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_event_of_a_load_is_sent_acknowledged_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_service, "START_DELAY_S", 0.0)
     config = MemoryLoadConfig(clients=3, events_per_s=20.0, duration_s=0.5, processes=1)
     result = memory_service.measure(config, seed=0)

@@ -20,7 +20,7 @@ def run(command, *settings):
     )  # fmt: skip
 
 
-def test_a_team_is_evaluated_and_its_settings_are_said_in_the_report(tmp_path):
+def test_a_team_is_evaluated_and_its_settings_are_stated_in_the_report(tmp_path):
     done = run(
         "evaluate", "policy=[guesser,expert]", "team.standing.policy=expert", "team.mobile.cameras=[mobile_wrist]",
         "team.mobile.instruction='bring it'", "latency.mean_s=0.1", "episodes=3", "videos=0", f"output={tmp_path}",

@@ -50,17 +50,17 @@ def test_one_command_trains_and_says_where_the_policy_lies(demonstrations, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "printed"),
     [
         (["policy=tiny_schema", "output=out"], "'data' must be given"),
         (["policy=tiny_schema", "output=out", "data=3"], "data must be a folder of demonstrations"),
         (["policy=tiny_schema", "output=out", "data=none", "policy.widht=3"], "Did you mean policy.width"),
     ],
 )
-def test_what_is_missing_or_misspelt_is_refused(settings, said):
+def test_what_is_missing_or_misspelt_is_refused(settings, printed):
     done = enter(*settings)
     assert (done.returncode, done.stdout) == (2, "")
-    assert said in done.stderr
+    assert printed in done.stderr
 
 
 def test_the_door_offers_every_setting_of_training():
@@ -100,7 +100,7 @@ def test_help_is_given_before_anything_is_chosen():
     assert "recipe=memory" in done.stdout
 
 
-def test_a_stage_starts_from_weights_in_a_relative_folder_and_tells_how_they_were_made(demonstrations, tmp_path):
+def test_a_stage_starts_from_weights_in_a_relative_folder_and_records_how_they_were_made(demonstrations, tmp_path):
     common = ["policy=tiny_schema", f"data={demonstrations}", *QUICK]
     first = enter(*common, f"output={tmp_path / 'one'}")
     assert first.returncode == 0, first.stderr
@@ -113,7 +113,7 @@ def test_a_stage_starts_from_weights_in_a_relative_folder_and_tells_how_they_wer
     assert story["settings"]["start_digest"] == file_sha256(tmp_path / "one/policy/model.safetensors")
 
 
-def test_workers_elsewhere_are_told_where_the_first_stage_lies(monkeypatch, tmp_path):
+def test_workers_elsewhere_learn_where_the_first_stage_lies(monkeypatch, tmp_path):
     plans = []
 
     def planned(plan, compute, *, config):

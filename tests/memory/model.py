@@ -1,7 +1,7 @@
 """What a bank should answer: a plain list of events, looked through from its beginning for every question.
 
 The world is a line: all things lie on the x axis and none is turned. There is one place with an extent, the room, from
-0 to 1; the shelf was never seen, but is told to be in the room.
+0 to 1; the shelf was never seen, but is logged to be in the room.
 """
 
 import math
@@ -26,7 +26,7 @@ THINGS = ("ball", "cup", "box")
 
 @dataclass(frozen=True)
 class Span:
-    """A time in which a thing had one parent, "" for none: first told at `first`, last at `last` (time, number)."""
+    """A time in which a thing had one parent, "" for none: first logged at `first`, last at `last` (time, number)."""
 
     predicate: str
     holder: str
@@ -63,7 +63,7 @@ class Model:
     # --- Who is whom, and who holds whom ---
 
     def written(self):
-        """Merges and, by thing, the changes (predicate, object, since, number) of its parent, as told."""
+        """Merges and, by thing, the changes (predicate, object, since, number) of its parent, as logged."""
         if self._written[0] != len(self.events):
             self._written = len(self.events), *written(self.events)
         return self._written[1:]
@@ -104,7 +104,7 @@ class Model:
 
     # --- What was seen ---
 
-    def told(self, kind, name, until=math.inf):
+    def logged(self, kind, name, until=math.inf):
         """(time, number) of all events of a kind about a name, ascending."""
         return sorted(
             (event.valid_time_s, number)
@@ -115,7 +115,7 @@ class Model:
         )
 
     def seen(self, thing, until):
-        return max(self.told(RobotReported if thing == "ann" else EntitySeen, thing, until), default=NEVER)
+        return max(self.logged(RobotReported if thing == "ann" else EntitySeen, thing, until), default=NEVER)
 
     def payload(self, position):
         return self.events[position[1] - 1].payload
@@ -148,7 +148,7 @@ class Model:
         put = [change[2:] for one in names for change in self.changes(one, until)]
         put = [position for position in put if isinstance(self.payload(position), RelationSet)]
         seen = max(self.seen(one, until) for one in names)
-        looks = [look for one in names for look in self.told(AbsenceSeen, one, until) if look > max([*put, seen])]
+        looks = [look for one in names for look in self.logged(AbsenceSeen, one, until) if look > max([*put, seen])]
         return 0.75 ** len(looks), seen, max(looks, default=NEVER)
 
     # --- Where things lie ---
@@ -220,7 +220,7 @@ class Model:
         here = tool or self.lies(span.holder, end_s, known_s)
         there = (self.tool(span, begun[0]) or Lies()) if tool else base
         if here.x is None:
-            room, since = self.told_room(span.holder, span.last, end_s, known_s)
+            room, since = self.logged_room(span.holder, span.last, end_s, known_s)
             older = not (shown and seen >= since)
             lost = base.x is not None or (lies.x is not None and room and older and not 0 <= lies.x <= 1)
             return Lies(None, since) if lost else lies
@@ -249,7 +249,7 @@ class Model:
             return None
         return Lies(self.payload(state).tool.position_m[0], state)
 
-    def told_room(self, holder, since, time_s, known_s):
+    def logged_room(self, holder, since, time_s, known_s):
         passed = set()
         while holder not in ("", ROOM):
             if holder in passed:
@@ -297,7 +297,7 @@ class Model:
 
 
 def world():
-    """What the map tells before anything happens."""
+    """What the map contains before anything happens."""
     broad, narrow = (((a, -1.0), (b, -1.0), (b, 1.0), (a, 1.0)) for a, b in ((-1000.0, 1000.0), (0.0, 1.0)))
     payload = [
         PlaceDefined("home", "site", polygon=broad),

@@ -12,7 +12,7 @@ NOBODY = ("", "", *NEVER)
 
 @dataclass(frozen=True)
 class Merge:
-    """One thing turned out to be another, which was not another itself when that was told."""
+    """One thing turned out to be another, which was not another itself when that was logged."""
 
     entity: str
     into: str
@@ -51,14 +51,14 @@ def write(changes, predicate, holder, time_s, number):
 def write_merge(rows, merge):
     """What a thing held is held by the other, which takes over its parent if that is newer and not inside it."""
     now = {thing: changes[-1] for thing, changes in rows.items() if changes}
-    predicate, holder, *told = now.get(merge.entity, NOBODY)
+    predicate, holder, *logged = now.get(merge.entity, NOBODY)
     if predicate:
         write(rows[merge.entity], "", "", merge.time_s, merge.number)
     above, held = holder, now.get(merge.into, NOBODY)
     while above not in ("", merge.into):
         above = now.get(above, NOBODY)[1]
-    if predicate and not above and (not held[0] or told > list(held[2:])):
-        write(rows[merge.into], predicate, holder, max(merge.time_s, told[0]), merge.number)
+    if predicate and not above and (not held[0] or logged > list(held[2:])):
+        write(rows[merge.into], predicate, holder, max(merge.time_s, logged[0]), merge.number)
     for child, change in now.items():
         if change[1] == merge.entity:
             write(rows[child], change[0], merge.into, merge.time_s, merge.number)

@@ -50,7 +50,7 @@ class BankAgainstModel(RuleBasedStateMachine):
         return Event(writer, self.model.last(writer)[0] + 1, time_s, payload, robot=writer)
 
     def taken_s(self, writer, time_s):
-        """The time, or the earliest one after it that a writer may still tell of."""
+        """The time, or the earliest one after it that a writer may still log."""
         return max(time_s, self.model.last(writer)[1], self.model.closed_s)
 
     def offer(self, event):
@@ -106,7 +106,7 @@ class BankAgainstModel(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model.events)
     @rule(data=st.data())
-    def tell_again(self, data):
+    def send_again(self, data):
         number = data.draw(st.integers(1, len(self.model.events)))
         before = contents_of(self.bank)
         assert self.bank.append(self.model.events[number - 1]) == [number]
@@ -208,7 +208,7 @@ def agree(bank, model, thing, *, as_of_s=None):
     assert (found.version, math.isclose(found.existence, model.existence(thing, as_of_s=until))) == (version, True)
     try:
         lies = model.lies(model.root(thing, until), until, until)
-        told = model.told_room(holder, (0.0, 0), until, until)[0]
+        logged = model.logged_room(holder, (0.0, 0), until, until)[0]
     except CircleError:
         return
     assert (found.pose and found.pose.position_m[0], found.since_s, found.seq) == (lies.x, *lies.position)
@@ -216,7 +216,7 @@ def agree(bank, model, thing, *, as_of_s=None):
     if holder == ROOM and lies.x is not None and not in_room:
         predicate, holder = "", ""
     assert (found.predicate, found.parent) == (predicate, holder)
-    assert found.place == (ROOM if in_room or (lies.x is None and told) else "home" * (lies.x is not None))
+    assert found.place == (ROOM if in_room or (lies.x is None and logged) else "home" * (lies.x is not None))
 
 
 TRAVELS = st.tuples(
@@ -229,9 +229,9 @@ TRAVELS = st.tuples(
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.lists(TRAVELS, min_size=8, max_size=24))
 def test_wherever_things_are_carried_the_bank_believes_what_the_model_does(travels):
-    """Much happens at one time or is told late, and mostly to one thing in another: seldom does a machine come to that.
+    """Much happens at one time or late, and mostly to one thing in another: random runs seldom come to that.
 
-    Whoever tells something late tells nothing else.
+    A writer that logs something late logs nothing else.
     """
     model, time_s = Model(), 0.0
     with open_bank(":memory:") as bank:
@@ -268,29 +268,29 @@ def stories(draw):
     count = draw(st.integers(1, 12))
     times = draw(st.permutations(range(count)))
     writers = draw(st.lists(WRITERS, min_size=count, max_size=count))
-    told = {}
+    logged = {}
     for writer in set(writers):
         mine = sorted(time_s for time_s, who in zip(times, writers, strict=True) if who == writer)
-        told[writer] = [
+        logged[writer] = [
             Event(writer, number, float(t), EntitySeen(f"thing_{t % 2}", "toy", Pose((float(t), 0.0, 0.0))))
             for number, t in enumerate(mine, 1)
         ]
-    return told, draw(st.permutations(writers)), draw(st.permutations(writers)), draw(st.sets(st.integers(0, count)))
+    return logged, draw(st.permutations(writers)), draw(st.permutations(writers)), draw(st.sets(st.integers(0, count)))
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(stories())
 def test_the_order_in_which_writers_arrive_and_retries_make_no_difference_to_what_was_where(story):
-    told, first, second, retried = story
+    logged, first, second, retried = story
     answers = []
     for order, retries in ((first, set()), (second, retried)):
-        left = {writer: iter(events) for writer, events in told.items()}
+        left = {writer: iter(events) for writer, events in logged.items()}
         with open_bank(":memory:") as bank:
             for number, writer in enumerate(order):
                 event = next(left[writer])
                 bank.append(event)
                 if number in retries:
-                    bank.append([event, told[writer][0]])
+                    bank.append([event, logged[writer][0]])
             found = [bank.where_is(f"thing_{i}", as_of_s=t / 2) for i in (0, 1) for t in range(26)]
             answers.append([(one.pose, one.since_s) if one else None for one in found])
     assert answers[0] == answers[1]

@@ -1,4 +1,4 @@
-"""Things and the boxes of what they are told to be in or on: let go of in them, and seen outside them."""
+"""Things and the boxes of what they are recorded to be in or on: let go of in them, and seen outside them."""
 
 from itertools import permutations
 
@@ -18,7 +18,7 @@ def bank(factory):
         yield made
 
 
-def test_a_thing_let_go_of_elsewhere_is_in_the_box_that_it_is_later_told_to_be_in(bank, factory):
+def test_a_thing_let_go_of_elsewhere_is_in_the_box_that_it_is_later_logged_to_be_in(bank, factory):
     bank.append([factory.seen("box", 3.0, 1.0, "eye", size_m=BOX_M), hand(factory, 0.2, 1.0)])
     bank.append([factory.put("cup", "held_by", "kuka", 0, time_s=2.0), end(factory, "cup", "held_by", "kuka", 3.0)])
     bank.append([factory.put("cup", "in", "kitchen", 2, time_s=4.0), hand(factory, 0.5, 5.0)])
@@ -41,7 +41,7 @@ def test_what_a_robot_lets_go_of_in_or_above_a_box_stays_there(bank, factory, x,
     assert x_of(bank, "cup") == pytest.approx(1.5 + x * stays)
 
 
-def test_a_hand_tells_where_a_thing_was_put_better_than_a_guess_about_the_box(bank, factory):
+def test_a_gripper_shows_where_a_thing_was_put_better_than_a_guess_about_the_box(bank, factory):
     """Nobody knows where on the shelf the box is; still it is not where a thing was left long before."""
     bank.append([factory.seen("box", 3.0, 1.0, "eye", size_m=BOX_M), factory.seen("shelf", 1.0, 1.0, "eye")])
     bank.append([factory.put("box", "on", "shelf", 0, time_s=1.5), hand(factory, 1.7, 1.5)])
@@ -70,7 +70,7 @@ def test_what_is_seen_outside_its_box_is_in_it_no_more(bank, factory):
     assert (found.pose.position_m[0], found.parent, bank.contents("box")) == (pytest.approx(1.9), "box", ["cup"])
 
 
-def test_what_is_seen_outside_its_box_is_not_where_the_box_is_told_to_be(bank, factory):
+def test_what_is_seen_outside_its_box_is_not_where_the_box_is_logged_to_be(bank, factory):
     bank.append(factory.event(PlaceDefined("drawer", "carrier", "kitchen"), 0.0, "map"))
     bank.append([factory.put("box", "in", "drawer", 0, time_s=1.0), factory.seen("box", 1.0, 1.0, size_m=BOX_M)])
     bank.append([factory.put("cup", "in", "box", 0, time_s=1.0), factory.put("pen", "in", "cup", 0, time_s=1.0)])
@@ -79,7 +79,7 @@ def test_what_is_seen_outside_its_box_is_not_where_the_box_is_told_to_be(bank, f
     assert [bank.where_is(name).place for name in ("cup", "pen")] == ["kitchen", "kitchen"]
 
 
-def test_what_is_told_to_be_in_its_box_again_is_there_again(bank, factory):
+def test_what_is_logged_to_be_in_its_box_again_is_there_again(bank, factory):
     bank.append([factory.put("cup", "in", "box", 0, time_s=1.0), factory.seen("box", 1.0, 1.0, size_m=BOX_M)])
     bank.append([factory.seen("cup", 3.0, 2.0), factory.put("cup", "in", "box", 1, time_s=3.0)])
     found = bank.where_is("cup")
@@ -136,13 +136,13 @@ def test_a_box_of_unknown_size_or_place_speaks_against_no_sighting(bank, factory
 
 
 def test_whether_a_thing_is_in_its_box_does_not_depend_on_the_order_of_late_news(factory):
-    told = [
+    logged = [
         [factory.seen("box", 1.0, 1.0, "a", size_m=BOX_M), factory.seen("box", 3.0, 3.0, "a", size_m=BOX_M)],
         [factory.put("cup", "in", "box", 0, time_s=2.0, writer="b")],
         [factory.seen("cup", 3.1, 4.0, "c"), factory.seen("cup", 0.0, 5.0, "c")],
     ]
     answers = []
-    for order in permutations(told):
+    for order in permutations(logged):
         with open_bank(":memory:") as bank:
             for events in order:
                 bank.append(events)

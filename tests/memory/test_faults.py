@@ -77,7 +77,7 @@ def test_an_altered_event_is_named_and_the_prefix_before_it_can_be_saved(tmp_pat
         assert bank.head == 30
         assert {name: bank.where_is(name) for name in answers} == answers
         assert bank.verify().problems == ()
-        assert bank.append(EventFactory().seen("block_0", 0.0, 0.0)) == [1], "what was told before is still known"
+        assert bank.append(EventFactory().seen("block_0", 0.0, 0.0)) == [1], "what was logged before is still known"
     with pytest.raises(PathError, match="new file"):
         rescue(path, tmp_path / "saved.db")
 

@@ -15,12 +15,12 @@ class Site:
         self.now_s = 100.0
         self.bank = bank
         self.office = LeaseOffice(bank, clock=lambda: self.now_s)
-        self.told = 0
+        self.logged = 0
 
     def end(self, lease):
-        self.told += 1
+        self.logged += 1
         payload = SubtaskEnded(lease.subtask, "success", epoch=lease.epoch)
-        return self.bank.append(Event(f"{lease.robot}/{self.told}", 1, self.now_s, payload, robot=lease.robot))
+        return self.bank.append(Event(f"{lease.robot}/{self.logged}", 1, self.now_s, payload, robot=lease.robot))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The log: what is acknowledged, told twice, refused, or written by somebody else."""
+"""The log: what is acknowledged, appended twice, refused, or written by another client."""
 
 import os
 import subprocess
@@ -34,16 +34,16 @@ def bank():
         yield made
 
 
-def test_an_event_comes_back_as_it_was_told_with_its_place_and_time(bank, factory):
+def test_an_event_comes_back_as_it_was_logged_with_its_place_and_time(bank, factory):
     first = factory.seen("block", 1.0, 2.0)
-    told = factory.event(
+    logged = factory.event(
         EntitySeen("cup", "mug", Pose((0.1, -0.2, 0.3), quaternion_from_yaw(0.7)), tuple([0.0] * 36), (0.1, 0.1, 0.2),
                    ("red",), 0.25, 3, "frames/7.png"),
         2.5, "panda", robot="panda", task="tidy", cause=(1,),
     )  # fmt: skip
-    assert bank.append([first, told]) == [1, 2]
+    assert bank.append([first, logged]) == [1, 2]
     event = bank.event(2)
-    assert event.payload == told.payload
+    assert event.payload == logged.payload
     assert (event.writer, event.robot, event.task, event.cause) == ("panda", "panda", "tidy", (1,))
     assert (event.seq, event.valid_time_s, event.received_time_s) == (2, 2.5, 1234.568)
     assert bank.event(3) is None
@@ -86,7 +86,7 @@ def test_the_digest_of_a_row_depends_on_the_row_before_it():
     assert chained_digest(bytes(8), row) != chained_digest(bytes(7) + b"1", row)
 
 
-def test_an_event_told_again_keeps_its_number_and_changes_nothing(bank, factory):
+def test_an_event_sent_again_keeps_its_number_and_changes_nothing(bank, factory):
     events = [factory.seen("block", x, x) for x in (1.0, 2.0, 3.0)]
     assert bank.append(events) == [1, 2, 3]
     before = contents_of(bank)
@@ -138,7 +138,7 @@ def test_writers_go_on_where_they_were_after_the_bank_was_closed(tmp_path, facto
     bank.close()
 
 
-def test_a_second_opener_is_told_who_owns_the_file(tmp_path):
+def test_a_second_opener_learns_who_owns_the_file(tmp_path):
     url = f"sqlite:///{tmp_path}/bank.db"
     script = f"from embodied.memory.service.bank import open_bank\nopen_bank({url!r})"
     with open_bank(url) as bank:
@@ -200,7 +200,7 @@ def test_forgotten_events_leave_their_numbers_and_a_sound_chain(tmp_path, factor
         assert [event.seq for event in bank.history("block")] == [1, 5, 8, 10]
         bank.append(clerk.event(Forgotten("old", ((5, 5), (8, 10)), 4), 9.0, "clerk"))
         assert bank.where_is("block").seq == 1
-        assert bank.append([events[9], events[0]]) == [0, 1], "a forgotten event told again is known, and stays so"
+        assert bank.append([events[9], events[0]]) == [0, 1], "a forgotten event appended again is known, and stays so"
         assert bank.last_of_writer("panda") == (10, 9.0)
         assert bank.verify().problems == ()
         bank.rebuild()
@@ -233,7 +233,7 @@ def test_similar_episodes_come_best_first(bank, factory):
         bank.similar_episodes(np.array([1.0, 0.0, 0.0]), "m")
 
 
-def told_in_all_kinds(factory):
+def logged_in_all_kinds(factory):
     """Yields three rounds of every kind of event, so that each is both near the beginning and far from it."""
     yield factory.event(PlaceDefined("home", "site"))
     for number in range(3):
@@ -263,7 +263,7 @@ def test_rare_kinds_are_looked_up_and_the_answer_is_that_of_reading_the_whole_lo
 ):
     monkeypatch.setattr(log_view, "READ_THROUGH", read_through)
     monkeypatch.setattr(log, "CHUNK", 2)
-    bank.append(list(told_in_all_kinds(factory)))
+    bank.append(list(logged_in_all_kinds(factory)))
     assert {event.kind for event in bank.changes_since(0)} == set(KINDS)
     everything = bank.changes_since(0)
     asked = [(kind,) for kind in KINDS] + [("interaction", "skill_ended", "forgotten"), ("interaction", "entity_seen")]

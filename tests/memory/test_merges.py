@@ -44,16 +44,16 @@ def test_what_a_thing_is_in_is_taken_over_by_the_one_that_it_turns_out_to_be(ban
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("logged", "expected"),
     [
         ([("put", 1.0)], ("in", "box", 2)),
         ([("put", 3.0)], ("on", "tray", 1)),
         ([("put", 1.0), ("end", 3.0)], ("in", "box", 3)),
     ],
 )
-def test_of_two_parents_the_newer_one_counts_and_no_parent_never(bank, factory, told, expected):
+def test_of_two_parents_the_newer_one_counts_and_no_parent_never(bank, factory, logged, expected):
     bank.append(factory.put("mug", "in", "box", 0, time_s=2.0))
-    for what, time_s in told:
+    for what, time_s in logged:
         put = factory.put("cup", "on", "tray", 0, time_s=time_s, writer="eye") if what == "put" else None
         bank.append(put or end(factory, "cup", "on", "tray", time_s))
     bank.append(merge(factory, "mug", "cup", 5.0))
@@ -110,19 +110,19 @@ def test_a_thing_that_turns_out_to_be_what_it_is_in_is_in_nothing(bank, factory)
 
 
 def test_late_news_that_a_thing_was_its_own_holder_puts_it_into_nothing(bank, factory):
-    """The cup was told to be in the mug from 1 to 3 s; late comes the news that from 2 s on they are one."""
+    """The cup was logged as being in the mug from 1 to 3 s; late comes the news that from 2 s on they are one."""
     bank.append([factory.put("cup", "in", "mug", 0, time_s=1.0), factory.put("can", "in", "bag", 0, time_s=1.0)])
     bank.append([factory.seen("cup", 0.5, 1.0), end(factory, "cup", "in", "mug", 3.0)])
     bank.append(factory.put("can", "in", "box", 1, time_s=3.0))
     bank.append([merge(factory, "mug", "cup", 2.0, "late"), merge(factory, "can", "tin", 2.0, "late")])
-    told = [held(bank, "cup", as_of_s=time_s) for time_s in (1.5, 2.5, 3.5)]
-    assert told == [("in", "mug", 1), ("", "", 1), ("", "", 2)]
+    logged = [held(bank, "cup", as_of_s=time_s) for time_s in (1.5, 2.5, 3.5)]
+    assert logged == [("in", "mug", 1), ("", "", 1), ("", "", 2)]
     for holder, contents in (("cup", []), ("mug", ["cup"]), ("bag", ["can"])):
         assert [bank.contents(holder, as_of_s=time_s) for time_s in (1.5, 2.5, 3.5)] == [contents, [], []]
     assert (bank.contents("box"), x_of(bank, "cup")) == (["tin"], 0.5)
 
 
-def test_what_was_told_under_the_other_name_is_evidence_that_the_thing_is_there(bank, factory):
+def test_what_was_logged_under_the_other_name_is_evidence_that_the_thing_is_there(bank, factory):
     bank.append(factory.event(AbsenceSeen("mug", 1.0, 0.5), 1.0))
     bank.append(factory.event(RelationSet("mug", "in", "box", 0.9, expected_version=0), 2.0))
     bank.append(merge(factory, "mug", "cup", 3.0))

@@ -86,7 +86,7 @@ def towards(*angles_deg: float) -> np.ndarray:
     return np.array([[math.cos(math.radians(a)), math.sin(math.radians(a))] for a in angles_deg], np.float32)[0]
 
 
-def test_moments_come_back_as_they_were_told_the_most_alike_first(site: Site) -> None:
+def test_moments_come_back_as_they_were_logged_the_most_alike_first(site: Site) -> None:
     tokens = np.arange(6, dtype="<f4")
     site.moment(1.0, towards(90))
     near = site.moment(
@@ -106,17 +106,17 @@ def test_moments_come_back_as_they_were_told_the_most_alike_first(site: Site) ->
 
 
 def test_equally_alike_moments_are_ordered_by_their_numbers(site: Site) -> None:
-    told = [site.moment(9.0 - i, towards(5)) for i in range(6)]
-    assert site.seqs(Query(embedding=towards(0), model_id="clip", top_k=4)) == told[:4]
+    logged = [site.moment(9.0 - i, towards(5)) for i in range(6)]
+    assert site.seqs(Query(embedding=towards(0), model_id="clip", top_k=4)) == logged[:4]
 
 
 def test_without_an_embedding_time_orders_and_similarity_is_not_a_number(site: Site) -> None:
-    late, early, twin = site.moment(5.0, towards(0)), site.moment(1.0, towards(0)), site.moment(5.0, towards(0))
-    assert site.seqs(Query(order=Order.OLDEST)) == [early, late, twin]
-    assert site.seqs(Query(order=Order.NEWEST)) == [twin, late, early]
+    late, early, other = site.moment(5.0, towards(0)), site.moment(1.0, towards(0)), site.moment(5.0, towards(0))
+    assert site.seqs(Query(order=Order.OLDEST)) == [early, late, other]
+    assert site.seqs(Query(order=Order.NEWEST)) == [other, late, early]
     assert site.seqs(Query(order=Order.OLDEST, top_k=2)) == [early, late]
-    assert site.seqs(Query(order=Order.NEWEST, top_k=1)) == [twin]
-    assert site.seqs(Query()) == [twin, late, early]
+    assert site.seqs(Query(order=Order.NEWEST, top_k=1)) == [other]
+    assert site.seqs(Query()) == [other, late, early]
     assert all(math.isnan(found.similarity) for found in site.recall(Query()))
 
 
@@ -169,20 +169,20 @@ def test_models_are_never_mixed(site: Site) -> None:
 
 def test_late_moments_are_found_in_their_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moment_matrix, "CHEAP_MOVE", 4)
-    told = {float(t): site.moment(float(t), towards(t)) for t in range(100, 140)}
+    logged = {float(t): site.moment(float(t), towards(t)) for t in range(100, 140)}
     assert len(site.index) == 40
-    told[50.0] = site.moment(50.0, towards(50))  # Too far back to be moved at once: it waits in the tail.
-    told[200.0] = site.moment(200.0, towards(20))
+    logged[50.0] = site.moment(50.0, towards(50))  # Too far back to be moved at once: it waits in the tail.
+    logged[200.0] = site.moment(200.0, towards(20))
     rows = site.index._models[site.log.tables.names.find("clip")]  # type: ignore[index]
     asked = Query(order=Order.OLDEST, top_k=99)
-    assert site.seqs(asked) == [told[t] for t in sorted(told)]
+    assert site.seqs(asked) == [logged[t] for t in sorted(logged)]
     assert rows.ordered == 40
-    assert site.seqs(replace(asked, time_s=(50.0, 101.0))) == [told[50.0], told[100.0], told[101.0]]
-    assert site.seqs(Query(embedding=towards(50), model_id="clip", top_k=1)) == [told[50.0]]
+    assert site.seqs(replace(asked, time_s=(50.0, 101.0))) == [logged[50.0], logged[100.0], logged[101.0]]
+    assert site.seqs(Query(embedding=towards(50), model_id="clip", top_k=1)) == [logged[50.0]]
     for t in range(60, 66):
-        told[float(t)] = site.moment(float(t), towards(t))
-    assert site.seqs(replace(asked, time_s=(60.0, 100.0))) == [told[t] for t in (60.0, 61, 62, 63, 64, 65, 100)]
-    assert rows.ordered == len(told)
+        logged[float(t)] = site.moment(float(t), towards(t))
+    assert site.seqs(replace(asked, time_s=(60.0, 100.0))) == [logged[t] for t in (60.0, 61, 62, 63, 64, 65, 100)]
+    assert rows.ordered == len(logged)
     assert np.all(np.diff(rows["time_s"]) >= 0)
 
 
@@ -206,17 +206,17 @@ def test_a_view_of_the_past_sees_no_later_moment(site: Site) -> None:
 
 
 def test_what_was_forgotten_is_not_recalled(site: Site) -> None:
-    told = [site.moment(float(t), towards(t), entities=("mug",)) for t in range(5)]
+    logged = [site.moment(float(t), towards(t), entities=("mug",)) for t in range(5)]
     only = site.moment(9.0, [0.0, 0.0, 1.0], model_id="dino")
     assert len(site.seqs(Query())) == 6
-    site.forget(told[1], told[3], only)
+    site.forget(logged[1], logged[3], only)
     asked = Query(order=Order.OLDEST, entities=("mug",))
-    assert site.seqs(asked) == [told[0], told[2], told[4]]
-    assert site.seqs(Query(order=Order.OLDEST)) == [told[0], told[2], told[4]]
-    assert [list(seqs) for seqs in site.index._tags["entity"]._seqs.values()] == [[told[0], told[2], told[4]]]
+    assert site.seqs(asked) == [logged[0], logged[2], logged[4]]
+    assert site.seqs(Query(order=Order.OLDEST)) == [logged[0], logged[2], logged[4]]
+    assert [list(seqs) for seqs in site.index._tags["entity"]._seqs.values()] == [[logged[0], logged[2], logged[4]]]
     assert len(site.index) == 3
     again = site.moment(2.5, towards(0), entities=("mug",))
-    assert site.seqs(asked) == [told[0], told[2], again, told[4]]
+    assert site.seqs(asked) == [logged[0], logged[2], again, logged[4]]
     assert MomentIndex(site.log.tables).recall(asked, resolve_region=PLACES.__getitem__)[2].seq == again
 
 
@@ -238,13 +238,13 @@ def test_the_bank_recalls_an_entity_under_all_its_names_and_from_its_places() ->
             bank.recall(Query(region="nowhere"))
 
 
-def test_a_bank_is_loaded_in_pieces_as_it_was_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bank_is_loaded_in_pieces_as_it_was_logged(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moment_search, "LOADED_AT_ONCE", 3)
-    told = [site.moment(float(t), towards(t), labels=("red",)) for t in range(10)]
+    logged = [site.moment(float(t), towards(t), labels=("red",)) for t in range(10)]
     site.write(20.0, EntitySeen("mug", "mug", Pose()))
-    assert site.seqs(Query(order=Order.OLDEST, text_labels=("red",), top_k=99)) == told
-    assert site.seqs(Query(embedding=towards(7), model_id="clip", top_k=1)) == [told[7]]
-    assert [list(seqs) for seqs in site.index._tags["label"]._seqs.values()] == [told]
+    assert site.seqs(Query(order=Order.OLDEST, text_labels=("red",), top_k=99)) == logged
+    assert site.seqs(Query(embedding=towards(7), model_id="clip", top_k=1)) == [logged[7]]
+    assert [list(seqs) for seqs in site.index._tags["label"]._seqs.values()] == [logged]
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ def test_the_most_alike_are_exact_among_near_ties_and_in_any_company(
 
 
 @dataclass(frozen=True)
-class Told:
+class Observing:
     """One moment of a random history: everything small, so that filters and ties meet."""
 
     time_s: float
@@ -328,7 +328,7 @@ class Told:
 names = st.lists(st.sampled_from("abc"), max_size=2, unique=True).map(tuple)
 histories = st.lists(
     st.builds(
-        Told, st.integers(0, 9).map(float), st.integers(0, 5), st.sampled_from(["r1", "r2"]),
+        Observing, st.integers(0, 9).map(float), st.integers(0, 5), st.sampled_from(["r1", "r2"]),
         st.integers(0, 4).map(float), names, st.sampled_from(["clip", "dino"]),
     ),
     max_size=12,
@@ -350,14 +350,14 @@ queries = st.builds(
 @given(first=histories, second=histories, query=queries, data=st.data())
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_recall_equals_a_naive_search_after_any_history(
-    first: list[Told], second: list[Told], query: Query, data: st.DataObject
+    first: list[Observing], second: list[Observing], query: Query, data: st.DataObject
 ) -> None:
     site = Site()
     for part in (first, second):
-        for told in part:
+        for logged in part:
             site.moment(
-                told.time_s, towards(30 * told.angle), robot=told.robot, position_m=(told.x, 1.0, 0.0),
-                entities=told.entities, labels=told.entities, model_id=told.model_id,
+                logged.time_s, towards(30 * logged.angle), robot=logged.robot, position_m=(logged.x, 1.0, 0.0),
+                entities=logged.entities, labels=logged.entities, model_id=logged.model_id,
             )  # fmt: skip
         assert site.seqs(query) == naive(site.written.items(), query)
         gone = data.draw(st.sets(st.sampled_from(sorted(site.written)))) if site.written else set()
@@ -369,10 +369,10 @@ def test_recall_equals_a_naive_search_after_any_history(
     site.log.tables.db.close()
 
 
-def naive(told: object, query: Query) -> list[int]:
+def naive(logged: object, query: Query) -> list[int]:
     """Looks at every moment, one by one, in plain Python."""
     found = []
-    for seq, event in told:  # type: ignore[attr-defined]
+    for seq, event in logged:  # type: ignore[attr-defined]
         payload = event.payload
         if (
             payload.model_id == query.model_id

@@ -31,7 +31,7 @@ def decode(parcel):
     return decode_events(parcel.content)
 
 
-def test_parcels_keep_their_order_their_numbers_and_what_was_told_together(outbox):
+def test_parcels_keep_their_order_their_numbers_and_what_was_sent_together(outbox):
     first, second = outbox.add([sighting("a"), sighting("b")]), outbox.add([sighting("c")])
     assert [parcel.number for parcel in outbox.waiting()] == [first.number, second.number]
     assert [event.writer_seq for event in decode(first)] == [1, 2]
@@ -150,7 +150,7 @@ def test_a_disk_that_is_full_refuses_the_parcel_and_keeps_the_others(outbox):
     assert waiting(outbox) == [(1, "a"), (2, "c")]
 
 
-def test_what_was_told_survives_a_kill(tmp_path):
+def test_what_was_acknowledged_survives_a_kill(tmp_path):
     code = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"

@@ -204,7 +204,7 @@ def test_without_ids_a_thing_keeps_its_name_where_it_stays_and_where_its_old_pla
     assert {thing.colour.name: thing.entity for thing in moved.seen} == names
 
 
-def test_without_ids_a_likeness_is_a_second_thing_while_the_old_place_is_out_of_sight(simulator):
+def test_without_ids_a_lookalike_is_a_second_thing_while_the_old_place_is_out_of_sight(simulator):
     scene = two_things()
     simulator.reset(scene)
     watch = Watch(Nameless(scene), config=PerceptionConfig())
@@ -231,7 +231,7 @@ def test_without_ids_another_colour_in_the_same_place_is_another_thing(simulator
     assert len(set(names)) == 2
 
 
-def test_without_ids_twins_side_by_side_keep_their_own_names(simulator):
+def test_without_ids_lookalikes_side_by_side_keep_their_own_names(simulator):
     scene = tabletop_scene("twins", bodies=[_cube("one", "red", 0.20), _cube("two", "red", 0.245)], camera_px=128)
     simulator.reset(scene)
     watch = Watch(Nameless(scene), config=PerceptionConfig())
@@ -272,7 +272,7 @@ def test_the_same_looks_give_the_same_bits(simulator):
     assert runs[0] == runs[1]
 
 
-# --- What the bank is told ---
+# --- What the bank records ---
 
 
 def test_a_look_becomes_events_that_the_bank_takes(simulator):

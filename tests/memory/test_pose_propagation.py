@@ -85,7 +85,7 @@ def test_a_thing_set_down_on_something_goes_with_it_from_then_on(bank, factory):
     assert x_of(bank, "cup") == pytest.approx(1.7)
 
 
-def test_a_thing_set_down_in_a_room_and_then_told_to_be_on_a_tray_there_was_set_down_on_it(bank, factory):
+def test_a_thing_set_down_in_a_room_and_then_logged_to_be_on_a_tray_there_was_set_down_on_it(bank, factory):
     bank.append([factory.seen("tray", 1.0, 1.0, "eye"), hand(factory, 1.2, 1.0)])
     bank.append(
         [factory.put("cup", "held_by", "kuka", 0, time_s=2.0), factory.put("cup", "in", "kitchen", 1, time_s=3.0)]
@@ -94,7 +94,7 @@ def test_a_thing_set_down_in_a_room_and_then_told_to_be_on_a_tray_there_was_set_
     assert x_of(bank, "cup") == pytest.approx(1.7)
 
 
-def test_a_hand_nobody_told_of_leaves_a_thing_where_it_was_taken(bank, factory):
+def test_a_gripper_nobody_reported_leaves_a_thing_where_it_was_taken(bank, factory):
     bank.append([factory.seen("cup", 0.1, 1.0), factory.put("cup", "held_by", "kuka", 0, time_s=2.0)])
     bank.append(end(factory, "cup", "held_by", "kuka", 3.0))
     assert x_of(bank, "cup") == 0.1
@@ -121,7 +121,7 @@ def test_what_is_in_a_box_goes_with_the_box_however_deep_and_by_whomever_it_is_c
     assert [x_of(bank, name) for name in ("box", "cup", "pen")] == pytest.approx([0.0, 0.6, 0.65])
 
 
-def test_things_seen_at_one_time_were_there_together_in_whatever_order_they_are_told(bank, factory):
+def test_things_seen_at_one_time_were_there_together_in_whatever_order_they_are_logged(bank, factory):
     bank.append([factory.put("pen", "in", "box", 0, time_s=1.0), factory.seen("box", 0.0, 1.0)])
     bank.append([factory.seen("pen", 1.1, 2.0), factory.seen("box", 1.0, 2.0)])
     assert x_of(bank, "pen") == 1.1
@@ -129,7 +129,7 @@ def test_things_seen_at_one_time_were_there_together_in_whatever_order_they_are_
     assert x_of(bank, "pen") == pytest.approx(1.6)
 
 
-def test_what_is_told_to_be_in_a_box_is_where_the_box_is_until_it_leaves(bank, factory):
+def test_what_is_logged_to_be_in_a_box_is_where_the_box_is_until_it_leaves(bank, factory):
     bank.append([factory.seen("pen", 0.1, 1.0), factory.seen("box", 1.0, 1.0)])
     bank.append([factory.put("pen", "in", "box", 0, time_s=2.0), factory.seen("box", 1.5, 3.0)])
     assert x_of(bank, "pen", as_of_s=2.5) == 1.0
@@ -139,7 +139,7 @@ def test_what_is_told_to_be_in_a_box_is_where_the_box_is_until_it_leaves(bank, f
     assert (found.pose, found.since_s) == (None, 4.0), "who took it out, and where to?"
 
 
-def test_a_relation_told_of_what_was_just_seen_moves_nothing(bank, factory):
+def test_a_relation_logged_of_what_was_just_seen_moves_nothing(bank, factory):
     """It only says where the thing was seen: at that very time, on the box of the holder, or as a part of it."""
     bank.append([factory.seen("table", 1.0, 0.0, size_m=(1.0, 1.0, 0.8)), factory.seen("tray", 1.0, 0.0)])
     for name in ("cup", "fork", "knob", "far"):
@@ -239,7 +239,7 @@ def test_boxes_may_be_nested_deeper_than_one_would_believe(bank, factory):
     assert bank.where_is("box 19").pose is not None
 
 
-def test_a_pose_is_given_up_after_many_changes_of_which_none_tells_where(bank, factory):
+def test_a_pose_is_given_up_after_many_changes_of_which_none_shows_where(bank, factory):
     bank.append(factory.seen("cup", 1.0, 0.0))
     for version in range(FURTHEST + 5):
         bank.append(factory.put("cup", "on", f"unseen {version}", version, time_s=1.0 + version))
@@ -274,7 +274,7 @@ def test_boxes_in_boxes_in_a_moving_hand_keep_their_shape(things, grips, base, t
 # --- In places --------------------------------------------------------------------------------------------------------
 
 
-def test_a_newer_sighting_elsewhere_beats_the_place_that_was_told(bank, factory):
+def test_a_newer_sighting_elsewhere_beats_the_place_that_was_logged(bank, factory):
     bank.append([factory.put("cup", "in", "kitchen", 0, time_s=1.0)])
     found = bank.where_is("cup")
     assert (found.pose, found.place, found.parent, found.since_s, found.seq) == (None, "kitchen", "kitchen", 1.0, 3)
@@ -293,7 +293,7 @@ def test_a_newer_sighting_elsewhere_beats_the_place_that_was_told(bank, factory)
     assert bank.contents("kitchen") == ["cup"]
 
 
-def test_of_a_place_in_the_place_that_was_told_the_smaller_one_counts(bank, factory):
+def test_of_a_place_in_the_place_that_was_logged_the_smaller_one_counts(bank, factory):
     table = ((0.0, 0.0), (0.5, 0.0), (0.5, 0.5), (0.0, 0.5))
     bank.append(factory.event(PlaceDefined("table", "carrier", "kitchen", table), 0.0, "map"))
     bank.append(factory.event(PlaceDefined("drawer", "slot", "table"), 0.0, "map"))
@@ -308,7 +308,7 @@ def test_of_a_place_in_the_place_that_was_told_the_smaller_one_counts(bank, fact
     assert [bank.where_is(name).parent for name in ("cup", "pen")] == ["kitchen", ""], "it is out of the table's drawer"
 
 
-def test_a_box_that_nobody_saw_is_where_it_is_told_to_be_and_so_is_what_is_in_it(bank, factory):
+def test_a_box_that_nobody_saw_is_where_it_is_recorded_to_be_and_so_is_what_is_in_it(bank, factory):
     bank.append([factory.seen("pen", 3.0, 1.0), factory.put("pen", "in", "box", 0, time_s=2.0)])
     assert x_of(bank, "pen") == 3.0
     bank.append(factory.put("box", "in", "kitchen", 0, time_s=3.0))
@@ -380,7 +380,7 @@ def test_what_is_in_something_that_has_gone_has_gone_with_it_unless_it_was_seen_
     assert [bank.where_is(name).existence for name in asked] == pytest.approx([1, 1, 0.1, 1, 1, 1])
 
 
-def test_what_is_in_a_box_that_nobody_ever_saw_goes_with_it_and_what_a_robot_tells_of_itself_does_not(bank, factory):
+def test_what_is_in_a_box_that_nobody_ever_saw_goes_with_it_and_what_a_robot_reports_of_itself_does_not(bank, factory):
     bank.append([factory.put("cup", "in", "box", 0, time_s=1.0), factory.put("kuka", "on", "truck", 0, time_s=1.0)])
     bank.append([hand(factory, 1.0, 1.0), factory.put("pen", "held_by", "kuka", 0, time_s=1.0)])
     bank.append([factory.event(AbsenceSeen(name, 0.75), 2.0) for name in ("box", "truck")])
@@ -405,7 +405,7 @@ def test_the_half_life_of_all_holds_for_the_categories_that_are_not_named(bank, 
         assert plain.where_is("cat", as_of_s=1e9).existence == 1.0
 
 
-# --- What a robot tells -----------------------------------------------------------------------------------------------
+# --- What a robot reports ---------------------------------------------------------------------------------------------
 
 
 def test_the_tool_of_a_robot_goes_where_the_robot_is_carried(bank, factory):

@@ -143,7 +143,7 @@ def test_a_question_that_makes_no_sense_is_refused_the_same_way_whoever_is_asked
     assert len(set(payload.values())) == 1, payload
 
 
-def test_a_time_that_is_no_number_is_said_to_be_none_and_one_that_is_nan_to_be_nan(asked):
+def test_a_time_that_is_no_number_is_described_as_none_and_one_that_is_nan_to_be_nan(asked):
     for as_of_s, rule in (
         ("now", "a number."), (True, "a number."), ([1.0], "a number."), (NAN, "a number that is not NaN, nor"),
         (np.float32(NAN), "a number that is not NaN, nor"), (10**400, "a number that is not NaN, nor too large"),
@@ -152,7 +152,7 @@ def test_a_time_that_is_no_number_is_said_to_be_none_and_one_that_is_nan_to_be_n
 
 
 @pytest.mark.parametrize("wrong", ["x", NAN, None, [1.0]])
-def test_a_patience_that_is_no_number_is_refused_before_anything_is_waited_for(asked, wrong):
+def test_a_timeout_that_is_no_number_is_refused_before_anything_is_waited_for(asked, wrong):
     client = asked["client"]
     if wrong is not None:
         assert "`timeout_s` must be a number" in str(refused(lambda: client.flush(timeout_s=wrong)))
@@ -218,7 +218,7 @@ def test_a_ranking_is_asked_with_sense_too(asked):
     refused(lambda: Situation(time_s=0.0, position_m=(NAN, 0.0, 0.0)))
 
 
-# --- What is told -----------------------------------------------------------------------------------------------------
+# --- What is logged ---------------------------------------------------------------------------------------------------
 
 SEEN, NEW = EventFactory().seen("cup"), Event("new", 1, 0.0, EventFactory().seen("cup").payload)
 NO_EVENTS = {
@@ -252,11 +252,11 @@ def test_numbers_and_arrays_of_numpy_are_taken_as_plain_ones(asked, way):
     seen = EntitySeen("numpy", "cup", Pose(corner, np.array([0.0, 0.0, 0.0, 1.0])), confidence=half, hypothesis=one)
     event = Event(writer, one, np.float64(2.0), seen, cause=(one, np.int32(2)))
     (seq,) = asked[way].append(event)
-    told = bank.event(seq)
-    assert (told.writer_seq, told.valid_time_s, told.cause) == (1, 2.0, (1, 2))
-    assert {type(number) for number in (told.writer_seq, *told.cause)} == {int}
-    assert told.payload == EntitySeen("numpy", "cup", Pose((1.0, 2.0, 3.0)), confidence=0.5, hypothesis=1)
-    (again,) = asked[way].append([Event(writer, 1, 2, told.payload, cause=(1, 2))])
+    logged = bank.event(seq)
+    assert (logged.writer_seq, logged.valid_time_s, logged.cause) == (1, 2.0, (1, 2))
+    assert {type(number) for number in (logged.writer_seq, *logged.cause)} == {int}
+    assert logged.payload == EntitySeen("numpy", "cup", Pose((1.0, 2.0, 3.0)), confidence=0.5, hypothesis=1)
+    (again,) = asked[way].append([Event(writer, 1, 2, logged.payload, cause=(1, 2))])
     assert again == seq
     state = RobotReported(Pose(tuple(corner)), battery=half)
     (seq,) = asked[way].append([Event(writer, np.uint8(2), half + 2, state, robot="numpy")])
@@ -303,7 +303,7 @@ CALLS = {
     "append nothing": lambda bank: bank.append([]),
     "append_batches": lambda bank: bank.append_batches([[SEEN]]),
     "where_is": lambda bank: bank.where_is("cup"),
-    "where_is somebody unheard of": lambda bank: bank.where_is("ghost"),
+    "where_is an unknown robot": lambda bank: bank.where_is("ghost"),
     "contents": lambda bank: bank.contents("ghost"),
     "related": lambda bank: bank.related("cup"),
     "places": lambda bank: bank.places(),
@@ -341,7 +341,7 @@ def closed(tmp_path):
     return bank, view, subscription
 
 
-def test_a_closed_bank_says_that_it_is_closed_whatever_it_is_asked_or_told(closed):
+def test_a_closed_bank_says_that_it_is_closed_whatever_it_is_asked_or_given(closed):
     bank, view, subscription = closed
     bank.close()
     own = {"append", "append nothing", "append_batches", "snapshot", "subscribe", "last_of_writer", "newest_lease"}
@@ -354,7 +354,7 @@ def test_a_closed_bank_says_that_it_is_closed_whatever_it_is_asked_or_told(close
     assert "must be open" in str(refused(subscription.poll))
 
 
-def test_the_service_of_a_closed_bank_says_so_and_what_is_told_waits(tmp_path):
+def test_the_service_of_a_closed_bank_says_so_and_what_is_sent_waits(tmp_path):
     service = BankService(open_bank("sqlite:///bank.db", root=tmp_path))
     outbox = Outbox(tmp_path / "outbox.db")
     client = BankClient(service, outbox, writer="arm", timeout_s=2.0, clock=lambda: 0.0)

@@ -1,4 +1,4 @@
-"""What the bank refuses: rule, value and remedy are said, and nothing is written."""
+"""What the bank refuses: rule, value and remedy are stated, and nothing is written."""
 
 import pickle
 import sqlite3
@@ -183,7 +183,7 @@ def test_an_envelope_that_makes_no_sense_is_refused(bank, fields, match):
     refuse(bank, msgspec.structs.replace(event, **fields), MemoryBankError, match)
 
 
-def test_a_number_below_the_last_that_was_never_told_is_refused(bank):
+def test_a_number_below_the_last_that_was_never_sent_is_refused(bank):
     bank.append(Event("panda", 5, 10.0, EntitySeen("b", "cube", HERE)))
     refuse(bank, Event("panda", 4, 10.0, EntitySeen("b", "cube", HERE)), MemoryBankError, "order of their numbers")
 
@@ -196,7 +196,7 @@ def test_what_comes_after_the_past_was_closed_is_refused(bank):
 
 def test_what_another_writer_may_still_explain_is_taken_and_says_nothing_until_then():
     """Whatever order writers arrive in, the same is believed; so what looks like nonsense now is not refused."""
-    told = [
+    logged = [
         EventFactory().event(RelationSet("a", "near", "b"), 1.0, "ann"),
         EventFactory().event(RelationEnded("a", "near", "b"), 2.0, "bob"),
         EventFactory().seen("cup", 1.0, 1.0, "cy"),
@@ -205,7 +205,7 @@ def test_what_another_writer_may_still_explain_is_taken_and_says_nothing_until_t
         EventFactory().event(Watermark(0.25), 3.0, "fred"),
     ]
     answers = []
-    for order in (told, told[::-1]):
+    for order in (logged, logged[::-1]):
         with open_bank(":memory:") as bank:
             bank.append(order[:3])
             assert bank.where_is("a") is None
@@ -224,7 +224,7 @@ def test_an_episode_that_runs_cannot_begin_again_and_ends_once(bank):
     (seq,) = bank.append(begin("ann", 1))
     for again in (begin("ann", 2), begin("bob", 1), begin("bob", 1, 10.0)):
         refuse(bank, again, MemoryBankError, f"must not begin again.*Event {seq} began it")
-    assert bank.append(begin("ann", 1)) == [seq], "the same event told again is no second beginning"
+    assert bank.append(begin("ann", 1)) == [seq], "the same event appended again is no second beginning"
     (ended,) = bank.append(Event("ann", 2, 21.0, end))
     refuse(bank, Event("bob", 1, 22.0, end), MemoryBankError, "runs can end.*has ended already")
     assert bank.append([Event("ann", 2, 21.0, end), begin("ann", 1)]) == [ended, seq]
@@ -238,7 +238,7 @@ def test_a_pose_that_is_not_one_cannot_even_be_made():
     for error in (
         MemoryBankError,
         SceneError,
-    ):  # Whoever tells a bank expects the one, whoever builds a scene the other.
+    ):  # Code that writes to a bank expects the one, code that builds a scene the other.
         with pytest.raises(error, match=r"finite.*nothing was built or written") as caught:
             EntitySeen("block", "cube", Pose((NAN, 0.0, 0.0)))
         assert type(pickle.loads(pickle.dumps(caught.value))) is type(caught.value)

@@ -250,7 +250,7 @@ def test_twenty_rounds_with_retention_stay_small_and_answer_as_if_nothing_was_fo
         max_size=40,
     )
 )  # fmt: skip
-def test_whatever_was_told_where_things_are_and_were_is_answered_as_before(payload):
+def test_whatever_was_logged_where_things_are_and_were_is_answered_as_before(payload):
     factory = EventFactory()
     with open_bank(":memory:", clock=lambda: 0.0) as bank:
         time_s = 0.0

@@ -61,7 +61,7 @@ def entities(bank):
 
 
 class Fault:
-    """A way to a service that fails as it is told to: before the commit, or after it with the answer lost."""
+    """A way to a service that fails as configured: before the commit, or after it with the answer lost."""
 
     def __init__(self, service):
         self._service = service
@@ -207,11 +207,13 @@ def test_eight_writers_of_a_thousand_conflicting_updates_lose_none_and_leave_one
         list(pool.map(write, range(writers)))
     stop.set()
     watcher.join()
-    told = service._bank.changes_since(0, limit=100_000)
-    assert Counter(event.task for event in told) == Counter(f"{w}.{i}" for w in range(writers) for i in range(updates))
+    logged = service._bank.changes_since(0, limit=100_000)
+    assert Counter(event.task for event in logged) == Counter(
+        f"{w}.{i}" for w in range(writers) for i in range(updates)
+    )
     assert not torn
     for thing in things:
-        changes = [event.payload for event in told if event.payload.subject == thing]
+        changes = [event.payload for event in logged if event.payload.subject == thing]
         assert [change.expected_version for change in changes] == list(range(len(changes)))
         where = service.read(ReadCall("where_is", (thing,)))
         assert (where.version, where.parent) == (len(changes), changes[-1].object)
@@ -231,7 +233,7 @@ def test_a_client_reads_its_own_writes_and_others_numbers_go_on(service):
         assert again.last_of_writer("arm")[0] == 52
 
 
-def test_a_refused_group_is_told_to_its_caller_forgotten_and_no_obstacle(service):
+def test_a_refused_group_is_reported_to_its_caller_forgotten_and_no_obstacle(service):
     with client_of(service) as client:
         client.log(RelationSet("cup", "in", "sink"))
         with pytest.raises(MemoryBankError, match="two parents"):
@@ -242,7 +244,7 @@ def test_a_refused_group_is_told_to_its_caller_forgotten_and_no_obstacle(service
         assert client.log(RelationSet("cup", "in", "shelf", expected_version=1)) == 2
 
 
-def test_what_was_refused_is_not_told_again_by_the_next_process(service, tmp_path):
+def test_what_was_refused_is_not_sent_again_by_the_next_process(service, tmp_path):
     path = tmp_path / "outbox.db"
     with client_of(service, path=path) as client:
         client.log(EntitySeen("cup", "cup", Pose()))
@@ -289,7 +291,7 @@ def test_a_read_that_cannot_see_ones_own_writes_says_why_and_goes_on_once_the_ow
     assert entities_of_seen(service) == ["a", "b", "c"]
 
 
-def test_what_a_dead_client_had_told_is_sent_by_the_next_one_in_order_and_once(service, tmp_path):
+def test_what_a_dead_client_had_sent_is_sent_by_the_next_one_in_order_and_once(service, tmp_path):
     code = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
@@ -297,7 +299,7 @@ def test_what_a_dead_client_had_told_is_sent_by_the_next_one_in_order_and_once(s
         "service = BankService(open_bank(':memory:'))\n"
         "link = Fault(service)\n"
         "client = BankClient(link, Outbox(Path(sys.argv[1])), writer='arm')\n"
-        "client.append(seen('told'))\n"
+        "client.append(seen('logged'))\n"
         "link.down = True\n"
         "for i in range(30): client.post(seen(f'e{i}'))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -337,19 +339,19 @@ def test_many_threads_may_share_a_client(service):
 
 
 def test_a_move_gives_up_after_its_tries_and_raises_the_conflict(service, monkeypatch):
-    with client_of(service) as client, client_of(service, "rival") as rival:
+    with client_of(service) as client, client_of(service, "competing") as competing:
         read = client.where_is
 
         def overtaken(entity):
             there = read(entity)
-            rival.log(RelationSet(entity, "in", "elsewhere", expected_version=there.version if there else 0))
+            competing.log(RelationSet(entity, "in", "elsewhere", expected_version=there.version if there else 0))
             return there
 
         monkeypatch.setattr(client, "where_is", overtaken)
         monkeypatch.setattr("embodied.memory.service.client.MOVE_TRIES", 3)
         with pytest.raises(ConflictError):
             client.move("cup", "in", "sink")
-        assert rival.where_is("cup").version == 3
+        assert competing.where_is("cup").version == 3
 
 
 def test_subscriptions_hand_out_wanted_events_once_and_wait_for_them(service):
@@ -415,7 +417,7 @@ def test_leases_go_through_the_service_and_stale_results_are_rejected(service):
         a.log(SubtaskEnded("wash", "success", epoch=newer.epoch), robot="a")
 
 
-def test_the_owner_forgets_at_a_clients_wish_what_the_client_has_just_told_included(service):
+def test_the_owner_forgets_at_a_clients_request_what_the_client_has_just_logged_included(service):
     with client_of(service) as client:
         client.append([seen("cup", float(second)) for second in range(10)])
         client.post(seen("cup", 10.0))
@@ -431,7 +433,7 @@ def test_the_owner_forgets_at_a_clients_wish_what_the_client_has_just_told_inclu
                 link.retain("x")
 
 
-def test_a_closed_client_tells_nothing_and_keeps_nothing(service, tmp_path):
+def test_a_closed_client_sends_nothing_and_keeps_nothing(service, tmp_path):
     client = BankClient(service, Outbox(tmp_path / "o.db"), writer="arm")
     client.append(seen("a"))
     client.close()
@@ -441,7 +443,7 @@ def test_a_closed_client_tells_nothing_and_keeps_nothing(service, tmp_path):
     assert service.head() == 1
 
 
-def test_a_closed_client_says_that_it_is_closed_whatever_it_is_asked_or_told(service):
+def test_a_closed_client_says_that_it_is_closed_whatever_it_is_asked_or_given(service):
     with client_of(service) as client:
         client.append(seen("a"))
         held, news, lease = client.snapshot(), client.subscribe(), client.acquire("wash", "arm", duration_s=60.0)
@@ -492,10 +494,10 @@ def test_the_owner_may_be_killed_again_and_again_and_nothing_is_lost_or_doubled(
         with pytest.raises(MemoryBankError, match="One process owns"):
             open_bank(url)
     with open_bank(url) as bank:
-        told = bank.changes_since(0, limit=100_000)
-        names = [event.payload.entity for event in told if isinstance(event.payload, EntitySeen)]
+        logged = bank.changes_since(0, limit=100_000)
+        names = [event.payload.entity for event in logged if isinstance(event.payload, EntitySeen)]
         assert Counter(names) == Counter(f"{n}.{i}" for n in range(clients) for i in range(each))
-        moves = [event.payload.expected_version for event in told if isinstance(event.payload, RelationSet)]
+        moves = [event.payload.expected_version for event in logged if isinstance(event.payload, RelationSet)]
         assert moves == list(range(clients * each))
         assert not bank.verify().problems
 
@@ -522,19 +524,19 @@ def test_ten_clients_of_twenty_events_a_second_lose_none_and_hear_soon(tmp_path)
     clients, rate_hz, duration_s = 10, 20.0, 3.0
     late_s = []
 
-    def tell(number):
+    def log_event(number):
         outbox = Outbox(tmp_path / f"{number}.outbox", durable=False)
         with BankClient(link, outbox, writer=f"robot{number}") as client:
             start_s = time.monotonic() + number / rate_hz / clients
             for i in range(int(duration_s * rate_hz)):
                 time.sleep(max(0.0, start_s + i / rate_hz - time.monotonic()))
-                told_s = time.monotonic()
+                logged_s = time.monotonic()
                 answer = client.post(seen(f"{number}.{i}"))
-                answer.add_done_callback(lambda _, told_s=told_s: late_s.append(time.monotonic() - told_s))
+                answer.add_done_callback(lambda _, logged_s=logged_s: late_s.append(time.monotonic() - logged_s))
 
     with hosted(Host(f"sqlite:///{tmp_path / 'bank.db'}", name="loaded")) as link:
         with ThreadPoolExecutor(clients) as pool:
-            list(pool.map(tell, range(clients)))
+            list(pool.map(log_event, range(clients)))
         assert link.head() == clients * duration_s * rate_hz
     assert len(late_s) == clients * duration_s * rate_hz
     assert sorted(late_s)[len(late_s) // 2] < 0.5  # A bound that a busy machine keeps; the bench measures.

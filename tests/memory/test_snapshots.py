@@ -15,11 +15,11 @@ def bank(tmp_path):
     with open_bank("sqlite:///bank.db", root=tmp_path) as made:
         factory = EventFactory()
         made.append([factory.event(place, 0.0, "map") for place in home()])
-        tell(made, 0)
+        log_event(made, 0)
         yield made
 
 
-def tell(bank, turn):
+def log_event(bank, turn):
     """Appends something of each kind that projections keep."""
     factory = EventFactory()
     for writer in ("panda", "late"):
@@ -47,9 +47,9 @@ def test_a_rebuild_gives_the_same_tables_with_and_without_a_snapshot(bank, start
     written = bank.head
     if started:
         bank.write_snapshot()
-    tell(bank, 1)
+    log_event(bank, 1)
     bank.append(EventFactory().event(Forgotten("old", ((3, 3), (written + 1, written + 1)), 2), 20.0, "clerk"))
-    tell(bank, 2)
+    log_event(bank, 2)
     before = contents_of(bank)
     damage_projections(bank)
     assert bank.verify().problems
@@ -61,7 +61,7 @@ def test_a_rebuild_gives_the_same_tables_with_and_without_a_snapshot(bank, start
 def test_an_altered_snapshot_is_not_used(bank):
     first = bank.write_snapshot()
     written = bank.head
-    tell(bank, 1)
+    log_event(bank, 1)
     second = bank.write_snapshot()
     content = bytearray(second.read_bytes())
     content[len(content) // 2] ^= 1
@@ -89,7 +89,7 @@ def test_a_snapshot_of_another_log_is_not_used(bank, tmp_path):
 def test_snapshots_are_written_by_the_way_and_only_the_newest_are_kept(bank):
     writer = snapshots.SnapshotWriter(bank.path, every=10)
     for turn in range(1, 6):
-        tell(bank, turn)
+        log_event(bank, turn)
         writer.note(bank.head)
         writer.close()
     kept = sorted(path.name for path in bank.path.parent.glob("bank.db.snapshot-*"))

@@ -38,7 +38,7 @@ def place(bank, name, x, y, z=0.0):
     return bank.append(factory.event(EntitySeen(name, "cube", Pose((x, y, z))), 1.0, "pin"))
 
 
-def test_the_last_sighting_by_valid_time_counts_however_late_it_is_told(bank, factory):
+def test_the_last_sighting_by_valid_time_counts_however_late_it_is_logged(bank, factory):
     bank.append([factory.seen("block", 1.0, 10.0), factory.seen("block", 3.0, 30.0)])
     bank.append(factory.seen("block", 2.0, 20.0, "late"))
     assert bank.where_is("block").pose.position_m[0] == 3.0

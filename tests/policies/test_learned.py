@@ -76,10 +76,10 @@ def test_results_say_which_weights_were_played(tmp_path):
     plan = evaluation()
     pinned = LearnedPolicyConfig(weights=str(tmp_path / "one")).pinned()
     policies = {**plan.worker.policies, "sam2act": pinned}
-    told = summarised(replace(plan, worker=replace(plan.worker, policies=policies)), [], Parts((), "none"))
-    assert told["run"]["weights"] == {"sam2act": {"from": str(tmp_path / "one"), "sha256": pinned.digest}}
-    assert pinned.digest in html(told, [], config="")
-    assert pinned.digest in markdown(told, [])
+    logged = summarised(replace(plan, worker=replace(plan.worker, policies=policies)), [], Parts((), "none"))
+    assert logged["run"]["weights"] == {"sam2act": {"from": str(tmp_path / "one"), "sha256": pinned.digest}}
+    assert pinned.digest in html(logged, [], config="")
+    assert pinned.digest in markdown(logged, [])
 
 
 @pytest.mark.parametrize("folder", sorted(PRETRAINED.glob("*/")), ids=lambda folder: folder.name)

@@ -1,4 +1,4 @@
-"""Plays on a cluster of two nodes that somebody else runs; for `test_cluster`, in a process of its own."""
+"""Plays on a cluster of two nodes that run already; for `test_cluster`, in a process of its own."""
 
 import json
 import sys
@@ -30,8 +30,8 @@ def main() -> None:
     ray.shutdown()
     cluster.shutdown()
     attempts = {str(result.record.seed): result.record.attempt for result in results}
-    told = {"attempts": attempts, "connected": connected, "stopped": stopped, "nodes_alive": nodes}
-    sys.stdout.write("\n" + json.dumps(told) + "\n")
+    logged = {"attempts": attempts, "connected": connected, "stopped": stopped, "nodes_alive": nodes}
+    sys.stdout.write("\n" + json.dumps(logged) + "\n")
 
 
 if __name__ == "__main__":

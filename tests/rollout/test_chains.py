@@ -67,7 +67,7 @@ def plan(worker=None, episodes=6):
     return Evaluation(suite="house", tier="", worker=worker or config(), episodes=episodes, seed=0)
 
 
-def told(record):
+def logged(record):
     return replace(record, wall_s=0.0, attempt=1, run="")
 
 
@@ -133,7 +133,7 @@ def test_an_unfinished_chain_is_played_again_as_a_unit_and_rows_on_the_disk_stay
 
 def test_a_chain_on_ray_is_tried_again_from_its_first_episode(tmp_path):
     worker = config()
-    inline = [told(one.record) for unit in plan(worker).jobs() for one in SimulatorWorker(worker).run(unit).unit]
+    inline = [logged(one.record) for unit in plan(worker).jobs() for one in SimulatorWorker(worker).run(unit).unit]
     faulty = replace(
         worker, policies={"expert": FaultyPolicyConfig(fault="kill", seeds=(4,), once_folder=str(tmp_path))}
     )
@@ -142,7 +142,7 @@ def test_a_chain_on_ray_is_tried_again_from_its_first_episode(tmp_path):
         results = list(compute.run(list(plan(worker).jobs())))
     records = sorted((one.record for one in results), key=lambda record: record.seed)
     assert [record.attempt for record in records] == [1, 1, 1, 2, 2, 2]
-    assert [told(record) for record in records] == inline
+    assert [logged(record) for record in records] == inline
 
 
 def test_after_an_invalid_episode_the_rest_of_its_chain_is_invalid():

@@ -12,11 +12,11 @@ def played() -> "subprocess.CompletedProcess[str]":
 
 
 def test_a_cluster_is_joined_its_stopped_worker_killed_on_another_node_and_the_cluster_left_running():
-    said = played()
-    if said.returncode:  # On a crowded machine Ray's own two-node cluster does not always come up the first time.
-        said = played()
-    assert said.returncode == 0, said.stderr[-4000:]
-    assert json.loads(said.stdout.splitlines()[-1]) == {
+    printed = played()
+    if printed.returncode:  # On a crowded machine Ray's own two-node cluster does not always come up the first time.
+        printed = played()
+    assert printed.returncode == 0, printed.stderr[-4000:]
+    assert json.loads(printed.stdout.splitlines()[-1]) == {
         "attempts": {"0": 1, "1": 2, "2": 1},
         "connected": False,
         "stopped": [],

@@ -22,7 +22,7 @@ from tests.fakes import (
 NOWHERE = (0.0, 0.0, 0.5)
 
 
-class Theatre:
+class Setup:
     """A stage whose controllers can be looked at afterwards."""
 
     def __init__(self, policy, task=None):
@@ -42,25 +42,25 @@ class Theatre:
 
 
 class Witness:
-    """Writes down what an observer is told."""
+    """Writes down the calls of an observer."""
 
     def __init__(self):
-        self.told = []
+        self.logged = []
 
     def on_begin(self, episode, simulator):
-        self.told.append("begin")
+        self.logged.append("begin")
 
     def on_decision(self, request, decision):
-        self.told.append(("decision", request.step))
+        self.logged.append(("decision", request.step))
 
     def on_feedback(self, robot, feedback):
         pass
 
     def on_step(self, state, progress):
-        self.told.append(("step", round(state.time_s, 2), progress.outcome))
+        self.logged.append(("step", round(state.time_s, 2), progress.outcome))
 
     def on_end(self, record):
-        self.told.append("end")
+        self.logged.append("end")
 
 
 def move(place, *, gripper_open=True):
@@ -71,7 +71,7 @@ def move(place, *, gripper_open=True):
 
 
 def test_an_expert_succeeds_and_its_phases_and_choice_are_kept():
-    ending = Theatre(FakePolicy(privileged=True)).play()
+    ending = Setup(FakePolicy(privileged=True)).play()
     assert ending.progress.outcome is Outcome.SUCCESS
     assert ending.progress.reached == ("taken", "binned")
     assert ending.progress.choice in BINS
@@ -82,13 +82,13 @@ def test_an_expert_succeeds_and_its_phases_and_choice_are_kept():
 def test_the_task_may_end_an_episode_as_a_failure_in_its_own_words():
     episode = FakeTask().sample(3)
     wrong = next(name for name in BINS if name != episode.choice_goal.target)
-    ending = Theatre(ScriptedPolicy([carry_to(BINS[wrong])])).play()
+    ending = Setup(ScriptedPolicy([carry_to(BINS[wrong])])).play()
     assert ending.progress.outcome is Outcome.FAILURE
     assert ending.progress.reason == f"wrong bin: {wrong}"
 
 
 def test_the_time_limit_ends_an_episode_at_its_exact_period():
-    ending = Theatre(ScriptedPolicy([[Wait(60.0)]])).play(limits=Limits(intents=25, sim_time_s=1.5))
+    ending = Setup(ScriptedPolicy([[Wait(60.0)]])).play(limits=Limits(intents=25, sim_time_s=1.5))
     assert ending.progress.outcome is Outcome.TIMEOUT
     assert ending.progress.reason == "time limit of 1.5 s"
     assert ending.sim_time_s == pytest.approx(1.5)
@@ -96,15 +96,13 @@ def test_the_time_limit_ends_an_episode_at_its_exact_period():
 
 def test_success_in_the_last_period_is_a_success_and_no_timeout():
     expert = FakePolicy(privileged=True)
-    needed_s = Theatre(expert).play().sim_time_s
-    assert Theatre(expert).play(limits=Limits(intents=25, sim_time_s=needed_s)).progress.outcome is Outcome.SUCCESS
-    assert (
-        Theatre(expert).play(limits=Limits(intents=25, sim_time_s=needed_s - 0.05)).progress.outcome is Outcome.TIMEOUT
-    )
+    needed_s = Setup(expert).play().sim_time_s
+    assert Setup(expert).play(limits=Limits(intents=25, sim_time_s=needed_s)).progress.outcome is Outcome.SUCCESS
+    assert Setup(expert).play(limits=Limits(intents=25, sim_time_s=needed_s - 0.05)).progress.outcome is Outcome.TIMEOUT
 
 
 def test_the_limit_of_intents_lets_the_last_intent_end():
-    ending = Theatre(ScriptedPolicy([[Wait(0.1)]] * 9)).play(limits=Limits(intents=4, sim_time_s=20.0))
+    ending = Setup(ScriptedPolicy([[Wait(0.1)]] * 9)).play(limits=Limits(intents=4, sim_time_s=20.0))
     assert ending.progress.outcome is Outcome.TIMEOUT
     assert ending.progress.reason == "limit of 4 intents"
     assert ending.steps == 4
@@ -113,30 +111,30 @@ def test_the_limit_of_intents_lets_the_last_intent_end():
 
 def test_a_policy_is_not_asked_for_intents_that_could_not_run():
     policy = ScriptedPolicy([[Wait(0.1)]] * 9)
-    Theatre(policy).play(limits=Limits(intents=4, sim_time_s=20.0))
+    Setup(policy).play(limits=Limits(intents=4, sim_time_s=20.0))
     assert [request.step for request in policy.seen] == [0, 1, 2, 3]
 
 
 def test_an_intent_beyond_the_limit_is_not_begun_though_it_was_decided():
-    theatre = Theatre(ScriptedPolicy([[Wait(0.1)] * 6]))
-    assert theatre.play(limits=Limits(intents=4, sim_time_s=20.0)).steps == 4
-    assert len(theatre.controllers["arm"].begun) == 4
+    setup = Setup(ScriptedPolicy([[Wait(0.1)] * 6]))
+    assert setup.play(limits=Limits(intents=4, sim_time_s=20.0)).steps == 4
+    assert len(setup.controllers["arm"].begun) == 4
 
 
 def test_an_expert_that_needs_all_its_keyframes_still_succeeds():
     assert (
-        Theatre(FakePolicy(privileged=True)).play(limits=Limits(intents=2, sim_time_s=20.0)).progress.outcome
+        Setup(FakePolicy(privileged=True)).play(limits=Limits(intents=2, sim_time_s=20.0)).progress.outcome
         is Outcome.SUCCESS
     )
     assert (
-        Theatre(FakePolicy(privileged=True)).play(limits=Limits(intents=1, sim_time_s=20.0)).progress.outcome
+        Setup(FakePolicy(privileged=True)).play(limits=Limits(intents=1, sim_time_s=20.0)).progress.outcome
         is Outcome.TIMEOUT
     )
 
 
 def test_a_failed_report_is_a_failure_that_keeps_what_was_reached():
     script = [[move(BLOCK_START, gripper_open=False)], [move((0.5, 0.0, 0.3), gripper_open=False)], [move((0, 0, -1))]]
-    ending = Theatre(ScriptedPolicy(script)).play()
+    ending = Setup(ScriptedPolicy(script)).play()
     assert ending.progress.outcome is Outcome.FAILURE
     assert ending.progress.reason == "controller: below the table"
     assert ending.progress.reached == ("taken",)
@@ -153,18 +151,18 @@ def test_a_failed_report_is_a_failure_that_keeps_what_was_reached():
     ],
 )
 def test_what_cannot_be_done_makes_the_episode_invalid_and_the_next_one_is_sound(intents, reason):
-    theatre = Theatre(ScriptedPolicy([intents]))
-    ending = theatre.play(limits=Limits(intents=25, sim_time_s=60.0))
+    setup = Setup(ScriptedPolicy([intents]))
+    ending = setup.play(limits=Limits(intents=25, sim_time_s=60.0))
     assert ending.progress.outcome is Outcome.INVALID
     assert ending.progress.reason.startswith(reason)
-    theatre.policy = FakePolicy(privileged=True)
-    assert theatre.play().progress.outcome is Outcome.SUCCESS
+    setup.policy = FakePolicy(privileged=True)
+    assert setup.play().progress.outcome is Outcome.SUCCESS
 
 
 def test_a_policy_that_answers_too_few_makes_the_episode_invalid():
     policy = FakePolicy()
     policy.act = lambda requests: []
-    assert "must answer all 1 requests" in Theatre(policy).play().progress.reason
+    assert "must answer all 1 requests" in Setup(policy).play().progress.reason
 
 
 def test_a_missing_library_is_no_fault_of_the_episode_and_is_raised():
@@ -175,14 +173,14 @@ def test_a_missing_library_is_no_fault_of_the_episode_and_is_raised():
 
     policy.act = act
     with pytest.raises(MissingDependencyError):
-        Theatre(policy).play()
+        Setup(policy).play()
 
 
 def test_a_bug_is_raised_and_not_recorded_as_an_invalid_episode():
     policy = FakePolicy()
     policy.act = lambda requests: 1 / 0
     with pytest.raises(ZeroDivisionError):
-        Theatre(policy).play()
+        Setup(policy).play()
 
 
 # --- What a policy sees -----------------------------------------------------------------------------------------------
@@ -193,7 +191,7 @@ def test_a_bug_is_raised_and_not_recorded_as_an_invalid_episode():
 )
 def test_the_clock_shows_what_the_episode_allows(clock, times):
     policy = ScriptedPolicy([[Wait(0.1), Wait(0.1)], [Wait(5.0)]])
-    Theatre(policy).play(clock=clock, limits=Limits(intents=25, sim_time_s=1.0))
+    Setup(policy).play(clock=clock, limits=Limits(intents=25, sim_time_s=1.0))
     assert [request.observation.time_s for request in policy.seen] == pytest.approx(times)
     assert [request.step for request in policy.seen] == [0, 2]
 
@@ -201,7 +199,7 @@ def test_the_clock_shows_what_the_episode_allows(clock, times):
 @pytest.mark.parametrize("privileged", [False, True])
 def test_truth_and_instances_are_shown_to_the_privileged_alone(privileged):
     policy = ScriptedPolicy([[Wait(1.0)]], privileged=privileged, cameras=None)
-    Theatre(policy).play(limits=Limits(intents=25, sim_time_s=0.5))
+    Setup(policy).play(limits=Limits(intents=25, sim_time_s=0.5))
     (request,) = policy.seen
     assert sorted(request.observation.images) == ["front", "wrist"]
     assert all((image.instance is not None) == privileged for image in request.observation.images.values())
@@ -210,7 +208,7 @@ def test_truth_and_instances_are_shown_to_the_privileged_alone(privileged):
 
 def test_a_policy_gets_its_cameras_its_own_seed_and_its_carry_back():
     policy = ScriptedPolicy([[Wait(0.1)], [Wait(0.1)], [Wait(5.0)]], cameras=("wrist",))
-    Theatre(policy).play(seed=11, limits=Limits(intents=25, sim_time_s=1.0))
+    Setup(policy).play(seed=11, limits=Limits(intents=25, sim_time_s=1.0))
     assert [request.carry for request in policy.seen] == [None, 1, 2]
     assert [request.seed for request in policy.seen] == [derive_seed(11, "policy", "arm", step) for step in range(3)]
     assert all(list(request.observation.images) == ["wrist"] for request in policy.seen)
@@ -220,7 +218,7 @@ def test_a_policy_gets_its_cameras_its_own_seed_and_its_carry_back():
 def test_a_policy_that_names_an_unknown_camera_stops_the_run_instead_of_spoiling_every_episode(name):
     policy = ScriptedPolicy([[Wait(1.0)]], cameras=("front", name))
     with pytest.raises(ConfigError, match=r"camera of the policy .*front, wrist"):
-        Theatre(policy).play()
+        Setup(policy).play()
     assert policy.seen == []
 
 
@@ -235,15 +233,15 @@ def test_robots_that_are_idle_at_once_ask_in_one_batch_and_the_busy_do_not():
             return replace(decision, intents=(Wait(0.2 if longer else 0.1),))
 
     policy = Uneven()
-    Theatre(policy, FakeTask(robots=("slow", "fast"))).play(limits=Limits(intents=25, sim_time_s=0.4))
+    Setup(policy, FakeTask(robots=("slow", "fast"))).play(limits=Limits(intents=25, sim_time_s=0.4))
     asked = [(request.observation.robot, request.step) for request in policy.seen]
     assert policy.batches == [2, 1, 2, 1]
     assert asked == [("slow", 0), ("fast", 0), ("fast", 1), ("slow", 1), ("fast", 2), ("fast", 3)]
 
 
 def test_every_robot_counts_its_own_keyframes_and_the_row_counts_all():
-    theatre = Theatre(ScriptedPolicy([[Wait(0.1)]] * 9), FakeTask(robots=("one", "two")))
-    ending = theatre.play(limits=Limits(intents=3, sim_time_s=20.0))
+    setup = Setup(ScriptedPolicy([[Wait(0.1)]] * 9), FakeTask(robots=("one", "two")))
+    ending = setup.play(limits=Limits(intents=3, sim_time_s=20.0))
     assert ending.progress.reason == "limit of 3 intents"
     assert ending.steps == 6
 
@@ -252,11 +250,11 @@ def test_every_robot_counts_its_own_keyframes_and_the_row_counts_all():
 
 
 def begun(script, **overrides):
-    theatre = Theatre(ScriptedPolicy(script))
-    theatre.play(
+    setup = Setup(ScriptedPolicy(script))
+    setup.play(
         limits=Limits(intents=len([intent for intents in script for intent in intents]), sim_time_s=20.0), **overrides
     )
-    return [np.array(intent.position_m) for intent in theatre.controllers["arm"].begun]
+    return [np.array(intent.position_m) for intent in setup.controllers["arm"].begun]
 
 
 def test_moves_are_disturbed_only_while_a_free_body_is_held_and_alike_within_one_grasp():
@@ -294,11 +292,11 @@ def test_a_drawer_on_its_joint_is_no_free_body():
 
 def test_an_observer_hears_of_the_reset_each_decision_and_each_period_in_order():
     witness = Witness()
-    Theatre(ScriptedPolicy([[Wait(0.1)], [Wait(0.05)]])).play(
+    Setup(ScriptedPolicy([[Wait(0.1)], [Wait(0.05)]])).play(
         observers=[witness], limits=Limits(intents=2, sim_time_s=20.0)
     )
     running = Outcome.RUNNING
-    assert witness.told == [
+    assert witness.logged == [
         "begin",
         ("decision", 0),
         ("step", 0.05, running),

@@ -1,4 +1,4 @@
-"""What the feed tells of robots, skills, places and instructions, so that the bank can be asked about them."""
+"""What the feed logs of robots, skills, places and instructions, so that the bank can be queried about them."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from embodied.tasks.memorybench.reopen_drawer import ReopenDrawer
 from embodied.types import Decision, MoveTo, Outcome
 from tests.fakes import BLOCK_START, DOWN, FakePolicy, FakeTask, carry_to
 from tests.memory.writers import unit
-from tests.rollout.test_memory_feed import NAME, fed, told
+from tests.rollout.test_memory_feed import NAME, fed, logged
 
 BACK = "move the block to the centre, press the button, then put the block back where it was"
 DRAWER = "shut the open drawer, press the button, then open the same drawer again"
@@ -47,16 +47,16 @@ def test_the_embedding_of_a_word_never_changes_since_banks_hold_it():
 def test_an_instruction_without_words_has_none(bank):
     assert embed("") is embed(" ... ") is None
     fed(bank, FakePolicy(privileged=True), task=FakeTask(overrides={"instruction": "?!"}))
-    (begun,) = told(bank, EpisodeBegun)
+    (begun,) = logged(bank, EpisodeBegun)
     assert (begun.payload.model_id, begun.payload.embedding) == ("", b"")
 
 
 def test_episodes_of_an_instruction_alike_are_found(bank):
     for name, instruction in (("back", BACK), ("drawer", DRAWER)):
         fed(bank, FakePolicy(privileged=True), task=FakeTask(overrides={"instruction": instruction}), name=name)
-    (best, likeness), (other, less) = bank.similar_episodes(embed("put the block back"), MODEL_ID)
+    (best, similarity), (other, less) = bank.similar_episodes(embed("put the block back"), MODEL_ID)
     assert (best, other) == ("back", "drawer")
-    assert likeness > less
+    assert similarity > less
 
 
 # --- Robots and skills ------------------------------------------------------------------------------------------------
@@ -82,16 +82,16 @@ def test_a_robot_joins_with_what_its_model_can_do(bank, model, skills, limits):
 
 
 def runs(bank):
-    return [(e.payload.skill, e.payload.success, e.payload.context, e.payload.reason) for e in told(bank, SkillEnded)]
+    return [(e.payload.skill, e.payload.success, e.payload.context, e.payload.reason) for e in logged(bank, SkillEnded)]
 
 
-def test_moves_and_picks_are_told_and_who_is_able_follows_from_them(bank):
+def test_moves_and_picks_are_logged_and_who_is_able_follows_from_them(bank):
     fed(bank, FakePolicy(privileged=True))
     assert runs(bank) == [("pick", True, "thing", ""), ("move", True, "", "")]
     (robot,) = bank.skill_candidates("pick", BLOCK_START, context="thing")
     assert (robot.robot, robot.success) == ("arm", 2 / 3)
     assert bank.skill_candidates("pick", (9.0, 0.0, 0.0)) == [], "an arm cannot go there"
-    durations = [event.payload.duration_s for event in told(bank, SkillEnded)]
+    durations = [event.payload.duration_s for event in logged(bank, SkillEnded)]
     assert all(duration_s == round(duration_s, 6) > 0 for duration_s in durations)
 
 
@@ -107,7 +107,7 @@ class Digger(FakePolicy):
 def test_a_move_that_a_controller_gives_up_is_logged_as_a_failure_of_its_robot(bank, robots):
     ending = fed(bank, Digger(privileged=True), task=FakeTask(robots=robots))
     assert ending.progress.outcome is Outcome.FAILURE
-    moves = [event for event in told(bank, SkillEnded) if event.payload.skill == "move"]
+    moves = [event for event in logged(bank, SkillEnded) if event.payload.skill == "move"]
     assert [event.payload.success for event in moves] == [True] * len(robots) + [False]
     assert (moves[-1].robot, moves[-1].payload.reason) == ("arm", "below the table"), "the first to fail ended it"
 
@@ -171,7 +171,7 @@ def test_when_a_world_is_over_its_places_hold_nothing_new_and_what_was_there_is_
     scene = Scene(scene.name, bodies, scene.joints, (), scene.cameras, scene.robots)
     ending = fed(bank, FakePolicy(privileged=True), task=FakeTask(overrides={"scene": scene}))
     table = f"{NAME}/table"
-    extents = [event.payload.polygon for event in told(bank, PlaceDefined) if event.payload.place == table]
+    extents = [event.payload.polygon for event in logged(bank, PlaceDefined) if event.payload.place == table]
     assert [len(extent) for extent in extents] == [4, 0]
     assert bank.where_is("arm", as_of_s=ending.sim_time_s / 2).place == table
     assert bank.where_is("arm").place == ""

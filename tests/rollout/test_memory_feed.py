@@ -1,4 +1,4 @@
-"""The feed tells what happens and changes nothing; policies get back only what they stored, and resume with it."""
+"""The feed logs what happens and changes nothing; policies get back only what they stored, and resume with it."""
 
 import itertools
 import math
@@ -100,12 +100,12 @@ def fed(bank, policy, *, task=None, config=None, seed=3, name=NAME, capacity=64,
     return ending
 
 
-def told(bank, kind=None):
+def logged(bank, kind=None):
     events = bank.changes_since(0, limit=100_000)
     return [event for event in events if kind is None or isinstance(event.payload, kind)]
 
 
-# --- What is told -----------------------------------------------------------------------------------------------------
+# --- What is logged ---------------------------------------------------------------------------------------------------
 
 
 def test_the_feed_changes_nothing(bank):
@@ -119,10 +119,10 @@ def test_the_feed_changes_nothing(bank):
         assert watched == plain
 
 
-def test_an_episode_is_told_from_beginning_to_end_with_its_range(bank):
+def test_an_episode_is_logged_from_beginning_to_end_with_its_range(bank):
     bank.append(Event("somebody", 1, 0.0, EntitySeen("x", "y", Pose())))
     ending = fed(bank, FakePolicy(privileged=True))
-    events = told(bank)[1:]
+    events = logged(bank)[1:]
     assert events[0].kind == "episode_begun"
     last = events[-1].payload
     assert isinstance(last, EpisodeEnded)
@@ -136,34 +136,34 @@ def test_an_episode_is_told_from_beginning_to_end_with_its_range(bank):
 
 def test_times_are_on_the_site_clock_and_poses_at_their_rate_and_at_decisions(bank):
     ending = fed(bank, FakePolicy(privileged=True), config=MemoryFeedConfig(start_s=1000.0, pose_rate_hz=2.0))
-    times = [event.valid_time_s - 1000.0 for event in told(bank, RobotReported)]
-    decisions = [event.valid_time_s - 1000.0 for event in told(bank) if event.kind == "tool_called"]
+    times = [event.valid_time_s - 1000.0 for event in logged(bank, RobotReported)]
+    decisions = [event.valid_time_s - 1000.0 for event in logged(bank) if event.kind == "tool_called"]
     ticks = [0.5 * i for i in range(1, int(ending.sim_time_s * 2 + 1e-6) + 1)]
     assert times == pytest.approx(sorted([0.0, *decisions, *ticks, ending.sim_time_s]))
-    assert told(bank, RobotReported)[0].payload.tool.position_m == (0.0, 0.0, 0.5)
+    assert logged(bank, RobotReported)[0].payload.tool.position_m == (0.0, 0.0, 0.5)
     tool = f"{NAME}/arm/tool"
     assert bank.where_is(tool).pose.position_m == pytest.approx(BINS[FakeTask().sample(3).choice_goal.target], abs=0.03)
     assert bank.where_is(tool, as_of_s=1000.0).pose.position_m == (0.0, 0.0, 0.5)
 
 
-def test_a_thing_that_is_carried_is_where_it_was_seen_last_and_still_ones_are_told_once(bank):
+def test_a_thing_that_is_carried_is_where_it_was_seen_last_and_still_ones_are_logged_once(bank):
     fed(bank, FakePolicy(privileged=True))
     place = bank.where_is(f"{NAME}/block")
     assert place.pose.position_m == pytest.approx(BINS[FakeTask().sample(3).choice_goal.target], abs=0.03)
     assert (place.predicate, place.parent) == ("held_by", "arm")
-    seen = Counter(event.payload.entity for event in told(bank, EntitySeen))
+    seen = Counter(event.payload.entity for event in logged(bank, EntitySeen))
     assert seen[f"{NAME}/left"] == seen[f"{NAME}/right"] == 1
     assert seen[f"{NAME}/block"] > 2
 
 
-def test_the_same_episode_tells_the_same_and_nothing_twice(bank):
+def test_the_same_episode_logs_the_same_and_nothing_twice(bank):
     fed(bank, FakePolicy(privileged=True))
-    before = told(bank)
+    before = logged(bank)
     fed(bank, FakePolicy(privileged=True))
-    assert told(bank) == before
+    assert logged(bank) == before
     with open_bank(":memory:") as other:
         fed(other, FakePolicy(privileged=True))
-        assert [untimed(event) for event in told(other)] == [untimed(event) for event in before]
+        assert [untimed(event) for event in logged(other)] == [untimed(event) for event in before]
     with pytest.raises(MemoryBankError, match="number twice"):
         fed(bank, FakePolicy(privileged=True), seed=4)
 
@@ -174,18 +174,20 @@ def untimed(event):
 
 def test_what_happens_is_caused_by_the_decision_before_it(bank):
     fed(bank, FakePolicy(privileged=True))
-    held = next(event for event in told(bank) if event.kind == "relation_set" and event.payload.predicate == "held_by")
+    held = next(
+        event for event in logged(bank) if event.kind == "relation_set" and event.payload.predicate == "held_by"
+    )
     decision, itself = bank.why(held.seq)[-2:]
     assert itself == held
     step, (intent,) = decode_decision(decision.payload.arguments)
     assert (step, intent) == (0, carry_to(BINS["left"])[0])
 
 
-def test_two_robots_tell_each_by_itself(bank):
+def test_two_robots_log_each_by_itself(bank):
     task = FakeTask(robots=("a", "b"))
     fed(bank, FakePolicy(privileged=True), task=task)
-    assert {event.writer for event in told(bank)} == {f"a/{NAME}", f"b/{NAME}"}
-    assert all(event.writer.startswith(event.robot) for event in told(bank, RobotReported))
+    assert {event.writer for event in logged(bank)} == {f"a/{NAME}", f"b/{NAME}"}
+    assert all(event.writer.startswith(event.robot) for event in logged(bank, RobotReported))
 
 
 @pytest.mark.parametrize("wrong", [{"pose_rate_hz": 0.0}, {"pose_rate_hz": 21.0}, {"start_s": float("nan")}])
@@ -229,7 +231,7 @@ SCENE = Scene(
 
 
 class Story:
-    """A world that the test moves by hand, and what is told of it; 20 states a second."""
+    """A world that the test moves by hand, and what is logged of it; 20 states a second."""
 
     def __init__(self):
         self.happenings = EventDetector(SCENE, lambda body: body)
@@ -238,7 +240,7 @@ class Story:
         self.pose = {body.name: body.pose for body in SCENE.bodies}
         self.joint = {"slide": 0.0, "button": 0.0}
         self.contact = {("block", "table"), ("brick", "table")}
-        self.told = list(self.happenings.begin())
+        self.logged = list(self.happenings.begin())
 
     @property
     def now_s(self):
@@ -251,10 +253,10 @@ class Story:
             state = WorldState(
                 self.now_s, dict(self.pose), dict(self.joint), frozenset(self.contact), dict(self.held), robots
             )
-            self.told += self.happenings.see(state, self.now_s)
+            self.logged += self.happenings.see(state, self.now_s)
 
     def news(self):
-        news, self.told = self.told, []
+        news, self.logged = self.logged, []
         return [(happening.robot, summary(happening.payload)) for happening in news]
 
     def put(self, body, at, *on):
@@ -337,9 +339,9 @@ def test_a_block_that_never_comes_to_rest_was_not_placed():
         if end_by_waiting:
             story.go_on(0.8)
         else:
-            story.told += story.happenings.finish(story.now_s)
-        (robot, deed), (_, failed) = story.news()
-        assert (robot, *deed[:2], *deed[3:5]) == ("arm", "pick_place", "block", "", False)
+            story.logged += story.happenings.finish(story.now_s)
+        (robot, interaction), (_, failed) = story.news()
+        assert (robot, *interaction[:2], *interaction[3:5]) == ("arm", "pick_place", "block", "", False)
         assert (failed[:3], failed[4]) == (("place", "toy", False), "it came to rest on nothing")
 
 
@@ -432,9 +434,9 @@ def test_a_drawer_is_opened_and_closed_by_who_holds_it():
     story.joint["slide"] = 0.0
     story.go_on()
     assert story.news() == []
-    story.told += story.happenings.finish(story.now_s)
-    (robot, deed), (_, skill) = story.news()
-    assert (robot, deed[:2], skill[:3]) == ("leg", ("close", "drawer"), ("close", "thing", True))
+    story.logged += story.happenings.finish(story.now_s)
+    (robot, interaction), (_, skill) = story.news()
+    assert (robot, interaction[:2], skill[:3]) == ("leg", ("close", "drawer"), ("close", "thing", True))
 
 
 def test_a_drawer_that_is_only_nudged_was_not_opened():
@@ -446,7 +448,7 @@ def test_a_drawer_that_is_only_nudged_was_not_opened():
     assert story.news() == []
 
 
-def test_a_press_is_told_once_until_the_button_is_up_again():
+def test_a_press_is_logged_once_until_the_button_is_up_again():
     story = Story()
     story.go_on()
     story.news()
@@ -562,7 +564,7 @@ def test_moments_come_oldest_first_at_most_as_many_as_fit_and_of_this_robot_and_
 
 
 @pytest.mark.parametrize(("clock", "expected"), [(Clock.SECONDS, [0.0, 0.2, 0.4]), (Clock.HIDDEN, [0.0, 1.0, 2.0])])
-def test_the_times_of_moments_tell_no_more_than_the_clock_of_the_episode(bank, clock, expected):
+def test_the_times_of_moments_show_no_more_than_the_clock_of_the_episode(bank, clock, expected):
     class Diarist(FakePolicy):
         def _decide(self, request):
             moment = Moment(HINTED[0], None, "diary", 0.0, (0.0, 0.0, 0.0), "x", "y")
@@ -575,7 +577,7 @@ def test_the_times_of_moments_tell_no_more_than_the_clock_of_the_episode(bank, c
 
 
 @pytest.mark.parametrize("clock", list(Clock))
-def test_moments_tell_the_step_at_which_they_were_stored_whatever_was_stored_or_recalled_since(bank, clock):
+def test_moments_keep_the_step_at_which_they_were_stored_whatever_was_stored_or_recalled_since(bank, clock):
     class Diarist(FakePolicy):
         def _decide(self, request):
             moment = Moment(HINTED[0], None, "diary", 0.0, (0.0, 0.0, 0.0), "x", "y")
@@ -602,7 +604,7 @@ def test_an_episode_that_is_played_again_recalls_what_it_did_the_first_time_and_
     assert recalled[0][0] == []
 
 
-def test_policies_get_nothing_that_others_told(bank):
+def test_policies_get_nothing_that_others_logged(bank):
     policy = FakePolicy()
     fed(bank, policy)
     assert all(request.memory.moments == () for request in policy.seen)
@@ -648,7 +650,7 @@ def test_a_worker_killed_in_mid_episode_resumes_with_its_memory(tmp_path, dies_a
         resumed = worker.run(replace(JOB, attempt=2)).record
         asked = [len(moments) for moments in worker._policies["rememberer"].memories]
         worker.close()
-        whole = [untimed(event) for event in told(service._bank)]
+        whole = [untimed(event) for event in logged(service._bank)]
     assert before > 0
     assert resumed.outcome is Outcome.SUCCESS
     assert asked == [1] * (resumed.steps - dies_at)  # What it had decided before is not asked again.
@@ -656,7 +658,7 @@ def test_a_worker_killed_in_mid_episode_resumes_with_its_memory(tmp_path, dies_a
         worker = SimulatorWorker(config_of(service))
         assert row(worker.run(JOB).record) == row(resumed)
         worker.close()
-        assert [untimed(event) for event in told(service._bank)] == whole
+        assert [untimed(event) for event in logged(service._bank)] == whole
 
 
 def test_a_worker_killed_without_resuming_is_lost_without_its_carry_and_begins_anew_under_a_new_name(bank):
@@ -665,9 +667,9 @@ def test_a_worker_killed_without_resuming_is_lost_without_its_carry_and_begins_a
         for attempt in (1, 2):
             assert worker.run(replace(JOB, attempt=attempt)).record.outcome is Outcome.SUCCESS
         worker.close()
-        begun = [event.payload.episode for event in told(bank) if event.kind == "episode_begun"]
+        begun = [event.payload.episode for event in logged(bank) if event.kind == "episode_begun"]
         assert begun == ["r/rememberer/bin_block/strict/test/3", "r/rememberer/bin_block/strict/test/3#2"]
-        assert len(told(bank, MomentStored)) == 2
+        assert len(logged(bank, MomentStored)) == 2
 
 
 def test_a_record_is_the_same_with_and_without_a_bank(bank):
@@ -680,7 +682,7 @@ def test_a_record_is_the_same_with_and_without_a_bank(bank):
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_workers_on_ray_tell_one_bank_and_resume_when_one_is_killed(tmp_path):
+def test_workers_on_ray_log_to_one_bank_and_resume_when_one_is_killed(tmp_path):
     from embodied.memory.service.ray_service import Host, hosted
     from embodied.rollout.compute import ComputeConfig, ComputeKind
 
@@ -693,11 +695,11 @@ def test_workers_on_ray_tell_one_bank_and_resume_when_one_is_killed(tmp_path):
     assert [record.outcome for record in records] == [Outcome.SUCCESS] * 4
     assert sorted(record.attempt for record in records) == [1, 1, 1, 2]
     with open_bank(url) as bank:
-        ended = [event.payload for event in told(bank, EpisodeEnded)]
+        ended = [event.payload for event in logged(bank, EpisodeEnded)]
         assert sorted(payload.episode for payload in ended) == [
             f"r/rememberer/bin_block/strict/test/{i}" for i in range(4)
         ]
-        assert len(told(bank, MomentStored)) == 4
+        assert len(logged(bank, MomentStored)) == 4
         assert not bank.verify().problems
 
 
@@ -727,13 +729,13 @@ class Witness:
 
 
 @pytest.mark.parametrize(
-    ("task", "deeds"),
+    ("task", "interactions"),
     [
         (PutBlockBack(), ["pick_place patch_0 block centre", "press  button_cap ", "pick_place centre block patch_0"]),
         (ReopenDrawer(), ["close  drawer_top ", "press  button_cap ", "open  drawer_top "]),
     ],
 )
-def test_what_the_expert_does_on_the_table_is_told(bank, task, deeds):
+def test_what_the_expert_does_on_the_table_is_logged(bank, task, interactions):
     episode = task.sample(3)
     feed = TruthFeed(MemoryFeedConfig(), bank, NAME)
     simulator, controllers = BulletConfig().build(), ControllerConfig()
@@ -750,15 +752,15 @@ def test_what_the_expert_does_on_the_table_is_told(bank, task, deeds):
         if "block" in state.pose and state.held[ROBOT] is None:
             believed = bank.where_is(f"{NAME}/block", as_of_s=state.time_s).pose
             assert math.dist(believed.position_m, state.pose["block"].position_m) < 0.01, state.time_s
-    for event, following in itertools.pairwise(told(bank)):
-        payload = event.payload  # At the beginning everything is told at once.
+    for event, following in itertools.pairwise(logged(bank)):
+        payload = event.payload  # At the beginning everything is logged at once.
         if isinstance(payload, RelationSet) and payload.predicate == "on" and event.valid_time_s > 0.0:
             assert (following.payload.entity, following.valid_time_s) == (event.payload.subject, event.valid_time_s)
-    done = [event.payload for event in told(bank, Interaction)]
+    done = [event.payload for event in logged(bank, Interaction)]
     names = [
         f"{payload.action} {payload.source} {payload.entity} {payload.target}".replace(f"{NAME}/", "")
         for payload in done
     ]
-    assert names == deeds
+    assert names == interactions
     assert all(payload.success and payload.pick_start_s < payload.place_end_s for payload in done)
     assert bank.nth_interaction(2).payload.action == "press"

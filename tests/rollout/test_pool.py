@@ -116,7 +116,7 @@ def test_a_bug_is_raised_with_its_own_type(two_workers):
         list(two_workers.run(jobs(1, "buggy")))
 
 
-def test_films_and_rows_travel_together(two_workers):
+def test_videos_and_rows_travel_together(two_workers):
     (result,) = two_workers.run([replace(JOB, video=True)])
     assert result.video
     assert result.video == next(InlineCompute(CONFIG).run([replace(JOB, video=True)])).video

@@ -24,11 +24,11 @@ from tests.fakes import (
 from tests.worlds import PandaWorld, record_of
 
 
-def recorded(policy, *, task=None, config=None, film=False):
+def recorded(policy, *, task=None, config=None, video=False):
     """Plays one episode with a recorder and returns the trajectory, the record and the world."""
     task, world = task or FakeTask(), PandaWorld()
     episode = task.sample(3, split="train")
-    if film:
+    if video:
         episode = with_spectator(episode, VideoConfig())
     controllers = {robot.name: FakeController(robot.name) for robot in episode.scene.robots}
     recorder = (config or RecorderConfig()).build()
@@ -64,8 +64,8 @@ def test_the_label_says_what_the_episode_was_and_how_it_ended():
     assert trajectory.proprio_names[0] == "panda_joint1_rad"
 
 
-def test_all_cameras_are_recorded_for_an_expert_that_asks_for_none_but_never_instances_or_the_film():
-    trajectory, _, _ = recorded(FakePolicy(privileged=True, cameras=()), film=True)
+def test_all_cameras_are_recorded_for_an_expert_that_asks_for_none_but_never_instances_or_the_video():
+    trajectory, _, _ = recorded(FakePolicy(privileged=True, cameras=()), video=True)
     for observation in trajectory.observations:
         assert set(observation.images) == {"front", "wrist"}
         assert all(image.instance is None for image in observation.images.values())

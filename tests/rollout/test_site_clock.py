@@ -16,7 +16,7 @@ from tests.fakes import FakeControllerConfig, FakePolicyConfig, FakeSimulatorCon
 
 
 @dataclass(kw_only=True)
-class Told:
+class Observing:
     """The evaluator's own configs, with parts that only `preflight` builds."""
 
     privileged: bool = True
@@ -40,7 +40,7 @@ def test_a_run_starts_after_all_that_the_bank_holds(newest_s, start_s):
         assert run_start_s(bank, {"r/p/a": 0.0}) == start_s
 
 
-def test_a_run_that_the_bank_knows_keeps_its_start_whichever_episode_was_told():
+def test_a_run_that_the_bank_knows_keeps_its_start_whichever_episode_was_logged():
     with open_bank(":memory:") as bank:
         bank.append(Event("a", 1, 3000.0, EpisodeBegun("other/p/a", "x")))
         bank.append(Event("b", 1, 5200.0, EpisodeBegun("r/p/c#2", "x")))
@@ -81,12 +81,12 @@ class Inline:
 
 
 def run(folder, service, *, seed=0, start_s=None, **how):
-    """Plays two episodes of one task by two policies, telling the bank."""
+    """Plays two episodes of one task by two policies, logging to the bank."""
     worker = WorkerConfig(
         simulator=FakeSimulatorConfig(),
         controller=FakeControllerConfig(),
         tasks={"bin_block/strict": FakeTask()},
-        policies={"seeing": Told(), "blind": Told(privileged=False)},
+        policies={"seeing": Observing(), "blind": Observing(privileged=False)},
         memory=RunMemory(link=service, start_s=start_s),
     )
     plan = Evaluation(suite="fake", tier="strict", worker=worker, episodes=2, seed=seed)
@@ -127,7 +127,7 @@ def test_a_run_that_was_stopped_goes_on_in_its_own_slots_even_when_others_came_b
     assert begun(service._bank)[0] == SLOTS
     head = service._bank.head
     run(tmp_path / "again", service)
-    assert service._bank.head == head, "the same run again tells nothing new"
+    assert service._bank.head == head, "the same run again logs nothing new"
 
 
 def test_the_next_run_comes_after_the_last_and_as_of_then_does_not_mix_them(tmp_path, service):

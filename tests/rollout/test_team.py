@@ -152,7 +152,7 @@ def test_with_a_dispatcher_robots_wait_for_their_assignments():
 
 
 def test_a_robot_is_cancelled_and_reassigned_while_another_goes_on():
-    """The arm is sent far away, then called off and told to carry the block; the leg is not disturbed."""
+    """The arm is sent far away, then called off and assigned to carry the block; the leg goes on."""
     task = Carrying()
     episode = task.sample(0)
 

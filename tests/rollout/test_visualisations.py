@@ -1,4 +1,4 @@
-"""What a policy saw and meant, in the film of an episode."""
+"""What a policy saw and meant, in the video of an episode."""
 
 import io
 from dataclasses import replace
@@ -25,12 +25,12 @@ CONFIG = WorkerConfig(
 )
 
 
-def frames(film):
-    with av.open(io.BytesIO(film)) as container:
+def frames(video):
+    with av.open(io.BytesIO(video)) as container:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
-def test_a_film_shows_the_scene_and_beside_it_what_the_policy_drew_from_the_first_frame_on():
+def test_a_video_shows_the_scene_and_beside_it_what_the_policy_drew_from_the_first_frame_on():
     plain = frames(SimulatorWorker(CONFIG).run(replace(JOB, policy="plain", video=True)).video)
     drawn = frames(SimulatorWorker(CONFIG).run(replace(JOB, video=True)).video)
     assert len(drawn) == len(plain)
@@ -42,14 +42,14 @@ def test_a_film_shows_the_scene_and_beside_it_what_the_policy_drew_from_the_firs
         assert frame[160:165, 370:390].mean() == pytest.approx(90, abs=12)  # The picture below it.
 
 
-def test_pictures_are_asked_for_in_films_alone_and_change_nothing():
-    filmed = SimulatorWorker(CONFIG).run(replace(JOB, video=True)).record
+def test_pictures_are_asked_for_in_videos_alone_and_change_nothing():
+    recorded = SimulatorWorker(CONFIG).run(replace(JOB, video=True)).record
     quiet = SimulatorWorker(CONFIG).run(JOB).record
-    assert replace(filmed, wall_s=0.0) == replace(quiet, wall_s=0.0)
+    assert replace(recorded, wall_s=0.0) == replace(quiet, wall_s=0.0)
 
 
 @pytest.mark.parametrize(("count", "columns"), [(0, 0), (1, 1), (2, 1), (3, 2), (8, 4), (99, MOST_COLUMNS)])
-def test_a_film_has_room_for_eight_pictures(count, columns):
+def test_a_video_has_room_for_eight_pictures(count, columns):
     assert columns_for(count, 240) == columns
 
 

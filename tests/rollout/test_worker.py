@@ -91,15 +91,15 @@ def test_closing_a_worker_closes_its_simulator_once_and_it_can_play_again():
 
 def test_a_video_shows_simulated_time_at_its_rate_and_changes_nothing():
     config = replace(CONFIG, video=VideoConfig(width_px=64, height_px=48, fps=10))
-    plain, filmed = SimulatorWorker(config).run(JOB), SimulatorWorker(config).run(replace(JOB, video=True))
+    plain, recorded = SimulatorWorker(config).run(JOB), SimulatorWorker(config).run(replace(JOB, video=True))
     assert plain.video is None
-    assert row(plain) == row(filmed)
-    assert filmed.video
-    visualisations, stream = frames(filmed.video)
+    assert row(plain) == row(recorded)
+    assert recorded.video
+    visualisations, stream = frames(recorded.video)
     assert stream.codec_context.name == "h264"
     assert stream.average_rate == 10
     assert visualisations[0].shape == (48, 64, 3)
-    assert len(visualisations) == pytest.approx(filmed.record.sim_time_s * 10 + 1, abs=1)
+    assert len(visualisations) == pytest.approx(recorded.record.sim_time_s * 10 + 1, abs=1)
 
 
 def test_policies_that_read_all_cameras_do_not_see_the_spectator():
@@ -117,19 +117,19 @@ def test_policies_that_read_all_cameras_do_not_see_the_spectator():
     assert all(SPECTATOR not in request.observation.images for request in built[0].seen)
 
 
-def test_the_same_frames_give_the_same_film():
-    def film():
+def test_the_same_frames_give_the_same_video():
+    def video():
         writer = Mp4Writer(fps=10)
         for index in range(30):
             writer.write(np.full((48, 64, 3), index * 8, dtype=np.uint8))
         return writer.finish()
 
-    assert film() == film()
-    visualisations, _ = frames(film())
+    assert video() == video()
+    visualisations, _ = frames(video())
     assert [round(float(picture.mean()) / 8) for picture in visualisations] == pytest.approx(list(range(30)), abs=1)
 
 
-def test_odd_sizes_and_wild_rates_are_refused_and_no_frames_are_no_film():
+def test_odd_sizes_and_wild_rates_are_refused_and_no_frames_are_no_video():
     assert Mp4Writer(fps=10).finish() == b""
     for wrong in (VideoConfig(width_px=63), VideoConfig(height_px=0), VideoConfig(fps=0), VideoConfig(fps=60)):
         with pytest.raises(ConfigError):

@@ -1,4 +1,4 @@
-"""The table: sizes as published, clearances so that nothing sticks, likeness so that nothing betrays."""
+"""The table: sizes as published, clearances so that nothing sticks, looks that give nothing away."""
 
 import itertools
 

@@ -61,7 +61,7 @@ def assert_same_facts(left: WorldState, right: WorldState) -> None:
     assert world_to_json(left) == world_to_json(right)
 
 
-def filmed() -> Scene:
+def recorded() -> Scene:
     camera = Camera("front", look_at((1.6, 0.3, 1.1), (0.4, 0.0, TABLE_TOP_M + 0.1)), 64, 64, 0.9)
     return msgspec.structs.replace(grasp_scene(), cameras=(camera,))
 
@@ -69,10 +69,10 @@ def filmed() -> Scene:
 def test_a_held_block_is_held_on_in_another_process_and_looks_the_same(
     simulator: BulletSimulator, tmp_path: Path
 ) -> None:
-    above = grasp(simulator, filmed())
+    above = grasp(simulator, recorded())
     run(simulator, {"panda": Command(above)}, 12)
     state, image = simulator.state(), simulator.observe("panda").images["front"]
-    (tmp_path / "scene.json").write_text(filmed().to_json())
+    (tmp_path / "scene.json").write_text(recorded().to_json())
     (tmp_path / "state.json").write_bytes(world_to_json(state))
     subprocess.run([sys.executable, "-c", PLACE, str(tmp_path)], check=True, cwd=Path.cwd(), timeout=120)
     assert_same_facts(world_from_json((tmp_path / "again.json").read_bytes()), state)

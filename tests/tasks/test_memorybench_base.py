@@ -83,7 +83,7 @@ def _without_memory(scene: Scene):
 
 @pytest.mark.parametrize("tier", ["faithful", "strict"])
 @pytest.mark.parametrize("name", MEMORYBENCH.tasks)
-def test_a_twin_has_the_same_layout_and_the_next_answer_and_an_id_of_its_own(name, tier):
+def test_a_counterfactual_episode_has_the_same_layout_and_the_next_answer_and_an_id_of_its_own(name, tier):
     task = make_task(name, tier=tier)
     for seed in range(4):
         episode = task.sample(seed)
@@ -96,9 +96,9 @@ def test_a_twin_has_the_same_layout_and_the_next_answer_and_an_id_of_its_own(nam
         assert (
             counterfactual.scene.bodies != episode.scene.bodies or counterfactual.scene.joints != episode.scene.joints
         )
-        told = ("id", "scene", "goal", "variant")
-        assert {f.name: getattr(counterfactual, f.name) for f in fields(counterfactual) if f.name not in told} == {
-            f.name: getattr(episode, f.name) for f in fields(episode) if f.name not in told
+        logged = ("id", "scene", "goal", "variant")
+        assert {f.name: getattr(counterfactual, f.name) for f in fields(counterfactual) if f.name not in logged} == {
+            f.name: getattr(episode, f.name) for f in fields(episode) if f.name not in logged
         }
         circle = episode
         for _ in task.candidates:

@@ -9,7 +9,7 @@ from tests.tasks.worlds import initial_state, judge, with_block, with_button
 
 
 class Bench:
-    """One episode and the states that its story is told with."""
+    """One episode and the states that its story consists of."""
 
     def __init__(self, tier="strict", seed=3):
         self.task = RearrangeBlock(tier=tier)

@@ -12,7 +12,7 @@ from tests.tasks.worlds import initial_state, judge, with_button, with_joint
 
 
 class Bench:
-    """One episode and the states that its story is told with."""
+    """One episode and the states that its story consists of."""
 
     def __init__(self, tier="strict", seed=1):
         self.task = ReopenDrawer(tier=tier)

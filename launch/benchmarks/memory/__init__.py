@@ -116,8 +116,8 @@ def measure(config: MemoryBenchConfig, *, seed: int) -> dict[str, Any]:
 def judge(result: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what is measured of what is wanted, and whether each holds; None where LanceDB was left out."""
     filtered = result["filtered"]
-    rival = filtered["ways"].get("lancedb")
-    ratio = None if rival is None else rival["p95_ms"] / filtered["ways"]["bank"]["p95_ms"]
+    competing = filtered["ways"].get("lancedb")
+    ratio = None if competing is None else competing["p95_ms"] / filtered["ways"]["bank"]["p95_ms"]
     reached = {
         "filtered_p95_ms": filtered["ways"]["bank"]["p95_ms"],
         "filtered_speedup_over_lancedb": None if ratio is None else math.floor(10 * ratio) / 10,  # Never flatters.

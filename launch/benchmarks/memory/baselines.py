@@ -27,8 +27,8 @@ def passes(moments: Moments, question: BenchmarkQuery) -> np.ndarray:
 def truth(moments: Moments, question: BenchmarkQuery, top_k: int) -> list[int]:
     """Returns the numbers of the moments most alike, by dot products in float64; equals by their number."""
     rows = np.flatnonzero(passes(moments, question))
-    likeness = moments.embedding[rows].astype(np.float64) @ question.embedding.astype(np.float64)
-    return rows[np.lexsort((rows, -likeness))[:top_k]].tolist()
+    similarity = moments.embedding[rows].astype(np.float64) @ question.embedding.astype(np.float64)
+    return rows[np.lexsort((rows, -similarity))[:top_k]].tolist()
 
 
 def brute_force(moments: Moments, question: BenchmarkQuery, top_k: int) -> list[int]:

@@ -107,7 +107,7 @@ def moment_events(moments: Moments, *, batch: int) -> Iterator[list[Event]]:
 
 
 def sighting_events(count: int, things: int, *, seed: int) -> list[Event]:
-    """Returns sightings of `things` in turn, at random times and places, told by observers of their own."""
+    """Returns sightings of `things` in turn, at random times and places, logged by observers of their own."""
     random = stream(seed, "sightings")
     times = np.sort(random.uniform(0.0, WEEK_S, size=count))
     places = random.uniform((0.0, 0.0, 0.0), (*SITE_M, 1.5), size=(count, 3))

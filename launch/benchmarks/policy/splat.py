@@ -26,7 +26,7 @@ def measure(config: SplatBenchConfig) -> dict[str, Any]:
     """Returns, per size, milliseconds for three views of one observation each way, and whether their depths agree.
 
     `splat`, `opengl` and `loop`, which is timed once, draw squares; `open3d` knows one pixel per point, and so stands
-    beside `splat_pixels`, which does without squares too (but tells places, where Open3D tells depths alone). They take
+    beside `splat_pixels`, which does without squares too (but gives places, where Open3D gives depths alone). They take
     turns in one run, so that they meet the same load; the processor's time says more than the wall on a busy machine.
     """
     config.check()

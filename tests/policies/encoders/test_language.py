@@ -11,7 +11,7 @@ from policies.encoders.clip import ClipText
 from policies.encoders.config import ClipTextConfig, HashedWordsConfig
 from policies.encoders.language import HashedWords
 
-SAID = "Move the block to the centre, press the button."
+PRINTED = "Move the block to the centre, press the button."
 PINNED = [3147, 634, 2399, 0]  # Python's own `hash` would differ from process to process.
 
 
@@ -25,7 +25,7 @@ def batch(encoder, *texts: str) -> torch.Tensor:
 
 
 def test_each_word_has_its_id_whatever_its_case_and_punctuation():
-    ids = hashed().tokenise(SAID)
+    ids = hashed().tokenise(PRINTED)
     assert ids.dtype == np.int64
     assert ids.shape == (12,)
     assert (ids > 0).tolist() == [True] * 9 + [False] * 3
@@ -38,12 +38,12 @@ def test_ids_are_the_same_in_any_process():
     assert hashed().tokenise("move the block")[:4].tolist() == PINNED
 
 
-def test_tokens_tell_words_and_places_apart_and_end_with_the_instruction():
+def test_tokens_distinguish_words_and_places_and_end_with_the_instruction():
     encoder = hashed()
-    tokens, said = encoder(batch(encoder, "press the block", "block the press", "press"))
+    tokens, printed = encoder(batch(encoder, "press the block", "block the press", "press"))
     assert tokens.shape == (3, 12, 8)
-    assert said.sum(1).tolist() == [3, 3, 1]
-    assert (tokens[~said] == 0).all()
+    assert printed.sum(1).tolist() == [3, 3, 1]
+    assert (tokens[~printed] == 0).all()
     assert not torch.allclose(tokens[0, 0], tokens[1, 0])
     assert not torch.allclose(tokens[0, 0], tokens[1, 2])
     assert torch.equal(tokens[0, 0], tokens[2, 0])
@@ -103,9 +103,9 @@ def test_clip_reads_as_the_saved_tower_does_and_masks_what_follows_the_end(clip,
 
     tower = CLIPTextModel.from_pretrained(clip_folder, local_files_only=True).eval()
     words = batch(clip, "push it", "push")
-    tokens, said = clip(words)
-    assert said.sum(1).tolist() == [5, 3]
-    assert (tokens[~said] == 0).all()
+    tokens, printed = clip(words)
+    assert printed.sum(1).tolist() == [5, 3]
+    assert (tokens[~printed] == 0).all()
     with torch.no_grad():
         expected = tower(input_ids=words[:1, :5]).last_hidden_state[0]
     torch.testing.assert_close(tokens[0, :5], expected)

@@ -38,8 +38,8 @@ def test_the_same_bin_of_x_and_of_y_say_different_things_about_z():
 def test_without_a_teacher_each_angle_is_given_the_likeliest_before_it():
     network, features = head().eval(), torch.randn(4, 10)
     free = network(features)
-    told = network(features, rotation=free.rotation.argmax(-1))
-    torch.testing.assert_close(free.rotation, told.rotation)
+    logged = network(features, rotation=free.rotation.argmax(-1))
+    torch.testing.assert_close(free.rotation, logged.rotation)
 
 
 def test_in_training_the_teacher_errs_by_up_to_two_bins_as_the_generator_draws():

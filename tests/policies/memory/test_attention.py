@@ -29,7 +29,7 @@ def test_a_score_depends_on_where_tokens_lie_relative_to_each_other_only(at, of,
     assert moved == pytest.approx(score(query, key, at, of), abs=1e-5)
 
 
-def test_rows_and_columns_are_told_apart():
+def test_rows_and_columns_are_distinguished():
     query, key = torch.randn(2, WIDTH, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     scores = {of: score(query, key, (1, 1), of) for of in [(1, 1), (2, 1), (1, 2), (0, 1), (1, 0)]}
     assert len({round(value, 3) for value in scores.values()}) == 5

@@ -1,4 +1,4 @@
-"""What is written tells what was seen, and where the waypoint was."""
+"""What is written holds what was seen, and where the waypoint was."""
 
 import pytest
 import torch
@@ -63,7 +63,7 @@ def test_moments_in_a_batch_are_encoded_one_by_one(encoder):
     torch.testing.assert_close(encoder(embedding, heat), alone, rtol=0, atol=1e-5)
 
 
-def test_every_token_tells_its_place_whatever_was_seen(encoder):
+def test_every_token_holds_its_place_whatever_was_seen(encoder):
     torch.nn.init.zeros_(encoder.out.weight)
     torch.nn.init.zeros_(encoder.out.bias)
     assert torch.equal(encoder(seen(), peak(4, 4))[0], sine_grid(4, 4, 8).repeat(2, 1))

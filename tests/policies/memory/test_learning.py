@@ -23,7 +23,7 @@ def cues(count: int, steps: int, seed: int) -> Tensor:
 
 
 def answers(memory: nn.Module, head: nn.Module, shown: Tensor) -> Tensor:
-    """Returns the scores of cues (batch, time, cue); what is asked tells nothing, only memory does."""
+    """Returns the scores of cues (batch, time, cue); the query reveals nothing, only memory does."""
     batch, steps = shown.shape
     written = functional.one_hot(shown, GRID.slot_dim).float()[:, :, None].expand(-1, -1, GRID.tokens, -1)
     time = torch.arange(steps).expand(batch, -1)
@@ -32,20 +32,20 @@ def answers(memory: nn.Module, head: nn.Module, shown: Tensor) -> Tensor:
 
 
 def recalled(config: NeuralMemoryConfig, *, delay: int, steps: int, updates: int) -> float:
-    """Trains to tell which cue was shown `delay` keyframes ago; returns the share of new cues that are told rightly."""
+    """Trains to recall which cue was shown `delay` keyframes ago; returns the share of new ones recalled rightly."""
     torch.manual_seed(0)
     memory, head = config.build(GRID), nn.Linear(GRID.dim, CUES)
     optimiser = torch.optim.AdamW([*memory.parameters(), *head.parameters()], lr=1e-2)
     for update in range(updates):
         shown = cues(32, steps, update)
-        told = answers(memory, head, shown)[:, delay:]
+        logged = answers(memory, head, shown)[:, delay:]
         optimiser.zero_grad()
-        functional.cross_entropy(told.flatten(0, 1), shown[:, : steps - delay].flatten()).backward()
+        functional.cross_entropy(logged.flatten(0, 1), shown[:, : steps - delay].flatten()).backward()
         optimiser.step()
     shown = cues(100, steps, 10_000)
     with torch.no_grad():
-        told = answers(memory, head, shown)[:, delay:].argmax(-1)
-    return float((told == shown[:, : steps - delay]).float().mean())
+        logged = answers(memory, head, shown)[:, delay:].argmax(-1)
+    return float((logged == shown[:, : steps - delay]).float().mean())
 
 
 def test_a_window_learns_to_recall_which_cue_was_written_five_steps_ago():

@@ -61,8 +61,8 @@ class Tiny(Learner):
         seen = batch.get("frozen.eye")
         seen = self._see(batch) if seen is None else seen
         words = (batch["words"] > 0).sum(1, keepdim=True).expand_as(batch["time"])
-        said = torch.stack([batch["time"] / 10.0, words], dim=-1)
-        answer = self.head(torch.cat([seen, said], dim=-1))
+        printed = torch.stack([batch["time"] / 10.0, words], dim=-1)
+        answer = self.head(torch.cat([seen, printed], dim=-1))
         place = (answer[..., :3] - batch["intent_position_m"]).square().sum(-1)
         grip = nn.functional.binary_cross_entropy_with_logits(
             answer[..., 3], batch["intent_gripper_open"].float(), reduction="none"

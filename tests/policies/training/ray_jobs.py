@@ -29,11 +29,11 @@ def train(data, output, *, workers=1, kind=ComputeKind.local, **policy):
 
 def main(data, output):
     os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"  # How soon an end or a death is seen.
-    told = {"inline": train(data, output / "inline", kind=ComputeKind.inline)}
+    logged = {"inline": train(data, output / "inline", kind=ComputeKind.inline)}
     with local_cluster(cpus=2, object_store_mb=128):
-        told["one"] = train(data, output / "one")
-        told["two"] = train(data, output / "two", workers=2, die=str(output / "died"))
-    (output / "told.json").write_text(json.dumps(told))
+        logged["one"] = train(data, output / "one")
+        logged["two"] = train(data, output / "two", workers=2, die=str(output / "died"))
+    (output / "logged.json").write_text(json.dumps(logged))
 
 
 if __name__ == "__main__":

@@ -170,8 +170,8 @@ def test_weights_that_are_no_safetensors_are_refused(shipped):
 def test_each_stage_is_thinned_by_itself_and_keeps_its_validation(tmp_path):
     long = [{"stage": 1, "step": step, "loss": 1.0, "fine": 1.0} for step in range(2000)]
     short = [{"stage": 2, "step": step, "loss": 1.0} for step in range(40)]
-    told = [{"stage": 2, "step": 7, "validation_loss": 2.0}]
-    columns = _columns([*long, *short, *told])
+    logged = [{"stage": 2, "step": 7, "validation_loss": 2.0}]
+    columns = _columns([*long, *short, *logged])
     assert columns["stage"].count(1) == 500
     assert columns["stage"].count(2) == 41
     assert [value for value in columns["validation_loss"] if value is not None] == [2.0]
@@ -220,13 +220,13 @@ def test_weights_of_another_architecture_are_refused_with_at_most_five_names(tmp
 
 
 @pytest.mark.parametrize(
-    ("family", "settings", "error", "said"),
+    ("family", "settings", "error", "printed"),
     [
         ("tinny", {}, UnknownNameError, "Did you mean 'tiny'"),
         ("tiny", {"widht": 3}, UnknownNameError, "Did you mean 'width'"),
         ("tiny", {"width": "three"}, ConfigError, "must fit its schema"),
     ],
 )
-def test_settings_that_no_family_has_are_refused(family, settings, error, said):
-    with pytest.raises(error, match=said):
+def test_settings_that_no_family_has_are_refused(family, settings, error, printed):
+    with pytest.raises(error, match=printed):
         policy.config_from_json(family, settings)

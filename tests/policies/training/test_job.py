@@ -50,8 +50,8 @@ def test_a_training_that_is_killed_and_started_again_ends_as_if_it_had_not_been(
     config = TrainingFaultsConfig(
         kills=2, policy="tiny_schema", data=str(demonstrations), steps=250, batch=2, checkpoint_every=10
     )
-    told = measure(config, seed=3, command=TINY_DOOR)
-    assert told["passes"], told
+    logged = measure(config, seed=3, command=TINY_DOOR)
+    assert logged["passes"], logged
 
 
 def test_what_an_interrupt_makes_of_ray_train_is_an_interrupt_again_and_its_handler_goes():
@@ -71,16 +71,16 @@ class Screen(io.StringIO):
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_who_waits_is_told_how_far_it_has_come_up_to_the_end(tmp_path, monkeypatch, caplog, terminal):
+def test_a_waiting_caller_learns_how_far_it_has_come_up_to_the_end(tmp_path, monkeypatch, caplog, terminal):
     screen = Screen(terminal=terminal)
     monkeypatch.setattr(progress.sys, "stderr", screen)
     monkeypatch.setattr(progress, "EVERY_S", 0.01)
     monkeypatch.setattr(progress, "LINE_EVERY_S", 0.01)
     caplog.set_level("INFO")
 
-    def wait_for(said):
+    def wait_for(printed):
         until = monotonic() + 10.0
-        while said not in screen.getvalue() + caplog.text and monotonic() < until:
+        while printed not in screen.getvalue() + caplog.text and monotonic() < until:
             sleep(0.01)
 
     with progress.progress(tmp_path, 60):
@@ -89,10 +89,10 @@ def test_who_waits_is_told_how_far_it_has_come_up_to_the_end(tmp_path, monkeypat
             with (tmp_path / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps({"step": step, "loss": 2.5}) + "\n")
             wait_for("" if terminal else f"{step} of 60, loss 2.5")
-    told = screen.getvalue() if terminal else caplog.text
-    assert ("60/60" if terminal else "Step 10 of 60, loss 2.5.") in told
-    assert "loss 2.5" in told
-    assert "nan" not in told
+    logged = screen.getvalue() if terminal else caplog.text
+    assert ("60/60" if terminal else "Step 10 of 60, loss 2.5.") in logged
+    assert "loss 2.5" in logged
+    assert "nan" not in logged
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +124,8 @@ def test_one_worker_on_ray_gives_what_this_process_gives_bit_for_bit(jobs):
 
 
 def test_two_workers_share_a_batch_and_restart_after_one_is_killed(jobs):
-    told = json.loads((jobs / "told.json").read_text())
-    assert told["two"] == 20
+    logged = json.loads((jobs / "logged.json").read_text())
+    assert logged["two"] == 20
     assert (jobs / "died").exists()
     alone, shared = tensors(jobs / "inline"), tensors(jobs / "two")
     for name, tensor in alone.items():
@@ -140,7 +140,7 @@ def test_nothing_of_ray_is_left_behind(jobs):
     assert leftovers == []
 
 
-def test_what_a_worker_refuses_is_told_to_the_driver_as_it_was_said(demonstrations, tmp_path, monkeypatch):
+def test_what_a_worker_refuses_reaches_the_driver_in_the_same_words(demonstrations, tmp_path, monkeypatch):
     """An error that a caller may mend must not look like a death to Ray, which would start again and again."""
     place = SimpleNamespace(get_world_rank=lambda: 0, get_world_size=lambda: 1)
     monkeypatch.setattr("ray.train.get_context", lambda: place)
@@ -151,9 +151,9 @@ def test_what_a_worker_refuses_is_told_to_the_driver_as_it_was_said(demonstratio
     )
     job._work({job.PLAN: plan})
     outcome = msgspec.json.decode((tmp_path / job.RAY_FOLDER / job.OUTCOME).read_bytes(), type=job.RunReport)
-    told = job._error_from(outcome.error)
-    assert isinstance(told, TrainingError)
-    assert str(told).startswith("The loss of a step must be finite. Got 'nan at step 0 on ")
+    logged = job._error_from(outcome.error)
+    assert isinstance(logged, TrainingError)
+    assert str(logged).startswith("The loss of a step must be finite. Got 'nan at step 0 on ")
     assert not list((tmp_path / "checkpoints").glob("[0-9]*"))
 
 
@@ -163,9 +163,9 @@ class Threads(ProcessGroup):
     def total(self, values):
         HEARD[self.rank] = list(values)
         MEETING.wait()
-        told = [sum(own) for own in zip(*HEARD, strict=True)]
+        logged = [sum(own) for own in zip(*HEARD, strict=True)]
         MEETING.wait()
-        return told
+        return logged
 
     def wrapped(self, network):
         return network

@@ -79,8 +79,8 @@ def test_it_learns_and_says_what_made_the_policy(demonstrations, tmp_path):
     validated = [row for row in rows(tmp_path) if "validation_loss" in row]
     assert [row["step"] for row in validated] == list(range(8, 81, 8))
     assert validated[-1]["validation_loss"] < losses[0] / 3
-    told = rows(tmp_path)[0].keys()
-    assert {"place", "gradient_norm", "parameter_norm", "learning_rate", "augmentation_redrawn"} < told
+    logged = rows(tmp_path)[0].keys()
+    assert {"place", "gradient_norm", "parameter_norm", "learning_rate", "augmentation_redrawn"} < logged
     assert list((tmp_path / "tensorboard").iterdir())
     shipped = from_pretrained(tmp_path / "policy")
     assert (shipped.training["steps"], shipped.training["finished"], shipped.training["seed"]) == (80, True, 0)
@@ -179,14 +179,14 @@ def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(demonstrations, t
 
 def test_after_a_damaged_checkpoint_the_one_before_is_used_and_the_end_is_the_same(demonstrations, tmp_path, caplog):
     run(demonstrations, tmp_path)
-    whole, told = weights(tmp_path), rows(tmp_path)
+    whole, logged = weights(tmp_path), rows(tmp_path)
     for name in ("00000020", "00000015"):
         path = tmp_path / "checkpoints" / name / "optimiser.safetensors"
         path.write_bytes(path.read_bytes()[:-7])
     run(demonstrations, tmp_path)
     assert "00000020" in caplog.text
     assert "00000015" in caplog.text
-    assert (weights(tmp_path), rows(tmp_path)) == (whole, told)
+    assert (weights(tmp_path), rows(tmp_path)) == (whole, logged)
 
 
 def test_when_the_minutes_are_over_it_stops_and_goes_on_to_the_same_end(demonstrations, tmp_path):
@@ -210,7 +210,7 @@ def test_a_finished_run_stays_as_it_is(demonstrations, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("policy", "error", "said"),
+    ("policy", "error", "printed"),
     [
         (TinyConfig(cameras=["fromt"]), UnknownNameError, "Did you mean 'front'"),
         (TinyConfig(image_px=16), ConfigError, "image size must be the policy's"),
@@ -223,9 +223,9 @@ def test_a_finished_run_stays_as_it_is(demonstrations, tmp_path):
     ],
 )
 def test_data_that_do_not_fit_the_policy_are_refused_before_the_folder_is_made(
-    demonstrations, tmp_path, policy, error, said
+    demonstrations, tmp_path, policy, error, printed
 ):
-    with pytest.raises(error, match=said) as refused:
+    with pytest.raises(error, match=printed) as refused:
         run(demonstrations, tmp_path / "out", policy)
     assert "Got" in str(refused.value)
     assert not (tmp_path / "out").exists()
@@ -263,7 +263,7 @@ def test_a_demonstration_that_is_damaged_meanwhile_is_named_with_the_step(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "printed"),
     [
         ({"steps": 0}, "steps and batch"),
         ({"batch": 0}, "steps and batch"),
@@ -275,8 +275,8 @@ def test_a_demonstration_that_is_damaged_meanwhile_is_named_with_the_step(tmp_pa
         ({"log": LogConfig(keep=0)}, "keep must be at least 1"),
     ],
 )
-def test_settings_out_of_range_are_refused(demonstrations, tmp_path, settings, said):
-    with pytest.raises(ConfigError, match=said):
+def test_settings_out_of_range_are_refused(demonstrations, tmp_path, settings, printed):
+    with pytest.raises(ConfigError, match=printed):
         run(demonstrations, tmp_path / "out", **settings)
 
 

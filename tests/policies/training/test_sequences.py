@@ -52,7 +52,7 @@ def same(left, right):
 # --- What is found ----------------------------------------------------------------------------------------------------
 
 
-def test_what_is_found_is_told_and_split_by_task(demonstrations):
+def test_what_is_found_is_reported_and_split_by_task(demonstrations):
     found = find_recordings([demonstrations], SamplingConfig(held_out=0.2), KEYFRAME)
     assert Counter(recording.task for recording in found.train) == {"stack/strict": 5, "press/strict": 5}
     assert Counter(recording.task for recording in found.held_out) == {"stack/strict": 1, "press/strict": 1}
@@ -74,7 +74,7 @@ def test_the_same_demonstrations_elsewhere_or_listed_twice_are_the_same_data(dem
 
 
 @pytest.mark.parametrize(
-    ("made", "settings", "error", "said"),
+    ("made", "settings", "error", "printed"),
     [
         ({}, {"tasks": ["stak"]}, UnknownNameError, "Did you mean 'stack'"),
         ({}, {"split": "test"}, DataError, "must be of the split 'test'"),
@@ -84,24 +84,24 @@ def test_the_same_demonstrations_elsewhere_or_listed_twice_are_the_same_data(dem
         ({"episodes": 1}, {"held_out": 0.5}, ConfigError, "Both splits of stack/strict must hold an episode"),
     ],
 )
-def test_a_missing_or_empty_split_is_refused(tmp_path, made, settings, error, said):
+def test_a_missing_or_empty_split_is_refused(tmp_path, made, settings, error, printed):
     episodes = made.pop("episodes", 2)
     write_demonstrations(tmp_path, [trajectory(seed=seed) for seed in range(episodes)], **made)
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=printed):
         find_recordings([tmp_path], SamplingConfig(**settings), KEYFRAME)
 
 
 @pytest.mark.parametrize(
-    ("odd", "said"),
+    ("odd", "printed"),
     [
         ({"px": 16}, "the same cameras"),
         ({"cameras": ("front",)}, "the same cameras"),
         ({"proprio": ("tool_x_m", "tool_y_m")}, "the same proprioception"),
     ],
 )
-def test_demonstrations_that_differ_are_refused_by_name(tmp_path, odd, said):
+def test_demonstrations_that_differ_are_refused_by_name(tmp_path, odd, printed):
     write_demonstrations(tmp_path, [trajectory(seed=0), trajectory(seed=1, **odd)])
-    with pytest.raises(DataError, match=f"must have {said}.*1.npz"):
+    with pytest.raises(DataError, match=f"must have {printed}.*1.npz"):
         find_recordings([tmp_path], SamplingConfig(), KEYFRAME)
 
 
