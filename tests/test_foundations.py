@@ -1,8 +1,10 @@
 """Seeds, errors, paths and command specs: the ground that every room stands on."""
 
 import pickle
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from embodied.errors import CommandError, EmbodiedError, PathError, SceneError, UnknownNameError, unknown_name
 from embodied.paths import confined, write_atomically
 from embodied.robots import commands
-from embodied.robots.assets import asset_root, urdf_path
+from embodied.robots.assets import urdf_path
 from embodied.robots.catalogue import robot_model, robot_names
 from embodied.robots.robot import DifferentialDrive
 from embodied.robots.urdf import load_urdf
