@@ -63,7 +63,7 @@ def test_a_row_needs_no_names_of_fields_and_loses_nothing(kind):
     examples[Pose | None] = Pose((0.0, 1.0, 0.0))
     others = {
         "skills": (SkillSpec("pick"),), "ranges": ((1, 2), (4, 5)), "size_m": (1.0, 2.0, 3.0), "parent": "p",
-        "position_m": (1.0, 2.0, 3.0), "expected_version": 4, "kept": (2,),
+        "position_m": (1.0, 2.0, 3.0), "expected_version": 4, "kept": (2,), "step": 5,
     }  # fmt: skip
     fields = {}
     for field in kind.__struct_fields__:
