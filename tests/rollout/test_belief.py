@@ -24,11 +24,13 @@ from embodied.memory import (
     SubtaskEnded,
     open_bank,
 )
-from embodied.memory.perception import ObjectNames
+from embodied.memory.perception import Known, ObjectNames, SceneTracker
+from embodied.memory.perception.known import measured
 from embodied.planning import ScheduleConfig
 from embodied.rollout.bank_feed.belief_feed import BeliefConfig, BeliefFeed, Source
 from embodied.rollout.bank_feed.episode_feed import MemoryFeedConfig
 from embodied.rollout.bank_feed.looking import shuffled_masks
+from embodied.rollout.bank_feed.own_actions import Containment
 from embodied.rollout.bank_feed.remembering import Remembering
 from embodied.rollout.bank_feed.truth_feed import TruthFeed
 from embodied.rollout.bank_feed.truth_report import TruthReport, append_truth
@@ -195,6 +197,18 @@ def test_alike_cups_that_were_hidden_together_may_be_one_another(simulator):
 def test_a_rate_out_of_range_is_refused():
     with pytest.raises(ConfigError, match="look_hz"):
         BeliefFeed(MemoryFeedConfig(), BeliefConfig(look_hz=21.0), None, NAME)
+
+
+def test_what_holds_a_thing_is_never_believed_to_be_held_by_it():
+    points = np.random.default_rng(0).uniform((-0.1, -0.1, 0.0), (0.1, 0.1, 0.2), (200, 3))
+    small, large = measured(points * 0.6, points * 0.0, 200), measured(points, points * 0.0, 200)
+    tracker, containment = SceneTracker(str), Containment()
+    for index, (name, seen) in enumerate({"small": small, "large": large}.items(), start=1):
+        tracker.things[name] = Known(name, "object", seen, 0.0, index)
+    assert containment.settle(tracker.things["small"], tracker).object == "large"
+    containment.parents["large"] = ("on", "small")
+    containment.parents.pop("small")
+    assert containment.settle(tracker.things["small"], tracker) is None
 
 
 # --- Masks and names --------------------------------------------------------------------------------------------------

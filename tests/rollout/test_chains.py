@@ -74,6 +74,8 @@ def logged(record):
 class Stopped:
     """An inline compute that stops after some results."""
 
+    place = "in this process"
+
     def __init__(self, worker, after=1000):
         self._inside, self._after, self.units = InlineCompute(worker), after, []
 

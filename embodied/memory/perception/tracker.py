@@ -154,6 +154,8 @@ class SceneTracker:
     def _take_up(self, thing: Known, new: Measured) -> Change:
         """Takes a view of a thing that was moved for the truth; of one that shows a part only, what agrees with it."""
         part = seen_in_part(thing.measured, new)
+        if part and share_inside(thing.box, new.points_m, margin_m=OUTSIDE_M) > 1.0 - OUTSIDE_SHARE:
+            return Change(thing.name, ChangeKind.CONFIRMED)
         thing.measured = registered(thing.measured, new) if part else new
         thing.views = 0 if part else 1
         return Change(thing.name, ChangeKind.MOVED)
@@ -176,7 +178,7 @@ class SceneTracker:
             thing = self._first_seen(new, look, name, category)
             return thing, Change(thing.name, ChangeKind.NEW)
         away = share_inside(thing.box, new.points_m, margin_m=INSIDE_M) < INSIDE_SHARE
-        if thing.name in vacated or thing.lost or away or not thing.views:
+        if thing.name in vacated or thing.lost or away:
             self._confirm(thing, look.time_s)
             self._forget_references(thing)
             return thing, self._take_up(thing, new)

@@ -49,7 +49,17 @@ class Containment:
         support = support_of(thing, tracker.things.values())
         if support is None or self.parents.get(thing.name) == (support[0], support[1].name):
             return None
+        if thing.name in self._above(support[1].name):  # Boxes that overlap may each seem to hold the other.
+            return None
         return self.put(thing.name, support[0], support[1].name)
+
+    def _above(self, name: str) -> set[str]:
+        """Returns what a thing is in or on, what that is in or on, and so on."""
+        found: set[str] = set()
+        while name in self.parents and name not in found:
+            found.add(name)
+            name = self.parents[name][1]
+        return found | {name}
 
 
 @dataclass(eq=False)
