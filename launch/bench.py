@@ -18,6 +18,7 @@ from embodied.paths import write_atomically
 from launch import benchmarks, cli, schema
 from launch.arguments import Arguments
 from launch.benchmark import BenchmarkRun, find_benchmarks
+from launch.parts import check_simulator
 
 SETTINGS: list[tuple[str, Any, Any]] = [
     ("seed", int, 0),
@@ -55,7 +56,7 @@ def bench(composed: cli.Composed) -> None:
     output = Path(config.output)
     if output.suffix != ".json":
         raise ConfigError("output must name a .json file.", value=config.output)
-    config.simulator.check()
+    check_simulator(config.simulator)
     if not 0 <= config.seed < 2**40:
         raise ConfigError("seed must lie in [0, 2**40).", value=config.seed)
     _require_writable(output)

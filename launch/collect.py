@@ -11,7 +11,7 @@ from omegaconf import MISSING
 from embodied.rollout.recording.recorder import RecorderConfig
 from launch import cli, schema
 from launch.arguments import Arguments
-from launch.parts import policy_options
+from launch.parts import check_simulator, policy_options
 
 
 @dataclass(kw_only=True)
@@ -40,7 +40,7 @@ def collect(composed: cli.Composed) -> None:
     from embodied.rollout.worker import WorkerConfig
 
     config: CollectConfig = composed.config
-    config.simulator.check()
+    check_simulator(config.simulator)
     config.compute.require_reachable()
     worker = WorkerConfig(
         simulator=config.simulator,

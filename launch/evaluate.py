@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launch import cli, schema
+from launch.parts import check_simulator
 
 if TYPE_CHECKING:
     from embodied.evaluation.plan import Evaluation
@@ -19,7 +20,7 @@ def evaluate(composed: cli.Composed) -> None:
     from embodied.rollout.worker import WorkerConfig
 
     config: schema.EvaluateConfig = composed.config
-    config.simulator.check()
+    check_simulator(config.simulator)
     config.compute.require_reachable()
     worker = WorkerConfig(
         simulator=config.simulator,

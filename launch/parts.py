@@ -117,6 +117,12 @@ def chosen_policy(name: str, options: Any) -> Any:
     return plain.pinned() if callable(getattr(plain, "pinned", None)) else plain
 
 
+def check_simulator(config: Any) -> None:
+    """Raises `ConfigError` for settings of a simulator that are out of range, those of its world at least."""
+    check = getattr(config, "check", None)
+    (check if callable(check) else config.world.check)()
+
+
 def known_policies(options: Any) -> list[str]:
     """Returns the names of all kinds of policies, and the labels among `options`."""
     kinds = policy_kinds()

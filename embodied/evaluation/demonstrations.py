@@ -1,9 +1,9 @@
 """Collects expert demonstrations into a folder of trajectories with an index."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -42,12 +42,13 @@ class Collection:
     """What is collected: `demos` episodes of each task of `worker.tasks` that the only policy of `worker` solved.
 
     Seeds are tried in order from `seed * SEED_STRIDE`, so the same settings give the same files. Raises `ConfigError`
-    for numbers out of range.
+    for numbers out of range. `sources` identify the code from outside that is played.
     """
 
     worker: WorkerConfig
     demos: int
     seed: int
+    sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 1 <= self.demos <= SEED_STRIDE // 2:
@@ -76,6 +77,7 @@ class Collection:
                 "seed": self.seed,
                 "version": SCHEMA_VERSION,
                 **worker.team_settings,
+                **({"plugins": self.sources} if self.sources else {}),
             }
         )
 
@@ -100,7 +102,8 @@ def collect(collection: Collection, *, compute: Compute, output: Path, config: s
     things, `ConfigError` where it holds another run or is being written, and `DataError` where the demonstrator fails
     in more than half of the episodes (10 failures are always allowed).
     """
-    preflight(collection.worker, seed=collection.seed * SEED_STRIDE, split=SPLIT)
+    parts = preflight(collection.worker, seed=collection.seed * SEED_STRIDE, split=SPLIT)
+    collection = replace(collection, sources=parts.sources)
     with claim(output, kind="collection", mark=INDEX_FILE), ExitStack() as stack:
         shelf = _Shelf(collection, output, failures=_known_failures(collection, output))
         shelf.keep_whole_files()

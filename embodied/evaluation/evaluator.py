@@ -59,6 +59,7 @@ def evaluate(  # noqa: PLR0913
     _check_videos(videos)
     curves = curves_of(evaluation.worker.policies)
     parts = preflight(evaluation.worker, seed=evaluation.seed * SEED_STRIDE, split=SPLIT)
+    evaluation = replace(evaluation, sources=parts.sources)
     with ResultsFolder(output) as folder, ExitStack() as stack:
         done = folder.records(evaluation.run)
         jobs = {_key(job): job for unit in _placed(evaluation, parts.obstacles) for job in unit.unit}

@@ -1,7 +1,7 @@
 """What is evaluated: which episodes, by which policies, under which controls, and the identity of all that."""
 
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from embodied.errors import ConfigError
 from embodied.evaluation.controls import choice_task, refuse_resuming
@@ -23,6 +23,7 @@ class Evaluation:
 
     Episode i of every task is sampled from `seed * SEED_STRIDE + i`, and played as it is and under each control of
     `worker.controls`. Raises `ConfigError` for numbers out of range, and for controls that cannot be.
+    `sources` identify the code from outside that is played.
     """
 
     suite: str
@@ -30,6 +31,7 @@ class Evaluation:
     worker: WorkerConfig
     episodes: int
     seed: int
+    sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
@@ -89,6 +91,7 @@ class Evaluation:
                 **({"memory": fed} if fed else {}),
                 **tampered,
                 **worker.team_settings,
+                **({"plugins": self.sources} if self.sources else {}),
                 "suite": self.suite,
                 "tasks": worker.tasks,
                 "policies": worker.policies,

@@ -1,9 +1,11 @@
 """Builds every part of a run once, so that whatever cannot work is refused before anything starts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from embodied.errors import unknown_name
+from embodied.evaluation.provenance import outside_sources
+from embodied.plugins import recorded_use
 from embodied.protocols import Policy
 from embodied.rollout.builders import PolicyBuilder
 from embodied.rollout.requests import check_policy_fits, require_cameras
@@ -15,12 +17,14 @@ from embodied.rollout.worker import WorkerConfig, build_controller
 class Parts:
     """What only the built parts know: who is privileged, what makes the pixels, and who cannot be played how.
 
-    `obstacles` says by policy and control why not, such as "no memory"; what can be played is not in it.
+    `obstacles` says by policy and control why not, such as "no memory"; what can be played is not in it. `sources`
+    identify the code from outside that is played, by package.
     """
 
     privileged: tuple[str, ...]
     renderer: str
     obstacles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def preflight(worker: WorkerConfig, *, seed: int, split: str) -> Parts:
@@ -28,6 +32,12 @@ def preflight(worker: WorkerConfig, *, seed: int, split: str) -> Parts:
 
     Raises whatever building a part raises, and `ConfigError` for a camera that the scenes lack.
     """
+    with recorded_use() as used:
+        parts = _built(worker, seed=seed, split=split)
+    return replace(parts, sources=outside_sources(worker, used))
+
+
+def _built(worker: WorkerConfig, *, seed: int, split: str) -> Parts:
     policies = {name: policy.build() for name, policy in worker.policies.items()}
     team = {name: policies.get(name) or builder.build() for name, builder in _team_builders(worker).items()}
     worker.latency.build()

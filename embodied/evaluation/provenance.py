@@ -5,8 +5,8 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from embodied.plugins import OfferedPart, sources_of
+from embodied.rollout.worker import WorkerConfig
 
 LIBRARIES = ("embodied-memory", "pybullet", "ompl", "pin", "coal", "numpy", "ray", "torch")
 DECISIVE = ("embodied-memory", "pybullet", "ompl", "pin", "coal", "numpy", "torch")
@@ -28,6 +31,18 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
     decisive = {name: known for name, known in versions().items() if name in DECISIVE}
     text = msgspec.json.encode(_plain({"settings": settings, "versions": decisive, "code": _code()}), order="sorted")
     return hashlib.sha256(text).hexdigest()[:RUN_ID_LENGTH]
+
+
+def outside_sources(worker: WorkerConfig, used: Iterable[OfferedPart]) -> dict[str, dict[str, str]]:
+    """Returns what identifies the code from outside that `worker` plays, by package; nothing where all code is ours.
+
+    `used` are the parts from outside that were used to build what it plays. Raises `PluginError`.
+    """
+    played = (
+        worker.tasks, worker.policies, worker.team_policies, worker.simulator, worker.controller, worker.dispatcher,
+        worker.recorder, worker.controls,
+    )  # fmt: skip
+    return sources_of(used, set(_modules_of(played)))
 
 
 def versions() -> dict[str, str]:
@@ -76,6 +91,19 @@ def _code() -> str:
     for path in sorted(path for path in sources if path.parent.name != "evaluation" or path.name == "controls.py"):
         digest.update(f"{path.relative_to(root)} ".encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def _modules_of(value: Any) -> Iterator[str]:
+    """Yields the modules of the classes of a value and of all values in it."""
+    yield type(value).__module__
+    if is_dataclass(value):
+        yield from _modules_of({field.name: getattr(value, field.name) for field in fields(value)})
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _modules_of(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _modules_of(item)
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ from embodied.evaluation.provenance import cpu, versions
 from embodied.protocols import Task
 from embodied.rollout.builders import PolicyBuilder
 from embodied.rollout.worker import WorkerConfig, on_failure_of
-from embodied.tasks.registry import SUITES
+from embodied.tasks.registry import suite_named, suite_names
 from embodied.types import NORMAL, EpisodeRecord
 
 
@@ -54,7 +54,7 @@ def _run(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts)
     run = {
         "id": evaluation.run,
         "suite": evaluation.suite,
-        **({"about": SUITES[evaluation.suite].about} if evaluation.suite in SUITES else {}),
+        **({"about": suite_named(evaluation.suite).about} if evaluation.suite in suite_names() else {}),
         "tier": evaluation.tier,
         "policies": list(evaluation.worker.policies),
         **(
@@ -72,6 +72,7 @@ def _run(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts)
             name: [asdict(column) for column in task.columns] for name, task in evaluation.worker.tasks.items()
         },
         "renderer": parts.renderer,
+        **({"plugins": dict(evaluation.sources)} if evaluation.sources else {}),
         "wall_s": round(sum(record.wall_s for record in records), 3),
     }
     reactions = {name: reaction for name, task in evaluation.worker.tasks.items() if (reaction := on_failure_of(task))}

@@ -47,7 +47,7 @@ class OfferedPart:
         """Returns what the package offers. Raises whatever importing its module raises."""
         if self.entry_point:
             return self.entry_point.load()
-        return getattr(_named[self.package], CONSTANT)[self.group][self.name]
+        return named_parts(self.package)[self.group][self.name]
 
     def broken(self, cause: str) -> PluginError:
         """Returns the error for a part that cannot be used because of `cause`."""
@@ -82,6 +82,11 @@ def import_modules(names: Sequence[str]) -> None:
         _named[name] = module
 
 
+def named_parts(module: str) -> Mapping[str, Mapping[str, Any]]:
+    """Returns what a module that the command line has named offers, by group and name."""
+    return getattr(_named[module], CONSTANT)
+
+
 def named_modules() -> tuple[str, ...]:
     """Returns the modules that `import_modules` has imported in this process."""
     return tuple(_named)
@@ -114,7 +119,7 @@ def _installed() -> Iterator[OfferedPart]:
 
 def _parts_of(modules: Sequence[str]) -> Iterator[OfferedPart]:
     for module in modules:
-        for group, parts in getattr(_named[module], CONSTANT).items():
+        for group, parts in named_parts(module).items():
             for name in parts:
                 yield OfferedPart(group, name, module, "", f"{module}:{CONSTANT}")
 

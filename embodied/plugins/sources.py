@@ -2,14 +2,15 @@
 
 import hashlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from embodied.errors import PluginError
-from embodied.plugins.parts import GROUPS, OfferedPart, named_modules, offered
+from embodied.plugins.parts import GROUPS, OfferedPart, named_modules, named_parts, offered
 
+OURS = ("embodied", "policies", "launch")
 COMPILED = ("__pycache__", ".pyc", ".so", ".pyd")
 
 
@@ -24,13 +25,27 @@ def sources_of(used: Iterable[OfferedPart], modules: Iterable[str]) -> dict[str,
     top_levels = {name.partition(".")[0] for name in modules}
     chosen = {part.package for part in used} | {part.package for part in parts if part.group == "skills"}
     chosen |= {part.package for part in parts if part.module.partition(".")[0] in top_levels}
-    found = {name: {"version": "", "sha256": source_digest(name)} for name in sorted(named_modules())}
+    found = {name: {"version": "", "sha256": _digest([name, *_defining(name)])} for name in sorted(named_modules())}
     for package in sorted(chosen - found.keys()):
         own = [part for part in parts if part.package == package]
-        digests = [source_digest(name) for name in sorted({part.module.partition(".")[0] for part in own})]
-        whole = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
-        found[package] = {"version": own[0].version, "sha256": whole}
+        found[package] = {
+            "version": own[0].version,
+            "sha256": _digest(sorted({part.module.partition(".")[0] for part in own})),
+        }
     return found
+
+
+def _digest(modules: Sequence[str]) -> str:
+    digests = [source_digest(name) for name in modules]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _defining(module: str) -> list[str]:
+    """Returns the other modules, or their packages, in which the parts lie that a named module offers."""
+    values = [value for parts in named_parts(module).values() for value in parts.values()]
+    values += [task for value in values for task in getattr(value, "tasks", {}).values()]
+    defining = {str(getattr(value, "__module__", "")).partition(".")[0] for value in values}
+    return sorted(defining - {"", "builtins", *OURS, module.partition(".")[0]})
 
 
 @cache

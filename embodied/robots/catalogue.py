@@ -1,7 +1,10 @@
-"""The robots that come with the project, by name."""
+"""The robots by name: those that come with the project, those from outside, and those of model files."""
 
-from embodied.errors import unknown_name
+from pathlib import Path
+from typing import Any
+
 from embodied.geometry import Pose, Vector3
+from embodied.plugins import Registry
 from embodied.robots.model_file import is_model_path, load_robot
 from embodied.robots.robot import Arm, DifferentialDrive, Gripper, HolonomicDrive, RobotCamera, RobotModel
 from embodied.scenes.tabletop import WRIST_CAMERA, WRIST_FOV_Y_RAD
@@ -106,15 +109,24 @@ _MODELS = {
 def robot_model(name: str) -> RobotModel:
     """Returns the robot called `name`, or that of the model file at the path `name`.
 
-    Raises `UnknownNameError` with the nearest right name, and as `model_file.load_robot`.
+    Raises `UnknownNameError` with the nearest right name, `PluginError` for a robot from outside that is broken, and as
+    `model_file.load_robot`.
     """
-    if name in _MODELS:
-        return _MODELS[name]
-    if is_model_path(name):
-        return load_robot(name)
-    raise unknown_name("robot model", name, _MODELS)
+    return load_robot(name) if is_model_path(name) else ROBOTS[name]
 
 
 def robot_names() -> tuple[str, ...]:
-    """Returns the names of all robots, sorted."""
-    return tuple(sorted(_MODELS))
+    """Returns the names of all robots, sorted; nothing from outside is loaded for that."""
+    return tuple(sorted(ROBOTS))
+
+
+def _accepted(name: str, value: Any) -> RobotModel:
+    """Returns the robot that a package offers as a model or as the path of a model file. Raises `TypeError`."""
+    if isinstance(value, str | Path):
+        value = load_robot(str(value))
+    if not isinstance(value, RobotModel):
+        raise TypeError(f"{name!r} must be a RobotModel or the path of a model file, not {value!r}.")
+    return value
+
+
+ROBOTS: Registry[RobotModel] = Registry("robots", "robot model", _MODELS, _accepted)

@@ -18,6 +18,14 @@ from torch import distributed
 from embodied.errors import ConfigError, EmbodiedError, NotGiven
 from embodied.evaluation.output_folder import claim
 from embodied.paths import write_atomically
+from embodied.plugins import (
+    import_modules,
+    named_modules,
+    recorded_use,
+    require_same_modules,
+    source_digest,
+    sources_of,
+)
 from embodied.rollout.compute import ComputeKind
 from embodied.rollout.ray.address import require_answer
 from policies.folders import json_bytes
@@ -32,7 +40,7 @@ from policies.training.progress import progress
 RUN = "run.json"
 RAY_FOLDER = ".ray"
 OUTCOME = "outcome.json"
-PLAN = "plan"
+PLAN, MODULES = "plan", "modules"
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +62,9 @@ def run_job(plan: TrainingPlan, compute: TrainComputeConfig, *, config: str) -> 
     _require_gpus(compute)
     if compute.address:
         require_answer(compute.address)
-    prepared = prepare(plan)
+    with recorded_use() as used:
+        prepared = prepare(plan)
+    plan = replace(plan, sources=sources_of(used, [type(plan.policy).__module__]))
     threads = compute.threads_per_worker or max(1, len(os.sched_getaffinity(0)) // compute.workers)
     plan = replace(plan, threads=threads, output=plan.output.absolute())
     with claim(plan.output, kind="training", mark=CHECKPOINTS):
@@ -99,7 +109,7 @@ def _run_on_ray(plan: TrainingPlan, compute: TrainComputeConfig) -> Summary:
 
         trainer = TorchTrainer(
             _work,
-            train_loop_config={PLAN: plan},
+            train_loop_config={PLAN: plan, MODULES: {name: source_digest(name) for name in named_modules()}},
             scaling_config=ScalingConfig(num_workers=compute.workers, use_gpu=bool(compute.gpus)),
             run_config=RunConfig(
                 name="training",
@@ -146,6 +156,8 @@ def _work(config: dict[str, Any]) -> None:
     group = ProcessGroup(place.get_world_rank(), place.get_world_size(), torch.device(str(get_device())))
     outcome = RunReport()
     try:
+        import_modules(list(config[MODULES]))
+        require_same_modules(config[MODULES])
         summary = train(config[PLAN], group)
         outcome.summary = (summary.step, summary.steps, summary.wall_s)
     except EmbodiedError as error:

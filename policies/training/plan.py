@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ class TrainingPlan:
     """One run: `policy` is the config of a learner of `family`, `command` what was typed, `threads` those per worker.
 
     `folders` hold demonstrations; `output` is the run's folder; `start` that of the weights that `stage.start` names,
-    since workers elsewhere have a working folder of their own.
+    since workers elsewhere have a working folder of their own. `sources` identify the code from outside that is used.
     """
 
     family: str
@@ -37,6 +37,7 @@ class TrainingPlan:
     folders: tuple[Path, ...]
     output: Path
     start: Path | None = None
+    sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     command: str = ""
     threads: int = 1
 
@@ -44,8 +45,9 @@ class TrainingPlan:
         """Returns, JSON-able, all that decides what comes out."""
         training = _without(asdict(self.training), FREE)
         started = {"start_digest": file_sha256(self.start / WEIGHTS)} if self.start else {}
-        whole = {"family": self.family, "policy": asdict(self.policy), **training, "digest": features.digest, **started}
-        return jsonable(whole)
+        outside = {"plugins": self.sources} if self.sources else {}
+        whole = {"family": self.family, "policy": asdict(self.policy), **training, "digest": features.digest}
+        return _without_empty(jsonable({**whole, **started, **outside}))
 
     def steps(self, recordings: Recordings) -> int:
         """Returns how many steps the run has."""
@@ -190,6 +192,15 @@ def _without(settings: Mapping[str, Any], free: Mapping[str, Any]) -> dict[str, 
         name: _without(value, free[name]) if name in free else value
         for name, value in settings.items()
         if name not in free or free[name] is not None
+    }
+
+
+def _without_empty(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns `settings` without empty sections, as in runs from before there were such sections."""
+    return {
+        name: _without_empty(value) if isinstance(value, Mapping) else value
+        for name, value in settings.items()
+        if not isinstance(value, Mapping) or value
     }
 
 
