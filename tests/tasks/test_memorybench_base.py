@@ -196,7 +196,7 @@ def test_strict_targets_are_a_third_each_of_the_open_drawer():
         assert episode.scene.joint(slide(episode.choice_goal.target)).position == 0.21
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", list(SUITES))
 def test_suites_name_tasks_that_exist(suite):
     assert set(suite_named(suite).tasks) <= set(TASKS)
 
@@ -262,7 +262,7 @@ class Typed:
 
 
 def test_options_may_be_numbers_booleans_texts_and_choices(monkeypatch):
-    monkeypatch.setitem(TASKS, "typed", Typed)
+    monkeypatch.setitem(TASKS.own, "typed", Typed)
     given = {"order": "continue", "count": 2, "share": 1, "shown": False, "words": "where is it?"}
     made = make_task("typed", options=given)
     assert made == Typed(order=OnFailure.CONTINUE, count=2, share=1, shown=False, words="where is it?")

@@ -32,7 +32,7 @@ FILES = ("weights.safetensors", "average.safetensors", "optimiser.safetensors", 
 
 @pytest.fixture(autouse=True)
 def tiny_family(monkeypatch):
-    monkeypatch.setitem(FAMILIES, "tiny", TinyConfig)
+    monkeypatch.setitem(FAMILIES.own, "tiny", TinyConfig)
 
 
 def state(step):
@@ -199,7 +199,7 @@ def test_a_policy_of_another_version_or_normalisation_is_refused(shipped, monkey
     monkeypatch.setattr(policy, "SCHEMA_VERSION", 0)
     save_pretrained(folder, learner, family="tiny", tensors=learner.state_dict(), training={})
     monkeypatch.undo()
-    monkeypatch.setitem(FAMILIES, "tiny", TinyConfig)
+    monkeypatch.setitem(FAMILIES.own, "tiny", TinyConfig)
     with pytest.raises(DataError, match=r"version 1.*version 0"):
         from_pretrained(folder)
     monkeypatch.setattr(learner, "normalisation", lambda: {"cameras": ["above"]})

@@ -37,7 +37,7 @@ LOG = LogConfig(metrics_every=3, validate_every=8, pictures_every=0, checkpoint_
 
 @pytest.fixture(autouse=True)
 def tiny_family(monkeypatch):
-    monkeypatch.setitem(FAMILIES, "tiny", TinyConfig)
+    monkeypatch.setitem(FAMILIES.own, "tiny", TinyConfig)
 
 
 @pytest.fixture(scope="module")
