@@ -26,7 +26,8 @@ def check_words(words: Sequence[str]) -> None:
     for word in parser.parse_known_args(list(words))[1]:
         name, _, value = word.lstrip("-").partition("=")
         if not word.startswith("-") or not name:
-            raise ConfigError("A setting must read key=value.", value=word)
+            rule = "Options, such as -m, must stand before all settings or after them."
+            raise ConfigError(rule, value=word, remedy="Move the option to the front.")
         following = words[words.index(word) + 1 :][:1] if not value else []
         raise ConfigError(
             "A setting must be written without dashes.",

@@ -42,9 +42,9 @@ def evaluate(composed: cli.Composed) -> None:
     from embodied.memory import require_openable
     from embodied.rollout.bank_feed.bank_owner import owned_bank
 
-    require_playable(_evaluation(config, worker), output=output, videos=config.videos)
     for url in filter(None, (config.memory.url, config.memory.truth_url)):
         require_openable(url)
+    require_playable(_evaluation(config, worker), output=output, videos=config.videos)
     with _truth_bank(config.memory.truth_url) as truth, owned_bank(config.memory.url, config.compute) as link:
         _evaluate(composed, replace(worker, memory=config.memory.build(link)), output, truth=truth)
     cli.print_text(f"Memory: {config.memory.url}")

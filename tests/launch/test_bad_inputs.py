@@ -123,6 +123,7 @@ ROWS = [
     ("evaluate", ["output=out", "++x=1"], ["'x'", "Known here"]),
     ("evaluate", ["-m", "output=out", "episodes=1,x"], ["'x'", "whole number"]),
     ("evaluate", ["-m", "output=out", "suite.put_block_back.patches=1,2"], ["Got 1", "2 to 16"]),
+    ("evaluate", ["output=out", "-m", "episodes=1,2"], ["'episodes=1,2'", "Move the option to the front"]),
     ("evaluate", ["output=${nope}"], ["'output'", "nope"]),
 ]
 AT_MOST_S = 5.0
