@@ -113,12 +113,14 @@ def test_a_file_of_settings_cannot_name_modules(bare, tmp_path):
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(900)
 def test_an_installed_package_is_evaluated_on_ray(site, tmp_path):
     done = command("evaluate", *EVALUATE, "compute.workers=1", f"output={tmp_path / 'out'}", paths=(site,))
     require_played(done, tmp_path / "out")
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(900)
 def test_a_module_that_is_not_installed_is_evaluated_on_ray_and_recorded(bare, tmp_path):
     output = tmp_path / "out"
     done = command("evaluate", "plugins=my_lab", *EVALUATE, "compute.workers=1", f"output={output}", folder=bare)
@@ -134,6 +136,7 @@ def test_a_module_that_is_not_installed_is_evaluated_on_ray_and_recorded(bare, t
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(900)
 def test_an_expert_is_refused_on_ray_for_a_task_that_has_none(bare, tmp_path):
     (bare / "no_expert.py").write_text(NO_EXPERT)
     settings = ("plugins=[no_expert]", "suite=unsolved", "policy=expert", "episodes=1", "videos=0", "compute.workers=1")
@@ -143,6 +146,7 @@ def test_an_expert_is_refused_on_ray_for_a_task_that_has_none(bare, tmp_path):
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("compute", ["inline", "local"])
 def test_a_memory_from_outside_is_trained_and_its_weights_are_played(bare, tmp_path, compute):
     data, output = tmp_path / "data", tmp_path / "training"
@@ -169,6 +173,7 @@ def test_a_memory_from_outside_is_trained_and_its_weights_are_played(bare, tmp_p
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(900)
 def test_two_checkpoints_of_one_family_stand_in_one_table_under_labels_of_the_user(tmp_path):
     done = command(
         "evaluate", "suite.tasks=reopen_drawer", "policy=[plain,remembering]", "policy_options.plain.kind=sam2act",
@@ -185,6 +190,7 @@ def test_two_checkpoints_of_one_family_stand_in_one_table_under_labels_of_the_us
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(900)
 def test_the_package_is_installed_by_pip_as_well(tmp_path):
     import subprocess
     import sys

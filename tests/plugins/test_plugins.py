@@ -7,7 +7,7 @@ import pytest
 from embodied.controllers.skills.registry import SKILLS, skills_of
 from embodied.errors import PluginError, UnknownNameError
 from embodied.plugins import offered, recorded_use, source_digest, sources_of
-from embodied.robots.catalogue import robot_model
+from embodied.robots.catalogue import robot_model, robot_names
 from embodied.tasks.registry import SUITES, TASKS, make_task, sound_suites, suite_named
 from embodied.testing import check_task
 from launch.arguments import Arguments
@@ -51,6 +51,14 @@ def test_an_installed_package_gives_a_task_a_suite_a_policy_a_skill_and_a_memory
     assert "rise" in {skill.name for skill in skills_of(robot_model("panda"))}
     grid = TokenGrid(views=1, rows=2, cols=2, dim=8, slot_dim=4)
     check_memory(lambda: memory_config("last", {"gain": 0.5}).build(grid))
+
+
+def test_a_robot_of_a_package_whose_files_are_missing_is_refused_by_its_name_and_no_other(site):
+    install_outside_lab(site)
+    assert "ur5e_robotiq_2f_85" in robot_names()
+    assert robot_model("panda").name == "panda"
+    with pytest.raises(PluginError, match=r"'ur5e_robotiq_2f_85' \(embodied.robots\).*outside-lab.*airo_models"):
+        robot_model("ur5e_robotiq_2f_85")
 
 
 def test_nothing_is_imported_before_it_is_used(site):

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-MODEL_FILE = Path(__file__).with_name("ur5e_robotiq_2f_85.json")
+from tests.plugins.installing import PACKAGE as PACKAGE_FOLDER
+from tests.plugins.installing import command, install_outside_lab
+
+MODEL_FILE = PACKAGE_FOLDER / "outside_lab" / "ur5e_robotiq_2f_85.json"
 PACKAGE = "airo-models==0.0.12"
 EPISODES, NEEDED = 50, 0.9
 
@@ -38,6 +41,21 @@ def test_a_ur5e_with_a_robotiq_gripper_plays_put_block_back_as_the_expert(site, 
     rows = [json.loads(line) for line in (tmp_path / "out" / "episodes.jsonl").read_text().splitlines()]
     assert len(rows) == EPISODES
     assert sum(row["outcome"] == "success" for row in rows) >= NEEDED * EPISODES
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(900)
+def test_an_installed_package_gives_the_robot_by_name_and_it_plays_on_ray(site, tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    install_outside_lab(own)
+    settings = ("suite.tasks=put_block_back", "policy=expert", "episodes=2", "videos=0", "compute.workers=1")
+    robot, output = "suite.put_block_back.robot=ur5e_robotiq_2f_85", tmp_path / "out"
+    done = command("evaluate", *settings, robot, f"output={output}", paths=(site, own), limit_s=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "outside-lab" in json.loads((output / "results.json").read_text())["run"]["plugins"]
+    rows = [json.loads(line) for line in (output / "episodes.jsonl").read_text().splitlines()]
+    assert {row["outcome"] for row in rows} == {"success"}
 
 
 def test_without_the_package_of_its_files_the_robot_is_refused_by_name():
