@@ -15,6 +15,7 @@ from launch.benchmark import find_benchmarks
 
 ROOT = Path(__file__).parents[2]
 NAMES = {
+    "belief",
     "faults",
     "leak",
     "memory",

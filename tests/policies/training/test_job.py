@@ -149,7 +149,7 @@ def test_what_a_worker_refuses_reaches_the_driver_in_the_same_words(demonstratio
     plan = TrainingPlan(
         family="tiny", policy=TinyConfig(nan=True), training=training, folders=(demonstrations,), output=tmp_path
     )
-    job._work({job.PLAN: plan})
+    job._work({job.PLAN: plan, job.MODULES: {}})
     outcome = msgspec.json.decode((tmp_path / job.RAY_FOLDER / job.OUTCOME).read_bytes(), type=job.RunReport)
     logged = job._error_from(outcome.error)
     assert isinstance(logged, TrainingError)
