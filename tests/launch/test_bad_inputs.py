@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,20 +141,27 @@ def shared(tmp_path_factory):
     with socket.create_server(("127.0.0.1", 0)) as server:
         refused = server.getsockname()[1]
     with socket.create_server(("127.0.0.1", 0)) as proxy:
+        ended = threading.Event()
+        proxy.settimeout(0.1)
 
         def close_all():
-            while True:
-                connection, _ = proxy.accept()
-                with connection:
-                    connection.recv(100)
+            while not ended.is_set():
+                with suppress(TimeoutError):
+                    connection, _ = proxy.accept()
+                    with connection:
+                        connection.settimeout(1.0)
+                        connection.recv(100)
 
-        threading.Thread(target=close_all, daemon=True).start()
+        closing = threading.Thread(target=close_all, daemon=True)
+        closing.start()
         yield {
             "data": two_tasks(folder / "data", episodes=3),
             "bank": f"sqlite:///{folder}/bank.db",
             "refused": refused,
             "proxy": proxy.getsockname()[1],
         }
+        ended.set()
+        closing.join()
 
 
 @pytest.fixture
