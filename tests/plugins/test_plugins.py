@@ -6,7 +6,7 @@ import pytest
 
 from embodied.controllers.skills.registry import SKILLS, skills_of
 from embodied.errors import PluginError, UnknownNameError
-from embodied.plugins import offered, recorded_use, source_digest, sources_of
+from embodied.plugins import offered, recorded_use, require_same_modules, source_digest, sources_of
 from embodied.robots.catalogue import robot_model, robot_names
 from embodied.tasks.registry import SUITES, TASKS, make_task, sound_suites, suite_named
 from embodied.testing import check_task
@@ -167,3 +167,9 @@ def test_offers_are_found_again_after_the_search_path_has_changed(site):
         assert "hover" in offered("policies")
     finally:
         sys.path.remove(str(site / "nothing"))
+
+
+def test_a_worker_refuses_a_module_that_is_not_the_drivers():
+    require_same_modules({"json": source_digest("json")})
+    with pytest.raises(PluginError, match=r"same on every node.*json"):
+        require_same_modules({"json": "0" * 64})

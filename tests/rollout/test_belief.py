@@ -4,6 +4,7 @@ import gc
 import math
 import pickle
 from collections import deque
+from contextlib import nullcontext
 from dataclasses import replace
 
 import msgspec
@@ -29,7 +30,7 @@ from embodied.memory.perception.known import measured
 from embodied.planning import ScheduleConfig
 from embodied.rollout.bank_feed.belief_feed import BeliefConfig, BeliefFeed, Source
 from embodied.rollout.bank_feed.episode_feed import MemoryFeedConfig
-from embodied.rollout.bank_feed.looking import shuffled_masks
+from embodied.rollout.bank_feed.looking import Looking, shuffled_masks
 from embodied.rollout.bank_feed.own_actions import Containment
 from embodied.rollout.bank_feed.remembering import Remembering
 from embodied.rollout.bank_feed.truth_feed import TruthFeed
@@ -42,7 +43,18 @@ from embodied.scenes.scene import Scene
 from embodied.scenes.tabletop import ROBOT
 from embodied.simulators.bullet import BulletConfig
 from embodied.tasks.memorybench.put_block_back import PutBlockBack
-from embodied.types import CameraImage, Decision, Episode, Moment, Truth, Wait, WorldState
+from embodied.types import (
+    CameraImage,
+    Decision,
+    Episode,
+    Moment,
+    Observation,
+    Progress,
+    Request,
+    Truth,
+    Wait,
+    WorldState,
+)
 from launch.benchmarks.belief.cups import hidden_swap
 from launch.parts import POLICIES
 from launch.schema import MemoryConfig
@@ -194,6 +206,20 @@ def test_alike_cups_that_were_hidden_together_may_be_one_another(simulator):
         assert cup.error_m < 0.015
 
 
+def test_sightings_of_what_may_be_another_thing_are_unsure(simulator, monkeypatch):
+    with open_bank(":memory:") as bank:
+        monkeypatch.setattr("launch.benchmarks.belief.cups.open_bank", lambda _: nullcontext(bank))
+        hidden_swap(simulator, 1, colours=("blue", "blue"), swap=True)
+        first, last = {}, {}
+        for seen in sightings(bank):
+            first.setdefault(seen.entity, seen.confidence)
+            last[seen.entity] = seen.confidence
+        cups = [name for name in last if bank.where_is(name).candidates]
+    assert len(cups) == 2
+    assert min(first[name] for name in cups) > 0.8
+    assert [last[name] for name in cups] == [0.5, 0.5]
+
+
 def test_a_rate_out_of_range_is_refused():
     with pytest.raises(ConfigError, match="look_hz"):
         BeliefFeed(MemoryFeedConfig(), BeliefConfig(look_hz=21.0), None, NAME)
@@ -224,6 +250,36 @@ def test_masks_are_shuffled_in_every_image_and_alike_when_played_again():
         assert one.instance[0, 0] == 0, "the background stays what it is"
         np.testing.assert_array_equal(old[one.instance], ids)
         np.testing.assert_array_equal(shuffled_masks(image, 7, *look)[0].instance, one.instance)
+
+
+def test_robots_are_shown_other_ids_than_the_simulators_in_every_look(simulator):
+    episode = PutBlockBack().sample(3)
+    simulator.reset(episode.scene)
+    looking = Looking(episode, simulator, names_under="", labels=False)
+    robots, true = simulator.state().robots, simulator.observe(ROBOT, ("front",)).images["front"].instance
+    looks = [looking.looks(ROBOT, ("front",), robots, {}, time_s=time_s)[0] for time_s in (0.0, 0.5)]
+    shown = [look.image.instance for look in looks]
+    assert not any(np.array_equal(one, true) for one in shown)
+    assert not np.array_equal(*shown)
+    assert not any(look.given for look in looks)
+
+
+@pytest.mark.parametrize(("look_hz", "looks"), [(2.0, 4), (0.0, 0)])
+def test_robots_look_at_their_own_rate_and_a_decision_uses_a_look_that_is_fresh(simulator, monkeypatch, look_hz, looks):
+    episode, observe, times_s = PutBlockBack().sample(3), simulator.observe, []
+    simulator.reset(episode.scene)
+    state = simulator.state()
+    request = Request(Observation(ROBOT, {}, np.zeros(15, np.float32), 1.0, None), "wait", step=0, seed=0)
+    with open_bank(":memory:") as bank:
+        feed = BeliefFeed(MemoryFeedConfig(), BeliefConfig(look_hz=look_hz), bank, NAME)
+        feed.on_begin(episode, simulator)
+        monkeypatch.setattr(simulator, "observe", lambda *given: times_s.append(feed.now_s) or observe(*given))
+        for period in range(1, 41):
+            feed.on_step(replace(state, time_s=0.05 * period), Progress())
+        assert len(times_s) == looks
+        feed.on_decision(request, Decision((Wait(0.1),)))
+        assert len(times_s) == max(1, looks), "at 2 s a robot has just looked, or not since the beginning"
+        feed.settle()
 
 
 def test_names_are_unique_across_robots_and_restarts():
