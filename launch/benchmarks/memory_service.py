@@ -66,7 +66,7 @@ def measure(config: MemoryLoadConfig, *, seed: int) -> dict[str, Any]:
         "load_average": os.getloadavg()[0],
         "versions": versions(),
         "settings": asdict(config),
-        "told": logged,
+        "logged": logged,
         "acknowledged": len(late),
         "kept": kept,
         "problems": list(problems),

@@ -80,7 +80,9 @@ def test_the_phases_come_in_their_order():
     episode = TASK.sample(0)
     start, target = at(episode, start_of(episode)), at(episode, episode.choice_goal.target)
     progress = TASK.begin(episode, state(episode, block=start))
-    assert TASK.advance(episode, progress, state(episode, block=target)).reached == (), "nobody has been away"
+    assert TASK.advance(episode, progress, state(episode, block=target)).reached == (), (
+        "the mobile robot has not left the table yet"
+    )
     progress = TASK.advance(episode, progress, state(episode, block=start, base_x_m=1.6))
     assert progress.reached == ("away",)
     held = state(episode, block=target, base_x_m=1.6, holder=STANDING)

@@ -16,8 +16,9 @@ LARGER = 1.5  # A container has at least this many times the footprint of what i
 def support_of(thing: Known, others: Collection[Known]) -> tuple[str, Known] | None:
     """Returns "in" or "on" and the thing that another one is in or on; None where nothing is seen under it.
 
-    A thing is on the mark under its middle; else in the smallest box around its middle that is clearly wider; else on
-    the highest upper side under its middle that is no more than 2.5 cm from its underside.
+    The first of these that applies counts: it is on a flat mark below its centre; in the smallest box that contains its
+    centre and has at least 1.5 times its footprint; on the highest surface below its centre, if the gap between that
+    surface and the bottom of the thing is at most 2.5 cm.
     """
     able = [
         one for one in others
@@ -36,7 +37,7 @@ def support_of(thing: Known, others: Collection[Known]) -> tuple[str, Known] | N
 
 
 def support_height_m(thing: Known, others: Collection[Known]) -> float | None:
-    """Returns the height of the highest upper side under the middle of a thing, None where none is seen."""
+    """Returns the height of the highest surface seen below the centre of a thing, None where none is seen."""
     middle_m = thing.box.pose.position_m[2]
     heights = [
         one.top_m for one in others

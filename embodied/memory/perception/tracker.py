@@ -170,10 +170,7 @@ class SceneTracker:
     ) -> tuple[Known, Change]:
         """Returns the thing that a mask shows elsewhere than before, or for the first time by this camera."""
         name, category = look.given.get(mask, ("", ""))
-        if name:
-            thing = self.things.get(name)
-        else:
-            thing = self._same_place(new, taken, vacated) or self._elsewhere(new, taken, vacated)
+        thing = self.things.get(name) if name else self._same_place(new, taken) or self._elsewhere(new, taken, vacated)
         if thing is None:
             thing = self._first_seen(new, look, name, category)
             return thing, Change(thing.name, ChangeKind.NEW)
@@ -184,9 +181,8 @@ class SceneTracker:
             return thing, self._take_up(thing, new)
         return thing, self._add_view(thing, new, look.time_s)
 
-    def _same_place(self, new: Measured, taken: Collection[Known], vacated: Mapping[str, float]) -> Known | None:
+    def _same_place(self, new: Measured, taken: Collection[Known]) -> Known | None:
         """Returns the thing in whose box most of what is seen lies: of the best ones the smallest."""
-        del vacated
         shares = {
             thing.name: share_inside(thing.box, new.points_m, margin_m=INSIDE_M)
             for thing in self.things.values()

@@ -112,7 +112,7 @@ class OwnActions:
             if isinstance(command.gripper, Mapping):
                 for end_effector, opening in command.gripper.items():
                     self._gripper(f"{robot}/{end_effector}").commanded = opening
-                    self._gripper(robot).commanded = opening
+                    self._gripper(robot).commanded = opening  # An only gripper bears the name of its robot.
             elif command.gripper is not None:
                 self._gripper(robot).commanded = command.gripper
 

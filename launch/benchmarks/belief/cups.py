@@ -1,4 +1,4 @@
-"""Two cups change places under a lid: alike ones must not be told apart afterwards, cups of two colours must be."""
+"""Two cups swap places under a lid: identical cups must become ambiguous, cups of two colours must be re-identified."""
 
 import math
 from dataclasses import dataclass, replace
