@@ -10,10 +10,10 @@ from embodied.errors import ConfigError
 from embodied.evaluation.plan import SEED_STRIDE
 from embodied.evaluation.provenance import cpu, versions
 from embodied.rollout.compute import Compute, ComputeConfig
-from embodied.rollout.job import EpisodeJob, JobResult
+from embodied.rollout.job import EpisodeJob
 from embodied.rollout.recording.recorder import RecorderConfig
 from embodied.rollout.worker import WorkerConfig
-from embodied.types import Outcome
+from embodied.types import EpisodeRecord, Outcome
 from launch.benchmark import Benchmark
 from launch.benchmarks.rollout.bare_physics import steps_per_s
 
@@ -100,29 +100,40 @@ def _jobs(worker: WorkerConfig, seeds: Sequence[int], *, split: str) -> list[Epi
     ]
 
 
-def _play(pool: Compute, jobs: Sequence[EpisodeJob]) -> list[JobResult]:
-    return list(pool.run(jobs))
+@dataclass(frozen=True)
+class _Played:
+    """What is kept of an episode: its recording holds shared memory, which a run frees as soon as it has been saved."""
+
+    task: str
+    record: EpisodeRecord
+    observations: int
 
 
-def _summary(results: Sequence[JobResult], wall_s: float, workers: int) -> dict[str, Any]:
+def _play(pool: Compute, jobs: Sequence[EpisodeJob]) -> list[_Played]:
+    return [
+        _Played(result.job.task, result.record, sum(len(trajectory) for trajectory in result.recordings))
+        for result in pool.run(jobs)
+    ]
+
+
+def _summary(results: Sequence[_Played], wall_s: float, workers: int) -> dict[str, Any]:
     records = [result.record for result in results]
     simulated_s = sum(record.sim_time_s for record in records)
-    views = sum(len(trajectory) for result in results for trajectory in result.recordings)
     return {
         "episodes": len(records),
         "success": sum(record.outcome is Outcome.SUCCESS for record in records),
-        "observations": views,
+        "observations": sum(result.observations for result in results),
         "sim_time_s": round(simulated_s, 2),
         "wall_s": round(wall_s, 3),
         "real_time_factor": round(simulated_s / wall_s, 3),
         "real_time_factor_per_worker": round(simulated_s / wall_s / workers, 3),
         "episodes_per_minute": round(60 * len(records) / wall_s, 1),
-        "by_task": {name: _of_task(results, name) for name in dict.fromkeys(result.job.task for result in results)},
+        "by_task": {name: _of_task(results, name) for name in dict.fromkeys(result.task for result in results)},
     }
 
 
-def _of_task(results: Sequence[JobResult], task: str) -> dict[str, float]:
-    records = [result.record for result in results if result.job.task == task]
+def _of_task(results: Sequence[_Played], task: str) -> dict[str, float]:
+    records = [result.record for result in results if result.task == task]
     simulated_s, wall_s = (sum(getattr(record, name) for record in records) for name in ("sim_time_s", "wall_s"))
     return {
         "median_wall_s": round(statistics.median(record.wall_s for record in records), 3),
