@@ -1,6 +1,7 @@
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -162,6 +163,16 @@ def test_what_a_late_worker_still_sends_is_ignored(tmp_path, nobody_left):
         results = list(compute.run(jobs(40, "faulty")))
     assert Counter(result.record.seed for result in results) == Counter(range(40))
     assert outcomes(results)[1] == (Outcome.SUCCESS, 2)
+
+
+def test_results_that_wait_for_a_slow_reader_past_their_deadline_are_not_lost(nobody_left):
+    with pool(CONFIG, workers=2, deadline_s=1.0) as compute:
+        list(compute.run(jobs(4)))  # Both workers have started.
+        results = compute.run(jobs(6))
+        got = [next(results)]
+        time.sleep(1.3)  # By now the answers of both workers are there, and overdue.
+        got += results
+    assert outcomes(got) == dict.fromkeys(range(6), (Outcome.SUCCESS, 1))
 
 
 def test_a_poison_episode_is_given_up_and_the_others_are_played(nobody_left):

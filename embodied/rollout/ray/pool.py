@@ -99,7 +99,7 @@ class PooledWorker:
 class _Member:
     """One live worker; `pending` is the answer it owes until `due_s`.
 
-    Before every episode it is asked for its process; the episode has `begun` once it was there to answer.
+    One that is new or was idle is asked for its process before an episode, which has `begun` once there was an answer.
     """
 
     actor: Any
@@ -164,15 +164,16 @@ class RayPool:
             if not busy:
                 return
             ready, _ = ray.wait(list(busy), num_returns=1, timeout=self._timeout_s(busy.values()))
-            for pending in ready:
-                yield from self._collect(busy[pending], again)
-            now_s = time.monotonic()
-            for member in [member for pending, member in busy.items() if pending not in ready]:
-                if now_s >= member.due_s:
-                    yield from self._bury(member, f"it ran past its deadline of {self._deadline_s(member):g} s", again)
+            results = [result for pending in ready for result in self._collect(busy[pending], again)]
+            for member in _late([member for pending, member in busy.items() if pending not in ready]):
+                results += self._bury(member, f"it ran past its deadline of {self._deadline_s(member):g} s", again)
+            self._hand_out(source, again, alive=[busy[pending] for pending in ready])
+            yield from results  # After the next jobs are on their way: no worker waits while results are saved.
 
-    def _hand_out(self, source: Iterator[EpisodeJob], again: deque[EpisodeJob]) -> None:
-        """Gives a job to every free worker, and hires workers while there are jobs."""
+    def _hand_out(
+        self, source: Iterator[EpisodeJob], again: deque[EpisodeJob], *, alive: Sequence[_Member] = ()
+    ) -> None:
+        """Gives a job to every free worker, and hires workers while jobs remain; those `alive` have just answered."""
         while True:
             free = next((member for member in self._members if member.job is None), None)
             if free is None and len(self._members) >= self._limits.workers:
@@ -182,6 +183,9 @@ class RayPool:
                 return
             if free is None:
                 self._members.append(self._hire(job))
+            elif free in alive:
+                free.job = job
+                self._begin(free)
             else:
                 self._offer(free, job)
 
@@ -271,6 +275,16 @@ class RayPool:
             timeout_s = time.monotonic() + FAREWELL_S
             for member in leaving:
                 _end_process(member.process, timeout_s=max(0.0, timeout_s - time.monotonic()))
+
+
+def _late(members: Sequence[_Member]) -> list[_Member]:
+    """Returns the members past their deadline; one that answered while results were being saved is not late."""
+    now_s = time.monotonic()
+    overdue = {member.pending: member for member in members if now_s >= member.due_s}
+    if not overdue:
+        return []
+    _, unanswered = ray.wait(list(overdue), num_returns=len(overdue), timeout=0)
+    return [overdue[pending] for pending in unanswered]
 
 
 def _end_process(where: WorkerProcess | None, *, timeout_s: float = 0.0) -> None:
