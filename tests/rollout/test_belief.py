@@ -255,7 +255,7 @@ def test_masks_are_shuffled_in_every_image_and_alike_when_played_again():
 def test_robots_are_shown_other_ids_than_the_simulators_in_every_look(simulator):
     episode = PutBlockBack().sample(3)
     simulator.reset(episode.scene)
-    looking = Looking(episode, simulator, names_under="", labels=False)
+    looking = Looking(episode.scene, simulator, seed=episode.seed)
     robots, true = simulator.state().robots, simulator.observe(ROBOT, ("front",)).images["front"].instance
     looks = [looking.looks(ROBOT, ("front",), robots, {}, time_s=time_s)[0] for time_s in (0.0, 0.5)]
     shown = [look.image.instance for look in looks]

@@ -4,17 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embodied.geometry import Pose, Vector3, quaternion_from_yaw, rotation_matrix, transform_points, vector3
+from embodied.geometry import Pose, Vector3, quaternion_from_yaw, rotation_matrix, vector3
 
 COARSE_RAD = float(np.radians(1.0))
 FINE_RAD = float(np.radians(0.1))
 SQUARE_RATIO = 1.1  # Sides whose ratio is below this count as equal: the longer one is then no guide to the yaw.
 LEAST_SIDE_M = 1e-4
-BESIDE_M = 0.03
-LEVEL_M = 0.003
-UNDER_SHARE = 0.9
-UNDER_ROUND_SHARE = 0.5
-LEAST_SUPPORT = 3
 ROUND_GAIN = 0.2  # A square gains 1.0 in area when turned by 45 degrees, a disc 0.0.
 
 
@@ -54,48 +49,10 @@ def fit_box(points_m: np.ndarray) -> UprightBox:
     return UprightBox(Pose(vector3(centre), quaternion_from_yaw(yaw_rad)), vector3(size), turned)
 
 
-def support_height(points_m: np.ndarray, around_m: np.ndarray) -> float | None:
-    """Returns the height of what is beside and below a thing of `points_m` (N, 3), or None where nothing is.
-
-    `around_m` (M, 3) are points seen beside it; of those near its outline and below it, the median height counts.
-    """
-    low, high = points_m.min(axis=0), points_m.max(axis=0)
-    near = np.all((around_m[:, :2] > low[:2] - BESIDE_M) & (around_m[:, :2] < high[:2] + BESIDE_M), axis=1)
-    below = around_m[near & (around_m[:, 2] < low[2] + LEVEL_M), 2]
-    return float(np.median(below)) if len(below) >= LEAST_SUPPORT else None
-
-
-def lowered(box: UprightBox, bottom_m: float) -> UprightBox:
-    """Returns the box with its underside at the height `bottom_m`, but no higher than it was, and the same top."""
-    x, y, z = box.pose.position_m
-    top_m, bottom_m = z + box.size_m[2] / 2, min(bottom_m, z - box.size_m[2] / 2)
-    pose = Pose((x, y, (top_m + bottom_m) / 2), box.pose.orientation)
-    return UprightBox(pose, (*box.size_m[:2], top_m - bottom_m), box.turned)
-
-
-def under(box: UprightBox, bottom_m: float) -> UprightBox:
-    """Returns the room between the box's underside and the height `bottom_m` that a thing standing there must fill.
-
-    A little narrower than the box; half as wide where the outline is round, for a ball leaves the corners empty.
-    """
-    x, y, z = box.pose.position_m
-    underside_m = z - box.size_m[2] / 2
-    share = UNDER_SHARE if box.turned else UNDER_ROUND_SHARE
-    pose = Pose((x, y, (underside_m + bottom_m) / 2), box.pose.orientation)
-    return UprightBox(pose, (box.size_m[0] * share, box.size_m[1] * share, underside_m - bottom_m), box.turned)
-
-
 def inside(box: UprightBox, points_m: np.ndarray, *, margin_m: float) -> np.ndarray:
     """Returns which of `points_m` (N, 3) lie in the box, grown by `margin_m` on every side."""
     local = (points_m - box.pose.position_m) @ rotation_matrix(box.pose.orientation)
     return np.all(np.abs(local) <= np.asarray(box.size_m) / 2 + margin_m, axis=1)
-
-
-def samples(box: UprightBox, *, per_side: int) -> np.ndarray:
-    """Returns `per_side`**3 points (N, 3) spread evenly through the box, in the world."""
-    steps = (np.arange(per_side) + 0.5) / per_side - 0.5
-    grid = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
-    return transform_points(box.pose.matrix, grid * box.size_m)
 
 
 def _areas(points_m: np.ndarray, yaws_rad: np.ndarray) -> np.ndarray:

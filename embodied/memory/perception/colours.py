@@ -45,25 +45,11 @@ def lab_from_rgb(rgb: np.ndarray) -> np.ndarray:
     return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1)
 
 
-def median_colour(rgb: np.ndarray) -> Colour:
-    """Returns the median, in L*a*b*, of the lighter half of sRGB values (N, 3) in [0, 1]: the lit side of a thing."""
-    return median_lab(lab_from_rgb(rgb))
-
-
 def median_lab(lab: np.ndarray) -> Colour:
-    """Returns the median of the lighter half of CIE L*a*b* values (N, 3)."""
+    """Returns the median of the lighter half of CIE L*a*b* values (N, 3): the lit side of a thing."""
     lab = np.median(lab[lab[:, 0] >= np.median(lab[:, 0])], axis=0)
     names, known = _known_colours()
     return Colour(vector3(lab), names[int(np.argmin(np.linalg.norm((known - lab) * _WEIGHTS, axis=1)))])
-
-
-def colour_distance(left: Colour, right: Colour) -> float:
-    """Returns how far apart two colours are in L*a*b*, lightness counting half."""
-    return _apart(np.array(left.lab), np.array(right.lab))
-
-
-def _apart(left: np.ndarray, right: np.ndarray) -> float:
-    return float(np.linalg.norm((left - right) * _WEIGHTS))
 
 
 @lru_cache(maxsize=1)

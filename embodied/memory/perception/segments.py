@@ -11,6 +11,7 @@ from embodied.types import CameraImage
 MOST_POINTS = 250
 OWN_M = 0.02  # How well a robot knows where its own surface is, in depth.
 LEAST_HITS, LEAST_HIT_SHARE = 3, 0.1
+JUMP_PX = 4.0  # Of depth, in pixel widths: a larger step between neighbours is an edge.
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +42,17 @@ class SegmentedImage:
         return np.bincount(self.mask)
 
     def indices(self, mask: int) -> np.ndarray:
-        """Returns the flat indices of the pixels of a mask that have a depth, evenly thinned to `MOST_POINTS`."""
+        """Returns the flat indices of pixels that show the thing of a mask: evenly thinned to `MOST_POINTS`, and sound.
+
+        Left out are pixels without depth, and those on the rim of the mask that have no neighbour inside of it at about
+        their own depth: there a mask bleeds onto what is before or behind it, or a sensor mixes the two depths. A mask
+        without an inside is kept whole.
+        """
         found = np.flatnonzero(self.mask == mask)
         found = found[self.depth_m[found] > 0]
-        return found[:: 1 + len(found) // MOST_POINTS]
+        found = found[:: 1 + len(found) // MOST_POINTS]
+        sound = found[self._sound(found)]
+        return sound if len(sound) else found
 
     def points_m(self, indices: np.ndarray) -> np.ndarray:
         """Returns the world points (N, 3) of pixels given by their flat indices."""
@@ -71,6 +79,29 @@ class SegmentedImage:
         height, width = self.image.depth_m.shape
         shown = (camera[:, 2] > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
         return np.where(shown, row * width + column, -1).astype(np.int64), camera[:, 2]
+
+    @cached_property
+    def _padded(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The rims of all masks, depths and masks, flat, with one more row and column on each side of the image."""
+        mask = np.pad(np.asarray(self.image.instance), 1)
+        middle = mask[1:-1, 1:-1]
+        rim = np.ones(mask.shape, dtype=bool)
+        rim[1:-1, 1:-1] = (middle != mask[1:-1, :-2]) | (middle != mask[1:-1, 2:])
+        rim[1:-1, 1:-1] |= (middle != mask[:-2, 1:-1]) | (middle != mask[2:, 1:-1])
+        return rim.ravel(), np.pad(self.image.depth_m, 1).ravel(), mask.ravel()
+
+    def _sound(self, indices: np.ndarray) -> np.ndarray:
+        """Returns which pixels, given by their flat indices, are inside of their mask or have a neighbour that is."""
+        rim, depth_m, mask = self._padded
+        row, column = np.divmod(indices, self.image.depth_m.shape[1])
+        wide = self.image.depth_m.shape[1] + 2
+        at = (row + 1) * wide + column + 1
+        sound = ~rim[at]
+        at = at[~sound, None]
+        around = at + np.array([rows * wide + columns for rows in (-1, 0, 1) for columns in (-1, 0, 1)])
+        near = np.abs(depth_m[around] - depth_m[at]) <= JUMP_PX * depth_m[at] / self.image.intrinsics[1, 1]
+        sound[~sound] = (near & (mask[around] == mask[at]) & ~rim[around]).any(axis=1)
+        return sound
 
     def of_robots(self, own_m: np.ndarray) -> frozenset[int]:
         """Returns the masks that show robots, of whose surfaces `own_m` (N, 3) are points: they hit them."""

@@ -18,10 +18,12 @@ from embodied.memory.perception.known import (
     registered,
     seen_in_part,
     share_inside,
+    standing,
     volume_m3,
 )
 from embodied.memory.perception.looks import LEAST_PIXELS, VACATED_SHARE, Change, ChangeKind, Look, Reference, Votes
 from embodied.memory.perception.segments import SegmentedImage
+from embodied.memory.perception.supports import support_height_m
 
 CONFIRMED_SHARE = 0.97
 STAYED_SHARE, STAYED_OWN_SHARE = 0.3, 0.6
@@ -32,6 +34,7 @@ OUTSIDE_M, OUTSIDE_SHARE = 0.004, 0.03
 NEAR_M = 0.05
 HELD_M = 0.025
 MOST_VIEWS = 6
+STANDS_M = 0.03  # A thing whose seen part ends this far above what is under it stands on it.
 
 
 class SceneTracker:
@@ -82,6 +85,14 @@ class SceneTracker:
         if look.still:
             self._refer(look.camera, seen, found, ours)
         return changes
+
+    def stand(self, thing: Known) -> None:
+        """Lets the box of a thing down to what it stands on, since cameras from above miss its lower edge."""
+        if thing.measured.surface or thing.flat:
+            return
+        height_m = support_height_m(thing, self.things.values())
+        if height_m is not None and abs(thing.bottom_m - height_m) <= STANDS_M:
+            thing.measured = standing(thing.measured, height_m)
 
     def at(self, point_m: Collection[float]) -> Known | None:
         """Returns the smallest thing whose box, grown by 1.5 cm, holds a point; no mark and no surface."""

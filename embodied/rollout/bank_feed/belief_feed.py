@@ -13,8 +13,6 @@ from embodied.memory.perception import (
     Known,
     ObjectNames,
     SceneTracker,
-    standing,
-    support_height_m,
 )
 from embodied.protocols import Simulator
 from embodied.rollout.bank_feed.episode_feed import EpisodeFeed, EventBank, MemoryFeedConfig, far
@@ -25,7 +23,6 @@ from embodied.types import Command, Episode, EpisodeRecord, Progress, WorldState
 FASTEST_LOOK_HZ = 20.0
 CONFIRM_S = 5.0  # A thing that stays where it was is logged again no more often.
 LARGEST_SHIFT_M, LARGEST_TURN = 0.002, 1e-4
-STANDS_M = 0.03  # A thing whose seen part ends this far above what is under it stands on it.
 PLACE_GROWTH_M = 0.05
 ABOVE_M, BELOW_M = 0.5, 0.01
 UNSURE = 0.5  # The confidence that a thing is the one it is called, where it may be another.
@@ -91,7 +88,7 @@ class BeliefFeed(EpisodeFeed):
     def _begin(self, episode: Episode, simulator: Simulator) -> None:
         names_under = self.name if self._belief.identity is Source.given else ""
         labels = self._belief.labels is Source.given
-        self._looking = Looking(episode, simulator, names_under=names_under, labels=labels)
+        self._looking = Looking(episode.scene, simulator, seed=episode.seed, names_under=names_under, labels=labels)
         self._log("", PlaceDefined(self.name, "site"))
         self._log_robots()
         for robot in self._robots:
@@ -141,7 +138,7 @@ class BeliefFeed(EpisodeFeed):
         things = self._tracker.things
         changed = [things[one.name] for one in changes if one.kind not in (ChangeKind.CONFIRMED, ChangeKind.GONE)]
         for thing in sorted(changed, key=lambda one: not one.measured.surface):
-            self._stand(thing)
+            self._tracker.stand(thing)
             if self._log_sighting(robot, thing):
                 self._log_contents(robot, thing)
         for one in changes:
@@ -155,14 +152,6 @@ class BeliefFeed(EpisodeFeed):
                 if settled is not None:
                     self._log(robot, settled)
         self._log_candidates(robot, [things[one.name] for one in changes])
-
-    def _stand(self, thing: Known) -> None:
-        """Lets the box of a thing down to what it stands on, since cameras from above miss its lower edge."""
-        if thing.measured.surface or thing.flat:
-            return
-        height_m = support_height_m(thing, self._tracker.things.values())
-        if height_m is not None and abs(thing.bottom_m - height_m) <= STANDS_M:
-            thing.measured = standing(thing.measured, height_m)
 
     def _log_contents(self, robot: str, thing: Known) -> None:
         """Logs what is in or on a thing again: the bank takes it to have moved along, and it was not seen to."""

@@ -10,8 +10,9 @@ from embodied.geometry import Pose
 from embodied.memory.perception import Look
 from embodied.protocols import Simulator
 from embodied.rollout.requests import policy_cameras
+from embodied.scenes.scene import Scene
 from embodied.seeding import derive_seed
-from embodied.types import CameraImage, Episode, RobotState
+from embodied.types import CameraImage, RobotState
 
 
 def shuffled_masks(image: CameraImage, seed: int, camera: str, number: int) -> tuple[CameraImage, np.ndarray]:
@@ -31,16 +32,18 @@ def shuffled_masks(image: CameraImage, seed: int, camera: str, number: int) -> t
 
 
 class Looking:
-    """Looks through the cameras of one episode, one after another, and hands out images that name nothing.
+    """Looks through the cameras of one scene, one after another, and hands out images that name nothing.
 
+    `seed` is that of the episode: with another one masks are shuffled otherwise.
     With `names_under`, things are called `<names_under>/<body>` as in the simulator; with `labels`, they have its
     categories. Without either nothing of what the simulator calls things is in a look.
     """
 
-    def __init__(self, episode: Episode, simulator: Simulator, *, names_under: str, labels: bool) -> None:
-        scene = episode.scene
+    def __init__(
+        self, scene: Scene, simulator: Simulator, *, seed: int, names_under: str = "", labels: bool = False
+    ) -> None:
         self._simulator = simulator
-        self._seed = episode.seed
+        self._seed = seed
         self._models = {robot.name: robot.model for robot in scene.robots}
         self._still = {camera.name for camera in scene.cameras if camera.mount is None}
         self._cameras = {robot.name: self._chosen(policy_cameras(scene, robot.name, None)) for robot in scene.robots}
