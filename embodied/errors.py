@@ -125,6 +125,12 @@ class StorageError(MemoryBankError):
     """The disk under the memory bank is full or fails; nothing of this write holds, and it can be tried again."""
 
 
+class CodecError(EmbodiedError):
+    """A value cannot be written as a message between processes, or a message cannot be read; nothing of it was used."""
+
+    usual_remedy = "Send what `embodied.codec` documents; nothing was used."
+
+
 class DataError(EmbodiedError):
     """A file that we wrote is truncated, altered, or of another version."""
 
