@@ -152,7 +152,7 @@ def curve_rows(folder: Path) -> list[dict[str, float]]:
 def config_from_json(family: str, settings: Mapping[str, Any]) -> Any:
     """Returns the config dataclass of `family` with `settings`. Raises `UnknownNameError`, `ConfigError`."""
     kind = FAMILIES[family]
-    _refuse_strangers(kind, settings, family)
+    _require_own_folder(kind, settings, family)
     try:
         return msgspec.convert(settings, type=kind)
     except msgspec.ValidationError as error:
@@ -164,14 +164,14 @@ def jsonable(value: Any) -> Any:
     return msgspec.json.decode(msgspec.json.encode(value))
 
 
-def _refuse_strangers(kind: type[Any], settings: Mapping[str, Any], path: str) -> None:
+def _require_own_folder(kind: type[Any], settings: Mapping[str, Any], path: str) -> None:
     """Raises `UnknownNameError` for settings that the dataclass does not have: they would be passed over in silence."""
     types = get_type_hints(kind)
     for name, value in settings.items():
         if name not in {field.name for field in fields(kind)}:
             raise unknown_name(f"setting of {path}", name, types)
         if isinstance(value, Mapping) and is_dataclass(types[name]) and isinstance(types[name], type):
-            _refuse_strangers(types[name], value, f"{path}.{name}")
+            _require_own_folder(types[name], value, f"{path}.{name}")
 
 
 def find_pretrained(name_or_folder: str | Path) -> Path:

@@ -31,10 +31,11 @@ def controls_figure(
     *,
     task: str,
 ) -> str:
-    """Returns how often `column` was right under each control of one task, policy by policy.
+    """Returns how often `column` was right under each control of one `task`, policy by policy.
 
-    `entries` are those of `results.json`, by policy and control. Of swapped memories a second, hatched bar shows how
-    often the choice was the one that the donor would have made. Grey is the band in which guessing falls.
+    `entries` are those of `results.json`, by policy and control, `colour` gives the colour of each policy. For swapped
+    memories a second, hatched bar shows how often the choice was the one that the donor would have made. Grey is the
+    band of chance.
     """
     bars = [
         bar
@@ -69,7 +70,7 @@ def _bars(policy: str, control: str, entry: Mapping[str, Any], column: Mapping[s
 
 
 def _heights(policies: list[str]) -> list[float]:
-    """Returns where the bars stand: one below another, with a gap between policies."""
+    """Returns the positions of the bars: one below another, with a gap between policies."""
     heights: list[float] = []
     for index, policy in enumerate(policies):
         gap = GAP if index and policy != policies[index - 1] else 0.0

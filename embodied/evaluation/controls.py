@@ -1,4 +1,4 @@
-"""Controls of memory: what becomes of the choice when the memory is off, wiped, that of another, or not needed."""
+"""Controls of memory: the policy's memory is off, wiped, exchanged for that of another episode, or not needed."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ class Off:
     """The memory is empty at every decision."""
 
     def obstacle(self, policy: Policy) -> str:
-        """Returns that the policy has no memory, if so."""
+        """Returns that the policy has no memory, if that is so."""
         return "" if isinstance(policy, ResettableMemory) else NO_MEMORY
 
     def prepare(self, episode: Episode, context: EpisodeContext) -> Controlled:
@@ -46,24 +46,24 @@ class Off:
 
 @dataclass(kw_only=True)
 class Wiped(Off):
-    """The memory is emptied once, at the first decision of the open choice, and goes on from there."""
+    """The memory is emptied once, at the first decision of the open choice, and continues from there."""
 
     def prepare(self, episode: Episode, context: EpisodeContext) -> Controlled:
-        """Returns the policy that will forget. Raises `ConfigError` if it has no memory."""
+        """Returns the policy whose memory will be emptied. Raises `ConfigError` if it has no memory."""
         del episode
         return Controlled(_Wiped(context.policy, choice_task(context.task)))
 
 
 @dataclass(kw_only=True)
 class Swapped(Off):
-    """The memory is replaced by that of a donor, at the first decision of the open choice, and goes on from there.
+    """The memory is replaced by that of a donor, at the first decision of the open choice, and continues from there.
 
-    The donor is the same policy in the episode's counterfactual (the same layout, the next variant), played up to
-    the moment at which its own choice opens. It is not logged to a memory bank, nor reminded by one.
+    The donor is the same policy in the episode's counterfactual (the same layout, the next variant), played up to the
+    moment at which its own choice opens. It is not logged to a memory bank and gets no moments from one.
     """
 
     def prepare(self, episode: Episode, context: EpisodeContext) -> Controlled:
-        """Plays the donor, and returns the policy that will remember what that one saw; unplayable without a donor.
+        """Plays the donor, and returns the policy with the donor's memory; unplayable without a donor.
 
         Raises `ConfigError` if the policy has no memory.
         """
@@ -78,19 +78,19 @@ class Swapped(Off):
 
 @dataclass(kw_only=True)
 class Oracle:
-    """The ceiling of the hands: at every decision of the open choice the policy is told where the expert would go.
+    """Upper bound with oracle targets: at every decision of the open choice the policy gets the expert's next keyframe.
 
-    The expert's course is taken to be just after its cue when the choice opens, and to go on by one keyframe per
-    decision. A policy that needs more or fewer keyframes than the expert from there on is led astray, also where it
-    failed to grasp: the expert does not look back.
+    The expert's plan is taken to be just after its cue when the choice opens, and to advance by one keyframe per
+    decision. A policy that needs more or fewer keyframes than the expert from there on gets wrong hints, as does one
+    that failed to grasp: the expert does not go back.
     """
 
     def obstacle(self, policy: Policy) -> str:
-        """Returns that the policy takes no hints, if so."""
+        """Returns that the policy takes no hints, if that is so."""
         return "" if isinstance(policy, HintConditioned) and policy.takes_hints else NO_HINTS
 
     def prepare(self, episode: Episode, context: EpisodeContext) -> Controlled:
-        """Returns the policy that will be led.
+        """Returns the policy with hints.
 
         Raises `ConfigError` if it takes no hints, and for a task without an expert for one arm.
         """
@@ -101,14 +101,14 @@ class Oracle:
                 value=type(context.policy).__name__,
                 remedy="Give it `takes_hints` (`protocols.HintConditioned`), or leave the control out.",
             )
-        return Controlled(_Led(context.policy, choice_task(context.task)))
+        return Controlled(_WithHint(context.policy, choice_task(context.task)))
 
 
 CONTROLS: dict[str, type[Control]] = {OFF: Off, WIPED: Wiped, SWAPPED: Swapped, ORACLE: Oracle}
 
 
 def choice_task(task: Task) -> ChoiceTask:
-    """Returns `task`, known to have a choice. Raises `ConfigError` if it does not say when memory must choose."""
+    """Returns `task` as one that has a choice. Raises `ConfigError` if it does not define when its choice is open."""
     if isinstance(task, ChoiceTask):
         return task
     raise ConfigError(
@@ -119,7 +119,7 @@ def choice_task(task: Task) -> ChoiceTask:
 
 
 def refuse_resuming(feed: MemoryFeedConfig | None) -> None:
-    """Raises `ConfigError` if killed episodes go on from a bank, which knows nothing of what a control has done."""
+    """Raises `ConfigError` if killed episodes resume from a bank, which does not record the state of a control."""
     if feed is not None and feed.resume:
         raise ConfigError(
             "Episodes under a control of memory must be played from their beginning.",
@@ -129,7 +129,7 @@ def refuse_resuming(feed: MemoryFeedConfig | None) -> None:
 
 
 def memory_at_choice(episode: Episode, context: EpisodeContext) -> Mapping[str, Any] | str:
-    """Returns the carry of each robot when the choice of `episode` opens; else, in words, why it never did."""
+    """Returns the carry of each robot when the choice of `episode` opens, or a text that explains why it did not."""
     carries = _Carries()
     runner = EpisodeRunner(episode, context, [carries])
     runner.begin()
@@ -151,10 +151,10 @@ class _Carries:
         self.newest: dict[str, Any] = {}
 
     def on_begin(self, episode: Episode, simulator: Simulator) -> None:
-        """Nothing has been decided yet."""
+        """There are no carries yet."""
 
     def on_decision(self, request: Request, decision: Decision) -> None:
-        """Keeps what the policy will be handed back."""
+        """Keeps the carry of the decision."""
         self.newest[request.observation.robot] = decision.carry
 
     def on_feedback(self, robot: str, feedback: IntentFeedback) -> None:
@@ -164,7 +164,7 @@ class _Carries:
         """Carries change at decisions alone."""
 
     def on_end(self, record: EpisodeRecord) -> None:
-        """The carries are what is wanted."""
+        """The carries are kept."""
 
 
 def _memory_of(policy: Policy) -> ResettableMemory:
@@ -178,7 +178,7 @@ def _memory_of(policy: Policy) -> ResettableMemory:
 
 
 @dataclass(frozen=True, eq=False)
-class _Course:
+class _ControlState:
     """What a control carries beside the policy's own `carry`.
 
     `open` is whether a decision of the open choice has been made, `stored` how many moments have been since then,
@@ -191,10 +191,10 @@ class _Course:
     expert_state: ExpertState | None = None
 
 
-class _Tampered(ABC):
-    """A policy with something done to what it remembers or is told.
+class _ControlledPolicy(ABC):
+    """A policy whose memory or hints are modified by a control.
 
-    It is shown the truth, since it must know how far the episode is; the policy inside sees what it would see anyway.
+    It is privileged, since it must know the progress of the episode; the inner policy sees what it would see anyway.
     """
 
     privileged = True
@@ -206,65 +206,71 @@ class _Tampered(ABC):
         self.action_spec = policy.action_spec
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
-        """Returns one decision per request, asking the policy inside once for all of them."""
+        """Returns one decision per request, calling the inner policy once for all of them."""
         asked = [self._prepared(request) for request in requests]
         decisions = self.inner.act([as_seen(request, self.inner) for request, _ in asked])
         return [
-            replace(decision, carry=_after(course, decision))
-            for (_, course), decision in zip(asked, decisions, strict=True)
+            replace(decision, carry=_after(control, decision))
+            for (_, control), decision in zip(asked, decisions, strict=True)
         ]
 
-    def _prepared(self, request: Request) -> tuple[Request, _Course]:
-        """Returns what the policy inside is asked, and the course of this decision."""
-        truth, course = request.truth, request.carry or _Course()
+    def _prepared(self, request: Request) -> tuple[Request, _ControlState]:
+        """Returns the request for the inner policy, and the state of the control at this decision."""
+        truth, control = request.truth, request.carry or _ControlState()
         if truth is None:
             raise ConfigError(
-                "A control of memory must be shown the truth.",
-                remedy="Hand it requests of a loop that honours `privileged`.",
+                "A control of memory must receive the truth.",
+                remedy="Give it requests of a loop that respects `privileged`.",
             )
-        # A policy that has not decided yet carries nothing that could be changed.
-        first = not course.open and request.carry is not None and self._task.choice_open(truth.progress)
-        course = replace(course, open=course.open or first)
-        plain = replace(request, carry=course.carry)
+        # A policy that has not decided yet has no carry that could be changed.
+        first = not control.open and request.carry is not None and self._task.choice_open(truth.progress)
+        control = replace(control, open=control.open or first)
+        plain = replace(request, carry=control.carry)
         if not self.inner.privileged:
             plain = replace(plain, truth=None, observation=without_instances(request.observation))
-        return self._changed(plain, course, truth, first=first)
+        return self._changed(plain, control, truth, first=first)
 
     @abstractmethod
-    def _changed(self, request: Request, course: _Course, truth: Truth, *, first: bool) -> tuple[Request, _Course]:
-        """Returns the request after the control's work; `first` at the first decision of the open choice."""
+    def _changed(
+        self, request: Request, control: _ControlState, truth: Truth, *, first: bool
+    ) -> tuple[Request, _ControlState]:
+        """Returns the request as modified by the control; `first` at the first decision of the open choice."""
 
 
-def _after(course: _Course, decision: Decision) -> _Course:
-    stored = course.stored + len(decision.moments) if course.open else 0
-    return replace(course, carry=decision.carry, stored=stored)
+def _after(control: _ControlState, decision: Decision) -> _ControlState:
+    stored = control.stored + len(decision.moments) if control.open else 0
+    return replace(control, carry=decision.carry, stored=stored)
 
 
-def _reminded_since(request: Request, course: _Course) -> MemoryContext:
-    """What a bank reminds the policy of counts as memory too: only moments stored since the choice opened are left."""
-    if not course.open:
+def _moments_since(request: Request, control: _ControlState) -> MemoryContext:
+    """Returns the moments that were stored since the choice opened: older ones from the bank are memory too."""
+    if not control.open:
         return request.memory
     moments = request.memory.moments
-    return MemoryContext(moments[max(0, len(moments) - course.stored) :])
+    return MemoryContext(moments[max(0, len(moments) - control.stored) :])
 
 
-class _Off(_Tampered):
+class _Off(_ControlledPolicy):
     def __init__(self, policy: Policy, task: ChoiceTask) -> None:
         super().__init__(policy, task)
         self._memory = _memory_of(policy)
 
-    def _changed(self, request: Request, course: _Course, truth: Truth, *, first: bool) -> tuple[Request, _Course]:
+    def _changed(
+        self, request: Request, control: _ControlState, truth: Truth, *, first: bool
+    ) -> tuple[Request, _ControlState]:
         del truth, first
         carry = None if request.carry is None else self._memory.wiped(request.carry)
-        return replace(request, carry=carry, memory=MemoryContext()), course
+        return replace(request, carry=carry, memory=MemoryContext()), control
 
 
 class _Wiped(_Off):
-    def _changed(self, request: Request, course: _Course, truth: Truth, *, first: bool) -> tuple[Request, _Course]:
+    def _changed(
+        self, request: Request, control: _ControlState, truth: Truth, *, first: bool
+    ) -> tuple[Request, _ControlState]:
         del truth
         if first:
             request = replace(request, carry=self._memory.wiped(request.carry))
-        return replace(request, memory=_reminded_since(request, course)), course
+        return replace(request, memory=_moments_since(request, control)), control
 
 
 class _Swapped(_Off):
@@ -272,21 +278,25 @@ class _Swapped(_Off):
         super().__init__(policy, task)
         self._donor = donor
 
-    def _changed(self, request: Request, course: _Course, truth: Truth, *, first: bool) -> tuple[Request, _Course]:
+    def _changed(
+        self, request: Request, control: _ControlState, truth: Truth, *, first: bool
+    ) -> tuple[Request, _ControlState]:
         del truth
         if first:
             donor = self._donor[request.observation.robot]
             request = replace(request, carry=self._memory.swapped(request.carry, donor))
-        return replace(request, memory=_reminded_since(request, course)), course
+        return replace(request, memory=_moments_since(request, control)), control
 
 
-class _Led(_Tampered):
-    def _changed(self, request: Request, course: _Course, truth: Truth, *, first: bool) -> tuple[Request, _Course]:
+class _WithHint(_ControlledPolicy):
+    def _changed(
+        self, request: Request, control: _ControlState, truth: Truth, *, first: bool
+    ) -> tuple[Request, _ControlState]:
         del first
-        if not course.open:
-            return request, course
+        if not control.open:
+            return request, control
         episode, state, expert = truth.episode, truth.state, keyframe_expert(truth.expert, truth.episode.task)
-        expert_state = course.expert_state or expert.at_choice(episode, state, episode.choice_goal.target)
+        expert_state = control.expert_state or expert.at_choice(episode, state, episode.choice_goal.target)
         intent, expert_state = expert.next_keyframe(episode, truth.progress, state, expert_state)
         hint = intent if isinstance(intent, MoveTo) else None  # After the last keyframe the expert rests.
-        return replace(request, hint=hint), replace(course, expert_state=expert_state)
+        return replace(request, hint=hint), replace(control, expert_state=expert_state)

@@ -26,7 +26,7 @@ class Curves:
 
     @property
     def losses(self) -> Mapping[str, tuple[float | None, ...]]:
-        """The metrics whose name speaks of a loss; all of them if there is none."""
+        """The metrics whose name contains "loss"; all of them if there is none."""
         found = {name: values for name, values in self.metrics.items() if LOSS in name.lower()}
         return found or self.metrics
 
@@ -40,8 +40,8 @@ def curves_of(policies: Mapping[str, PolicyBuilder]) -> dict[str, tuple[Curves, 
 def read_curves(path: Path) -> tuple[Curves, ...]:
     """Returns the curves in a file such as `{"step": [0, 100], "train_loss": [2.5, null]}`, stage by stage.
 
-    A column `stage` tells the stages of a training apart; without it there is one. Raises `DataError` for a file that
-    is not there or holds anything else.
+    A column `stage` identifies the stages of a training; without it there is one. Raises `DataError` for a file that is
+    missing or has other content.
     """
     try:
         columns = msgspec.json.decode(path.read_bytes(), type=dict[str, list[float | None]])
@@ -73,7 +73,7 @@ def _curves_of(steps: list[float | None], columns: Mapping[str, list[float | Non
 def curves_figure(curves: Curves, *, policy: str) -> str:
     """Returns the losses of a stage over its steps; those of validation are dotted, in the colour of training's.
 
-    The scale is logarithmic where all are positive, and ends at `DEEPEST` of the largest: what fell below is learnt.
+    The scale is logarithmic where all are positive, and ends at `DEEPEST` of the largest value.
     """
     from matplotlib.ticker import LogFormatter
 
@@ -100,5 +100,5 @@ def curves_figure(curves: Curves, *, policy: str) -> str:
 
 
 def _base(name: str) -> str:
-    """Returns what is measured, in training as in validation."""
+    """Returns the name of a metric without the prefix of training or validation."""
     return name.removeprefix(VALIDATION).removeprefix(TRAINING)

@@ -1,4 +1,4 @@
-"""`dataset.json`: what a collection of demonstrations holds, and the features that all its files share."""
+"""`dataset.json`: the files of a collection of demonstrations, and the features that all of them share."""
 
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class RobotFeatures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
     def difference(self, other: "RobotFeatures") -> str:
-        """Returns in words what differs first, "" where nothing does."""
+        """Returns the first difference as text, "" where there is none."""
         spaces = [[space.name for space in one.spaces] for one in (self, other)]
         if self.spaces != other.spaces:
             return f"action spaces {spaces[0]} and {spaces[1]}"
@@ -64,7 +64,8 @@ class RobotFeatures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`dataset.json`: at least `demos` episodes per task once `complete`; `version` is that of the trajectories.
 
-    `robots` says by robot what all its files declare; it is empty for collections of version 1, which hold keyframes.
+    `robots` gives the declared features of each robot's files; it is empty for collections of version 1, which hold
+    keyframes.
     """
 
     schema: str
@@ -141,5 +142,7 @@ def read_dataset(folder: Path) -> Dataset:
         raise DataError(
             "A collection must have a readable index.",
             value=str(path),
-            remedy="There is none: name a folder of launch.collect." if missing else f"{error}. Collect again.",
+            remedy="There is none. Give a folder that launch.collect has written."
+            if missing
+            else f"{error}. Collect again.",
         ) from error

@@ -42,7 +42,7 @@ class Collection:
     """What is collected: `demos` episodes of each task of `worker.tasks` that the only policy of `worker` solved.
 
     Seeds are tried in order from `seed * SEED_STRIDE`, so the same settings give the same files. Raises `ConfigError`
-    for numbers out of range. `sources` identify the code from outside that is played.
+    for numbers out of range. `sources` identify the code from outside that is used.
     """
 
     worker: WorkerConfig
@@ -95,17 +95,17 @@ class Collection:
 
 
 def collect(collection: Collection, *, compute: Compute, output: Path, config: str) -> Dataset:
-    """Plays what `output` lacks, writes each solved episode there at once, and returns the finished index.
+    """Plays the episodes that `output` lacks, writes each solved one there at once, and returns the finished index.
 
-    `compute` is entered only if there is something to play; `config` becomes config.yaml. Files that are there and
-    whole are kept, also beyond the number asked for; others are made again. Raises `PathError` for a folder of other
-    things, `ConfigError` where it holds another run or is being written, and `DataError` where the demonstrator fails
-    in more than half of the episodes (10 failures are always allowed).
+    `collection` defines the episodes. `compute` is entered only if there is something to play; `config` becomes
+    config.yaml. Complete files are kept, also beyond the number requested; others are made again. Raises `PathError`
+    for a folder with other content, `ConfigError` where it holds another run or is being written, and `DataError` where
+    the demonstrator fails in more than half of the episodes (10 failures are always allowed).
     """
     parts = preflight(collection.worker, seed=collection.seed * SEED_STRIDE, split=SPLIT)
     collection = replace(collection, sources=parts.sources)
     with claim(output, kind="collection", mark=INDEX_FILE), ExitStack() as stack:
-        shelf = _Shelf(collection, output, failures=_known_failures(collection, output))
+        shelf = _CollectionFolder(collection, output, failures=_known_failures(collection, output))
         shelf.keep_whole_files()
         shelf.write_index(complete=False)
         write_atomically(output / "config.yaml", config.encode())
@@ -120,8 +120,8 @@ def collect(collection: Collection, *, compute: Compute, output: Path, config: s
 
 
 @dataclass(eq=False)
-class _Shelf:
-    """The files of one collection, and what has been tried without success."""
+class _CollectionFolder:
+    """The files of one collection, and the episodes that were tried without success."""
 
     collection: Collection
     folder: Path
@@ -130,9 +130,9 @@ class _Shelf:
     robots: dict[str, RobotFeatures] = field(default_factory=dict)
 
     def keep_whole_files(self) -> None:
-        """Keeps every whole demonstration in the folder, also those that fewer `demos` would not ask for.
+        """Keeps every complete demonstration in the folder, also those beyond the present `demos`.
 
-        A demonstration is whole if the files of all its robots are. Raises `DataError` for files of other features.
+        A demonstration is complete if the files of all its robots are. Raises `DataError` for files of other features.
         """
         for task in self.collection.worker.tasks:
             paths = (self.folder / task).glob(f"*{SUFFIX}")
@@ -140,7 +140,7 @@ class _Shelf:
                 self._keep_if_whole(task, seed)
 
     def missing(self, task: str) -> list[int]:
-        """Returns the seeds of `task` to play next: the first ones, as many as successes are still needed."""
+        """Returns the seeds of `task` to play next: the first ones, as many as successes are missing."""
         first, demos = self.collection.seed * SEED_STRIDE, self.collection.demos
         failed = sorted(seed for name, seed in self.failures if name == task)
         end = first + demos
@@ -167,7 +167,7 @@ class _Shelf:
             )
 
     def write_index(self, *, complete: bool) -> Dataset:
-        """Writes `dataset.json` as things stand, and returns it."""
+        """Writes `dataset.json` for the present files, and returns it."""
         collection = self.collection
         dataset = Dataset(
             schema=SCHEMA,
@@ -187,7 +187,7 @@ class _Shelf:
         return dataset
 
     def _path(self, task: str, trajectory: Trajectory) -> Path:
-        """Returns where the recording of one robot lies; the name of an only robot is left out."""
+        """Returns the path of the recording of one robot; the name of an only robot is left out."""
         label = trajectory.label
         robot = f".{trajectory.robot}" if len(label.robots) > 1 else ""
         return self.folder / task / f"{label.seed}{robot}{SUFFIX}"
@@ -219,7 +219,9 @@ class _Shelf:
                     value=f"{path}: {difference}",
                     remedy="Collect tasks with other cameras or rates into folders of their own.",
                 )
-        recorded = sorted(recorded, key=lambda one: one[0].robot)  # The index is the same after a resumption.
+        recorded = sorted(
+            recorded, key=lambda one: one[0].robot
+        )  # Sorted, so that the index is the same after a resumption.
         label = recorded[0][0].label
         self.files[task, label.seed] = tuple(
             File(
@@ -235,15 +237,15 @@ class _Shelf:
         )
 
 
-def _fill(shelf: _Shelf, pool: Callable[[], Compute]) -> None:
-    """Plays round after round until every task has its demonstrations; a round replaces the failures of the last."""
+def _fill(shelf: _CollectionFolder, pool: Callable[[], Compute]) -> None:
+    """Plays rounds until every task has its demonstrations; a round replaces the failures of the previous one."""
     while jobs := list(_missing_jobs(shelf)):
         for result in pool().run(jobs):
             shelf.put(result)
         shelf.write_index(complete=False)
 
 
-def _missing_jobs(shelf: _Shelf) -> Iterator[EpisodeJob]:
+def _missing_jobs(shelf: _CollectionFolder) -> Iterator[EpisodeJob]:
     for task in shelf.collection.worker.tasks:
         for seed in shelf.missing(task):
             yield shelf.collection.job(task, seed)

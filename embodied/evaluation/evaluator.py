@@ -1,4 +1,4 @@
-"""Plays every episode of an evaluation that its folder lacks, then says what came out."""
+"""Plays every episode of an evaluation that its folder lacks, then writes the results."""
 
 import logging
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -12,12 +12,12 @@ from embodied.errors import ConfigError, EmbodiedError
 from embodied.evaluation import report
 from embodied.evaluation.curves import curves_of
 from embodied.evaluation.memory_pages import Page, episode_page
-from embodied.evaluation.output_folder import refuse_strangers
+from embodied.evaluation.output_folder import require_own_folder
 from embodied.evaluation.plan import SEED_STRIDE, SPLIT, Evaluation
 from embodied.evaluation.preflight import Parts, preflight
 from embodied.evaluation.results import EPISODES_FILE, KIND, ResultsFolder
 from embodied.evaluation.summary import summarised
-from embodied.evaluation.videos import film_path, same_course, worth_seeing
+from embodied.evaluation.videos import episodes_to_show, same_replay, video_path
 from embodied.memory import Bank
 from embodied.paths import write_atomically
 from embodied.rollout.bank_feed.site_clock import run_start_s
@@ -33,28 +33,31 @@ _log = logging.getLogger(__name__)
 
 
 class NothingPlayedError(EmbodiedError):
-    """Not one episode of an evaluation could be played to its end: its figures say nothing."""
+    """No episode of an evaluation is valid: it has no results."""
 
-    usual_remedy = "Correct what the reason names, and run again into another output folder."
+    usual_remedy = "Correct the cause given above, and run again into another output folder."
 
 
 def require_playable(evaluation: Evaluation, *, output: Path, videos: int) -> None:
-    """Raises what `evaluate` would raise before it plays: for a bank, which is opened first, that is too late."""
+    """Raises what `evaluate(evaluation, output, videos=videos)` would raise before it plays.
+
+    It is called before a bank is opened, when `evaluate` itself would be too late.
+    """
     _check_videos(videos)
-    refuse_strangers(output, kind=KIND, mark=EPISODES_FILE)
+    require_own_folder(output, kind=KIND, mark=EPISODES_FILE)
     preflight(evaluation.worker, seed=evaluation.seed * SEED_STRIDE, split=SPLIT)
 
 
 def evaluate(  # noqa: PLR0913
     evaluation: Evaluation, *, compute: Compute, output: Path, config: str, videos: int, truth: Bank | None = None
 ) -> Mapping[str, Any]:
-    """Plays what `output` lacks, writes the reports there, and returns the content of results.json.
+    """Plays the episodes that `output` lacks, writes the reports there, and returns the content of results.json.
 
-    `compute` is entered only if there is something to play; `config` becomes config.yaml; `videos` is the most films
-    per task and tier; `truth` is the bank of what was true, which only this process opens. Rows are on the disk as soon
-    as their episodes end, so an evaluation that was killed goes on when it is run again, and ends in the same report.
-    Raises `ConfigError` where the folder holds another run, or is being written, and `NothingPlayedError`, after all is
-    written, where all episodes are invalid.
+    `compute` is entered only if there is something to play; `config` becomes config.yaml; `videos` is the largest
+    number of videos per task and tier; `truth` is the bank of ground truth, which only this process opens. Rows are on
+    the disk as soon as their episodes end, so the same call of `evaluation` continues after a kill, and ends in the
+    same report. Raises `ConfigError` where the folder holds another run, or is being written, and `NothingPlayedError`,
+    after everything is written, where all episodes are invalid.
     """
     _check_videos(videos)
     curves = curves_of(evaluation.worker.policies)
@@ -73,10 +76,10 @@ def evaluate(  # noqa: PLR0913
         records = _played(jobs, folder, done=done, pool=pool, truth=truth)
         results = summarised(evaluation, records, parts)
         chosen = _chosen(evaluation, records, parts, videos)
-        # The figures are safe before the films, which may still lose a worker.
+        # Results are written before the videos, which may still lose a worker.
         folder.write_json("results.json", results)
         folder.write("report.md", report.markdown(results, records))
-        clips = _filmed(chosen, jobs, folder.path, pool=pool)
+        clips = _video_clips(chosen, jobs, folder.path, pool=pool)
         pages = _remembered(evaluation.worker, jobs, records, clips, truth)
         attached = report.Attached(clips, pages, curves)
         folder.write("report.html", report.html(results, records, config=config, attached=attached))
@@ -85,11 +88,11 @@ def evaluate(  # noqa: PLR0913
 
 
 def _chosen(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts, videos: int) -> list[EpisodeRecord]:
-    """Returns the episodes that are filmed."""
-    # A chain would have to be played again as a whole to be filmed.
-    filmable = [record for record in records if not record.chain]
+    """Returns the episodes of which videos are made."""
+    # For a video of a chain the whole chain would have to be played again.
+    single = [record for record in records if not record.chain]
     policies = list(evaluation.worker.policies)
-    return list(worth_seeing(filmable, privileged=parts.privileged, policies=policies, per_task=videos))
+    return list(episodes_to_show(single, privileged=parts.privileged, policies=policies, per_task=videos))
 
 
 def _placed(evaluation: Evaluation, obstacles: Mapping[str, Container[str]]) -> list[EpisodeJob]:
@@ -111,15 +114,15 @@ def _remembered(
     clips: Sequence[report.Clip],
     truth: Bank | None,
 ) -> list[tuple[EpisodeRecord, Page]]:
-    """Returns what the banks hold of one episode per task: of one that is filmed, else of one that succeeded."""
+    """Returns the bank's view of one episode per task: one that has a video, else one that succeeded."""
     if worker.memory is None:
         return []
-    filmed = [clip.record for clip in clips]
+    with_video = [clip.record for clip in clips]
     pages: list[tuple[EpisodeRecord, Page]] = []
     with worker.memory.connect() as bank:
         for task in worker.tasks:
             own = [record for record in records if record.task_and_tier == task]
-            own.sort(key=lambda r: (r not in filmed, r.control != NORMAL, r.outcome is not Outcome.SUCCESS))
+            own.sort(key=lambda r: (r not in with_video, r.control != NORMAL, r.outcome is not Outcome.SUCCESS))
             job = replace(jobs[_key(own[0])], attempt=own[0].attempt)
             for source, what in ((bank, "belief"), (truth, "truth")):
                 page = None if source is None else episode_page(source, worker.memory.name_of(job), what=what)
@@ -142,24 +145,24 @@ def _played(
         for result in pool().run(missing):
             if truth is not None:
                 append_truth(truth, result.truth)
-            if _key(result.record) not in known:  # Of an unfinished chain, what is on the disk stays.
+            if _key(result.record) not in known:  # Rows of an unfinished chain stay on the disk.
                 known[_key(result.record)] = folder.append(result.record)
     return [known[key] for key in jobs]
 
 
-def _filmed(
+def _video_clips(
     records: Sequence[EpisodeRecord], jobs: Jobs, folder: Path, *, pool: Callable[[], Compute]
 ) -> list[report.Clip]:
-    """Returns the films of `records`, replaying those whose film is not there yet."""
-    missing = {_key(record): record for record in records if not film_path(folder, record).exists()}
+    """Returns the videos of `records`, replaying those whose file is missing."""
+    missing = {_key(record): record for record in records if not video_path(folder, record).exists()}
     if missing:
         for result in pool().run([replace(jobs[key], video=True) for key in missing]):
             record = missing[_key(result.job)]
-            if result.video and same_course(record, result.record):
-                write_atomically(film_path(folder, record), result.video)
+            if result.video and same_replay(record, result.record):
+                write_atomically(video_path(folder, record), result.video)
             else:
-                _log.warning("No film of %s by %s: its replay differed.", record.episode, record.policy)
-    return [report.Clip(record, path) for record in records if (path := film_path(folder, record)).exists()]
+                _log.warning("No video of %s by %s: its replay differed.", record.episode, record.policy)
+    return [report.Clip(record, path) for record in records if (path := video_path(folder, record)).exists()]
 
 
 def _check_videos(videos: int) -> None:

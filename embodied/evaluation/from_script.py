@@ -22,7 +22,7 @@ from embodied.types import Decision, Intent, Request, named
 
 
 class FunctionPolicy:
-    """A policy without memory, made of a function from a request to what the robot does next.
+    """A policy without memory, made of a function from a request to the next action of the robot.
 
     `cameras` are those that the function looks at: None for all. `action_spec` is the space of its intents.
     """
@@ -47,7 +47,7 @@ class FunctionPolicy:
 
 @dataclass(kw_only=True)
 class _Given:
-    """A policy that is there already; the digest of its source belongs to the identity of the run."""
+    """A policy that is built already; the digest of its source belongs to the identity of the run."""
 
     digest_of_source: str
     policy: InitVar[Policy]
@@ -73,8 +73,9 @@ def evaluate_policies(  # noqa: PLR0913 - the settings of an evaluation, by name
     """Plays `episodes` of each task with each policy in this process, and returns the content of results.json.
 
     `policies` by the names that reports show; `tasks` of `suite`, none for all; `tier` is ignored where a suite has
-    none. Rows and reports are written to the folder `output`, and the same call goes on where an earlier one stopped.
-    Raises `UnknownNameError`, and `ConfigError` for settings out of range and for a folder that holds another run.
+    none. The `seed` selects the episodes; `videos` is the largest number of videos per task. Rows and reports are
+    written to the folder `output`, and the same call goes on where an earlier one stopped. Raises `UnknownNameError`,
+    and `ConfigError` for settings out of range and for a folder that holds another run.
     """
     known = suite_named(suite)
     chosen = [make_task(name, tier=tier) for name in tasks or known.tasks]

@@ -1,4 +1,4 @@
-"""What a bank remembers of an episode, gathered for the report: a timeline, and where things were at a few times."""
+"""Collects the content of a bank about one episode for the report: a timeline, and maps of things at a few times."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class PageSource(Protocol):
     """The queries that a page needs; `Bank`, its snapshots and `BankClient` have them."""
 
     def changes_since(self, seq: int, *, wanted: EventFilter | None = None, limit: int = 1000) -> list[Event]:
-        """Returns the events after `seq`, in order."""
+        """Returns the events after number `seq` that match `wanted`, at most `limit`, in order."""
         ...
 
     def where_is(self, entity: str, *, as_of_s: float | None = None) -> LocationBelief | None:
@@ -53,7 +53,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Map:
-    """Where everything was at `time_s`; `trail` is the way of each tool since the map before, (x, y) in metres."""
+    """Where everything was at `time_s`; `trail` is the path of each tool since the previous map, (x, y) in metres."""
 
     time_s: float
     things: tuple[Thing, ...]
@@ -63,7 +63,7 @@ class Map:
 
 @dataclass(frozen=True)
 class TimelineInterval:
-    """An interval (seconds) in one lane of the timeline, with what it says; without length, an instant."""
+    """An interval (seconds) in one lane of the timeline, with its text; without length, an instant."""
 
     lane: str
     begin_s: float
@@ -73,7 +73,7 @@ class TimelineInterval:
 
 @dataclass(frozen=True)
 class TimelineRow:
-    """One line of the timeline in words."""
+    """One line of the timeline."""
 
     time_s: float
     seq: int
@@ -94,7 +94,7 @@ class Page:
 
 
 def episode_page(bank: PageSource, episode: str, *, what: str = "belief") -> Page | None:
-    """Returns the page of an episode, None where the bank knows nothing of it."""
+    """Returns the page of an `episode`, None where `bank` has no events of it; `what` is "belief" or "truth"."""
     events = bank.changes_since(0, wanted=EventFilter(task=episode), limit=MOST_EVENTS)
     if not events:
         return None
@@ -112,19 +112,19 @@ def episode_page(bank: PageSource, episode: str, *, what: str = "belief") -> Pag
 
 
 def shortener(episode: str) -> Callable[[str], str]:
-    """Returns what shortens names that begin with an episode's."""
+    """Returns a function that shortens names beginning with the name of an episode."""
     return lambda name: name.removeprefix(f"{episode}/").removeprefix(f"{episode}#")
 
 
 def timeline(events: Sequence[Event], *, shown: Callable[[str], str] = str) -> Iterator[TimelineRow]:
-    """Yields what happened, in words: all but sightings, states, observations and moments."""
+    """Yields the events as text: all but sightings, states, observations and moments."""
     for event in events:
         if event.kind not in HIDDEN:
             yield TimelineRow(event.valid_time_s, event.seq, event.robot, describe(event, shown=shown))
 
 
 def _without_fixtures(events: Sequence[Event]) -> list[Event]:
-    """Returns the events without where places, and what is fixed in the site, stand: nothing moves them."""
+    """Returns the events without the poses of places and fixed things, which do not move."""
     places = {event.payload.place: event.payload.level for event in events if isinstance(event.payload, PlaceDefined)}
     return [
         event for event in events
@@ -169,7 +169,7 @@ def _maps(bank: PageSource, events: Sequence[Event], shown: Callable[[str], str]
             there = None if payload.category == TOOL else bank.where_is(name, as_of_s=time_s)
             if there is None or there.pose is None:
                 continue
-            # An arrow from each fixture to its table would hide what moves.
+            # An arrow from each fixture to its table would hide the things that move.
             parent = (there.predicate, shown(there.parent)) if name in moving else ("", "")
             things.append(Thing(shown(name), payload.category, there.pose, payload.size_m, *parent))
         past = [event for event in events if event.valid_time_s <= time_s]
@@ -180,7 +180,10 @@ def _maps(bank: PageSource, events: Sequence[Event], shown: Callable[[str], str]
 
 
 def _instants(events: Sequence[Event]) -> list[float]:
-    """Returns before the first interaction, after interactions, and the end: at most `MOST_MAPS` times."""
+    """Returns the times of the maps.
+
+    Before the first interaction, after interactions, and the end, at most `MOST_MAPS`.
+    """
     interactions = [event.payload for event in events if isinstance(event.payload, Interaction)]
     instants = {events[-1].valid_time_s, *(interaction.place_end_s for interaction in interactions)}
     instants.add(min([interaction.pick_start_s for interaction in interactions], default=events[0].valid_time_s))

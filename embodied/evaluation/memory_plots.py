@@ -1,4 +1,4 @@
-"""Figures of what a bank remembers: the lanes of a timeline, and the graph of things from above."""
+"""Figures of the content of a bank: the lanes of a timeline, and the graph of things from above."""
 
 import math
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 LANE_IN = 0.34
 MAP_IN = 3.0
 MARGIN_M = 0.13
-NEAR_M = 0.06  # Parts nearer than this to what they are part of are not named, nor is the relation.
-DEED_SHARE = 0.035  # Of the width; a shorter bar has no room for its words, which stand beside it.
+NEAR_M = 0.06  # Parts nearer than this to their whole get neither a name nor a relation arrow.
+LABELLED_SHARE = 0.035  # Share of the width; the label of a shorter bar is placed beside it.
 
 
 def timeline_figure(page: Page) -> str:
-    """Returns who did what when, and where each moved thing was meanwhile, as SVG."""
+    """Returns the interactions of each robot over time, and the place of each moved thing, as SVG."""
     lanes = list(dict.fromkeys(interval.lane for interval in page.intervals))
     lanes.sort(key=lambda lane: (lane == "phases", lane not in _robots(page), lane))
     figure, axes = new_figure(0.7 + LANE_IN * max(len(lanes), 1))
@@ -72,7 +72,7 @@ def _draw_span(axes: "Axes", interval: TimelineInterval, y: int, colour: str, *,
     axes.barh(
         y, interval.end_s - interval.begin_s, left=interval.begin_s, height=0.62, color=colour, alpha=0.45, linewidth=0
     )
-    narrow = interval.end_s - interval.begin_s < DEED_SHARE * length_s
+    narrow = interval.end_s - interval.begin_s < LABELLED_SHARE * length_s
     at_s = interval.end_s if narrow else interval.begin_s + 0.004 * length_s
     axes.text(at_s, y, f" {text}", fontsize=7.5, color=INK, va="center", clip_on=False)
 
@@ -111,7 +111,7 @@ def _draw_map(axes: "Axes", one: Map, categories: Sequence[str], moved: set[str]
 
 
 def _draw_box(axes: "Axes", thing: Thing, colour: str, *, moved: bool) -> float:
-    """Draws a thing; returns how far from its middle its name stands, metres."""
+    """Draws a thing; returns the distance of its name from its middle, metres."""
     from matplotlib.patches import Rectangle
 
     x, y, _ = thing.pose.position_m
@@ -150,5 +150,5 @@ def _yaw_deg(pose: Pose) -> float:
 
 
 def _readable(name: str) -> str:
-    """Returns a name as words, a dollar sign as one and not as the start of a formula."""
+    """Returns a name as words; a dollar sign is escaped, since it would start a formula."""
     return name.replace("_", " ").replace("$", r"\$")

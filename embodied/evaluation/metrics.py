@@ -1,4 +1,4 @@
-"""What may be said after finitely many episodes: intervals, bands of chance, and the entries of `results.json`."""
+"""Statistics of finitely many episodes: intervals, bands of chance, and the entries of `results.json`."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,9 +15,10 @@ _ERROR = re.compile(r"\b\d+(\.\d+)?(?= (mm|rad) )")
 
 
 def wilson_interval(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Returns the Wilson score interval of a proportion, within [0, 1]; (0, 1) where nothing was tried.
+    """Returns the Wilson score interval of `successes` of `trials` at a `confidence`, within [0, 1].
 
-    Source: E. B. Wilson, Probable inference, JASA 22 (1927). Raises `ConfigError` for impossible counts.
+    (0, 1) without trials. Source: E. B. Wilson, Probable inference, JASA 22 (1927). Raises `ConfigError` for impossible
+    counts.
     """
     if not 0 <= successes <= trials:
         raise ConfigError("Successes must lie between 0 and the number of trials.", value=(successes, trials))
@@ -26,7 +27,7 @@ def wilson_interval(successes: int, trials: int, *, confidence: float = CONFIDEN
     if trials == 0:
         return 0.0, 1.0
     low, high = _wilson(successes / trials, trials, confidence=confidence)
-    # At 0 and at all the formula touches the end exactly; floating point may miss it by one unit.
+    # With no or only successes the bound is exact; rounding may miss it by one unit in the last place.
     return 0.0 if successes == 0 else low, 1.0 if successes == trials else high
 
 
@@ -39,9 +40,10 @@ def _wilson(rate: float, trials: float, *, confidence: float = CONFIDENCE) -> tu
 
 
 def chance_band(chance: float, trials: int, *, confidence: float = CONFIDENCE) -> tuple[int, int]:
-    """Returns the counts between which blind guessing falls with at least `confidence`, both ends included.
+    """Returns the band of counts, ends included, of blind guessing in `trials` with at least `confidence`.
 
-    These are the exact quantiles of the binomial distribution: at most (1 - confidence) / 2 lies beyond either end.
+    `chance` is the probability of one success. These are the exact quantiles of the binomial distribution: at most (1 -
+    confidence) / 2 lies beyond either end.
     """
     if not 0.0 <= chance <= 1.0 or trials < 0:
         raise ConfigError("Chance must lie in [0, 1] and trials be 0 or more.", value=(chance, trials))
@@ -59,12 +61,12 @@ def chance_band(chance: float, trials: int, *, confidence: float = CONFIDENCE) -
 
 
 def clustered_interval(values: Sequence[float], units: Sequence[str]) -> tuple[float, float]:
-    """Returns the interval of a share of ones, of episodes of which those of the same unit may depend on each other.
+    """Returns the 95 % interval of a share of ones, where episodes of the same unit may depend on each other.
 
-    Where every episode is its own unit this is Wilson's. Else Wilson's at the effective sample size, which is the
-    variance that independent episodes would have over that of the ratio estimator between units (E. L. Korn and B. I.
-    Graubard, Confidence intervals for proportions with small expected number of positive counts, Survey Methodology
-    24, 1998); at most one unit or no variance counts every unit once. Values and units are of equal length.
+    Where every episode is its own unit this is Wilson's. Otherwise it is Wilson's at the effective sample size, which
+    is the variance that independent episodes would have over that of the ratio estimator between units (E. L. Korn and
+    B. I. Graubard, Confidence intervals for proportions with small expected number of positive counts, Survey
+    Methodology 24, 1998); with one unit or no variance every unit counts once. Values and units are of equal length.
     """
     sums: dict[str, list[float]] = {}
     for value, unit in zip(values, units, strict=True):
@@ -90,7 +92,7 @@ def mean_interval(values: Sequence[float], units: Sequence[str]) -> tuple[float,
     centre = fmean(means)
     if len(means) < 2:
         return centre, -inf, inf
-    from scipy.special import stdtrit  # Late: what only reads intervals of shares needs no SciPy.
+    from scipy.special import stdtrit  # Imported late: code that only reads intervals of shares needs no SciPy.
 
     half = float(stdtrit(len(means) - 1, (1.0 + CONFIDENCE) / 2.0)) * stdev(means) / sqrt(len(means))
     return centre, centre - half, centre + half
@@ -99,7 +101,7 @@ def mean_interval(values: Sequence[float], units: Sequence[str]) -> tuple[float,
 def summarise(
     records: Sequence[EpisodeRecord], *, chance: float | None, phases: Sequence[str], columns: Sequence[ReportColumn]
 ) -> dict[str, Any]:
-    """Returns one entry of `results.json`: how one policy did on one task.
+    """Returns one entry of `results.json`, from the `records` of one policy on one task with this `chance`.
 
     `phases` names the phases to count, in order; `columns` are those of the task. An invalid episode is counted, and is
     not a success. Intervals take a chain of episodes as one unit.
@@ -120,7 +122,7 @@ def summarise(
 
 
 def _measured(records: Sequence[EpisodeRecord], column: ReportColumn) -> dict[str, Any]:
-    """Returns what a column says of the episodes that have a value: a share and its count, or a mean."""
+    """Returns the summary of a column over the episodes that have a value: a share and its count, or a mean."""
     found = [(value, record.unit) for record in records if (value := measured(record, column.metric)) is not None]
     values, units = [value for value, _ in found], [unit for _, unit in found]
     if column.interval is Interval.WILSON:
@@ -147,9 +149,9 @@ def measured(record: EpisodeRecord, metric: str) -> float | None:
 
 
 def following(records: Iterable[EpisodeRecord]) -> dict[str, Any]:
-    """Returns what `results.json` says of episodes with another's memory: how often the choice was the donor's target.
+    """Returns the summary of episodes with another episode's memory: how often the choice was the donor's target.
 
-    `reached` counts the episodes with a donor in which a choice was made, `without_donor` those that had none.
+    `reached` counts the episodes with a donor in which a choice was made, `without_donor` those without a donor.
     """
     records = list(records)
     chosen = [
@@ -166,7 +168,7 @@ def following(records: Iterable[EpisodeRecord]) -> dict[str, Any]:
 
 
 def phase_order(records: Iterable[EpisodeRecord]) -> tuple[str, ...]:
-    """Returns every phase that was reached, in the order in which the episodes that came furthest reached them."""
+    """Returns every phase that was reached, in the order of the episodes that reached most phases."""
     order: list[str] = []
     furthest = sorted({record.phases for record in records}, key=lambda phases: (-len(phases), phases))
     for phases in furthest:
@@ -177,7 +179,7 @@ def phase_order(records: Iterable[EpisodeRecord]) -> tuple[str, ...]:
 def reasons(records: Iterable[EpisodeRecord]) -> Mapping[tuple[str, str], int]:
     """Returns how often each (outcome, reason) other than success occurred, most frequent first.
 
-    Positions and how far they are off are left out, so that the same mishap at two places counts as one reason.
+    Positions and distances are left out of reasons, so that the same failure at two places counts as one.
     """
     counts: dict[tuple[str, str], int] = {}
     for record in records:

@@ -1,4 +1,4 @@
-"""Output folders: nobody else's things are written over, and only one run writes at a time."""
+"""Output folders: other files are never overwritten, and only one run writes at a time."""
 
 import fcntl
 from pathlib import Path
@@ -13,11 +13,11 @@ _OTHER_FOLDER = "Choose another output folder."
 def claim(path: Path, *, kind: str, mark: str) -> IO[bytes]:
     """Makes the folder `path` and returns its lock, which is held until it is closed.
 
-    A folder that has things in it is one of an earlier `kind`, such as "evaluation", if the file `mark` is among them.
-    Raises `PathError` for other folders and for places where none can be made, and `ConfigError` where another run
-    holds the lock.
+    A folder with content is accepted if it belongs to an earlier `kind` of run, such as "evaluation", which the file
+    `mark` shows. Raises `PathError` for other folders and where no folder can be made, and `ConfigError` where another
+    run holds the lock.
     """
-    refuse_strangers(path, kind=kind, mark=mark)
+    require_own_folder(path, kind=kind, mark=mark)
     try:
         path.mkdir(parents=True, exist_ok=True)
         return locked(path)
@@ -29,8 +29,8 @@ def claim(path: Path, *, kind: str, mark: str) -> IO[bytes]:
         ) from error
 
 
-def refuse_strangers(path: Path, *, kind: str, mark: str) -> None:
-    """Raises `PathError` unless `path` is free, an empty folder, or holds the file `mark` of an earlier `kind`."""
+def require_own_folder(path: Path, *, kind: str, mark: str) -> None:
+    """Raises `PathError` unless `path` is free, an empty folder, or has the file `mark` of an earlier `kind` of run."""
     if path.exists() and not path.is_dir():
         raise PathError("The output must be a folder.", value=str(path), remedy="Choose another path.")
     if path.is_dir() and not (path / mark).exists():
@@ -45,7 +45,7 @@ def refuse_strangers(path: Path, *, kind: str, mark: str) -> None:
 
 def locked(folder: Path) -> IO[bytes]:
     """Returns the lock of `folder`, held until it is closed. Raises `ConfigError` where another run holds it."""
-    # The kernel frees the lock when its holder dies, however it dies; the file itself may stay.
+    # The kernel releases the lock when its process ends in any way; the file itself may stay.
     file = (folder / LOCK_FILE).open("wb")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,5 +60,5 @@ def locked(folder: Path) -> IO[bytes]:
 
 
 def _is_ours(name: str) -> bool:
-    """Whether a run that was killed before its first file was whole may have left `name`."""
+    """Returns whether `name` may be left by a run that was killed before its first file was complete."""
     return name == LOCK_FILE or (name.startswith(".") and name.endswith(".part"))

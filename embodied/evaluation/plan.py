@@ -1,4 +1,4 @@
-"""What is evaluated: which episodes, by which policies, under which controls, and the identity of all that."""
+"""The plan of an evaluation: its episodes, policies and controls, and the identity of all of them."""
 
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,8 +22,8 @@ class Evaluation:
     """What is evaluated: `episodes` of each task of `worker.tasks` with each policy of `worker.policies`.
 
     Episode i of every task is sampled from `seed * SEED_STRIDE + i`, and played as it is and under each control of
-    `worker.controls`. Raises `ConfigError` for numbers out of range, and for controls that cannot be.
-    `sources` identify the code from outside that is played.
+    `worker.controls`. Raises `ConfigError` for numbers out of range, and for controls that cannot be played.
+    `sources` identify the code from outside that is used.
     """
 
     suite: str
@@ -64,7 +64,7 @@ class Evaluation:
         chains = [name for name, task in self.worker.tasks.items() if chain_length(task) > 1]
         if chains and (self.worker.controls or (self.worker.memory and self.worker.memory.feed.resume)):
             raise ConfigError(
-                "Chains of episodes can neither be played under controls of memory nor be resumed in their middle.",
+                "Chains of episodes can neither be played under controls of memory nor resumed in the middle.",
                 value=chains,
                 remedy="Set controls=[normal] and memory.resume=false.",
             )
@@ -79,7 +79,7 @@ class Evaluation:
         """The identity of the run: equal settings give equal rows, wherever they are played."""
         worker = self.worker
         memory = worker.memory
-        # What a bank records, and policies are reminded of, belongs to the run; which bank it is does not.
+        # What a bank records and gives to policies belongs to the run; its location does not.
         fed = (
             {}
             if memory is None

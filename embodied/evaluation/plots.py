@@ -1,4 +1,4 @@
-"""The figures of a report, as SVG to be put inside the page: text follows the page's font and colour."""
+"""The figures of a report, as SVG inside the page: text has the page's font and colour."""
 
 import io
 import re
@@ -26,7 +26,7 @@ def colours(policies: Sequence[str]) -> dict[str, str]:
 
 
 def success_figure(tasks: Tasks, colour: Mapping[str, str]) -> str:
-    """Returns success rates with their Wilson intervals, and a tick where chance lies."""
+    """Returns success rates with their Wilson intervals, and a tick at the chance rate."""
     figure, axes, rows = _forest(tasks)
     for y, task, policy in rows:
         entry = tasks[task][policy]
@@ -38,9 +38,9 @@ def success_figure(tasks: Tasks, colour: Mapping[str, str]) -> str:
 
 
 def judged_figure(tasks: Tasks, columns: Mapping[str, Mapping[str, Any]], colour: Mapping[str, str]) -> str:
-    """Returns how often tasks were right, over the band in which blind guessing would fall, "" without such tasks.
+    """Returns how often `tasks` were right, over the band of blind guessing, "" without such tasks.
 
-    `columns` says by task which column that is: the one that is compared with chance.
+    `columns` gives the compared column of each task, `colour` the colour of each policy.
     """
     tasks = {task: entries for task, entries in tasks.items() if task in columns and _has_chance(entries)}
     if not tasks:
@@ -67,7 +67,10 @@ def _has_chance(entries: Mapping[str, Mapping[str, Any]]) -> bool:
 
 
 def phases_figure(entries: Mapping[str, Mapping[str, Any]], colour: Mapping[str, str], *, task: str) -> str:
-    """Returns the share of episodes that reached each phase of one task, top to bottom, one line per policy."""
+    """Returns the share of episodes that reached each phase of one `task`, top to bottom, one line per policy.
+
+    `entries` are those of `results.json`, `colour` gives the colour of each policy.
+    """
     phases = list(next(iter(entries.values()))["phases"])
     figure, axes = new_figure(0.8 + ROW_HEIGHT_IN * max(len(phases), 1), width_in=WIDTH_IN / 2)
     heights = list(range(len(phases)))
@@ -83,7 +86,7 @@ def phases_figure(entries: Mapping[str, Mapping[str, Any]], colour: Mapping[str,
 
 
 def time_figure(records: Sequence[EpisodeRecord], colour: Mapping[str, str]) -> str:
-    """Returns what each episode cost: simulated against real seconds, with the line of real time."""
+    """Returns the simulated against the real seconds of each episode, with the line of real time."""
     figure, axes = new_figure(3.1)
     for policy, shade in colour.items():
         shown = [record for record in records if record.policy == policy and record.sim_time_s > 0 < record.wall_s]
@@ -155,7 +158,10 @@ def new_figure(height_in: float, *, width_in: float = WIDTH_IN) -> "tuple[Figure
 
 
 def as_svg(figure: "Figure", name: str) -> str:
-    """Returns the figure as an SVG element: no XML head, real text, and ids that no other figure on the page has."""
+    """Returns the figure as an SVG element without an XML header.
+
+    Text stays text, and ids are derived from `name`, so that they are unique on the page.
+    """
     import matplotlib
 
     text = io.StringIO()
@@ -163,4 +169,4 @@ def as_svg(figure: "Figure", name: str) -> str:
         figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
     body = text.getvalue()
     body = body[body.index("<svg") :].replace(INK, "currentColor")
-    return re.sub(r' id="[\w.]+_\d+"', "", body)  # Names of artists, which nothing refers to.
+    return re.sub(r' id="[\w.]+_\d+"', "", body)  # Names of artists are not referred to.

@@ -1,4 +1,4 @@
-"""Builds every part of a run once, so that whatever cannot work is refused before anything starts."""
+"""Builds every part of a run once, so that an invalid part is refused before anything starts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,10 +15,10 @@ from embodied.rollout.worker import WorkerConfig, build_controller
 
 @dataclass(frozen=True)
 class Parts:
-    """What only the built parts know: who is privileged, what makes the pixels, and who cannot be played how.
+    """What only the built parts know: privileged policies, renderers, and combinations that cannot be played.
 
-    `obstacles` says by policy and control why not, such as "no memory"; what can be played is not in it. `sources`
-    identify the code from outside that is played, by package.
+    `obstacles` gives by policy and control the reason, such as "no memory"; playable combinations are not in it.
+    `sources` identify the code from outside that is used, by package.
     """
 
     privileged: tuple[str, ...]
@@ -28,9 +28,10 @@ class Parts:
 
 
 def preflight(worker: WorkerConfig, *, seed: int, split: str) -> Parts:
-    """Builds every part in this process, for the episode `seed` of `split` of each task; a recorder is begun as well.
+    """Builds every part of `worker` in this process, for the episode `seed` of `split` of each task.
 
-    Raises whatever building a part raises, and `ConfigError` for a camera that the scenes lack.
+    A recorder is begun as well. Raises whatever building a part raises, and `ConfigError` for a camera that the scenes
+    lack.
     """
     with recorded_use() as used:
         parts = _built(worker, seed=seed, split=split)

@@ -1,4 +1,4 @@
-"""What a result was made with: the run's identity, versions of the libraries that matter, the processor."""
+"""The provenance of a result: the run's identity, versions of the relevant libraries, the processor."""
 
 import hashlib
 import os
@@ -34,9 +34,10 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
 
 
 def outside_sources(worker: WorkerConfig, used: Iterable[OfferedPart]) -> dict[str, dict[str, str]]:
-    """Returns what identifies the code from outside that `worker` plays, by package; nothing where all code is ours.
+    """Returns the identity of the code from outside that `worker` uses, by package.
 
-    `used` are the parts from outside that were used to build what it plays. Raises `PluginError`.
+    Empty where all code is this project's. `used` are the parts from outside from which it was built. Raises
+    `PluginError`.
     """
     played = (
         worker.tasks, worker.policies, worker.team_policies, worker.simulator, worker.controller, worker.dispatcher,
@@ -57,7 +58,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Returns the git commit of this code, with "+" where files differ from it, or "" where it is not under git."""
+    """Returns the git commit of this code, with "+" where files differ from it, or "" outside a git repository."""
     git, root = shutil.which("git"), Path(__file__).parents[2]
     if git is None or not (root / ".git").exists():
         return ""
@@ -81,10 +82,10 @@ def cpu() -> str:
 
 @cache
 def _code() -> str:
-    """Digests the sources that move and judge: an edited task or policy is another run, whatever its version says.
+    """Returns the digest of the sources that move and judge: an edited task or policy is another run at any version.
 
-    Reports are left out: they may be made better without playing all episodes again. Of their room, controls alone
-    change what happens in an episode.
+    Reports are left out: they may be improved without playing all episodes again. Of the evaluation package, controls
+    alone change what happens in an episode.
     """
     root, digest = Path(__file__).parents[2], hashlib.sha256()
     sources = [*root.glob("embodied/**/*.py"), *root.glob("policies/**/*.py")]
@@ -108,7 +109,7 @@ def _modules_of(value: Any) -> Iterator[str]:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        files = getattr(value, "files_sha256", "")  # Of what a task reads besides its fields, such as a model file.
+        files = getattr(value, "files_sha256", "")  # Files that a task reads besides its fields, such as a model file.
         return {"": type(value).__qualname__, **_plain(asdict(value)), **({"files": files} if files else {})}
     if isinstance(value, Enum):
         return _plain(value.value)

@@ -1,4 +1,4 @@
-"""The same results for three readers: a table for the terminal, Markdown for a repository, one HTML file for people."""
+"""The same results in three forms: a table for the terminal, Markdown for a repository, one HTML file."""
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ REASONS_SHOWN = 6
 
 @dataclass(frozen=True)
 class Clip:
-    """The film of one episode, in a file, as H.264 in MP4."""
+    """The video of one episode, in a file, as H.264 in MP4."""
 
     record: EpisodeRecord
     file: Path
@@ -42,7 +42,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Attached:
-    """What a page shows beside the figures: videos, episodes as a memory bank tells them, learning curves by policy."""
+    """Content of a page beside the figures: videos, episodes from a memory bank, learning curves by policy."""
 
     clips: Sequence[Clip] = ()
     pages: Sequence[tuple[EpisodeRecord, Page]] = ()
@@ -50,7 +50,7 @@ class Attached:
 
 
 def terminal_table(results: Mapping[str, Any]) -> str:
-    """Returns the compact table that a terminal shows, without a newline at its end."""
+    """Returns the short table for a terminal, without a newline at its end."""
     tampered, own, judged = "controls" in results, lines(results), title_against_chance(results)
     columns: list[tuple[str, list[str]]] = [
         ("task", [line.task for line in own]),
@@ -114,7 +114,7 @@ def markdown(results: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> st
 def html(
     results: Mapping[str, Any], records: Sequence[EpisodeRecord], *, config: str, attached: Attached | None = None
 ) -> str:
-    """Returns `report.html`, one file with figures and videos inside; `config` is the text of config.yaml."""
+    """Returns report.html from `results`, `records`, `attached` content, and `config`, the text of config.yaml."""
     attached, tasks = attached or Attached(), results["tasks"]
     judged = {task: column for task in tasks if (column := column_against_chance(results, task)) is not None}
     colour = plots.colours(results["run"]["policies"])
@@ -162,7 +162,7 @@ def _curves(curves: Mapping[str, Sequence[Curves]]) -> dict[str, list[str]]:
 
 
 def _controls(results: Mapping[str, Any]) -> dict[str, list[Line]]:
-    """Returns the rows of each task's table of controls: those of the policies that were played under any."""
+    """Returns the rows of each task's table of controls, for the policies that were played under any."""
     tampered = results.get("controls", {})
     own = lines(results)
     return {task: [line for line in own if line.task == task and line.policy in tampered[task]] for task in tampered}
@@ -178,7 +178,7 @@ def _played(results: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> Ite
 
 
 def _failures(results: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> list[dict[str, Any]]:
-    """Returns the most frequent reasons of each task and policy, and in one row how many more there were."""
+    """Returns the most frequent reasons of each task and policy, and in one row the number of other ones."""
     rows: list[dict[str, Any]] = []
     for task, policy, played in _played(results, records):
         counts = list(reasons(played).items())

@@ -1,4 +1,4 @@
-"""The figures of `results.json` in words: the rows of a report's tables, and what must be said beside them."""
+"""The figures of `results.json` as text: the rows of a report's tables, and the remarks beside them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ NEVER = "-"
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the main table, in words: how `policy` did on `task` under `control`.
+    """One row of the main table as text: the results of `policy` on `task` under `control`.
 
     `judged` and `judged_interval` are of the column that is compared with chance.
     """
@@ -52,7 +52,7 @@ def by_policy(results: Mapping[str, Any], task: str) -> dict[str, dict[str, Mapp
 
 
 def remarks(results: Mapping[str, Any]) -> list[str]:
-    """Returns what must be said of a run: where failed intents did not end episodes, and what controls lack."""
+    """Returns the remarks on a run: tasks whose failed intents did not end episodes, and controls that are missing."""
     said = team_remarks(results["run"]) + memory_remarks(results["run"])
     said += [
         f"{task}: a failed intent did not end an episode (on_failure={reaction}); rates are not those of others."
@@ -77,7 +77,7 @@ def _players(policy: str, run: Mapping[str, Any]) -> set[str]:
 
 
 def team_remarks(run: Mapping[str, Any]) -> list[str]:
-    """Returns what must be said of a team: who plays which robot, who assigns, and how long decisions take."""
+    """Returns the remarks on a team: the policy of each robot, the dispatcher, and how long decisions take."""
     said = []
     for robot, one in run.get("team", {}).items():
         parts = [f"played by {one['policy']}"] if one["policy"] else []
@@ -94,7 +94,7 @@ def team_remarks(run: Mapping[str, Any]) -> list[str]:
 
 
 def memory_remarks(run: Mapping[str, Any]) -> list[str]:
-    """Returns what must be said of the bank: whether names and categories are perception's own or the simulator's."""
+    """Returns the remarks on the bank: whether names and categories come from perception or from the simulator."""
     if "memory" not in run:
         return []
     names = {
@@ -110,7 +110,7 @@ def memory_remarks(run: Mapping[str, Any]) -> list[str]:
 
 
 def published(results: Mapping[str, Any]) -> list[str]:
-    """Returns what others have published of the tasks of `results.json`, a sentence each."""
+    """Returns the published results of others for the tasks of `results.json`, a sentence each."""
     return [
         f"Published success on {task}: {', '.join(f'{policy} {percent(rate)} %' for policy, rate in rates.items())}."
         for task, rates in results.get("published", {}).items()
@@ -118,7 +118,7 @@ def published(results: Mapping[str, Any]) -> list[str]:
 
 
 def conclusion(entry: Mapping[str, Any], column: Mapping[str, Any] | None) -> str:
-    """Returns where the values of a column lie: above, below or within the 95 % band of chance."""
+    """Returns the position of the values of a column: above, below or within the 95 % band of chance."""
     if column is None or entry["chance"] is None:
         return NEVER
     reached, correct = entry[column["name"]]["reached"], entry[column["name"]]["correct"]
@@ -134,20 +134,20 @@ def column_against_chance(results: Mapping[str, Any], task: str) -> Mapping[str,
 
 
 def title_against_chance(results: Mapping[str, Any]) -> str:
-    """Returns what the column is called that is compared with chance, "" where no task has one."""
+    """Returns the title of the column that is compared with chance, "" where no task has one."""
     columns = [column_against_chance(results, task) for task in results["tasks"]]
     return " / ".join(dict.fromkeys(column["title"] for column in columns if column is not None))
 
 
 def explanations(results: Mapping[str, Any]) -> dict[str, str]:
-    """Returns what the columns of all tasks mean, by title; those that need no explanation are left out."""
+    """Returns the meaning of the columns of all tasks, by title, where they need an explanation."""
     columns = [column for own in results["run"]["columns"].values() for column in own]
     return {column["title"]: column["explanation"] for column in columns if column["explanation"]}
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One row of the table of measures: a column of a task that is not compared with chance, in words."""
+    """One row of the table of measures as text: a column of a task that is not compared with chance."""
 
     task: str
     policy: str

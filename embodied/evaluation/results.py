@@ -1,4 +1,7 @@
-"""The folder of one evaluation: rows appended as episodes end, other files whole or not at all, one writer."""
+"""The folder of one evaluation.
+
+Rows are appended as episodes end, other files are written atomically, by one writer.
+"""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -18,7 +21,7 @@ KIND = "evaluation"
 EPISODES_FILE = "episodes.jsonl"
 TIME_DECIMALS = 3
 FIELDS = tuple(field.name for field in fields(EpisodeRecord))
-OPTIONAL: Mapping[str, Any] = {  # By field: the value that is left out.
+OPTIONAL: Mapping[str, Any] = {  # By field: the default value, which is left out of rows.
     "control": NORMAL,
     "donor": None,
     "metrics": {},
@@ -26,14 +29,14 @@ OPTIONAL: Mapping[str, Any] = {  # By field: the value that is left out.
     "on_failure": "",
     "chain": "",
 }
-OLDER_NAMES = {"variation": "variant", "first_choice": "choice"}  # As older rows have them.
+OLDER_NAMES = {"variation": "variant", "first_choice": "choice"}  # Names of fields in older rows.
 
 
 def encode_row(record: EpisodeRecord) -> bytes:
     """Returns the line of `record`, newline included: the same record gives the same bytes.
 
-    Its keys stand in the order of `EpisodeRecord`; those of `OPTIONAL` are left out where they say nothing. Times are
-    rounded to a thousandth of a second.
+    Its keys stand in the order of `EpisodeRecord`; those of `OPTIONAL` are left out where they have the default value.
+    Times are rounded to a thousandth of a second.
     """
     values = {name: getattr(record, name) for name in FIELDS}
     choice = record.choice
@@ -45,7 +48,7 @@ def encode_row(record: EpisodeRecord) -> bytes:
 
 
 def decode_row(line: bytes) -> EpisodeRecord:
-    """Returns the record of one line, also of one with the older names of fields. Raises `DataError`."""
+    """Returns the record of one line, also with older names of fields. Raises `DataError`."""
     try:
         content = msgspec.json.decode(line, type=dict[str, Any])
         values = {OLDER_NAMES.get(name, name): value for name, value in content.items()}
@@ -68,9 +71,9 @@ class ResultsFolder:
         self._rows: IO[bytes] = (path / EPISODES_FILE).open("ab")
 
     def records(self, run: str) -> list[EpisodeRecord]:
-        """Returns the finished episodes of `run`, each once, after cutting off a last line that was torn by a crash.
+        """Returns the finished episodes of `run`, each once, after removing an incomplete last line left by a crash.
 
-        Raises `ConfigError` if the rows belong to another run, `DataError` if a whole line cannot be read.
+        Raises `ConfigError` if the rows belong to another run, `DataError` if a complete line cannot be read.
         """
         found: dict[tuple[str, str, str], EpisodeRecord] = {}
         whole = 0
@@ -84,13 +87,13 @@ class ResultsFolder:
             if record.run != run:
                 raise ConfigError(
                     "A results folder must hold one run: one choice of tasks, policies, controls, episodes and seed, "
-                    "and the same code and weights all the time.",
+                    "and unchanged code and weights.",
                     value=f"{self.path} with run {record.run}, asked for run {run}",
                     remedy="Choose another output folder, or the settings in its config.yaml.",
                 )
             found.setdefault((record.policy, record.control, record.episode), record)
             whole += len(line)
-        os.truncate(self.path / EPISODES_FILE, whole)  # The torn line's episode runs again.
+        os.truncate(self.path / EPISODES_FILE, whole)  # The episode of the incomplete line runs again.
         return list(found.values())
 
     def append(self, record: EpisodeRecord) -> EpisodeRecord:
@@ -102,7 +105,7 @@ class ResultsFolder:
         return decode_row(line)
 
     def write(self, name: str, content: str) -> Path:
-        """Writes a whole text file and returns its path; a crash leaves the old one."""
+        """Writes a text file atomically and returns its path; after a crash the old one remains."""
         path = self.path / name
         write_atomically(path, content.encode())
         return path

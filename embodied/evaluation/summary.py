@@ -1,4 +1,4 @@
-"""What an evaluation came to: the content of results.json, from its rows and from what was played."""
+"""The content of results.json, from the rows of an evaluation and its parts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -17,10 +17,11 @@ from embodied.types import NORMAL, EpisodeRecord
 
 
 def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts) -> dict[str, Any]:
-    """Returns the content of results.json; it depends on the rows alone, not on how often the run was interrupted.
+    """Returns the content of results.json for the `records` and `parts` of an `evaluation`.
 
-    `tasks` describes episodes played as they are, `controls` (only where there are any) of the others, `published` what
-    others have published of the same tasks (only where there is something).
+    It depends on the rows alone, not on interruptions of the run. `tasks` describes episodes played as they are,
+    `controls` (only where there are any) the others, `published` the published results of others for the same tasks
+    (only where there are any).
     """
     tasks: dict[str, Any] = {}
     controls: dict[str, Any] = {}
@@ -50,7 +51,7 @@ def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: 
 
 
 def _run(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts) -> dict[str, Any]:
-    """Returns what was played, and with what."""
+    """Returns what was played, and the provenance."""
     run = {
         "id": evaluation.run,
         "suite": evaluation.suite,
@@ -84,14 +85,14 @@ def _run(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts)
 
 
 def _team(worker: WorkerConfig) -> dict[str, Any]:
-    """Returns who plays which robot, who assigns, and how long decisions take; nothing where that is as usual."""
+    """Returns the policy of each robot, the dispatcher, and how long decisions take; empty for the defaults."""
     settings = worker.team_settings
     plain = {name: asdict(settings[name]) for name in ("dispatcher", "latency") if name in settings}
     return {**({"team": {robot: asdict(one) for robot, one in worker.team.items()}} if worker.team else {}), **plain}
 
 
 def _memory(worker: WorkerConfig) -> dict[str, Any]:
-    """Returns what the bank of beliefs was given and how often robots looked; nothing without a bank."""
+    """Returns what the bank of beliefs was given and how often robots looked; empty without a bank."""
     if worker.memory is None:
         return {}
     belief = worker.memory.belief
@@ -99,7 +100,7 @@ def _memory(worker: WorkerConfig) -> dict[str, Any]:
 
 
 def _weights(policies: Mapping[str, PolicyBuilder]) -> dict[str, dict[str, str]]:
-    """Returns which weights were played: their name or folder, and their SHA-256."""
+    """Returns the weights of the policies: their name or folder, and their SHA-256."""
     return {
         name: {"from": str(getattr(policy, "weights", "")), "sha256": digest}
         for name, policy in policies.items() if (digest := getattr(policy, "digest", ""))
@@ -107,7 +108,7 @@ def _weights(policies: Mapping[str, PolicyBuilder]) -> dict[str, dict[str, str]]
 
 
 def _published(task: Task) -> Mapping[str, float]:
-    """Returns what others have published of a task; most tasks are ours alone."""
+    """Returns the published results of others for a task, empty for most tasks."""
     return getattr(task, "published", {})
 
 

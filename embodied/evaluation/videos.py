@@ -1,4 +1,4 @@
-"""Which episodes a report shows: one that went right, and of each policy one that did not, or was made to forget."""
+"""Selects the episodes that a report shows: a success, and of each policy a failure or a control of its memory."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,16 +9,16 @@ from embodied.types import NORMAL, EpisodeRecord, Outcome
 MOVED_S = 1.0
 
 
-def worth_seeing(
+def episodes_to_show(
     records: Sequence[EpisodeRecord], *, privileged: Iterable[str], policies: Sequence[str], per_task: int
 ) -> list[EpisodeRecord]:
-    """Returns up to `per_task` episodes of each task and tier.
+    """Returns up to `per_task` of the `records` of each task and tier, of all `policies`.
 
-    Where controls of memory were played, each policy that has one comes first, the most successful before the others:
-    a success, a failure, a memory swapped, wiped, off, and a hand led. Then a success of the best policy, and one
-    failure each. The best is the privileged policy with most successes, or any policy where none is privileged. Of the
-    failures of a policy the one that came furthest is shown, rather one in which something moved, and among equals the
-    lowest seed; of swapped memories rather one that was followed.
+    Where controls of memory were played, each policy that has a memory comes first, the most successful before the
+    others: a success, a failure, a memory swapped, wiped, off, and one with hints. Then a success of the best policy,
+    and one failure each. The best is the `privileged` policy with most successes, or any policy where none is
+    privileged. Of the failures of a policy the one that reached most phases is shown, preferably one in which something
+    moved, and among equals the lowest seed; of swapped memories preferably one whose choice followed the donor.
     """
     experts = set(privileged) or set(policies)
     chosen: list[EpisodeRecord] = []
@@ -32,19 +32,19 @@ def worth_seeing(
     return chosen
 
 
-def film_name(record: EpisodeRecord) -> str:
-    """Returns the file name of the film of an episode."""
+def video_name(record: EpisodeRecord) -> str:
+    """Returns the file name of the video of an episode."""
     control = "" if record.control == NORMAL else f"-{record.control}"
     return f"{record.task}-{record.tier}-{record.policy}{control}-{record.seed}.mp4"
 
 
-def film_path(folder: Path, record: EpisodeRecord) -> Path:
-    """Returns where the film of an episode lies in the results folder `folder`."""
-    return folder / "videos" / film_name(record)
+def video_path(folder: Path, record: EpisodeRecord) -> Path:
+    """Returns the path of the video of an episode in the results folder `folder`."""
+    return folder / "videos" / video_name(record)
 
 
-def same_course(first: EpisodeRecord, second: EpisodeRecord) -> bool:
-    """Returns whether two plays of an episode went the same way."""
+def same_replay(first: EpisodeRecord, second: EpisodeRecord) -> bool:
+    """Returns whether two plays of an episode had the same course."""
     keys = ("episode", "policy", "outcome", "reason", "phases", "choice", "steps", "control", "donor")
     return all(getattr(first, key) == getattr(second, key) for key in keys)
 

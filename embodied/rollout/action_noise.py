@@ -1,4 +1,4 @@
-"""Placement noise: every transport ends a little beside where it was meant to, so careful placement leaves no trace."""
+"""Placement noise: every transport ends a little beside its target, so that careful placement leaves no trace."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,9 +12,9 @@ from embodied.types import ActionChunk, DeltaPose, Episode, Intent, MoveTo, Worl
 
 
 def moved_holder(state: WorldState, robot: str, intent: Intent) -> str:
-    """Returns the key in `WorldState.held` of the end effector that an intent of `robot` moves.
+    """Returns the key in `WorldState.held` of the end effector that an `intent` of `robot` moves in `state`.
 
-    An intent of a robot with several that names none of them has a key that `held` lacks.
+    An intent that names none of several end effectors has a key that `held` lacks.
     """
     space = intent.space if isinstance(intent, ActionChunk) else intent
     name = space.end_effector if isinstance(space, MoveTo | DeltaPose | ActionSpec) else ""
@@ -31,7 +31,7 @@ def with_action_noise(episode: Episode, holder: str, *, grasp_count: int, intent
     if not isinstance(intent, MoveTo) or (episode.placement_noise_m == 0.0 and episode.placement_noise_rad == 0.0):
         return intent
     if not _well_formed(intent):
-        return intent  # The controller refuses it, in its own words.
+        return intent  # The controller refuses it with its own message.
     shift_x_m, shift_y_m, yaw_rad = _draw(episode, holder, grasp_count)
     x_m, y_m, z_m = intent.position_m
     return replace(
@@ -42,10 +42,10 @@ def with_action_noise(episode: Episode, holder: str, *, grasp_count: int, intent
 
 
 def release_errors(episode: Episode, grasp_count: Mapping[str, int]) -> dict[str, tuple[float, float, float]]:
-    """Returns by how much a body is displaced that an end effector releases: world x and y in metres, yaw in radians.
+    """Returns the displacement of a body when an end effector releases it: world x and y in metres, yaw in radians.
 
-    `grasp_count` gives the number of its grasp by holder. The draw is that of `with_action_noise`, so both have one
-    law; it acts while the fingers open, after the last command that could have corrected it.
+    `grasp_count` gives the number of its grasp by holder. The draw is that of `with_action_noise`, so both have the
+    same distribution; it acts while the fingers open, after the last command that could have corrected it.
     """
     if episode.placement_noise_m == 0.0 and episode.placement_noise_rad == 0.0:
         return {}

@@ -1,4 +1,4 @@
-"""What the configurations of a worker's parts must offer: each builds its part in the process that uses it."""
+"""The interfaces of the configurations of a worker's parts: each builds its part in the process that uses it."""
 
 from typing import Any, Protocol
 
@@ -25,7 +25,10 @@ class ControllerBuilder(Protocol):
     """The configuration of the controllers of every robot."""
 
     def build(self, scene: Scene, robot: str, *, period_s: float, asset_root: str = "") -> Controller:
-        """Returns the controller of `robot` in `scene`, for control periods of `period_s` seconds."""
+        """Returns the controller of `robot` in `scene`, for control periods of `period_s` seconds.
+
+        Meshes lie in `asset_root`.
+        """
         ...
 
 
@@ -41,7 +44,7 @@ class PolicyBuilder(Protocol):
     """The configuration of a policy."""
 
     def build(self) -> Policy:
-        """Returns the policy, weights and all."""
+        """Returns the policy with its weights loaded."""
         ...
 
 
@@ -49,7 +52,7 @@ class Recorder(Observer, Protocol):
     """An observer that makes recordings, such as one trajectory for each robot."""
 
     def recordings(self) -> tuple[Any, ...]:
-        """Returns what was recorded, once the episode has ended; nothing where there is nothing to keep."""
+        """Returns the recordings once the episode has ended; none where there is nothing to keep."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Chains of episodes: each starts in the world that the one before it has left behind."""
+"""Chains of episodes: each starts in the final world of the one before."""
 
 from embodied.errors import ConfigError
 from embodied.protocols import ChainTask, Task
@@ -8,7 +8,7 @@ LONGEST_CHAIN = 16
 
 
 def chain_length(task: Task) -> int:
-    """Returns how many episodes of `task` make a chain: 1 where each stands alone. Raises `ConfigError`."""
+    """Returns how many episodes of `task` make a chain, 1 for independent episodes. Raises `ConfigError`."""
     length = task.chain_length if isinstance(task, ChainTask) else 1
     if not 1 <= length <= LONGEST_CHAIN:
         raise ConfigError(f"A chain must have 1 to {LONGEST_CHAIN} episodes.", value=length)

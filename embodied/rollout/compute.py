@@ -1,4 +1,4 @@
-"""Where episodes run: in this process, on a Ray of our own, or on an existing Ray cluster."""
+"""Where episodes run: in this process, on a private Ray, or on an existing Ray cluster."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ WORKERS_PER_CORE = 32
 class ComputeKind(StrEnum):
     """`inline`: this process, without Ray. `local`: Ray processes on this machine. `cluster`: an existing Ray cluster.
 
-    Members are named as people type them, since Hydra looks choices up by name.
+    Member names are lower case, since Hydra looks choices up by name.
     """
 
     inline = "inline"
@@ -29,8 +29,8 @@ class ComputeKind(StrEnum):
     cluster = "cluster"
 
 
-def require_room(workers: int, object_store_mb: int) -> None:
-    """Raises `ConfigError` for more workers or shared memory than this machine can have."""
+def require_capacity(workers: int, object_store_mb: int) -> None:
+    """Raises `ConfigError` for more workers or shared memory than this machine has."""
     most = WORKERS_PER_CORE * (os.cpu_count() or 1)
     if workers > most:
         raise ConfigError(
@@ -46,7 +46,7 @@ def require_room(workers: int, object_store_mb: int) -> None:
 
 
 class Compute(Protocol):
-    """Plays jobs. A context manager: on leaving it, whatever it started is gone, also after Ctrl-C and SIGTERM."""
+    """Plays jobs. A context manager: on exit it stops whatever it has started, also after Ctrl-C and SIGTERM."""
 
     def __enter__(self) -> Self:
         """Starts what is needed."""
@@ -60,7 +60,7 @@ class Compute(Protocol):
 
     @property
     def place(self) -> str:
-        """Where jobs are played, in words: `in this process`, `4 workers`."""
+        """Where jobs are played, for messages: `in this process`, `4 workers`."""
         ...
 
     def run(self, jobs: Iterable[EpisodeJob]) -> Iterator[JobResult]:
@@ -138,7 +138,7 @@ class ComputeConfig:
         if self.object_store_mb < 80:
             raise ConfigError("compute.object_store_mb must be at least 80, as Ray asks.", value=self.object_store_mb)
         if self.kind is ComputeKind.local:
-            require_room(self.workers, self.object_store_mb)
+            require_capacity(self.workers, self.object_store_mb)
         if (self.kind is ComputeKind.cluster) != bool(self.address):
             raise ConfigError(
                 "compute.address must be given for compute=cluster, and for no other.",

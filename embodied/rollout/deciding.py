@@ -1,4 +1,7 @@
-"""The policies' part of the loop: idle robots ask together, and decisions are delivered when they are due."""
+"""The policies' part of the loop.
+
+Idle robots request decisions together, and decisions are delivered when they are due.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -14,7 +17,7 @@ from embodied.types import Clock, Decision, Episode, Observation, Progress, Requ
 
 
 class Decisions:
-    """Asks the policies of an episode's robots, one batch per policy, and queues the intents that they answer with."""
+    """Requests decisions for an episode's robots, one batch per policy, and queues the intents that they contain."""
 
     def __init__(  # noqa: PLR0913 - all that requests are made of
         self,
@@ -34,15 +37,16 @@ class Decisions:
         self._visualisations = visualisations
 
     def observe(self, slot: RobotSlot, state: WorldState) -> Observation:
-        """Returns what a robot perceives now; an observation that its history has just taken serves again."""
+        """Returns what a robot perceives now; an observation just taken for its history is reused."""
         kept = slot.history.at(state.time_s)
         cameras = policy_cameras(self._episode.scene, slot.robot, slot.agent.wanted_cameras)
         return self._simulator.observe(slot.robot, cameras) if kept is None else kept
 
     def decide(self, robots: Sequence[str], state: WorldState, progress: Progress) -> None:
-        """Asks the policies of idle robots; the same policy answers for all of its robots at once.
+        """Requests decisions for the idle robots among `robots` in `state`.
 
-        Raises `EndedError` where a limit of the episode is reached, and `IntentError` for a missing decision.
+        One policy decides for all of its robots at once. `progress` is the episode's, for privileged policies. Raises
+        `EndedError` where a limit of the episode is reached, and `IntentError` for a missing decision.
         """
         for robot in robots:
             require_decisions_left(self._episode.limits, self._slots[robot])

@@ -1,4 +1,4 @@
-"""The dispatcher's part of the loop: it sees a snapshot of the team, assigns instructions, and cancels them."""
+"""The dispatcher's part of the loop: it receives a snapshot of the team, and assigns or cancels instructions."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,7 +14,7 @@ DECIDER = "dispatcher"
 
 
 class Dispatch:
-    """Asks a dispatcher where there is `news`, or its time has come, and carries out what it has assigned.
+    """Calls a dispatcher when there is `news` or at its rate, and carries out its assignments.
 
     `publish(robot, feedback)` is called for every intent that an assignment has cancelled.
     """
@@ -39,7 +39,7 @@ class Dispatch:
         self._polls = 0
 
     def advance(self, state: WorldState) -> None:
-        """Asks and assigns at the beginning of one control period. Raises `UnknownNameError` for a robot not there."""
+        """Calls the dispatcher at the beginning of a control period. Raises `UnknownNameError` for an unknown robot."""
         if self._pending is None and (self._is_due(state.time_s) or self.news):
             self.news = False
             answer = self._dispatcher.assign(self._snapshot(state))

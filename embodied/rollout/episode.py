@@ -1,4 +1,4 @@
-"""The one loop: policies decide, controllers move, the task judges."""
+"""The episode loop: policies decide, controllers move, the task judges."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,12 +33,12 @@ BEFORE_RESET = WorldState(time_s=0.0, pose={}, joint={}, contact=frozenset(), he
 
 @dataclass(frozen=True, eq=False)
 class EpisodeContext:
-    """Who takes part, alive in this process. `make_controllers` gives one controller per robot of an episode.
+    """The parts of an episode, alive in this process. `make_controllers` gives one controller per robot of an episode.
 
     `policy` decides for every robot without an agent of its own in `agents`. Without `make_dispatcher` every robot has
-    the episode's instruction from the start; with one, robots wait for their assignments. With `latency` the world
-    goes on while policies and the dispatcher decide. With `visualisations` policies are asked to show what they see.
-    With `continue_world` the simulator is not reset; the limit of time counts from there.
+    the episode's instruction from the start; with one, robots wait for their assignments. With `latency` the world goes
+    on while policies and the dispatcher decide. With `visualisations` policies are asked to show what they see. With
+    `continue_world` the simulator is not reset, and the time limit counts from there.
     """
 
     simulator: Simulator
@@ -53,12 +53,12 @@ class EpisodeContext:
 
 
 def play(episode: Episode, context: EpisodeContext, *, observers: Sequence[Observer] = ()) -> EpisodeResult:
-    """Plays `episode` from its reset to its outcome.
+    """Plays `episode` with the parts of `context` from its reset to its outcome; `observers` see every step.
 
-    The task's judgement comes first; then TIMEOUT at a limit of the episode. A failed intent is feedback for the
-    policy and the dispatcher; the task decides whether it ends the episode. Whatever else the episode's own parts raise
-    (`EmbodiedError`) makes it INVALID with the error as its reason; the simulator is as good as new after its next
-    reset. Raises `ConfigError` and `MissingDependencyError`, which no other episode would escape.
+    The task's judgement comes first; then TIMEOUT at a limit of the episode. A failed intent is feedback for the policy
+    and the dispatcher; the task decides whether it ends the episode. Any other `EmbodiedError` of the episode's own
+    parts makes it INVALID with the error as its reason; the next reset puts the simulator into a valid state again.
+    Raises `ConfigError` and `MissingDependencyError`, which would affect every other episode too.
     """
     runner = EpisodeRunner(episode, context, observers)
     runner.begin()
@@ -70,7 +70,8 @@ def play(episode: Episode, context: EpisodeContext, *, observers: Sequence[Obser
 class EpisodeRunner:
     """One episode in progress: `begin`, then `advance` until `progress.done`. See `play` for how it may end.
 
-    Whatever else a policy raises passes through, and `advance` then asks it again: so an outsider can decide.
+    Any other exception of a policy passes through, and the next `advance` calls the policy again: this lets code
+    outside the loop decide, as the Gymnasium environment does.
     """
 
     def __init__(self, episode: Episode, context: EpisodeContext, observers: Sequence[Observer] = ()) -> None:
@@ -100,19 +101,22 @@ class EpisodeRunner:
             self._begin()
 
     def advance(self) -> None:
-        """Runs one control period: idle robots ask, controllers command, the world moves, the task judges."""
+        """Runs one control period.
+
+        Idle robots request decisions, controllers command, the world moves, the task judges.
+        """
         with self._ends():
             self._advance()
 
     def result(self) -> EpisodeResult:
-        """Returns how it stands."""
+        """Returns the result so far."""
         robots = {name: slot.record for name, slot in self._slots.items()}
         steps = sum(one.intents for one in robots.values())
         return EpisodeResult(self.progress, steps, self._state.time_s - self._start_s, robots)
 
     @contextmanager
     def _ends(self) -> Iterator[None]:
-        """Turns what ends an episode into its outcome; what was reached is kept."""
+        """Turns an error that ends an episode into its outcome; the phases reached are kept."""
         try:
             yield
         except EndedError as ended:
@@ -151,7 +155,7 @@ class EpisodeRunner:
         if self._dispatch is not None:
             self._dispatch.advance(self._state)
         commands = self._commands()
-        if self.progress.done:  # A failed intent has ended it; nothing moves any more.
+        if self.progress.done:  # A failed intent has ended the episode; the world is not advanced.
             return
         for observer in self._command_observers:
             observer.on_commands(commands)
@@ -174,7 +178,7 @@ class EpisodeRunner:
         return state
 
     def _commands(self) -> dict[str, Command]:
-        """Returns the commands of this period; robots that run out of intents ask together, one batch per policy.
+        """Returns the commands of this period; robots without intents request decisions together, one batch per policy.
 
         A robot whose intent has failed, or that waits for a decision or an assignment, holds still.
         """

@@ -10,7 +10,7 @@ from embodied.rollout.worker import SimulatorWorker, WorkerConfig
 
 
 class InlineCompute:
-    """Plays jobs one after another, here. A process cannot kill itself for being late: no deadline holds."""
+    """Plays jobs one after another in this process, which cannot interrupt itself: deadlines are not enforced."""
 
     def __init__(self, config: WorkerConfig) -> None:
         self._worker = SimulatorWorker(config)

@@ -1,4 +1,4 @@
-"""The controllers' part of the loop: intents begin with the placement error of what they carry, run, and end."""
+"""The controllers' part of the loop: intents begin with their placement error, run, and end."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -33,7 +33,7 @@ class Intents:
         self._grasps: Counter[str] = Counter()
 
     def count_grasps(self, before: WorldState, now: WorldState) -> None:
-        """Counts what is held now and was not held by the same end effector in the state before."""
+        """Counts what is held now and was not held by the same end effector in the previous state."""
         for holder, body in now.held.items():
             if body != before.held.get(holder) and self._is_free(body):
                 self._grasps[holder] += 1

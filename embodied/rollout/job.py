@@ -1,4 +1,4 @@
-"""One episode to play, and what comes of it: small values that travel between processes."""
+"""One episode to play, and its result: small values that are sent between processes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -60,9 +60,9 @@ class EpisodeResult:
 
 @dataclass(frozen=True, eq=False)
 class JobResult:
-    """What a worker hands back: the record, and an H.264 MP4 and recordings where the job asked for them.
+    """The result of a job: the record, and an H.264 MP4 and recordings where the job requested them.
 
-    `truth` are the encoded events of a `TruthReport`, empty where none was asked for. `later` are the results of
+    `truth` are the encoded events of a `TruthReport`, empty where none was requested. `later` are the results of
     `EpisodeJob.later`.
     """
 

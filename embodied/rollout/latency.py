@@ -19,7 +19,7 @@ class Latency:
     deviation_s: float = 0.0
 
     def seconds(self, seed: int, decider: str, count: int) -> float:
-        """Returns how long decision number `count` of `decider` (a robot, or the dispatcher) takes."""
+        """Returns how long decision number `count` of `decider`, a robot or the dispatcher, takes under `seed`."""
         if self.deviation_s == 0.0:
             return self.mean_s
         variance = float(np.log1p((self.deviation_s / self.mean_s) ** 2))
@@ -29,7 +29,10 @@ class Latency:
 
 @dataclass(kw_only=True)
 class LatencyConfig:
-    """How long decisions take: `mean_s` 0 lets the world stand still meanwhile; `deviation_s` 0 makes it constant."""
+    """How long decisions take.
+
+    With `mean_s` 0 the world stands still during a decision; with `deviation_s` 0 the time is constant.
+    """
 
     mean_s: float = 0.0
     deviation_s: float = 0.0

@@ -1,4 +1,4 @@
-"""The limits of an episode, and how one ends for a reason that the task does not judge."""
+"""The limits of an episode, and the error that ends it for a reason other than the task's judgement."""
 
 from embodied.rollout.team import RobotSlot
 from embodied.types import Limits, Outcome
@@ -7,7 +7,7 @@ TIME_SLACK_S = 1e-9
 
 
 class EndedError(Exception):
-    """The episode is over for a reason that the task does not judge."""
+    """The episode has ended for a reason other than the task's judgement."""
 
     def __init__(self, outcome: Outcome, reason: str) -> None:
         super().__init__(reason)
@@ -16,7 +16,7 @@ class EndedError(Exception):
 
 
 def require_decisions_left(limits: Limits, slot: RobotSlot) -> None:
-    """Raises `EndedError` (TIMEOUT) where a robot's policy may decide no more, or no intent of it could begin."""
+    """Raises `EndedError` (TIMEOUT) where a robot has used up its decisions or its intents."""
     require_intents_left(limits, slot)
     if limits.decisions is not None and slot.decisions >= limits.decisions:
         raise EndedError(Outcome.TIMEOUT, f"limit of {limits.decisions} decisions")

@@ -1,4 +1,4 @@
-"""How far a run has come: a bar in a terminal; elsewhere, such as in the log of a batch system, a line a minute."""
+"""Progress of a run: a bar in a terminal; elsewhere, such as in the log of a batch system, one line a minute."""
 
 import logging
 import sys
@@ -73,8 +73,8 @@ def with_progress(results: Iterable[JobResult], jobs: Iterable[EpisodeJob]) -> I
 def _tally(jobs: Iterable[EpisodeJob]) -> Tally:
     if not isinstance(jobs, Sequence):
         return Tally(None)
-    filmed = bool(jobs) and all(job.video for job in jobs)
-    return Tally(sum(len(job.unit) for job in jobs), unit="film" if filmed else "episode")
+    videos = bool(jobs) and all(job.video for job in jobs)
+    return Tally(sum(len(job.unit) for job in jobs), unit="video" if videos else "episode")
 
 
 @contextmanager

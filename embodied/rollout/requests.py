@@ -1,4 +1,7 @@
-"""What a policy is asked: its own cameras, the episode's clock, and nothing privileged unless it is privileged."""
+"""What a policy receives.
+
+Its own cameras, the episode's clock, and privileged information only where it is privileged.
+"""
 
 from collections import deque
 from collections.abc import Sequence
@@ -24,7 +27,10 @@ def policy_cameras(scene: Scene, robot: str, wanted: Sequence[str] | None) -> tu
 
 
 def require_cameras(scene: Scene, names: Sequence[str] | None, *, user: str) -> None:
-    """Raises `ConfigError` unless `scene` has every camera that `user` names; None stands for all there are."""
+    """Raises `ConfigError` unless `scene` has all cameras in `names`, which `user` requires.
+
+    None stands for all there are.
+    """
     known = [camera.name for camera in scene.cameras if camera.name != SPECTATOR]
     for name in names or ():
         if name not in known:

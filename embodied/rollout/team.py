@@ -1,4 +1,4 @@
-"""The robots of an episode: who decides for each of them, what it was assigned, and how it stands."""
+"""The robots of an episode: the policy of each, its assignment, and its state in the loop."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -54,9 +54,9 @@ class AgentConfig:
 
 @dataclass(eq=False)
 class RobotSlot:
-    """One robot's place in the loop. A decision that takes time is `pending` until `due_s`.
+    """One robot's state in the loop. A decision that takes time is `pending` until `due_s`.
 
-    `intents` counts those begun; `running` is the intent that its controller works on.
+    `intents` counts those begun; `running` is the intent that its controller executes.
     """
 
     robot: str
@@ -77,7 +77,7 @@ class RobotSlot:
 
     @property
     def busy(self) -> bool:
-        """Whether it has something to do."""
+        """Whether it has an intent to run."""
         return self.running is not None or bool(self.queue) or self.pending is not None
 
     @property
@@ -87,12 +87,12 @@ class RobotSlot:
 
     @property
     def record(self) -> RobotRecord:
-        """What the record of the episode says of it."""
+        """The robot's entry in the record of the episode."""
         return RobotRecord(self.agent.name, self.decisions, self.intents, self.failed, self.cancelled)
 
     @property
     def status(self) -> RobotStatus:
-        """What a dispatcher sees of it."""
+        """The robot's entry in a dispatcher's snapshot."""
         return RobotStatus(self.assignment, self.busy, self.decisions, self.intents, self.feedback, self.report)
 
     def end_intent(self, report: ControllerReport) -> IntentFeedback:

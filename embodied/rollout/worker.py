@@ -1,4 +1,4 @@
-"""Whole episodes, one after another, in one process. A plain class: tests call it, `pool` deploys it on Ray."""
+"""Plays whole episodes, one after another, in one process. Tests call it directly, `pool` runs it on Ray."""
 
 import os
 import sys
@@ -46,7 +46,7 @@ THREAD_VARIABLES = (
 class Controlled:
     """How an episode is played under a control: by `policy`, with the memory of an episode whose target was `donor`.
 
-    Where `unplayable` says why, it is not played at all.
+    Where `unplayable` gives a reason, it is not played.
     """
 
     policy: Policy
@@ -74,7 +74,7 @@ class WorkerConfig:
     """All that a worker needs to play any job of a run; sent to each worker once.
 
     `controls` are those beside `NORMAL`, which every run has. Robots that `team` names have settings of their own; the
-    policies that it names are in `team_policies`. `dispatcher` assigns instructions, None leaves the episode's own.
+    policies that it names are in `team_policies`. `dispatcher` assigns instructions; None leaves the episode's own.
     """
 
     simulator: SimulatorBuilder
@@ -93,9 +93,9 @@ class WorkerConfig:
 
     @property
     def team_settings(self) -> dict[str, Any]:
-        """What makes several robots play otherwise than one policy does for all, by name; empty without such settings.
+        """The settings by which robots of a team differ from one policy for all, by name; empty without such settings.
 
-        It belongs to the identity of a run.
+        They belong to the identity of a run.
         """
         dispatched = {"dispatcher": self.dispatcher} if self.dispatcher is not None else {}
         delayed = {"latency": self.latency} if self.latency != LatencyConfig() else {}
@@ -110,7 +110,7 @@ class WorkerConfig:
 
 
 class SimulatorWorker:
-    """Runs whole episodes of one simulator, which is built in this process on first use: GL contexts do not travel."""
+    """Plays whole episodes in one simulator, built in this process on first use: GL contexts cannot be moved."""
 
     def __init__(self, config: WorkerConfig) -> None:
         limit_threads(config.threads)
@@ -137,14 +137,14 @@ class SimulatorWorker:
         return replace(first, later=tuple(played[1:]))
 
     def _unplayed(self, job: EpisodeJob) -> JobResult:
-        """Returns the result of an episode whose world has broken before it began."""
+        """Returns the result of an episode whose starting world is invalid."""
         episode = self._config.task(job.task).sample(job.seed, split=job.split)
         progress = Progress(outcome=Outcome.INVALID, reason="the episode that it starts from is invalid")
         result = EpisodeResult(progress, 0, 0.0)
         return JobResult(job, _record(job, episode, result, donor=None, started_s=time.perf_counter()))
 
     def _play(self, job: EpisodeJob, previous: EpisodeJob | None) -> JobResult:
-        """Plays one episode: in a world of its own, or in the one that `previous` has left behind."""
+        """Plays one episode: in a new world, or in the final world of `previous`."""
         started_s = time.perf_counter()
         task = self._config.task(job.task)
         episode = task.sample(job.seed, split=job.split)
@@ -224,7 +224,7 @@ class SimulatorWorker:
             if name not in builders:
                 raise unknown_name("policy of this run", name, builders)
             self._policies[name] = builders[name].build()
-            limit_threads(self._config.threads)  # Again: the policy may just have loaded torch.
+            limit_threads(self._config.threads)  # Once more, since the policy may just have loaded torch.
         return self._policies[name]
 
     def _controlled(self, name: str, episode: Episode, context: EpisodeContext) -> Controlled:
@@ -256,7 +256,7 @@ class SimulatorWorker:
 
 
 def build_controller(config: WorkerConfig, scene: Scene, robot: str) -> Controller:
-    """Returns the controller of `robot` in `scene`, which agrees with the simulator. Raises whatever `build` raises."""
+    """Returns the controller that `config` makes for `robot` in `scene`. Raises whatever `build` raises."""
     world = config.simulator.world
     return config.controller.build(scene, robot, period_s=world.control_period_s, asset_root=world.asset_root)
 
@@ -270,12 +270,12 @@ def limit_threads(threads: int) -> None:
 
 
 def thread_environment(threads: int) -> dict[str, str]:
-    """Returns the environment variables that set `threads` threads in libraries that load later."""
+    """Returns the environment variables that set `threads` threads in libraries that are loaded later."""
     return dict.fromkeys(THREAD_VARIABLES, str(threads))
 
 
 def lost_record(job: EpisodeJob, task: Task, reason: str) -> EpisodeRecord:
-    """Returns the record of a job that no worker survived: INVALID, with variant -1, since nothing came back."""
+    """Returns the record of a `job` of `task` that no worker finished: INVALID for `reason`, variant -1 (unknown)."""
     return EpisodeRecord(
         run=job.run,
         episode=job.episode,
@@ -342,6 +342,6 @@ def _choice(episode: Episode, progress: Progress) -> dict[str, Any] | None:
 
 
 def on_failure_of(task: Task) -> str:
-    """Returns what a failed intent leads to in `task`, "" where that is what the task usually does."""
+    """Returns what a failed intent leads to in `task`, "" for the task's default."""
     chosen = str(getattr(task, "on_failure", ""))
     return "" if chosen == str(getattr(type(task), "on_failure", "")) else chosen

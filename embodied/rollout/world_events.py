@@ -96,9 +96,9 @@ class EventPlayer:
     def advance(
         self, simulator: Simulator, commands: Mapping[str, Command], state: WorldState, progress: Progress
     ) -> None:
-        """Applies what is due in the control period that begins in `state`, then runs that period under `commands`.
+        """Applies what is due in the control period that begins in `state`, then runs the period.
 
-        Raises what the simulator raises.
+        `simulator` runs it under `commands`; `progress` gives the phases reached. Raises what the simulator raises.
         """
         if self._events:
             for phase in progress.reached:

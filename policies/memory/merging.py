@@ -37,11 +37,11 @@ class MergingMemory(SlotMemory):
         if not full.any():
             return state
         with torch.no_grad():
-            newer = _most_alike(state["slots"])
+            newer = _most_similar(state["slots"])
         return chosen(full, _merged(state, newer), state)
 
 
-def _most_alike(slots: Tensor) -> Tensor:
+def _most_similar(slots: Tensor) -> Tensor:
     """Returns the newer slot (batch,) of the neighbours with the highest mean cosine of their tokens."""
     unit = functional.normalize(slots, dim=-1)
     alike = (unit[:, :-1] * unit[:, 1:]).sum(-1).mean(-1)

@@ -24,7 +24,7 @@ from policies.training.process_group import ProcessGroup
 
 CHECKPOINTS = "checkpoints"
 POLICY = "policy"
-LOCK_PATIENCE_S = 10.0
+LOCK_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def held(shelf: Path) -> Iterator[None]:
     Raises `ConfigError` where another run keeps it.
     """
     shelf.mkdir(parents=True, exist_ok=True)
-    latest_s = time.monotonic() + LOCK_PATIENCE_S
+    latest_s = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         try:
             lock = locked(shelf)

@@ -5,7 +5,7 @@ from enum import Enum
 from math import inf
 
 from embodied.errors import ConfigError
-from embodied.rollout.compute import ComputeKind, require_room
+from embodied.rollout.compute import ComputeKind, require_capacity
 from embodied.rollout.ray.address import check_address
 
 
@@ -278,7 +278,7 @@ class TrainComputeConfig:
                 value=(self.threads_per_worker, self.max_restarts, self.object_store_mb),
             )
         if self.kind is ComputeKind.local:
-            require_room(self.workers, self.object_store_mb)
+            require_capacity(self.workers, self.object_store_mb)
         if (self.kind is ComputeKind.cluster) != bool(self.address):
             raise ConfigError(
                 "compute.address must be given for compute=cluster, and for no other.",

@@ -148,7 +148,7 @@ def test_figures_are_safe_before_videos_are_made(tmp_path, monkeypatch):
     def lost(*_arguments, **_options):
         raise ConfigError("The worker died.")
 
-    monkeypatch.setattr(evaluator, "_filmed", lost)
+    monkeypatch.setattr(evaluator, "_video_clips", lost)
     with pytest.raises(ConfigError, match="died"):
         _run(tmp_path)
     assert (tmp_path / "results.json").is_file()

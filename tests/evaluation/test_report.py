@@ -13,7 +13,7 @@ from embodied.evaluation.preflight import Parts
 from embodied.evaluation.report import Attached, Clip, html, markdown, terminal_table
 from embodied.evaluation.report_lines import lines
 from embodied.evaluation.summary import summarised
-from embodied.evaluation.videos import film_name, worth_seeing
+from embodied.evaluation.videos import episodes_to_show, video_name
 from embodied.tasks.memorybench.base import Tier
 from embodied.tasks.memorybench.reopen_drawer import ReopenDrawer
 from embodied.types import Outcome
@@ -120,7 +120,7 @@ def test_the_same_mishap_at_two_places_is_one_reason(records):
 
 
 def test_videos_show_one_success_and_a_failure_of_each_other_policy(records):
-    chosen = worth_seeing(
+    chosen = episodes_to_show(
         records, privileged=("expert", "guesser"), policies=("expert", "guesser", "random"), per_task=3
     )
     assert [(record.task, record.policy, record.outcome.value) for record in chosen] == [
@@ -128,14 +128,14 @@ def test_videos_show_one_success_and_a_failure_of_each_other_policy(records):
         for task in ("put_block_back", "rearrange_block")
         for policy, outcome in (("expert", "success"), ("guesser", "failure"), ("random", "timeout"))
     ]
-    assert len({film_name(record) for record in chosen}) == len(chosen)
-    assert len(worth_seeing(records, privileged=(), policies=("expert",), per_task=1)) == 2
+    assert len({video_name(record) for record in chosen}) == len(chosen)
+    assert len(episodes_to_show(records, privileged=(), policies=("expert",), per_task=1)) == 2
 
 
 def test_a_video_rather_shows_an_episode_in_which_something_moved(records):
     failed = [replace(record, outcome=Outcome.FAILURE, phases=(), policy="random") for record in records[:3]]
     failed = [replace(failed[0], sim_time_s=0.0, seed=1), replace(failed[1], seed=9), replace(failed[2], seed=5)]
-    (chosen,) = worth_seeing(failed, privileged=(), policies=("random",), per_task=2)
+    (chosen,) = episodes_to_show(failed, privileged=(), policies=("random",), per_task=2)
     assert chosen.seed == 5
 
 
@@ -237,7 +237,7 @@ def test_learning_curves_are_on_the_page(results, records):
 
 def test_videos_show_a_success_a_failure_and_a_swapped_memory_first(tampered):
     records, _ = tampered
-    chosen = worth_seeing(records, privileged=("expert",), policies=("expert", "guesser", "random"), per_task=6)
+    chosen = episodes_to_show(records, privileged=("expert",), policies=("expert", "guesser", "random"), per_task=6)
     shown = [(record.policy, record.control, record.outcome.value) for record in chosen]
     assert shown[:3] == [
         ("guesser", "normal", "success"), ("guesser", "normal", "failure"), ("guesser", "swapped", shown[2][2]),
@@ -248,4 +248,4 @@ def test_videos_show_a_success_a_failure_and_a_swapped_memory_first(tampered):
         ("expert", "normal", "success"),
         ("random", "normal", "timeout"),
     ]
-    assert len({film_name(record) for record in chosen}) == 6
+    assert len({video_name(record) for record in chosen}) == 6

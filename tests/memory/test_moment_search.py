@@ -27,7 +27,7 @@ from embodied.memory import (
 )
 from embodied.memory.queries import moment_matrix, moment_search
 from embodied.memory.queries.moment_search import MomentIndex, inside_polygon_many
-from embodied.memory.queries.similarity import most_alike
+from embodied.memory.queries.similarity import most_similar
 from embodied.memory.schema.places import inside_polygon
 from embodied.memory.storage.bank_file import PROJECTIONS, open_tables
 from embodied.memory.storage.log import EventLog
@@ -305,8 +305,8 @@ def test_the_most_alike_are_exact_among_near_ties_and_in_any_company(
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     query = (centre / np.linalg.norm(centre)).astype(np.float32)
     rows = np.flatnonzero(random.random(count) < random.choice([0.05, 0.5, 1.0]))
-    best, similarity = most_alike(vectors, rows, query, seq=np.arange(count), top_k=top_k)
-    alone = [most_alike(vectors, np.array([row]), query, seq=np.arange(count), top_k=1)[1][0] for row in rows]
+    best, similarity = most_similar(vectors, rows, query, seq=np.arange(count), top_k=top_k)
+    alone = [most_similar(vectors, np.array([row]), query, seq=np.arange(count), top_k=1)[1][0] for row in rows]
     order = sorted(zip(alone, rows, strict=True), key=lambda pair: (-pair[0], pair[1]))[:top_k]
     assert list(zip(similarity, best, strict=True)) == order
     exact = [math.fsum((vectors[row].astype(float) * query.astype(float)).tolist()) for row in best]

@@ -32,7 +32,7 @@ from embodied.memory import (
     open_bank,
     retain,
 )
-from embodied.memory.retention.compaction import alike_moments, keyframes, runs_of
+from embodied.memory.retention.compaction import keyframes, runs_of, similar_moments
 from embodied.memory.retention.retention import ALIKE, OLD, PLAIN, SAME
 from tests.memory.writers import EventFactory
 
@@ -307,10 +307,10 @@ def test_the_keyframes_are_the_first_the_last_and_the_most_unlike():
     rows = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     assert keyframes(rows, 3).tolist() == [0, 4, 5]
     assert keyframes(rows, 6).tolist() == [0, 1, 2, 3, 4, 5]
-    assert alike_moments(rows, alike=0.99).tolist() == [False, True, False, False, True, False]
-    assert alike_moments(rows, alike=0.99, among=1).tolist() == [False, True, False, False, True, False]
-    assert alike_moments(rows[[0, 3, 1, 5]], alike=0.99, among=1).tolist() == [False] * 4, "too long ago"
-    assert alike_moments(rows[[0, 3, 1, 5]], alike=0.99, among=2).tolist() == [False, False, True, False]
+    assert similar_moments(rows, alike=0.99).tolist() == [False, True, False, False, True, False]
+    assert similar_moments(rows, alike=0.99, among=1).tolist() == [False, True, False, False, True, False]
+    assert similar_moments(rows[[0, 3, 1, 5]], alike=0.99, among=1).tolist() == [False] * 4, "too long ago"
+    assert similar_moments(rows[[0, 3, 1, 5]], alike=0.99, among=2).tolist() == [False, False, True, False]
     assert runs_of([5, 1, 2, 9, 3]) == [(1, 3), (5, 5), (9, 9)]
 
 

@@ -63,7 +63,7 @@ def test_in_a_terminal_the_bar_shows_success_and_invalid_episodes_even_where_it_
 def test_chains_count_by_their_episodes_and_replays_are_videos():
     chain = replace(JOB, later=(replace(JOB, seed=1), replace(JOB, seed=2)))
     assert progress._tally([chain, JOB]).total == 4
-    assert progress._tally([replace(JOB, video=True)]).unit == "film"
+    assert progress._tally([replace(JOB, video=True)]).unit == "video"
     assert progress._tally(iter([chain])).total is None
 
 

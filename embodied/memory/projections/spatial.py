@@ -157,10 +157,10 @@ def _check_containment(tables: Tables, payload: RelationSet | RelationEnded) -> 
                 remedy=f"It is {text(now.predicate)} {text(now.object)}: give `expected_version` {now.version} to "
                 "replace that.",
             )
-        _refuse_circle(tables, subject, _object(tables, payload))
+        _refuse_cycle(tables, subject, _object(tables, payload))
 
 
-def _refuse_circle(tables: Tables, subject: int, holder: int) -> None:
+def _refuse_cycle(tables: Tables, subject: int, holder: int) -> None:
     if _is_inside(tables, holder, subject):
         text = tables.names.text
         raise MemoryBankError(
@@ -186,7 +186,7 @@ def _check_merge(tables: Tables, payload: EntityMerged) -> None:
             value=(payload.entity, payload.into),
             remedy=f"It lives on as {names.text(entity)!r}: merge that one.",
         )
-    _refuse_circle(tables, entity, parent_of(tables, into).object)
+    _refuse_cycle(tables, entity, parent_of(tables, into).object)
 
 
 def _merge(tables: Tables, event: Event, payload: EntityMerged) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from embodied.errors import DataError, MemoryBankError
 from embodied.memory.queries.moment_matrix import MomentMatrix
-from embodied.memory.queries.similarity import most_alike
+from embodied.memory.queries.similarity import most_similar
 from embodied.memory.queries.validation import MOMENT, check_query
 from embodied.memory.schema.kinds import Polygon
 from embodied.memory.schema.query import Order, Query, Recalled
@@ -243,7 +243,7 @@ def _first_by_time(survivors: Sequence[tuple[MomentMatrix, np.ndarray]], query: 
 
 def _alike(rows: MomentMatrix, left: np.ndarray, vector: np.ndarray, query: Query) -> list[tuple[int, float]]:
     """Returns sequence numbers and similarity of the moments most alike, sorted as the query wants."""
-    best, similarity = most_alike(rows["embeddings"], left, vector, seq=rows["seq"], top_k=query.top_k)
+    best, similarity = most_similar(rows["embeddings"], left, vector, seq=rows["seq"], top_k=query.top_k)
     if query.order != Order.SIMILARITY:
         in_time = np.lexsort((rows["seq"][best], rows["time_s"][best]))
         in_time = in_time if query.order == Order.OLDEST else in_time[::-1]

@@ -12,7 +12,7 @@ BLOCK_ROWS = 8192
 DENSE = 4  # From one row in four on, reading all rows between the first and the last is faster than picking.
 
 
-def most_alike(
+def most_similar(
     embeddings: np.ndarray, rows: np.ndarray, vector: np.ndarray, *, seq: np.ndarray, top_k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the `top_k` of `rows` (ascending) most like `vector`, best first, and their similarity (float64).

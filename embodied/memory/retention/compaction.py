@@ -83,7 +83,7 @@ def same_sightings(life: Life, still: Stillness) -> list[int]:
     return candidates
 
 
-def alike_moments(embeddings: np.ndarray, *, alike: float, among: int = 512) -> np.ndarray:
+def similar_moments(embeddings: np.ndarray, *, alike: float, among: int = 512) -> np.ndarray:
     """Returns which rows of (N, D), unit length, are a repetition: at least as like one of the last `among` that stay.
 
     The last row stays, so that how far a memory reaches does not change.

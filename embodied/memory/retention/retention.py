@@ -24,11 +24,11 @@ from embodied.memory.retention.compaction import (
     LogPosition,
     Sighting,
     Stillness,
-    alike_moments,
     keyframes,
     oldest_beyond,
     runs_of,
     same_sightings,
+    similar_moments,
 )
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kind_table import KINDS, Removal
@@ -152,7 +152,7 @@ class Retention:
         for found in log.moments.values():
             numbers = np.array([seq for (_, seq), _ in sorted(found, key=lambda one: one[0])])
             embeddings = np.stack([vector for _, vector in sorted(found, key=lambda one: one[0])])
-            repeated = alike_moments(embeddings, alike=self._config.alike)
+            repeated = similar_moments(embeddings, alike=self._config.alike)
             alike += numbers[repeated].tolist()
             numbers, embeddings = numbers[~repeated], embeddings[~repeated]
             novel = keyframes(embeddings, self._config.keyframes)

@@ -38,7 +38,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(eq=False)
-class _Letter:
+class _PendingEvents:
     """A parcel on its way; `answer` is None for one that an earlier process has left."""
 
     parcel: Parcel
@@ -77,7 +77,7 @@ class BankClient(RemoteReads):
         self._open = True
         self._writing = threading.Lock()
         self._changed = threading.Condition()
-        self._letters = deque(_Letter(parcel, None) for parcel in outbox.waiting())
+        self._letters = deque(_PendingEvents(parcel, None) for parcel in outbox.waiting())
         self._sender = threading.Thread(target=self._send_all, name=f"outbox of {writer}", daemon=True)
         self._sender.start()
 
@@ -199,7 +199,7 @@ class BankClient(RemoteReads):
                 self._outbox.adopt(writer, last)
         self._require_open()
         answer: Future[list[int]] = Future()
-        letter = _Letter(self._outbox.add(signed), answer)
+        letter = _PendingEvents(self._outbox.add(signed), answer)
         with self._changed:
             self._letters.append(letter)
             self._changed.notify_all()
@@ -255,7 +255,7 @@ class BankClient(RemoteReads):
     def _send_all(self) -> None:
         """Sends letters in order, all that wait at once, until the client is closed."""
         pause_s = FIRST_PAUSE_S
-        while letters := self._next_letters():
+        while letters := self._next_pending():
             try:
                 results = self._link.commit([letter.parcel.content for letter in letters])
                 self._deliver(letters, results)
@@ -266,7 +266,7 @@ class BankClient(RemoteReads):
                     self._changed.wait_for(lambda: not self._open, timeout=pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
-    def _next_letters(self) -> list[_Letter]:
+    def _next_pending(self) -> list[_PendingEvents]:
         """Returns the letters to send now, none once the client is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._letters or not self._open)
@@ -274,7 +274,7 @@ class BankClient(RemoteReads):
                 return []
             return list(itertools.islice(self._letters, LARGEST_SENDING))
 
-    def _deliver(self, letters: Sequence[_Letter], results: Sequence[Result]) -> None:
+    def _deliver(self, letters: Sequence[_PendingEvents], results: Sequence[Result]) -> None:
         """Hands out results; parcels leave the outbox before their results are set. Raises for a disk that fails."""
         pairs = zip(letters, results, strict=True)
         answered = list(itertools.takewhile(lambda pair: not isinstance(pair[1], StorageError), pairs))

@@ -1,1 +1,1 @@
-"""Episodes into the memory bank, and moments back to policies."""
+"""Logs episodes in the memory bank, and gives moments back to policies."""

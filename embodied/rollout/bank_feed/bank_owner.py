@@ -1,4 +1,4 @@
-"""Who owns the bank of a run: this process where episodes are played in it, else one actor on their Ray."""
+"""Opens the bank of a run: in this process where episodes are played in it, else in one actor on their Ray."""
 
 import hashlib
 from collections.abc import Iterator
@@ -11,10 +11,11 @@ from embodied.rollout.compute import ComputeConfig, ComputeKind
 
 @contextmanager
 def owned_bank(url: str, compute: ComputeConfig) -> Iterator[Link]:
-    """Yields the way to the one owner of the bank at `url`, which lives until the end.
+    """Yields a link to the only owner of the bank at `url`, which runs until the end.
 
-    For Ray it is started here, or joined, and the episodes' compute then uses the same one. Raises `MemoryBankError`
-    for a bank that cannot be opened, `PathError` for one in no folder, `ConfigError` for one in memory with Ray.
+    With Ray in `compute` the owner is started or joined here, and the episodes then use the same cluster. Raises
+    `MemoryBankError` for a bank that cannot be opened, `PathError` for one in no folder, `ConfigError` for one in
+    memory with Ray.
     """
     path = bank_path(url)
     if compute.kind is ComputeKind.inline:

@@ -21,14 +21,14 @@ from embodied.rollout.bank_feed.own_actions import Containment, OwnActions
 from embodied.types import Command, Episode, EpisodeRecord, Progress, WorldState, holder_name
 
 FASTEST_LOOK_HZ = 20.0
-CONFIRM_S = 5.0  # A thing that stays where it was is logged again no more often.
+CONFIRM_S = 5.0  # The shortest time between two logged sightings of a thing that has not moved.
 LARGEST_SHIFT_M, LARGEST_TURN = 0.002, 1e-4
 PLACE_GROWTH_M = 0.05
 ABOVE_M, BELOW_M = 0.5, 0.01
-UNSURE = 0.5  # The confidence that a thing is the one it is called, where it may be another.
+UNSURE = 0.5  # The confidence in the identity of a thing that may be another one.
 MAY_BE = "may_be"
 SLACK_S = 1e-9
-FRESH_S = 0.1  # A look this recent serves a decision as well.
+FRESH_S = 0.1  # A look this recent is reused for a decision.
 
 
 class Source(StrEnum):
@@ -42,7 +42,7 @@ class Source(StrEnum):
 class BeliefConfig:
     """What perception works out itself, and how often robots look beside their decisions.
 
-    With `identity` given, things bear the names of the simulator; with `labels` given, its categories. `look_hz` is in
+    With `identity` given, things have the names of the simulator; with `labels` given, its categories. `look_hz` is in
     simulated time, 0 for decisions alone.
     """
 
@@ -82,7 +82,7 @@ class BeliefFeed(EpisodeFeed):
         self._looked_s = 0.0
 
     def on_commands(self, commands: Mapping[str, Command]) -> None:
-        """Takes note of what the robots' own grippers are commanded."""
+        """Keeps the commands of the robots' own grippers."""
         self._actions.command(commands)
 
     def _begin(self, episode: Episode, simulator: Simulator) -> None:
@@ -121,10 +121,10 @@ class BeliefFeed(EpisodeFeed):
         self._actions.decided(robot, self.now_s)
 
     def _finish(self) -> None:
-        """Nothing is under way that is not logged."""
+        """Does nothing: no interaction is logged late."""
 
     def _ended(self, record: EpisodeRecord) -> EpisodeEnded:
-        """Returns that it has ended: what came of it is known to the judge."""
+        """Returns the end of the episode without its outcome, which only the judge knows."""
         del record
         return EpisodeEnded(self.name, "ended", first_seq=self._first_seq)
 
@@ -154,14 +154,17 @@ class BeliefFeed(EpisodeFeed):
         self._log_candidates(robot, [things[one.name] for one in changes])
 
     def _log_contents(self, robot: str, thing: Known) -> None:
-        """Logs what is in or on a thing again: the bank takes it to have moved along, and it was not seen to."""
+        """Logs the contents of a thing again: the bank assumes that they have moved with it, which was not seen."""
         for name, (_, parent) in self._containment.parents.items():
             inner = self._tracker.things[name]
             if parent == thing.name and not inner.held:
                 self._log_sighting(robot, inner, again=True)
 
     def _log_sighting(self, robot: str, thing: Known, *, again: bool = False) -> bool:
-        """Logs where a thing is, unless that was logged before; returns whether it did. Surfaces are places as well."""
+        """Logs the pose of a thing for `robot`, unless it was logged before; returns whether it was.
+
+        Surfaces are places too.
+        """
         before = self._logged.get(thing.name)
         pose = thing.box.pose
         moved = before is None or far(pose, before[0], shift_m=LARGEST_SHIFT_M, turn=LARGEST_TURN)

@@ -1,4 +1,4 @@
-"""Decisions as JSON text: what a policy wanted at a step, to be read by people and carried out again."""
+"""Decisions as JSON text: what a policy chose at a step, for readers and for repeating it."""
 
 from typing import Any, get_args
 

@@ -49,10 +49,10 @@ MOST_RECORDED = 100_000
 
 
 class EventBank(Protocol):
-    """What a feed needs of a bank; `Bank` and `BankClient` have it."""
+    """The methods of a bank that a feed uses; `Bank` and `BankClient` have them."""
 
     def append(self, events: Sequence[Event]) -> list[int]:
-        """Returns the sequence numbers of events once they are durable: all or none."""
+        """Appends events, all or none, and returns their sequence numbers once they are durable."""
         ...
 
     def recall(self, query: Query) -> list[Recalled]:
@@ -64,7 +64,7 @@ class EventBank(Protocol):
         ...
 
     def changes_since(self, seq: int, *, wanted: EventFilter | None = None, limit: int = 1000) -> list[Event]:
-        """Returns the events after `seq`, in order."""
+        """Returns the events after number `seq` that match `wanted`, at most `limit`, in order."""
         ...
 
 
@@ -72,8 +72,8 @@ class EventBank(Protocol):
 class MemoryFeedConfig:
     """Robot poses are logged `pose_rate_hz` times per simulated second, and at every decision.
 
-    `start_s` is where the episode's time 0 lies on the site clock. With `resume`, decisions that the bank has of this
-    episode are carried out again (see `remembering`).
+    `start_s` is the position of the episode's time 0 on the site clock. With `resume`, decisions of this episode that
+    the bank already has are repeated (see `remembering`).
     """
 
     pose_rate_hz: float = 2.0
@@ -104,11 +104,11 @@ class _Stream:
 class EpisodeFeed(ABC):
     """Observes an episode and logs it in a bank; the episode itself runs as it would without.
 
-    Robots keep their names in the bank; everything else is called `<name>/...`, since each episode is a world of its
-    own. The writer of a robot is `<robot>/<name>`, with its own sequence numbers: playing the same episode again adds
-    nothing. The episode is a site of its own, called `name`, whose places lose their extents when it ends: the next
-    world has the same coordinates. A decision with keyframes that is carried out is a success of the skill `move`; the
-    one that a controller reports as failed is a failure. Policies get `moments` alone.
+    Robots keep their names in the bank; everything else is called `<name>/...`, since each episode is a separate world.
+    The writer of a robot is `<robot>/<name>`, with its own sequence numbers: playing the same episode again adds
+    nothing. The episode is a site called `name`, whose places lose their extents when it ends, because the next world
+    has the same coordinates. A decision whose keyframes are all reached is a success of the skill `move`; one that a
+    controller reports as failed is a failure. Policies get `moments` alone.
     """
 
     def __init__(self, config: MemoryFeedConfig, bank: EventBank, name: str) -> None:
@@ -123,7 +123,7 @@ class EpisodeFeed(ABC):
         self._places: list[PlaceDefined] = []
 
     def on_begin(self, episode: Episode, simulator: Simulator) -> None:
-        """Logs which robots take part, and what is known of the world before anything moves."""
+        """Logs the participating robots and the known part of the world before anything moves."""
         self._episode = episode
         self._take(simulator.state())
         self._first = episode.scene.robots[0].name
@@ -141,7 +141,7 @@ class EpisodeFeed(ABC):
         self._flush()
 
     def on_decision(self, request: Request, decision: Decision) -> None:
-        """Logs a keyframe: where everything is, what the policy decided, and the moments it stores."""
+        """Logs a keyframe: the poses, the decision of the policy, and the moments it stores."""
         robot = request.observation.robot
         self._moved(robot)
         self._look(robot)
@@ -155,12 +155,12 @@ class EpisodeFeed(ABC):
         self._decided(robot)
 
     def on_feedback(self, robot: str, feedback: IntentFeedback) -> None:
-        """Keeps why a robot has failed, to be logged with its next decision or at the end."""
+        """Keeps the reason of a robot's failure, to be logged with its next decision or at the end."""
         if feedback.status is ControllerStatus.FAILED:
             self._streams[robot].failure = feedback.reason
 
     def on_step(self, state: WorldState, progress: Progress) -> None:
-        """Logs what has happened in one control period, and poses at their rate."""
+        """Logs the events of one control period, and poses at their rate."""
         self._take(state)
         self._follow(state, progress)
         if len(self._pending) >= FULLEST:
@@ -178,7 +178,7 @@ class EpisodeFeed(ABC):
         self._flush()
 
     def settle(self) -> None:
-        """Logs what is still under way, why a robot has failed, and where everything is."""
+        """Logs interactions still in progress, reasons of failure, and all poses."""
         self._finish()
         for robot, stream in self._streams.items():
             if stream.failure:
@@ -193,27 +193,27 @@ class EpisodeFeed(ABC):
 
     @abstractmethod
     def _begin(self, episode: Episode, simulator: Simulator) -> None:
-        """Logs what is known before anything moves."""
+        """Logs the known part of the world before anything moves."""
 
     @abstractmethod
     def _follow(self, state: WorldState, progress: Progress) -> None:
-        """Logs what is new after a control period."""
+        """Logs what has changed in a control period."""
 
     @abstractmethod
     def _look(self, robot: str) -> None:
-        """Logs where everything is, at a decision of `robot`, or "" at the end."""
+        """Logs all poses, at a decision of `robot`, or "" at the end."""
 
     @abstractmethod
     def _decided(self, robot: str) -> None:
-        """Takes note of a decision of `robot`."""
+        """Notes that `robot` has decided."""
 
     @abstractmethod
     def _finish(self) -> None:
-        """Logs what was still under way when the world stopped."""
+        """Logs interactions that were in progress when the episode ended."""
 
     @abstractmethod
     def _ended(self, record: EpisodeRecord) -> EpisodeEnded:
-        """Returns what is logged of the end."""
+        """Returns the payload of the end of the episode."""
 
     def _take(self, state: WorldState) -> None:
         self.moments.now_s = self._config.start_s + state.time_s
@@ -226,7 +226,7 @@ class EpisodeFeed(ABC):
         return True
 
     def _moved(self, robot: str) -> None:
-        """Logs that a robot has carried out the keyframes of its last decision, or why it could not."""
+        """Logs that a robot has carried out the keyframes of its last decision, or why it failed."""
         stream = self._streams[robot]
         if stream.moving_since_s is not None:
             duration_s = round(self.now_s - stream.moving_since_s, MICRO)
@@ -235,7 +235,7 @@ class EpisodeFeed(ABC):
         stream.moving_since_s, stream.failure = None, ""
 
     def _recorded(self) -> dict[tuple[str, int], Decision]:
-        """Returns the decisions that the bank has of this episode, by robot and step, with the moments they stored."""
+        """Returns the decisions of this episode in the bank, by robot and step, with the moments they stored."""
         wanted = EventFilter(kinds=("tool_called", "moment_stored"), task=self.name)
         found: dict[tuple[str, int], Decision] = {}
         newest: dict[str, tuple[str, int]] = {}
@@ -251,7 +251,7 @@ class EpisodeFeed(ABC):
         return found
 
     def _log(self, robot: str, payload: Payload) -> None:
-        """Adds an event of a robot, caused by its last decision; events of no robot come from the first one."""
+        """Adds an event of `robot`, caused by its last decision; events of no robot come from the first one."""
         stream = self._streams[robot or self._first]
         stream.number += 1
         event = Event(
@@ -265,7 +265,7 @@ class EpisodeFeed(ABC):
 
 
 def far(pose: Pose, logged: Pose | None, *, shift_m: float, turn: float) -> bool:
-    """Returns whether a pose differs from the `logged` one by over `shift_m`, or by over `turn`, 1 - |q . q'|."""
+    """Returns whether `pose` differs from the `logged` one by over `shift_m`, or by over `turn`, 1 - |q . q'|."""
     if logged is None:
         return True
     if math.dist(pose.position_m, logged.position_m) > shift_m:

@@ -1,4 +1,4 @@
-"""What happens in a world, read from its states one after another: grasps, placements, openings, presses."""
+"""Detects events in the sequence of a world's states: grasps, placements, openings, presses."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ MICRO = 6  # Decimals: where on the site clock an episode lies must not show in 
 
 @dataclass(frozen=True)
 class DetectedEvent:
-    """What a robot did, or what became so by it."""
+    """An action of a robot, or a change that it has caused."""
 
     robot: str
     payload: Payload
@@ -39,7 +39,7 @@ class _OngoingInteraction:
 
 @dataclass(eq=False)
 class _Motion:
-    """One joint: where it last stood still, and since when it has been moving, by whom."""
+    """The motion of one joint: where it last stood still, since when it has been moving, and which robot moves it."""
 
     rest: float
     last: float
@@ -50,15 +50,15 @@ class _Motion:
 
 @dataclass(eq=False)
 class EventDetector:
-    """Detects what has happened, one state after another. `name_of` gives bodies their names in the bank.
+    """Detects events from one state after another. `name_of` gives bodies their names in the bank.
 
     With each pick, place, press, opening and closing goes a `SkillEnded` in the context of the body's category, from
-    the decision that began it to its end. A place fails where the body does not come to rest on anything; that a hand
-    closed on nothing, or pulled at a drawer in vain, cannot be seen here.
+    the decision that began it to its end. A place fails where the body does not come to rest on anything. A gripper
+    that closes on nothing, or pulls at a drawer without moving it, is not detected.
 
-    An interaction counts from the robot's last decision (`decided`). A body is on what it touches from above, or on
-    the mark (a body that collides with nothing) under its middle. Containment is logged with versions counted from 0,
-    so no other writer may log it for these names.
+    An interaction counts from the robot's last decision (`decided`). A body is on what it touches from above, or on the
+    mark (a body that collides with nothing) under its middle. Containment is logged with versions counted from 0, so no
+    other writer may log it for these names.
     """
 
     scene: Scene
@@ -81,20 +81,20 @@ class EventDetector:
         self._motions = {joint.name: _Motion(joint.position, joint.position) for joint in self._joints}
 
     def begin(self) -> Iterator[DetectedEvent]:
-        """Yields what is part of what."""
+        """Yields the part relations of the scene."""
         for joint in self.scene.joints:
             yield DetectedEvent("", self._put(joint.child, "part_of", self.name_of(joint.parent)))
 
     def decided(self, robot: str, now_s: float) -> None:
-        """Notes that a robot has decided; whatever lies around is looked at again."""
+        """Notes that a robot has decided; the supports of all bodies are determined again."""
         self._decided_s[robot] = now_s
         self._unsettled.update(self._free)
 
     def see(self, state: WorldState, now_s: float) -> Iterator[DetectedEvent]:
-        """Yields what is new in `state`, at `now_s` on the site clock."""
+        """Yields the new events in `state`, at `now_s` on the site clock."""
         before, self._held = self._held, dict(state.held)
         changed = [holder for holder, body in state.held.items() if body != before.get(holder)]
-        for holder in changed:  # All let go before any takes: a body may be handed over within one period.
+        for holder in changed:  # Releases come before grasps: a body may be handed over within one period.
             yield from self._let_go(robot_of(holder), before.get(holder), now_s)
         for holder, body in state.held.items():
             if holder in changed or body not in self._carrying:
@@ -104,7 +104,7 @@ class EventDetector:
             yield from self._follow(joint, state, now_s)
 
     def finish(self, now_s: float) -> Iterator[DetectedEvent]:
-        """Yields what was still under way when the world stopped."""
+        """Yields the interactions that were in progress when the episode ended."""
         for body in list(self._placing):
             yield from self._placed(body, target="")
         for joint in self._joints:
@@ -169,7 +169,7 @@ class EventDetector:
         yield self._ended("place", body, ongoing.robot, ongoing.place_end_s - ongoing.place_start_s, reason=reason)
 
     def _support(self, body: str, state: WorldState) -> str | None:
-        """Returns the name of what a body lies on: the highest of what it touches below its middle, or a mark."""
+        """Returns the name of the support of a body: the highest of what it touches below its middle, or a mark."""
         touched = [pair[0] if pair[1] == body else pair[1] for pair in state.contact if body in pair]
         below = [
             other for other in touched

@@ -1,9 +1,9 @@
 """Instructions as vectors without a model: a hashed bag of words, until a learned embedding takes its place.
 
-Each word adds +1 or -1 to one of 256 slots, both from a digest of its letters (feature hashing, Weinberger et al.,
-ICML 2009); the sum is scaled to unit length. Two instructions are alike as far as they use the same words: neither
-their order nor their meaning counts, and two words in 256 slots collide by chance. It needs no training and gives
-the same bytes on every machine. A learned one has another `MODEL_ID`, and the bank compares within one model only.
+Each word adds +1 or -1 to one of 256 slots, both from a digest of its letters (feature hashing, Weinberger et al., ICML
+2009); the sum is scaled to unit length. Two instructions are similar in so far as they share words: order and meaning
+do not count, and two words may share a slot by chance. It needs no training and gives the same bytes on every machine.
+A learned one has another `MODEL_ID`, and the bank compares within one model only.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""How robots look in a rollout: which camera when, with masks that name nothing, and where their own links are."""
+"""How robots look in a rollout: camera order, masks without names, and the robots' own links."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,9 +16,10 @@ from embodied.types import CameraImage, RobotState
 
 
 def shuffled_masks(image: CameraImage, seed: int, camera: str, number: int) -> tuple[CameraImage, np.ndarray]:
-    """Returns an image whose masks have ids that mean nothing beyond it, and the old id of each new one.
+    """Returns an `image` whose mask ids have no meaning beyond it, and the old id of each new one.
 
-    `seed` is that of the episode, `number` that of the look: the same look is shuffled in the same way again.
+    `seed` is that of the episode, `number` that of the look through `camera`: the same look is shuffled in the same way
+    again.
     """
     instance = image.instance
     if instance is None:
@@ -32,11 +33,11 @@ def shuffled_masks(image: CameraImage, seed: int, camera: str, number: int) -> t
 
 
 class Looking:
-    """Looks through the cameras of one scene, one after another, and hands out images that name nothing.
+    """Looks through the cameras of one scene in turn, and returns images whose masks carry no names.
 
-    `seed` is that of the episode: with another one masks are shuffled otherwise.
-    With `names_under`, things are called `<names_under>/<body>` as in the simulator; with `labels`, they have its
-    categories. Without either nothing of what the simulator calls things is in a look.
+    `seed` is that of the episode, from which the shuffling of masks follows. With `names_under`, things are called
+    `<names_under>/<body>` as in the simulator; with `labels`, they have its categories. Without either, a look contains
+    none of the simulator's names.
     """
 
     def __init__(
@@ -57,11 +58,11 @@ class Looking:
             self._labels = {ids[body.name]: body.category or "thing" for body in scene.bodies}
 
     def cameras(self, robot: str) -> Sequence[str]:
-        """Returns the cameras through which a robot looks, in turn: those that stand still, else its own."""
+        """Returns the cameras through which `robot` looks in turn: the fixed ones, else its own."""
         return self._cameras[robot]
 
     def next_camera(self, robot: str) -> Sequence[str]:
-        """Returns the camera whose turn it is, () where the robot has none."""
+        """Returns the next camera in turn as a tuple, () where the robot has none."""
         own = self._cameras[robot]
         return () if not own else (own[self._count % len(own)],)
 
@@ -69,9 +70,10 @@ class Looking:
         self, robot: str, cameras: Sequence[str], robots: Mapping[str, RobotState], tools: Mapping[str, Pose],
         *, time_s: float,
     ) -> list[Look]:  # fmt: skip
-        """Returns what `robot` sees through `cameras` at `time_s`; `tools` are those that hold something, by its name.
+        """Returns what `robot` sees through `cameras` at `time_s`.
 
-        `robots` are the states of all robots, of which their own masks follow.
+        `tools` holds the tools in use, by the name of what they hold. `robots` are the states of all robots, from which
+        their own masks are computed.
         """
         if not cameras:
             return []
@@ -79,7 +81,7 @@ class Looking:
         own = self._own_points_m(robots)
         looks = []
         for camera, image in self._simulator.observe(robot, cameras).images.items():
-            if image.instance is None:  # A simulator that segments nothing: nothing is perceived.
+            if image.instance is None:  # The simulator gives no segmentation: nothing is perceived.
                 continue
             shuffled, old = shuffled_masks(image, self._seed, camera, self._count)
             given = {

@@ -1,4 +1,4 @@
-"""Gives a policy its own moments back: values alone, read from the bank."""
+"""Reads a policy's own moments back from the bank, as plain values."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ MICRO = 6  # Decimals: where on the site clock an episode lies must not show in 
 
 
 class MomentSource(Protocol):
-    """What a reader needs of a bank; `Bank` and `BankClient` have it."""
+    """The methods of a bank that a reader uses; `Bank` and `BankClient` have them."""
 
     def recall(self, query: Query) -> list[Recalled]:
         """Returns the moments that pass all filters."""
@@ -47,7 +47,7 @@ class MomentReader:
         return tuple(self._shown(recalled.moment) for recalled in self._bank.recall(query)[::-1])
 
     def _shown(self, moment: Moment) -> Moment:
-        # Rounded, so that a policy sees the same wherever its episode lies on the site clock.
+        # Rounded, so that a policy sees the same values at any position on the site clock.
         seconds = round(moment.time_s - self._start_s, MICRO)
         time_s = seconds if self.clock_shown or moment.step is None else float(moment.step)
         return replace(moment, time_s=time_s, episode="")

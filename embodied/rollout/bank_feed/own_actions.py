@@ -1,4 +1,4 @@
-"""What a robot does, from its own state alone: closing on a thing, letting it go, pressing, opening and closing."""
+"""Detects the actions of a robot from its own state: grasping, releasing, pressing, opening and closing."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,21 +14,21 @@ from embodied.rollout.bank_feed.moment_reader import MICRO
 from embodied.types import Command, EndEffectorState, RobotState, holder_name
 
 CLOSE, OPEN = "gripper.close", "gripper.open"
-BLOCKED = 0.03  # Of the opening: how far short of its command a gripper stops that has something between its fingers.
+BLOCKED = 0.03  # In units of the opening: a gripper that stops this far from its command holds something.
 STEADY, STEADY_PERIODS = 0.002, 2
 CLOSED = 0.3  # The widest command with which a robot presses.
 LIFTED_M, SHIFTED_M = 0.015, 0.02
 
 
 class Containment:
-    """What is believed to be in, on or held by what, with the versions that the bank counts."""
+    """The believed containment and support of things, with the version numbers of the bank."""
 
     def __init__(self) -> None:
         self.parents: dict[str, tuple[str, str]] = {}
         self._versions: dict[str, int] = {}
 
     def put(self, name: str, predicate: str, parent: str) -> RelationSet:
-        """Returns the event that makes `parent` the parent of a thing."""
+        """Returns the event that sets `parent` as the `predicate` parent of the thing `name`."""
         version = self._versions.get(name, 0)
         self.parents[name], self._versions[name] = (predicate, parent), version + 1
         return RelationSet(name, predicate, parent, expected_version=version)
@@ -43,18 +43,18 @@ class Containment:
         return RelationEnded(name, predicate, parent, expected_version=version)
 
     def settle(self, thing: Known, tracker: SceneTracker) -> RelationSet | None:
-        """Returns the event that a thing is in or on another by what was seen, None where that is known or unknown."""
+        """Returns the event of a containment or support that was seen, None where it is known or undecided."""
         if thing.held or thing.measured.surface:
             return None
         support = support_of(thing, tracker.things.values())
         if support is None or self.parents.get(thing.name) == (support[0], support[1].name):
             return None
-        if thing.name in self._above(support[1].name):  # Boxes that overlap may each seem to hold the other.
+        if thing.name in self._above(support[1].name):  # Of two overlapping boxes each may seem to contain the other.
             return None
         return self.put(thing.name, support[0], support[1].name)
 
     def _above(self, name: str) -> set[str]:
-        """Returns what a thing is in or on, what that is in or on, and so on."""
+        """Returns the parents of a thing up to the root."""
         found: set[str] = set()
         while name in self.parents and name not in found:
             found.add(name)
@@ -64,7 +64,7 @@ class Containment:
 
 @dataclass(eq=False)
 class _Gripper:
-    """One gripper as its robot feels it: what it was commanded, how wide it is, and since when it holds what."""
+    """One gripper: its commanded opening, measured opening, and what it holds since when."""
 
     commanded: float = 1.0
     opening: float = 1.0
@@ -78,7 +78,7 @@ class _Gripper:
     lifted: bool = False
     touching: str = ""
 
-    def feel(self, opening: float) -> str:
+    def update(self, opening: float) -> str:
         """Returns `CLOSE` once the gripper has closed on something, `OPEN` once it lets go, else ""."""
         still, self.opening = abs(opening - self.opening) < STEADY, opening
         if self.gripped_at is not None:
@@ -94,7 +94,7 @@ class _Gripper:
 
 
 class OwnActions:
-    """Follows the grippers of all robots and binds what they do to what was seen there."""
+    """Follows the grippers of all robots and relates their actions to what was seen there."""
 
     def __init__(self, tracker: SceneTracker, containment: Containment) -> None:
         self._tracker = tracker
@@ -103,16 +103,16 @@ class OwnActions:
         self._decided_s: dict[str, float] = {}
 
     def decided(self, robot: str, now_s: float) -> None:
-        """Notes that a robot has decided: what it does then begins here."""
+        """Notes that `robot` has decided: its next actions begin here."""
         self._decided_s[robot] = now_s
 
     def command(self, commands: Mapping[str, Command]) -> None:
-        """Notes how wide the grippers are commanded to be."""
+        """Keeps the commanded openings of the grippers."""
         for robot, command in commands.items():
             if isinstance(command.gripper, Mapping):
                 for end_effector, opening in command.gripper.items():
                     self._gripper(f"{robot}/{end_effector}").commanded = opening
-                    self._gripper(robot).commanded = opening  # An only gripper bears the name of its robot.
+                    self._gripper(robot).commanded = opening  # An only gripper has the name of its robot.
             elif command.gripper is not None:
                 self._gripper(robot).commanded = command.gripper
 
@@ -125,10 +125,10 @@ class OwnActions:
         }
 
     def follow(self, robots: Mapping[str, RobotState], now_s: float) -> Iterator[DetectedEvent]:
-        """Yields what robots have done in one control period."""
+        """Yields the actions of the robots in one control period."""
         for robot, holder, one in _end_effectors(robots):
             gripper = self._gripper(holder)
-            felt = gripper.feel(one.gripper)
+            felt = gripper.update(one.gripper)
             if felt == CLOSE:
                 yield from self._closed(robot, gripper, one, now_s)
             elif felt == OPEN:
@@ -162,9 +162,11 @@ class OwnActions:
         settled = self._containment.settle(thing, self._tracker)
         if settled is not None:
             yield DetectedEvent(robot, settled)
-        yield from self._dealt(robot, gripper, thing, one.tool, now_s)
+        yield from self._interaction(robot, gripper, thing, one.tool, now_s)
 
-    def _dealt(self, robot: str, gripper: _Gripper, thing: Known, tool: Pose, now_s: float) -> Iterator[DetectedEvent]:
+    def _interaction(
+        self, robot: str, gripper: _Gripper, thing: Known, tool: Pose, now_s: float
+    ) -> Iterator[DetectedEvent]:
         """Yields the whole interaction, from closing to opening."""
         began_s = max(gripper.contact_s, self._decided_s.get(robot, now_s))
         if gripper.lifted:
@@ -186,7 +188,10 @@ class OwnActions:
             yield _ended(action, thing, robot, now_s - gripper.begun_s)
 
     def _slid(self, thing: Known, source: tuple[str, str], shift: np.ndarray) -> str:
-        """Returns what was done to a thing that was moved without being lifted: out of its container, or into it."""
+        """Returns the action on a thing that was moved without being lifted.
+
+        It came out of its container, or went into it.
+        """
         outer = self._tracker.things.get(source[1])
         if outer is None or outer.measured.surface:
             return "slide"

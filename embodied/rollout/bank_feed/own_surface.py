@@ -1,4 +1,4 @@
-"""Where a robot's own surface is, as its joint angles and its base say: what it must not take for a thing."""
+"""The surface of a robot from its joint angles and its base, which perception must not take for a thing."""
 
 from functools import lru_cache
 
@@ -38,7 +38,7 @@ class OwnSurface:
         }  # fmt: skip
 
     def points_m(self, state: RobotState) -> np.ndarray:
-        """Returns the points (N, 3) in the world; none for a state that has not the joints of the model."""
+        """Returns the points (N, 3) in the world, none for a state without the joints of the model."""
         fingers = {name: one.fingers for name, one in state.end_effectors.items()}
         fits = len(state.joint_position_rad) == len(self._arms)
         if not fits or any(len(fingers.get(name, ())) < len(columns) for name, columns in self._fingers.items()):

@@ -1,4 +1,4 @@
-"""A policy whose memory lies in the bank: it is given the moments it has stored, and resumes where it was killed."""
+"""A policy whose memory lies in the bank: it gets the moments it has stored, and resumes where it was killed."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,12 +10,12 @@ from embodied.types import Decision, MemoryContext, Request
 
 
 class Remembering:
-    """Asks `policy` with the newest `capacity` moments of the robot in this episode as `Request.memory`.
+    """Calls `policy` with the newest `capacity` moments of the robot in this episode as `Request.memory`.
 
-    Decisions that the bank already has (`reader.recorded`) are carried out again without asking: the world comes back
-    to where a killed worker left it, and the policy goes on with its memory. Its carry is lost then, so it must be one
-    that remembers through the bank alone. The moments of `earlier` readers, those of the episodes before this one in
-    its chain, come first.
+    Decisions that the bank already has (`reader.recorded`) are repeated without calling the policy: the world returns
+    to the state in which a worker was killed, and the policy goes on with its memory. Its carry is lost in that case,
+    so its only memory must be the bank. The moments of `earlier` readers, those of the previous episodes of its chain,
+    come first.
     """
 
     def __init__(

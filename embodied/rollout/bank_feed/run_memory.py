@@ -1,4 +1,4 @@
-"""The memory of a run: which bank its episodes are logged in, and how policies get their moments."""
+"""The memory of a run: the bank in which its episodes are logged, and how policies get their moments."""
 
 from dataclasses import dataclass, field, replace
 
@@ -11,11 +11,11 @@ from embodied.types import NORMAL
 
 @dataclass(kw_only=True)
 class RunMemory:
-    """Reaches the belief bank through `link`, which must travel to the workers: a `RayLink` does, a service stays here.
+    """Reaches the belief bank through `link`, which is sent to the workers: a `RayLink` can be, a service stays here.
 
-    Policies are given their newest `capacity` moments. The run starts at `start_s` on the site clock (None: after all
-    that the bank holds, see `site_clock`), and its episodes follow one another. With `report_truth` a worker hands the
-    truth of each episode back with its result; where the truth bank is, it does not know.
+    Policies are given their newest `capacity` moments. The run starts at `start_s` on the site clock (None: after
+    everything in the bank, see `site_clock`), and its episodes follow one another. With `report_truth` a worker returns
+    the truth of each episode with its result; it does not know the location of the truth bank.
     """
 
     link: Link
@@ -26,17 +26,17 @@ class RunMemory:
     report_truth: bool = False
 
     def connect(self) -> BankClient:
-        """Returns a client for this process. Its outbox lies in memory: a worker's episodes can be played again."""
+        """Returns a client for this process. Its outbox is in memory, since a worker's episodes can be played again."""
         return BankClient(self.link, Outbox(None), writer="worker")
 
     def feed_of(self, job: EpisodeJob) -> MemoryFeedConfig:
-        """Returns how an episode is logged: its time 0 lies where its job says."""
+        """Returns how the episode of a job is logged; its time 0 is given by the job."""
         return replace(self.feed, start_s=self.feed.start_s + job.start_s)
 
     def name_of(self, job: EpisodeJob) -> str:
-        """Returns what an episode is called in both banks: attempts that resume share a name, others do not.
+        """Returns the name of an episode in both banks: attempts that resume share a name, others do not.
 
-        A policy under a control other than the normal one is another: `<policy>:<control>`.
+        A policy under a control other than the normal one is a separate policy: `<policy>:<control>`.
         """
         again = "" if self.feed.resume or job.attempt == 1 else f"#{job.attempt}"
         policy = job.policy if job.control == NORMAL else f"{job.policy}:{job.control}"

@@ -1,4 +1,4 @@
-"""The places of a scene as a tree: the episode is a site, tables carry, and what is marked on them are slots."""
+"""The places of a scene as a tree: the episode is a site, tables are carriers, and marks on them are slots."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class _Face:
         return self.size_m[0] * self.size_m[1]
 
     def place(self, level: str, parent: str, name_of: Named) -> PlaceDefined:
-        """Returns what is above it, as a place."""
+        """Returns the space above the face as a place of `level` below `parent`; `name_of` gives its name."""
         z = self.pose.position_m[2]
         return PlaceDefined(
             name_of(self.body), level, parent, _corners(self.pose, self.size_m), z - BELOW_M, z + ABOVE_M
@@ -38,11 +38,11 @@ class _Face:
 
 
 def scene_places(scene: Scene, site: str, name_of: Named) -> Iterator[PlaceDefined | RelationSet]:
-    """Yields the places of `scene`, and where what is fixed stands; `site` is the whole, `name_of` names the rest.
+    """Yields the places of `scene` and the poses of fixed bodies; `site` is the root, `name_of` names the rest.
 
     Flat tops of fixed bodies of a quarter of a square metre or more are carriers, marks on them are slots, and so are
-    regions of the scene that watch over no mark (those are a judge's sensors). A carrier or mark reaches half a metre
-    up, a region is as high as it is.
+    regions of the scene that contain no mark (those are a judge's sensors). A carrier or mark reaches half a metre up,
+    a region is as high as it is.
     """
     carriers = [face for body in scene.bodies if (face := _top(body)) is not None]
     marks = [body for body in scene.bodies if is_mark(body)]
@@ -67,7 +67,7 @@ def scene_places(scene: Scene, site: str, name_of: Named) -> Iterator[PlaceDefin
 
 
 def without_extent(place: PlaceDefined) -> PlaceDefined:
-    """Returns a place of a world that is over: it is known by its name, and nothing new can be in it."""
+    """Returns a place of a world that has ended: it keeps its name, and nothing new can be in it."""
     return PlaceDefined(place.place, place.level, place.parent)
 
 

@@ -1,9 +1,9 @@
 """Places the episodes of a run on the site clock: one after another, after all earlier events.
 
-Episodes are played at the same time by several workers, and yet each is a world of its own: at one time of the site
-clock there must be one world only, or `as_of_s` would mix them. So each has a slot, which follows from its place in
-the run alone, and not from who plays it, when, or how often. Where a run starts is not written anywhere but in its
-`episode_begun` events: the events before a kill determine where the rest belongs.
+Episodes are played at the same time by several workers, and yet each is a separate world: at one time of the site clock
+there must be one world only, or `as_of_s` would mix them. So each has a slot, which depends on its position in the run
+alone, and not on the worker, the time or the number of attempts. The start of a run is stored only in its
+`episode_begun` events, which determine where the remaining episodes belong after a kill.
 """
 
 import math
@@ -17,10 +17,10 @@ RUN_S = 1000.0
 
 
 class ClockSource(Protocol):
-    """The queries that the site clock needs; `Bank` and `BankClient` have them."""
+    """The queries of the site clock; `Bank` and `BankClient` have them."""
 
     def history(self, *, kinds: Sequence[str] = ()) -> list[Event]:
-        """Returns the timeline of the site, of these kinds."""
+        """Returns the timeline of the site, restricted to these kinds."""
         ...
 
     def latest_s(self) -> float | None:
@@ -29,18 +29,18 @@ class ClockSource(Protocol):
 
 
 def slot_length_s(time_limit_s: float) -> float:
-    """Returns how long the slot of an episode is that may last `time_limit_s`: a multiple of 100 s, and longer."""
+    """Returns the length of the slot of an episode with this time limit: the next larger multiple of 100 s."""
     return _above(time_limit_s, SLOT_S)
 
 
 def run_start_s(bank: ClockSource, offset_s: Mapping[str, float]) -> float:
-    """Returns where a run starts on the site clock, seconds; `offset_s` says when each of its episodes follows.
+    """Returns the start of a run on the site clock, seconds; `offset_s` gives the offset of each of its episodes.
 
     A run of which the bank knows an episode keeps its start. Another one begins at the first multiple of 1,000 s after
-    everything that the bank holds, at 0 in an empty bank.
+    everything in the bank, at 0 in an empty bank.
     """
     for event in bank.history(kinds=("episode_begun",)):
-        # Attempts that begin anew are called `<name>#<attempt>`, and take place in the same slot.
+        # Attempts that start again are called `<name>#<attempt>`, and take place in the same slot.
         name = event.payload.episode.partition("#")[0] if isinstance(event.payload, EpisodeBegun) else ""
         if name in offset_s:
             return event.valid_time_s - offset_s[name]

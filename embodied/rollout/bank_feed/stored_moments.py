@@ -8,7 +8,7 @@ from embodied.types import Moment
 
 
 def stored(moment: Moment, episode: str, *, step: int) -> MomentStored:
-    """Returns what is written of a moment that was stored at a `step` of `episode`."""
+    """Returns the payload of a `moment` that was stored at a `step` of `episode`."""
     tokens = None if moment.tokens is None else np.ascontiguousarray(moment.tokens, "<f4")
     return MomentStored(
         episode,
@@ -23,7 +23,7 @@ def stored(moment: Moment, episode: str, *, step: int) -> MomentStored:
 
 
 def recalled_moment(event: Event, payload: MomentStored) -> Moment:
-    """Returns the moment that an event of the log has stored; its time is on the site clock."""
+    """Returns the moment stored by an event of the log; its time is on the site clock."""
     embedding = np.frombuffer(payload.embedding, "<f4")
     tokens = np.frombuffer(payload.tokens, "<f4").reshape(payload.token_count, -1) if payload.token_count else None
     return Moment(

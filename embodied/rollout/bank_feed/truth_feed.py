@@ -1,4 +1,4 @@
-"""Logs the truth of an episode, as the simulator knows it: for judges and reports, never for policies."""
+"""Logs the ground truth of an episode from the simulator: for judges and reports, never for policies."""
 
 from collections.abc import Iterator
 
@@ -16,9 +16,9 @@ LARGEST_TURN = 1e-5  # 1 - |q . q'|, which is 0.5 degrees
 
 
 class TruthFeed(EpisodeFeed):
-    """Logs what is true: bodies under the names of the scene, what holds what, and the phases that the judge saw.
+    """Logs ground truth: bodies under the names of the scene, containment, and the phases that the judge saw.
 
-    Bodies are called `<name>/<body>`. Nothing that an agent can reach may lead to its bank.
+    Bodies are called `<name>/<body>`. No object that an agent can reach may lead to its bank.
     """
 
     def __init__(self, config: MemoryFeedConfig, bank: EventBank, name: str) -> None:
@@ -28,7 +28,7 @@ class TruthFeed(EpisodeFeed):
         self._phases = 0
 
     def entity(self, body: str) -> str:
-        """Returns what a body is called in the bank."""
+        """Returns the name of a body in the bank."""
         return f"{self.name}/{body}"
 
     def _begin(self, episode: Episode, simulator: Simulator) -> None:
@@ -72,7 +72,7 @@ class TruthFeed(EpisodeFeed):
         return EpisodeEnded(self.name, str(record.outcome), record.reason, record.phases, self._first_seq)
 
     def _log_robots(self, state: WorldState) -> None:
-        """Logs robots' states, their tools, and what they hold after it, since a thing held is where it was seen."""
+        """Logs robot states, then their tools, then what they hold, since a held thing is located by its tool."""
         for name, robot in state.robots.items():
             tool = robot.tool if len(robot.end_effectors) == 1 else None
             held = [body for holder, body in state.held.items() if body is not None and robot_of(holder) == name]
@@ -88,7 +88,7 @@ class TruthFeed(EpisodeFeed):
         self._log("", EntitySeen(self.entity(body.name), category_of(body), pose, size_m=_size_m(body)))
 
     def _log_all(self, detected: Iterator[DetectedEvent]) -> None:
-        """Logs what has happened, and where a thing lies that has come to lie on another."""
+        """Logs detected events, and the pose of a thing that has come to rest on another."""
         for one in detected:
             payload = one.payload
             self._log(one.robot, payload)

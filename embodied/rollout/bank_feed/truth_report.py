@@ -1,4 +1,7 @@
-"""The way of the truth: a worker reports it with the result of an episode, the driver appends it to the truth bank."""
+"""The path of the ground truth.
+
+A worker returns it with the result of an episode, the driver appends it to the truth bank.
+"""
 
 from collections.abc import Sequence
 
@@ -20,17 +23,17 @@ class TruthReport:
         return list(range(first, len(self._events) + 1))
 
     def recall(self, query: Query) -> list[Recalled]:
-        """Returns nothing: no policy is reminded of the truth."""
+        """Returns nothing: policies get no moments from the truth."""
         del query
         return []
 
     def last_of_writer(self, writer: str) -> tuple[int, float]:
-        """Returns that nothing was written before."""
+        """Returns that `writer` has no earlier events."""
         del writer
         return 0, -float("inf")
 
     def changes_since(self, seq: int, *, wanted: EventFilter | None = None, limit: int = 1000) -> list[Event]:
-        """Returns nothing: no episode is resumed from the truth."""
+        """Returns nothing for any `seq`, `wanted` and `limit`: no episode is resumed from the truth."""
         del seq, wanted, limit
         return []
 
@@ -40,7 +43,7 @@ class TruthReport:
 
 
 def append_truth(bank: Bank, content: bytes) -> None:
-    """Appends the events of a `TruthReport` to the truth bank; those of an episode that it has already add nothing."""
+    """Appends the events of a `TruthReport` to the truth bank; an episode that it already has adds nothing."""
     events = decode_events(content) if content else []
     if not events or bank.last_of_writer(events[0].writer)[0]:
         return

@@ -20,7 +20,7 @@ def host_and_port(address: str) -> tuple[str, int]:
     try:
         parts = urlsplit(f"//{address}")
         host, port = parts.hostname, parts.port
-    except ValueError:  # A port that is no number, or out of range; a bracket that is not closed.
+    except ValueError:  # The port is not a number or out of range, or a bracket is not closed.
         host, port = None, None
     if not host or not port or "@" in address or any(sign.isspace() or sign in "/?#" for sign in address):
         raise ConfigError(
@@ -36,10 +36,10 @@ def check_address(address: str) -> None:
 
 
 def require_answer(address: str) -> None:
-    """Raises `ConfigError` unless a server of gRPC answers at `address` in `ANSWER_WITHIN_S`; auto is left to Ray.
+    """Raises `ConfigError` unless a gRPC server answers at `address` within `ANSWER_WITHIN_S`; auto is left to Ray.
 
     Ray itself would try for minutes, and a proxy in between accepts connections to servers that do not exist. Where Ray
-    uses TLS, a connection is enough.
+    uses TLS, an open connection is enough.
     """
     if address == AUTO:
         return
@@ -48,12 +48,12 @@ def require_answer(address: str) -> None:
         with socket.create_connection(host_and_port(address), timeout=ANSWER_WITHIN_S) as connection:
             if os.environ.get("RAY_USE_TLS", "0").lower() not in ("1", "true"):
                 _require_settings(connection, due_s)
-    except (OSError, UnicodeError) as error:  # `UnicodeError`: a host that no name server could be asked for.
+    except (OSError, UnicodeError) as error:  # `UnicodeError`: a host name that cannot be resolved.
         raise unreachable(address, error) from error
 
 
 def _require_settings(connection: socket.socket, due_s: float) -> None:
-    """Raises `OSError` unless the server greets as HTTP/2 demands."""
+    """Raises `OSError` unless the server answers with an HTTP/2 SETTINGS frame before `due_s`."""
     connection.sendall(GREETING)
     header = b""
     while len(header) < FRAME_HEADER_BYTES:

@@ -1,4 +1,4 @@
-"""Ray started, joined and stopped so that nothing is left: no process, no folder, no shared memory."""
+"""Starts, joins and stops Ray without leaving processes, folders or shared memory behind."""
 
 import os
 import secrets
@@ -29,9 +29,10 @@ QUIET_RAY = {
 
 @contextmanager
 def local_cluster(*, cpus: int, object_store_mb: int) -> Iterator[None]:
-    """Runs a Ray of our own on this machine, closed to others by a token, and stops it without a trace.
+    """Runs a private Ray on this machine, protected by a token, and removes all of it at the end.
 
-    Where this process is connected to a Ray already, that one is used and left running.
+    Where this process is already connected to Ray, that cluster is used and left running. It gets `cpus` logical cores
+    and `object_store_mb` of shared memory.
     """
     if ray.is_initialized():
         with stopped_by_sigterm():
@@ -53,7 +54,7 @@ def local_cluster(*, cpus: int, object_store_mb: int) -> Iterator[None]:
         with stopped_by_sigterm():
             yield
     finally:
-        with deaf_to_signals():
+        with signals_ignored():
             _stop(set(psutil.Process().children()) - before, folder)
 
 
@@ -73,7 +74,7 @@ def existing_cluster(address: str) -> Iterator[None]:
         with stopped_by_sigterm():
             yield
     finally:
-        with deaf_to_signals():
+        with signals_ignored():
             ray.shutdown()
 
 
@@ -102,8 +103,8 @@ def stopped_by_sigterm() -> Iterator[None]:
 
 
 @contextmanager
-def deaf_to_signals() -> Iterator[None]:
-    """Ignores SIGINT and SIGTERM inside: an impatient second Ctrl-C must not leave half a cluster behind."""
+def signals_ignored() -> Iterator[None]:
+    """Ignores SIGINT and SIGTERM inside, so that a second Ctrl-C does not leave a half-stopped cluster behind."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -122,7 +123,7 @@ def end_processes(processes: Iterable[psutil.Process], *, timeout_s: float = 0.0
         try:
             process.kill()
         except psutil.NoSuchProcess:
-            continue  # It ended by itself meanwhile.
+            continue  # It has ended by itself.
     psutil.wait_procs(alive, timeout=STOP_WAIT_S)
 
 

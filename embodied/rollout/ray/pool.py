@@ -21,18 +21,18 @@ from embodied.errors import EmbodiedError, PluginError
 from embodied.plugins import import_modules, module_folders, named_modules, require_same_modules, source_digest
 from embodied.rollout.job import EpisodeJob, JobResult
 from embodied.rollout.progress import with_progress
-from embodied.rollout.ray.cluster import deaf_to_signals, end_processes
+from embodied.rollout.ray.cluster import end_processes, signals_ignored
 from embodied.rollout.worker import SimulatorWorker, WorkerConfig, lost_record, thread_environment
 
 logger = logging.getLogger(__name__)
 
 POLL_S = 1.0
 REMOTE_KILL_WAIT_S = 10.0
-FAREWELL_S = 2.0
+SHUTDOWN_TIMEOUT_S = 2.0
 
 
 class WorkersDiedError(EmbodiedError):
-    """Workers died again and again, with no episode finished between: the machine or the set-up is at fault."""
+    """Workers died repeatedly, and no episode finished in between: the machine or the set-up is at fault."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class PoolLimits:
 
 @dataclass(frozen=True)
 class WorkerProcess:
-    """A process of some node, beyond doubt: numbers are used again, but not with the same start time."""
+    """Identifies a process of a node. Process ids are reused, so the start time is part of the identity."""
 
     node: str
     pid: int
@@ -56,10 +56,11 @@ class WorkerProcess:
 
 
 class PooledWorker:
-    """A `SimulatorWorker` that reports where it runs, so that it can be killed when it no longer answers.
+    """A `SimulatorWorker` that reports its process, so that it can be killed when it no longer answers.
 
-    `modules` offer parts from outside, and are given with the SHA-256 of their source on the driver. They are imported
-    before the configuration is read, to which `config` refers in a list of one, since it may need them.
+    `modules` maps the modules named by `plugins=` to the SHA-256 of their source on the driver. They are imported
+    before the configuration is read, which may need them; for that reason `config` is a list that holds a reference to
+    it.
     """
 
     def __init__(self, modules: Mapping[str, str], config: Sequence[Any]) -> None:
@@ -68,9 +69,9 @@ class PooledWorker:
         self._worker: SimulatorWorker | None = None
 
     def process(self) -> WorkerProcess:
-        """Returns the process that this worker is, once it is ready to play.
+        """Returns the process of this worker once it is ready to play.
 
-        Raises `PluginError` for code that cannot be imported here, or that is not the driver's.
+        Raises `PluginError` for code that cannot be imported here or differs from the driver's.
         """
         if self._worker is None:
             self._worker = self._ready()
@@ -97,9 +98,10 @@ class PooledWorker:
 
 @dataclass(eq=False)
 class _Member:
-    """One live worker; `pending` is the answer it owes until `due_s`.
+    """One live worker; `pending` is the answer that it must give before `due_s`.
 
-    One that is new or was idle is asked for its process before an episode, which has `begun` once there was an answer.
+    A worker that is new or was idle is asked for its process first; `begun` is set once it has answered and the episode
+    starts.
     """
 
     actor: Any
@@ -113,8 +115,9 @@ class _Member:
 class RayPool:
     """Plays jobs on Ray actors, one episode at a time each.
 
-    Ray itself restarts and retries nothing: a worker that dies or is late is killed for good, and its episode is a new
-    attempt on a new worker. Nobody keeps a reference to what a killed worker still sends, so no result counts twice.
+    Ray itself restarts and retries nothing. A worker that dies or exceeds its deadline is killed permanently, and its
+    episode is tried again on a new worker. The reference to the answer of a killed worker is dropped, so no result is
+    counted twice.
     """
 
     def __init__(
@@ -131,7 +134,7 @@ class RayPool:
     def __enter__(self) -> Self:
         with ExitStack() as resources:
             resources.enter_context(self._cluster())
-            resources.callback(self._dismiss)
+            resources.callback(self._shut_down_workers)
             self._shared_config = ray.put(self._config)  # Once, by reference: it may hold weights.
             self._resources = resources.pop_all()
         return self
@@ -143,7 +146,7 @@ class RayPool:
 
     @property
     def place(self) -> str:
-        """How many workers play."""
+        """The number of workers, for log messages."""
         return f"{self._limits.workers} worker{'s' * (self._limits.workers > 1)}"
 
     def run(self, jobs: Iterable[EpisodeJob]) -> Iterator[JobResult]:
@@ -154,26 +157,28 @@ class RayPool:
         try:
             yield from with_progress(self._results(iter(jobs)), jobs)
         finally:
-            self._dismiss(only_busy=True)  # Nobody waits for them any more.
+            self._shut_down_workers(only_busy=True)  # Their results are no longer needed.
 
     def _results(self, source: Iterator[EpisodeJob]) -> Iterator[JobResult]:
         again = deque[EpisodeJob]()
         while True:
-            self._hand_out(source, again)
+            self._assign_jobs(source, again)
             busy = {member.pending: member for member in self._members if member.job is not None}
             if not busy:
                 return
             ready, _ = ray.wait(list(busy), num_returns=1, timeout=self._timeout_s(busy.values()))
             results = [result for pending in ready for result in self._collect(busy[pending], again)]
             for member in _late([member for pending, member in busy.items() if pending not in ready]):
-                results += self._bury(member, f"it ran past its deadline of {self._deadline_s(member):g} s", again)
-            self._hand_out(source, again, alive=[busy[pending] for pending in ready])
-            yield from results  # After the next jobs are on their way: no worker waits while results are saved.
+                results += self._end_worker(
+                    member, f"it ran past its deadline of {self._deadline_s(member):g} s", again
+                )
+            self._assign_jobs(source, again, alive=[busy[pending] for pending in ready])
+            yield from results  # Yielded after the next jobs are sent: no worker waits while results are saved.
 
-    def _hand_out(
+    def _assign_jobs(
         self, source: Iterator[EpisodeJob], again: deque[EpisodeJob], *, alive: Sequence[_Member] = ()
     ) -> None:
-        """Gives a job to every free worker, and hires workers while jobs remain; those `alive` have just answered."""
+        """Gives a job to every idle worker, and starts workers while jobs remain; those `alive` have just answered."""
         while True:
             free = next((member for member in self._members if member.job is None), None)
             if free is None and len(self._members) >= self._limits.workers:
@@ -182,14 +187,14 @@ class RayPool:
             if job is None:
                 return
             if free is None:
-                self._members.append(self._hire(job))
+                self._members.append(self._start_worker(job))
             elif free in alive:
                 free.job = job
                 self._begin(free)
             else:
-                self._offer(free, job)
+                self._check_alive(free, job)
 
-    def _hire(self, job: EpisodeJob) -> _Member:
+    def _start_worker(self, job: EpisodeJob) -> _Member:
         modules = {name: source_digest(name) for name in named_modules()}
         environment = {**thread_environment(self._config.threads), "PYTHONPATH": python_path()}
         remote_class: Any = ray.remote(PooledWorker)
@@ -197,11 +202,14 @@ class RayPool:
             num_cpus=1, max_restarts=0, max_task_retries=0, runtime_env={"env_vars": environment}
         ).remote(modules, [self._shared_config])
         member = _Member(actor)
-        self._offer(member, job)
+        self._check_alive(member, job)
         return member
 
-    def _offer(self, member: _Member, job: EpisodeJob) -> None:
-        """Asks first whether the worker is there: one that died while idle must not cost `job` an attempt."""
+    def _check_alive(self, member: _Member, job: EpisodeJob) -> None:
+        """Checks that the worker answers before it is given `job`.
+
+        A worker that died while idle must not cost an attempt.
+        """
         member.job, member.begun = job, False
         member.pending = member.actor.process.remote()
         member.due_s = time.monotonic() + self._limits.start_deadline_s
@@ -216,13 +224,13 @@ class RayPool:
         try:
             answer: Any = ray.get(member.pending)
         except RayTaskError as error:
-            member.job = None  # The worker itself is well.
+            member.job = None  # The worker itself is healthy.
             if isinstance(error.cause, EmbodiedError):
                 raise error.cause from error
             raise
         except RayError as error:
-            # Before its first answer, the cause lies in the set-up, so it is told in full.
-            yield from self._bury(member, "its process died" if member.process else str(error), again)
+            # Before its first answer the cause lies in the set-up, so the whole error is reported.
+            yield from self._end_worker(member, "its process died" if member.process else str(error), again)
             return
         if isinstance(answer, WorkerProcess):
             member.process = answer
@@ -232,8 +240,8 @@ class RayPool:
         member.job = None
         yield from answer.unit
 
-    def _bury(self, member: _Member, reason: str, again: deque[EpisodeJob]) -> Iterator[JobResult]:
-        """Ends a worker for good; its episode gets a new attempt, or is given up as INVALID."""
+    def _end_worker(self, member: _Member, reason: str, again: deque[EpisodeJob]) -> Iterator[JobResult]:
+        """Kills a worker; its episode gets a new attempt, or is recorded as INVALID."""
         self._members.remove(member)
         ray.kill(member.actor, no_restart=True)
         _end_process(member.process)
@@ -249,7 +257,7 @@ class RayPool:
                 remedy="Look for exhausted memory or a crash that every episode meets; compute=inline shows it.",
             )
         if not member.begun:
-            again.append(job)  # It never began, so this was no attempt.
+            again.append(job)  # It did not begin, so this does not count as an attempt.
         elif job.attempt < self._limits.max_attempts:
             again.append(job.again())
         else:
@@ -265,20 +273,20 @@ class RayPool:
         soonest_s = min(member.due_s for member in members) - time.monotonic()
         return min(max(soonest_s, 0.0), POLL_S)
 
-    def _dismiss(self, *, only_busy: bool = False) -> None:
-        """Ends workers that are no longer needed: politely, all at once, then for good."""
-        with deaf_to_signals():
+    def _shut_down_workers(self, *, only_busy: bool = False) -> None:
+        """Ends workers that are no longer needed: all are asked to end at once, then killed after a timeout."""
+        with signals_ignored():
             leaving = [member for member in self._members if member.job is not None or not only_busy]
             self._members = [member for member in self._members if member not in leaving]
             for member in leaving:
                 ray.kill(member.actor, no_restart=True)
-            timeout_s = time.monotonic() + FAREWELL_S
+            timeout_s = time.monotonic() + SHUTDOWN_TIMEOUT_S
             for member in leaving:
                 _end_process(member.process, timeout_s=max(0.0, timeout_s - time.monotonic()))
 
 
 def _late(members: Sequence[_Member]) -> list[_Member]:
-    """Returns the members past their deadline; one that answered while results were being saved is not late."""
+    """Returns the members past their deadline, without those that answered while results were being saved."""
     now_s = time.monotonic()
     overdue = {member.pending: member for member in members if now_s >= member.due_s}
     if not overdue:
@@ -288,9 +296,9 @@ def _late(members: Sequence[_Member]) -> list[_Member]:
 
 
 def _end_process(where: WorkerProcess | None, *, timeout_s: float = 0.0) -> None:
-    """Ends a worker though it may be stopped, or hold the interpreter's lock inside PyBullet for ever.
+    """Ends a worker process, even if it is stopped or holds the interpreter lock inside PyBullet.
 
-    It has `timeout_s` to end by itself. A worker that never reported where it runs is left to Ray.
+    It has `timeout_s` to end by itself. A worker that never reported its process is left to Ray.
     """
     if where is None:
         return
@@ -312,10 +320,13 @@ def _end_here(where: WorkerProcess, timeout_s: float) -> None:
         if process.create_time() == where.started_s:
             end_processes([process], timeout_s=timeout_s)
     except psutil.NoSuchProcess:
-        return  # Dead already.
+        return  # It has already ended.
 
 
 def python_path() -> str:
-    """Returns the search path of workers, absolute: this package, named modules, then what the user has set."""
+    """Returns the module search path of workers, absolute.
+
+    This project, `plugins=` modules, then the user's PYTHONPATH.
+    """
     own = [str(Path(folder).absolute()) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
     return os.pathsep.join([str(Path(embodied.__file__).parents[1]), *module_folders(), *own])

@@ -1,1 +1,1 @@
-"""What is kept of an episode: trajectories and videos."""
+"""Recordings of an episode: trajectories and videos."""

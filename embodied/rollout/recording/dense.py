@@ -85,7 +85,7 @@ class DenseRecorder:
         self._robots[request.observation.robot].decide(decision)
 
     def on_feedback(self, robot: str, feedback: IntentFeedback) -> None:
-        """Motions are recorded, whichever way they end."""
+        """Motions are recorded, however they end."""
 
     def on_commands(self, commands: Mapping[str, Command]) -> None:
         """Keeps what the motors of each robot are sent."""

@@ -5,7 +5,7 @@ from embodied.types import Episode, EpisodeRecord
 
 
 def episode_label(episode: Episode, record: EpisodeRecord, robot: str) -> Label:
-    """Returns the label of what `robot` did in an episode that has ended."""
+    """Returns the label of a recording of `robot` in `episode`, which has ended with `record`."""
     return Label(
         episode=record.episode,
         task=episode.task,

@@ -1,4 +1,4 @@
-"""Records what the robot of an episode saw at every keyframe, and what was then asked of it."""
+"""Records what the robot of an episode observed at every keyframe, and the action that was then chosen."""
 
 from dataclasses import dataclass
 from math import isfinite
@@ -56,9 +56,9 @@ class RecorderConfig:
 
 
 class TrajectoryRecorder:
-    """Sees what an unprivileged policy with all cameras would: masked clock, no instance images.
+    """Records what an unprivileged policy with all cameras would see: masked clock, no instance images.
 
-    It takes its own observations, since experts ask for no pixels. Intents are recorded as decided, before placement
+    It takes its own observations, since experts request no images. Intents are recorded as decided, before placement
     noise.
     """
 
@@ -71,7 +71,7 @@ class TrajectoryRecorder:
         self._trajectory: Trajectory | None = None
 
     def on_begin(self, episode: Episode, simulator: Simulator) -> None:
-        """Remembers whom to watch. Raises `ConfigError` for several robots, and for a camera that is not there."""
+        """Finds the robot to record. Raises `ConfigError` for several robots, and for a camera that is missing."""
         if len(episode.scene.robots) != 1:
             raise ConfigError(
                 "An episode recorded by keyframes must have one robot.",
@@ -115,6 +115,6 @@ class TrajectoryRecorder:
 
     def _see(self, step: int) -> Observation:
         if self._simulator is None or self._episode is None:
-            raise ConfigError("A recorder must be told of the episode's beginning first.")
+            raise ConfigError("A recorder must see the beginning of an episode first.")
         observation = self._simulator.observe(self._episode.scene.robots[0].name, self._cameras)
         return masked(observation, self._episode.clock, step=step, privileged=False)

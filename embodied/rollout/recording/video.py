@@ -12,15 +12,15 @@ OPTIONS = {"crf": "28", "preset": "veryfast"}
 
 
 class Mp4Writer:
-    """Encodes frames as H.264 while they come, so that a long film costs no memory.
+    """Encodes frames as H.264 as they arrive, so that the memory used does not grow with the length of the video.
 
-    One thread and no clock: the same frames give the same bytes.
+    It uses one thread and no clock: the same frames give the same bytes.
     """
 
     def __init__(self, *, fps: int) -> None:
         self._fps = fps
         self._buffer = io.BytesIO()
-        self._container: Any = None  # An `av` container and its stream, once the first frame tells their size.
+        self._container: Any = None  # An `av` container and its stream, once the first frame gives their size.
         self._stream: Any = None
 
     def write(self, frame: np.ndarray) -> None:
@@ -33,7 +33,7 @@ class Mp4Writer:
         self._mux(picture)
 
     def finish(self) -> bytes:
-        """Returns the film, and no bytes where there was no frame; nothing can be written after it."""
+        """Returns the video, or no bytes where there was no frame; nothing can be written after it."""
         if self._container is not None:
             self._mux(None)
             self._container.close()
@@ -45,7 +45,7 @@ class Mp4Writer:
             self._container.mux(packet)
 
     def _open(self, height_px: int, width_px: int) -> None:
-        import av  # FFmpeg is loaded only where a film is made.
+        import av  # FFmpeg is loaded only where a video is made.
 
         if height_px % 2 or width_px % 2:
             raise ConfigError("A video must have an even width and height.", value=(width_px, height_px))

@@ -1,4 +1,4 @@
-"""Those who watch an episode and never decide."""
+"""Observers that make videos of an episode."""
 
 from dataclasses import dataclass, replace
 
@@ -15,9 +15,9 @@ from embodied.types import Decision, Episode, EpisodeRecord, IntentFeedback, Pro
 
 @dataclass(kw_only=True)
 class VideoConfig:
-    """A film of an episode: from where camera `view` of the scene stands, in frames per simulated second.
+    """A video of an episode, seen from camera `view` of the scene, in frames per simulated second.
 
-    Pictures that a policy makes are shown beside it, which makes the film wider.
+    Visualisations that a policy makes are shown beside it, which makes the video wider.
     """
 
     view: str = "front"
@@ -46,9 +46,10 @@ def with_spectator(episode: Episode, config: VideoConfig) -> Episode:
 
 
 class VideoObserver:
-    """Films an episode through the camera `SPECTATOR`, with the newest visualisations of the policy beside it.
+    """Records a video through the camera `SPECTATOR`, with the newest visualisations of the policy beside it.
 
-    The first decision settles how many there is room for, and so how wide the film is: frames before it are held back.
+    The first decision determines the number of visualisations and so the width of the video: earlier frames are held
+    back.
     """
 
     def __init__(self, config: VideoConfig) -> None:
@@ -87,10 +88,10 @@ class VideoObserver:
             self._film()
 
     def on_end(self, record: EpisodeRecord) -> None:
-        """Nothing is left to film."""
+        """The last frame was taken by `on_step`."""
 
     def mp4(self) -> bytes:
-        """Returns the film as H.264 in MP4; no bytes if the episode never began."""
+        """Returns the video as H.264 in MP4; no bytes if the episode did not begin."""
         self._columns = self._columns or 0
         self._release()
         return self._writer.finish()

@@ -1,4 +1,4 @@
-"""What a policy saw and meant, laid out beside the scene of a film."""
+"""Lays the visualisations of a policy out beside the scene of a video."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -23,12 +23,12 @@ def columns_for(count: int, height_px: int) -> int:
 
 
 def panel(visualisations: Mapping[str, np.ndarray], *, height_px: int, columns: int) -> np.ndarray:
-    """Returns the visualisations as labelled tiles of at most 120 px, column by column, uint8 (height_px, width, 3).
+    """Returns the `visualisations` as labelled tiles of at most 120 px in `columns`, uint8 (`height_px`, width, 3).
 
-    Each is scaled to its tile with its proportions kept; those for which there is no room are left out. Raises
-    `ConfigError` for visualisations that are not uint8 (H, W, 3).
+    Each is scaled to its tile with its proportions kept; those that do not fit are left out. Raises `ConfigError` for
+    visualisations that are not uint8 (H, W, 3).
     """
-    from PIL import Image, ImageDraw  # Loaded only where a film is made.
+    from PIL import Image, ImageDraw  # Loaded only where a video is made.
 
     tile_px = _tile_px(height_px)
     rows = height_px // tile_px

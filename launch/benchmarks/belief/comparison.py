@@ -62,7 +62,7 @@ class Watched:
         return observation
 
 
-class Historian:
+class HistoryRecorder:
     """An observer that keeps every state, and the belief feed's first view of things."""
 
     def __init__(self, feed: BeliefFeed) -> None:
@@ -110,7 +110,7 @@ def compare(
     with open_bank(":memory:") as believed, open_bank(":memory:") as true:
         belief = BeliefFeed(MemoryFeedConfig(), BeliefConfig(look_hz=config.look_hz), believed, SITE)
         truth = TruthFeed(MemoryFeedConfig(pose_rate_hz=20.0), true, SITE)
-        historian = Historian(belief)
+        historian = HistoryRecorder(belief)
         context = EpisodeContext(
             cast("Simulator", watched), task, ExpertConfig().build(), lambda one: controllers(run, one)
         )
