@@ -20,7 +20,7 @@ def commands() -> dict[str, str]:
 
 
 def main() -> int:
-    """Prints the commands and returns the exit code: not 0 where something was asked for."""
+    """Prints the commands and returns the exit code: not 0 where a command was named."""
     found = commands()
     width = max(len(name) for name in found)
     lines = [f"  python -m launch.{name:<{width}}  {sentence}" for name, sentence in found.items()]

@@ -1,4 +1,4 @@
-"""Checks the words of a command line before Hydra reads them, and tidies up after a sweep that was refused."""
+"""Checks the words of a command line before Hydra reads them, and cleans up after a sweep that was refused."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ QUOTED_BY_HYDRA = "[]{}(),'\"$\\"
 
 
 def check_words(words: Sequence[str]) -> None:
-    """Refuses what Hydra's parser of options would answer with its usage. Raises `ConfigError`."""
+    """Refuses words for which Hydra's option parser would print its usage. Raises `ConfigError`."""
 
     def refuse(message: str) -> NoReturn:
         raise ConfigError("Options must be those of Hydra.", value=message, remedy="`--help` shows what may be given.")
@@ -42,7 +42,7 @@ def check_words(words: Sequence[str]) -> None:
 
 
 def quoted(word: str) -> str:
-    """Returns a setting whose value has letters beyond ASCII, such as a path, as Hydra reads it: in quotes."""
+    """Returns a setting whose value has letters beyond ASCII, such as a path, in the quotes that Hydra requires."""
     key, sign, value = word.partition("=")
     if not sign or value.isascii() or any(mark in value for mark in QUOTED_BY_HYDRA):
         return word
@@ -51,7 +51,7 @@ def quoted(word: str) -> str:
 
 @contextmanager
 def tidy_sweep(words: Sequence[str]) -> Iterator[None]:
-    """Removes what Hydra has made of a sweep's new output folder where the sweep is refused inside."""
+    """Removes the empty output folder that Hydra has made for a sweep that is then refused."""
     folders = [Path(word.partition("=")[2]) for word in words if word.startswith("output=") and len(word) > 7]
     new = [folder for folder in folders if any(word in SWEEPS for word in words) and not folder.exists()]
     try:
@@ -63,7 +63,7 @@ def tidy_sweep(words: Sequence[str]) -> Iterator[None]:
 
 
 def _remove_empty(folder: Path) -> None:
-    """Removes a folder that holds nothing but Hydra's list of jobs and empty folders."""
+    """Removes a folder that has no content but Hydra's list of jobs and empty folders."""
     if not folder.is_dir():
         return
     entries = list(folder.iterdir())

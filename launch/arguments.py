@@ -1,4 +1,4 @@
-"""What the command line says before Hydra reads it: which modules to import, and which parts from outside it names."""
+"""Reads the command line before Hydra does: the modules to import, and the parts from outside that it names."""
 
 import re
 import sys
@@ -10,7 +10,7 @@ from embodied.plugins import import_modules, named_modules, source_digest
 
 OVERRIDE = re.compile(r"[+~]{0,2}([A-Za-z_][\w./@:-]*)=(.*)", re.DOTALL)
 NAME = re.compile(r"[A-Za-z_][\w.-]*")
-# Options of Hydra that show settings, or take them from files of the user's own: they may concern any part.
+# Options of Hydra that show settings, or read them from other files: they may concern any part.
 SHOWING = {"--help", "-h", "--cfg", "-c", "--info", "-i"} | {"--config-dir", "-cd", "--config-name", "-cn"}
 PLUGINS = "plugins"
 
@@ -23,7 +23,7 @@ class Arguments:
 
     @property
     def show_all(self) -> bool:
-        """Whether all parts are wanted that load: for help, and for settings in files of the user's own."""
+        """Whether all available parts are needed: for help, and for settings in the user's own files."""
         return any(argument.partition("=")[0] in SHOWING for argument in self.given)
 
     def settings(self) -> Iterator[tuple[str, str]]:
@@ -54,9 +54,9 @@ def take_arguments() -> Arguments:
 
 
 def plugins_record() -> str:
-    """Returns the modules that this command line has named, as comments for a file of settings: nobody reads them back.
+    """Returns the modules named by `plugins=` as comments for a file of settings; they are never read back.
 
-    "" where it has named none.
+    "" where none was named.
     """
     return "".join(f"# {PLUGINS}=[{name}]  SHA-256 of its source: {source_digest(name)}\n" for name in named_modules())
 

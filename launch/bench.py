@@ -76,7 +76,7 @@ def summaries() -> str:
 
 
 def _require_writable(output: Path) -> None:
-    # Checked before an hour of measuring rather than after it.
+    # Checked before the measurement, which may take an hour.
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=output.parent):

@@ -57,7 +57,7 @@ class Benchmark:
     """A benchmark: its settings and the function that measures.
 
     `configs` maps a section of the settings to the dataclass that checks it; most benchmarks have one section, which
-    bears their name. `measure(run, *configs)` receives a `BenchmarkRun` and the checked sections in the order of
+    has their name. `measure(run, *configs)` receives a `BenchmarkRun` and the checked sections in the order of
     `configs`, and returns the result as JSON-compatible values. `summary` is filled in by `find_benchmarks`.
     """
 

@@ -100,7 +100,7 @@ def enter(
         except ValueError as error:
             if entered:
                 raise
-            raise restated(error) from error  # Hydra's own, such as a group that is set to null.
+            raise restated(error) from error  # Raised by Hydra, such as for a group that is set to null.
 
 
 def _adapt_hydra(config_name: str) -> None:
@@ -116,7 +116,7 @@ def _adapt_arguments(groups: str, mappings: Sequence[str]) -> None:
             sys.argv[at] = f"++{given}"  # Hydra would refuse a key that the schema does not list.
     quote_arguments()
     if groups:
-        # Beside the first override: options may stand before all of them or after, not between.
+        # Next to the first override: options may stand before or after all of them, not between.
         place = next((at for at, given in enumerate(sys.argv[1:], 1) if OVERRIDE.match(given)), len(sys.argv))
         sys.argv.insert(place, f"hydra.searchpath=['{(CONFIGS / groups).as_uri()}']")
 
@@ -136,7 +136,10 @@ def print_text(text: str) -> None:
 
 
 def job_folder(output: str) -> Path:
-    """Returns the folder of this job: `output`, or `output/<number>` in a sweep. Raises `ConfigError` for no name."""
+    """Returns the folder of this job: `output`, or `output/<number>` in a sweep.
+
+    Raises `ConfigError` for an empty name.
+    """
     if not output.strip():
         raise ConfigError("output must name a folder.", value=output, remedy="Write output=DIR.")
     settings = HydraConfig.get()
@@ -165,7 +168,7 @@ def restated(error: Exception) -> EmbodiedError:
                 remedy="Lists are quoted for the shell: policy='[expert,guesser]'. Text with signs in it is quoted "
                 "twice: similar=\"'put it back!'\".",
             )
-        # The outer of OmegaConf's errors know which setting they are about, the inner ones do not.
+        # Only the outer of OmegaConf's errors name the setting.
         if isinstance(cause, OmegaConfBaseException) and cause.full_key:
             return _restated_setting(cause)
     rule, *rest = str(error).strip().splitlines() or [type(error).__name__]
@@ -174,7 +177,7 @@ def restated(error: Exception) -> EmbodiedError:
 
 @cache
 def _results_descriptor() -> int:
-    """Returns where results go, after turning stdout over to stderr: C libraries print to it as they like."""
+    """Returns the file descriptor of results, after redirecting stdout to stderr, since C libraries print to stdout."""
     sys.stdout.flush()
     kept = os.dup(STDOUT)
     os.dup2(STDERR, STDOUT)
@@ -182,11 +185,11 @@ def _results_descriptor() -> int:
 
 
 def _log_our_own_lines() -> None:
-    """Shows what our packages log, and of libraries their warnings alone."""
+    """Shows the log of this project's packages, and only warnings of libraries."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     for package in ("embodied", "policies", "launch"):
         logging.getLogger(package).setLevel(logging.INFO)
-    # It warns that it builds its cache of fonts, once per machine.
+    # Matplotlib warns when it builds its font cache, once per machine.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
 
@@ -288,7 +291,7 @@ def _wrong_type(key: str, value: Any, wanted: Any) -> ConfigError:
 
 
 def _no_such_setting(key: str, known: Sequence[str], elsewhere: Sequence[str] = ()) -> ConfigError:
-    """Returns the error for a setting that is not `known` in its section; `elsewhere` are all settings there are."""
+    """Returns the error for a setting that is not `known` in its section; `elsewhere` are all other settings."""
     if key == PLUGINS:
         return ConfigError(
             f"{PLUGINS} must stand on the command line alone, so that no file can choose what code runs.",

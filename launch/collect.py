@@ -53,7 +53,7 @@ def collect(composed: cli.Composed) -> None:
     collection = Collection(worker=worker, demos=config.demos, seed=config.seed)
     output: Path = cli.job_folder(config.output)
     dataset = run(collection, compute=config.compute.build(worker), output=output, config=composed.text)
-    # Of a team every robot has a file of its own.
+    # In a team every robot has its own file.
     made = Counter(task for task, _ in {(file.task, file.seed) for file in dataset.files})
     failures = Counter(failure.task for failure in dataset.failures)
     for task in dataset.tasks:
@@ -64,7 +64,7 @@ def collect(composed: cli.Composed) -> None:
 
 
 def counted(number: int, noun: str) -> str:
-    """Returns such as "1 failure", "3 failures"."""
+    """Returns a count with its noun, such as "1 failure" or "3 failures"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 

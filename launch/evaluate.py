@@ -52,7 +52,7 @@ def evaluate(composed: cli.Composed) -> None:
 
 @contextmanager
 def _truth_bank(url: str) -> "Iterator[Bank | None]":
-    """Yields the bank of the truth, which this process alone opens, None without one."""
+    """Yields the bank of ground truth, which this process alone opens, or None without one."""
     from embodied.memory import open_bank
 
     if not url:

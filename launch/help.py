@@ -1,4 +1,4 @@
-"""Writes the page of `--help`: which parts there are to choose among, and a line for each setting."""
+"""Writes the page of `--help`: the available parts, and a line for each setting."""
 
 import inspect
 import re
@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 CONFIGS = Path(__file__).parents[1] / "sim_configs"
 SCHEMA = "_schema"
-OWN_GROUPS = "training"  # A folder in which groups of one command lie.
+OWN_GROUPS = "training"  # Folders of groups that belong to one command.
 WIDTH = 119
 NAMES = 38
 _COMMENT = re.compile(r"^( *)([A-Za-z_]\w*):.*?(?:\s{2,}#\s*(.*))?$")
@@ -35,14 +35,14 @@ def help_page(name: str, *, _root_: DictConfig) -> str:
             comments |= _comments(folder / group / f"{choice}.yaml", f"{group}.")
     lines = [f"  {group}: {', '.join(_options(group))}" for group in sorted(groups)]
     head = ["Parts, chosen by name=PART:", "", *lines, ""] if lines else []
-    fold = name == "bench"  # Of its many sections, one benchmark reads one.
+    fold = name == "bench"  # A benchmark reads only one of the many sections.
     settings = [*head, "Settings, changed by name=VALUE:", "", *_section(_root_, "", comments, fold=fold)]
     # Hydra fills this text into a template.
     return "\n".join(settings).replace("$", "$$")
 
 
 def explanations(kind: type[Any]) -> dict[str, str]:
-    """Returns what the docstrings of a dataclass and of its bases say about each attribute, in one line each."""
+    """Returns the explanation of each attribute in the docstrings of a dataclass and of its bases, in one line each."""
     found: dict[str, str] = {}
     for base in kind.__mro__:
         name, inside = "", False
@@ -105,7 +105,7 @@ def _line(setting: str, why: str) -> str:
 
 
 def _folded(section: str, names: Sequence[str]) -> Iterator[str]:
-    """Yields the names of the settings of a section, in as many lines as they take."""
+    """Yields the names of the settings of a section, wrapped to the width."""
     rows = wrap(", ".join(names), WIDTH - NAMES - 4, break_long_words=False)
     yield from (_line(section if not at else "", row) for at, row in enumerate(rows))
 

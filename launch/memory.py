@@ -60,7 +60,9 @@ def memory(composed: cli.Composed) -> None:
     root = Path(config.root) if config.root else None
     path = bank_path(config.url, root=root)
     if path is None or not path.is_file():
-        raise PathError("A bank must be a file that exists.", value=config.url, remedy="Check what follows sqlite:///.")
+        raise PathError(
+            "A bank must be a file that exists.", value=config.url, remedy="Check the path after sqlite:///."
+        )
     require_openable(config.url, root=root)
     if config.limit < 1:
         raise ConfigError("limit must be at least 1.", value=config.limit)
@@ -77,7 +79,7 @@ def memory(composed: cli.Composed) -> None:
 
 
 def _verify(config: MemoryCommandConfig, path: Path) -> None:
-    """Prints what is wrong with the file, and writes or offers its longest sound prefix."""
+    """Prints the damage of the file, and writes or offers its longest intact prefix."""
     owner = Ownership(path)
     try:
         damage = inspect_file(path)

@@ -49,9 +49,10 @@ def completed(bank: Bank, query: QuerySettings) -> QuerySettings:
 
 
 def full_name(what: str, typed: str, known: Collection[str]) -> str:
-    """Returns the one name that is what was typed, or ends in it after a slash; "" for "".
+    """Returns the only one of the `known` names that equals `typed`, or ends in it after a slash; "" for "".
 
-    Raises `UnknownNameError` where there is none, `ConfigError` where there are several.
+    `what` names the kind of thing in messages. Raises `UnknownNameError` where there is none, `ConfigError` where there
+    are several.
     """
     if not typed or typed in known:
         return typed
@@ -69,9 +70,12 @@ def full_name(what: str, typed: str, known: Collection[str]) -> str:
 
 
 def unknown(what: str, typed: str, known: Iterable[str]) -> UnknownNameError:
-    """Returns the error for a name that the bank does not contain, with the most similar names that it does."""
+    """Returns the error for a `typed` name that the bank does not contain, with the most similar of the `known` names.
+
+    `what` names the kind of thing.
+    """
     parts = typed.count("/") + 1
-    # Many episodes have things of the same name: their ends are few.
+    # Many episodes have things of the same name, so there are few distinct ends.
     ends = sorted({"/".join(name.split("/")[-parts:]) for name in known})
     near = get_close_matches(typed, ends, n=1, cutoff=NEAR)
     hint = f"Did you mean {near[0]!r}? " if near else ""
@@ -82,7 +86,7 @@ def unknown(what: str, typed: str, known: Iterable[str]) -> UnknownNameError:
 
 
 def _ended(typed: str, known: Iterable[str]) -> list[str]:
-    """Returns the names that are what was typed or end in it after a slash, sorted; none for ""."""
+    """Returns the names that equal the typed text or end in it after a slash, sorted; none for ""."""
     return sorted(name for name in known if typed and f"/{name}".endswith(f"/{typed}"))
 
 
@@ -91,7 +95,7 @@ def _is_of(name: str, episodes: Iterable[str]) -> bool:
 
 
 def _refuse_of_others(typed: str, names: list[str], episode: str) -> None:
-    """Raises `ConfigError` where what was typed is the name of things in other episodes."""
+    """Raises `ConfigError` where the typed text names things in other episodes."""
     if names:
         raise ConfigError(
             "A name must belong to the episode that is named with it.",

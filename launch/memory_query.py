@@ -10,8 +10,8 @@ class QuerySettings:
     A query answers the first that is given of `where`, `contents`, `places` (all, or one and what is in it), `skill`,
     `similar` (an instruction), `why`, `nth` and `since`, else it recalls moments. `name` is an entity, robot or place;
     `nth` counts interactions from 1, or from -1 backwards, of an `action` such as `pick_place` or `pick place`. A
-    `skill` is asked for at `near_m`, or where `near` is. Of a name its end is enough (`block`, `3/block`) where only
-    one ends so.
+    `skill` is requested at `near_m`, or at the position of `near`. Any unambiguous suffix of a name is accepted
+    (`block`, `3/block`).
 
     Attributes:
         where: the location of this entity
@@ -19,21 +19,21 @@ class QuerySettings:
         places: all, or the name of one place with what is in it
         similar: episodes whose instruction is like this one
         skill: which robot can do this skill best
-        near_m: where the skill is wanted: x, y, z in metres
-        near: the entity at which the skill is wanted, in place of near_m
+        near_m: the position for the skill: x, y, z in metres
+        near: the entity at whose position the skill is needed, in place of near_m
         why: what led to the event of this number
         nth: the interaction of this number: from 1, or from -1 backwards
         since: what has changed since the event of this number
-        as_of_s: the time for which the question is asked; now where null
+        as_of_s: the time to which the answer refers; null for now
         name: an entity, robot or place that moments or events are about
         action: of interactions, such as pick_place
-        episode: whose entities and events are meant
-        robot: whose events are meant
-        place: in which moments were stored
+        episode: entities and events of this episode only
+        robot: events of this robot only
+        place: the place in which moments were stored
         kinds: of events, such as [interaction]
-        from_s: the first second that counts
-        to_s: the last second that counts
-        limit: the most lines that are shown
+        from_s: the start of the time range
+        to_s: the end of the time range
+        limit: the largest number of lines shown
     """
 
     where: str = ""

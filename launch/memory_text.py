@@ -1,4 +1,4 @@
-"""Formats what a memory bank holds and answers as lines of text."""
+"""Formats the content of a memory bank and its answers as lines of text."""
 
 import math
 from collections import Counter
@@ -40,7 +40,7 @@ QUESTIONS = (
 
 
 def summary(bank: Bank, query: QuerySettings) -> Iterator[str]:
-    """Yields how much of what the bank holds, its episodes and their outcomes, skills, places and robots."""
+    """Yields the numbers of events of the bank, its episodes and their outcomes, skills, places and robots."""
     kinds: Counter[str] = Counter()
     robots: Counter[str] = Counter()
     skills: Counter[tuple[str, str, str, bool]] = Counter()
@@ -73,7 +73,7 @@ def summary(bank: Bank, query: QuerySettings) -> Iterator[str]:
 
 
 def timeline(bank: Bank, query: QuerySettings) -> Iterator[str]:
-    """Yields what happened, by valid time: of an entity, robot or place, in an episode, or on the whole site."""
+    """Yields the events as text, by valid time: of an entity, robot or place, in an episode, or on the whole site."""
     query = completed(bank, query)
     shown = shortener(query.episode) if query.episode else str
     from_s, to_s = _interval(query)
@@ -166,7 +166,7 @@ def _where(bank: Bank, there: LocationBelief) -> Iterator[str]:
 
 
 def _looks(bank: Bank, entity: str) -> str:
-    """Returns the category and the labels of the newest sighting of a thing, "" where it was never seen."""
+    """Returns the category and the labels of the newest sighting of a thing, "" without one."""
     newest = ""
     wanted = EventFilter(kinds=("entity_seen",), entities=(entity,))
     for event in bank.changes_since(0, wanted=wanted, limit=MOST_SIGHTINGS):
@@ -194,7 +194,7 @@ def _skill_candidates(bank: Bank, query: QuerySettings) -> Iterator[str]:
 
 
 def _places(bank: Bank, query: QuerySettings) -> Iterator[str]:
-    """Yields a place and, indented below it, all that are in it; of one that is gone the extent it had is not shown."""
+    """Yields a place and, indented below it, its content; the former extent of a removed place is not shown."""
     places = bank.places(as_of_s=query.as_of_s)
     inside: dict[str, list[Place]] = {}
     for place in places:

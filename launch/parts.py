@@ -1,4 +1,4 @@
-"""The parts that settings choose among: ours, and those from outside that the command line names."""
+"""The parts that settings choose among: this project's, and those from outside that the command line names."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -31,7 +31,7 @@ class NoDispatcherConfig:
 
 
 def settings_value(name: str, value: Any) -> Any:
-    """Returns a config with `build()`, known to be one whose fields can be set from outside. Raises `TypeError`."""
+    """Returns a config with `build()` whose fields can be settings. Raises `TypeError` for `name` otherwise."""
     config = config_value(name, value)
     try:
         OmegaConf.structured(config)
@@ -71,7 +71,7 @@ PLANNERS: Registry[type[Any]] = Registry(
 
 
 def policy_kinds() -> list[str]:
-    """Returns the names of all kinds of policies: those of `POLICIES`, and learners whose weights are played."""
+    """Returns the names of all kinds of policies: those of `POLICIES`, and learners whose weights can be loaded."""
     return [*POLICIES, *(name for name in FAMILIES if name not in POLICIES)]
 
 
@@ -85,10 +85,11 @@ def policy_kind(name: str) -> Any:
 
 
 def policy_options(arguments: Arguments) -> type[Any]:
-    """Returns the dataclass of the settings of policies: one field for each that is ours or that `arguments` name.
+    """Returns the dataclass of the settings of policies.
 
-    A label of the user's own, which `policy_options.LABEL.kind=NAME` introduces, has the settings of its kind. Raises
-    `PluginError`, `UnknownNameError` and `ConfigError`.
+    One field for each built-in policy and each that `arguments` name. A label of the user's own, which
+    `policy_options.LABEL.kind=NAME` introduces, has the settings of its kind. Raises `PluginError`, `UnknownNameError`
+    and `ConfigError`.
     """
     labels = _labels(arguments)
     named = arguments.names("policy") | arguments.names("team.*.policy") | set(labels.values())
@@ -132,8 +133,8 @@ def known_policies(options: Any) -> list[str]:
 def register_parts(group: str, names: Iterable[str], make: Callable[[str], Any], arguments: Arguments) -> None:
     """Registers with Hydra the parts called `names` in `group`, so that group=NAME chooses them.
 
-    `make` returns the schema of a part, which is wanted of the parts that `arguments` name; of others it is enough that
-    their names are known. Raises `PluginError` for a broken part that is named.
+    `make` returns the schema of a part, which is needed only for the parts that `arguments` name; for others the names
+    suffice. Raises `PluginError` for a broken part that is named.
     """
     store, chosen = ConfigStore.instance(), arguments.names(group)
     for name in names:

@@ -1,4 +1,4 @@
-"""What may stand in a configuration: the dataclasses that check YAML and command line, registered with Hydra."""
+"""The schemas of configurations: dataclasses that check YAML and the command line, registered with Hydra."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -51,13 +51,13 @@ class Tiers(Enum):
 class SuiteConfig:
     """Which tasks of a suite are run; the suite's schema adds the options of each, under its name.
 
-    `on_failure` says what a failed intent leads to: "end", the task's usual way, or "continue" for learners that may
-    err.
+    `on_failure` is the effect of a failed intent: "end", the task's default, or "continue" for learners that may make
+    mistakes.
 
     Attributes:
         name: the suite, as chosen by suite=NAME
         tasks: a task or a list of tasks
-        on_failure: of an intent: end (of the episode, the usual way) or continue
+        on_failure: of an intent: end (of the episode, the default) or continue
     """
 
     name: str = MISSING
@@ -75,8 +75,8 @@ class MemoryConfig:
     `RunMemory`.
 
     Attributes:
-        resume: whether episodes that were killed go on from what the bank holds
-        capacity: the newest moments that a policy is reminded of
+        resume: whether killed episodes continue from the content of the bank
+        capacity: how many of its newest moments a policy gets
     """
 
     url: str = ""
@@ -101,7 +101,7 @@ class MemoryConfig:
         )
 
     def belief(self) -> BeliefConfig:
-        """Returns what perception works out itself. Raises `ConfigError` for values out of range."""
+        """Returns the settings of perception. Raises `ConfigError` for values out of range."""
         belief = BeliefConfig(identity=self.identity, labels=self.labels, look_hz=self.look_hz)
         belief.check()
         return belief
@@ -131,7 +131,7 @@ class MemoryConfig:
 
 @dataclass(kw_only=True)
 class TeamSettings:
-    """How several robots are played: settings by robot, who assigns instructions, and how long decisions take."""
+    """How several robots are played: settings by robot, the dispatcher, and how long decisions take."""
 
     team: dict[str, Any] = field(default_factory=dict)
     dispatcher: Any = MISSING
@@ -217,7 +217,7 @@ def build_tasks(suite: SuiteConfig, tiers: Tiers) -> dict[str, Task]:
 
 
 def _on_failure(suite: SuiteConfig, kind: type[Any]) -> dict[str, str]:
-    """Returns the option of a task that says what a failed intent leads to, where the task leaves it open."""
+    """Returns the option of a task that sets the effect of a failed intent, where the task leaves it open."""
     if "on_failure" in {option.name for option in fields(kind)}:
         return {"on_failure": suite.on_failure}
     if suite.on_failure != "end":
@@ -230,9 +230,9 @@ def _on_failure(suite: SuiteConfig, kind: type[Any]) -> dict[str, str]:
 
 
 def chosen_policies(named: Sequence[str] | str, options: Any) -> dict[str, PolicyBuilder]:
-    """Returns the configs of the policies that `named` lists, each a kind or a label in `options`; one name will do.
+    """Returns the configs of the policies that `named` lists, each a kind or a label in `options`.
 
-    Raises `UnknownNameError`, `ConfigError`.
+    A single name is a list of one. Raises `UnknownNameError`, `ConfigError`.
     """
     names = checked_names("policy", names_of(named, "policy"), known_policies(options))
     return {name: chosen_policy(name, options) for name in names}
@@ -241,12 +241,12 @@ def chosen_policies(named: Sequence[str] | str, options: Any) -> dict[str, Polic
 def chosen_controls(named: Sequence[str] | str, memory: MemoryConfig) -> dict[str, Control]:
     """Returns the configs of the controls that `named` lists, but the normal one, which must be among them.
 
-    Raises `UnknownNameError`, and `ConfigError` also where `memory` would let killed episodes go on.
+    Raises `UnknownNameError`, and `ConfigError` also where `memory` would resume killed episodes.
     """
     names = checked_names("control", names_of(named, "controls"), (NORMAL, *CONTROLS))
     if NORMAL not in names:
         raise ConfigError(
-            f"controls must hold {NORMAL!r}: the others say something beside it.",
+            f"controls must hold {NORMAL!r}: the others are compared with it.",
             value=list(names),
             remedy=f"Set controls=[{','.join([NORMAL, *names])}].",
         )
@@ -257,7 +257,10 @@ def chosen_controls(named: Sequence[str] | str, memory: MemoryConfig) -> dict[st
 
 
 def checked_names(kind: str, names: Sequence[str], known: Sequence[str] | Mapping[str, Any]) -> Sequence[str]:
-    """Returns `names`: at least one, each known, none twice. Raises `UnknownNameError`, `ConfigError`."""
+    """Returns `names` of a `kind`: at least one, each among `known`, none twice.
+
+    Raises `UnknownNameError`, `ConfigError`.
+    """
     for name in names:
         if name not in known:
             raise unknown_name(kind, name, known)
@@ -288,7 +291,7 @@ def register(arguments: Arguments = Arguments()) -> None:  # noqa: B008 - a froz
 
 def _options(kind: type[Any]) -> type[Any]:
     """Returns the options of a task as a dataclass: its fields but those that are chosen for the whole suite."""
-    # Choices are text here, so that they are written as in Python; the registry checks them.
+    # Choices are text, so that they are written as in Python; the registry checks them.
     own = [
         (name, wanted, field(default=MISSING if default is NO_DEFAULT else default))
         for name, (wanted, default) in settable_options(kind).items()

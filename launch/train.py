@@ -16,8 +16,8 @@ from launch.parts import register_parts
 from policies.registry import FAMILIES, family_of
 from policies.training.config import TrainComputeConfig, TrainingConfig
 
-MEMORY_SETTINGS = ("policy.memory.options",)  # Those of a memory from outside have names of its own.
-COMMAND = tuple(sys.argv[1:])  # As it was typed, before `cli.enter` adds to it.
+MEMORY_SETTINGS = ("policy.memory.options",)  # A memory from outside has other names of settings.
+COMMAND = tuple(sys.argv[1:])  # The arguments as typed, before `cli.enter` adds to them.
 
 
 @dataclass(kw_only=True)
@@ -35,7 +35,7 @@ class TrainConfig(TrainingConfig):
 
 
 def train(composed: cli.Composed) -> None:
-    """Runs the training or what is left of it, and prints how far it has come and where the policy is."""
+    """Runs the training or the rest of it, and prints its progress and where the policy is."""
     config: TrainConfig = composed.config
     # Absolute: workers on Ray have a working folder of their own.
     folders = tuple(Path(folder).absolute() for folder in _folders(config.data))

@@ -219,7 +219,7 @@ class _ControlledPolicy(ABC):
         truth, control = request.truth, request.carry or _ControlState()
         if truth is None:
             raise ConfigError(
-                "A control of memory must receive the truth.",
+                "A control of memory must be shown the truth.",
                 remedy="Give it requests of a loop that respects `privileged`.",
             )
         # A policy that has not decided yet has no carry that could be changed.

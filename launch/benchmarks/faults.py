@@ -32,7 +32,10 @@ POLL_S = 0.02
 
 
 class Fault(StrEnum):
-    """What is done to a run: SIGKILL or SIGSTOP to one worker, SIGINT to the command and its group, SIGTERM to it."""
+    """A fault of a run.
+
+    SIGKILL or SIGSTOP to one worker, SIGINT to the command and its process group, SIGTERM to it.
+    """
 
     KILL = "kill"
     STOP = "stop"
@@ -42,7 +45,7 @@ class Fault(StrEnum):
 
 @dataclass(kw_only=True)
 class FaultsBenchConfig:
-    """How many trials of each fault, and the run they befall: `episodes` of each strict task with the expert."""
+    """How many trials of each fault, and the run that suffers them: `episodes` of each strict task with the expert."""
 
     kill: int = 20
     stop: int = 2
@@ -54,7 +57,7 @@ class FaultsBenchConfig:
     tasks: list[str] = field(default_factory=lambda: ["reopen_drawer", "put_block_back", "rearrange_block"])
 
     def check(self) -> None:
-        """Raises `ConfigError` for counts that make no sense."""
+        """Raises `ConfigError` for counts out of range."""
         if min(self.kill, self.stop, self.interrupt, self.terminate) < 0:
             raise ConfigError("faults.kill, stop, interrupt and terminate must not be negative.", value=vars(self))
         if min(self.episodes, self.workers) < 1:
@@ -63,7 +66,7 @@ class FaultsBenchConfig:
 
 @dataclass(frozen=True)
 class Strike:
-    """When a fault comes: `delay_s` after `after_rows` episodes are on the disk."""
+    """When a fault occurs: `delay_s` after `after_rows` episodes are on the disk."""
 
     fault: Fault
     after_rows: int
@@ -89,16 +92,17 @@ class Run:
 
 
 def measure(config: FaultsBenchConfig, *, seed: int, folder: Path) -> dict[str, Any]:
-    """Returns, trial by trial, whether a run that met a fault ended in the rows of the run left alone.
+    """Returns, trial by trial, whether a run with a fault ended in the rows of an undisturbed run.
 
-    Runs `python -m launch.evaluate` under `folder`, in new subfolders. A fault comes at a random moment while there
-    are workers; `hit` is false where the run was over by then. Rows are compared as bytes, without `wall_s`, `attempt`
-    and order. Interrupted runs are run again, in the same folder. Raises `ConfigError`.
+    Runs `python -m launch.evaluate` as `config` says, under `folder`, in new subfolders. A fault comes at a random
+    moment, drawn from `seed`, while there are workers; `hit` is false where the run had ended by then. Rows are
+    compared as bytes, without `wall_s`, `attempt` and order. Interrupted runs are run again, in the same folder. Raises
+    `ConfigError`.
     """
     config.check()
     alone = _run(config, folder / "alone", seed=seed)
     if alone.code != 0:
-        raise ConfigError("The run must succeed when left alone.", value=alone.code, remedy=f"See {folder}/alone.txt.")
+        raise ConfigError("The undisturbed run must succeed.", value=alone.code, remedy=f"See {folder}/alone.txt.")
     wanted = [Fault(name) for name in ("kill", "stop", "interrupt", "terminate") for _ in range(getattr(config, name))]
     trials = [
         _trial(config, folder / f"trial_{number:02d}_{fault}", fault=fault, alone=alone, seed=seed)
@@ -170,7 +174,7 @@ def _command(config: FaultsBenchConfig, output: Path, *, seed: int, mark: str) -
         f"compute.deadline_s={config.deadline_s}",
         f"output={output}",
     ]
-    # Ray overwrites the titles of its processes, and the environment by which they are found, unless this is set.
+    # Ray overwrites process titles, and the environment by which processes are found, unless this is set.
     environment = os.environ | {MARK: mark, "SPT_NOENV": "1"}
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.with_suffix(".txt").open("ab") as printed:
@@ -179,7 +183,7 @@ def _command(config: FaultsBenchConfig, output: Path, *, seed: int, mark: str) -
             env=environment,
             stdout=printed,
             stderr=printed,
-            start_new_session=True,  # A group of its own, which a signal reaches as Ctrl-C does in a terminal.
+            start_new_session=True,  # A signal to this process group acts like Ctrl-C in a terminal.
         )
         try:
             yield process
@@ -196,7 +200,7 @@ def _first_worker_s(process: subprocess.Popen[bytes]) -> float:
 
 
 def _inflict(strike: Strike, process: subprocess.Popen[bytes], *, rows: Path) -> bool:
-    """Waits for the moment, then strikes; returns whether the run was still going."""
+    """Waits for the moment, then sends the signal; returns whether the run was still going."""
     while process.poll() is None and _lines(rows) < strike.after_rows:
         time.sleep(POLL_S)
     time.sleep(strike.delay_s)
@@ -239,14 +243,14 @@ def _family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 def _marked(mark: str) -> list[str]:
-    """Returns the processes that a run started and left, wherever they hang in the tree."""
+    """Returns the remaining processes of a run, wherever they are in the process tree."""
     left = []
     for process in psutil.process_iter():
         try:
             if process.environ().get(MARK) == mark:
                 left.append(f"{process.pid} {_command_line(process)}")
         except (psutil.Error, OSError):
-            continue  # Ended meanwhile, or not ours to look at.
+            continue  # It has ended, or belongs to another user.
     return left
 
 

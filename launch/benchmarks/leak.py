@@ -1,4 +1,4 @@
-"""How well probes guess the target from what is observed just before the choice, compared with chance."""
+"""Measures how well probes guess the target from observations just before the choice, compared with chance."""
 
 import logging
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ class LeakBenchConfig:
     network: ProbeConfig = field(default_factory=ProbeConfig)
 
     def check(self) -> None:
-        """Raises `ConfigError` where a set is too small to say anything, or beyond the seeds of a run."""
+        """Raises `ConfigError` where a set is too small for a conclusion, or beyond the seeds of a run."""
         for name, count in (("train", self.train), ("held_out", self.held_out)):
             if not 8 <= count <= SEED_STRIDE // 2:
                 raise ConfigError(f"leak.{name} must lie in [8, {SEED_STRIDE // 2}].", value=count)
@@ -50,10 +50,11 @@ class LeakBenchConfig:
 def measure(
     config: LeakBenchConfig, worker: WorkerConfig, *, compute: ComputeConfig, seed: int, folder: Path
 ) -> dict[str, Any]:
-    """Returns, for each task of `worker` and each probe, how often it names the target of episodes it never saw.
+    """Returns, for each task of `worker` and each probe, how often it names the target of held-out episodes.
 
-    `worker` must have the policy `expert`. Observations are kept under `folder` and taken only once. Probes, sizes
-    and seeds are fixed beforehand: there is one training, no choice among several. Raises `ConfigError`.
+    `worker` must have the policy `expert`; `compute` plays its episodes, drawn from `seed`. Observations are kept under
+    `folder` and taken only once. Probes, sizes and seeds are fixed in `config` beforehand: there is one training, no
+    choice among several. Raises `ConfigError`.
     """
     config.check()
     worker = replace(worker, recorder=ChoiceRecorderConfig())

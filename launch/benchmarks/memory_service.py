@@ -24,13 +24,13 @@ from launch.benchmarks.memory import percentiles
 
 WANTED_P99_MS = 50.0
 TIMEOUT_S = 60.0
-START_DELAY_S = 10.0  # Processes start and import first.
+START_DELAY_S = 10.0  # Time for processes to start and import.
 OBJECT_STORE_MB = 128
 
 
 @dataclass(kw_only=True)
 class MemoryLoadConfig:
-    """So many clients append so many events per second each, for so long, in so many processes beside the owner's."""
+    """The load: clients, events per second of each, duration, and the number of processes beside the owner's."""
 
     clients: int = 50
     events_per_s: float = 20.0
@@ -46,9 +46,9 @@ class MemoryLoadConfig:
 def measure(config: MemoryLoadConfig, *, seed: int) -> dict[str, Any]:
     """Returns how many events were appended and kept, and percentiles of the time to acknowledgement (milliseconds).
 
-    The owner is an actor on a Ray of this bench, each process of clients another; every client has its outbox in a
-    file. Events fall due at even intervals whether or not earlier ones are answered, and the time counts from when an
-    event was due: a client that falls behind makes the figures worse.
+    The owner is an actor on a private Ray, each process of clients another; every client has its outbox in a file.
+    Events are due at even intervals whether or not earlier ones are acknowledged, and the latency counts from the time
+    at which an event was due: a client that falls behind makes the figures worse.
     """
     config.check()
     with tempfile.TemporaryDirectory(prefix="memory_load_") as folder:
@@ -83,7 +83,7 @@ def measure(config: MemoryLoadConfig, *, seed: int) -> dict[str, Any]:
 def _run_crowd(
     config: MemoryLoadConfig, url: str, folder: str, seed: int
 ) -> tuple[list[tuple[list[float], float]], float]:
-    """Returns what `_run_clients` returns for each process, and the seconds that the owner computed meanwhile."""
+    """Returns the results of `_run_clients` of each process, and the CPU seconds of the owner."""
     import ray
 
     from embodied.memory.service.ray_service import Host, hosted
@@ -102,13 +102,13 @@ def _run_crowd(
 def _run_clients(
     config: MemoryLoadConfig, link: Link, numbers: Sequence[int], run: tuple[int, float, str]
 ) -> tuple[list[float], float]:
-    """Returns the seconds from due to acknowledged of each event of these clients, and those of computing.
+    """Returns the seconds from due to acknowledged of each event of these clients, and the CPU seconds.
 
     One thread per client appends.
     """
     seed, start_s, folder = run
-    # One process stands for many robots here: a full garbage collection would hold up all of them at once, as it
-    # would not where each has a process of its own. What was imported is never garbage.
+    # One process simulates many robots: a full garbage collection would delay all of them at once, as it
+    # would not with a process for each. Imported modules are never garbage.
     gc.collect()
     gc.freeze()
     cpu_s = time.process_time()
@@ -144,7 +144,7 @@ class _Client:
 def _run_client(config: MemoryLoadConfig, link: Link, who: _Client, late: list[float]) -> None:
     random = stream(who.seed, "load", who.number)
     period_s = 1.0 / config.events_per_s
-    offset_s = float(random.uniform(0.0, period_s))  # Robots do not tick together.
+    offset_s = float(random.uniform(0.0, period_s))  # Robots are not synchronised.
     outbox = Outbox(Path(who.folder) / f"{who.robot}.outbox", limit=100_000, durable=False)
     with BankClient(link, outbox, writer=who.robot, timeout_s=TIMEOUT_S) as client:
         waiting: deque[Future[Any]] = deque()

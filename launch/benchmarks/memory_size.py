@@ -32,13 +32,13 @@ from launch.benchmark import Benchmark
 BATCH = 1000
 WANTED = {"mib_per_million_events": 150.0, "rebuild_s": 30.0, "rebuild_from_snapshot_s": 2.0}
 SKILL_S = 8.0
-# Of a hundred events of a robot, so many are its own state, then things that it sees; the last six carry a thing.
+# Of a hundred events of a robot, so many are its state, then sightings of things; the last six carry a thing.
 STATES, SIGHTINGS = 64, 30
 
 
 @dataclass(kw_only=True)
 class MemorySizeConfig:
-    """So many events, of so many robots among so many things."""
+    """The number of events, robots and things."""
 
     events: int = 1_000_000
     robots: int = 50
@@ -53,7 +53,7 @@ class MemorySizeConfig:
 def measure(config: MemorySizeConfig, *, seed: int) -> dict[str, Any]:
     """Returns mebibytes per million events without vectors, and seconds per rebuild: of the whole log, of a snapshot.
 
-    Robots drive about and log their planar poses and the things they see, and carry one of their own now and then.
+    Robots drive about, log their planar poses and the things they see, and sometimes carry one of their own.
     """
     config.check()
     with tempfile.TemporaryDirectory(prefix="memory_size_") as folder:
@@ -108,7 +108,7 @@ def _batches(config: MemorySizeConfig, seed: int) -> Iterator[list[Event]]:
 
 
 def _robot(number: int, config: MemorySizeConfig, random: np.random.Generator) -> Iterator[Payload]:
-    """Yields what one robot logs for ever; thing `number` is its own to carry."""
+    """Yields the events of one robot without end; thing `number` is the one it carries."""
     own, turn = f"thing_{number}", 0
     while True:
         for _ in range(STATES):

@@ -33,7 +33,10 @@ class PhysicsBenchConfig:
 def measure(
     config: PhysicsBenchConfig, simulator: BulletConfig, *, tasks: Mapping[str, Task], seed: int
 ) -> dict[str, Any]:
-    """Returns medians over `rounds` for each task; every arm swings, so that nothing falls asleep."""
+    """Returns medians over `config.rounds` for each of the `tasks`, with arms that swing, so that no body sleeps.
+
+    A `simulator` is built for the episodes of `seed`.
+    """
     config.check()
     world = simulator.build()
     try:
@@ -77,7 +80,7 @@ def _measure_round(config: PhysicsBenchConfig, world: Simulator, episode: Episod
 
 
 def _swings(world: Simulator, episode: Episode, periods: int) -> list[dict[str, Command]]:
-    """Returns slow swings of every arm about where it starts, in the air."""
+    """Returns slow swings of every arm about its start posture, in the air."""
     phases = np.linspace(0.0, 2 * np.pi, periods)
     amplitude_rad = stream(episode.seed, "bench", "swing").uniform(0.05, 0.1)
     starts = {name: robot.joint_position_rad for name, robot in world.state().robots.items()}

@@ -1,4 +1,4 @@
-"""Recordings at a rate: their size, what recording costs an episode, and how fast some or all frames are read."""
+"""Measures recordings at a rate: their size, the cost to an episode, and the speed of reading some or all frames."""
 
 import statistics
 import time
@@ -39,7 +39,10 @@ class RecordingBenchConfig:
 
 
 def measure(config: RecordingBenchConfig, worker: WorkerConfig, *, seed: int) -> dict[str, Any]:
-    """Returns sizes and times, per task, and whether 10 s take at most 2 MB."""
+    """Returns sizes and times per task of `worker`, for the episodes of `seed`, and whether 10 s take at most 2 MB.
+
+    `config` gives the counts, cameras and rate.
+    """
     config.check()
     recorder = RecorderConfig(cameras=config.cameras, rate_hz=config.rate_hz)
     with _player(replace(worker, recorder=recorder)) as play, TemporaryDirectory() as folder:

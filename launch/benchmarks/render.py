@@ -32,7 +32,10 @@ DEPTH_WANTED_M = 0.005
 
 @dataclass(kw_only=True)
 class RenderBenchConfig:
-    """Sides of the square cameras, and how often each way is timed; `batch` quick ones stand against one slow one."""
+    """Sides of the square cameras, and how often each method is timed.
+
+    One slow call is compared with `batch` fast ones.
+    """
 
     sizes_px: list[int] = field(default_factory=lambda: [128, 224])
     rounds: int = 15
@@ -45,11 +48,11 @@ class RenderBenchConfig:
 
 
 def measure(config: RenderBenchConfig) -> dict[str, Any]:
-    """Returns, per size, observations of four cameras per second three ways, and how far two of them agree.
+    """Returns, per size, observations of four cameras per second by three methods, and how far two of them agree.
 
     `opengl` is a whole `observe`; `stock` is PyBullet's `getCameraImage` (TinyRenderer) alone, with the robot's
     published meshes; `tiny` is a whole `observe` through TinyRenderer, with the meshes that `opengl` uses. The three
-    take turns in one run, so that they meet the same load. Agreement is between `opengl` and `tiny`.
+    are measured in turns, under the same load. Agreement is between `opengl` and `tiny`.
     """
     config.check()
     opengl = BulletConfig(renderer=RendererChoice.opengl).build()
@@ -145,7 +148,7 @@ def _instances(image: CameraImage) -> np.ndarray:
 
 
 def _take_turns(rounds: int, ways: dict[str, tuple[Callable[[], object], int]]) -> dict[str, float]:
-    """Returns the median rate per second of each way; a way is a call and how often it is made in a round."""
+    """Returns the median rate per second of each method; a method is a call and how often it is made in a round."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, (call, repeats) in ways.items():
@@ -172,7 +175,7 @@ class _StockPanda:
             self._bullet.resetJointState(uid, names.index(name), float(position_rad))
 
     def look(self, like: Sequence[CameraImage]) -> None:
-        """Renders from where each image of `like` was seen."""
+        """Renders from the camera pose of each image of `like`."""
         for image in like:
             height_px, width_px = image.depth_m.shape
             fov_y_deg = float(np.degrees(2 * np.arctan(height_px / (2 * image.intrinsics[1, 1]))))

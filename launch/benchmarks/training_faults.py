@@ -41,7 +41,7 @@ class TrainingFaultsConfig:
     checkpoint_every: int = 5
 
     def check(self) -> None:
-        """Raises `ConfigError` for counts out of range, and where there is nothing to train or to train on."""
+        """Raises `ConfigError` for counts out of range, and for a missing policy or data."""
         if min(self.kills, self.batch, self.checkpoint_every) < 1 or self.steps <= self.kills:
             raise ConfigError("training_faults counts must be at least 1, and steps more than kills.", value=vars(self))
         if not self.policy or not self.data:
@@ -53,7 +53,10 @@ class TrainingFaultsConfig:
 
 
 def measure(config: TrainingFaultsConfig, *, seed: int, command: Sequence[str] = COMMAND) -> dict[str, Any]:
-    """Returns after which steps it was killed, and whether all came out as if it had not been: `passes`."""
+    """Returns the steps at which a training was killed, and whether the result equals an undisturbed one: `passes`.
+
+    `config` gives the training, `seed` the times of the kills, `command` the interpreter and module that train.
+    """
     config.check()
     with tempfile.TemporaryDirectory(prefix="training-faults-") as folder:
         undisturbed, disturbed = Path(folder) / "undisturbed", Path(folder) / "disturbed"
@@ -99,7 +102,7 @@ def _start(config: TrainingFaultsConfig, output: Path, seed: int, command: Seque
 def _kill_once(
     config: TrainingFaultsConfig, output: Path, draw: np.random.Generator, run: subprocess.Popen[bytes]
 ) -> list[int]:
-    """Kills `run` with SIGKILL, some steps and a moment after it went on; returns after which step."""
+    """Kills `run` with SIGKILL, some steps and a moment after it has resumed; returns the step."""
     begun = _last_step(output)
     target = begun + int(draw.integers(1, max(2, (config.steps - begun) // 2)))
     latest_s = time.monotonic() + TIMEOUT_S
@@ -110,14 +113,14 @@ def _kill_once(
     run.kill()
     _, complaint = run.communicate()
     if ended and run.returncode:
-        raise ConfigError("A training must run where it is not killed.", value=complaint.decode()[-2000:])
+        raise ConfigError("An undisturbed training must run to its end.", value=complaint.decode()[-2000:])
     return [] if ended else [_last_step(output)]
 
 
 def _finish(run: subprocess.Popen[bytes]) -> None:
     _, complaint = run.communicate(timeout=TIMEOUT_S)
     if run.returncode:
-        raise ConfigError("A training must run where it is not killed.", value=complaint.decode()[-2000:])
+        raise ConfigError("An undisturbed training must run to its end.", value=complaint.decode()[-2000:])
 
 
 def _last_step(output: Path) -> int:
@@ -127,7 +130,7 @@ def _last_step(output: Path) -> int:
 
 
 def _outcome(output: Path) -> dict[str, Any]:
-    """Returns all that must be equal: shipped weights, the last checkpoint's tensors, metrics but wall times."""
+    """Returns all that must be equal: shipped weights, the last checkpoint's tensors, metrics without wall times."""
     last = max((output / CHECKPOINTS).glob("[0-9]*"))
     rows = [json.loads(line) for line in (output / METRICS).read_text().splitlines()]
     return {

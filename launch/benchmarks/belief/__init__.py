@@ -1,4 +1,4 @@
-"""Belief against truth: where blocks are and what they lie on, whether alike things are confused, and the cost."""
+"""Belief against truth: where blocks are and what they lie on, whether similar things are confused, and the cost."""
 
 from launch.benchmark import Benchmark, BenchmarkRun
 from launch.benchmarks.belief.config import BeliefBenchConfig

@@ -1,4 +1,4 @@
-"""Plays an episode with both banks, and compares what they answer."""
+"""Plays an episode with both banks, and compares their answers."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,10 +27,10 @@ BLOCK, DRAWER = "block", "drawer"
 
 @dataclass
 class EpisodeComparison:
-    """What was found in one episode.
+    """The comparison of belief and truth in one episode.
 
-    `errors_m` are those of visible blocks, at looks; `queries` counts by kind of thing and `right` those answered
-    rightly; `wrong` lists some of the others, in words. `missed` blocks were never found at all.
+    `errors_m` are those of visible blocks, at looks; `queries` counts by kind of thing and `right` the correct answers;
+    `wrong` describes some of the others. `missed` blocks were never found.
     """
 
     errors_m: list[float] = field(default_factory=list)
@@ -41,7 +41,7 @@ class EpisodeComparison:
 
 
 class Watched:
-    """A simulator that notes which bodies each look shows; everything else it leaves to the one inside."""
+    """A simulator that counts the pixels of bodies in each look; all calls go to the inner one."""
 
     def __init__(self, simulator: Simulator, scene: Scene, visible_px: int) -> None:
         self.seen: dict[float, set[str]] = {}
@@ -53,7 +53,7 @@ class Watched:
         return getattr(self._simulator, name)
 
     def observe(self, robot: str, cameras: Sequence[str] | None = None) -> Observation:
-        """Returns what the simulator does, and counts pixels."""
+        """Returns the observation of the inner simulator, and counts pixels."""
         observation = self._simulator.observe(robot, cameras)
         for image in observation.images.values():
             counts = np.bincount(np.asarray(image.instance).ravel())
@@ -76,10 +76,10 @@ class HistoryRecorder:
         self.states.append(simulator.state())
 
     def on_decision(self, request: Request, decision: Decision) -> None:
-        """Decisions do not matter here."""
+        """Decisions are not recorded."""
 
     def on_feedback(self, robot: str, feedback: IntentFeedback) -> None:
-        """Feedback does not matter here."""
+        """Feedback is not recorded."""
 
     def on_step(self, state: WorldState, progress: Progress) -> None:
         """Keeps the state."""
@@ -87,7 +87,7 @@ class HistoryRecorder:
         self.states.append(state)
 
     def on_end(self, record: EpisodeRecord) -> None:
-        """The states are what is wanted."""
+        """The states are kept."""
 
 
 def controllers(run: BenchmarkRun, episode: Episode) -> Mapping[str, Controller]:
@@ -104,7 +104,10 @@ def controllers(run: BenchmarkRun, episode: Episode) -> Mapping[str, Controller]
 def compare(
     run: BenchmarkRun, config: BeliefBenchConfig, task: Task, simulator: Simulator, seed: int
 ) -> EpisodeComparison:
-    """Plays the episode of `seed` with the expert and both banks, and returns how far belief agrees with the truth."""
+    """Plays the episode of `seed` of a `task` with the expert and both banks, and compares belief with truth.
+
+    `run` and `config` are the settings; `simulator` is reset.
+    """
     episode = task.sample(seed)
     watched = Watched(simulator, episode.scene, config.visible_px)
     with open_bank(":memory:") as believed, open_bank(":memory:") as true:
@@ -161,7 +164,7 @@ def _compared(
 
 
 def _names(scene: Scene, believed: Bank, states: Sequence[WorldState]) -> dict[str, tuple[str, float]]:
-    """Returns, by body, the name under which it was first seen where it then was, and when that was."""
+    """Returns for each body the name under which it was first seen at its place, and when that was."""
     names: dict[str, tuple[str, float]] = {}
     period_s = states[1].time_s - states[0].time_s
     for event in believed.changes_since(0, wanted=EventFilter(kinds=("entity_seen",)), limit=100_000):
@@ -185,16 +188,16 @@ def _names(scene: Scene, believed: Bank, states: Sequence[WorldState]) -> dict[s
 
 
 def _distance_m(scene: Scene, body: str, point_m: Sequence[float], state: WorldState) -> float:
-    """Returns how far from a point a body's middle is; a drawer's is that of its front, of what shows of it."""
+    """Returns the distance of a point from the middle of a body; for a drawer, of its visible front."""
     if scene.body(body).category == DRAWER:
         return abs(state.pose[body].position_m[2] - point_m[2])
     return math.dist(state.pose[body].position_m, point_m)
 
 
 def _agree(true: LocationBelief, answer: LocationBelief | None, names: Mapping[str, str]) -> bool:
-    """Returns whether belief names what is so: the same robot, or the same thing under its own name.
+    """Returns whether belief is right: the same robot, or the same thing under its own name.
 
-    What is fixed to a thing as its part, such as a drawer to its chest, lies in it as far as can be seen.
+    A part that is fixed to a thing, such as a drawer to its chest, is seen as lying in it.
     """
     if answer is None:
         return False

@@ -10,7 +10,7 @@ class BeliefBenchConfig:
     """What is measured: `episodes` of each task by the expert, queried every `query_s` of simulated time.
 
     A block is visible where a look shows `visible_px` pixels of it. Two cups change places under a lid, `cups` times
-    with alike cups and as often with cups of two colours. Cost is measured in `timed` episodes of each task.
+    with identical cups and as often with cups of two colours. Cost is measured in `timed` episodes of each task.
     """
 
     episodes: int = 20

@@ -27,16 +27,17 @@ FOUND_M = 0.02
 
 @dataclass(frozen=True)
 class Cup:
-    """What the bank says of one cup in the end: how far from the truth, and which others it may be."""
+    """The bank's final belief about one cup: its distance from the truth, and the other cups it may be."""
 
     error_m: float
     candidates: tuple[str, ...]
 
 
 def hidden_swap(simulator: Simulator, seed: int, *, colours: tuple[str, str], swap: bool) -> tuple[Cup, Cup]:
-    """Returns what the bank of beliefs says of two cups that were under a lid for 4 s, and maybe changed places there.
+    """Returns the final beliefs about two cups of `colours` that were under a lid for 4 s.
 
-    Raises `SimulationError` for a simulator in which things cannot be put elsewhere.
+    With `swap` they changed places there; `seed` places them. Raises `SimulationError` unless the `simulator` can place
+    things.
     """
     if not isinstance(simulator, Teleportable):
         raise SimulationError("Cups can change places in a simulator that is `Teleportable` alone.")
@@ -74,7 +75,7 @@ def _answer(bank: Bank, name: str, true: Pose) -> Cup:
 
 
 def _named(bank: Bank, pose: Pose) -> str:
-    """Returns the name of what was first seen within 2 cm of a pose, "" for nothing."""
+    """Returns the name of the thing first seen within 2 cm of a pose, "" for none."""
     for event in bank.changes_since(0, wanted=EventFilter(kinds=("entity_seen",)), limit=1000):
         seen = event.payload
         if isinstance(seen, EntitySeen) and math.dist(seen.pose.position_m, pose.position_m) <= FOUND_M:
@@ -109,7 +110,7 @@ def _episode(seed: int, places: list[Pose], colours: tuple[str, str]) -> Episode
 
 
 def summary(pairs: list[tuple[Cup, Cup]]) -> dict[str, object]:
-    """Returns how many cups were placed where they are by name, and how many were said to be possibly the other."""
+    """Returns how many cups have the right position under their name, and how many are marked as possibly the other."""
     cups = [cup for pair in pairs for cup in pair]
     return {
         "cups": len(cups),

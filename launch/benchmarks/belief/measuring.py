@@ -25,7 +25,7 @@ MOST_LISTED = 5
 
 
 def measure(run: BenchmarkRun, config: BeliefBenchConfig) -> dict[str, Any]:
-    """Returns, per task, errors of visible blocks, right containers and cost; and what became of cups under a lid."""
+    """Returns, per task, errors of visible blocks, right containers and cost, and the results for cups under a lid."""
     config.check()
     tasks = run.worker().tasks
     simulator = run.simulator.build()
@@ -83,7 +83,7 @@ def _spread(errors_m: np.ndarray) -> dict[str, float]:
 
 def _cost(run: BenchmarkRun, config: BeliefBenchConfig, task: Task, simulator: Simulator) -> dict[str, float]:
     """Returns CPU seconds of a rollout without a bank and with one, medians, and what perception and bank add."""
-    _played_cpu_s(run, task, simulator, seed=run.seed, feed=None)  # Loads what is loaded once.
+    _played_cpu_s(run, task, simulator, seed=run.seed, feed=None)  # The first run loads libraries and models.
     bare_s, believed_s, looked_s = [], [], []
     for index in range(config.timed):
         bare_s.append(_played_cpu_s(run, task, simulator, seed=run.seed + index, feed=None))

@@ -44,10 +44,10 @@ Answers = Mapping[str, Callable[[BenchmarkQuery, int], list[int]]]
 
 @dataclass(kw_only=True)
 class MemoryBenchConfig:
-    """How much is remembered, and how often each question is asked.
+    """The size of the memory, and how often each query is made.
 
-    `share` of the time and of the area is what a filter lets through, beside one robot of `robots`. Of the unfiltered
-    questions and of LanceDB's there are fewer, since they take longer.
+    `share` of the time and of the area passes a filter, beside one robot of `robots`. There are fewer unfiltered
+    queries and queries to LanceDB, since they take longer.
     """
 
     moments: int = 100_000
@@ -71,7 +71,7 @@ class MemoryBenchConfig:
             raise ConfigError("memory.share must lie in (0, 1).", value=self.share)
         if self.moments <= self.top_k or self.sightings < CHANGES:
             raise ConfigError(
-                "There must be more moments than are asked for, and enough sightings to change something.",
+                "There must be more moments than top_k, and enough sightings to change something.",
                 value=(self.moments, self.sightings),
                 remedy=f"Use memory.moments above memory.top_k, memory.sightings from {CHANGES}.",
             )
@@ -114,13 +114,15 @@ def measure(config: MemoryBenchConfig, *, seed: int) -> dict[str, Any]:
 
 
 def judge(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what is measured of what is wanted, and whether each holds; None where LanceDB was left out."""
+    """Returns the measured values that have a goal, and whether each holds; None where LanceDB was left out."""
     filtered = result["filtered"]
     competing = filtered["ways"].get("lancedb")
     ratio = None if competing is None else competing["p95_ms"] / filtered["ways"]["bank"]["p95_ms"]
     reached = {
         "filtered_p95_ms": filtered["ways"]["bank"]["p95_ms"],
-        "filtered_speedup_over_lancedb": None if ratio is None else math.floor(10 * ratio) / 10,  # Never flatters.
+        "filtered_speedup_over_lancedb": None
+        if ratio is None
+        else math.floor(10 * ratio) / 10,  # Rounded to the worse side.
         "unfiltered_p95_ms": result["unfiltered"]["ways"]["bank"]["p95_ms"],
         "last_pose_p99_ms": result["last_pose"]["p99_ms"],
         "changes_p99_ms": result["changes"]["p99_ms"],
@@ -135,7 +137,7 @@ def judge(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def agreement(found: Sequence[int], right: Sequence[int]) -> float:
-    """Returns the share that two answers have in common, 1 where both are empty."""
+    """Returns the common share of two answers, 1 where both are empty."""
     longest = max(len(found), len(right))
     return len({*found} & {*right}) / longest if longest else 1.0
 
@@ -175,7 +177,7 @@ def _measure_recall(
     config: MemoryBenchConfig, bank: Bank, moments: Moments, lance: Lance | None, seed: int
 ) -> dict[str, Any]:
     def query_bank(question: BenchmarkQuery, top_k: int) -> list[int]:
-        # Moments were the first to be written, in order: moment 0 is event 1.
+        # Moments were written first, in order: moment 0 is event 1.
         return [found.seq - 1 for found in bank.recall(question.query(top_k))]
 
     ways: dict[str, Callable[[BenchmarkQuery, int], list[int]]] = {

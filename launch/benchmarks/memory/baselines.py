@@ -11,7 +11,7 @@ from launch.benchmarks.memory.moments import BenchmarkQuery, Moments, robot_name
 
 
 def passes(moments: Moments, question: BenchmarkQuery) -> np.ndarray:
-    """Returns which moments pass the filters of a question (N,)."""
+    """Returns which moments pass the filters of a query (N,)."""
     if not question.filtered:
         return np.ones(len(moments), bool)
     within = np.ones(len(moments), bool)
@@ -25,14 +25,20 @@ def passes(moments: Moments, question: BenchmarkQuery) -> np.ndarray:
 
 
 def truth(moments: Moments, question: BenchmarkQuery, top_k: int) -> list[int]:
-    """Returns the numbers of the moments most alike, by dot products in float64; equals by their number."""
+    """Returns the numbers of the `top_k` most similar of `moments` that pass the filters of `question`.
+
+    Similarity is the dot product in float64; ties are ordered by number.
+    """
     rows = np.flatnonzero(passes(moments, question))
     similarity = moments.embedding[rows].astype(np.float64) @ question.embedding.astype(np.float64)
     return rows[np.lexsort((rows, -similarity))[:top_k]].tolist()
 
 
 def brute_force(moments: Moments, question: BenchmarkQuery, top_k: int) -> list[int]:
-    """Returns the same by float32 dot products with every moment, those that do not pass left out afterwards."""
+    """Returns the same by float32 dot products.
+
+    `question` with every one of `moments`, then filters, then the best `top_k`.
+    """
     scores = moments.embedding @ question.embedding
     if question.filtered:
         scores[~passes(moments, question)] = -np.inf
@@ -68,7 +74,7 @@ class Lance:
         self.version = version("lancedb")
 
     def recall(self, question: BenchmarkQuery, top_k: int) -> list[int]:
-        """Returns the numbers of the moments most alike that pass the filters."""
+        """Returns the numbers of the most similar moments that pass the filters."""
         asked = self._table.search(question.embedding).distance_type("dot").limit(top_k)
         if question.filtered:
             asked = asked.where(_condition(question), prefilter=True)

@@ -14,7 +14,7 @@ WEEK_S = 7 * DAY_S
 CLUSTERS = 200
 SITE_M = (40.0, 25.0)
 MODEL_ID = "bench"
-SPREAD = 0.6  # Length of a moment's own part, against 1 for what its cluster has in common: cosines within about 0.75.
+SPREAD = 0.6  # Length of a moment's own part, that of its cluster being 1: cosines within a cluster are about 0.75.
 OBSERVERS = 10
 
 
@@ -64,7 +64,10 @@ def robot_name(number: int) -> str:
 
 
 def make_moments(count: int, dimensions: int, *, robots: int, seed: int) -> Moments:
-    """Returns moments at random times of a week and places; each is like one of 200 views, with a part of its own."""
+    """Returns `count` moments of `dimensions` of `robots` at random times of a week and random places.
+
+    Each is one of 200 cluster centres plus a part of its own, drawn from `seed`.
+    """
     random = stream(seed, "moments")
     centres = _unit(random.normal(size=(CLUSTERS, dimensions)))
     own = random.normal(size=(count, dimensions), scale=SPREAD / np.sqrt(dimensions))
@@ -78,7 +81,10 @@ def make_moments(count: int, dimensions: int, *, robots: int, seed: int) -> Mome
 
 
 def make_queries(moments: Moments, count: int, *, filtered: bool, share: float, seed: int) -> list[BenchmarkQuery]:
-    """Returns queries near stored moments: filtered to `share` of the time, `share` of the area, and one robot."""
+    """Returns queries near stored `moments`, `count` of them, drawn from `seed`.
+
+    With `filtered` each has a filter, which admits `share` of the time, `share` of the area, and one robot.
+    """
     random = stream(seed, "questions", str(filtered))
     side = np.sqrt(share)
     found = []
@@ -107,7 +113,10 @@ def moment_events(moments: Moments, *, batch: int) -> Iterator[list[Event]]:
 
 
 def sighting_events(count: int, things: int, *, seed: int) -> list[Event]:
-    """Returns sightings of `things` in turn, at random times and places, logged by observers of their own."""
+    """Returns `count` sightings of `things` in turn, at random times and places, by separate observers.
+
+    They are drawn from `seed`.
+    """
     random = stream(seed, "sightings")
     times = np.sort(random.uniform(0.0, WEEK_S, size=count))
     places = random.uniform((0.0, 0.0, 0.0), (*SITE_M, 1.5), size=(count, 3))
@@ -135,7 +144,7 @@ def _moment_event(moments: Moments, i: int) -> Event:
         embedding=moments.embedding[i].tobytes(),
         position_m=(float(moments.x[i]), float(moments.y[i]), 0.0),
     )
-    # A robot's numbers need not be without gaps, only ascend.
+    # The numbers of a robot may have gaps, but must ascend.
     return Event(writer=robot, writer_seq=i + 1, valid_time_s=float(moments.time_s[i]), payload=payload, robot=robot)
 
 

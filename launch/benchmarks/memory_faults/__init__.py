@@ -1,4 +1,4 @@
-"""Kills the bank's owner while it writes, flips bits in its file, and checks that nothing is lost unnoticed."""
+"""Kills the bank's owner while it writes, flips bits in its file, and checks that no loss goes undetected."""
 
 import shutil
 import subprocess
@@ -22,7 +22,7 @@ LONGEST_LIFE_S = 0.4
 
 @dataclass(kw_only=True)
 class MemoryFaultsConfig:
-    """How many kills and flips, and by how many concurrent writers the owner is kept busy."""
+    """How many kills and flips, and how many concurrent writers append to the bank."""
 
     kills: int = 100
     flips: int = 200
@@ -37,7 +37,7 @@ class MemoryFaultsConfig:
 
 @dataclass
 class KillTally:
-    """What was counted over all kills so far; `passes` is what must hold."""
+    """Counts over all kills so far; `passes` is the requirement."""
 
     kills: int = 0
     acknowledged: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -47,12 +47,12 @@ class KillTally:
 
     @property
     def passes(self) -> bool:
-        """Whether nothing was lost or doubled, and every bank opened sound with projections equal to a rebuild."""
+        """Whether nothing was lost or duplicated, and every bank opened intact with projections equal to a rebuild."""
         return not (self.lost or self.doubled or self.problems)
 
 
 def measure(config: MemoryFaultsConfig) -> dict[str, Any]:
-    """Returns what came of the kills and of the flips, with `passes` for each."""
+    """Returns the results of the kills and of the flips, with `passes` for each."""
     config.check()
     with tempfile.TemporaryDirectory(prefix="memory-faults-") as folder:
         tally = KillTally()
@@ -77,12 +77,15 @@ def measure(config: MemoryFaultsConfig) -> dict[str, Any]:
 
 
 def kill_once(path: Path, tally: KillTally, *, writers: int, seed: int) -> None:
-    """Lets a process write to the bank, kills it with SIGKILL at a random time, and looks at what it left behind."""
+    """Starts a process that writes to the bank at `path`, kills it at a random time, and checks the file.
+
+    It has `writers` threads; SIGKILL comes at a time drawn from `seed`; results are added to `tally`.
+    """
     draw = stream(seed, "memory_faults", "kill", tally.kills)
     command = [sys.executable, "-m", "launch.benchmarks.memory_faults.writer", f"sqlite:///{path}", str(writers)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as owner:  # noqa: S603
         if owner.stdout is None or not owner.stdout.readline():
-            tally.problems.append(f"Kill {tally.kills + 1}: the owner did not come up.")
+            tally.problems.append(f"Kill {tally.kills + 1}: the owner did not start.")
             return
         time.sleep(float(draw.uniform(SHORTEST_LIFE_S, LONGEST_LIFE_S)))
         owner.kill()
@@ -98,10 +101,10 @@ def kill_once(path: Path, tally: KillTally, *, writers: int, seed: int) -> None:
 
 
 def flip_bits(folder: Path, *, flips: int, seed: int) -> dict[str, int]:
-    """Returns how many single flipped bits in a bank's file were found, harmless, or missed.
+    """Returns how many of `flips` single flipped bits in a bank's file were found, harmless, or missed.
 
-    Found: opening or `verify` names the damage. Harmless: the bit means nothing (free space), all events and all
-    projections read as before. Missed: neither.
+    The bits are drawn from `seed`; files lie in `folder`. Found: opening or `verify` reports the damage. Harmless: the
+    bit is unused (free space), and all events and all projections read as before. Missed: neither.
     """
     sound = folder / "sound.db"
     events = _small_bank(sound)
@@ -119,7 +122,7 @@ def flip_bits(folder: Path, *, flips: int, seed: int) -> dict[str, int]:
 
 
 def flip_outcome(path: Path, events: list[Event]) -> str:
-    """Returns how a file that may be damaged is judged, given the events that it should hold."""
+    """Returns the outcome for a file that may be damaged, given the events that it should hold."""
     try:
         if inspect_file(path).problems:
             return "found_on_opening"
@@ -143,7 +146,7 @@ def _look(path: Path, tally: KillTally) -> None:
 
 
 def _small_bank(path: Path) -> list[Event]:
-    """Writes a bank with something in every kind of table that matters; returns its events."""
+    """Writes a bank with content in every kind of table; returns its events."""
     draw = stream(0, "memory_faults", "bank")
     square = ((0.0, 0.0), (4.0, 0.0), (4.0, 4.0), (0.0, 4.0))
     with open_bank(f"sqlite:///{path}") as bank:

@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def write(bank: Bank, writer: str) -> None:
-    """Appends small batches for ever, and says so only once they are acknowledged; conflicts are tried anew."""
+    """Appends small batches without end, and prints them once they are acknowledged; conflicts are tried again."""
     number, time_s = bank.last_of_writer(writer)
     time_s = max(time_s, 0.0)
     while True:
@@ -46,7 +46,10 @@ def write(bank: Bank, writer: str) -> None:
 
 
 def payload_of(bank: Bank, writer: str, number: int) -> Payload:
-    """Returns the next thing to say: a sighting, an observation, or a change of an object that all writers share."""
+    """Returns the payload of event `number` of a `writer`.
+
+    A sighting, an observation, or a change of an object of all writers in `bank`.
+    """
     thing = f"object_{number % OBJECTS}"
     if number % BATCH == 0:
         found = bank.where_is(thing)
@@ -57,7 +60,10 @@ def payload_of(bank: Bank, writer: str, number: int) -> Payload:
 
 
 def acknowledge(writer: str, number: int, seq: int) -> None:
-    """Writes one line in one system call: a kill leaves all of it or nothing."""
+    """Writes the line of event `number` of a `writer`, which the bank stored as `seq`, in one system call.
+
+    A kill leaves all of the line or none of it.
+    """
     os.write(1, f"{writer} {number} {seq}\n".encode())
 
 

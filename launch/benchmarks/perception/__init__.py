@@ -1,4 +1,4 @@
-"""How well objects on a tabletop are detected and located in depth images, against the simulator's truth."""
+"""Measures how well objects on a tabletop are detected and located in depth images, against ground truth."""
 
 import statistics
 import time
@@ -30,10 +30,10 @@ CENTRE_WANTED_M = 0.01
 class PerceptionBenchConfig:
     """Scenes are those of seeds 0 to `scenes` - 1, at each side of the square cameras.
 
-    Each is seen as in rollouts (`SceneTracker`): by three cameras in turn, with masks that name nothing. What is known
-    is compared with the nearest body within 3 cm; `surplus` counts what is believed to be there and is near no body.
-    A thing is visible where `visible_px` pixels of some view show it. Every size is run twice: as rendered, and with
-    Gaussian depth noise of `noise_m`, depths mixed along edges, and masks that bleed by one pixel.
+    Each is seen as in rollouts (`SceneTracker`): by three cameras in turn, with masks without names. A known thing is
+    compared with the nearest body within 3 cm; `surplus` counts known things that are near no body. A thing is visible
+    where `visible_px` pixels of some view show it. Every size is run twice: as rendered, and with Gaussian depth noise
+    of `noise_m`, depths mixed along edges, and masks that bleed by one pixel.
     """
 
     scenes: int = 20
@@ -50,7 +50,7 @@ class PerceptionBenchConfig:
 
 
 def measure(config: PerceptionBenchConfig) -> dict[str, Any]:
-    """Returns, per image size and kind of sensor, how many things were found, how well, and how fast."""
+    """Returns, per image size and kind of sensor, how many things were found, how accurately, and how fast."""
     config.check()
     simulator = BulletConfig().build()
     try:

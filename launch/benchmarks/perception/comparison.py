@@ -1,4 +1,4 @@
-"""Looks at a table as robots do in rollouts, and compares what is found with the truth."""
+"""Looks at a table as robots do in rollouts, and compares the things found with the truth."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -18,16 +18,16 @@ from embodied.simulators.bullet import BulletSimulator
 from launch.benchmarks.perception.scenes import AWAY, LID, LID_M, PARKED, most_pixels, sides_m, things
 
 CAMERAS = ("front", "left_shoulder", "right_shoulder")
-FOUND_M = 0.03  # Nearer than the middles of two things can be.
-OBLONG = 1.15  # Boxes of a smaller ratio of sides count as square: neither side is the longer one.
+FOUND_M = 0.03  # Less than the distance between the middles of any two things.
+OBLONG = 1.15  # Boxes with a smaller ratio of sides count as square.
 
 
 @dataclass(frozen=True)
 class Compared:
     """One visible thing against the truth: metres, radians.
 
-    `yaw_rad` is how far its outline is turned, None but for boxes; `crossed` says that the shorter of two sides was
-    taken for the longer.
+    `yaw_rad` is the yaw error of its outline, None for shapes other than boxes; `crossed` is set where the shorter of
+    two sides was taken for the longer.
     """
 
     found: bool
@@ -40,9 +40,9 @@ class Compared:
 
 @dataclass(frozen=True)
 class Missed:
-    """What was reported of one removed thing: while cameras looked elsewhere, while it was covered, once in sight.
+    """The reports about one removed thing: while cameras looked elsewhere, while it was covered, once in sight.
 
-    `wrongly` counts things that were there and were declared gone nonetheless.
+    `wrongly` counts things that were present and were reported gone.
     """
 
     away: bool
@@ -52,7 +52,7 @@ class Missed:
 
 
 class TrackedTable:
-    """Looks at a loaded scene as robots do in a rollout: masks name nothing, and one camera looks after another."""
+    """Looks at a loaded scene as robots do in a rollout: through one camera after another, with masks without names."""
 
     def __init__(self, simulator: Simulator, scene: Scene, *, seed: int) -> None:
         numbers = count(1)
@@ -61,11 +61,11 @@ class TrackedTable:
         self._looking = Looking(scene, simulator, seed=seed)
 
     def looks(self, cameras: Sequence[str] = CAMERAS, *, time_s: float = 0.0) -> list[Look]:
-        """Returns what the cameras see now, in their order."""
+        """Returns the current images of the cameras, in their order."""
         return self._looking.looks(ROBOT, cameras, self._simulator.state().robots, {}, time_s=time_s)
 
     def take_in(self, looks: Sequence[Look]) -> list[Change]:
-        """Returns what looks change, after things were let down to what they stand on."""
+        """Returns the changes by looks, after things were extended down to their support."""
         changes = []
         for look in looks:
             found = self.tracker.look(look)
@@ -76,11 +76,11 @@ class TrackedTable:
         return changes
 
     def see(self, cameras: Sequence[str] = CAMERAS, *, time_s: float) -> list[Change]:
-        """Returns what a look through each of the cameras changes."""
+        """Returns the changes by a look through each of the cameras."""
         return self.take_in(self.looks(cameras, time_s=time_s))
 
     def known(self) -> list[Known]:
-        """Returns the things that are believed to be there, without surfaces."""
+        """Returns the known things, without surfaces."""
         return [one for one in self.tracker.things.values() if not (one.measured.surface or one.lost)]
 
 
@@ -100,13 +100,16 @@ def matched(scene: Scene, known: Collection[Known]) -> dict[str, Known]:
 
 
 def compare(scene: Scene, known: Collection[Known], visible: Collection[str]) -> list[Compared]:
-    """Returns how each of the `visible` things of a scene that has not moved was perceived."""
+    """Returns the errors of each of the `visible` things of a `scene` at rest; `known` are the things found."""
     found = matched(scene, known)
     return [_against(scene.body(name), found[name]) if name in found else Compared(found=False) for name in visible]
 
 
 def remove_one(simulator: BulletSimulator, scene: Scene, seed: int, *, visible_px: int) -> Missed:
-    """Returns what is reported when a visible thing of a freshly loaded scene is taken away, look by look."""
+    """Returns the reports after a visible thing of a newly loaded `scene` is removed, look by look.
+
+    The thing is drawn from `seed` among those with `visible_px` pixels in the `simulator`.
+    """
     table = TrackedTable(simulator, scene, seed=seed)
     table.see(time_s=0.0)
     names = {body: thing.name for body, thing in matched(scene, table.known()).items()}

@@ -25,10 +25,10 @@ COUNTS = (3, 8)
 
 
 def random_scene(seed: int, *, camera_px: int) -> Scene:
-    """Returns 3 to 8 boxes, cylinders and balls of 3 to 8 cm on the table, apart by 1 cm or more.
+    """Returns a scene of `seed` with 3 to 8 boxes, cylinders and balls of 3 to 8 cm on a table.
 
-    The category of a body is the name of its colour. A lid, parked under the table, can cover any of them; the camera
-    `away` looks past the table.
+    They are 1 cm or more apart. The category of a body is the name of its colour. A lid, parked under the table, can
+    cover any of them; the camera `away` looks past the table. Cameras are squares of `camera_px`.
     """
     draw = stream(seed, "perception")
     wanted = int(draw.integers(COUNTS[0], COUNTS[1] + 1))
@@ -64,7 +64,7 @@ def most_pixels(scene: Scene, images: Mapping[str, CameraImage]) -> dict[str, in
 
 
 def worn(images: Mapping[str, CameraImage], seed: int, *, noise_m: float) -> dict[str, CameraImage]:
-    """Returns the images as a poorer sensor would give them.
+    """Returns the `images` as a poorer sensor would give them, with errors drawn from `seed`.
 
     Depth has Gaussian noise of `noise_m`; half of the pixels on an edge of a mask have a depth between the two sides;
     masks bleed by one pixel to the right.
@@ -73,7 +73,7 @@ def worn(images: Mapping[str, CameraImage], seed: int, *, noise_m: float) -> dic
     poorer: dict[str, CameraImage] = {}
     for name, image in images.items():
         if image.instance is None:
-            raise ConfigError("Images must have instances to be worn.", value=name)
+            raise ConfigError("Images must have instances for the sensor model.", value=name)
         left = np.roll(image.instance, 1, axis=1)
         edge = left != image.instance
         mixed = edge & (draw.random(edge.shape) < 0.5)
@@ -86,7 +86,7 @@ def worn(images: Mapping[str, CameraImage], seed: int, *, noise_m: float) -> dic
 
 
 def worn_looks(looks: Sequence[Look], seed: int, *, noise_m: float) -> list[Look]:
-    """Returns looks with images as of a poorer sensor, see `worn`."""
+    """Returns the `looks` with images of a poorer sensor, see `worn` for `seed` and `noise_m`."""
     images = worn({look.camera: look.image for look in looks}, seed, noise_m=noise_m)
     return [replace(look, image=images[look.camera]) for look in looks]
 
@@ -103,7 +103,10 @@ def _shape(draw: np.random.Generator) -> tuple[Shape, float, float]:
 
 
 def sides_m(shape: Shape) -> tuple[float, float, float]:
-    """Returns the edge lengths of the box around a shape. Raises `ConfigError` for one that no random scene has."""
+    """Returns the edge lengths of the box around a shape.
+
+    Raises `ConfigError` for shapes other than box, cylinder and ball.
+    """
     if isinstance(shape, Box):
         return shape.size_m
     if isinstance(shape, Cylinder):

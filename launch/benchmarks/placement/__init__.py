@@ -1,4 +1,7 @@
-"""How far blocks come to rest beside their place: set down by keyframes, steps, chunks, and with true feedback."""
+"""Measures how far blocks come to rest from their place.
+
+Set down by keyframes, steps, chunks, and with true feedback.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Measures where blocks come to rest, and compares the laws of the offsets of all methods."""
+"""Measures where blocks come to rest, and compares the distributions of the offsets of all methods."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,7 +30,7 @@ COLUMNS = ("x_m", "y_m", "yaw_rad")
 
 
 class PickedWorld:
-    """A simulator whose every episode begins at the instant at which the robot holds the block above its place."""
+    """A simulator whose every episode begins when the robot holds the block above its place."""
 
     def __init__(self, inner: BulletSimulator) -> None:
         self.inner = inner
@@ -51,7 +51,7 @@ class PickedWorld:
         self._begun_s = inner.state().time_s
 
     def reset(self, scene: Scene) -> None:
-        """Returns to that instant. Raises `SceneError` for a scene other than that of the benchmark."""
+        """Returns to the beginning. Raises `SceneError` for a scene other than that of the benchmark."""
         if scene != placing_scene():
             raise SceneError("The scene must be that in which the block is picked.", value=scene.name)
         self.inner.restore(self._picked)
@@ -61,15 +61,15 @@ class PickedWorld:
         self.inner.advance(commands)
 
     def apply(self, changes: Sequence[WorldChange]) -> None:
-        """Makes changes that no robot causes."""
+        """Applies changes that no robot causes."""
         self.inner.apply(changes)
 
     def observe(self, robot: str, cameras: Sequence[str] | None = None) -> Observation:
-        """Returns what the robot perceives."""
+        """Returns the robot's observation."""
         return replace(self.inner.observe(robot, cameras), time_s=self.state().time_s)
 
     def state(self) -> WorldState:
-        """Returns what is true now; time 0 is the instant at which the episode begins."""
+        """Returns the true state; time 0 is the beginning of the episode."""
         state = self.inner.state()
         return replace(state, time_s=state.time_s - self._begun_s)
 
@@ -92,9 +92,9 @@ def picked_world() -> PickedWorld:
 
 
 def offset_of(world: PickedWorld, method: str, episode: Episode) -> np.ndarray:
-    """Plays an episode and returns how far the block rests from its place: x and y in metres, yaw in radians.
+    """Plays an `episode` in `world` and returns the offset of the block from its place.
 
-    Raises `SimulationError` where it was not set down.
+    X and y in metres, yaw in radians. It is set down by `method`. Raises `SimulationError` where it was not set down.
     """
     controllers = ControllerConfig()
     context = EpisodeContext(
@@ -115,9 +115,8 @@ def offset_of(world: PickedWorld, method: str, episode: Episode) -> np.ndarray:
 def measure(placements: int, *, seed: int) -> dict[str, Any]:
     """Returns the spread of the offsets of each method, and how well each agrees with keyframes (Kolmogorov-Smirnov).
 
-    Offsets count from where the method sets the block down without any error of placement (`exact`): relative steps
-    miss the place by some millimetres of their own. Every method has seeds of its own, so that its draws are
-    independent of the others'.
+    Offsets are relative to the position without placement error (`exact`): relative steps miss the place by some
+    millimetres even then. Every method has different seeds, so that draws are independent between methods.
     """
     world = picked_world()
     try:

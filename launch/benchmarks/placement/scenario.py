@@ -65,11 +65,11 @@ class Placing:
     columns: tuple[ReportColumn, ...] = ()
 
     def chance(self, episode: Episode) -> float | None:
-        """Returns None: nothing is guessed."""
+        """Returns None: there is no choice."""
         del episode
 
     def sample(self, seed: int, *, split: str = "test") -> Episode:
-        """Returns the episode of `seed`: all have one scene, and draws of their own."""
+        """Returns the episode of `seed`: all have the same scene, and different draws of the placement error."""
         return Episode(
             id=f"placing/{split}/{seed}",
             task=self.name,
@@ -86,17 +86,20 @@ class Placing:
         )
 
     def begin(self, episode: Episode, state: WorldState) -> Progress:
-        """Returns that nothing is done yet."""
+        """Returns progress with no phase reached."""
         del episode, state
         return Progress()
 
     def after_failure(self, episode: Episode, progress: Progress, feedback: IntentFeedback, robot: str) -> Progress:
-        """Returns FAILURE: what is measured must not fail."""
+        """Returns FAILURE for `progress` and the `feedback` of `robot` in an `episode`.
+
+        The measured motion must not fail.
+        """
         del episode
         return Progress(Outcome.FAILURE, f"{robot}: {feedback.reason}", progress.reached)
 
     def advance(self, episode: Episode, progress: Progress, state: WorldState) -> Progress:
-        """Returns `progress`: the time limit ends the episode."""
+        """Returns `progress` for any `state`: the time limit ends the `episode`."""
         del episode, state
         return progress
 
@@ -156,7 +159,7 @@ def _actions() -> np.ndarray:
 
 
 def _corrected(row: np.ndarray, request: Request) -> np.ndarray:
-    """Returns the action that also makes up for how far the block now is from where it should be."""
+    """Returns the action that also corrects the present distance of the block from its place."""
     if request.truth is None:
         raise ConfigError("A corrected placement must be shown the truth.")
     corrected, place = row.copy(), SPACE.columns("position")

@@ -1,4 +1,4 @@
-"""How fast point clouds are rendered as views, against OpenGL and Open3D, and how long a policy takes to decide."""
+"""Measures the rendering of point clouds as views, against OpenGL and Open3D, and the time of a policy's decisions."""
 
 from typing import Any
 

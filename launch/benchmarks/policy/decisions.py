@@ -1,4 +1,4 @@
-"""How long a SAM2Act policy takes to decide, and how much of that its memory costs."""
+"""Measures how long a SAM2Act policy takes to decide, and the share of its memory."""
 
 import statistics
 import time
@@ -22,7 +22,7 @@ MEMORY_SHARE_WANTED = 0.2
 def measure(config: DecisionBenchConfig) -> dict[str, Any]:
     """Returns milliseconds per decision with a full memory and without one, and what memory costs.
 
-    The default size with random weights, on four cameras of one MemoryBench table; both take turns, so that they meet
+    The default size with random weights, on four cameras of one MemoryBench table; both are measured in turns, under
     the same load.
     """
     config.check()
@@ -56,7 +56,7 @@ def measure(config: DecisionBenchConfig) -> dict[str, Any]:
 
 
 class _TimedPolicy:
-    """A policy that has already decided `moments` times, so that its memory is as full as it gets."""
+    """A policy that has already decided `moments` times, so that its memory is full."""
 
     def __init__(self, kind: MemoryKind, request: Request, *, moments: int) -> None:
         torch.manual_seed(0)

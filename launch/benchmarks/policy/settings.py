@@ -7,9 +7,9 @@ from embodied.errors import ConfigError
 
 @dataclass(kw_only=True)
 class SplatBenchConfig:
-    """Sides of the views, those of the four cameras whose points they show, and how often each way is timed.
+    """Sides of the views and of the four cameras whose points they show, and how often each method is timed.
 
-    `threads` are PyTorch's and llvmpipe's; Open3D takes what OMP_NUM_THREADS says.
+    `threads` are PyTorch's and llvmpipe's; Open3D uses OMP_NUM_THREADS.
     """
 
     sizes_px: list[int] = field(default_factory=lambda: [64, 224])

@@ -23,11 +23,11 @@ SAME_DEPTH = 1e-4  # Of half the cube.
 
 
 def measure(config: SplatBenchConfig) -> dict[str, Any]:
-    """Returns, per size, milliseconds for three views of one observation each way, and whether their depths agree.
+    """Returns, per size, milliseconds for three views of one observation by each method, and their agreement.
 
-    `splat`, `opengl` and `loop`, which is timed once, draw squares; `open3d` knows one pixel per point, and so stands
-    beside `splat_pixels`, which does without squares too (but gives places, where Open3D gives depths alone). They take
-    turns in one run, so that they meet the same load; the processor's time says more than the wall on a busy machine.
+    `splat`, `opengl` and `loop`, which is timed once, draw squares; `open3d` draws one pixel per point, and is compared
+    with `splat_pixels`, which draws no squares either (but gives positions, where Open3D gives depths alone). They are
+    measured in turns, under the same load; processor time is more reliable than wall time on a busy machine.
     """
     config.check()
     before = torch.get_num_threads()
@@ -104,15 +104,18 @@ def _judged(
 
 
 def _same_depths(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Returns the share of pixels at which both see a point equally near, or none: of equals, either may be seen."""
+    """Returns the share of pixels at which both see a point at the same depth, or none.
+
+    Ties may be resolved differently.
+    """
     seen = [visualisations[:, 3:6].any(1) for visualisations in (ours, theirs)]
-    axes = (2, 0, 1)  # Along which top, front and side look.
+    axes = (2, 0, 1)  # The directions of the top, front and side views.
     apart = np.stack([np.abs(ours[view, axis] - theirs[view, axis]) for view, axis in enumerate(axes)])
     return float(((seen[0] == seen[1]) & (apart < SAME_DEPTH)).mean())
 
 
 def _take_turns(rounds: int, ways: Mapping[str, Callable[[], object]]) -> dict[str, tuple[float, float]]:
-    """Returns the medians of wall and processor milliseconds of each way."""
+    """Returns the medians of wall and processor milliseconds of each method."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, call in ways.items():

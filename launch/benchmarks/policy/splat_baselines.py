@@ -10,7 +10,7 @@ import numpy as np
 from embodied.simulators.rendering.gl_context import create_context
 from policies.sam2act.geometry import COLUMNS, DEPTHS, ROWS, VIEWS
 
-FAR_M = 200.0  # How far Open3D's pinhole stands off, to see almost in parallel.
+FAR_M = 200.0  # The distance of Open3D's pinhole camera, for nearly parallel rays.
 _VERTEX_SHADER = """
 #version 430
 uniform mat3 view_from_cube;
@@ -40,9 +40,10 @@ void main() {
 
 
 def loop(points: np.ndarray, rgb: np.ndarray, *, size: int, radius_px: int) -> np.ndarray:
-    """Returns places and colours (view, 6, size, size) of the nearest of `points` (point, 3) in the cube, one by one.
+    """Returns positions and colours (view, 6, `size`, `size`) of the nearest of `points` (point, 3) in the cube.
 
-    `rgb` is uint8 (point, 3). This is what splatting means.
+    `rgb` is uint8 (point, 3); a point covers `radius_px` around its pixel. Points are drawn one by one: this is the
+    reference for splatting.
     """
     visualisations = np.zeros((len(VIEWS), 6, size, size), np.float32)
     nearest = np.full((len(VIEWS), size, size), np.inf, np.float32)
@@ -104,16 +105,16 @@ class PointSprites:
 
 
 class Open3dProjection:
-    """Open3D's projection of a cloud into an RGB-D image, once per view: one pixel per point, no squares around them.
+    """Open3D's projection of a cloud into an RGB-D image, once per view: one pixel per point, without squares.
 
-    It knows pinholes only, so they stand 200 m off. Raises `ImportError` where Open3D is missing.
+    It supports pinhole cameras only, so they are 200 m away. Raises `ImportError` where Open3D is missing.
     """
 
     def __init__(self, *, size: int) -> None:
         open3d = import_module("open3d")
         self.name = f"open3d {version('open3d-cpu')}"
         self._make, self._tensor = open3d.t.geometry.PointCloud, open3d.core.Tensor
-        focal, middle = size / 2 * FAR_M, size / 2 - 0.5  # Its pixels have their middles at whole numbers.
+        focal, middle = size / 2 * FAR_M, size / 2 - 0.5  # Its pixel centres are at whole numbers.
         self._size = size
         self._intrinsics = self._tensor(np.array([[focal, 0, middle], [0, focal, middle], [0, 0, 1.0]]))
         self._extrinsics = []

@@ -24,7 +24,7 @@ SCALING_GOAL = 1.7
 
 @dataclass(kw_only=True)
 class RolloutBenchConfig:
-    """How many episodes of each task are timed, on how many `workers`, after how many to warm each worker up.
+    """How many episodes of each task are timed, on how many `workers`, and how many warm each worker up.
 
     Beside them as many processes run bare physics for `bare_steps` steps per task.
     """
@@ -44,9 +44,10 @@ class RolloutBenchConfig:
 def measure(config: RolloutBenchConfig, worker: WorkerConfig, *, compute: ComputeConfig, seed: int) -> dict[str, Any]:
     """Returns simulated seconds per second for each number of workers, the same episodes for each.
 
-    `worker` must have the policy `expert`. Time runs from the first job handed out to the last result, with workers
-    warm: it counts resets, planning, physics, pixels of every camera at each keyframe, and the way back to the driver.
-    `bare_physics` holds the steps per second of as many processes that do nothing but step the same scenes.
+    `worker` must have the policy `expert`; its episodes are drawn from `seed` and run on `compute`, `config.episodes`
+    of each task. Time runs from the first job to the last result, with workers warm: it includes resets, planning,
+    physics, images of every camera at each keyframe, and the transfer to the driver. `bare_physics` is the number of
+    steps per second of as many processes that only step the same scenes.
     """
     config.check()
     worker = replace(worker, recorder=RecorderConfig())
@@ -92,7 +93,7 @@ def _bare_steps_per_s(config: RolloutBenchConfig, worker: WorkerConfig, *, proce
 
 
 def _jobs(worker: WorkerConfig, seeds: Sequence[int], *, split: str) -> list[EpisodeJob]:
-    """Returns the jobs, task after task within a seed, so that no worker is left with the longest at the end."""
+    """Returns the jobs, task after task within a seed, so that no worker has only long ones at the end."""
     return [
         EpisodeJob("bench", f"{task}/{split}/{seed}", task, EXPERT, seed=seed, split=split, trajectory=True)
         for seed in seeds

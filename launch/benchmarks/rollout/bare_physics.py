@@ -1,7 +1,7 @@
-"""How fast PyBullet alone steps the scenes of a benchmark, in one process and in several at once.
+"""Measures how fast PyBullet alone steps the scenes of a benchmark, in one process and in several at once.
 
-Workers share memory bandwidth, caches and clock speed. What several bare processes give beside one is therefore the
-most that several workers can give.
+Workers share memory bandwidth, caches and clock speed. The speed of several bare processes relative to one is therefore
+an upper bound for several workers.
 """
 
 import multiprocessing
@@ -23,7 +23,7 @@ from embodied.simulators.bullet.simulator import SOLVER_ITERATIONS
 from embodied.simulators.world import WorldConfig
 
 START_TIMEOUT_S = 120.0
-SWING_STEPS = 120  # After so many steps every arm turns back.
+SWING_STEPS = 120  # Every arm reverses after so many steps.
 SWING_RADPS = 0.2
 WARM_UP_STEPS = 500
 
@@ -38,8 +38,8 @@ class _Motors:
 def steps_per_s(scenes: Sequence[Scene], world: WorldConfig, *, steps: int, processes: int) -> float:
     """Returns physics steps per second of wall time, of all `processes` together.
 
-    Each process makes `steps` steps in each of `scenes`, in which every arm swings, and nothing else; they begin
-    together. Raises `SimulationError` where one of them fails.
+    Each process makes `steps` steps in each of `scenes` with the rates of `world`, in which every arm swings, and
+    nothing else; they begin together. Raises `SimulationError` where one of them fails.
     """
     context = multiprocessing.get_context("spawn")
     start, seconds = context.Barrier(processes), context.SimpleQueue()
@@ -52,7 +52,9 @@ def steps_per_s(scenes: Sequence[Scene], world: WorldConfig, *, steps: int, proc
     for process in started:
         process.join()
     if any(process.exitcode for process in started):
-        raise SimulationError("A process of bare physics must end well.", value=[one.exitcode for one in started])
+        raise SimulationError(
+            "A process of bare physics must end without an error.", value=[one.exitcode for one in started]
+        )
     return processes * steps * len(scenes) / max(seconds.get() for _ in started)
 
 

@@ -41,10 +41,10 @@ IMAGE_PX = (480, 360)
 
 @dataclass(eq=False)
 class Script:
-    """Plays the expert for both robots, but with the mobile robot's own belief about where the block is.
+    """Plays the expert for both robots, but with the mobile robot's own belief about the position of the block.
 
-    That is where it saw the block at the start, or where `bank` says that `entity` is when it comes back. `asked_m` is
-    the place (x, y, z) in metres to which it then reaches.
+    That is the position seen at the start, or `bank`'s answer for `entity` when the robot comes back. `asked_m` is the
+    position (x, y, z) in metres to which it then reaches.
     """
 
     bank: Bank | None = None
@@ -55,13 +55,13 @@ class Script:
     privileged: bool = True
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
-        """Returns what each robot does next."""
+        """Returns the next action of each robot."""
         return [self._decide(request) for request in requests]
 
     def _decide(self, request: Request) -> Decision:
         truth, robot, expert = request.truth, request.observation.robot, TwoRobotsExpert()
         if truth is None:
-            raise ConfigError("A script must be shown the truth.", remedy="Ask it as a privileged policy.")
+            raise ConfigError("A script must be shown the truth.", remedy="Use it as a privileged policy.")
         seen_m = truth.state.pose[BLOCK].position_m
         carried: TwoRobotsState = request.carry or TwoRobotsState(seen_m[:2])
         if robot == MOBILE and self.asked_m is None and "moved" in truth.progress.reached:
@@ -77,9 +77,10 @@ class Script:
 
 @dataclass(eq=False)
 class Course:
-    """One variant of the episode: how it ended, where the block was sought and was, and the paths of grippers and base.
+    """One variant of the episode.
 
-    `paths_m` are (x, y) by robot, and of the mobile base as "base"; `spots_m` the middles of the spots.
+    Its outcome, the believed and true position of the block, and the paths of grippers and base. `paths_m` are (x, y)
+    by robot, and of the mobile base as "base"; `spots_m` the middles of the spots.
     """
 
     ending: EpisodeResult
@@ -91,28 +92,28 @@ class Course:
 
     @property
     def miss_m(self) -> float:
-        """How far from the block, along the table, the mobile robot reached."""
+        """The distance along the table between the block and the point to which the mobile robot reached."""
         return float(np.hypot(self.asked_m[0] - self.block_m[0], self.asked_m[1] - self.block_m[1]))
 
 
 @dataclass(eq=False)
 class _Tracer:
-    """Traces grippers and base, and where the block lay when the mobile robot reached for it."""
+    """Records the paths of grippers and base, and the position of the block when the mobile robot reached for it."""
 
     paths_m: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     block_m: Vector3 = (0.0, 0.0, 0.0)
 
     def on_begin(self, episode: Episode, simulator: Simulator) -> None:
-        """Nothing is traced before the first period."""
+        """Recording begins with the first period."""
 
     def on_decision(self, request: Request, decision: Decision) -> None:
-        """Decisions are not traced."""
+        """Decisions are not recorded."""
 
     def on_feedback(self, robot: str, feedback: IntentFeedback) -> None:
-        """Only positions are traced."""
+        """Only positions are recorded."""
 
     def on_step(self, state: WorldState, progress: Progress) -> None:
-        """Traces one period."""
+        """Records one period."""
         del progress
         for name, robot in state.robots.items():
             if robot.tool is not None:
@@ -122,11 +123,14 @@ class _Tracer:
             self.block_m = state.pose[BLOCK].position_m
 
     def on_end(self, record: EpisodeRecord) -> None:
-        """Nothing is left to trace."""
+        """The last period is already recorded."""
 
 
 def play_variant(bank: Bank, *, asks: bool, seed: int = 0, pictured: bool = False) -> Course:
-    """Plays the episode in real physics, recorded in `bank`; the mobile robot queries the bank only if it `asks`."""
+    """Plays the episode of `seed` in real physics, recorded in `bank`.
+
+    The mobile robot queries the bank only if it `asks`. With `pictured` the final image is rendered.
+    """
     task = TwoRobots()
     episode = _with_picture(task.sample(seed))
     feed = TruthFeed(MemoryFeedConfig(), bank, f"hall/{'asking' if asks else 'alone'}/{seed}")
