@@ -24,6 +24,7 @@ class CollectConfig(schema.TeamSettings):
     policy_options: Any = MISSING
     demos: int = 100
     seed: int = 0
+    split: str = "train"
     output: str = MISSING
     address: str = ""
     rate_hz: float | None = None
@@ -50,7 +51,7 @@ def collect(composed: cli.Composed) -> None:
         recorder=config.recorder,
     )
     worker = config.applied(worker, config.policy_options)
-    collection = Collection(worker=worker, demos=config.demos, seed=config.seed)
+    collection = Collection(worker=worker, demos=config.demos, seed=config.seed, split=config.split)
     output: Path = cli.job_folder(config.output)
     dataset = run(collection, compute=config.compute.build(worker), output=output, config=composed.text)
     # In a team every robot has its own file.

@@ -88,6 +88,7 @@ def _evaluation(config: schema.EvaluateConfig, worker: "WorkerConfig") -> "Evalu
         worker=worker,
         episodes=config.episodes,
         seed=config.seed,
+        split=config.split,
     )
 
 

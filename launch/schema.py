@@ -52,17 +52,19 @@ class SuiteConfig:
     """Which tasks of a suite are run; the suite's schema adds the options of each, under its name.
 
     `on_failure` is the effect of a failed intent: "end", the task's default, or "continue" for learners that may make
-    mistakes.
+    mistakes. `spec` is the version of the sampling of episodes, None for the newest.
 
     Attributes:
         name: the suite, as chosen by suite=NAME
         tasks: a task or a list of tasks
         on_failure: of an intent: end (of the episode, the default) or continue
+        spec: of sampling; 1 repeats the episodes of old results, null for the newest
     """
 
     name: str = MISSING
     tasks: Any = MISSING
     on_failure: str = "end"
+    spec: int | None = None
 
 
 @dataclass(kw_only=True)
@@ -175,6 +177,7 @@ class EvaluateConfig(TeamSettings):
     controls: Any = NORMAL
     episodes: int = 100
     seed: int = 0
+    split: str = "test"
     videos: int = 3
     output: str = MISSING
     address: str = ""
@@ -208,7 +211,7 @@ def build_tasks(suite: SuiteConfig, tiers: Tiers) -> dict[str, Task]:
             known.tasks[name],
             name,
             tier=tier,
-            options=asdict(getattr(suite, name)) | _on_failure(suite, known.tasks[name]),
+            options=asdict(getattr(suite, name)) | _suite_wide(suite, known.tasks[name]),
         )
         for name in names
         for tier in (tiers.value if known.tiers else ("",))
@@ -216,17 +219,23 @@ def build_tasks(suite: SuiteConfig, tiers: Tiers) -> dict[str, Task]:
     return {named(task.name, task.tier): task for task in tasks}
 
 
-def _on_failure(suite: SuiteConfig, kind: type[Any]) -> dict[str, str]:
-    """Returns the option of a task that sets the effect of a failed intent, where the task leaves it open."""
-    if "on_failure" in {option.name for option in fields(kind)}:
-        return {"on_failure": suite.on_failure}
-    if suite.on_failure != "end":
+def _suite_wide(suite: SuiteConfig, kind: type[Any]) -> dict[str, Any]:
+    """Returns the options of a task that are chosen for the whole suite, as far as the task leaves them open."""
+    has = {option.name for option in fields(kind)}
+    if "on_failure" not in has and suite.on_failure != "end":
         raise ConfigError(
             f"Tasks of suite {suite.name!r} judge a failed intent themselves.",
             value=suite.on_failure,
             remedy="Leave suite.on_failure out.",
         )
-    return {}
+    if "spec" not in has and suite.spec is not None:
+        raise ConfigError(
+            f"Tasks of suite {suite.name!r} have one way of sampling episodes.",
+            value=suite.spec,
+            remedy="Leave suite.spec out.",
+        )
+    chosen = {"on_failure": suite.on_failure, **({} if suite.spec is None else {"spec": suite.spec})}
+    return {name: value for name, value in chosen.items() if name in has}
 
 
 def chosen_policies(named: Sequence[str] | str, options: Any) -> dict[str, PolicyBuilder]:

@@ -20,8 +20,8 @@ from embodied.evaluation.dataset_index import (
     RobotFeatures,
     read_dataset,
 )
+from embodied.evaluation.episode_seeds import SEED_STRIDE
 from embodied.evaluation.output_folder import claim
-from embodied.evaluation.plan import SEED_STRIDE
 from embodied.evaluation.preflight import preflight
 from embodied.evaluation.provenance import fingerprint
 from embodied.paths import write_atomically
@@ -31,7 +31,8 @@ from embodied.rollout.worker import WorkerConfig
 from embodied.trajectories import SCHEMA_VERSION, SUFFIX, Trajectory, read_trajectory, write_trajectory
 from embodied.types import Outcome
 
-SPLIT = "train"
+TRAIN_SPLIT = "train"
+SPLITS = (TRAIN_SPLIT, "validation")
 FAILURES_ALLOWED = 10
 
 _log = logging.getLogger(__name__)
@@ -41,13 +42,15 @@ _log = logging.getLogger(__name__)
 class Collection:
     """What is collected: `demos` episodes of each task of `worker.tasks` that the only policy of `worker` solved.
 
-    Seeds are tried in order from `seed * SEED_STRIDE`, so the same settings give the same files. Raises `ConfigError`
-    for numbers out of range. `sources` identify the code from outside that is used.
+    Seeds of the split `split` are tried in order from `seed * SEED_STRIDE`, so the same settings give the same files.
+    Raises `ConfigError` for numbers out of range, and for episodes of a test. `sources` identify the code from outside
+    that is used.
     """
 
     worker: WorkerConfig
     demos: int
     seed: int
+    split: str = TRAIN_SPLIT
     sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -55,6 +58,12 @@ class Collection:
             raise ConfigError(f"demos must lie in [1, {SEED_STRIDE // 2}].", value=self.demos)
         if not 0 <= self.seed < 2**40:
             raise ConfigError("seed must lie in [0, 2**40).", value=self.seed)
+        if self.split not in SPLITS:
+            raise ConfigError(
+                f"The split of demonstrations must be one of {', '.join(SPLITS)}.",
+                value=self.split,
+                remedy="Leave the episodes of other splits to evaluations.",
+            )
         if not self.worker.tasks or len(self.worker.policies) != 1 or self.worker.recorder is None:
             raise ConfigError("A collection must have tasks, one policy and a recorder.")
 
@@ -75,6 +84,7 @@ class Collection:
                 "controller": worker.controller,
                 "recorder": worker.recorder,
                 "seed": self.seed,
+                "split": self.split,
                 "version": SCHEMA_VERSION,
                 **worker.team_settings,
                 **({"plugins": self.sources} if self.sources else {}),
@@ -85,11 +95,11 @@ class Collection:
         """Returns the episode of `seed` of `task`, to be recorded."""
         return EpisodeJob(
             run=self.run,
-            episode=f"{task}/{SPLIT}/{seed}",
+            episode=f"{task}/{self.split}/{seed}",
             task=task,
             policy=self.policy,
             seed=seed,
-            split=SPLIT,
+            split=self.split,
             trajectory=True,
         )
 
@@ -102,7 +112,7 @@ def collect(collection: Collection, *, compute: Compute, output: Path, config: s
     for a folder with other content, `ConfigError` where it holds another run or is being written, and `DataError` where
     the demonstrator fails in more than half of the episodes (10 failures are always allowed).
     """
-    parts = preflight(collection.worker, seed=collection.seed * SEED_STRIDE, split=SPLIT)
+    parts = preflight(collection.worker, seed=collection.seed * SEED_STRIDE, split=collection.split)
     collection = replace(collection, sources=parts.sources)
     with claim(output, kind="collection", mark=INDEX_FILE), ExitStack() as stack:
         shelf = _CollectionFolder(collection, output, failures=_known_failures(collection, output))
@@ -175,7 +185,7 @@ class _CollectionFolder:
             run=collection.run,
             complete=complete,
             policy=collection.policy,
-            split=SPLIT,
+            split=collection.split,
             seed=collection.seed,
             demos=collection.demos,
             tasks=tuple(collection.worker.tasks),

@@ -11,9 +11,10 @@ from typing import Any
 from embodied.errors import ConfigError, EmbodiedError
 from embodied.evaluation import report
 from embodied.evaluation.curves import curves_of
+from embodied.evaluation.episode_seeds import SEED_STRIDE
 from embodied.evaluation.memory_pages import Page, episode_page
 from embodied.evaluation.output_folder import require_own_folder
-from embodied.evaluation.plan import SEED_STRIDE, SPLIT, Evaluation
+from embodied.evaluation.plan import Evaluation
 from embodied.evaluation.preflight import Parts, preflight
 from embodied.evaluation.results import EPISODES_FILE, KIND, ResultsFolder
 from embodied.evaluation.summary import summarised
@@ -45,7 +46,7 @@ def require_playable(evaluation: Evaluation, *, output: Path, videos: int) -> No
     """
     _check_videos(videos)
     require_own_folder(output, kind=KIND, mark=EPISODES_FILE)
-    preflight(evaluation.worker, seed=evaluation.seed * SEED_STRIDE, split=SPLIT)
+    preflight(evaluation.worker, seed=evaluation.seed * SEED_STRIDE, split=evaluation.split)
 
 
 def evaluate(  # noqa: PLR0913
@@ -61,7 +62,7 @@ def evaluate(  # noqa: PLR0913
     """
     _check_videos(videos)
     curves = curves_of(evaluation.worker.policies)
-    parts = preflight(evaluation.worker, seed=evaluation.seed * SEED_STRIDE, split=SPLIT)
+    parts = preflight(evaluation.worker, seed=evaluation.seed * SEED_STRIDE, split=evaluation.split)
     evaluation = replace(evaluation, sources=parts.sources)
     with ResultsFolder(output) as folder, ExitStack() as stack:
         done = folder.records(evaluation.run)

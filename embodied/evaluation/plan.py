@@ -2,9 +2,11 @@
 
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from embodied.errors import ConfigError
 from embodied.evaluation.controls import choice_task, refuse_resuming
+from embodied.evaluation.episode_seeds import SEED_STRIDE, balanced_seeds
 from embodied.evaluation.provenance import fingerprint
 from embodied.rollout.bank_feed.site_clock import slot_length_s
 from embodied.rollout.chain import chain_length, require_whole_chains
@@ -12,16 +14,14 @@ from embodied.rollout.job import EpisodeJob
 from embodied.rollout.worker import WorkerConfig
 from embodied.types import NORMAL
 
-# The least common multiple of 1 to 16: a whole number of balanced blocks, whatever the number of variants.
-SEED_STRIDE = 720720
-SPLIT = "test"
+TEST_SPLIT = "test"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """What is evaluated: `episodes` of each task of `worker.tasks` with each policy of `worker.policies`.
 
-    Episode i of every task is sampled from `seed * SEED_STRIDE + i`, and played as it is and under each control of
+    The episodes of a task are those of `seeds` in the split `split`; each is played as it is and under each control of
     `worker.controls`. Raises `ConfigError` for numbers out of range, and for controls that cannot be played.
     `sources` identify the code from outside that is used.
     """
@@ -31,6 +31,7 @@ class Evaluation:
     worker: WorkerConfig
     episodes: int
     seed: int
+    split: str = TEST_SPLIT
     sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -99,9 +100,16 @@ class Evaluation:
                 "controller": worker.controller,
                 "episodes": self.episodes,
                 "seed": self.seed,
-                "split": SPLIT,
+                "split": self.split,
             }
         )
+
+    @cached_property
+    def seeds(self) -> Mapping[str, tuple[int, ...]]:
+        """The seeds of the episodes of each task, in the order in which they are played."""
+        return {
+            name: balanced_seeds(task, self.split, self.seed, self.episodes) for name, task in self.worker.tasks.items()
+        }
 
     def jobs(self, obstacles: Mapping[str, Container[str]] | None = None) -> Iterator[EpisodeJob]:
         """Yields every episode, task by task and seed by seed, all policies and controls of a seed together.
@@ -111,7 +119,7 @@ class Evaluation:
         `obstacles` are the controls under which a policy cannot be played. On the site clock they follow one another in
         this order, from 0 on.
         """
-        first, slot_s = self.seed * SEED_STRIDE, self._slot_s()
+        slot_s = self._slot_s()
         played = [
             (policy, control)
             for policy in self.worker.policies
@@ -120,12 +128,12 @@ class Evaluation:
         ]
         slot = 0
         for name, task in self.worker.tasks.items():
-            length = chain_length(task)
-            for start in range(first, first + self.episodes, length):
+            length, numbers = chain_length(task), self.seeds[name]
+            for place in range(0, len(numbers), length):
+                seeds = numbers[place : place + length]
                 for policy, control in played:
-                    seeds = range(start, start + length)
                     jobs = [
-                        self._job(name, policy, control, seed, chain=start if length > 1 else None) for seed in seeds
+                        self._job(name, policy, control, seed, chain=seeds[0] if length > 1 else None) for seed in seeds
                     ]
                     yield replace(jobs[0], later=tuple(jobs[1:])).starting_at(slot * slot_s)
                     slot += 1
@@ -133,13 +141,13 @@ class Evaluation:
     def _job(self, task: str, policy: str, control: str, seed: int, *, chain: int | None) -> EpisodeJob:
         return EpisodeJob(
             run=self.run,
-            episode=f"{task}/{SPLIT}/{seed}",
+            episode=f"{task}/{self.split}/{seed}",
             task=task,
             policy=policy,
             seed=seed,
-            split=SPLIT,
+            split=self.split,
             control=control,
-            chain="" if chain is None else f"{task}/{SPLIT}/{chain}",
+            chain="" if chain is None else f"{task}/{self.split}/{chain}",
         )
 
     def _slot_s(self) -> float:
@@ -147,8 +155,10 @@ class Evaluation:
 
         Raises `ConfigError` where an episode without a time limit would be written to a bank.
         """
-        first = self.seed * SEED_STRIDE
-        limits_s = {name: task.sample(first, split=SPLIT).limits.sim_time_s for name, task in self.worker.tasks.items()}
+        limits_s = {
+            name: task.sample(self.seeds[name][0], split=self.split).limits.sim_time_s
+            for name, task in self.worker.tasks.items()
+        }
         unlimited = [name for name, limit_s in limits_s.items() if limit_s is None]
         if unlimited and self.worker.memory is not None:
             raise ConfigError(

@@ -5,8 +5,9 @@ from dataclasses import asdict
 from typing import Any
 
 from embodied.evaluation.controls import SWAPPED
+from embodied.evaluation.episode_seeds import SEED_STRIDE
 from embodied.evaluation.metrics import following, phase_order, summarise
-from embodied.evaluation.plan import SEED_STRIDE, SPLIT, Evaluation
+from embodied.evaluation.plan import Evaluation
 from embodied.evaluation.preflight import Parts
 from embodied.evaluation.provenance import cpu, versions
 from embodied.protocols import Task
@@ -27,7 +28,7 @@ def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: 
     controls: dict[str, Any] = {}
     for name, task in evaluation.worker.tasks.items():
         own = [record for record in records if record.task_and_tier == name]
-        chance = task.chance(task.sample(evaluation.seed * SEED_STRIDE, split=SPLIT))
+        chance = task.chance(task.sample(evaluation.seeds[name][0], split=evaluation.split))
         phases = phase_order(own)
         entries: dict[str, dict[str, Any]] = {
             policy: {
@@ -66,7 +67,8 @@ def _run(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts)
         "privileged": list(parts.privileged),
         "episodes": evaluation.episodes,
         "seed": evaluation.seed,
-        "seed_stride": SEED_STRIDE,
+        "split": evaluation.split,
+        **_sampling(evaluation),
         "versions": versions(),
         "cpu": cpu(),
         "columns": {
@@ -82,6 +84,14 @@ def _run(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts)
     if not evaluation.worker.controls:
         return run
     return run | {"controls": list(evaluation.controls), "not_played": parts.obstacles}
+
+
+def _sampling(evaluation: Evaluation) -> dict[str, Any]:
+    """Returns the version of the sampling by task, where there are several; the stride where seeds are consecutive."""
+    tasks = evaluation.worker.tasks
+    specs = {name: spec for name, task in tasks.items() if (spec := getattr(task, "spec", None)) is not None}
+    in_order = any(getattr(task, "seeds_in_order", False) for task in tasks.values())
+    return {**({"spec": specs} if specs else {}), **({"seed_stride": SEED_STRIDE} if in_order else {})}
 
 
 def _team(worker: WorkerConfig) -> dict[str, Any]:

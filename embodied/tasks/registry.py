@@ -37,7 +37,7 @@ SUITES: Registry[Suite] = Registry("suites", "suite", {suite.name: suite for sui
 TASKS: Registry[type[Any]] = Registry(
     "tasks", "task", {name: kind for suite in SUITES.own.values() for name, kind in suite.tasks.items()}, _task
 )
-SUITE_WIDE = (TIER, "on_failure")  # Fields of tasks that are chosen for a whole suite.
+SUITE_WIDE = (TIER, "on_failure", "spec")  # Fields of tasks that are chosen for a whole suite.
 
 
 def suite_names() -> list[str]:

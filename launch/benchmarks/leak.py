@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from embodied.errors import ConfigError
-from embodied.evaluation.plan import SEED_STRIDE
+from embodied.evaluation.episode_seeds import SEED_STRIDE, balanced_seeds
 from embodied.evaluation.provenance import cpu, fingerprint, versions
 from embodied.paths import write_atomically
 from embodied.rollout.compute import ComputeConfig
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class LeakBenchConfig:
-    """How many observations are taken per task, rounded up to whole blocks of variants, and how probes train.
+    """How many observations are taken per task, rounded up to equally many of each answer, and how probes train.
 
     Training and held-out episodes come from different splits, so no layout is shared. `controls` plants a leak of
     known size for each probe on the strict tier.
@@ -111,11 +111,10 @@ def _collect(
 
 
 def _jobs(config: LeakBenchConfig, worker: WorkerConfig, run: str, seed: int) -> Iterator[EpisodeJob]:
-    first = seed * SEED_STRIDE
     for name, task in worker.tasks.items():
-        block = len(task.sample(first).choice_goal.candidates)
+        kinds = len(task.sample(0).choice_goal.candidates)
         for split, count in zip(SPLITS, (config.train, config.held_out), strict=True):
-            for number in range(first, first + -(-count // block) * block):
+            for number in balanced_seeds(task, split, seed, -(-count // kinds) * kinds):
                 yield EpisodeJob(
                     run=run,
                     episode=f"{name}/{split}/{number}",

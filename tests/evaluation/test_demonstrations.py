@@ -10,8 +10,8 @@ import pytest
 from embodied.errors import ConfigError, DataError, PathError
 from embodied.evaluation.dataset_index import read_dataset
 from embodied.evaluation.demonstrations import Collection, collect
+from embodied.evaluation.episode_seeds import SEED_STRIDE
 from embodied.evaluation.output_folder import locked
-from embodied.evaluation.plan import SEED_STRIDE
 from embodied.rollout.inline import InlineCompute
 from embodied.rollout.job import EpisodeJob, JobResult
 from embodied.rollout.recording.recorder import RecorderConfig
@@ -24,7 +24,7 @@ from tests.worlds import PandaWorldConfig
 TASK = "bin_block/strict"
 
 
-def collection(*, demos=3, seed=0, expert=True, tasks=(TASK,)):
+def collection(*, demos=3, seed=0, expert=True, tasks=(TASK,), split="train"):
     worker = WorkerConfig(
         simulator=PandaWorldConfig(),
         controller=FakeControllerConfig(),
@@ -32,7 +32,7 @@ def collection(*, demos=3, seed=0, expert=True, tasks=(TASK,)):
         policies={"expert": FakePolicyConfig(privileged=expert)},
         recorder=RecorderConfig(),
     )
-    return Collection(worker=worker, demos=demos, seed=seed)
+    return Collection(worker=worker, demos=demos, seed=seed, split=split)
 
 
 class Inline(InlineCompute):
@@ -86,6 +86,19 @@ def test_training_episodes_are_not_those_of_the_test(tmp_path):
     task = FakeTask()
     targets = [[task.sample(seed, split=split).choice_goal.target for seed in range(32)] for split in ("train", "test")]
     assert targets[0] != targets[1]
+
+
+def test_a_validation_split_is_collected_as_a_run_of_its_own_and_a_test_split_is_not(tmp_path):
+    dataset, _ = gather(collection(split="validation"), tmp_path)
+    assert (dataset.split, read_trajectory(tmp_path / dataset.files[0].file).label.split) == (
+        "validation",
+        "validation",
+    )
+    assert dataset.run != collection().run
+    with pytest.raises(ConfigError, match="must hold one run"):
+        gather(collection(), tmp_path)
+    with pytest.raises(ConfigError, match="must be one of train, validation"):
+        collection(split="test")
 
 
 def test_failures_are_reported_and_replaced_by_the_next_seeds(tmp_path, caplog):

@@ -1,6 +1,7 @@
 """An evaluation ends in one report, however often it is interrupted."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,6 @@ import pytest
 from embodied.errors import ConfigError
 from embodied.evaluation import evaluator, provenance
 from embodied.evaluation.evaluator import evaluate
-from embodied.evaluation.plan import SEED_STRIDE
 from embodied.evaluation.report import terminal_table
 from tests.evaluation.fakes import FakeCompute, evaluation
 
@@ -28,18 +28,28 @@ def _rows(folder):
     return sorted(json.dumps({key: row[key] for key in row if key not in ("wall_s", "attempt")}) for row in rows)
 
 
-def test_every_episode_is_played_once_with_the_seeds_of_its_block():
+def test_every_episode_is_played_once_with_the_seeds_of_the_list_of_its_task():
     plan = evaluation(episodes=3, seed=2)
     jobs = list(plan.jobs())
     assert len(jobs) == 2 * 3 * 3
     assert len({(job.episode, job.policy) for job in jobs}) == len(jobs)
-    assert {job.seed for job in jobs} == {2 * SEED_STRIDE, 2 * SEED_STRIDE + 1, 2 * SEED_STRIDE + 2}
-    assert jobs[0].episode == f"put_block_back/strict/test/{2 * SEED_STRIDE}"
+    for name, seeds in plan.seeds.items():
+        played = [(job.seed, job.policy) for job in jobs if job.task == name]
+        assert played == [(seed, policy) for seed in seeds for policy in plan.worker.policies]
+    assert jobs[0].episode == f"put_block_back/strict/test/{jobs[0].seed}"
 
 
-@pytest.mark.parametrize("variants", range(1, 17))
-def test_blocks_of_seeds_stay_balanced_for_every_number_of_variants(variants):
-    assert SEED_STRIDE % variants == 0
+def test_another_split_is_another_run_of_other_episodes_and_is_not_mixed_into_a_folder(tmp_path):
+    _run(tmp_path)
+    validation = replace(evaluation(), split="validation")
+    assert {job.split for job in validation.jobs()} == {"validation"}
+    assert all(job.episode.split("/")[-2] == "validation" for job in validation.jobs())
+    assert not {job.seed for job in validation.jobs()} & {job.seed for job in evaluation().jobs()}
+    with pytest.raises(ConfigError, match="must hold one run"):
+        _run(tmp_path, plan=validation)
+    results, _ = _run(tmp_path / "validation", plan=validation)
+    assert results["run"]["split"] == "validation"
+    assert "validation" in (tmp_path / "validation" / "report.md").read_text()
 
 
 def test_the_folder_holds_the_documented_files_and_results(tmp_path):

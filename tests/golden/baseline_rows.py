@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from embodied.evaluation.plan import SPLIT
+from embodied.evaluation.plan import TEST_SPLIT
 from embodied.rollout.job import EpisodeJob
 from embodied.types import EpisodeRecord
 from launch import cli
@@ -54,11 +54,12 @@ def row_of(record: EpisodeRecord) -> Row:
 
 def played(policies: Sequence[str], seeds: int) -> Iterator[Row]:
     """Plays the episodes of some policies, and yields a row for each."""
-    plan = composed("tier=both", f"policy=[{','.join(policies)}]", "controls=[normal,off]", "episodes=1")
+    chosen = ("suite.spec=1", "tier=both", f"policy=[{','.join(policies)}]")
+    plan = composed(*chosen, "controls=[normal,off]", "episodes=1")
     jobs = [
         EpisodeJob(
-            run="baseline", episode=f"{task}/{SPLIT}/{seed}", task=task, policy=policy, seed=seed, split=SPLIT,
-            control=control,
+            run="baseline", episode=f"{task}/{TEST_SPLIT}/{seed}", task=task, policy=policy, seed=seed,
+            split=TEST_SPLIT, control=control,
         )
         for task in plan.worker.tasks
         for seed in range(FIRST_SEED, FIRST_SEED + seeds)

@@ -28,6 +28,7 @@ def composed(*settings: str) -> Evaluation:
         worker=worker,
         episodes=config.episodes,
         seed=config.seed,
+        split=config.split,
     )
 
 

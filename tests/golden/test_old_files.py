@@ -40,7 +40,13 @@ from tests.golden.evaluations import composed, inline
 
 OLD = Path(__file__).parent / "ec2eb94"
 RESULTS_RUN, CONTROLS_RUN = "579628092f0f97cf", "ed1842baa2b73a01"
-RESULTS_SETTINGS = ("suite.tasks=[put_block_back,reopen_drawer]", "policy=[expert,guesser]", "episodes=2", "videos=0")
+RESULTS_SETTINGS = (
+    "suite.tasks=[put_block_back,reopen_drawer]",
+    "policy=[expert,guesser]",
+    "episodes=2",
+    "videos=0",
+    "suite.spec=1",
+)
 DEMONSTRATION = "put_block_back/strict/0.npz"
 
 

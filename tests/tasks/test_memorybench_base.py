@@ -42,25 +42,71 @@ print(digest.hexdigest())
 
 @settings(deadline=None)
 @given(st.integers(-50, 10_000), st.sampled_from(VARIANTS), st.sampled_from(["train", "test"]))
-def test_every_aligned_block_of_strict_seeds_holds_every_variant_once(block, variant, split):
+def test_by_spec_1_every_aligned_block_of_strict_seeds_holds_every_variant_once(block, variant, split):
     name, options = variant
-    task = make_task(name, options=options)
+    task = make_task(name, options={**options, "spec": 1})
     count = len(task.candidates)
     names = (task.name, "strict", split)
     drawn = [task._variant(seed, names) for seed in range(count * block, count * (block + 1))]
     assert sorted(drawn) == list(range(count))
 
 
-def test_the_order_of_variants_differs_between_blocks():
-    task = make_task("put_block_back")
+def test_by_spec_1_the_order_of_variants_differs_between_blocks():
+    task = make_task("put_block_back", options={"spec": 1})
     orders = {tuple(task._variant(4 * block + i, ("a", "b", "c")) for i in range(4)) for block in range(60)}
     assert len(orders) > 12
 
 
-def test_faithful_variants_are_drawn_about_equally_often():
-    task = make_task("reopen_drawer", tier="faithful")
-    counts = np.bincount([task.sample(seed).variant for seed in range(300)])
-    assert counts.min() > 70
+@pytest.mark.parametrize(
+    ("name", "tier", "options"),
+    [(n, "strict", o) for n, o in VARIANTS] + [(n, t, {}) for n, t in KINDS if t != "strict"],
+)
+def test_variants_are_independent_draws_of_seed_split_task_and_tier(name, tier, options):
+    task = make_task(name, tier=tier, options=options)
+    count, drawn = len(task.candidates), 4800
+    by_split = {
+        split: np.array([task._variant(seed, (name, tier, split)) for seed in range(drawn)])
+        for split in ("train", "validation", "test")
+    }
+    for variants in by_split.values():
+        assert _chi_square(variants, count) < _limit(count)
+        for lag in (1, 2, 3, count):  # A variant says nothing about those of the seeds after it...
+            assert _chi_square(variants[:-lag] * count + variants[lag:], count * count) < _limit(count * count)
+        sums = [len(set(block)) for block in variants[: drawn // count * count].reshape(-1, count)]
+        assert min(sums) < count, "...nor are blocks of seeds balanced."
+    pairs = by_split["train"] * count + by_split["test"]
+    assert _chi_square(pairs, count * count) < _limit(count * count)
+
+
+def _chi_square(drawn: np.ndarray, kinds: int) -> float:
+    counts, expected = np.bincount(drawn, minlength=kinds), len(drawn) / kinds
+    return float(((counts - expected) ** 2 / expected).sum())
+
+
+def _limit(kinds: int) -> float:
+    """Returns a bound that a sum of squares of independent draws exceeds about once in 100,000 times."""
+    return (kinds - 1) + 4.3 * np.sqrt(2 * (kinds - 1)) + 8.0
+
+
+def test_both_versions_of_the_sampling_have_the_same_layouts_and_faithful_episodes():
+    for name in MEMORYBENCH.tasks:
+        old, new = (make_task(name, options={"spec": spec}) for spec in (1, 2))
+        places = [
+            [
+                {body.name: body.pose for body in task.sample(seed).scene.bodies if body.category != "block"}
+                for seed in range(6)
+            ]
+            for task in (old, new)
+        ]
+        assert places[0] == places[1]
+        assert [old.sample(seed).variant for seed in range(32)] != [new.sample(seed).variant for seed in range(32)]
+        old, new = (make_task(name, tier="faithful", options={"spec": spec}) for spec in (1, 2))
+        assert [old.sample(seed).digest for seed in range(6)] == [new.sample(seed).digest for seed in range(6)]
+
+
+def test_an_unknown_version_of_the_sampling_is_refused():
+    with pytest.raises(ConfigError, match="`spec` of a memory task must be 1 or 2"):
+        make_task("put_block_back", options={"spec": 3})
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
@@ -190,7 +236,7 @@ def test_strict_hides_durations_and_adds_noise_and_faithful_does_not():
 
 
 def test_strict_targets_are_a_third_each_of_the_open_drawer():
-    episodes = [make_task("reopen_drawer").sample(seed) for seed in range(9)]
+    episodes = [make_task("reopen_drawer", options={"spec": 1}).sample(seed) for seed in range(9)]
     assert sorted(episode.choice_goal.target for episode in episodes) == sorted([*DRAWERS] * 3)
     for episode in episodes:
         assert episode.scene.joint(slide(episode.choice_goal.target)).position == 0.21

@@ -1,4 +1,4 @@
-"""What memory tasks have in common: tiers, seeded sampling with balanced variants, and steps of progress."""
+"""What memory tasks have in common: tiers, seeded sampling of layouts and variants, and steps of progress."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -22,6 +22,7 @@ SPLITS = ("train", "validation", "test")
 PRESS_KEYFRAMES = 2  # Down and up.
 PRESS_TIME_S = 10.0
 LIMITS = ("camera_px", "keyframe_limit", "time_limit_s")
+BALANCED_SPEC, INDEPENDENT_SPEC = 1, 2
 
 
 class Tier(StrEnum):
@@ -36,7 +37,8 @@ class MemoryTask(ChoosesOne, ABC):
     """A task whose right ending depends on what was seen earlier.
 
     It is its own config: plain fields, checked on construction (`ConfigError`). Subclasses give the scene and the
-    judgement; sampling is common, so that no layout can depend on the variant.
+    judgement; sampling is common, so that no layout can depend on the variant. `spec` is the version of the sampling
+    (see `sample`).
     """
 
     tier: Tier = Tier.STRICT
@@ -47,6 +49,7 @@ class MemoryTask(ChoosesOne, ABC):
     placement_noise_m: float = 0.01
     placement_noise_rad: float = float(np.pi / 4)
     on_failure: OnFailure = OnFailure.END
+    spec: int = INDEPENDENT_SPEC
 
     published_success: ClassVar[Mapping[str, float]] = {}
 
@@ -60,6 +63,12 @@ class MemoryTask(ChoosesOne, ABC):
         except ValueError as error:
             raise unknown_name("reaction to a failed intent (`on_failure`)", self.on_failure, OnFailure) from error
         check_tabletop_robot(self.robot)
+        if self.spec not in (BALANCED_SPEC, INDEPENDENT_SPEC):
+            raise ConfigError(
+                f"`spec` of a memory task must be {BALANCED_SPEC} or {INDEPENDENT_SPEC}.",
+                value=self.spec,
+                remedy=f"{BALANCED_SPEC} repeats the episodes of old results, {INDEPENDENT_SPEC} is the current one.",
+            )
         for field in LIMITS:
             if not getattr(self, field) > 0:
                 raise ConfigError(f"`{field}` of a task must be positive.", value=getattr(self, field))
@@ -100,6 +109,11 @@ class MemoryTask(ChoosesOne, ABC):
     def expert(self) -> RobotExpert | None:
         """How it is solved; None where nothing is known that solves it."""
         return None
+
+    @property
+    def seeds_in_order(self) -> bool:
+        """Whether evaluations take consecutive seeds, as they did by spec 1, instead of a balanced list of seeds."""
+        return self.spec == BALANCED_SPEC
 
     @property
     def extra_presses(self) -> int:
@@ -150,8 +164,10 @@ class MemoryTask(ChoosesOne, ABC):
     def sample(self, seed: int, *, split: str = "test") -> Episode:
         """Returns the episode of `seed`: the same in any process and any order. Raises `UnknownNameError`.
 
-        Layouts come from streams of their own that never see the variant. In the strict tier the k seeds from
-        k * j on hold every variant once.
+        Layouts come from streams of their own that never see the variant. By spec 2 each variant is an independent draw
+        from task, tier, split and seed, so that no seed tells anything about another. By spec 1, which repeats the
+        episodes of results up to commit ec2eb94, the k seeds from k * j on hold every variant once in the strict tier.
+        Layouts are the same by both.
         """
         if split not in SPLITS:
             raise unknown_name("split", split, SPLITS)
@@ -191,7 +207,7 @@ class MemoryTask(ChoosesOne, ABC):
     def _variant(self, seed: int, names: tuple[str, ...]) -> int:
         # The names of the streams are older than the word "variant"; other names would draw other episodes.
         count = len(self.candidates)
-        if self.tier is Tier.STRICT:
+        if self.spec == BALANCED_SPEC and self.tier is Tier.STRICT:
             order = stream(seed // count, *names, "variations").permutation(count)
             return int(order[seed % count])
         return int(stream(seed, *names, "variation").integers(count))

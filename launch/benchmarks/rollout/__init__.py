@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from embodied.errors import ConfigError
-from embodied.evaluation.plan import SEED_STRIDE
+from embodied.evaluation.episode_seeds import SEED_STRIDE
 from embodied.evaluation.provenance import cpu, versions
 from embodied.rollout.compute import Compute, ComputeConfig
 from embodied.rollout.job import EpisodeJob

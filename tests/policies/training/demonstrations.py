@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from embodied.evaluation.dataset_index import INDEX_FILE, SCHEMA, Dataset, File, RobotFeatures
-from embodied.evaluation.demonstrations import SPLIT
+from embodied.evaluation.demonstrations import TRAIN_SPLIT
 from embodied.geometry import quaternion_from_euler
 from embodied.seeding import stream
 from embodied.trajectories import SCHEMA_VERSION, Label, goal_to_json, keyframe_trajectory, write_trajectory
@@ -40,14 +40,14 @@ def trajectory(task="stack/strict", seed=0, keyframes=6, *, px=8, cameras=CAMERA
     )
     name, _, tier = task.partition("/")
     label = Label(
-        episode=f"{task}/{SPLIT}/{seed}", task=name, tier=tier, variant=0, seed=seed, split=SPLIT,
+        episode=f"{task}/{TRAIN_SPLIT}/{seed}", task=name, tier=tier, variant=0, seed=seed, split=TRAIN_SPLIT,
         instruction=f"do the {name}", goal=goal_to_json(Choice(("a", "b"), "a")), outcome=Outcome.SUCCESS, reason="",
         reached=(), choice="a", robots=("panda",),
     )  # fmt: skip
     return keyframe_trajectory(label, "panda", proprio, seen, intents)
 
 
-def write_demonstrations(folder, trajectories, *, complete=True, split=SPLIT):
+def write_demonstrations(folder, trajectories, *, complete=True, split=TRAIN_SPLIT):
     files = []
     for made in trajectories:
         task = f"{made.label.task}/{made.label.tier}"
