@@ -106,7 +106,10 @@ def memory_remarks(run: Mapping[str, Any]) -> list[str]:
         "given": "their categories come from the simulator's table (memory.labels=given).",
     }
     memory = run["memory"]
-    return [f"{names[memory['identity']]}; {labels[memory['labels']]}"]
+    remarks = [f"{names[memory['identity']]}; {labels[memory['labels']]}"]
+    if "refused" in memory:
+        remarks.append(f"The bank refused {memory['refused']} events; episodes went on without them.")
+    return remarks
 
 
 def published(results: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from embodied.evaluation.plan import Evaluation
 from embodied.evaluation.preflight import Parts
 from embodied.evaluation.provenance import cpu, versions
 from embodied.protocols import Task
+from embodied.rollout.bank_feed.refusals import REFUSED
 from embodied.rollout.builders import PolicyBuilder
 from embodied.rollout.worker import WorkerConfig, on_failure_of
 from embodied.tasks.registry import suite_named, suite_names
@@ -80,7 +81,7 @@ def _run(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts)
     }
     reactions = {name: reaction for name, task in evaluation.worker.tasks.items() if (reaction := on_failure_of(task))}
     run |= {"on_failure": reactions} if reactions else {}
-    run |= _team(evaluation.worker) | _memory(evaluation.worker)
+    run |= _team(evaluation.worker) | _memory(evaluation.worker, records)
     if not evaluation.worker.controls:
         return run
     return run | {"controls": list(evaluation.controls), "not_played": parts.obstacles}
@@ -101,12 +102,17 @@ def _team(worker: WorkerConfig) -> dict[str, Any]:
     return {**({"team": {robot: asdict(one) for robot, one in worker.team.items()}} if worker.team else {}), **plain}
 
 
-def _memory(worker: WorkerConfig) -> dict[str, Any]:
-    """Returns what the bank of beliefs was given and how often robots looked; empty without a bank."""
+def _memory(worker: WorkerConfig, records: Sequence[EpisodeRecord]) -> dict[str, Any]:
+    """Returns what the bank of beliefs was given, how often robots looked, and how many events the bank has refused.
+
+    Empty without a bank.
+    """
     if worker.memory is None:
         return {}
     belief = worker.memory.belief
-    return {"memory": {"identity": str(belief.identity), "labels": str(belief.labels), "look_hz": belief.look_hz}}
+    settings = {"identity": str(belief.identity), "labels": str(belief.labels), "look_hz": belief.look_hz}
+    refused = int(sum(record.metrics.get(REFUSED, 0.0) for record in records))
+    return {"memory": settings | ({"refused": refused} if refused else {})}
 
 
 def _weights(policies: Mapping[str, PolicyBuilder]) -> dict[str, dict[str, str]]:

@@ -178,7 +178,7 @@ class SimulatorWorker:
             observer.on_end(record)
         return JobResult(
             job=job,
-            record=record,
+            record=record if memory is None else replace(record, metrics=memory.with_refused(record.metrics)),
             video=None if video is None else video.mp4(),
             recordings=() if recorder is None else recorder.recordings(),
             truth=report.encoded(),

@@ -25,7 +25,7 @@ from embodied.memory import (
     SubtaskEnded,
     open_bank,
 )
-from embodied.memory.perception import Known, ObjectNames, SceneTracker
+from embodied.memory.perception import Known, SceneTracker
 from embodied.memory.perception.known import measured
 from embodied.planning import ScheduleConfig
 from embodied.rollout.bank_feed.belief_feed import BeliefConfig, BeliefFeed, Source
@@ -282,14 +282,35 @@ def test_robots_look_at_their_own_rate_and_a_decision_uses_a_look_that_is_fresh(
         feed.settle()
 
 
-def test_names_are_unique_across_robots_and_restarts():
-    names = ObjectNames("hall")
-    given = [names.new(robot, kind) for robot in ("a", "b") for kind in ("object", "object", "surface")]
-    assert len(set(given)) == len(given)
-    assert given[:2] == ["hall/a/object-0001", "hall/a/object-0002"]
-    again = ObjectNames("hall", [*given, "elsewhere/a/object-0009", "hall/a/tool"])
-    assert again.new("a", "object") == "hall/a/object-0003"
-    assert again.new("b", "surface") == "hall/b/surface-0002"
+def test_no_two_runs_attempts_or_robots_give_one_name_and_the_same_attempt_gives_the_same(simulator):
+    first = EpisodeJob("run-1", "put_block_back/strict/test/3", "put_block_back/strict", "expert", seed=3)
+    jobs = [
+        first,
+        replace(first, run="run-2"),
+        replace(first, attempt=2),
+        replace(first, policy="guesser"),
+        replace(first, control="wiped"),
+        replace(first, episode="put_block_back/strict/test/4", seed=4),
+    ]
+    with BankService(open_bank(":memory:")) as service:
+        memory = MemoryConfig(url="sqlite:///run.db").build(service)
+        found = [_first_names(simulator, memory, job) for job in jobs]
+        again = _first_names(simulator, memory, first)
+    assert all(len(names) >= 5 for names in found)
+    assert len(set().union(*found)) == sum(len(names) for names in found)
+    assert again == found[0]
+
+
+def _first_names(simulator, memory, job):
+    """Returns the names that a feed gives to what its robot sees at the beginning, as another process would."""
+    episode = PutBlockBack().sample(job.seed)
+    simulator.reset(episode.scene)
+    bank = memory.connect()
+    feed = BeliefFeed(memory.feed_of(job), memory.belief, bank, memory.name_of(job))
+    feed.on_begin(episode, simulator)
+    bank.close()
+    assert all("/panda/" in name for name in feed._tracker.things)
+    return set(feed._tracker.things)
 
 
 # --- No way to the truth ----------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from embodied.memory.perception.boxes import UprightBox
 from embodied.memory.perception.colours import NAMED_RGB, Colour
 from embodied.memory.perception.known import Known, Measured
 from embodied.memory.perception.looks import Change, ChangeKind, Look
-from embodied.memory.perception.naming import ObjectNames
 from embodied.memory.perception.supports import support_of
 from embodied.memory.perception.tracker import SceneTracker
 
@@ -16,7 +15,6 @@ __all__ = [
     "Known",
     "Look",
     "Measured",
-    "ObjectNames",
     "SceneTracker",
     "UprightBox",
     "support_of",

@@ -1,23 +1,34 @@
 """Logs what robots perceive, do and report of an episode: the bank that policies, planners and people read."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from embodied.errors import ConfigError
 from embodied.geometry import Pose
-from embodied.memory import AbsenceSeen, EntitySeen, EpisodeEnded, PlaceDefined, RelationSet, RobotReported
+from embodied.memory import (
+    CONTAINMENT,
+    AbsenceSeen,
+    EntitySeen,
+    EpisodeEnded,
+    Event,
+    PlaceDefined,
+    RelationEnded,
+    RelationSet,
+    RobotReported,
+)
 from embodied.memory.perception import (
     Change,
     ChangeKind,
     Known,
-    ObjectNames,
     SceneTracker,
 )
 from embodied.protocols import Simulator
 from embodied.rollout.bank_feed.episode_feed import EpisodeFeed, EventBank, MemoryFeedConfig, far
 from embodied.rollout.bank_feed.looking import Looking
 from embodied.rollout.bank_feed.own_actions import Containment, OwnActions
+from embodied.rollout.bank_feed.refusals import REFUSED, Refusals
 from embodied.types import Command, Episode, EpisodeRecord, Progress, WorldState, holder_name
 
 FASTEST_LOOK_HZ = 20.0
@@ -63,8 +74,12 @@ class BeliefFeed(EpisodeFeed):
 
     It is given the simulator's state, of which it reads the robots' own: what proprioception and odometry measure.
     Robots look through the cameras that stand still, one after another, else through their own; all of them at the
-    beginning, one at each decision and `look_hz` times per simulated second. Things have names of the bank's own,
-    `<name>/<robot>/object-0007`, after the robot that saw them first.
+    beginning, one at each decision and `look_hz` times per simulated second.
+
+    Things have names of the bank's own, `<name>/<robot>/object-0007`, after the robot that saw them first. No two
+    things of a bank share one: `name` stands for one run, policy, episode and attempt (`RunMemory.name_of`). Only where
+    the same attempt is played again do the same things get the same names, and the bank has their events already.
+    Events that the bank refuses are left out, see `Refusals`.
     """
 
     def __init__(self, config: MemoryFeedConfig, belief: BeliefConfig, bank: EventBank, name: str) -> None:
@@ -72,14 +87,24 @@ class BeliefFeed(EpisodeFeed):
         belief.check()
         super().__init__(config, bank, name)
         self._belief = belief
-        self._names = ObjectNames(name)
+        self._refusals = Refusals(bank, self._left_out)
+        self._counts: Counter[str] = Counter()
         self._looker = ""
-        self._tracker = SceneTracker(lambda kind: self._names.new(self._looker, kind))
+        self._tracker = SceneTracker(self._new_name)
         self._containment = Containment()
         self._actions = OwnActions(self._tracker, self._containment)
         self._logged: dict[str, tuple[Pose, float]] = {}
         self._confused: set[tuple[str, str]] = set()
         self._looked_s = 0.0
+
+    @property
+    def refused(self) -> int:
+        """How many events of the episode the bank has refused."""
+        return self._refusals.count
+
+    def with_refused(self, metrics: Mapping[str, float]) -> Mapping[str, float]:
+        """Returns the metrics of the episode with how many events the bank has refused, where it has refused any."""
+        return {**metrics, REFUSED: float(self.refused)} if self.refused else metrics
 
     def on_commands(self, commands: Mapping[str, Command]) -> None:
         """Keeps the commands of the robots' own grippers."""
@@ -128,6 +153,11 @@ class BeliefFeed(EpisodeFeed):
         del record
         return EpisodeEnded(self.name, "ended", first_seq=self._first_seq)
 
+    def _new_name(self, kind: str) -> str:
+        prefix = f"{self.name}/{self._looker}/{kind}"
+        self._counts[prefix] += 1
+        return f"{prefix}-{self._counts[prefix]:04d}"
+
     def _look_through(self, robot: str, cameras: Sequence[str]) -> None:
         self._looker, self._looked_s = robot, self.now_s
         tools = self._actions.tools(self._robots)
@@ -159,6 +189,14 @@ class BeliefFeed(EpisodeFeed):
             inner = self._tracker.things[name]
             if parent == thing.name and not inner.held:
                 self._log_sighting(robot, inner, again=True)
+
+    def _append(self, events: Sequence[Event]) -> list[int]:
+        return self._refusals.append(events)
+
+    def _left_out(self, event: Event) -> None:
+        payload = event.payload
+        if isinstance(payload, RelationSet | RelationEnded) and payload.predicate in CONTAINMENT:
+            self._containment.correct(payload.subject, self._bank.where_is(payload.subject))
 
     def _log_sighting(self, robot: str, thing: Known, *, again: bool = False) -> bool:
         """Logs the pose of a thing for `robot`, unless it was logged before; returns whether it was.

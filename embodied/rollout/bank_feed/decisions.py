@@ -8,6 +8,7 @@ import numpy as np
 from embodied.errors import DataError
 from embodied.types import Decision, Intent
 
+ACT = "policy.act"  # The tool as which a policy's decision is logged.
 _INTENTS: dict[str, type] = {kind.__name__: kind for kind in get_args(Intent)}
 
 

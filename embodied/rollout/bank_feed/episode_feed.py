@@ -13,6 +13,7 @@ from embodied.memory import (
     EpisodeEnded,
     Event,
     EventFilter,
+    LocationBelief,
     MomentStored,
     Observed,
     Payload,
@@ -23,9 +24,10 @@ from embodied.memory import (
     ToolCalled,
 )
 from embodied.protocols import Simulator
-from embodied.rollout.bank_feed.decisions import decode_decision, encode_decision
+from embodied.rollout.bank_feed.decisions import ACT, decode_decision, encode_decision
 from embodied.rollout.bank_feed.instruction_embedding import MODEL_ID, embed
 from embodied.rollout.bank_feed.moment_reader import MICRO, MomentReader
+from embodied.rollout.bank_feed.refusals import Appending
 from embodied.rollout.bank_feed.robot_skills import MOVE, registration
 from embodied.rollout.bank_feed.scene_places import without_extent
 from embodied.rollout.bank_feed.stored_moments import recalled_moment, stored
@@ -42,18 +44,13 @@ from embodied.types import (
     WorldState,
 )
 
-ACT = "policy.act"
 SLACK_S = 1e-9
 FULLEST = 500
 MOST_RECORDED = 100_000
 
 
-class EventBank(Protocol):
+class EventBank(Appending, Protocol):
     """The methods of a bank that a feed uses; `Bank` and `BankClient` have them."""
-
-    def append(self, events: Sequence[Event]) -> list[int]:
-        """Appends events, all or none, and returns their sequence numbers once they are durable."""
-        ...
 
     def recall(self, query: Query) -> list[Recalled]:
         """Returns the moments that pass all filters."""
@@ -65,6 +62,10 @@ class EventBank(Protocol):
 
     def changes_since(self, seq: int, *, wanted: EventFilter | None = None, limit: int = 1000) -> list[Event]:
         """Returns the events after number `seq` that match `wanted`, at most `limit`, in order."""
+        ...
+
+    def where_is(self, entity: str) -> LocationBelief | None:
+        """Returns where a thing is believed to be, None for one without events."""
         ...
 
 
@@ -261,7 +262,11 @@ class EpisodeFeed(ABC):
 
     def _flush(self) -> list[int]:
         pending, self._pending = self._pending, []
-        return self._bank.append(pending)
+        return self._append(pending)
+
+    def _append(self, events: Sequence[Event]) -> list[int]:
+        """Appends events to the bank and returns their sequence numbers. Raises `MemoryBankError` for refused ones."""
+        return self._bank.append(events)
 
 
 def far(pose: Pose, logged: Pose | None, *, shift_m: float, turn: float) -> bool:

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from embodied.geometry import Pose
-from embodied.memory import Interaction, RelationEnded, RelationSet, SkillEnded, ToolCalled
+from embodied.memory import Interaction, LocationBelief, RelationEnded, RelationSet, SkillEnded, ToolCalled
 from embodied.memory.perception import Known, SceneTracker, support_of
 from embodied.rollout.bank_feed.event_detection import DetectedEvent
 from embodied.rollout.bank_feed.moment_reader import MICRO
@@ -41,6 +41,13 @@ class Containment:
         version = self._versions[name]
         self._versions[name] = version + 1
         return RelationEnded(name, predicate, parent, expected_version=version)
+
+    def correct(self, name: str, there: LocationBelief | None) -> None:
+        """Takes over what the bank has of a thing, whose last event it has refused: another writer may be at work."""
+        self._versions[name] = 0 if there is None else there.version
+        self.parents.pop(name, None)
+        if there is not None and there.parent:
+            self.parents[name] = there.predicate, there.parent
 
     def settle(self, thing: Known, tracker: SceneTracker) -> RelationSet | None:
         """Returns the event of a containment or support that was seen, None where it is known or undecided."""

@@ -7,7 +7,17 @@ from collections.abc import Sequence
 
 import msgspec
 
-from embodied.memory import Bank, EpisodeEnded, Event, EventFilter, Query, Recalled, decode_events, encode_events
+from embodied.memory import (
+    Bank,
+    EpisodeEnded,
+    Event,
+    EventFilter,
+    LocationBelief,
+    Query,
+    Recalled,
+    decode_events,
+    encode_events,
+)
 
 
 class TruthReport:
@@ -36,6 +46,11 @@ class TruthReport:
         """Returns nothing for any `seq`, `wanted` and `limit`: no episode is resumed from the truth."""
         del seq, wanted, limit
         return []
+
+    def where_is(self, entity: str) -> LocationBelief | None:
+        """Returns that nothing is known: a report answers no questions."""
+        del entity
+        return None
 
     def encoded(self) -> bytes:
         """Returns all events as bytes, for `append_truth`."""
