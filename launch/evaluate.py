@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launch import cli, schema
+from launch.lists import find_list
 from launch.parts import check_simulator
 
 if TYPE_CHECKING:
@@ -79,16 +80,24 @@ def _evaluate(composed: cli.Composed, worker: "WorkerConfig", output: Path, *, t
 
 
 def _evaluation(config: schema.EvaluateConfig, worker: "WorkerConfig") -> "Evaluation":
-    from embodied.evaluation.plan import Evaluation
+    from embodied.evaluation.plan import EPISODES, TEST_SPLIT, Evaluation, Shard
     from embodied.tasks.registry import suite_named
 
+    episodes, split, episode_list = config.episodes, config.split, None
+    if config.episode_list:
+        episode_list = find_list(config.episode_list, suite=config.suite.name).shortened(worker.tasks, episodes)
+        episodes = max(len(one.seeds) for one in episode_list.tasks.values())
+        split = split or episode_list.split
     return Evaluation(
         suite=config.suite.name,
         tier=config.tier.name if suite_named(config.suite.name).tiers else "",
         worker=worker,
-        episodes=config.episodes,
+        episodes=EPISODES if episodes is None else episodes,
         seed=config.seed,
-        split=config.split,
+        split=split or TEST_SPLIT,
+        episode_list=episode_list,
+        list_name=config.episode_list,
+        shard=Shard.parse(config.shard) if config.shard else None,
     )
 
 

@@ -175,9 +175,11 @@ class EvaluateConfig(TeamSettings):
     policy: Any = MISSING
     policy_options: Any = MISSING
     controls: Any = NORMAL
-    episodes: int = 100
+    episodes: int | None = None
     seed: int = 0
-    split: str = "test"
+    split: str | None = None
+    episode_list: str = ""
+    shard: str = ""
     videos: int = 3
     output: str = MISSING
     address: str = ""

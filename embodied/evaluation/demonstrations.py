@@ -112,7 +112,8 @@ def collect(collection: Collection, *, compute: Compute, output: Path, config: s
     for a folder with other content, `ConfigError` where it holds another run or is being written, and `DataError` where
     the demonstrator fails in more than half of the episodes (10 failures are always allowed).
     """
-    parts = preflight(collection.worker, seed=collection.seed * SEED_STRIDE, split=collection.split)
+    first = dict.fromkeys(collection.worker.tasks, collection.seed * SEED_STRIDE)
+    parts = preflight(collection.worker, seeds=first, split=collection.split)
     collection = replace(collection, sources=parts.sources)
     with claim(output, kind="collection", mark=INDEX_FILE), ExitStack() as stack:
         shelf = _CollectionFolder(collection, output, failures=_known_failures(collection, output))

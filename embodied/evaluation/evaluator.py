@@ -11,12 +11,12 @@ from typing import Any
 from embodied.errors import ConfigError, EmbodiedError
 from embodied.evaluation import report
 from embodied.evaluation.curves import curves_of
-from embodied.evaluation.episode_seeds import SEED_STRIDE
+from embodied.evaluation.episode_list import LIST_FILE, EpisodeList, encode_list, require_same_episodes
 from embodied.evaluation.memory_pages import Page, episode_page
 from embodied.evaluation.output_folder import require_own_folder
 from embodied.evaluation.plan import Evaluation
 from embodied.evaluation.preflight import Parts, preflight
-from embodied.evaluation.results import EPISODES_FILE, KIND, ResultsFolder
+from embodied.evaluation.results import EPISODES_FILE, KIND, RESULTS_FILE, ResultsFolder
 from embodied.evaluation.summary import summarised
 from embodied.evaluation.videos import episodes_to_show, same_replay, video_path
 from embodied.memory import Bank
@@ -46,7 +46,8 @@ def require_playable(evaluation: Evaluation, *, output: Path, videos: int) -> No
     """
     _check_videos(videos)
     require_own_folder(output, kind=KIND, mark=EPISODES_FILE)
-    preflight(evaluation.worker, seed=evaluation.seed * SEED_STRIDE, split=evaluation.split)
+    _checked_list(evaluation)
+    _parts(evaluation)
 
 
 def evaluate(  # noqa: PLR0913
@@ -62,12 +63,14 @@ def evaluate(  # noqa: PLR0913
     """
     _check_videos(videos)
     curves = curves_of(evaluation.worker.policies)
-    parts = preflight(evaluation.worker, seed=evaluation.seed * SEED_STRIDE, split=evaluation.split)
+    episodes, parts = _checked_list(evaluation), _parts(evaluation)
     evaluation = replace(evaluation, sources=parts.sources)
     with ResultsFolder(output) as folder, ExitStack() as stack:
         done = folder.records(evaluation.run)
         jobs = {_key(job): job for unit in _placed(evaluation, parts.obstacles) for job in unit.unit}
+        _require_own_rows(done, jobs, evaluation, folder.path)
         folder.write("config.yaml", config)
+        folder.write(LIST_FILE, encode_list(episodes).decode())
 
         @cache
         def pool() -> Compute:
@@ -78,7 +81,7 @@ def evaluate(  # noqa: PLR0913
         results = summarised(evaluation, records, parts)
         chosen = _chosen(evaluation, records, parts, videos)
         # Results are written before the videos, which may still lose a worker.
-        folder.write_json("results.json", results)
+        folder.write_json(RESULTS_FILE, results)
         folder.write("report.md", report.markdown(results, records))
         clips = _video_clips(chosen, jobs, folder.path, pool=pool)
         pages = _remembered(evaluation.worker, jobs, records, clips, truth)
@@ -86,6 +89,29 @@ def evaluate(  # noqa: PLR0913
         folder.write("report.html", report.html(results, records, config=config, attached=attached))
         _report_invalid(records, folder.path)
     return results
+
+
+def _checked_list(evaluation: Evaluation) -> EpisodeList:
+    """Returns the list of the episodes that are played. Raises `ListError` where a given list was of others."""
+    if evaluation.episode_list is not None:
+        require_same_episodes(evaluation.episode_list, evaluation.worker.tasks)
+    return evaluation.as_list()
+
+
+def _parts(evaluation: Evaluation) -> Parts:
+    first = {name: seeds[0] for name, seeds in evaluation.seeds.items()}
+    return preflight(evaluation.worker, seeds=first, split=evaluation.split)
+
+
+def _require_own_rows(done: Sequence[EpisodeRecord], jobs: Jobs, evaluation: Evaluation, folder: Path) -> None:
+    """Raises `ConfigError` for rows of episodes that this shard does not play."""
+    foreign = [record.episode for record in done if _key(record) not in jobs]
+    if foreign:
+        raise ConfigError(
+            "The folder of a shard must hold its own episodes alone.",
+            value=f"{folder} with {foreign[0]}, asked for shard {evaluation.shard}",
+            remedy="Give each shard an output folder of its own.",
+        )
 
 
 def _chosen(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts, videos: int) -> list[EpisodeRecord]:

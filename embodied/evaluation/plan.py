@@ -1,20 +1,53 @@
 """The plan of an evaluation: its episodes, policies and controls, and the identity of all of them."""
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 from embodied.errors import ConfigError
 from embodied.evaluation.controls import choice_task, refuse_resuming
+from embodied.evaluation.episode_list import EpisodeList, listed
 from embodied.evaluation.episode_seeds import SEED_STRIDE, balanced_seeds
 from embodied.evaluation.provenance import fingerprint
 from embodied.rollout.bank_feed.site_clock import slot_length_s
 from embodied.rollout.chain import chain_length, require_whole_chains
 from embodied.rollout.job import EpisodeJob
 from embodied.rollout.worker import WorkerConfig
-from embodied.types import NORMAL
+from embodied.types import NORMAL, Episode
 
 TEST_SPLIT = "test"
+EPISODES = 100  # Of each task, where nothing else is requested.
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part number `index` (from 1) of the `count` parts of a run, which are played separately and merged.
+
+    Raises `ConfigError`.
+    """
+
+    index: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.index <= self.count:
+            raise ConfigError("shard must read INDEX/COUNT, with an index from 1 to the count.", value=str(self))
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """Returns the shard that `text`, such as 2/8, names. Raises `ConfigError`."""
+        index, _, count = text.partition("/")
+        if not (index.isdecimal() and count.isdecimal()):
+            raise ConfigError("shard must read INDEX/COUNT.", value=text, remedy="Such as shard=2/8.")
+        return cls(int(index), int(count))
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    def holds(self, unit: int) -> bool:
+        """Returns whether the chain or single episode number `unit` (from 0) of a task belongs to this part."""
+        return unit % self.count == self.index - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +55,12 @@ class Evaluation:
     """What is evaluated: `episodes` of each task of `worker.tasks` with each policy of `worker.policies`.
 
     The episodes of a task are those of `seeds` in the split `split`; each is played as it is and under each control of
-    `worker.controls`. Raises `ConfigError` for numbers out of range, and for controls that cannot be played.
-    `sources` identify the code from outside that is used.
+    `worker.controls`. `episode_list` gives the seeds, where there is one; else they follow from `seed`. Of a run in
+    shards, only `shard` is played. `sources` identify the code from outside that is used.
+
+    Raises:
+        ConfigError: For numbers out of range, controls that cannot be played, and more shards than episodes.
+        ListError: For tasks that are not on the list.
     """
 
     suite: str
@@ -33,6 +70,9 @@ class Evaluation:
     seed: int
     split: str = TEST_SPLIT
     sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    episode_list: EpisodeList | None = None
+    list_name: str = ""
+    shard: Shard | None = None
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
@@ -43,9 +83,20 @@ class Evaluation:
             raise ConfigError(f"episodes must be at most {SEED_STRIDE}.", value=self.episodes)
         if not self.worker.tasks or not self.worker.policies:
             raise ConfigError("An evaluation must have at least one task and one policy.")
+        if self.episode_list is not None:
+            self._check_list(self.episode_list)
         self._check_chains()
         if self.worker.controls:
             self._check_controls()
+
+    def _check_list(self, episodes: EpisodeList) -> None:
+        counts = {name: len(one.seeds) for name, one in episodes.shortened(self.worker.tasks, None).tasks.items()}
+        if set(counts.values()) != {self.episodes}:
+            raise ConfigError("An episode list must hold equally many episodes of each task.", value=counts)
+        if self.seed:
+            raise ConfigError("seed must be left out where a list names the episodes.", value=self.seed)
+        if self.split != episodes.split:
+            raise ConfigError("split must be that of the episode list.", value=(self.split, episodes.split))
 
     def _check_controls(self) -> None:
         """Raises `ConfigError` for a task without a choice, for killed episodes that go on, and for a team."""
@@ -61,7 +112,14 @@ class Evaluation:
 
     def _check_chains(self) -> None:
         for name, task in self.worker.tasks.items():
-            require_whole_chains(name, task, self.episodes)
+            length = chain_length(task)
+            require_whole_chains(name, self.seeds[name], length)
+            if self.shard is not None and self.episodes // length < self.shard.count:
+                raise ConfigError(
+                    "A run must have an episode, or a whole chain, for each of its shards.",
+                    value=f"shard {self.shard} of {self.episodes} episodes of {name}",
+                    remedy="Choose fewer shards or more episodes.",
+                )
         chains = [name for name, task in self.worker.tasks.items() if chain_length(task) > 1]
         if chains and (self.worker.controls or (self.worker.memory and self.worker.memory.feed.resume)):
             raise ConfigError(
@@ -77,7 +135,7 @@ class Evaluation:
 
     @property
     def run(self) -> str:
-        """The identity of the run: equal settings give equal rows, wherever they are played."""
+        """The identity of the run: equal settings give equal rows, wherever and in how many shards they are played."""
         worker = self.worker
         memory = worker.memory
         # What a bank records and gives to policies belongs to the run; its location does not.
@@ -98,15 +156,29 @@ class Evaluation:
                 "policies": worker.policies,
                 "simulator": worker.simulator,
                 "controller": worker.controller,
-                "episodes": self.episodes,
-                "seed": self.seed,
+                **self._choice_of_episodes(),
                 "split": self.split,
             }
         )
 
+    def _choice_of_episodes(self) -> dict[str, Any]:
+        if self.episode_list is None:
+            return {"episodes": self.episodes, "seed": self.seed}
+        return {"episode_list": self.episode_list.sha256}
+
+    def first_episode(self, task: str) -> Episode:
+        """Returns the first episode of `task`, a key of `worker.tasks`."""
+        return self.worker.tasks[task].sample(self.seeds[task][0], split=self.split)
+
+    def as_list(self) -> EpisodeList:
+        """Returns the list of all episodes, those of all shards, with their digests."""
+        return listed(self.worker.tasks, self.seeds, suite=self.suite, split=self.split)
+
     @cached_property
     def seeds(self) -> Mapping[str, tuple[int, ...]]:
         """The seeds of the episodes of each task, in the order in which they are played."""
+        if self.episode_list is not None:
+            return {name: self.episode_list.tasks[name].seeds for name in self.worker.tasks}
         return {
             name: balanced_seeds(task, self.split, self.seed, self.episodes) for name, task in self.worker.tasks.items()
         }
@@ -114,12 +186,12 @@ class Evaluation:
     def jobs(self, obstacles: Mapping[str, Container[str]] | None = None) -> Iterator[EpisodeJob]:
         """Yields every episode, task by task and seed by seed, all policies and controls of a seed together.
 
-        A chain of episodes is one job that holds the later ones.
+        A chain of episodes is one job that holds the later ones. Of a shard only its own jobs are yielded.
 
-        `obstacles` are the controls under which a policy cannot be played. On the site clock they follow one another in
-        this order, from 0 on.
+        `obstacles` are the controls under which a policy cannot be played. On the site clock all episodes, those of
+        other shards included, follow one another in this order, from 0 on.
         """
-        slot_s = self._slot_s()
+        run, slot_s = self.run, self._slot_s()
         played = [
             (policy, control)
             for policy in self.worker.policies
@@ -129,36 +201,27 @@ class Evaluation:
         slot = 0
         for name, task in self.worker.tasks.items():
             length, numbers = chain_length(task), self.seeds[name]
-            for place in range(0, len(numbers), length):
-                seeds = numbers[place : place + length]
+            for unit in range(len(numbers) // length):
+                seeds = numbers[unit * length : (unit + 1) * length]
                 for policy, control in played:
-                    jobs = [
-                        self._job(name, policy, control, seed, chain=seeds[0] if length > 1 else None) for seed in seeds
-                    ]
-                    yield replace(jobs[0], later=tuple(jobs[1:])).starting_at(slot * slot_s)
+                    if self.shard is None or self.shard.holds(unit):
+                        first = EpisodeJob(run, "", name, policy, seeds[0], self.split, control=control)
+                        yield self._unit(first, seeds).starting_at(slot * slot_s)
                     slot += 1
 
-    def _job(self, task: str, policy: str, control: str, seed: int, *, chain: int | None) -> EpisodeJob:
-        return EpisodeJob(
-            run=self.run,
-            episode=f"{task}/{self.split}/{seed}",
-            task=task,
-            policy=policy,
-            seed=seed,
-            split=self.split,
-            control=control,
-            chain="" if chain is None else f"{task}/{self.split}/{chain}",
-        )
+    def _unit(self, first: EpisodeJob, seeds: Sequence[int]) -> EpisodeJob:
+        """Returns the episodes of `seeds`, a chain if there are several, all with the settings of `first`."""
+        names = [f"{first.task}/{self.split}/{seed}" for seed in seeds]
+        chain = names[0] if len(names) > 1 else ""
+        jobs = [replace(first, episode=name, seed=seed, chain=chain) for name, seed in zip(names, seeds, strict=True)]
+        return replace(jobs[0], later=tuple(jobs[1:]))
 
     def _slot_s(self) -> float:
         """Returns the length of a slot: as the longest of the tasks' first episodes may need.
 
         Raises `ConfigError` where an episode without a time limit would be written to a bank.
         """
-        limits_s = {
-            name: task.sample(self.seeds[name][0], split=self.split).limits.sim_time_s
-            for name, task in self.worker.tasks.items()
-        }
+        limits_s = {name: self.first_episode(name).limits.sim_time_s for name in self.worker.tasks}
         unlimited = [name for name, limit_s in limits_s.items() if limit_s is None]
         if unlimited and self.worker.memory is not None:
             raise ConfigError(

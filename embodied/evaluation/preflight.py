@@ -27,25 +27,25 @@ class Parts:
     sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-def preflight(worker: WorkerConfig, *, seed: int, split: str) -> Parts:
-    """Builds every part of `worker` in this process, for the episode `seed` of `split` of each task.
+def preflight(worker: WorkerConfig, *, seeds: Mapping[str, int], split: str) -> Parts:
+    """Builds every part of `worker` in this process, for one episode of `split` of each task, whose seed `seeds` gives.
 
     A recorder is begun as well. Raises whatever building a part raises, and `ConfigError` for a camera that the scenes
     lack.
     """
     with recorded_use() as used:
-        parts = _built(worker, seed=seed, split=split)
+        parts = _built(worker, seeds=seeds, split=split)
     return replace(parts, sources=outside_sources(worker, used))
 
 
-def _built(worker: WorkerConfig, *, seed: int, split: str) -> Parts:
+def _built(worker: WorkerConfig, *, seeds: Mapping[str, int], split: str) -> Parts:
     policies = {name: policy.build() for name, policy in worker.policies.items()}
     team = {name: policies.get(name) or builder.build() for name, builder in _team_builders(worker).items()}
     worker.latency.build()
     simulator = worker.simulator.build()
     try:
-        for task in worker.tasks.values():
-            episode = task.sample(seed, split=split)
+        for name_of_task, task in worker.tasks.items():
+            episode = task.sample(seeds[name_of_task], split=split)
             for name, policy in policies.items():
                 for robot, agent in agents_of(episode, policy, team_agents(worker.team, {"": policy, **team})).items():
                     cameras, own = agent.wanted_cameras, agent.cameras is not None

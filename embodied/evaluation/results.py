@@ -19,6 +19,7 @@ from embodied.types import NORMAL, EpisodeRecord
 
 KIND = "evaluation"
 EPISODES_FILE = "episodes.jsonl"
+RESULTS_FILE = "results.json"
 TIME_DECIMALS = 3
 FIELDS = tuple(field.name for field in fields(EpisodeRecord))
 OPTIONAL: Mapping[str, Any] = {  # By field: the default value, which is left out of rows.

@@ -15,7 +15,7 @@ from embodied.rollout.bank_feed.refusals import REFUSED
 from embodied.rollout.builders import PolicyBuilder
 from embodied.rollout.worker import WorkerConfig, on_failure_of
 from embodied.tasks.registry import suite_named, suite_names
-from embodied.types import NORMAL, EpisodeRecord
+from embodied.types import NORMAL, EpisodeRecord, ReportColumn
 
 
 def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts) -> dict[str, Any]:
@@ -29,12 +29,16 @@ def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: 
     controls: dict[str, Any] = {}
     for name, task in evaluation.worker.tasks.items():
         own = [record for record in records if record.task_and_tier == name]
-        chance = task.chance(task.sample(evaluation.seeds[name][0], split=evaluation.split))
+        chance = task.chance(evaluation.first_episode(name))
         phases = phase_order(own)
         entries: dict[str, dict[str, Any]] = {
             policy: {
-                control: _entry(
-                    [r for r in own if (r.policy, r.control) == (policy, control)], control, task, chance, phases
+                control: entry_of(
+                    [r for r in own if (r.policy, r.control) == (policy, control)],
+                    control,
+                    chance=chance,
+                    phases=phases,
+                    columns=task.columns,
                 )
                 for control in evaluation.controls
                 if control not in parts.obstacles.get(policy, {})
@@ -67,7 +71,9 @@ def _run(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts)
         ),
         "privileged": list(parts.privileged),
         "episodes": evaluation.episodes,
-        "seed": evaluation.seed,
+        **({"seed": evaluation.seed} if evaluation.episode_list is None else {}),
+        "episode_list": {"name": evaluation.list_name, "sha256": evaluation.as_list().sha256},
+        **({"shard": str(evaluation.shard)} if evaluation.shard else {}),
         "split": evaluation.split,
         **_sampling(evaluation),
         "versions": versions(),
@@ -128,8 +134,14 @@ def _published(task: Task) -> Mapping[str, float]:
     return getattr(task, "published", {})
 
 
-def _entry(
-    records: Sequence[EpisodeRecord], control: str, task: Task, chance: float | None, phases: Sequence[str]
+def entry_of(
+    records: Sequence[EpisodeRecord],
+    control: str,
+    *,
+    chance: float | None,
+    phases: Sequence[str],
+    columns: Sequence[ReportColumn],
 ) -> dict[str, Any]:
-    entry = summarise(records, chance=chance, phases=phases, columns=task.columns)
+    """Returns the entry of the `records` of one task, policy and `control`; the rest as in `summarise`."""
+    entry = summarise(records, chance=chance, phases=phases, columns=columns)
     return {**entry, "follows_donor": following(records)} if control == SWAPPED else entry

@@ -1,5 +1,7 @@
 """Chains of episodes: each starts in the final world of the one before."""
 
+from collections.abc import Sequence
+
 from embodied.errors import ConfigError
 from embodied.protocols import ChainTask, Task
 from embodied.types import Episode
@@ -15,14 +17,16 @@ def chain_length(task: Task) -> int:
     return length
 
 
-def require_whole_chains(name: str, task: Task, episodes: int) -> None:
-    """Raises `ConfigError` unless `episodes` of the task called `name` are whole chains."""
-    if episodes % chain_length(task):
+def require_whole_chains(name: str, seeds: Sequence[int], length: int) -> None:
+    """Raises `ConfigError` unless `seeds` of the task called `name` are whole chains of `length` seeds in a row."""
+    if len(seeds) % length:
         raise ConfigError(
-            f"episodes must be whole chains of {name!r}.",
-            value=episodes,
-            remedy=f"Choose a multiple of {chain_length(task)}.",
+            f"episodes must be whole chains of {name!r}.", value=len(seeds), remedy=f"Choose a multiple of {length}."
         )
+    for first in range(0, len(seeds), length):
+        chain = tuple(seeds[first : first + length])
+        if chain != tuple(range(chain[0], chain[0] + length)):
+            raise ConfigError(f"The seeds of a chain of {name!r} must follow one another.", value=chain)
 
 
 def require_successor(episode: Episode, previous: Episode) -> None:

@@ -12,7 +12,9 @@ from embodied.evaluation.evaluator import evaluate
 from embodied.evaluation.report import terminal_table
 from tests.evaluation.fakes import FakeCompute, evaluation
 
-FILES = {".lock", "config.yaml", "episodes.jsonl", "report.html", "report.md", "results.json", "videos"}
+FILES = {
+    ".lock", "config.yaml", "episode_list.json", "episodes.jsonl", "report.html", "report.md", "results.json", "videos",
+}  # fmt: skip
 
 
 def _run(folder, *, plan=None, videos=2, **options):

@@ -3,7 +3,7 @@
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from embodied.evaluation.plan import Evaluation
+from embodied.evaluation.plan import EPISODES, TEST_SPLIT, Evaluation
 from embodied.rollout.compute import Compute, ComputeConfig, ComputeKind
 from embodied.rollout.worker import WorkerConfig
 from launch import cli, schema
@@ -26,9 +26,9 @@ def composed(*settings: str) -> Evaluation:
         suite=config.suite.name,
         tier=config.tier.name,
         worker=worker,
-        episodes=config.episodes,
+        episodes=config.episodes or EPISODES,
         seed=config.seed,
-        split=config.split,
+        split=config.split or TEST_SPLIT,
     )
 
 

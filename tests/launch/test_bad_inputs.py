@@ -101,6 +101,16 @@ ROWS = [
     ("train", ["data={data}", "output=out", "optimiser.learning_rate=nan"], ["nan", "learning_rate"]),
     ("train", ["data={data}", "output=out", "batch=7", "compute.workers=2"], ["(7, 2)", "multiple"]),
     ("train", ["data={data}", "output=out", "log.keep=0"], ["(10, 250, 0)", "keep must be at least 1"]),
+    # Lists and shards.
+    ("evaluate", ["output=out", "episode_list=nope"], ["'nope'", "episode list must be one that exists"]),
+    ("evaluate", ["output=out", "episode_list=README.txt", "episodes=3"], ["README.txt", "readable JSON"]),
+    ("evaluate", ["output=out", "shard=9/8"], ["'9/8'", "INDEX/COUNT"]),
+    ("evaluate", ["output=out", "episodes=3", "shard=1/8"], ["shard 1/8 of 3 episodes", "fewer shards"]),
+    ("lists", ["output=README.txt"], ["README.txt", ".json"]),
+    ("lists", ["output=new.json", "episodes=0"], ["(0, 0)", "episodes must lie in"]),
+    ("lists", ["output=new.json", "split=tset"], ["'tset'", "Did you mean 'test'?"]),
+    ("merge", ["output=out"], ["At least one shard"]),
+    ("merge", ["strangers", "output=out"], ["strangers", "finished launch.evaluate"]),
     # Names and files.
     ("evaluate", ["output=out", "policy=[sam2act]", "policy_options.sam2act.weights=README.txt"], ["README.txt"]),
     ("evaluate", ["output=out", "simulator.renderer=vulkan"], ["'vulkan'", "Known: auto"]),

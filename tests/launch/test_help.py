@@ -29,7 +29,7 @@ def page(monkeypatch, capsys):
     return shown
 
 
-@pytest.mark.parametrize("command", ["bench", "collect", "evaluate", "memory", "train"])
+@pytest.mark.parametrize("command", ["bench", "collect", "evaluate", "lists", "memory", "train"])
 def test_every_setting_is_explained_in_a_line(page, command):
     lines = page(command).splitlines()
     settings = [line for line in lines[lines.index("Settings, changed by name=VALUE:") :] if SETTING.match(line)]
@@ -48,7 +48,7 @@ def test_the_page_of_evaluations_fits_two_screens_and_names_the_parts(page):
     assert len(shown.splitlines()) <= 100
     assert "  suite: memorybench, teamwork\n" in shown
     assert "training" not in shown
-    assert re.search(r"^  episodes=100 +of each task, with each policy", shown, re.MULTILINE)
+    assert re.search(r"^  episodes=null +of each task, with each policy", shown, re.MULTILINE)
     assert re.search(r"^  compute\.workers=2 +processes that play", shown, re.MULTILINE)
     assert "distractor_presses" in shown
 
