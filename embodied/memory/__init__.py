@@ -1,4 +1,4 @@
-"""The memory bank of a site: one log of events, and what follows from it about space, time and robots.
+"""The memory bank of a site: one log of events, and projections of it about space, time and robots.
 
 `open_bank` gives the process that owns the file a `Bank`; other processes use a `BankClient` through a `BankService`.
 All other packages import from here, from `embodied.memory.perception`, and from `embodied.memory.service.ray_service`,
@@ -6,10 +6,10 @@ which needs Ray.
 
     schema       events, their kinds, queries and answers; checks, encoding and formatting
     storage      the durable log in SQLite, its integrity, snapshots and tombstones
-    projections  tables that follow from the log
-    queries      what is answered from the log and the projections
+    projections  tables derived from the log
+    queries      answers from the log and the projections
     service      the bank itself, its service for many clients, outbox and leases
-    retention    what may be removed from the log, and when
+    retention    removal of events that are no longer needed
     perception   from depth images to sightings and absences
 """
 

@@ -236,7 +236,7 @@ def test_a_sound_file_is_reported_to_be_and_a_damaged_one_names_the_event_and_gi
     with open_bank("sqlite:///bad-sound.db", root=folder) as bank:
         assert bank.head == 15
         assert bank.where_is("cup").parent == "kitchen"
-    assert "must be sound" in payload(folder, "summary", "url=sqlite:///bad.db", code=2)
+    assert "must be intact" in payload(folder, "summary", "url=sqlite:///bad.db", code=2)
 
 
 def test_retention_says_what_it_forgot(folder):

@@ -106,7 +106,7 @@ class SlowBank:
         self.commits.append(len(batches))
         if self.failures:
             self.failures -= 1
-            raise StorageError("The disk under a memory bank must take and give what is asked.", value="full")
+            raise StorageError("The disk of a memory bank must be readable and writable.", value="full")
         return self._bank.append_batches(batches)
 
 
@@ -158,7 +158,7 @@ def test_a_group_that_alone_meets_a_failing_disk_is_sent_again():
         def append_batches(self, batches):
             if self.failures:
                 self.failures -= 1
-                return [StorageError("The disk under a memory bank must take and give what is asked.", value="I/O")]
+                return [StorageError("The disk of a memory bank must be readable and writable.", value="I/O")]
             return self._bank.append_batches(batches)
 
     bank = Flaky(open_bank(":memory:"))
@@ -394,7 +394,7 @@ def test_a_snapshot_answers_the_same_for_ever(service):
         assert then.where_is("cup").parent == "sink"
         assert client.where_is("cup").parent == "shelf"
         assert client.snapshot(1).where_is("cup").parent == "sink"
-        with pytest.raises(MemoryBankError, match="moment that was"):
+        with pytest.raises(MemoryBankError, match="past moment"):
             client.snapshot(99).where_is("cup")
 
 

@@ -99,7 +99,7 @@ def test_snapshots_are_written_by_the_way_and_only_the_newest_are_kept(bank):
 
 
 def test_an_empty_bank_has_no_snapshot(tmp_path):
-    with open_bank("sqlite:///empty.db", root=tmp_path) as bank, pytest.raises(MemoryBankError, match="hold something"):
+    with open_bank("sqlite:///empty.db", root=tmp_path) as bank, pytest.raises(MemoryBankError, match="have content"):
         bank.write_snapshot()
     assert {path.name for path in tmp_path.iterdir()} == {"empty.db.lock", "empty.db"}, "no half-written file stays"
 

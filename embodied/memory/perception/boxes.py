@@ -8,7 +8,7 @@ from embodied.geometry import Pose, Vector3, quaternion_from_yaw, rotation_matri
 
 COARSE_RAD = float(np.radians(1.0))
 FINE_RAD = float(np.radians(0.1))
-SQUARE_RATIO = 1.1  # Sides whose ratio is below this count as equal: the longer one is then no guide to the yaw.
+SQUARE_RATIO = 1.1  # Sides whose ratio is below this count as equal: the longer one then does not determine the yaw.
 LEAST_SIDE_M = 1e-4
 ROUND_GAIN = 0.2  # A square gains 1.0 in area when turned by 45 degrees, a disc 0.0.
 
@@ -17,9 +17,9 @@ ROUND_GAIN = 0.2  # A square gains 1.0 in area when turned by 45 degrees, a disc
 class UprightBox:
     """A box that turns about the vertical only: `pose` of its centre in the world, edge lengths `size_m`.
 
-    Its x axis is along the longer horizontal side, so the yaw lies in [-90, 90) degrees; where the two sides are
-    alike (within a tenth) the yaw lies in [-45, 45). `turned` is False where the outline is round and the yaw means
-    nothing (it is then 0).
+    Its x axis is along the longer horizontal side, so the yaw lies in [-90, 90) degrees; where the two sides are equal
+    (within a tenth) the yaw lies in [-45, 45). `turned` is False where the outline is round and the yaw has no meaning
+    (it is then 0).
     """
 
     pose: Pose
@@ -62,7 +62,7 @@ def _areas(points_m: np.ndarray, yaws_rad: np.ndarray) -> np.ndarray:
 
 
 def _settled(yaw_rad: float, size: np.ndarray) -> tuple[float, np.ndarray]:
-    """Returns, of the yaws that describe the same box, the one that `UprightBox` promises, and the size along it."""
+    """Returns, of the yaws that describe the same box, the one that `UprightBox` defines, and the size along it."""
     swapped = size[[1, 0, 2]]
     if max(size[:2]) < SQUARE_RATIO * min(size[:2]):
         quarters = round(yaw_rad / (np.pi / 2))

@@ -1,4 +1,4 @@
-"""Colours by name: the nearest of a few well-known ones, as the eye measures nearness."""
+"""Colours by name: the nearest of a few well-known ones, in a perceptual colour space."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,7 +21,7 @@ NAMED_RGB: dict[str, Vector3] = {
     "grey": (0.5, 0.5, 0.5),
     "black": (0.06, 0.06, 0.06),
 }
-LIGHTNESS_WEIGHT = 0.5  # Shade and light change how light a thing looks, far less its hue.
+LIGHTNESS_WEIGHT = 0.5  # Shading changes the lightness of a thing far more than its hue.
 _WEIGHTS = np.array([LIGHTNESS_WEIGHT, 1.0, 1.0])
 _XYZ_FROM_RGB = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]

@@ -1,4 +1,4 @@
-"""What is remembered of one thing: where its surface was seen, its box, its colour, and which others it may be."""
+"""The known state of one thing: its surface as seen, its box, its colour, and other things that it may be."""
 
 from dataclasses import dataclass, field, replace
 
@@ -8,13 +8,13 @@ from embodied.geometry import Pose, quaternion_from_yaw, rotation_matrix, vector
 from embodied.memory.perception.boxes import UprightBox, fit_box, inside
 from embodied.memory.perception.colours import Colour, lab_from_rgb, median_lab
 
-SURFACE_M = 0.5  # A thing as wide and as deep as this whose points lie at one height is a surface to put things on.
+SURFACE_M = 0.5  # A level thing at least this wide and deep is a surface on which things are placed.
 SURFACE_SHARE = 0.5
 LEVEL_M = 0.01
 FLAT_M = 0.006
 PART_M = 0.008
 MOST_COLOURS = 64
-PART_SHARE = 0.08  # Of the pixels: what has the colour of a part of a thing may be that part.
+PART_SHARE = 0.08  # Share of the pixels of a thing: a view with the colour of such a part may show that part.
 ANYWHERE_SHARE = 0.2
 CELL_M = 0.005
 ALIKE_COLOUR, DARK, MIDDLE, SHADE_WEIGHT = 20.0, 20.0, 50.0, 0.25  # In CIE L*a*b*.
@@ -27,9 +27,9 @@ _CELLS = np.array([1, 8192, 8192 * 8192])
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A surface as one image shows it: `points_m` (N, 3) in the world. A `surface` is one to put things on.
+    """A surface as one image shows it: `points_m` (N, 3) in the world. Things can be placed on a `surface`.
 
-    `palette_lab` (M, 3) are colours of some of its pixels in CIE L*a*b*, `colour` their middle.
+    `palette_lab` (M, 3) are colours of some of its pixels in CIE L*a*b*, `colour` is their median.
     """
 
     points_m: np.ndarray
@@ -42,10 +42,10 @@ class Measured:
 
 @dataclass(eq=False)
 class Known:
-    """One thing as it is remembered. `seen_s` is when it was last seen, `hidden_s` when it was last hidden for long.
+    """One known thing. `seen_s` is when it was last seen, `hidden_s` when it was last hidden for long.
 
-    `candidates` are the names of alike things with which it may have changed places unseen. `views` counts the looks
-    that have added to its box; `held` says that a robot has it.
+    `candidates` are the names of similar things with which it may have changed places unseen. `views` counts the looks
+    that have added to its box; `held` is set while a robot holds it.
     """
 
     name: str
@@ -76,19 +76,22 @@ class Known:
 
     @property
     def flat(self) -> bool:
-        """Whether it is a mark on what it lies on."""
+        """Whether it is a flat mark on its support."""
         return not self.measured.surface and self.box.size_m[2] <= FLAT_M
 
     @property
     def shape(self) -> str:
-        """What its box looks like, in a word."""
+        """The shape of its box as one word."""
         if self.measured.surface:
             return "surface"
         return "flat" if self.flat else "box" if self.box.turned else "round"
 
 
 def measured(points_m: np.ndarray, rgb: np.ndarray, pixels: int) -> Measured:
-    """Returns what the points (N, 3) of one mask, of colours `rgb` (N, 3), show: `pixels` is the size of the mask."""
+    """Returns the measurement of one mask from its `points_m` (N, 3) and their colours `rgb` (N, 3).
+
+    `pixels` is the size of the mask.
+    """
     heights = points_m[:, 2]
     level = float(np.median(heights))
     wide = np.ptp(points_m[:, :2], axis=0).min() >= SURFACE_M
@@ -99,7 +102,7 @@ def measured(points_m: np.ndarray, rgb: np.ndarray, pixels: int) -> Measured:
 
 
 def fused(known: Measured, new: Measured) -> Measured:
-    """Returns what two views of a thing that stayed where it was show together: one point per cell of 5 mm."""
+    """Returns the union of two views of a thing at rest: one point per cell of 5 mm."""
     points = np.concatenate([known.points_m, new.points_m])
     cells = np.floor(points / CELL_M).astype(np.int64) @ _CELLS
     points = points[np.unique(cells, return_index=True)[1]]
@@ -125,9 +128,9 @@ def seen_in_part(known: Measured, new: Measured) -> bool:
 
 
 def registered(known: Measured, new: Measured) -> Measured:
-    """Returns the known thing, moved no further than it takes to hold the points of a view that shows a part of it.
+    """Returns the known thing, moved by the smallest shift with which it contains the points of a partial view.
 
-    Where the view is elsewhere altogether, the thing is first brought to its middle.
+    Where the view does not overlap the thing, the thing is first moved to the middle of the view.
     """
     pose = known.box.pose
     if share_inside(known.box, new.points_m, margin_m=known.box.size_m[0] / 2) < ANYWHERE_SHARE:
@@ -141,7 +144,7 @@ def registered(known: Measured, new: Measured) -> Measured:
 
 
 def alike(left: Measured, right: Measured) -> bool:
-    """Returns whether two things have like colours and like sizes: by looks alone they may be one."""
+    """Returns whether two things have similar colours and sizes: by appearance they may be the same."""
     ours, theirs = np.sort(left.box.size_m), np.sort(right.box.size_m)
     slack = SIZE_SLACK_M + SIZE_SLACK_SHARE * np.maximum(ours, theirs)
     return like_colour(left, right) and left.surface == right.surface and bool(np.all(np.abs(ours - theirs) <= slack))
@@ -150,7 +153,7 @@ def alike(left: Measured, right: Measured) -> bool:
 def like_colour(left: Measured, right: Measured) -> bool:
     """Returns whether two things may have the same colours, whichever of their sides and parts are seen.
 
-    The middle colour of one must be among those of the other.
+    The median colour of one must be among those of the other.
     """
     return _has_colour(left, right.colour) or _has_colour(right, left.colour)
 

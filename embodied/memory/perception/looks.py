@@ -1,4 +1,4 @@
-"""One look at a scene, what it changes, and how its pixels agree with what the same camera saw before."""
+"""One look at a scene, its changes to the known things, and its comparison with earlier images of the same camera."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ from embodied.memory.perception.known import Known
 from embodied.memory.perception.segments import SegmentedImage
 from embodied.types import CameraImage
 
-SAME_M = 0.004  # Of depth: a pixel that measures what it did before.
-SAME_RGB = 60  # Of the three channels together, of 765.
+SAME_M = 0.004  # Depth tolerance, metres, for a pixel that is unchanged.
+SAME_RGB = 60  # Colour tolerance, summed over the three channels, of 765.
 VACATED_SHARE = 0.05
 LEAST_PIXELS = 10
 
 
 class ChangeKind(StrEnum):
-    """What a look did to the belief about one thing."""
+    """The effect of a look on the belief about one thing."""
 
     NEW = "new"
     MOVED = "moved"
@@ -29,7 +29,7 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """What a look said of the thing called `name`; `share` of its place was seen empty where it is gone."""
+    """The change of the thing called `name` by a look; `share` of its place was seen empty where it is gone."""
 
     name: str
     kind: ChangeKind
@@ -38,11 +38,11 @@ class Change:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """One image to look at. Masks of the image mean nothing beyond it.
+    """One image with masks, whose ids have no meaning beyond the image.
 
-    `own_m` (N, 3) are points on the robots' own surfaces, by which their masks are found; `tools` the tool poses of
-    those that hold something, by the name of what they hold. A `still` camera looks from the same pose every time.
-    `given` holds the name and the category of masks (each "" for unknown), for the settings that ask for them.
+    `own_m` (N, 3) are points on the robots' own surfaces, by which their masks are found; `tools` are the tool poses of
+    tools in use, by the name of what they hold. A `still` camera has the same pose in all looks. `given` holds the name
+    and the category of masks (each "" for unknown), for the settings that need them.
     """
 
     camera: str
@@ -56,9 +56,10 @@ class Look:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What a still camera has seen behind all robots: depth in metres, colour, and the index of the thing, 0 for none.
+    """The background of a still camera, without robots.
 
-    `depth_m` and `label` are (height * width,), `rgb` uint8 (height * width, 3).
+    Depth in metres, colour, and the index of the thing, 0 for none. `depth_m` and `label` are (height * width,), `rgb`
+    uint8 (height * width, 3).
     """
 
     depth_m: np.ndarray
@@ -67,9 +68,9 @@ class Reference:
 
 
 class Votes:
-    """How many pixels of each mask show what the reference has of each thing, unmoved or vacated.
+    """Counts for each mask the pixels that agree with each thing of the reference, and those of vacated places.
 
-    `ours` says of each mask whether it is a robot's, `narrow` of each index whether it is a thing and no surface.
+    `ours` marks the masks of robots, `narrow` the indices of things that are not surfaces.
     """
 
     def __init__(self, seen: SegmentedImage, reference: Reference | None, ours: np.ndarray, narrow: np.ndarray) -> None:
@@ -83,7 +84,7 @@ class Votes:
         pairs = seen.mask * things + reference.label
         clear = (ahead_m > -SAME_M) & ~ours[seen.mask]
         same = clear & (ahead_m < SAME_M)
-        things_at = np.flatnonzero(same & narrow[reference.label])  # Surfaces are wide, and keep their colour.
+        things_at = np.flatnonzero(same & narrow[reference.label])  # The colour of surfaces does not change.
         now, before = seen.image.rgb.reshape(-1, 3)[things_at], reference.rgb[things_at]
         same[things_at] = np.abs(now.astype(np.int16) - before).sum(axis=1) < SAME_RGB
         self._same = np.bincount(pairs[same], minlength=masks * things).reshape(masks, things)
@@ -108,11 +109,11 @@ class Votes:
         return float(self._own_px[index])
 
     def moved_px(self, mask: int, index: int) -> float:
-        """Returns how many pixels showed a thing that a mask no longer covers, though nothing hides them."""
+        """Returns how many pixels showed a thing that a mask no longer covers, though they are visible."""
         return float(self._open[:, index].sum() - self._open[mask, index])
 
     def knows(self, index: int) -> bool:
-        """Returns whether the camera has seen enough of a thing where it is."""
+        """Returns whether the camera has seen enough of a thing at its place."""
         return bool(index < len(self._own_px) and self._own_px[index] >= LEAST_PIXELS)
 
     def vacated(self, found: Mapping[int, Known], by_index: list[Known | None]) -> Iterator[tuple[Known, float]]:

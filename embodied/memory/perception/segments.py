@@ -1,4 +1,7 @@
-"""Masks of one image as surfaces in the world. Ids mean nothing beyond the image: which mask is what is found here."""
+"""Masks of one image as surfaces in the world.
+
+Mask ids have no meaning beyond the image; tracking identifies things.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +12,7 @@ from embodied.errors import SceneError
 from embodied.types import CameraImage
 
 MOST_POINTS = 250
-OWN_M = 0.02  # How well a robot knows where its own surface is, in depth.
+OWN_M = 0.02  # Tolerance in depth for points of a robot's own surface.
 LEAST_HITS, LEAST_HIT_SHARE = 3, 0.1
 JUMP_PX = 4.0  # Of depth, in pixel widths: a larger step between neighbours is an edge.
 
@@ -42,11 +45,11 @@ class SegmentedImage:
         return np.bincount(self.mask)
 
     def indices(self, mask: int) -> np.ndarray:
-        """Returns the flat indices of pixels that show the thing of a mask: evenly thinned to `MOST_POINTS`, and sound.
+        """Returns the flat indices of pixels that show the thing of a mask.
 
-        Left out are pixels without depth, and those on the rim of the mask that have no neighbour inside of it at about
-        their own depth: there a mask bleeds onto what is before or behind it, or a sensor mixes the two depths. A mask
-        without an inside is kept whole.
+        Evenly thinned to `MOST_POINTS`, and reliable. Left out are pixels without depth, and those on the rim of the
+        mask that have no neighbour inside of it at about their own depth: there a mask bleeds onto the surface before
+        or behind, or a sensor mixes the two depths. A mask without inner pixels is kept whole.
         """
         found = np.flatnonzero(self.mask == mask)
         found = found[self.depth_m[found] > 0]
@@ -91,7 +94,7 @@ class SegmentedImage:
         return rim.ravel(), np.pad(self.image.depth_m, 1).ravel(), mask.ravel()
 
     def _sound(self, indices: np.ndarray) -> np.ndarray:
-        """Returns which pixels, given by their flat indices, are inside of their mask or have a neighbour that is."""
+        """Returns which pixels, given by their flat indices, are inside their mask or have a neighbour that is."""
         rim, depth_m, mask = self._padded
         row, column = np.divmod(indices, self.image.depth_m.shape[1])
         wide = self.image.depth_m.shape[1] + 2
@@ -104,7 +107,7 @@ class SegmentedImage:
         return sound
 
     def of_robots(self, own_m: np.ndarray) -> frozenset[int]:
-        """Returns the masks that show robots, of whose surfaces `own_m` (N, 3) are points: they hit them."""
+        """Returns the masks of robots: those hit by the points `own_m` (N, 3) of the robots' own surfaces."""
         index, depth = self.project(own_m)
         index, depth = index[index >= 0], depth[index >= 0]
         hit = np.abs(depth - self.depth_m[index]) < OWN_M

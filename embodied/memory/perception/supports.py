@@ -1,4 +1,4 @@
-"""What a thing is in or on, from boxes alone."""
+"""Determines containment and support from boxes alone."""
 
 from collections.abc import Collection
 
@@ -14,7 +14,7 @@ LARGER = 1.5  # A container has at least this many times the footprint of what i
 
 
 def support_of(thing: Known, others: Collection[Known]) -> tuple[str, Known] | None:
-    """Returns "in" or "on" and the thing that another one is in or on; None where nothing is seen under it.
+    """Returns "in" or "on" and the container or support of a thing; None where nothing is seen under it.
 
     The first of these that applies counts: it is on a flat mark below its centre; in the smallest box that contains its
     centre and has at least 1.5 times its footprint; on the highest surface below its centre, if the gap between that

@@ -1,4 +1,4 @@
-"""Which thing is which from look to look: by place, colour, size and shape, with masks that name nothing."""
+"""Identifies things from look to look by place, colour, size and shape, with masks that carry no names."""
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -34,13 +34,13 @@ OUTSIDE_M, OUTSIDE_SHARE = 0.004, 0.03
 NEAR_M = 0.05
 HELD_M = 0.025
 MOST_VIEWS = 6
-STANDS_M = 0.03  # A thing whose seen part ends this far above what is under it stands on it.
+STANDS_M = 0.03  # A thing whose visible part ends at most this far above another stands on it.
 
 
 class SceneTracker:
-    """Remembers the things of one scene from look to look.
+    """Tracks the things of one scene from look to look.
 
-    `new_name` gives each new thing its name. Two alike things that were both hidden at the same time for at least
+    `new_name` gives each new thing its name. Two similar things that were both hidden at the same time for at least
     `swap_s` may have changed places: they become candidates for one another.
     """
 
@@ -53,7 +53,7 @@ class SceneTracker:
         self._grips: dict[str, Pose] = {}
 
     def look(self, look: Look) -> list[Change]:
-        """Takes in one image. Raises `SceneError` for an image without masks."""
+        """Updates the things by one image and returns the changes. Raises `SceneError` for an image without masks."""
         seen = SegmentedImage(look.image)
         ours = np.zeros(len(seen.pixels), dtype=bool)
         ours[[0, *seen.of_robots(look.own_m)]] = True
@@ -83,11 +83,11 @@ class SceneTracker:
             changes.append(change)
         changes += self._gone(found, vacated)
         if look.still:
-            self._refer(look.camera, seen, found, ours)
+            self._update_reference(look.camera, seen, found, ours)
         return changes
 
     def stand(self, thing: Known) -> None:
-        """Lets the box of a thing down to what it stands on, since cameras from above miss its lower edge."""
+        """Extends the box of a thing down to its support, since cameras from above miss its lower edge."""
         if thing.measured.surface or thing.flat:
             return
         height_m = support_height_m(thing, self.things.values())
@@ -95,7 +95,7 @@ class SceneTracker:
             thing.measured = standing(thing.measured, height_m)
 
     def at(self, point_m: Collection[float]) -> Known | None:
-        """Returns the smallest thing whose box, grown by 1.5 cm, holds a point; no mark and no surface."""
+        """Returns the smallest thing whose box, grown by 1.5 cm, contains a point; no marks and no surfaces."""
         point = np.array([tuple(point_m)])
         around = [
             thing
@@ -112,30 +112,33 @@ class SceneTracker:
         self.things[name].held = True
 
     def carry(self, name: str, tool: Pose, time_s: float) -> Pose:
-        """Returns where a held thing is while the tool is at `tool`; the robot knows it without seeing it."""
+        """Returns the held thing `name` at `time_s`, while the tool is at `tool`; it is located without being seen."""
         self.things[name].seen_s = time_s
         return compose(tool, self._grips[name])
 
     def release(self, name: str, tool: Pose, time_s: float) -> Known:
-        """Notes that a robot has opened its gripper: the thing is where it was held, until it is seen again."""
+        """Notes that a robot has opened its gripper at `time_s`.
+
+        The thing `name` stays where `tool` held it, until it is seen.
+        """
         thing = self.things[name]
         pose = self.carry(name, tool, time_s)
         if np.linalg.norm(np.subtract(pose.position_m, thing.box.pose.position_m)) > OUTSIDE_M:
-            thing.measured, thing.views = moved_to(thing.measured, pose), 0  # Known from the gripper, not yet seen.
+            thing.measured, thing.views = moved_to(thing.measured, pose), 0  # Located by the gripper, not yet seen.
             self._forget_references(thing)
         thing.held = False
         del self._grips[name]
         return thing
 
     def _held_boxes(self, look: Look) -> list[UprightBox]:
-        """Returns where the things that robots hold must be, as their tools say."""
+        """Returns the boxes of held things, located by their tools."""
         return [
             moved_to(self.things[name].measured, self.carry(name, tool, look.time_s)).box
             for name, tool in look.tools.items()
         ]
 
     def _stayed(self, mask: int, votes: Votes, found: Mapping[int, Known], look: Look) -> Known | None:
-        """Returns the thing that a mask shows where it was seen before, None where it must be found otherwise."""
+        """Returns the thing that a mask shows at its earlier place, None where it must be identified otherwise."""
         index = votes.best(mask)
         thing = self._by_index[index] if index else None
         if thing is None or thing.held or thing in found.values():
@@ -145,15 +148,15 @@ class SceneTracker:
             return None
         moved_px = votes.moved_px(mask, index)
         overlaps = votes.share(mask, index) >= STAYED_SHARE or votes.share_of_own(mask, index) >= STAYED_OWN_SHARE
-        least = MARK_VACATED_SHARE if thing.flat else VACATED_SHARE  # The rims of what stands on a mark are as deep.
+        least = MARK_VACATED_SHARE if thing.flat else VACATED_SHARE  # The rims of things on a mark have the same depth.
         still = moved_px <= max(VACATED_PX, least * votes.pixels_of(index))
         return thing if overlaps and still else None
 
     def _add_view(self, thing: Known, new: Measured | None, time_s: float) -> Change:
-        """Adds what a view shows beyond what is known of a thing that stayed where it was."""
+        """Adds the newly visible part of a thing at rest."""
         change = self._confirm(thing, time_s)
         if new is not None and not thing.views:
-            return self._take_up(thing, new)
+            return self._update_moved(thing, new)
         if new is None or thing.views >= MOST_VIEWS:
             return change
         if share_inside(thing.box, new.points_m, margin_m=OUTSIDE_M) > 1.0 - OUTSIDE_SHARE:
@@ -162,8 +165,8 @@ class SceneTracker:
         thing.views += 1
         return Change(thing.name, ChangeKind.REFINED)
 
-    def _take_up(self, thing: Known, new: Measured) -> Change:
-        """Takes a view of a thing that was moved for the truth; of one that shows a part only, what agrees with it."""
+    def _update_moved(self, thing: Known, new: Measured) -> Change:
+        """Replaces the surface of a moved thing by a complete view; of a partial view keeps the agreeing part."""
         part = seen_in_part(thing.measured, new)
         if part and share_inside(thing.box, new.points_m, margin_m=OUTSIDE_M) > 1.0 - OUTSIDE_SHARE:
             return Change(thing.name, ChangeKind.CONFIRMED)
@@ -179,7 +182,7 @@ class SceneTracker:
     def _placed(
         self, new: Measured, look: Look, mask: int, taken: Collection[Known], vacated: Mapping[str, float]
     ) -> tuple[Known, Change]:
-        """Returns the thing that a mask shows elsewhere than before, or for the first time by this camera."""
+        """Returns the thing of a mask that is at a new place, or seen by this camera for the first time."""
         name, category = look.given.get(mask, ("", ""))
         thing = self.things.get(name) if name else self._same_place(new, taken) or self._elsewhere(new, taken, vacated)
         if thing is None:
@@ -189,11 +192,11 @@ class SceneTracker:
         if thing.name in vacated or thing.lost or away:
             self._confirm(thing, look.time_s)
             self._forget_references(thing)
-            return thing, self._take_up(thing, new)
+            return thing, self._update_moved(thing, new)
         return thing, self._add_view(thing, new, look.time_s)
 
     def _same_place(self, new: Measured, taken: Collection[Known]) -> Known | None:
-        """Returns the thing in whose box most of what is seen lies: of the best ones the smallest."""
+        """Returns the thing whose box contains most of the view: of the best ones the smallest."""
         shares = {
             thing.name: share_inside(thing.box, new.points_m, margin_m=INSIDE_M)
             for thing in self.things.values()
@@ -246,10 +249,10 @@ class SceneTracker:
     def _vacated(
         self, seen: SegmentedImage, votes: Votes, found: Mapping[int, Known], new: Mapping[int, Measured]
     ) -> dict[str, float]:
-        """Returns by name the things that are no longer all where they were, and the share of their place seen empty.
+        """Returns by name the things that have partly or wholly left their place, and the share of it seen empty.
 
-        A camera that has seen a thing compares pixels. Any other looks where the thing's surface was: it is empty where
-        the camera sees through it, or sees a thing of another colour.
+        A camera that has seen a thing compares pixels. Any other camera checks the former surface of the thing: it is
+        empty where the camera sees through it, or sees a thing of another colour.
         """
         shares = {thing.name: share for thing, share in votes.vacated(found, self._by_index)}
         for thing in self.things.values():
@@ -279,8 +282,10 @@ class SceneTracker:
         for reference in self._references.values():
             reference.label[reference.label == thing.index] = 0
 
-    def _refer(self, camera: str, seen: SegmentedImage, found: Mapping[int, Known], ours: np.ndarray) -> None:
-        """Keeps what the camera saw, but where robots hide it."""
+    def _update_reference(
+        self, camera: str, seen: SegmentedImage, found: Mapping[int, Known], ours: np.ndarray
+    ) -> None:
+        """Keeps the image of the camera as reference, except where robots hide the scene."""
         index_of = np.zeros(len(seen.pixels), dtype=np.int32)
         for mask, thing in found.items():
             index_of[mask] = thing.index

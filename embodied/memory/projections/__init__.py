@@ -1,1 +1,1 @@
-"""Tables that follow from the log: space, time, robots, and the inverted index of names."""
+"""Tables derived from the log: space, time, robots, and the inverted index of names."""

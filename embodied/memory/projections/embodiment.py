@@ -1,4 +1,4 @@
-"""Embodiment: who the robots are, what they can do and how well, and who has leased which subtask."""
+"""Embodiment: the robots, their skills and success rates, and the leases of subtasks."""
 
 from embodied.errors import ConflictError, MemoryBankError
 from embodied.memory.schema.event import Event
@@ -26,7 +26,7 @@ class Embodiment:
     tables = ("robot", "skill_run", "lease")
 
     def check(self, tables: Tables, event: Event) -> None:
-        """Raises `ConflictError` for a lease that is not free, and for an outcome that is logged under a stale one."""
+        """Raises `ConflictError` for a lease that is not free, and for an outcome logged under a stale lease."""
         match event.payload:
             case LeaseGranted() as payload:
                 _check_grant(tables, event, payload)

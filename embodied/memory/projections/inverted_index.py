@@ -23,7 +23,7 @@ class InvertedIndex:
     tables = ("mention",)
 
     def check(self, tables: Tables, event: Event) -> None:
-        """Refuses nothing: an event may be about any name."""
+        """Accepts every event: it may be about any name."""
 
     def apply(self, tables: Tables, event: Event) -> None:
         """Adds one row per name that the event is about; drops the rows of events that were removed."""
@@ -38,7 +38,10 @@ class InvertedIndex:
 
 
 def rare_events(tables: Tables, wanted: Sequence[str], after: int, to: int) -> list[int]:
-    """Returns the numbers of all events of rare kinds after `after` up to `to`, ascending, without reading any."""
+    """Returns the numbers of the `wanted` events of rare kinds, after `after` up to `to`, ascending.
+
+    They come from the index in `tables`; no event is decoded.
+    """
     kinds_wanted = [tables.names.find(kind) for kind in wanted]
     marks = ", ".join("?" * len(kinds_wanted))
     found = tables.select(

@@ -1,24 +1,24 @@
-"""The protocol of projections: tables that follow from the log alone."""
+"""The protocol of projections: tables derived from the log alone."""
 
 from typing import Protocol
 
 from embodied.memory.schema.event import Event
 from embodied.memory.storage.tables import Tables
 
-PROJECTIONS_VERSION = 2  # Grows whenever a schema or the meaning of an event changes: old tables are then rebuilt.
+PROJECTIONS_VERSION = 2  # Increased whenever a schema or the meaning of an event changes: old tables are then rebuilt.
 
 
 class Projection(Protocol):
-    """Tables that follow from the log.
+    """Tables derived from the log.
 
-    `check` raises `MemoryBankError` for an event
-    that the state of the tables forbids; `apply` writes what an event means, and depends on the tables and the event
-    alone, so that a rebuild from the log gives the same rows. Both run inside the caller's transaction.
+    `check` raises `MemoryBankError` for an event that the state of the tables forbids; `apply` writes the effect of an
+    event, and depends on the tables and the event alone, so that a rebuild from the log gives the same rows. Both run
+    inside the caller's transaction.
     """
 
     @property
     def schema(self) -> str:
-        """SQL that creates what is missing."""
+        """SQL that creates missing tables."""
         ...
 
     @property
@@ -27,9 +27,9 @@ class Projection(Protocol):
         ...
 
     def check(self, tables: Tables, event: Event) -> None:
-        """Raises `MemoryBankError` or `ConflictError` where the event contradicts what is known."""
+        """Raises `MemoryBankError` or `ConflictError` where the event contradicts the state of the bank."""
         ...
 
     def apply(self, tables: Tables, event: Event) -> None:
-        """Writes what the event means; its `seq` is set."""
+        """Writes the effect of the event, whose `seq` is set."""
         ...

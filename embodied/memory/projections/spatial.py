@@ -1,4 +1,4 @@
-"""Space: the tree of places, one parent per entity, other relations, and entities that turn out to be one."""
+"""Space: the tree of places, one parent per entity, other relations, and merged entities."""
 
 import math
 from typing import NamedTuple
@@ -19,7 +19,7 @@ NO_NAME = 0
 
 
 class Parent(NamedTuple):
-    """What an entity is in, on, part of or held by, as ids of names; `predicate` 0 for nothing."""
+    """The container, support, whole or holder of an entity, as ids of names; `predicate` 0 for none."""
 
     predicate: int
     object: int
@@ -32,7 +32,7 @@ ORPHAN = Parent(NO_NAME, NO_NAME, 0, -math.inf, 0)
 
 
 class Spatial:
-    """`place` and `merge` point to events; `containment` holds the parents of now, `parent_change` how they came."""
+    """`place` and `merge` point to events; `containment` holds the current parents, `parent_change` their history."""
 
     schema = """
     CREATE TABLE IF NOT EXISTS place (
@@ -70,7 +70,7 @@ class Spatial:
                 _check_merge(tables, payload)
 
     def apply(self, tables: Tables, event: Event) -> None:
-        """Writes places, relations and merges; what is seen is found through `mention`."""
+        """Writes places, relations and merges; sightings are found through `mention`."""
         match event.payload:
             case PlaceDefined() as payload:
                 intern = tables.names.intern
@@ -96,7 +96,7 @@ def parent_of(tables: Tables, subject: int) -> Parent:
 
 
 def root_of(tables: Tables, name: str) -> int:
-    """Returns the id under which an entity lives now: its own, or that of the one it was merged into."""
+    """Returns the current id of an entity: its own, or that of the entity into which it was merged."""
     number = tables.names.intern(name)
     while found := tables.select_one("SELECT root FROM merge WHERE entity = ?", number):
         number = found[0]
@@ -164,14 +164,14 @@ def _refuse_cycle(tables: Tables, subject: int, holder: int) -> None:
     if _is_inside(tables, holder, subject):
         text = tables.names.text
         raise MemoryBankError(
-            "Nothing may be inside itself, however far down.",
+            "Nothing may be inside itself, at any depth.",
             value=(text(subject), text(holder)),
             remedy=f"Take {text(holder)!r} out of {text(subject)!r} first.",
         )
 
 
 def _is_inside(tables: Tables, inner: int, outer: int) -> bool:
-    """Returns whether an entity is another one or, however deep, inside it."""
+    """Returns whether an entity equals another one or is inside it at any depth."""
     while inner and inner != outer:
         inner = parent_of(tables, inner).object
     return bool(inner)
@@ -190,7 +190,7 @@ def _check_merge(tables: Tables, payload: EntityMerged) -> None:
 
 
 def _merge(tables: Tables, event: Event, payload: EntityMerged) -> None:
-    """What the entity held is now held by the one it lives on as, and so is its parent taken over, if it is newer."""
+    """Moves the contents of a merged entity, and its parent if that is newer, to the entity that remains."""
     entity, into = root_of(tables, payload.entity), root_of(tables, payload.into)
     tables.write("INSERT INTO merge VALUES (?, ?, ?, ?)", entity, into, event.valid_time_s, event.seq)
     taken, own = parent_of(tables, entity), parent_of(tables, into)
@@ -209,8 +209,8 @@ def _change(
 ) -> None:
     """Writes the next parent, `held`: predicate and object. It counts from the event's valid time.
 
-    But never from before the one it replaces: clocks of robots differ a little, and whoever knew the version also knew
-    what came before.
+    It counts from no earlier than the change that it replaces: clocks of robots differ a little, and a writer that knew
+    the version also knew the previous change.
     """
     now = parent_of(tables, subject)
     since_s = max(event.valid_time_s, now.since_s, not_before_s)

@@ -1,4 +1,4 @@
-"""Time: episodes, moments of policies, and the past once it is closed."""
+"""Time: episodes, moments of policies, and the watermark of the past."""
 
 from embodied.errors import MemoryBankError
 from embodied.memory.schema.event import Event
@@ -42,7 +42,7 @@ class Temporal:
     tables = ("episode", "closed", "moment_key", "moment_entity_key", "moment_label_key")
 
     def check(self, tables: Tables, event: Event) -> None:
-        """Raises `MemoryBankError` for a closed past, another size of embedding, episodes that do not begin or end."""
+        """Raises `MemoryBankError` for a closed past, another size of embedding, and invalid episode boundaries."""
         _check_closed(tables, event)
         payload = event.payload
         if isinstance(payload, EpisodeBegun | EpisodeEnded):
@@ -51,7 +51,7 @@ class Temporal:
             _check_size(tables, payload.model_id, len(payload.embedding))
 
     def apply(self, tables: Tables, event: Event) -> None:
-        """Writes episodes, closings and the keys of moments; drops those of forgotten moments."""
+        """Writes episodes, watermarks and the keys of moments; drops those of removed moments."""
         intern = tables.names.intern
         match event.payload:
             case MomentStored() as payload:

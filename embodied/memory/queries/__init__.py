@@ -1,1 +1,1 @@
-"""What one can ask the bank, at its newest state or as of an earlier log position."""
+"""The queries of the bank, at its newest state or as of an earlier log position."""

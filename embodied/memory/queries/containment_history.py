@@ -1,4 +1,4 @@
-"""What was known at an instant: merged entities, parents, last sightings and places."""
+"""The state at an instant: merged entities, parents, last sightings and places."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ RECENT = 1000
 
 @dataclass(frozen=True)
 class Instant:
-    """What a query may know: events up to `seq`, of valid times up to `time_s` (infinite for the latest)."""
+    """The knowledge of a query: events up to `seq`, of valid times up to `time_s` (infinite for the latest)."""
 
     seq: int
     time_s: float
@@ -24,7 +24,7 @@ class Instant:
 
 @dataclass(frozen=True)
 class Member:
-    """An entity that is one with another, which one it was merged into, and since when (itself, `NEVER`)."""
+    """An entity that is the same as another, the entity into which it was merged, and since when (itself, `NEVER`)."""
 
     entity: int
     into: int
@@ -32,7 +32,7 @@ class Member:
 
 
 def root_at(log: EventLog, entity: int, at: Instant) -> int:
-    """Returns the id under which an entity lived at that instant."""
+    """Returns the id of `entity` after the merges in `log` that are known `at` that instant."""
     statement = "SELECT root FROM merge WHERE entity = ? AND valid_time_s <= ? AND seq <= ?"
     while found := log.tables.select_one(statement, entity, at.time_s, at.seq):
         entity = found[0]
@@ -40,7 +40,7 @@ def root_at(log: EventLog, entity: int, at: Instant) -> int:
 
 
 def members_at(log: EventLog, root: int, at: Instant) -> list[Member]:
-    """Returns all entities that had turned out to be this one, itself first."""
+    """Returns all entities that are merged into `root` in `log` `at` that instant, itself first."""
     members = [Member(root, root, NEVER)]
     for member in members:
         members += [
@@ -54,7 +54,10 @@ def members_at(log: EventLog, root: int, at: Instant) -> list[Member]:
 
 
 def last_seen(log: EventLog, entity: int, at: Instant) -> LogPosition:
-    """Returns the last sighting of an entity under this very id, or the last state of a robot; `NEVER` for none."""
+    """Returns the position of the last sighting of `entity` under this very id, or the last state of a robot.
+
+    It comes from `log` as known `at` that instant; `NEVER` for none.
+    """
     best = NEVER
     for kind in ("entity_seen", "robot_state"):
         row = log.tables.select_one(
@@ -68,13 +71,19 @@ def last_seen(log: EventLog, entity: int, at: Instant) -> LogPosition:
 
 
 def parent_at(log: EventLog, subject: int, at: Instant) -> Parent:
-    """Returns what held an entity; valid times of its changes ascend with their versions."""
+    """Returns the parent of `subject` in `log` `at` that instant.
+
+    Valid times of its changes ascend with their versions.
+    """
     found = parents_at(log, subject, at, most=1)
     return found[0] if found else ORPHAN
 
 
 def parents_at(log: EventLog, subject: int, at: Instant, *, most: int, below: int | None = None) -> Sequence[Parent]:
-    """Returns what held an entity until that instant, the newest first, at most `most` of versions under `below`."""
+    """Returns the parents of `subject` in `log` until the instant `at`, the newest first.
+
+    There are at most `most`, of versions under `below`.
+    """
     found = log.tables.select(
         "SELECT predicate, object, version, since_s, seq FROM parent_change "
         "WHERE subject = ? AND version < ? AND since_s <= ? AND seq <= ? ORDER BY version DESC LIMIT ?",
@@ -102,7 +111,7 @@ def places_at(log: EventLog, at: Instant) -> list[Place]:
 
 
 def now_s(log: EventLog, at: Instant) -> float:
-    """Returns the instant's time, or the newest valid time among the last events, so that no clock is asked."""
+    """Returns the instant's time, or the newest valid time among the last events, so that no clock is needed."""
     if at.time_s < math.inf:
         return at.time_s
     found = log.tables.select_one(

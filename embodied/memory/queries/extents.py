@@ -1,22 +1,22 @@
-"""The extents of things that were seen with a size: what lies in them, or on them."""
+"""The extents of things that were seen with a size, and whether a point is in or on them."""
 
 from dataclasses import dataclass
 
 from embodied.geometry import Pose, Vector3, inside_box
 
-MARGIN_M = 0.1  # So far outside a box its contents may be: poses are measured, and things stick out.
+MARGIN_M = 0.1  # Contents of a box may lie this far outside it, since poses have errors and things protrude.
 
 
 @dataclass(frozen=True)
 class Extent:
-    """Edges of `size_m` along the axes of a pose that is their centre; `guessed` where that is only a guess."""
+    """Edges of `size_m` along the axes of a pose that is their centre; `guessed` where the pose is only a guess."""
 
     pose: Pose
     size_m: Vector3
     guessed: bool
 
     def holds(self, point_m: Vector3, *, above: bool, margin_m: float = MARGIN_M) -> bool:
-        """Returns whether a point of the site lies in the box, made wider by a margin, or with `above` over it."""
+        """Returns whether `point_m` of the site lies in the box, grown by `margin_m`, or with `above` over it."""
         x, y, z = point_m
         _, _, centre_z = self.pose.position_m
         point_m = (x, y, min(z, centre_z) if above else z)

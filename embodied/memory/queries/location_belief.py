@@ -1,4 +1,4 @@
-"""Location belief: the pose of an entity, what holds it, the place around it, and whether it still exists."""
+"""Location belief: the pose of an entity, its parent, the place around it, and whether it still exists."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,12 +14,12 @@ from embodied.memory.schema.query import LocationBelief
 from embodied.memory.storage.log import EventLog
 
 MAY_BE = "may_be"
-ANY_CATEGORY = ""  # No entity may have it: the half-life of all categories that are not named.
+ANY_CATEGORY = ""  # The key of the half-life of all other categories; no entity may have this category.
 
 
 @dataclass(frozen=True)
 class _Around:
-    """What is around a thing, without contradiction to its pose."""
+    """The surroundings of a thing, consistent with its pose."""
 
     place: str
     parent: Parent
@@ -27,7 +27,7 @@ class _Around:
 
 @dataclass(frozen=True)
 class _Trace:
-    """How probable a thing is by itself, when it was last seen, and when it was last missed since."""
+    """The probability that a thing exists by itself, when it was last seen, and when it was last missed since."""
 
     probability: float
     seen: LogPosition
@@ -35,7 +35,10 @@ class _Trace:
 
 
 def where_is(log: EventLog, entity: str, at: Instant, half_life_s: Mapping[str, float]) -> LocationBelief | None:
-    """Returns where an entity or robot is believed to be, None for one without events by then."""
+    """Returns the location belief of `entity` (or a robot) from `log` `at` an instant, None without events by then.
+
+    `half_life_s` is by category.
+    """
     names = log.tables.names
     subject = names.find(entity)
     if subject is None:
@@ -63,7 +66,7 @@ def where_is(log: EventLog, entity: str, at: Instant, half_life_s: Mapping[str, 
 
 
 def _candidates(log: EventLog, entity: str, at: Instant) -> tuple[str, ...]:
-    """Returns the names of what an entity may be instead, sorted."""
+    """Returns the names of the things that an entity may be instead, sorted."""
     if log.tables.names.find(MAY_BE) is None:
         return ()
     pairs = [(one, other) for one, predicate, other in related(log, entity, at) if predicate == MAY_BE]
@@ -71,7 +74,10 @@ def _candidates(log: EventLog, entity: str, at: Instant) -> tuple[str, ...]:
 
 
 def evidence(log: EventLog, entity: str, at: Instant) -> frozenset[int]:
-    """Returns the sightings and robot states on which the answer of `where_is` rests, as sequence numbers."""
+    """Returns the sightings and robot states that support `where_is`, as sequence numbers.
+
+    `log`, `entity` and `at` are those of `where_is`.
+    """
     subject = log.tables.names.find(entity)
     if subject is None:
         return frozenset()
@@ -81,7 +87,10 @@ def evidence(log: EventLog, entity: str, at: Instant) -> frozenset[int]:
 
 
 def contents(log: EventLog, holder: str, at: Instant) -> list[str]:
-    """Returns the names of what is directly in, on, part of or held by something, sorted; see `LocationBelief`."""
+    """Returns the names of the direct contents, parts and held things of `holder` in `log` `at` an instant, sorted.
+
+    See `LocationBelief`.
+    """
     names = log.tables.names
     number = names.find(holder)
     if number is None:
@@ -98,9 +107,9 @@ def contents(log: EventLog, holder: str, at: Instant) -> list[str]:
 
 
 def related(log: EventLog, name: str, at: Instant) -> list[tuple[str, str, str]]:
-    """Returns the relations that are no containment (`near`, `connects`), in either role, sorted.
+    """Returns the relations of `name` in `log` `at` an instant that are no containment (`near`, `connects`), sorted.
 
-    Of what turned out to be one thing they are one thing's; names are those under which things live on.
+    Both roles count. Relations of merged entities are those of the one that remains, whose name is used.
     """
     number = log.tables.names.find(name)
     if number is None:
@@ -117,7 +126,7 @@ def related(log: EventLog, name: str, at: Instant) -> list[tuple[str, str, str]]
 
 
 def _links(log: EventLog, entity: int, at: Instant) -> Sequence[tuple[float, int, int, int, int, int]]:
-    """Returns when (seconds, seq) a relation of an entity, in either role, came to hold or no longer did, by `at`."""
+    """Returns when (seconds, seq) a relation of an entity, in either role, began or ended to hold, by `at`."""
     return log.tables.select(
         "SELECT valid_time_s, seq, subject, predicate, object, holds FROM link_change "
         "WHERE (subject = ? OR object = ?) AND valid_time_s <= ? AND seq <= ?",
@@ -141,7 +150,8 @@ def _around(log: EventLog, propagation: PosePropagation, root: int, logged: Pare
     """Returns the place and the parent of a thing that agree with its pose; `logged` is the parent by its relations."""
     at, places, text = propagation.at, propagation.places, log.tables.names.text
     holder = propagation.resolution.root(logged.object)
-    logged = ORPHAN if holder == root else logged._replace(object=holder)  # A thing may turn out to be its own holder.
+    # After a merge a thing may be its own holder.
+    logged = ORPHAN if holder == root else logged._replace(object=holder)
     place, _ = propagation.logged_place(holder, (logged.since_s, logged.seq), at.time_s)
     pose = propagation.belief(root, at.time_s).pose
     if pose is None:
@@ -160,7 +170,7 @@ def _around(log: EventLog, propagation: PosePropagation, root: int, logged: Pare
 def _seen_elsewhere(propagation: PosePropagation, root: int, logged: Parent, holder: int, place: str) -> bool:
     """Returns whether a thing was seen outside the place of its logged parent.
 
-    A place that has a pose itself may have moved away from its outlines, with all that is in it; where it has a box,
+    A place that has a pose itself may have moved away from its outline, with its contents; where it has a box,
     `PosePropagation.left` decides.
     """
     time_s, places = propagation.at.time_s, propagation.places
@@ -190,7 +200,7 @@ def _existence(
 
 
 def _holders(propagation: PosePropagation, root: int, parent: Parent) -> list[int]:
-    """Returns what holds an entity, what holds that, and so on; late news may have closed a circle."""
+    """Returns the parents of an entity up to the root; late events may have closed a cycle."""
     found: dict[int, None] = {root: None}
     holder = parent.object
     while holder and holder not in found and len(found) <= DEEPEST:
@@ -200,9 +210,10 @@ def _holders(propagation: PosePropagation, root: int, parent: Parent) -> list[in
 
 
 def _trace(log: EventLog, propagation: PosePropagation, root: int, half_life_s: Mapping[str, float]) -> _Trace:
-    """Returns what speaks for an entity: the confidence, halved per half-life, less what was seen to be empty since.
+    """Returns the probability from evidence.
 
-    The confidence is that of the last sighting, or of the relation of what was never seen; both are evidence.
+    The confidence, halved per half-life, less the share seen to be empty since. The confidence is that of the last
+    sighting, or of the relation of a thing that was never seen; both are evidence.
     """
     at = propagation.at
     seen, related = propagation.sighting(root, at.time_s), _last_related(log, propagation, root)
@@ -226,7 +237,7 @@ def _trace(log: EventLog, propagation: PosePropagation, root: int, half_life_s: 
 
 
 def _last_related(log: EventLog, propagation: PosePropagation, root: int) -> tuple[LogPosition, RelationSet] | None:
-    """Returns the last event that set what an entity is in, on, part of or held by, and since when that counts."""
+    """Returns the last event that set the parent of an entity, and since when it counts."""
     at, last = propagation.at, NEVER
     for member in propagation.resolution.members(root):
         found = log.tables.select_one(
@@ -242,7 +253,7 @@ def _last_related(log: EventLog, propagation: PosePropagation, root: int) -> tup
 def _absences(
     log: EventLog, propagation: PosePropagation, root: int, since: LogPosition
 ) -> Iterator[tuple[LogPosition, AbsenceSeen]]:
-    """Yields the looks that found nothing after `since`, under any of the thing's names, and when they were."""
+    """Yields the absences logged after `since`, under any of the thing's names, and their times."""
     at, kind = propagation.at, log.tables.names.find("absence_seen")
     for member in propagation.resolution.members(root):
         for (seq,) in log.tables.select(

@@ -1,4 +1,4 @@
-"""What queries read: the log up to one sequence number, and the index of moments."""
+"""The data that queries read: the log up to one sequence number, and the index of moments."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ READ_THROUGH = 20_000
 
 
 class LogView:
-    """The log up to `seq` (None: the newest event), with what several queries look up in it.
+    """The log up to `seq` (None: the newest event), with look-ups that several queries share.
 
     `moments` returns the index of moments; `half_life_s` is by category, see `open_bank`.
     """
@@ -40,7 +40,7 @@ class LogView:
     @property
     def head(self) -> int:
         """The newest sequence number that this view sees, 0 where there is none."""
-        newest = self.log.head  # Read in any case: a closed bank raises.
+        newest = self.log.head  # Read in any case, so that a closed bank raises.
         return newest if self.seq is None else self.seq
 
     def at(self, as_of_s: float | None) -> Instant:
@@ -61,7 +61,10 @@ class LogView:
             yield from self.log.events_of(numbers, where=where, values=values)
 
     def event_numbers(self, name: str, from_s: float, to_s: float, kinds: Sequence[str]) -> list[int]:
-        """Returns the sequence numbers of the events about a name, by valid time (seconds, both ends included)."""
+        """Returns the sequence numbers of the events of `kinds` about `name`, by valid time from `from_s` to `to_s`.
+
+        Times are in seconds; both ends are included.
+        """
         tables, at = self.log.tables, Instant(self.head, math.inf)
         with tables.lock:
             members = self._members(name)
@@ -78,14 +81,14 @@ class LogView:
         return [seq for _, seq in sorted(found)]
 
     def names_of(self, entities: Sequence[str]) -> Iterator[str]:
-        """Yields each name and, after it, those of all entities that are one with it."""
+        """Yields each name and, after it, those of all entities that are the same."""
         text = self.log.tables.names.text
         for name in entities:
             yield name
             yield from map(text, self._members(name))
 
     def polygon(self, place: str) -> Polygon:
-        """Returns the last extent that a place had, also of one that has none any more.
+        """Returns the last extent of a place, also where it has none any more.
 
         Raises `MemoryBankError` for a place that never had one.
         """

@@ -1,4 +1,4 @@
-"""The moments of one model in memory: a matrix of embeddings in time order, beside it what queries filter by."""
+"""The moments of one model in memory: a matrix of embeddings in time order, and the columns used by filters."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ MOVES_PER_LATE = 8
 class MomentMatrix:
     """Rows of moments; those before `ordered` ascend in (time, seq), and a short tail of late ones follows.
 
-    Storage doubles when it is full, so that adding one row costs the same however many there are. `embeddings` is
+    Storage doubles when it is full, so that the cost of adding a row does not depend on their number. `embeddings` is
     (capacity, D) float32; columns are as in `COLUMNS`: seconds, metres in the site frame, ids of names.
     """
 
@@ -28,12 +28,12 @@ class MomentMatrix:
         return self._count
 
     def __getitem__(self, column: str) -> np.ndarray:
-        """Returns a column, or "embeddings", without spare room; a view, valid until rows are added or dropped."""
+        """Returns a column, or "embeddings", without unused capacity; a view, valid until rows are added or dropped."""
         stored = self._embeddings if column == "embeddings" else self._columns[column]
         return stored[: self._count]
 
     def add(self, columns: Mapping[str, np.ndarray], embeddings: np.ndarray) -> None:
-        """Appends rows, whatever their times; `settle` puts them in order."""
+        """Appends rows in any order of time; `settle` sorts them."""
         count = self._count + len(embeddings)
         if count > len(self._embeddings):
             self._resize(max(count, 2 * self._count, SMALLEST_CAPACITY))
@@ -43,9 +43,9 @@ class MomentMatrix:
         self._count = count
 
     def settle(self) -> None:
-        """Moves late rows to their place, unless more rows would move than a few per late one.
+        """Sorts late rows into place, unless more than a few rows per late one would have to move.
 
-        So one moment from long ago costs nothing until others have come, and adding stays cheap on average.
+        A single moment from long ago is thus sorted only with later ones, and adding stays cheap on average.
         """
         late = self._count - self.ordered
         if not late:
@@ -60,7 +60,7 @@ class MomentMatrix:
         self.ordered = self._count
 
     def keep(self, kept: np.ndarray) -> None:
-        """Drops all rows but those of a mask (len,), and the room that they took."""
+        """Drops all rows but those of a mask (len,), and their storage."""
         self.ordered = int(np.count_nonzero(kept[: self.ordered]))
         self._embeddings = self["embeddings"][kept]
         self._columns = {name: self[name][kept] for name in COLUMNS}

@@ -1,8 +1,8 @@
 """Recall of moments: an index in memory that follows the log, filters first, and then scores exactly.
 
-Per model one matrix in the order of time. A query narrows to its interval by bisection, then by masks over what is
-left, and only the survivors are compared: see `similarity` for why the answer is exact. Embeddings are float32; in
-float16 they would take half the room, but NumPy multiplies those more than ten times slower.
+Per model one matrix in the order of time. A query selects its interval by bisection, then applies masks to the
+remaining rows, and compares only those that pass: see `similarity` for why the answer is exact. Embeddings are float32;
+in float16 they would take half the memory, but NumPy multiplies those more than ten times slower.
 """
 
 from array import array
@@ -27,9 +27,10 @@ SITE_TIMELINE_ID = 0
 
 
 class MomentIndex:
-    """Answers `recall` from memory; what was appended or forgotten since the last call is taken over first.
+    """Answers `recall` from memory, after taking over what was appended or removed since the last call.
 
-    It needs D * 4 + 40 bytes per moment, and 8 per entity or label of one. Calls from several threads take turns.
+    It needs D * 4 + 40 bytes per moment, and 8 per entity or label of one. It is safe to call from several threads, one
+    at a time.
     """
 
     def __init__(self, tables: Tables) -> None:
@@ -44,10 +45,11 @@ class MomentIndex:
     ) -> list[Recalled]:
         """Returns the moments that pass all filters, at most `top_k` of them.
 
-        With an embedding they are the ones most alike, sorted in the query's order; without one their similarity is NaN
-        and they are the oldest or newest (`Order.SIMILARITY` means newest then). Equals are ordered by sequence number.
-        `resolve_region` gives the polygon of a place; moments after `up_to_seq` are not seen. Raises `MemoryBankError`
-        for a query that makes no sense, see `check_query`, and for an embedding that has not its model's size.
+        With an embedding they are the most similar ones, sorted in the query's order; without one their similarity is
+        NaN and they are the oldest or newest (`Order.SIMILARITY` means newest then). Ties are ordered by sequence
+        number. `resolve_region` gives the polygon of a place; moments after `up_to_seq` are ignored. Raises
+        `MemoryBankError` for an invalid `query`, see `check_query`, and for an embedding of another size than its
+        model's.
         """
         vector = check_query(query)
         region = resolve_region(query.region) if isinstance(query.region, str) else query.region
@@ -98,7 +100,7 @@ class MomentIndex:
         return left
 
     def _follow(self) -> None:
-        """Takes over what has been written since the last time."""
+        """Takes over the moments written since the last call."""
         tables = self._tables
         newest = (tables.select_one("SELECT MAX(seq) FROM moment_key") or (0,))[0] or 0
         while self._seq < newest:
@@ -143,7 +145,7 @@ class MomentIndex:
         rows.add({name: np.array(values) for name, values in columns.items()}, matrix)
 
     def _forget(self) -> None:
-        """Drops what retention removed from the log."""
+        """Drops moments that retention has removed from the log."""
         kept = np.array([seq for (seq,) in self._tables.select("SELECT seq FROM moment_key")], np.int64)
         for model, rows in list(self._models.items()):
             still = np.isin(rows["seq"], kept)
@@ -155,7 +157,7 @@ class MomentIndex:
             tags.keep(kept)
 
     def _moment(self, seq: int) -> Moment:
-        """Returns a moment as it was written: the log has it, the index only finds it."""
+        """Returns a moment from the log; the index only finds it."""
         found = self._tables.select_one("SELECT valid_time_s, robot, body, bulk FROM event WHERE seq = ?", seq)
         if found is None:
             raise DataError("Every moment must have its event.", value=seq, remedy="Verify the file.")
@@ -176,7 +178,7 @@ class MomentIndex:
 
 
 class _Tags:
-    """Which moments bear a name: per id of a name the sequence numbers, ascending."""
+    """The moments with each name: per id of a name the sequence numbers, ascending."""
 
     def __init__(self) -> None:
         self._seqs: dict[int, array[int]] = {}
@@ -192,7 +194,7 @@ class _Tags:
             self._seqs[name] = array("q", still.tolist())
 
     def has_any(self, names: Iterable[int | None], seqs: np.ndarray) -> np.ndarray:
-        """Returns, for each of `seqs`, whether it bears any of the names (None: an unknown name)."""
+        """Returns, for each of `seqs`, whether it has any of the names (None: an unknown name)."""
         bears = np.zeros(len(seqs), bool)
         for name in names:
             known = None if name is None else self._seqs.get(name)
@@ -204,9 +206,10 @@ class _Tags:
 
 
 def inside_polygon_many(polygon: Polygon, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Returns, for points (N,) each, whether they lie in a simple polygon, border included: `inside_polygon` of all.
+    """Returns, for points `x`, `y` (N,) each, whether they lie in a simple `polygon`, border included.
 
-    The bounding box goes first, so that only what is near is compared with the edges.
+    This is `inside_polygon` for many points. The bounding box is tested first, so that only near points are compared
+    with the edges.
     """
     left, right = min(corner[0] for corner in polygon), max(corner[0] for corner in polygon)
     bottom, top = min(corner[1] for corner in polygon), max(corner[1] for corner in polygon)
@@ -242,11 +245,11 @@ def _first_by_time(survivors: Sequence[tuple[MomentMatrix, np.ndarray]], query: 
 
 
 def _alike(rows: MomentMatrix, left: np.ndarray, vector: np.ndarray, query: Query) -> list[tuple[int, float]]:
-    """Returns sequence numbers and similarity of the moments most alike, sorted as the query wants."""
+    """Returns sequence numbers and similarity of the most similar moments, in the order of the query."""
     best, similarity = most_similar(rows["embeddings"], left, vector, seq=rows["seq"], top_k=query.top_k)
     if query.order != Order.SIMILARITY:
         in_time = np.lexsort((rows["seq"][best], rows["time_s"][best]))
         in_time = in_time if query.order == Order.OLDEST else in_time[::-1]
         best, similarity = best[in_time], similarity[in_time]
-    cosines = np.clip(similarity, -1.0, 1.0)  # Lengths are 1 within rounding only.
+    cosines = np.clip(similarity, -1.0, 1.0)  # Lengths are 1 only up to rounding.
     return [(int(seq), float(cosine)) for seq, cosine in zip(rows["seq"][best], cosines, strict=True)]

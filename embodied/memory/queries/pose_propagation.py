@@ -2,7 +2,7 @@
 
 From each sighting on, and from each change of its parent, a thing moves with what it is in, on, part of or held by, as
 one rigid body: pose(t) = holder(t) @ holder(a)^-1 @ pose(a), where a is the later of the sighting and the change. Of a
-robot that reports its tool, the tool counts as the holder. What such a change means for the pose:
+robot that reports its tool, the tool counts as the holder. The effect of such a change on the pose:
 
     it is taken by a robot      it is at the robot's tool; at the robot itself where it reports no tool
     a robot lets go of it       it stays where the carrying ended, and goes from there with its new holder; but where
@@ -15,8 +15,8 @@ robot that reports its tool, the tool counts as the holder. What such a change m
     it is seen outside the box  it has left the holder that it was logged in or on, and stays where it was seen,
                                 until it is seen in the box, or logged in it, again
 
-What was last seen with a size has a box (see `extents`). A holder without a pose counts as the place that it is logged
-to be in. Evidence of one valid time is of one moment.
+A thing that was last seen with a size has a box (see `extents`). For a holder without a pose its logged place is used.
+Evidence of one valid time is simultaneous.
 """
 
 from dataclasses import dataclass, replace
@@ -31,15 +31,15 @@ from embodied.memory.schema.kinds import EntitySeen, RobotReported
 from embodied.memory.schema.places import Place, may_hold
 from embodied.memory.storage.log import EventLog
 
-DEEPEST = 100  # Holders above one another, and what was before of each, that one answer may go through.
+DEEPEST = 100  # The maximum containment depth, with earlier states of each holder, per query.
 
 
 @dataclass(frozen=True)
 class Belief:
-    """A pose, None where it is unknown, and the evidence that settled it.
+    """A pose, None where it is unknown, and the evidence that determined it.
 
-    `guesses` are the events of relations on which the pose rests with unknown relative transform:
-    two poses of a thing differ by how it moved only where the guesses of the first are among those of the second.
+    `guesses` are the events of relations on which the pose rests with unknown relative transform: the difference of two
+    poses of a thing is its motion only where the guesses of the first are among those of the second.
     """
 
     pose: Pose | None
@@ -52,26 +52,23 @@ NOTHING = Belief(None, NEVER)
 
 @dataclass(frozen=True)
 class Track:
-    """What is known of one thing by some time: the position and the pose of its last sighting, and its parents."""
+    """The knowledge about one thing by some time: the position and the pose of its last sighting, and its parents."""
 
     seen_at: LogPosition
     seen: Belief
     intervals: ValidityIntervals
 
     def inside(self, interval: ParentInterval) -> bool:
-        """Returns whether the last sighting is of this span or a later one."""
+        """Returns whether the last sighting is of this interval or a later one."""
         return self.seen_at >= interval.position
 
     def root_of_guess(self, interval: ParentInterval) -> LogPosition:
-        """Returns the event with which a guess about a span begins: its last sighting, or the span's own."""
+        """Returns the event with which a guess about an interval begins: its last sighting, or its start."""
         return self.seen_at if self.inside(interval) else interval.position
 
 
 class PosePropagation:
-    """Poses as believed at times up to an instant, by all that is known then. For one question: it keeps all it reads.
-
-    Times within may differ, entity resolution and places are those of the instant.
-    """
+    """Believed poses at times up to an instant, which fixes entity resolution and places; a cache for one query."""
 
     def __init__(self, log: EventLog, at: Instant) -> None:
         self._log, self.at = log, at
@@ -96,26 +93,28 @@ class PosePropagation:
 
     @property
     def read(self) -> frozenset[int]:
-        """The sightings and states that the beliefs so far rest on."""
+        """The sightings and states on which the beliefs so far rest."""
         return frozenset(self._events)
 
     def sighting(self, root: int, time_s: float) -> Event | None:
         """Returns the last sighting of an entity, or state of a robot, under any of its names."""
-        return self._event(max(self._alone(member.entity, time_s).seen_at for member in self.resolution.members(root)))
+        return self._event(
+            max(self._own_track(member.entity, time_s).seen_at for member in self.resolution.members(root))
+        )
 
     def belief(self, root: int, time_s: float) -> Belief:
-        """Returns where an entity or robot is believed to have been at a time, seconds."""
+        """Returns the believed pose of an entity or robot at a time, seconds."""
         key = (root, time_s)
         if key not in self._beliefs:
-            self._beliefs[key] = NOTHING  # Late events can close a circle of holders in the past: it ends here.
+            self._beliefs[key] = NOTHING  # Ends the recursion where late events have closed a cycle of holders.
             self._beliefs[key] = self._until(self._track(root, time_s), 0, time_s)
         return self._beliefs[key]
 
     def left(self, root: int, time_s: float) -> bool:
-        """Returns whether an entity was seen outside the box of what it was logged in or on."""
+        """Returns whether an entity was seen outside the box of its logged container or support."""
         key = (root, time_s)
         if key not in self._left:
-            self._left[key] = False  # A circle ends here, too.
+            self._left[key] = False  # A cycle ends here, too.
             track = self._track(root, time_s)
             interval = track.intervals[0]
             self._left[key] = (
@@ -124,8 +123,8 @@ class PosePropagation:
         return self._left[key]
 
     def holder(self, root: int, time_s: float) -> int:
-        """Returns what an entity was logged in, on, part of or held by and has not left, 0 for nothing."""
-        interval = self._alone(root, time_s).intervals[0]
+        """Returns the logged parent of an entity that it has not left, 0 for none."""
+        interval = self._own_track(root, time_s).intervals[0]
         return interval.holder if interval and not self.left(root, time_s) else 0
 
     def extent(self, root: int, time_s: float) -> Extent | None:
@@ -135,9 +134,9 @@ class PosePropagation:
         return Extent(belief.pose, size_m, bool(belief.guesses)) if belief.pose and size_m else None
 
     def logged_place(self, holder: int, since: LogPosition, time_s: float) -> tuple[str, LogPosition]:
-        """Returns the place that something is logged in, its holder included, and since when; "" for none.
+        """Returns the logged place of `holder` at `time_s`, through its parents, and since when; "" for none.
 
-        `since` is when it came to that holder: the place counts from the last change on the way.
+        The place counts from the last change on the way, `since` being that to this holder.
         """
         way = []
         while (holder, time_s) not in self._logged_places and len(way) < DEEPEST:
@@ -145,7 +144,7 @@ class PosePropagation:
             if not holder or name in self.places:
                 self._logged_places[holder, time_s] = name, NEVER
             else:
-                interval = self._alone(holder, time_s).intervals[0]
+                interval = self._own_track(holder, time_s).intervals[0]
                 way.append((holder, interval.again if interval else NEVER))
                 holder = self.holder(holder, time_s)
         place, above = self._logged_places.get((holder, time_s), ("", NEVER))
@@ -163,8 +162,8 @@ class PosePropagation:
         return self._events.get(seq)
 
     def _track(self, entity: int, time_s: float) -> Track:
-        """Returns what is known of an entity; what was known of one that turned out to be it counts as a sighting."""
-        own = self._alone(entity, time_s)
+        """Returns the knowledge about an entity; sightings of entities that were merged into it count."""
+        own = self._own_track(entity, time_s)
         for member in self.resolution.members(entity)[1:]:
             if member.into == entity:
                 position, belief = self._other(member, time_s)
@@ -173,9 +172,9 @@ class PosePropagation:
         return own
 
     def _other(self, member: Member, time_s: float) -> tuple[LogPosition, Belief]:
-        """Returns what was known of an entity before it turned out to be another one, and when that was so.
+        """Returns the knowledge about an entity before it was merged into another one, and the time of the merge.
 
-        What held it when it did holds the other since, or something else does: then its own sightings are all.
+        Where the parent of the other is newer than its own, only its own sightings count.
         """
         merged_s, seq = member.merged
         track, until_s = self._track(member.entity, time_s), min(time_s, merged_s)
@@ -186,8 +185,8 @@ class PosePropagation:
         belief = self._until(track, 0, until_s)
         return track.seen_at if belief == track.seen else (until_s, seq), belief
 
-    def _alone(self, entity: int, time_s: float) -> Track:
-        """Returns what is known of an entity under this very id."""
+    def _own_track(self, entity: int, time_s: float) -> Track:
+        """Returns the knowledge about an entity under this very id."""
         newest = self._read_track(entity, self.at.time_s)
         known = max(newest.seen_at, newest.intervals.newest)[0] <= time_s
         return newest if known else self._read_track(entity, time_s)
@@ -205,7 +204,7 @@ class PosePropagation:
         return self._tracks[key]
 
     def _until(self, track: Track, index: int, end_s: float) -> Belief:
-        """Returns what is believed at the end of a span, counted back from the newest."""
+        """Returns the belief at the end of an interval, counted back from the newest."""
         interval = track.intervals[index]
         if interval is None:
             return track.seen if index < FURTHEST else NOTHING
@@ -217,7 +216,7 @@ class PosePropagation:
         return belief
 
     def _before(self, track: Track, index: int) -> Belief:
-        """Returns what is left of a belief when a span begins: a guess ends with the relation that it rests on."""
+        """Returns the rest of a belief when an interval begins: a guess ends with its relation."""
         interval, previous = track.intervals[index], track.intervals[index + 1]
         if interval is None:
             return NOTHING
@@ -230,7 +229,7 @@ class PosePropagation:
         return Belief(None, interval.position) if guessed or belief.pose is None else belief
 
     def _attached(self, track: Track, index: int, end_s: float) -> Belief:
-        """Returns what is believed at the end of a span with a holder."""
+        """Returns the belief at the end of an interval with a holder."""
         interval = track.intervals[index]
         if interval is None:
             return NOTHING
@@ -241,10 +240,10 @@ class PosePropagation:
         tool = self._tool(interval, end_s)
         here = tool or self.belief(interval.holder, end_s)
         if here.pose is None:
-            return self._adrift(track, index, end_s)
+            return self._with_unknown_holder(track, index, end_s)
         anchor = track.seen if track.inside(interval) and not outside else None
         if tool is None and not track.inside(interval):
-            anchor = self._brought(track, index)
+            anchor = self._placed_unseen(track, index)
         if anchor is not None and anchor.pose:
             there = self._tool(interval, begun[0]) if tool else self.belief(interval.holder, begun[0])
             if there and there.pose and there.guesses <= here.guesses:
@@ -252,22 +251,22 @@ class PosePropagation:
         since = interval.again if outside else begun
         return Belief(here.pose, max(since, here.position), here.guesses | {begun[1]})
 
-    def _adrift(self, track: Track, index: int, end_s: float) -> Belief:
-        """Returns what is believed at the end of a span whose holder then has no pose."""
+    def _with_unknown_holder(self, track: Track, index: int, end_s: float) -> Belief:
+        """Returns the belief at the end of an interval whose holder has no pose at that time."""
         interval = track.intervals[index]
         if interval is None:
             return NOTHING
         place, since = self.logged_place(interval.holder, interval.again, end_s)
         if self.belief(interval.holder, track.root_of_guess(interval)[0]).pose:
-            return Belief(None, since)  # It went where its holder went, and where that is, is unknown.
+            return Belief(None, since)  # It moved with its holder to an unknown pose.
         inside = track.inside(interval)
         belief = track.seen if inside else self._before(track, index)
         if belief.pose is None or not place or (inside and track.seen_at >= since):
             return belief
         return belief if may_hold(self.places, place, belief.pose.position_m) else Belief(None, since)
 
-    def _brought(self, track: Track, index: int) -> Belief | None:
-        """Returns where a thing lay that comes to a holder unseen, None unless it is still believed to lie there."""
+    def _placed_unseen(self, track: Track, index: int) -> Belief | None:
+        """Returns the pose of a thing that comes to a holder unseen, None unless it is believed to have stayed."""
         interval, previous = track.intervals[index], track.intervals[index + 1]
         if interval is None:
             return None
@@ -286,7 +285,7 @@ class PosePropagation:
         return self._before(track, index) if stays else None
 
     def _carried(self, track: Track, index: int) -> bool:
-        """Returns whether a robot brought a thing to where a span begins, and nothing else has held it since."""
+        """Returns whether a robot brought a thing to the start of an interval, and nothing else has held it since."""
         while previous := track.intervals[index + 1]:
             if previous.predicate == self._held_by:
                 return True
@@ -296,7 +295,7 @@ class PosePropagation:
         return False
 
     def _outside(self, track: Track, interval: ParentInterval) -> bool:
-        """Returns whether a thing was last seen outside the box of the holder that it was logged in or on."""
+        """Returns whether a thing was last seen outside the box of its logged holder."""
         if not track.inside(interval) or interval.predicate not in (self._in, self._on):
             return False
         event = self._event(track.seen_at) if track.seen.position == track.seen_at else None
@@ -321,7 +320,7 @@ class PosePropagation:
         return extent.holds(thing.pose.position_m, above=above)
 
     def _tool(self, interval: ParentInterval, time_s: float) -> Belief | None:
-        """Returns the tool of the robot that holds something, None where it reported none."""
+        """Returns the tool of the robot that holds a thing, None where it reported none."""
         if interval.predicate != self._held_by:
             return None
         event = self.sighting(interval.holder, time_s)
@@ -341,7 +340,7 @@ def pose_of(event: Event) -> Pose:
 
 
 def _moved(thing: Belief, there: Belief, here: Belief) -> Belief:
-    """Returns a thing that has moved with its holder, which was there when the thing was where it was, and is here."""
+    """Returns the pose of a thing that has moved rigidly with its holder from `there` to `here`."""
     guesses = thing.guesses | here.guesses
     position = thing.position if here.position == there.position else max(thing.position, here.position)
     if here.pose == there.pose or not (thing.pose and there.pose and here.pose):

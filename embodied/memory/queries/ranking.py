@@ -1,13 +1,12 @@
-"""Ranks recalled moments by similarity, time, place and robot together.
+"""Ranks recalled moments by a combination of similarity, time, place and robot.
 
-A query's filters say what may be recalled at all, and `Order` sorts by one thing; a policy often wants a compromise,
-such as what looks alike, rather recent and rather near. Each of four parts lies in [0, 1], and a moment's score is
-their weighted mean:
+A query's filters restrict what may be recalled, and `Order` sorts by one criterion; a policy often needs a compromise,
+such as similar, recent and near. Each of four parts lies in [0, 1], and a moment's score is their weighted mean:
 
     similarity  (1 + cosine) / 2, 0 where the query has no embedding
-    time      halves with every `half_life_s` between the moment and now, before or after
-    place     halves with every `half_distance_m` between the moment and here
-    robot     1 for a moment of the same robot, otherwise 0
+    time        halves with every `half_life_s` between the moment and now, before or after
+    place       halves with every `half_distance_m` between the moment and here
+    robot       1 for a moment of the same robot, otherwise 0
 """
 
 import math
@@ -24,9 +23,9 @@ WEIGHTS = ("similarity", "time", "place", "robot")
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """How much each part counts, of which only the ratios matter, and over what time and distance two of them halve.
+    """The weight of each part, of which only the ratios matter, and the time and distance over which two of them halve.
 
-    `candidates` moments are taken from the bank by the query's own means and ranked: what lies beyond is not seen, so
+    `candidates` moments are taken from the bank by the query itself and ranked: moments beyond them are ignored, so
     more of them cost time and miss less. Raises `MemoryBankError` for weights that are negative or all zero.
     """
 
@@ -53,7 +52,7 @@ class Ranking:
 
 @dataclass(frozen=True, kw_only=True)
 class Situation:
-    """Who asks, when and where: seconds on the site clock, metres in the site frame, both finite."""
+    """The robot, time and place of a recall: seconds on the site clock, metres in the site frame, both finite."""
 
     time_s: float
     position_m: Vector3
@@ -62,7 +61,9 @@ class Situation:
     def __post_init__(self) -> None:
         point_m("position_m", self.position_m)
         if not math.isfinite(number("time_s", self.time_s)):
-            raise MemoryBankError("The time of a situation must be finite.", value=self.time_s, remedy="Ask a clock.")
+            raise MemoryBankError(
+                "The time of a situation must be finite.", value=self.time_s, remedy="Use the site clock."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,8 @@ def recall_ranked(
 ) -> list[Ranked]:
     """Returns the `top_k` moments of best score; `recall` is that of a bank, a view or a client.
 
-    `Order.SIMILARITY` puts the best first, the other orders sort the chosen ones by time. Raises as `recall` does.
+    `query` restricts and orders them, `here` is the present situation, `ranking` gives the weights. `Order.SIMILARITY`
+    puts the best first, the other orders sort the chosen ones by time. Raises as `recall` does.
     """
     check_query(query)
     candidates = recall(replace(query, order=Order.SIMILARITY, top_k=max(query.top_k, ranking.candidates)))
@@ -91,7 +93,10 @@ def recall_ranked(
 
 
 def rank(found: Sequence[Recalled], here: Situation, ranking: Ranking) -> list[Ranked]:
-    """Returns all moments with their scores, best first; equals by sequence number."""
+    """Returns all of `found` with their scores in the situation `here`, best first; ties by sequence number.
+
+    `ranking` gives the weights.
+    """
     ranked = [_scored(recalled, here, ranking) for recalled in found]
     return sorted(ranked, key=lambda one: (-one.score, one.recalled.seq))
 

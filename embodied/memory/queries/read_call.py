@@ -1,4 +1,4 @@
-"""One query to a bank as a value: it crosses processes."""
+"""One query to a bank as a value that can be sent to another process."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ReadCall:
-    """A query by name, its arguments, and as of which sequence number it is answered (None: the newest)."""
+    """A query by name, its arguments, and the sequence number as of which it is answered (None: the newest)."""
 
     name: str
     arguments: tuple[Any, ...] = ()

@@ -34,7 +34,7 @@ def query(
 ) -> Callable[Concatenate["Reads", Parameters], Answer]:
     """Registers a method of `Reads` as a query: a call goes through `Reads._run`, which decides where it is answered.
 
-    The body of the method is run where the log is, and there alone it may use `_view`.
+    The body of the method runs in the owner's process, and may use `_view` only there.
     """
     QUERIES[answer.__name__] = answer
 
@@ -46,7 +46,7 @@ def query(
 
 
 class Reads:
-    """The queries of a bank. `as_of_s` asks what was so at a valid time, seconds on the site clock; None: the latest.
+    """The queries of a bank. `as_of_s` refers to a valid time, seconds on the site clock; None: the latest.
 
     The subclass `BankView` answers them from the log, `RemoteReads` sends them to the owner of the bank.
     """
@@ -61,8 +61,8 @@ class Reads:
     def recall(self, query: Query) -> list[Recalled]:
         """Returns the moments that pass all filters of the query, at most `top_k`, in its order.
 
-        An entity is also found under the names of those that turned out to be it. Raises `MemoryBankError` for a query
-        that makes no sense; see `MomentIndex.recall`.
+        An entity is also found under the names of entities merged into it. Raises `MemoryBankError` for an invalid
+        query; see `MomentIndex.recall`.
         """
         validation.check_query(query)
         with self._view.log.tables.lock:
@@ -71,14 +71,14 @@ class Reads:
 
     @query
     def where_is(self, entity: str, *, as_of_s: float | None = None) -> LocationBelief | None:
-        """Returns where an entity or robot is believed to be, None for one without events by then."""
+        """Returns the location belief of an entity or robot, None without events by then."""
         validation.text("entity", entity)
         with self._view.log.tables.lock:
             return location_belief.where_is(self._view.log, entity, self._view.at(as_of_s), self._view.half_life_s)
 
     @query
     def contents(self, holder: str, *, as_of_s: float | None = None) -> list[str]:
-        """Returns the names of what is directly in, on, part of or held by a place, entity or robot, sorted."""
+        """Returns the names of the direct contents, parts and held things of a place, entity or robot, sorted."""
         validation.text("holder", holder)
         with self._view.log.tables.lock:
             return location_belief.contents(self._view.log, holder, self._view.at(as_of_s))
@@ -116,9 +116,10 @@ class Reads:
     def history(
         self, name: str = SITE_TIMELINE, *, from_s: float = -math.inf, to_s: float = math.inf, kinds: Sequence[str] = ()
     ) -> list[Event]:
-        """Returns the events about an entity, place or robot by valid time, both ends (seconds) included.
+        """Returns the events of `kinds` about `name`, an entity, place or robot, by valid time from `from_s` to `to_s`.
 
-        Without a name it is the timeline of the site: all but sightings, robot states, observations and moments.
+        Times are in seconds, both ends included. Without a name it is the timeline of the site: all but sightings,
+        robot states, observations and moments.
         """
         validation.text("name", name, empty=True)
         numbers = self._view.event_numbers(name, *validation.interval((from_s, to_s)), validation.known_kinds(kinds))
@@ -126,24 +127,25 @@ class Reads:
 
     @query
     def changes_since(self, seq: int, *, wanted: EventFilter | None = None, limit: int = 1000) -> list[Event]:
-        """Returns the events after `seq` in the order of the log, at most `limit`, that `wanted` lets through.
+        """Returns the events after `seq` that match `wanted`, at most `limit`, in the order of the log.
 
-        An entity is also wanted under the names of those that this view knows to be it.
+        An entity is also matched under the names that this view knows to be the same.
         """
         seq, limit = validation.whole("seq", seq, least=0), validation.whole("limit", limit, least=1)
         wanted = validation.event_filter(wanted)
         entities = set(self._view.names_of(wanted.entities))
         events = self._view.wanted_events(seq, wanted)
         fitting = (event for event in events if not entities or entities.intersection(indexed_names(event)))
-        return list(islice(fitting, limit))  # The log is read a thousand events at a time, no further than needed.
+        return list(islice(fitting, limit))  # The log is read in blocks of a thousand events, no further than needed.
 
     @query
     def skill_candidates(
         self, skill: str, near_m: Vector3, *, as_of_s: float | None = None, context: str = ""
     ) -> list[SkillCandidate]:
-        """Returns the robots that can do a skill at a point (site frame, metres) now, cheapest first.
+        """Returns the robots that can do `skill` at the point `near_m` (site frame, metres), cheapest first.
 
-        Without a reported state, or with one as in `skill_matching.UNABLE`, a robot cannot.
+        `as_of_s` is the time of the query, `context` selects the statistics. Robots without a reported state, or in one
+        of `skill_matching.UNABLE`, are left out.
         """
         validation.text("context", context, empty=True)
         query = SkillQuery(validation.text("skill", skill), validation.point_m("near_m", near_m), context)
@@ -172,10 +174,11 @@ class Reads:
         action: str = "",
         between_s: tuple[float, float] = (-math.inf, math.inf),
     ) -> Event | None:
-        """Returns the n-th interaction that fits, by valid time: 1 the first, -1 the last; None where there is none.
+        """Returns interaction `number` that matches, by valid time: 1 the first, -1 the last; None where there is none.
 
-        `action` is the exact text of the event (`pick_place`, not the skill `pick`); see `Interaction`.
-        What was done to an entity under the name of another that this view knows to be it counts too.
+        `entity` and `robot` restrict it where they are not empty, `between_s` to an interval of time. `action` is the
+        exact text of the event (`pick_place`, not the skill `pick`); see `Interaction`. Interactions with an entity
+        under another of its names count too.
         """
         validation.ordinal("number", number)
         for what, name in (("entity", entity), ("robot", robot), ("action", action)):
@@ -196,7 +199,7 @@ class Reads:
 
     @query
     def similar_episodes(self, embedding: np.ndarray, model_id: str, *, top_k: int = 5) -> list[tuple[str, float]]:
-        """Returns the episodes whose tasks are most alike and their cosines, best first.
+        """Returns the `top_k` episodes with the most similar tasks and their cosines, best first.
 
         `embedding` (D,) of unit length must come from `model_id`. Raises `MemoryBankError` for another size.
         """
@@ -223,7 +226,7 @@ class Reads:
 
     @query
     def event(self, seq: int) -> Event | None:
-        """Returns one event, None where this view sees none of that number or it was forgotten."""
+        """Returns one event, None where this view has none of that number or it was removed."""
         number = validation.whole("seq", seq, least=0)
         return self._view.log.event(number) if number <= self._view.head else None
 

@@ -1,23 +1,23 @@
-"""Finds the rows most similar to a query, exactly: fast dot products in float32 choose, float64 decides.
+"""Finds the rows most similar to a query exactly: float32 dot products select candidates, float64 decides.
 
-A dot product in float32 depends on how a library splits its sum, so near ties could change with the number of rows.
-It only chooses candidates here, with room for its worst rounding error; the similarity that counts is the product in
-float64 (exact for each pair of float32 values), summed in one order. The same bytes so have the same similarity in any
-company, and equal ones are ordered by sequence number.
+A dot product in float32 depends on how a library splits its sum, so near ties could change with the number of rows. It
+only selects candidates here, with a margin for its worst rounding error; the final similarity is the product in float64
+(exact for each pair of float32 values), summed in one order. The same bytes thus have the same similarity among any
+other rows, and ties are ordered by sequence number.
 """
 
 import numpy as np
 
 BLOCK_ROWS = 8192
-DENSE = 4  # From one row in four on, reading all rows between the first and the last is faster than picking.
+DENSE = 4  # From one row in four on, reading all rows between the first and the last is faster than indexing.
 
 
 def most_similar(
     embeddings: np.ndarray, rows: np.ndarray, vector: np.ndarray, *, seq: np.ndarray, top_k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the `top_k` of `rows` (ascending) most like `vector`, best first, and their similarity (float64).
+    """Returns the `top_k` of `rows` (ascending) most similar to `vector`, best first, and their similarity (float64).
 
-    `embeddings` (N, D) and `vector` (D,) are float32 of unit length, `seq` (N,) orders equals, the oldest first.
+    `embeddings` (N, D) and `vector` (D,) are float32 of unit length; `seq` (N,) orders ties, the oldest first.
     """
     scores = _scores(embeddings, rows, vector)
     if len(rows) > top_k:
@@ -29,10 +29,11 @@ def most_similar(
 
 
 def _slack(dimensions: int) -> float:
-    """Returns by how much the order of two dot products in float32 may be wrong.
+    """Returns the largest error in the order of two float32 dot products.
 
-    One errs by at most D u sum|a b| <= D u for unit vectors, with u = eps / 2 (Higham, Accuracy and Stability of
-    Numerical Algorithms, section 3.1), however it is summed; both may. The rest is for lengths that are 0.1 % off.
+    One product errs by at most D u sum|a b| <= D u for unit vectors, with u = eps / 2 (Higham, Accuracy and Stability
+    of Numerical Algorithms, section 3.1), in any order of summation; both may err. The rest covers lengths that are 0.1
+    % off.
     """
     return 1.01 * (dimensions + 4) * float(np.finfo(np.float32).eps)
 

@@ -12,12 +12,12 @@ from embodied.memory.storage.log import EventLog
 
 LEAST_BATTERY = 0.1
 UNABLE = ("charging", "error", "offline")
-PRIOR = (1, 1)  # Beta(1, 1): nothing is known before the first try.
+PRIOR = (1, 1)  # Beta(1, 1): the uniform prior before the first trial.
 
 
 @dataclass(frozen=True)
 class SkillQuery:
-    """A skill, done at a point (site frame, metres), in a context such as an object's category ("": any)."""
+    """A skill at a point (site frame, metres), in a context such as an object's category ("": any)."""
 
     skill: str
     near_m: Vector3
@@ -25,9 +25,10 @@ class SkillQuery:
 
 
 def skill_candidates(log: EventLog, query: SkillQuery, at: Instant) -> list[SkillCandidate]:
-    """Returns the robots that have the skill, can get there, are in working order and have battery, cheapest first.
+    """Returns the robots in `log` that can do the skill of `query`, cheapest first.
 
-    Cost, seconds: travel, then the subtasks leased to the robot, then the skill, over the probability of success.
+    They have the skill, can reach the point, are in working order and have battery, `at` the instant. Cost, seconds:
+    travel, then the subtasks leased to the robot, then the skill, divided by the probability of success.
     """
     found = []
     for (robot,) in log.tables.select("SELECT DISTINCT robot FROM robot WHERE seq <= ?", at.seq):
@@ -38,7 +39,10 @@ def skill_candidates(log: EventLog, query: SkillQuery, at: Instant) -> list[Skil
 
 
 def success_probability(log: EventLog, robot: str, query: SkillQuery, at: Instant) -> float:
-    """Returns the mean of Beta(1 + successes, 1 + failures) in a context, over all contexts where none is named."""
+    """Returns the mean of Beta(1 + successes, 1 + failures) of `robot` in `log` `at` an instant.
+
+    Trials count in the context of `query`, or in all contexts where it names none.
+    """
     find = log.tables.names.find
     tries = log.tables.select_one(
         "SELECT COUNT(*), COALESCE(SUM(run.success), 0) FROM skill_run AS run JOIN event ON event.seq = run.seq "

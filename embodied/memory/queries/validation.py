@@ -1,6 +1,6 @@
 """Validation of the arguments of queries; every refusal states rule, value and remedy.
 
-Numbers of NumPy are taken as numbers, and come back as plain ones, since SQLite knows no others.
+NumPy numbers are accepted and converted to plain ones, which SQLite needs.
 """
 
 import math
@@ -72,7 +72,10 @@ def unit_vector(embedding: Any, model_id: str) -> np.ndarray:
 
 
 def text(what: str, value: object, *, empty: bool = False) -> str:
-    """Returns a text; raises `MemoryBankError` for anything else, and for an empty one unless that means something."""
+    """Returns `value` as text; raises `MemoryBankError` for other types, and for "" unless `empty` is allowed.
+
+    `what` names the argument in the message.
+    """
     if not isinstance(value, str):
         raise MemoryBankError(f"`{what}` must be text.", value=value, remedy=f"Write {what}='...'.")
     if not value and not empty:
@@ -81,7 +84,10 @@ def text(what: str, value: object, *, empty: bool = False) -> str:
 
 
 def whole(what: str, value: Any, *, least: int) -> int:
-    """Returns a whole number; raises `MemoryBankError` for anything else, true and false included."""
+    """Returns `value` as a whole number of at least `least`; raises `MemoryBankError` otherwise, for booleans too.
+
+    `what` names the argument in the message.
+    """
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
         raise MemoryBankError(
             f"`{what}` must be a whole number from {least}.", value=value, remedy=f"Write {what}={least} or more."
@@ -90,7 +96,7 @@ def whole(what: str, value: Any, *, least: int) -> int:
 
 
 def ordinal(what: str, value: Any) -> int:
-    """Returns a place in an order, from 1 or from -1 backwards; raises `MemoryBankError` for anything else."""
+    """Returns an ordinal, from 1 or from -1 backwards; raises `MemoryBankError` for anything else."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not value:
         raise MemoryBankError(
             f"`{what}` must count from 1, or from -1 backwards.", value=value, remedy="1 is the first, -1 the last."
@@ -109,7 +115,7 @@ def number(what: str, value: Any) -> float:
 
 
 def instant_s(as_of_s: object) -> float:
-    """Returns the time that a question is asked of, seconds on the site clock; None is the latest, infinity."""
+    """Returns the time to which a query refers, seconds on the site clock; None is the latest, infinity."""
     return math.inf if as_of_s is None else number("as_of_s", as_of_s)
 
 
@@ -158,7 +164,7 @@ def known_kinds(kinds: Any) -> tuple[str, ...]:
 
 
 def event_filter(wanted: EventFilter | None) -> EventFilter:
-    """Returns the filter (None: everything); raises `MemoryBankError` for one that makes no sense."""
+    """Returns the filter (None: everything); raises `MemoryBankError` for an invalid one."""
     if wanted is None:
         return EventFilter()
     if not isinstance(wanted, EventFilter):
@@ -181,7 +187,9 @@ def half_lives(half_life_s: Mapping[str, float] | None) -> dict[str, float]:
     given = (half_life_s or {}).items()
     found = {text("category", category, empty=True): number("half_life_s", of) for category, of in given}
     if any(of <= 0.0 for of in found.values()):
-        raise MemoryBankError("A half-life must be above 0 s.", value=found, remedy="Leave out what never fades.")
+        raise MemoryBankError(
+            "A half-life must be above 0 s.", value=found, remedy="Leave out categories that do not decay."
+        )
     return found
 
 
@@ -189,9 +197,7 @@ def past_seq(seq: int | None, head: int) -> int:
     """Returns the sequence number of a snapshot (None: the newest, `head`); raises `MemoryBankError` for the future."""
     held = head if seq is None else whole("seq", seq, least=0)
     if held > head:
-        raise MemoryBankError(
-            "A snapshot must be of a moment that was.", value=seq, remedy=f"The newest event is {head}."
-        )
+        raise MemoryBankError("A snapshot must be of a past moment.", value=seq, remedy=f"The newest event is {head}.")
     return held
 
 
@@ -203,15 +209,15 @@ def start_seq(after_seq: int | None, head: int) -> int:
     start = head if after_seq is None else whole("after_seq", after_seq, least=0)
     if start > head:
         raise MemoryBankError(
-            "A subscription must begin at a moment that was.",
+            "A subscription must begin at a past moment.",
             value=after_seq,
-            remedy=f"The newest event is {head}: leave out `after_seq` for all that is to come.",
+            remedy=f"The newest event is {head}: leave out `after_seq` for all future events.",
         )
     return start
 
 
 def _plain(value: Any) -> float:
-    """Returns a number as a float, NaN for what is none or too large to be one."""
+    """Returns a number as a float, NaN for values that are not numbers or too large."""
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         return math.nan
     try:

@@ -1,4 +1,4 @@
-"""Validity intervals of what a thing was in, on, part of or held by, from the newest back."""
+"""Validity intervals of the parents of a thing, from the newest back."""
 
 from dataclasses import dataclass, replace
 
@@ -7,13 +7,13 @@ from embodied.memory.queries.entity_resolution import EntityResolution
 from embodied.memory.schema.event import LogPosition
 from embodied.memory.storage.log import EventLog
 
-FURTHEST = 20  # So many changes of parent in a row that say nothing of the pose make it unknown.
+FURTHEST = 20  # After this many changes of parent without information on the pose, it is unknown.
 PAGE = 8
 
 
 @dataclass(frozen=True)
 class ParentInterval:
-    """A time in which a thing had one parent, `holder` 0 for none: first logged at `position`, last at `again`."""
+    """A time interval with one parent, `holder` 0 for none: first logged at `position`, last at `again`."""
 
     predicate: int
     holder: int
@@ -24,9 +24,9 @@ class ParentInterval:
 class ValidityIntervals:
     """The parents of an entity up to an instant, the newest first; read only as far back as needed.
 
-    The same parent logged again, or under another of its names, is one interval. A parent that was taken over from an
-    entity that turned out to be this one has held it since that was logged, and what was before is what held the other.
-    Of a span that began before `enough` the beginning may be named too late, but not as late as that.
+    The same parent logged again, or under another of its names, is one interval. A parent that was taken over from a
+    merged entity counts from when it was logged for that entity, as do the parents before it. The beginning of an
+    interval that began before `enough` may be given too late, but not later than `enough`.
     """
 
     def __init__(
@@ -43,13 +43,13 @@ class ValidityIntervals:
         self._read()
 
     def __getitem__(self, index: int) -> ParentInterval | None:
-        """Returns a span, None before the first change and beyond what is looked at."""
+        """Returns an interval, None before the first change and beyond the range that is read."""
         while not self._whole and (len(self._intervals) <= index or self._open(index)):
             self._read()
         return self._intervals[index] if index < min(len(self._intervals), FURTHEST) else None
 
     def _open(self, index: int) -> bool:
-        """Returns whether a span may have begun earlier than known so far, and that matters."""
+        """Returns whether an interval may have begun earlier than known so far, and that matters."""
         return index == len(self._intervals) - 1 and self._intervals[index].position > self._enough
 
     def _read(self) -> None:
@@ -64,7 +64,7 @@ class ValidityIntervals:
                 self._entity, self._below, self._whole = merge.entity, None, False
                 return
             if (merge is not None and merge.entity == self._entity) or holder == self._root:
-                continue  # It lives on; and what turned out to be its holder never held it.
+                continue  # The merged entity remains; an entity that is the same as its holder was never held by it.
             last = self._intervals[-1] if self._intervals else None
             if last is not None and (last.predicate, last.holder) == (parent.predicate, holder):
                 self._intervals[-1] = replace(last, position=position)

@@ -34,7 +34,7 @@ class BankView(Reads):
         return self._view.head
 
     def evidence(self, entity: str) -> frozenset[int]:
-        """Returns the sightings and robot states that `where_is` rests on, as sequence numbers."""
+        """Returns the sightings and robot states that support `where_is`, as sequence numbers."""
         validation.text("entity", entity)
         with self._log.tables.lock:
             return location_belief.evidence(self._log, entity, self._view.at(None))

@@ -1,1 +1,1 @@
-"""What a bank may forget, and how it compacts the rest."""
+"""Retention: which events a bank may remove, and the compaction of the rest."""

@@ -14,7 +14,7 @@ from embodied.memory.schema.event import LogPosition
 
 @dataclass(frozen=True)
 class Sighting:
-    """Where something was measured; two that differ in `payload` (category, labels, status) are never the same."""
+    """A measured pose; two that differ in `payload` (category, labels, status) are never equivalent."""
 
     position: LogPosition
     name: str
@@ -24,12 +24,12 @@ class Sighting:
 
 
 @dataclass(eq=False)
-class Life:
-    """All sightings of one entity or robot, and when something about it changed that gives them a meaning.
+class SightingHistory:
+    """All sightings of one entity or robot, and the times of changes that make them significant.
 
-    `breaks` are changes of its parent, things that came to it or left it, and looks that found it absent: the sighting
-    before one and that after it are not the same, wherever they are. `held` are the intervals (from, to) of valid time
-    in which a robot held it, or in which it, a robot, held something.
+    `breaks` are changes of its parent, arrivals and departures of contents, and absences: the sightings before and
+    after one are not equivalent, whatever their poses. `held` are the intervals (from, to) of valid time in which a
+    robot held it, or in which it, a robot, held something.
     """
 
     sightings: list[Sighting] = field(default_factory=list)
@@ -39,29 +39,29 @@ class Life:
     _changed_s: float = -math.inf
 
     def change_parent(self, position: LogPosition, holder: str) -> float:
-        """Returns since when the next parent counts, as the bank has it: never before the one that it replaces."""
+        """Returns since when the next parent counts in the bank: never before the one that it replaces."""
         self.holder, self._changed_s = holder, max(position[0], self._changed_s)
         self.breaks.append((self._changed_s, position[1]))
         return self._changed_s
 
 
 @dataclass(frozen=True)
-class Stillness:
-    """Within which shift (metres) and turn (radians) a pose is the same, and after which gap (seconds) it is kept."""
+class RestTolerance:
+    """The shift (metres) and turn (radians) within which poses are equal; one is kept per gap (seconds)."""
 
     shift_m: float
     turn_rad: float
     gap_s: float
 
 
-def same_sightings(life: Life, still: Stillness) -> list[int]:
-    """Returns the sequence numbers of the sightings in the middle of a run that says the same.
+def redundant_sightings(history: SightingHistory, still: RestTolerance) -> list[int]:
+    """Returns the sequence numbers of the sightings in the middle of a run of equivalent ones.
 
-    The first and the last of a run stay: since when it was there, and how long it was seen to be. What was held is
-    left alone, and so is who held it, since the one is where the other takes it.
+    The first and the last of a run stay: they give the time range in which the thing was seen there. Sightings of held
+    things and of the robots that held them stay, since the pose of one follows from the other.
     """
-    ordered = sorted(life.sightings, key=lambda one: one.position)
-    breaks, held = sorted(life.breaks), _union(life.held)
+    ordered = sorted(history.sightings, key=lambda one: one.position)
+    breaks, held = sorted(history.breaks), _union(history.held)
     candidates: list[int] = []
     if not ordered:
         return candidates
@@ -84,9 +84,10 @@ def same_sightings(life: Life, still: Stillness) -> list[int]:
 
 
 def similar_moments(embeddings: np.ndarray, *, alike: float, among: int = 512) -> np.ndarray:
-    """Returns which rows of (N, D), unit length, are a repetition: at least as like one of the last `among` that stay.
+    """Returns which rows of `embeddings` (N, D), unit length, are repetitions.
 
-    The last row stays, so that how far a memory reaches does not change.
+    A row is one if its cosine with one of the last `among` kept rows is at least `alike`. The last row stays, so that
+    the time range of the memory does not change.
     """
     repeated = np.zeros(len(embeddings), bool)
     kept = np.empty_like(embeddings)
@@ -101,9 +102,10 @@ def similar_moments(embeddings: np.ndarray, *, alike: float, among: int = 512) -
 
 
 def keyframes(embeddings: np.ndarray, count: int) -> np.ndarray:
-    """Returns the rows of (N, D), ascending, that are most unlike one another: the first, the last, and the novel.
+    """Returns the rows of (N, D), ascending, that differ most from one another: the first, the last, and novel ones.
 
-    Farthest-point sampling: each choice is the row whose nearest chosen one is least like it, the earliest of equals.
+    Farthest-point sampling: each choice is the row whose most similar chosen row is least similar, the earliest in
+    ties.
     """
     if len(embeddings) <= count:
         return np.arange(len(embeddings))
@@ -118,7 +120,7 @@ def keyframes(embeddings: np.ndarray, count: int) -> np.ndarray:
 
 
 def runs_of(numbers: Iterable[int]) -> list[tuple[int, int]]:
-    """Returns unbroken ranges (first, last) of sequence numbers, ascending."""
+    """Returns contiguous ranges (first, last) of sequence numbers, ascending."""
     ranges: list[tuple[int, int]] = []
     for number in sorted(numbers):
         if ranges and number == ranges[-1][1] + 1:
@@ -129,7 +131,7 @@ def runs_of(numbers: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def oldest_beyond(positions: Sequence[LogPosition], needed: Mapping[int, object] | set[int], most: int) -> list[int]:
-    """Returns the sequence numbers of the oldest, as many as there are too many, leaving those that are needed."""
+    """Returns the oldest of `positions` beyond the `most` that may stay, without those that are `needed`."""
     too_many = max(0, len(positions) - most)
     return [seq for _, seq in sorted(positions) if seq not in needed][:too_many]
 
@@ -140,14 +142,14 @@ def _next_break(breaks: Sequence[LogPosition], at: int, position: LogPosition) -
     return at
 
 
-def _same(one: Sighting, other: Sighting, still: Stillness) -> bool:
+def _same(one: Sighting, other: Sighting, still: RestTolerance) -> bool:
     if (one.name, one.payload) != (other.name, other.payload) or (one.tool is None) != (other.tool is None):
         return False
     tools = one.tool is None or other.tool is None or _close(one.tool, other.tool, still)
     return tools and _close(one.pose, other.pose, still)
 
 
-def _close(one: Pose, other: Pose, still: Stillness) -> bool:
+def _close(one: Pose, other: Pose, still: RestTolerance) -> bool:
     if math.dist(one.position_m, other.position_m) > still.shift_m:
         return False
     return angle_between(one.orientation, other.orientation) <= still.turn_rad

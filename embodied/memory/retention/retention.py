@@ -1,12 +1,12 @@
 """Retention removes events that a bank does not need, by `Forgotten` events of the log; answers stay the same.
 
-Three things go, in this order: sightings in the middle of a run that says the same (time), moments that repeat another
-of their episode (similarity) or are not among its keyframes (novelty), and the oldest observations beyond a budget.
-What others build on stays: places, containment, interactions, skills and their statistics, leases, episodes and their
-summaries with their ranges of sequence numbers, the last sighting of everything, all that today's answers on where
-things are rest on (the robot that carried a thing there, say), and what caused an event that stays.
-The file keeps its size, and later events fill the free space. Half-lives of existence are counted when asked, from
-the last sighting, and nothing has to be deleted for them.
+Three groups are removed, in this order: sightings in the middle of a run of equivalent ones (time), moments that repeat
+another of their episode (similarity) or are not among its keyframes (novelty), and the oldest observations beyond a
+budget. Events on which others depend stay: places, containment, interactions, skills and their statistics, leases,
+episodes and their summaries with their ranges of sequence numbers, the last sighting of everything, the evidence of all
+current location beliefs (such as the state of the robot that carried a thing there), and the causes of events that
+stay. The file keeps its size, and later events fill the free space. Half-lives of existence are computed at query time
+from the last sighting, so nothing has to be deleted for them.
 """
 
 import math
@@ -20,14 +20,14 @@ import numpy as np
 
 from embodied.errors import ConfigError
 from embodied.memory.retention.compaction import (
-    Life,
     LogPosition,
+    RestTolerance,
     Sighting,
-    Stillness,
+    SightingHistory,
     keyframes,
     oldest_beyond,
+    redundant_sightings,
     runs_of,
-    same_sightings,
     similar_moments,
 )
 from embodied.memory.schema.event import Event
@@ -56,7 +56,7 @@ SAME, ALIKE, PLAIN, OLD = "sightings that say the same", "moments alike", "momen
 
 @dataclass(frozen=True)
 class RetentionResult:
-    """How many events went for which reason, and how many are left in the log."""
+    """How many events were removed for which reason, and how many are left in the log."""
 
     forgotten: dict[str, int]
     left: int
@@ -66,20 +66,20 @@ class RetentionResult:
 class RetentionConfig:
     """What is kept. Lengths in metres, angles in radians, times in seconds of the site clock.
 
-    Nothing newer than `fresh_s` before the newest event goes, and nothing of an episode that still runs. Sightings
-    within `still_m` and `still_rad` say the same; of a long run one per `gap_s` stays, so that half-lives and past
-    answers err by no more. Moments of an episode at least `alike` (cosine) another are repetitions; of the rest
-    `keyframes` per episode, robot and model stay. At most `observations` events of the kinds that may be forgotten
-    stay, not counting interactions: what is left of long ago is then what was done, and where everything was last.
+    Events newer than `fresh_s` before the newest one stay, and so do those of an episode that still runs. Sightings
+    within `still_m` and `still_rad` are equivalent; of a long run one per `gap_s` stays, which bounds the error of
+    half-lives and past answers. Moments of an episode whose cosine with another is at least `alike` are repetitions; of
+    the rest `keyframes` per episode, robot and model stay. At most `observations` events of the removable kinds stay,
+    not counting interactions: of the distant past, interactions and last positions remain.
 
     Attributes:
-        fresh_s: nothing newer than this before the newest event goes
-        still_m: sightings within this distance say the same
-        still_rad: sightings within this angle say the same
-        gap_s: one sighting per so many seconds stays of those that say the same
+        fresh_s: events newer than this before the newest event stay
+        still_m: sightings within this distance are equivalent
+        still_rad: sightings within this angle are equivalent
+        gap_s: of equivalent sightings one per so many seconds stays
         alike: cosine from which moments of an episode are repetitions
         keyframes: moments that stay per episode, robot and model
-        observations: events that stay of the kinds that may be forgotten
+        observations: events of the removable kinds that stay
     """
 
     fresh_s: float = 600.0
@@ -91,7 +91,7 @@ class RetentionConfig:
     observations: int = 1_000_000
 
     def build(self) -> "Retention":
-        """Returns the retention. Raises `ConfigError` for values out of range, and for what is no number."""
+        """Returns the retention. Raises `ConfigError` for values out of range, and for values that are not numbers."""
         for name in ("fresh_s", "still_m", "still_rad", "gap_s"):
             value = getattr(self, name)
             if not _is(Real, value) or not 0.0 <= value < math.inf:
@@ -106,13 +106,13 @@ class RetentionConfig:
 
 
 class Retention:
-    """Forgets what a bank can do without, in one append; the same log and settings always forget the same."""
+    """Removes events that a bank does not need, in one append; equal logs and settings remove equal events."""
 
     def __init__(self, config: RetentionConfig) -> None:
         self._config = config
 
     def apply(self, bank: Bank) -> RetentionResult:
-        """Forgets, and returns what went. Raises what `Bank.append` raises; then nothing is forgotten."""
+        """Removes events, and returns the counts. Raises what `Bank.append` raises; then nothing is removed."""
         log = Contents.read(bank)
         chosen = self.choose(log)
         number, time_s = bank.last_of_writer(WRITER)
@@ -131,10 +131,10 @@ class Retention:
         return RetentionResult(counts, log.count - sum(counts.values()) + len(events))
 
     def choose(self, log: "Contents") -> dict[str, list[int]]:
-        """Returns which sequence numbers go, by reason; no number is named twice."""
+        """Returns the sequence numbers to remove, by reason; no number is in two of them."""
         config = self._config
-        still = Stillness(config.still_m, config.still_rad, config.gap_s)
-        same = [seq for life in log.lives().values() for seq in same_sightings(life, still)]
+        still = RestTolerance(config.still_m, config.still_rad, config.gap_s)
+        same = [seq for history in log.histories().values() for seq in redundant_sightings(history, still)]
         alike, plain = self._moments(log)
         chosen = {SAME: same, ALIKE: alike, PLAIN: plain}
         limit_s = log.newest_s - config.fresh_s
@@ -162,7 +162,7 @@ class Retention:
 
 @dataclass(eq=False)
 class Contents:
-    """What retention needs to know of the log, read once from its beginning."""
+    """The content of the log that retention needs, read once from its beginning."""
 
     count: int = 0
     newest_s: float = -math.inf
@@ -181,7 +181,7 @@ class Contents:
 
     @classmethod
     def read(cls, bank: Bank) -> "Contents":
-        """Returns what the log of a bank holds now."""
+        """Returns the content of the log of a bank."""
         log = cls()
         for event in _all_events(bank):
             log._take(event)
@@ -191,33 +191,33 @@ class Contents:
             log.evidence.update(bank.evidence(name))
         return log
 
-    def lives(self) -> dict[str, Life]:
-        """Returns the life of each entity and robot, under the name it lives on as."""
-        lives: dict[str, Life] = defaultdict(Life)
+    def histories(self) -> dict[str, SightingHistory]:
+        """Returns the sighting history of each entity and robot, under its name after merges."""
+        histories: dict[str, SightingHistory] = defaultdict(SightingHistory)
         for sighting in self._sightings:
-            lives[self._root(sighting.name)].sightings.append(sighting)
+            histories[self._root(sighting.name)].sightings.append(sighting)
         for name, position in self._absent:
-            lives[self._root(name)].breaks.append(position)
+            histories[self._root(name)].breaks.append(position)
         held_now: dict[str, tuple[str, float]] = {}
         for subject, predicate, holder, position in self._relations:
             name = self._root(subject)
-            left = lives[name].holder
-            since_s = lives[name].change_parent(position, holder if predicate else "")
+            left = histories[name].holder
+            since_s = histories[name].change_parent(position, holder if predicate else "")
             for other in {left, holder} - {""}:
-                lives[self._root(other)].breaks.append((since_s, position[1]))
+                histories[self._root(other)].breaks.append((since_s, position[1]))
             if name in held_now:
                 robot, taken_s = held_now.pop(name)
-                lives[name].held.append((taken_s, since_s))
-                lives[robot].held.append((taken_s, since_s))
+                histories[name].held.append((taken_s, since_s))
+                histories[robot].held.append((taken_s, since_s))
             if predicate == "held_by":
                 held_now[name] = self._root(holder), since_s
         for name, (robot, taken_s) in held_now.items():
-            lives[name].held.append((taken_s, math.inf))
-            lives[robot].held.append((taken_s, math.inf))
-        return lives
+            histories[name].held.append((taken_s, math.inf))
+            histories[robot].held.append((taken_s, math.inf))
+        return histories
 
     def needed(self) -> set[int]:
-        """Returns the observations that answers of today rest on: causes, evidence, last sightings, absences after."""
+        """Returns the observations on which current answers rest: causes, evidence, last sightings, later absences."""
         last: dict[str, LogPosition] = {}
         for sighting in self._sightings:
             last[sighting.name] = max(sighting.position, last.get(sighting.name, sighting.position))
@@ -265,15 +265,15 @@ class Contents:
 
 
 def retain(bank: Bank, config: RetentionConfig | None = None) -> RetentionResult:
-    """Forgets what the bank can do without, by the settings or the usual ones; returns what went.
+    """Removes events that the bank does not need, by `config` or the default settings; returns the counts.
 
-    Raises `ConfigError` for what are no settings, or out of range.
+    Raises `ConfigError` for invalid settings.
     """
     return checked(config).build().apply(bank)
 
 
 def checked(config: RetentionConfig | None) -> RetentionConfig:
-    """Returns the settings (None: the usual ones). Raises `ConfigError` for what are none, or out of range."""
+    """Returns the settings (None: the defaults). Raises `ConfigError` for values of another type or out of range."""
     if config is None:
         return RetentionConfig()
     if not isinstance(config, RetentionConfig):
@@ -287,7 +287,7 @@ def checked(config: RetentionConfig | None) -> RetentionConfig:
 
 
 def _is(kind: type, value: object) -> bool:
-    """Returns whether a value is a number of a kind; true and false are none."""
+    """Returns whether a value is a number of a kind; booleans are not."""
     return isinstance(value, kind) and not isinstance(value, bool)
 
 

@@ -1,1 +1,1 @@
-"""What an event can say, what a query can ask, and how both are checked, encoded and formatted."""
+"""The vocabulary of events and queries, and how both are checked, encoded and formatted."""

@@ -1,4 +1,4 @@
-"""What makes an event acceptable whatever the bank knows; every refusal states rule, value and remedy."""
+"""Checks of an event that are independent of the state of the bank; every refusal states rule, value and remedy."""
 
 import sys
 from collections.abc import Iterable, Mapping, Set
@@ -16,7 +16,10 @@ LARGEST_TIME_S = sys.float_info.max
 
 
 def decode_event(raw: bytes | str) -> Event:
-    """Returns the event of JSON text; raises `MemoryBankError` for an unknown kind, field or type, saying where."""
+    """Returns the event of JSON text.
+
+    Raises `MemoryBankError`, with the position, for an unknown kind, field or type.
+    """
     try:
         event = msgspec.json.decode(raw, type=Event)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -29,9 +32,9 @@ def decode_event(raw: bytes | str) -> Event:
 
 
 def as_events(appended: Any) -> list[Event]:
-    """Returns what is appended as a list, one event being a list of it, with numbers of NumPy as plain ones.
+    """Returns the appended events as a list, a single event being a list of one, with NumPy numbers as plain ones.
 
-    Raises `MemoryBankError` for what is no event, and for sets and mappings: the events of a writer have an order.
+    Raises `MemoryBankError` for other values, and for sets and mappings: the events of a writer have an order.
     """
     if isinstance(appended, Event):
         return [with_plain_numbers(appended)]
@@ -48,7 +51,7 @@ def as_events(appended: Any) -> list[Event]:
 
 
 def check_payload(event: Event) -> None:
-    """Raises `MemoryBankError` unless the payload's values make sense; their types are checked by `row_codec`."""
+    """Raises `MemoryBankError` unless the payload's values are valid; their types are checked by `row_codec`."""
     KIND_OF_PAYLOAD[type(event.payload)].check(event, event.payload)
 
 
@@ -62,7 +65,7 @@ def _check_version(version: int) -> None:
 
 
 def check_envelope(event: Event) -> None:
-    """Raises `MemoryBankError` unless everything around the payload is sound."""
+    """Raises `MemoryBankError` unless all fields beside the payload are valid."""
     texts = (event.writer, event.robot, event.task)
     causes = event.cause if isinstance(event.cause, tuple) else (repr(event.cause),)
     numbers = (event.writer_seq, event.schema_version, *causes)

@@ -13,7 +13,7 @@ _NUMPY = (np.integer, np.floating)
 
 
 def encode_events(events: Sequence[Event]) -> bytes:
-    """Returns events as bytes. Raises `MemoryBankError` for what is no event and could not be read again."""
+    """Returns events as bytes. Raises `MemoryBankError` for values that could not be decoded as events."""
     try:
         return _encode(events)
     except (TypeError, ValueError, OverflowError) as error:
@@ -36,7 +36,7 @@ def decode_events(content: bytes) -> list[Event]:
 
 
 def with_plain_numbers(event: Event) -> Event:
-    """Returns an event whose envelope has plain numbers where it had those of NumPy; its payload stays as it is."""
+    """Returns an event whose envelope has plain numbers in place of NumPy's; its payload stays as it is."""
     cause = event.cause if isinstance(event.cause, tuple) else ()
     numbers = event.writer_seq, event.valid_time_s, *cause
     if not any(isinstance(number, _NUMPY) for number in numbers):
@@ -48,7 +48,7 @@ def with_plain_numbers(event: Event) -> Event:
 
 
 def plain(value: object) -> bool | int | float:
-    """Returns a number of NumPy as a plain one: what encoders do with what they do not know. Raises `TypeError`."""
+    """Returns a NumPy number as a plain one, for encoders. Raises `TypeError` for other values."""
     for kind, known in ((bool, np.bool_), (int, np.integer), (float, np.floating)):
         if isinstance(value, known):
             return kind(value)

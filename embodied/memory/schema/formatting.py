@@ -6,5 +6,5 @@ from embodied.memory.schema.payload_texts import Shown
 
 
 def describe(event: Event, *, shown: Shown = str) -> str:
-    """Returns what happened, without time and robot; `shown` shortens the names of entities and places."""
+    """Returns the event as text, without time and robot; `shown` shortens the names of entities and places."""
     return KIND_OF_PAYLOAD[type(event.payload)].text(event.payload, shown)

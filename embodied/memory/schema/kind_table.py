@@ -1,7 +1,7 @@
 """One row per kind of event: its check, the names it is indexed under, its text in a timeline, and its retention.
 
 A new kind needs a payload class in `kinds` (also in the union `Payload`), and a row here. Importing this module checks
-that the two agree. What the state of the bank makes of the event is up to the projections.
+that the two agree. The projections define the effect of the event on the state of the bank.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -32,12 +32,13 @@ class Removal(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What the bank needs to know of one kind of event.
+    """The properties of one kind of event.
 
     `payload` is its class, whose tag is the name of the kind in files. `check` raises `MemoryBankError` for values that
-    are wrong whatever the bank knows. `names` returns the entities, places and robots that the event is about, by which
-    the inverted index finds it; it may repeat a name. `text` returns one line for a timeline. Kinds with `timeline` are
-    also listed in the timeline of the whole site; those without it are frequent (sightings, states, observations).
+    are invalid in any state of the bank. `names` returns the entities, places and robots that the event is about, by
+    which the inverted index finds it; it may repeat a name. `text` returns one line for a timeline. Kinds with
+    `timeline` are also listed in the timeline of the whole site; those without it are frequent (sightings, states,
+    observations).
     """
 
     payload: type
@@ -54,7 +55,7 @@ class Kind:
 
 
 def table_of(rows: Iterable[Kind], payloads: Iterable[type], declared: Iterable[type]) -> dict[str, Kind]:
-    """Returns the rows by tag, in the order of `payloads`.
+    """Returns the `rows` by tag, in the order of `payloads`.
 
     `payloads` are the members of the union that `Event` accepts, `declared` the payload classes that exist. Raises
     `MemoryBankError` for a class that is not in the union, and for one with no row or with several.

@@ -13,7 +13,7 @@ Polygon = tuple[tuple[float, float], ...]  # counter-clockwise or clockwise, met
 
 PLACE_KINDS = ("site", "floor", "region", "carrier", "slot")
 PREDICATES = ("in", "on", "part_of", "held_by", "near", "connects", "may_be")
-CONTAINMENT = ("in", "on", "part_of", "held_by")  # Of these, an entity has at most one: its parent.
+CONTAINMENT = ("in", "on", "part_of", "held_by")  # An entity has at most one relation of these kinds: to its parent.
 
 
 class PlaceDefined(msgspec.Struct, frozen=True, tag="place_defined", forbid_unknown_fields=True, gc=False):
@@ -46,8 +46,8 @@ class EntitySeen(msgspec.Struct, frozen=True, tag="entity_seen", forbid_unknown_
 class AbsenceSeen(msgspec.Struct, frozen=True, tag="absence_seen", forbid_unknown_fields=True, gc=False):
     """A robot or sensor saw that an entity is not where it should be: its place is visible and empty.
 
-    `visible_fraction` of the entity's box was in sight, unoccluded; below one half it proves nothing and is refused.
-    An entity without earlier events is accepted: its sighting may still be on the way from another writer.
+    `visible_fraction` of the entity's box was in sight, unoccluded; values below one half are refused, since the entity
+    may be in the rest. An entity without earlier events is accepted: its sighting may arrive later from another writer.
     """
 
     entity: str
@@ -58,13 +58,12 @@ class AbsenceSeen(msgspec.Struct, frozen=True, tag="absence_seen", forbid_unknow
 class RelationSet(msgspec.Struct, frozen=True, tag="relation_set", forbid_unknown_fields=True, gc=False):
     """`subject predicate object` holds from now. For containment it replaces the subject's parent.
 
-    `may_be` says that two things look alike and may have changed places unseen: which is which is unknown.
+    `may_be` relates two things that look alike and may have changed places unseen.
 
     `expected_version` is compare-and-set: the version of the subject's containment that the writer has read (0 for an
     entity that never had a parent); anything else is a conflict and nothing is written. It may be None only where the
-    subject has no parent now: a second parent is refused. Containment is in the order of arrival: an event that comes
-    late counts from the change before it at the earliest, whatever its own valid time. Other relations count from
-    theirs.
+    subject has no parent now: a second parent is refused. Containment is applied in arrival order: a late event takes
+    effect no earlier than the last change. Other relations take effect at their valid times.
     """
 
     subject: str
@@ -77,8 +76,9 @@ class RelationSet(msgspec.Struct, frozen=True, tag="relation_set", forbid_unknow
 class RelationEnded(msgspec.Struct, frozen=True, tag="relation_ended", forbid_unknown_fields=True, gc=False):
     """`subject predicate object` holds no more. `expected_version` as in `RelationSet`, for containment.
 
-    Containment can end only where it holds. Of the other relations, which count by their valid times alone, the end is
-    taken even where no beginning is known: it may still be on the way from another writer, and until then says nothing.
+    Containment can end only where it holds. For the other relations, which count by their valid times alone, the end is
+    accepted even where no beginning is known: the beginning may arrive later from another writer, and until then the
+    end has no effect.
     """
 
     subject: str
@@ -88,13 +88,13 @@ class RelationEnded(msgspec.Struct, frozen=True, tag="relation_ended", forbid_un
 
 
 class EntityMerged(msgspec.Struct, frozen=True, tag="entity_merged", forbid_unknown_fields=True, gc=False):
-    """Two entities turned out to be one: from the valid time on, `entity` lives on as `into`, under both names.
+    """Two entities are found to be the same: from the valid time on, `entity` is part of `into`, under both names.
 
-    Events about either entity count for both, and no answer about earlier times changes. What `entity` held is held by
-    `into`, which also takes over the parent of `entity`, unless its own parent was logged later: an entity has one
-    parent. A parent that is itself inside `into` is let go. Each change counts in the version of the one whose parent
-    it is; `expected_version` of either name is that of `into`. An entity cannot be merged twice, nor into what it
-    holds.
+    Events about either entity count for both, and no answer about earlier times changes. The contents of `entity`
+    become contents of `into`, which also takes over the parent of `entity`, unless its own parent was logged later: an
+    entity has one parent. A parent that is itself inside `into` is dropped. Each change counts in the version of the
+    entity whose parent it is; `expected_version` of either name is that of `into`. An entity cannot be merged twice,
+    nor into its own contents.
     """
 
     entity: str
@@ -112,7 +112,7 @@ class SkillSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=Fals
 
 
 class RobotRegistered(msgspec.Struct, frozen=True, tag="robot_registered", forbid_unknown_fields=True, gc=False):
-    """A robot joins the site. It reaches `reach_m` around its base, and lives in `workspace` (empty: anywhere)."""
+    """A robot joins the site. It reaches `reach_m` around its base, and stays in `workspace` (empty: anywhere)."""
 
     robot: str
     embodiment: str
@@ -128,8 +128,8 @@ class RobotReported(msgspec.Struct, frozen=True, tag="robot_state", forbid_unkno
 
     `pose` is that of its base; `tool` that of its gripper, in the site frame too, None where it has none or reports
     none. `status` is any text. A robot that is `charging`, `offline` or in `error` (`skill_matching.UNABLE`), or whose
-    battery is below 0.1, is not offered by `skill_candidates`; every other status, such as `idle` or `holding`, leaves
-    it able.
+    battery is below 0.1, is not returned by `skill_candidates`; with every other status, such as `idle` or `holding`,
+    it is.
     """
 
     pose: Pose
@@ -152,12 +152,12 @@ class SkillEnded(msgspec.Struct, frozen=True, tag="skill_ended", forbid_unknown_
 
 
 class Interaction(msgspec.Struct, frozen=True, tag="interaction", forbid_unknown_fields=True, gc=False):
-    """A robot dealt with an entity: pick and place, open, close, press. Times are on the site clock, ascending.
+    """A robot's interaction with an entity: pick and place, open, close, press. Times are on the site clock, ascending.
 
-    For pick and place the four are: pick start, carry start, place start, place end. A press or an opening has the
-    middle two at the moment of contact. `source` and `target` are places or entities, empty where there is none.
+    For pick and place the four times are: pick start, carry start, place start, place end. A press or an opening has
+    the middle two at the moment of contact. `source` and `target` are places or entities, empty where there is none.
     `action` is any text: evaluations write `pick_place`, `press`, `open` and `close`. A `pick_place` is one interaction
-    of two skills, `pick` and `place`, so neither of these is an action to ask for.
+    of two skills, `pick` and `place`, so neither of these is an action in a query.
     """
 
     action: str
@@ -182,7 +182,7 @@ class ToolCalled(msgspec.Struct, frozen=True, tag="tool_called", forbid_unknown_
 
 
 class SubtaskEnded(msgspec.Struct, frozen=True, tag="subtask_ended", forbid_unknown_fields=True, gc=False):
-    """A subtask of the event's `task` came to an outcome, under lease `epoch` (0: none)."""
+    """A subtask of the event's `task` ended with an outcome, under lease `epoch` (0: none)."""
 
     subtask: str
     outcome: str
@@ -193,8 +193,8 @@ class SubtaskEnded(msgspec.Struct, frozen=True, tag="subtask_ended", forbid_unkn
 class EpisodeBegun(msgspec.Struct, frozen=True, tag="episode_begun", forbid_unknown_fields=True, gc=False):
     """An episode starts; `embedding` describes its task for `similar_episodes`, empty where there is none.
 
-    One that runs cannot begin again, whoever says so, and ends once; one that has ended may begin anew. As with
-    containment the order of arrival decides: of two writers who begin the same one the later is refused.
+    A running episode cannot begin again, for any writer, and ends once; one that has ended may begin again. As with
+    containment the arrival order decides: of two writers that begin the same episode the later one is refused.
     """
 
     episode: str
@@ -216,7 +216,7 @@ class EpisodeEnded(msgspec.Struct, frozen=True, tag="episode_ended", forbid_unkn
 class MomentStored(msgspec.Struct, frozen=True, tag="moment_stored", forbid_unknown_fields=True, gc=False):
     """A policy's `Moment`: `tokens` is little-endian float32 of shape (`token_count`, dim), empty where it has none.
 
-    `step` is that of the request at which it was stored, None in banks of before it was kept.
+    `step` is that of the request at which it was stored, None in older banks.
     """
 
     episode: str
@@ -241,7 +241,7 @@ class LeaseGranted(msgspec.Struct, frozen=True, tag="lease_granted", forbid_unkn
 class Watermark(msgspec.Struct, frozen=True, tag="past_closed", forbid_unknown_fields=True, gc=False):
     """The log before `before_s` is complete: later events with an earlier valid time are refused.
 
-    What was closed stays so: of several closings, in whatever order they arrive, the latest `before_s` counts.
+    The past stays closed: of several watermarks, in any order of arrival, the latest `before_s` counts.
     """
 
     before_s: float
@@ -257,7 +257,7 @@ class Forgotten(msgspec.Struct, frozen=True, tag="forgotten", forbid_unknown_fie
 
 
 class Observed(msgspec.Struct, frozen=True, tag="observed", forbid_unknown_fields=True, gc=False):
-    """A robot made an observation worth a reference (a frame on disk, say); `place` is where it was looking."""
+    """A robot made an observation worth a reference (such as a frame on disk); `place` is the observed place."""
 
     evidence: str
     place: str = ""

@@ -1,4 +1,4 @@
-"""What makes the payload of each kind acceptable by itself; `kind_table` says which check belongs to which kind."""
+"""Checks of each kind of payload by itself; `kind_table` assigns checks to kinds."""
 
 import math
 
@@ -17,11 +17,11 @@ FLOAT_BYTES = 4
 
 
 def accept(_: Event, __: object) -> None:
-    """Accepts any payload of the documented types: nothing else restricts its values."""
+    """Accepts any payload of the documented types, without further restrictions."""
 
 
 def check_embedding(embedding: bytes, model_id: str) -> None:
-    """Raises `MemoryBankError` unless bytes are a finite float32 vector of unit length, made by a named model."""
+    """Raises `MemoryBankError` unless bytes are a finite float32 vector of unit length from a named model."""
     if not model_id:
         raise MemoryBankError("An embedding must name the model that made it.", value=model_id)
     if not embedding or len(embedding) % FLOAT_BYTES:
@@ -75,7 +75,7 @@ def check_place(_: Event, payload: kinds.PlaceDefined) -> None:
 
 
 def check_sighting(_: Event, payload: kinds.EntitySeen) -> None:
-    """Raises `MemoryBankError` unless the names, confidence, size and covariance of a sighting are sound."""
+    """Raises `MemoryBankError` unless the names, confidence, size and covariance of a sighting are valid."""
     _named(entity=payload.entity, category=payload.category)
     _fraction("A confidence", payload.confidence)
     if payload.confidence == 0.0:
@@ -105,7 +105,7 @@ def check_absence(_: Event, payload: kinds.AbsenceSeen) -> None:
         raise MemoryBankError(
             "Absence must be seen: at least half of where it should be, in sight and empty.",
             value=payload.visible_fraction,
-            remedy="Not having seen an entity proves nothing: write no event.",
+            remedy="An entity that is out of sight may still be there: write no event.",
         )
 
 
@@ -114,10 +114,10 @@ def check_relation(_: Event, payload: kinds.RelationSet | kinds.RelationEnded) -
     _named(subject=payload.subject, object=payload.object)
     _choice("predicate", payload.predicate, PREDICATES)
     if payload.subject == payload.object:
-        raise MemoryBankError("Nothing is related to itself.", value=payload.subject)
+        raise MemoryBankError("An entity must not be related to itself.", value=payload.subject)
     if payload.expected_version is not None and (payload.predicate not in CONTAINMENT or payload.expected_version < 0):
         raise MemoryBankError(
-            "Only containment has a version to expect, from 0.", value=(payload.predicate, payload.expected_version)
+            "Only containment has an expected version, from 0.", value=(payload.predicate, payload.expected_version)
         )
     if isinstance(payload, kinds.RelationSet):
         _fraction("A confidence", payload.confidence)
@@ -131,7 +131,7 @@ def check_merge(_: Event, payload: kinds.EntityMerged) -> None:
 
 
 def check_registration(_: Event, payload: kinds.RobotRegistered) -> None:
-    """Raises `MemoryBankError` unless the names, limits, workspace and skills of a robot are sound."""
+    """Raises `MemoryBankError` unless the names, limits, workspace and skills of a robot are valid."""
     _named(robot=payload.robot, embodiment=payload.embodiment)
     finite("Reach, payload and speed", payload.reach_m, payload.payload_kg, payload.speed_mps)
     if min(payload.reach_m, payload.payload_kg, payload.speed_mps) < 0:

@@ -1,4 +1,4 @@
-"""The payload of each kind in one line of text; `kind_table` says which function belongs to which kind.
+"""The payload of each kind as one line of text; `kind_table` assigns functions to kinds.
 
 Each function takes a payload and `shown`, which shortens the names of entities and places.
 """
@@ -17,12 +17,12 @@ def place(payload: kinds.PlaceDefined, shown: Shown) -> str:
 
 
 def sighting(payload: kinds.EntitySeen, shown: Shown) -> str:
-    """Returns what was seen where."""
+    """Returns the thing seen and its position."""
     return f"{shown(payload.entity)} ({payload.category}) seen at {_point(payload.pose)}"
 
 
 def absence(payload: kinds.AbsenceSeen, shown: Shown) -> str:
-    """Returns what was seen to be gone, and how much of its place was in sight."""
+    """Returns the thing found absent, and the visible share of its place."""
     return f"{shown(payload.entity)} seen to be gone ({100 * payload.visible_fraction:.0f} % of its place in sight)"
 
 
@@ -32,12 +32,12 @@ def relation(payload: kinds.RelationSet | kinds.RelationEnded, shown: Shown) -> 
 
 
 def relation_ended(payload: kinds.RelationEnded, shown: Shown) -> str:
-    """Returns which relation no longer holds."""
+    """Returns the relation that no longer holds."""
     return f"no longer {relation(payload, shown)}"
 
 
 def merge(payload: kinds.EntityMerged, shown: Shown) -> str:
-    """Returns which entity turned out to be which other one."""
+    """Returns the two entities that are the same."""
     return f"{shown(payload.entity)} turned out to be {shown(payload.into)}"
 
 
@@ -52,13 +52,13 @@ def robot_state(payload: kinds.RobotReported, _: Shown) -> str:
 
 
 def skill(payload: kinds.SkillEnded, _: Shown) -> str:
-    """Returns the skill, what it was used on, and whether it succeeded."""
+    """Returns the skill, its object, and whether it succeeded."""
     what = f"skill {payload.skill}{f' on {payload.context}' if payload.context else ''}"
     return _ended(what, "success" if payload.success else "failure", payload.reason)
 
 
 def interaction(payload: kinds.Interaction, shown: Shown) -> str:
-    """Returns the action, the entity, where it came from and went, and when."""
+    """Returns the action, the entity, its source and target, and the times."""
     ends = (("from", payload.source), ("to", payload.target))
     way = "".join(f" {preposition} {shown(name)}" for preposition, name in ends if name)
     failed = "" if payload.success else ", and failed"
@@ -98,7 +98,7 @@ def lease(payload: kinds.LeaseGranted, shown: Shown) -> str:
 
 
 def watermark(payload: kinds.Watermark, _: Shown) -> str:
-    """Returns before which time the past is closed."""
+    """Returns the time before which the past is closed."""
     return f"the past before {payload.before_s:.2f} s is closed"
 
 

@@ -1,4 +1,4 @@
-"""The tree of places: simple polygons on the ground with a height range, and which one is around a point."""
+"""The tree of places: simple polygons on the ground with a height range, and the place around a point."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,7 +57,7 @@ def signed_area(polygon: Sequence[Sequence[float]]) -> float:
 
 
 def inside_polygon(polygon: Sequence[Sequence[float]], x: float, y: float) -> bool:
-    """Returns whether a point lies in a simple polygon, border included (even-odd rule)."""
+    """Returns whether the point (`x`, `y`) lies in a simple `polygon`, border included (even-odd rule)."""
     inside = False
     x1, y1 = polygon[-1]
     for x2, y2 in polygon:
@@ -71,7 +71,10 @@ def inside_polygon(polygon: Sequence[Sequence[float]], x: float, y: float) -> bo
 
 
 def may_hold(places: Mapping[str, Place], name: str, point_m: Vector3) -> bool:
-    """Returns whether a point lies in a place, or in the nearest one around it of known extent, if there is one."""
+    """Returns whether `point_m` lies in the place `name`, or in the nearest place around it of known extent.
+
+    It is True where no extent of the `places` around is known.
+    """
     place = places.get(name)
     while place is not None and not place.polygon:
         place = places.get(place.parent)
@@ -79,7 +82,7 @@ def may_hold(places: Mapping[str, Place], name: str, point_m: Vector3) -> bool:
 
 
 def is_within(places: Mapping[str, Place], inner: str, outer: str) -> bool:
-    """Returns whether a place is another one or, in the tree, somewhere below it."""
+    """Returns whether the place `inner` is `outer` or below it in the tree of `places`."""
     place = places.get(inner)
     while place is not None and place.name != outer:
         place = places.get(place.parent)
@@ -106,7 +109,7 @@ def _empty(polygon: Sequence[Sequence[float]]) -> MemoryBankError:
 
 
 def _cross(polygon: Sequence[Sequence[float]], i: int, j: int) -> bool:
-    """Returns whether two edges share more than the corner that neighbours have in common."""
+    """Returns whether two edges share more than the common corner of neighbours."""
     count = len(polygon)
     a, b = polygon[i], polygon[(i + 1) % count]
     c, d = polygon[j], polygon[(j + 1) % count]

@@ -12,7 +12,7 @@ from embodied.types import Moment
 class Order(StrEnum):
     """How recalled moments are sorted; time orders break ties by sequence number.
 
-    With an embedding, the moments most alike are chosen and then sorted; without one, the oldest or the newest are
+    With an embedding, the most similar moments are chosen and then sorted; without one, the oldest or the newest are
     chosen, and `SIMILARITY` means `NEWEST`.
     """
 
@@ -23,11 +23,11 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """What to recall. All filters hold at once and come before the exact scoring.
+    """What to recall. All filters must hold, and are applied before the exact scoring.
 
-    `embedding` (D,) of unit length asks for similarity and needs `model_id`; `time_s` is a closed interval on the site
-    clock; `region` the name of a place or a polygon on the ground; `text_labels` any of; `entities` any of;
-    `kinds` of events, empty for moments: nothing else can be recalled.
+    `embedding` (D,) of unit length requests similarity and needs `model_id`; `time_s` is a closed interval on the site
+    clock; `region` the name of a place or a polygon on the ground; `text_labels` any of; `entities` any of; `kinds` of
+    events, empty for moments, which are the only kind that can be recalled.
     """
 
     embedding: np.ndarray | None = None
@@ -45,7 +45,10 @@ class Query:
 
 @dataclass(frozen=True, eq=False)
 class Recalled:
-    """One recalled moment: its number and its similarity, the cosine in [-1, 1], or NaN where none was asked."""
+    """One recalled moment.
+
+    Its number and its similarity, the cosine in [-1, 1], or NaN for a query without an embedding.
+    """
 
     moment: Moment
     seq: int
@@ -56,12 +59,12 @@ class Recalled:
 class LocationBelief:
     """Where an entity is believed to be: `existence` is the probability that it is still there.
 
-    Looks that find nothing lower it: looks for the entity and, since it was seen itself, for what holds it. `pose`
-    follows from the last sighting and from what held it since (see `pose_propagation`), None where that leaves it
-    unknown. `parent` and `predicate` say what it is in, on, part of or held by, `version` how often that has changed;
-    `place` is the smallest place known to be around it, `since_s` and `seq` the valid time and event of the evidence
-    that settled the pose, or made it unknown. `candidates` are the alike things with which it may have changed places
-    unseen (`may_be`): which of them is which is unknown. They never contradict each other; the newer evidence wins:
+    Absences lower it: those of the entity and, later than its last sighting, those of its holder. `pose` follows from
+    the last sighting and from its holders since then (see `pose_propagation`), None where that leaves it unknown.
+    `parent` and `predicate` give its container, support, whole or holder, `version` how often that has changed; `place`
+    is the smallest place known to be around it, `since_s` and `seq` are the valid time and event of the evidence that
+    determined the pose, or made it unknown. `candidates` are the similar things with which it may have changed places
+    unseen (`may_be`). The fields never contradict each other; the newer evidence wins:
 
     - `pose` lies in `place`, unless the extents of that and of all around it are unknown; a pose outside is None where
       the relation is newer;
@@ -84,7 +87,7 @@ class LocationBelief:
 
 @dataclass(frozen=True)
 class SkillCandidate:
-    """A robot that can do a skill near a point now: `cost_s` is travel, queue and duration over success probability."""
+    """A robot that can do a skill near a point now. `cost_s` is travel, queue and duration over success probability."""
 
     robot: str
     skill: str
@@ -95,7 +98,7 @@ class SkillCandidate:
 
 @dataclass(frozen=True)
 class EventFilter:
-    """Which events one wants: all given conditions hold at once, empty ones hold always; `entities` any of."""
+    """Which events are wanted. All given conditions must hold; empty ones always hold; `entities` any of."""
 
     kinds: tuple[str, ...] = ()
     robot: str = ""

@@ -1,1 +1,1 @@
-"""The owner of a bank, its clients, and the ways between them."""
+"""The owner of a bank, its clients, and the links between them."""

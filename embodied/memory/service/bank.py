@@ -1,4 +1,4 @@
-"""The memory bank: one log of events, and what follows from it about space, time and robots."""
+"""The memory bank: one log of events, and projections of it about space, time and robots."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,13 +30,13 @@ def open_bank(
     half_life_s: Mapping[str, float] | None = None,
     thorough: bool = True,
 ) -> "Bank":
-    """Returns the bank of a URL (see `bank_path`), made where there is none; close it, or use it in `with`.
+    """Returns the bank at `url` (see `bank_path`), created where there is none; close it, or use it in `with`.
 
-    `root` confines the file; `clock` gives received times, seconds; `half_life_s` is by category how long an
-    entity without new events takes to become half as likely, "" for all that are not named. Without
-    it time alone makes nothing less likely, only looks that find its place empty do. `thorough` reads every event first
-    and refuses a damaged file, which takes some seconds per million events. Raises `MemoryBankError` where another
-    process owns the file, `DataError` for a file that is damaged, or of a newer version.
+    `root` confines the file; `clock` gives received times, seconds; `half_life_s` is by category the time after which
+    the probability of an entity without new events has halved, "" for all other categories. Without it only observed
+    absences lower the probability, not time alone. `thorough` reads every event first and refuses a damaged file, which
+    takes some seconds per million events. Raises `MemoryBankError` where another process owns the file, `DataError` for
+    a file that is damaged, or of a newer version.
     """
     half_life_s = validation.half_lives(half_life_s)
     path = bank_path(url, root=root)
@@ -57,7 +57,7 @@ def open_bank(
 
 
 def require_openable(url: str, *, root: Path | None = None) -> None:
-    """Raises what keeps `open_bank` from opening the bank at once, and leaves everything as it is.
+    """Raises the error that `open_bank` would raise at once, and changes nothing.
 
     That is `MemoryBankError` for a URL that names no file, `PathError` for a folder that cannot be written, `DataError`
     for a file of another kind, and `OwnedError` where another process owns the bank.
@@ -80,9 +80,9 @@ def require_openable(url: str, *, root: Path | None = None) -> None:
 
 
 class Bank(BankView):
-    """The memory bank, made by `open_bank`. Reads see the newest state; `snapshot` holds one still.
+    """The memory bank, returned by `open_bank`. Reads see the newest state; `snapshot` gives a fixed state.
 
-    Calls may come from several threads of the owning process; they take turns.
+    It is safe to call from several threads of the owning process, one at a time.
     """
 
     def __init__(
@@ -112,8 +112,8 @@ class Bank(BankView):
         """Returns the sequence numbers of the events, once they are durable: all of them, or an error and none.
 
         An event that is sent again keeps its first number (0 where it was removed since). Raises `MemoryBankError` for
-        what is refused, `ConflictError` where it builds on something that has changed, `StorageError` for a disk that
-        is full or fails; nothing is written then.
+        invalid events, `ConflictError` for those that depend on a state that has changed, `StorageError` for a disk
+        that is full or fails; nothing is written then.
         """
         (result,) = self.append_batches([as_events(events)])
         if isinstance(result, MemoryBankError):
@@ -121,9 +121,9 @@ class Bank(BankView):
         return result
 
     def append_batches(self, batches: Sequence[Sequence[Event]]) -> list[list[int] | MemoryBankError]:
-        """Returns, for each batch, its sequence numbers or why it was refused; one commit makes all durable.
+        """Returns, for each batch, its sequence numbers or the error that refused it; one commit makes all durable.
 
-        Each batch holds wholly or not at all, whatever becomes of the others. Raises `StorageError` as `append`.
+        Each batch is appended wholly or not at all, independently of the others. Raises `StorageError` as `append`.
         """
         if isinstance(batches, Event | str | bytes | Mapping) or not isinstance(batches, Iterable):
             raise MemoryBankError(
@@ -135,10 +135,10 @@ class Bank(BankView):
         return results
 
     def last_of_writer(self, writer: str) -> tuple[int, float]:
-        """Returns the last number and valid time (seconds) of a writer, (0, -inf) for one who never wrote."""
+        """Returns the last number and valid time (seconds) of a writer, (0, -inf) for an unknown one."""
         validation.text("writer", writer)
         with self._log.tables.lock:
-            self._log.tables.require_open()  # The log answers from memory.
+            self._log.tables.require_open()  # The log caches this in memory.
             return self._log.last_of_writer(writer)
 
     def newest_lease(self, subtask: str) -> tuple[int, str, float]:
@@ -149,16 +149,16 @@ class Bank(BankView):
             return epoch, robot, expires_s
 
     def snapshot(self, seq: int | None = None) -> BankView:
-        """Returns a view of everything up to `seq` (None: now) that answers the same however often it is asked."""
+        """Returns a view of everything up to `seq` (None: now), whose answers never change."""
         held = validation.past_seq(seq, self.head)
         return BankView(self._log, self._index, seq=held, half_life_s=self._view.half_life_s)
 
     def subscribe(self, wanted: EventFilter | None = None, *, after_seq: int | None = None) -> "Subscription":
-        """Returns a subscription to the wanted events after `after_seq` (None: those to come), which must have been."""
+        """Returns a subscription to the wanted events after `after_seq` (None: future ones), a number that exists."""
         return Subscription(self, validation.event_filter(wanted), validation.start_seq(after_seq, self.head))
 
     def verify(self) -> integrity.Damage:
-        """Returns what is wrong: pages of the file, events of the log, and projections that differ from it."""
+        """Returns the damage: in pages of the file, events of the log, and projections that differ from it."""
         with self._log.tables.lock:
             damage = integrity.inspect_tables(self._log.tables.db)
             if damage.problems:
@@ -166,13 +166,13 @@ class Bank(BankView):
             return integrity.Damage(tuple(integrity.inspect_projections(self._log)), damage.sound_seq)
 
     def rebuild(self) -> int:
-        """Makes all projections again, from the newest sound snapshot and the log after it; returns its number."""
+        """Makes all projections again, from the newest valid snapshot and the log after it; returns its number."""
         start = snapshots.rebuild(self._log, self.path)
         self._indexed = None
         return start
 
     def write_snapshot(self) -> Path | None:
-        """Returns a new file with the projections as they are now, None for a bank in memory."""
+        """Returns a new file with the current projections, None for a bank in memory."""
         self._log.tables.require_open()
         return None if self.path is None else snapshots.write_snapshot(self.path)
 
@@ -188,7 +188,7 @@ class Bank(BankView):
             self._owner.release()
 
     def _index(self) -> MomentIndex:
-        """Returns the index of moments, made at the first use; it follows the log by itself."""
+        """Returns the index of moments, created on first use; it follows the log by itself."""
         if self._indexed is None:
             self._indexed = MomentIndex(self._log.tables)
         return self._indexed

@@ -39,7 +39,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(eq=False)
 class _PendingEvents:
-    """A parcel on its way; `answer` is None for one that an earlier process has left."""
+    """Events that are being sent; `answer` is None for those left by an earlier process."""
 
     parcel: Parcel
     answer: Future[list[int]] | None
@@ -48,13 +48,13 @@ class _PendingEvents:
 class BankClient(RemoteReads):
     """Writes to the bank through an outbox, in order, and reads from it; reads see its own writes.
 
-    Events are safe in the outbox before `log` and `post` go on, and are sent until the owner of the bank
-    answers, in this process or the next one on the same outbox; since the bank knows each event by its writer's
-    number, being sent twice does no harm. `writer` signs events without a writer; `clock` is the site clock, seconds.
-    Safe to call from many threads.
+    Events are stored in the outbox before `log` and `post` return, and are sent until the owner of the bank answers, in
+    this process or the next one on the same outbox; since the bank identifies each event by its writer's number,
+    sending it twice is harmless. `writer` signs events without a writer; `clock` is the site clock, seconds. Safe to
+    call from many threads.
 
-    Of what a `Bank` has it lacks `evidence`, `newest_lease`, `verify`, `rebuild` and `write_snapshot`: these are for
-    the process that owns the file.
+    It has the methods of a `Bank` except `evidence`, `newest_lease`, `verify`, `rebuild` and `write_snapshot`, which
+    are for the process that owns the file.
     """
 
     def __init__(
@@ -90,7 +90,10 @@ class BankClient(RemoteReads):
         self.close()
 
     def log(self, payload: Payload, *, robot: str = "", task: str = "", cause: tuple[int, ...] = ()) -> int:
-        """Returns the sequence number of one event that is so now, once the bank has it; raises as `append`."""
+        """Returns the sequence number of one event of now, with this `payload`, once the bank has it.
+
+        `robot` and `task` are those of the event, `cause` the events that led to it. Raises as `append`.
+        """
         with self._writing:
             answer = self._post([self._event(payload, robot, task, cause)])
         return self._wait(answer)[0]
@@ -99,23 +102,23 @@ class BankClient(RemoteReads):
         """Returns the sequence numbers of events, once the bank has them: all or none.
 
         An event without a writer is this client's, one with `writer_seq` 0 gets its writer's next number. Raises
-        `MemoryBankError` or `ConflictError` for what the bank refuses, which is forgotten then, and for a full outbox;
-        `UnreachableError` where the owner did not answer in time: then it is still on its way, and must not be sent
-        again.
+        `MemoryBankError` or `ConflictError` for events that the bank refuses, which are then dropped, and for a full
+        outbox; `UnreachableError` where the owner did not answer in time: then they are still in the outbox, and must
+        not be sent again.
         """
         return self._wait(self.post(events))
 
     def post(self, events: Event | Sequence[Event]) -> Future[list[int]]:
-        """Returns at once, when the events are safe in the outbox, with the answer to come; otherwise as `append`."""
+        """Returns a future of the answer once the events are stored in the outbox; otherwise as `append`."""
         listed = as_events(events)
         with self._writing:
             return self._post(listed)
 
     def move(self, entity: str, predicate: str, parent: str, *, robot: str = "", task: str = "") -> int:
-        """Returns the sequence number of the event that makes `parent` the one parent of `entity`, whoever else writes.
+        """Returns the number of the event that makes `parent` the `predicate` parent of `entity`.
 
-        Reads the version, writes if it still holds, and else reads again, at most 100 times: then the last
-        `ConflictError` is raised.
+        It works among other writers: it reads the version, writes if it still holds, and otherwise reads again, at most
+        100 times: then the last `ConflictError` is raised. `robot` and `task` are those of the event.
         """
         tries = 0
         while True:
@@ -130,28 +133,31 @@ class BankClient(RemoteReads):
                     raise
 
     def acquire(self, subtask: str, robot: str, *, duration_s: float) -> Lease:
-        """Returns a lease on a subtask. Raises `ConflictError` where another robot has it now, or it has ended."""
+        """Returns a lease of `robot` on a `subtask` for `duration_s`.
+
+        Raises `ConflictError` where another robot has it now, or it has ended.
+        """
         return self._until_reached(lambda: self._link.lease(subtask, robot, duration_s=duration_s, epoch=0))
 
     def renew(self, lease: Lease, *, duration_s: float) -> Lease:
         """Returns the lease with its next epoch, which never ends before the lease itself.
 
-        Raises `ConflictError` for a stale one, `MemoryBankError` for what is no lease.
+        Raises `ConflictError` for a stale one, `MemoryBankError` for other values.
         """
         held, ask = check_lease(lease), self._link.lease
         return self._until_reached(lambda: ask(held.subtask, held.robot, duration_s=duration_s, epoch=held.epoch))
 
     def retain(self, config: RetentionConfig | None = None) -> RetentionResult:
-        """Lets the owner forget what the bank can do without, by the settings or the usual ones; returns what went.
+        """Lets the owner remove events that are not needed, by `config` or the default settings; returns the counts.
 
-        Raises `ConfigError` for what are no settings, or out of range.
+        Raises `ConfigError` for invalid settings.
         """
         settings = checked(config)
         self.flush()
         return self._until_reached(partial(self._link.retain, settings))
 
     def snapshot(self, seq: int | None = None) -> Reads:
-        """Returns reads of everything up to `seq` (None: now, this client's writes included), always the same."""
+        """Returns reads of everything up to `seq` (None: now, this client's writes included) that never change."""
         held = past_seq(seq, self.head())
         return RemoteReads(lambda call: self._read(dataclasses.replace(call, seq=held)))
 
@@ -166,11 +172,11 @@ class BankClient(RemoteReads):
         return self._until_reached(partial(self._link.last_of_writer, writer))
 
     def subscribe(self, wanted: EventFilter | None = None, *, after_seq: int | None = None) -> "RemoteSubscription":
-        """Returns a subscription to the wanted events after `after_seq` (None: those to come), which must have been."""
+        """Returns a subscription to the wanted events after `after_seq` (None: future ones), a number that exists."""
         return RemoteSubscription(self._changes, event_filter(wanted), start_seq(after_seq, self.head()))
 
     def flush(self, *, timeout_s: float | None = None) -> None:
-        """Waits until the bank has answered all earlier writes. Raises `UnreachableError` saying why not."""
+        """Waits until the bank has answered all earlier writes. Raises `UnreachableError` with the last problem."""
         limit_s = self._timeout_s if timeout_s is None else _waiting_s(timeout_s)
         self._require_open()
         with self._changed:
@@ -182,7 +188,10 @@ class BankClient(RemoteReads):
             raise self._unanswered()
 
     def close(self, *, timeout_s: float = 5.0) -> None:
-        """Sends what waits, at most `timeout_s`, and closes the outbox, which keeps the rest; safe to call twice."""
+        """Sends waiting events for at most `timeout_s`, and closes the outbox, which keeps the rest.
+
+        Safe to call twice.
+        """
         limit_s = _waiting_s(timeout_s)
         with self._changed:
             self._changed.wait_for(lambda: not self._letters, timeout=limit_s if self._open else 0.0)
@@ -206,7 +215,7 @@ class BankClient(RemoteReads):
         return answer
 
     def _event(self, payload: Payload, robot: str, task: str, cause: tuple[int, ...]) -> Event:
-        self._time_s = max(self._time_s, self._clock())  # Clocks may be set back; a writer's times may not run so.
+        self._time_s = max(self._time_s, self._clock())  # A clock may be set back, a writer's times may not.
         return Event(self.writer, 0, self._time_s, payload, robot=robot, task=task, cause=cause)
 
     def _wait(self, answer: Future[list[int]]) -> list[int]:
@@ -224,7 +233,7 @@ class BankClient(RemoteReads):
         return self._until_reached(lambda: self._link.changes(wanted, after_seq=after_seq, wait_s=wait_s))
 
     def _until_reached(self, call: Callable[[], Answer]) -> Answer:
-        """Makes a call again while the owner is being replaced, as long as the client is open."""
+        """Repeats a call while the owner is being replaced, as long as the client is open."""
         due_s = time.monotonic() + self._timeout_s
         pause_s = FIRST_PAUSE_S
         while True:
@@ -242,18 +251,18 @@ class BankClient(RemoteReads):
             raise UnreachableError(
                 "A client must be open to write or read.",
                 value=f"the closed client of {self.writer!r}",
-                remedy="Make a new one; what the bank has not answered yet waits in the outbox, where that is a file.",
+                remedy="Make a new one; unanswered events wait in the outbox, where that is a file.",
             )
 
     def _unanswered(self) -> UnreachableError:
         return UnreachableError(
             "The bank must answer a write in time.",
             value=f"{self._outbox.events} events of {self.writer!r} wait",
-            remedy=f"They stay in the outbox and are sent again. The last trouble: {self._trouble or 'none yet'}",
+            remedy=f"They stay in the outbox and are sent again. The last problem: {self._trouble or 'none yet'}",
         )
 
     def _send_all(self) -> None:
-        """Sends letters in order, all that wait at once, until the client is closed."""
+        """Sends pending events in order, all waiting ones at once, until the client is closed."""
         pause_s = FIRST_PAUSE_S
         while letters := self._next_pending():
             try:
@@ -267,7 +276,7 @@ class BankClient(RemoteReads):
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def _next_pending(self) -> list[_PendingEvents]:
-        """Returns the letters to send now, none once the client is closed."""
+        """Returns the events to send now, none once the client is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._letters or not self._open)
             if not self._open:
@@ -275,12 +284,12 @@ class BankClient(RemoteReads):
             return list(itertools.islice(self._letters, LARGEST_SENDING))
 
     def _deliver(self, letters: Sequence[_PendingEvents], results: Sequence[Result]) -> None:
-        """Hands out results; parcels leave the outbox before their results are set. Raises for a disk that fails."""
+        """Sets results; events leave the outbox before their results are set. Raises for a disk that fails."""
         pairs = zip(letters, results, strict=True)
         answered = list(itertools.takewhile(lambda pair: not isinstance(pair[1], StorageError), pairs))
         for letter, result in answered:
             if letter.answer is None and isinstance(result, MemoryBankError):
-                logger.warning("The bank refuses what %s wrote before it was restarted: %s", self.writer, result)
+                logger.warning("The bank refuses events that %s wrote before it was restarted: %s", self.writer, result)
                 self._outbox.refuse(letter.parcel, str(result))
         refused = any(isinstance(result, MemoryBankError) for _, result in answered)
         self._outbox.remove([letter.parcel for letter, _ in answered], at_once=refused)  # It must not be sent again.
@@ -301,7 +310,7 @@ class BankClient(RemoteReads):
 
 
 class RemoteSubscription:
-    """Returns wanted events, each once, in order; `seq` is how far it has come."""
+    """Returns wanted events, each once, in order; `seq` is the last number that was checked."""
 
     def __init__(
         self, changes: Callable[[EventFilter, int, float], tuple[list[Event], int]], wanted: EventFilter, seq: int
@@ -321,5 +330,8 @@ class RemoteSubscription:
 
 
 def _waiting_s(timeout_s: object) -> float:
-    """Returns seconds as locks take them, infinity included. Raises `MemoryBankError` for what is no number."""
+    """Returns seconds as locks take them, infinity included.
+
+    Raises `MemoryBankError` for values that are not numbers.
+    """
     return min(max(number("timeout_s", timeout_s), 0.0), threading.TIMEOUT_MAX)

@@ -1,4 +1,4 @@
-"""Leases: who may work on a subtask until when, by the site clock, with a fencing epoch that outdates stale work."""
+"""Leases: exclusive rights to a subtask until a time of the site clock, with a fencing epoch against stale work."""
 
 import math
 import threading
@@ -29,7 +29,7 @@ class Lease:
 
 
 class LeaseOffice:
-    """Grants leases beside the bank, so that one clock decides: robots' own clocks do not count.
+    """Grants leases in the bank's process, so that one clock decides: robots' own clocks do not count.
 
     An expired lease may be renewed by its robot as long as no other robot has taken the subtask. Grants are events
     (`lease_granted`), and the bank refuses outcomes (`subtask_ended`) under any epoch but the newest.
@@ -41,7 +41,7 @@ class LeaseOffice:
         self._turn = threading.Lock()
 
     def acquire(self, subtask: str, robot: str, *, duration_s: float) -> Lease:
-        """Returns a new lease; asking again for one's own gives a newer epoch, and the end that is asked for.
+        """Returns a new lease of `robot` on `subtask` for `duration_s`; for its own lease a robot gets a newer epoch.
 
         Raises `ConflictError` where another robot has the subtask now, or where it has ended; `MemoryBankError` for
         empty names and durations that are not positive.
@@ -53,7 +53,7 @@ class LeaseOffice:
     def renew(self, lease: Lease, *, duration_s: float) -> Lease:
         """Returns the lease with the next epoch, which ends `duration_s` from now but never before the lease itself.
 
-        Raises `ConflictError` where it is not the newest, `MemoryBankError` for what is no lease.
+        Raises `ConflictError` where it is not the newest, `MemoryBankError` for other values.
         """
         check_lease(lease)
         with self._turn:
@@ -80,7 +80,7 @@ class LeaseOffice:
 
 
 def check_lease(lease: object) -> Lease:
-    """Returns a lease that was granted once; raises `MemoryBankError` for what cannot be one."""
+    """Returns the lease, if it can have been granted; raises `MemoryBankError` otherwise."""
     if not isinstance(lease, Lease):
         raise MemoryBankError(
             "Only a lease can be renewed.", value=lease, remedy="Give what `acquire` or `renew` has returned."

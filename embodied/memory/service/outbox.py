@@ -1,4 +1,4 @@
-"""The outbox of one robot: events that the bank has not answered yet, safe on the robot's own disk."""
+"""The outbox of one robot: events that the bank has not answered yet, stored on the robot's own disk."""
 
 import hashlib
 import sqlite3
@@ -32,7 +32,7 @@ COMMIT;
 
 @dataclass(frozen=True)
 class Parcel:
-    """Events that were written together: they reach the bank all or none. `content` is what travels."""
+    """Events that were written together: they reach the bank all or none. `content` is their encoding."""
 
     number: int
     count: int
@@ -41,10 +41,10 @@ class Parcel:
 
 @dataclass(kw_only=True)
 class OutboxConfig:
-    """Where an outbox lies (empty: in this process only) and how many events it may hold.
+    """The file of an outbox (empty: in memory) and how many events it may hold.
 
-    `durable` waits for the disk at every append, so that a power cut loses nothing; without it, events survive
-    the death of the process but not of the machine.
+    `durable` waits for the disk at every append, so that a power cut loses nothing; without it, events survive the end
+    of the process but not a crash of the machine.
     """
 
     path: str = ""
@@ -61,8 +61,8 @@ class OutboxConfig:
 class Outbox:
     """Parcels in the order in which they were written, and the last number that each writer has used.
 
-    Threads take turns; one process owns the file (None: in memory). Raises `DataError` for a file that is damaged or
-    another's, and `StorageError` where the disk fails.
+    It is safe to call from several threads; one process owns the file (None: in memory). Raises `DataError` for a file
+    that is damaged or of another program, and `StorageError` where the disk fails.
     """
 
     def __init__(self, path: Path | None, *, limit: int = 100_000, durable: bool = True) -> None:
@@ -98,7 +98,7 @@ class Outbox:
                 self._last[writer] = last
 
     def add(self, events: Sequence[Event]) -> Parcel:
-        """Returns the parcel of events, once it is safe; those with `writer_seq` 0 get their writer's next numbers.
+        """Returns the parcel of events once it is stored; those with `writer_seq` 0 get their writer's next numbers.
 
         Raises `MemoryBankError`, and keeps nothing, for events that no bank could read, for a full outbox, and for a
         writer without numbers.
@@ -113,7 +113,7 @@ class Outbox:
                 )
             last = dict(self._last)
             content = encode_events([_numbered(event, last) for event in events])
-            decode_events(content)  # What cannot be read would block all that comes after it.
+            decode_events(content)  # An unreadable parcel would block all later ones.
             parcel = Parcel(self._insert(len(events), content, last), len(events), content)
             self._last = last
             self._events += len(events)
@@ -129,14 +129,14 @@ class Outbox:
                 raise DataError(
                     "A parcel in an outbox must match its checksum.",
                     value=number,
-                    remedy="The file was altered; those after it are sound.",
+                    remedy="The file was altered; the parcels after it are intact.",
                 )
         return [Parcel(number, count, content) for number, count, content, _ in found]
 
     def remove(self, parcels: Sequence[Parcel], *, at_once: bool = False) -> None:
-        """Forgets parcels that the bank has answered; on disk with the next parcel, unless `at_once`.
+        """Removes parcels that the bank has answered; on disk with the next parcel, unless `at_once`.
 
-        A kill in between sends them again, which does no harm where the bank has accepted them.
+        A kill in between sends them again, which is harmless where the bank has accepted them.
         """
         with self._lock:
             self._answered += [parcel.number for parcel in parcels]
@@ -145,16 +145,16 @@ class Outbox:
                 self._delete_answered()
 
     def refuse(self, parcel: Parcel, reason: str) -> None:
-        """Keeps a copy of a parcel that the bank refuses and no caller waits for."""
+        """Keeps a copy of a parcel that the bank refuses and for which no caller waits."""
         self._run("INSERT OR REPLACE INTO refused VALUES (?, ?, ?)", parcel.number, parcel.content, reason)
 
     def refused(self) -> list[tuple[list[Event], str]]:
-        """Returns what was laid aside, and why."""
+        """Returns the refused parcels, and the reasons."""
         found = self._select("SELECT content, reason FROM refused ORDER BY number")
         return [(decode_events(content), reason) for content, reason in found]
 
     def close(self) -> None:
-        """Closes the file; safe to call twice. What waits is sent when it is opened again."""
+        """Closes the file; safe to call twice. Waiting events are sent when it is opened again."""
         with self._lock:
             if self._open:
                 self._delete_answered()
@@ -198,7 +198,7 @@ class Outbox:
         return number
 
     def _delete_answered(self) -> None:
-        """Deletes what was answered; it need not reach the disk, since the bank recognises what it gets twice."""
+        """Deletes answered parcels; this need not reach the disk, since the bank recognises repeated events."""
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._run("BEGIN IMMEDIATE")
         self._run_each("DELETE FROM parcel WHERE number = ?", self._answered)
@@ -247,7 +247,7 @@ def _numbered(event: Event, last: dict[str, int]) -> Event:
             remedy="Ask the bank for it, and `adopt` it.",
         )
     if known is None:
-        return event  # Its writer counts for itself.
+        return event  # Its writer numbers its own events.
     number = event.writer_seq or known + 1
     last[event.writer] = max(known, number)
     return event if event.writer_seq else msgspec.structs.replace(event, writer_seq=number)
@@ -259,7 +259,7 @@ def _digest(content: bytes) -> bytes:
 
 def _translated(error: sqlite3.Error) -> DataError | StorageError:
     if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return DataError("An outbox must be a sound SQLite file.", value=str(error), remedy="Take another file.")
+        return DataError("An outbox must be an intact SQLite file.", value=str(error), remedy="Take another file.")
     return StorageError(
         "The disk under an outbox must take what is written.",
         value=str(error),

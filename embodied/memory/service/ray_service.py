@@ -55,9 +55,9 @@ class BankActor:
 
     def __init__(self, host: Host) -> None:
         self._service = BankService(_take_over(host))
-        gc.freeze()  # What was imported is never garbage; looking through it would hold up every client.
+        gc.freeze()  # Imported modules are never garbage; collecting them would delay every client.
         self._readers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="reader")
-        self._watchers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="watcher")  # They may wait long.
+        self._watchers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="watcher")  # Their calls may wait.
 
     async def commit(self, groups: Sequence[bytes]) -> list[Result]:
         """As `BankService.commit`."""
@@ -76,12 +76,12 @@ class BankActor:
         return await self._read(lambda: self._service.last_of_writer(writer))
 
     async def changes(self, wanted: EventFilter, *, after_seq: int, wait_s: float) -> tuple[list[Event], int]:
-        """As `BankService.changes`."""
+        """As `BankService.changes` for `wanted`, `after_seq` and `wait_s`."""
         poll = partial(self._service.changes, wanted, after_seq=after_seq, wait_s=wait_s)
         return await asyncio.get_running_loop().run_in_executor(self._watchers, poll)
 
     async def lease(self, subtask: str, robot: str, *, duration_s: float, epoch: int) -> Lease:
-        """As `BankService.lease`."""
+        """As `BankService.lease` for `subtask`, `robot`, `duration_s` and `epoch`."""
         return await self._read(lambda: self._service.lease(subtask, robot, duration_s=duration_s, epoch=epoch))
 
     async def retain(self, config: RetentionConfig) -> RetentionResult:
@@ -93,7 +93,7 @@ class BankActor:
         return os.getpid()
 
     async def close(self) -> None:
-        """Commits what waits and closes the bank."""
+        """Commits waiting events and closes the bank."""
         await self._read(self._service.close)
 
     async def _read(self, call: Callable[[], Answer]) -> Answer:
@@ -102,16 +102,16 @@ class BankActor:
 
 @dataclass(eq=False)
 class _Sending:
-    """What one thread sends; it shares a call with others."""
+    """The events of one thread; they share a call with those of others."""
 
     groups: Sequence[bytes]
     answer: Future[list[Result]] = field(default_factory=Future)
 
 
 class RayLink:
-    """Reaches the owner of a bank by the name of its actor; it travels to other processes of the same cluster.
+    """Reaches the owner of a bank by the name of its actor; it can be sent to other processes of the same cluster.
 
-    Threads that commit while a call is on its way share the next call: calls cost more than what is in them.
+    Threads that commit during a call share the next call, since a call costs more than its events.
     """
 
     def __init__(self, name: str, *, timeout_s: float = 10.0) -> None:
@@ -144,11 +144,11 @@ class RayLink:
         return self._call("last_of_writer", writer)
 
     def changes(self, wanted: EventFilter, *, after_seq: int, wait_s: float) -> tuple[list[Event], int]:
-        """As `Link.changes`."""
+        """As `Link.changes` for `wanted`, `after_seq` and `wait_s`."""
         return self._call("changes", wanted, after_seq=after_seq, wait_s=min(wait_s, LONGEST_WAIT_S / 2))
 
     def lease(self, subtask: str, robot: str, *, duration_s: float, epoch: int) -> Lease:
-        """As `Link.lease`."""
+        """As `Link.lease` for `subtask`, `robot`, `duration_s` and `epoch`."""
         return self._call("lease", subtask, robot, duration_s=duration_s, epoch=epoch)
 
     def retain(self, config: RetentionConfig) -> RetentionResult:
@@ -160,7 +160,7 @@ class RayLink:
         return self._call("pid")
 
     def _commit_waiting(self) -> None:
-        """Sends all that waits in one call; those that were taken along then find nothing left to do."""
+        """Sends all waiting events in one call; threads whose events were sent with others have nothing left to do."""
         taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
         if not taken:
             return
@@ -191,10 +191,10 @@ class RayLink:
 
 @contextmanager
 def hosted(host: Host) -> Iterator[RayLink]:
-    """Runs the owner of a bank on the Ray that this process is connected to, on this machine, until the end.
+    """Runs the owner of a bank on the Ray to which this process is connected, on this machine, until the end.
 
-    It is replaced whenever it dies, and opens the file anew; clients keep what it has not answered. Raises
-    `ConfigError` for a bank in memory, which would die with its owner, and whatever opening the bank raises.
+    It is replaced whenever it dies, and opens the file again; clients keep unanswered events. Raises `ConfigError` for
+    a bank in memory, which would be lost with its owner, and whatever opening the bank raises.
     """
     if bank_path(host.url, root=_root(host)) is None:
         raise ConfigError(
@@ -227,7 +227,7 @@ def hosted(host: Host) -> Iterator[RayLink]:
 
 
 def _take_over(host: Host) -> Bank:
-    """Opens the bank, waiting for an owner that dies to let go of the file."""
+    """Opens the bank, waiting until a dying owner releases the file."""
     due_s = time.monotonic() + TAKE_OVER_S
     replaced = bool(ray.get_runtime_context().was_current_actor_reconstructed)
     while True:
@@ -240,7 +240,7 @@ def _take_over(host: Host) -> Bank:
 
 
 def _last_line(error: RayActorError) -> str:
-    """Returns the error that the owner raised: Ray puts a traceback above it."""
+    """Returns the error that the owner raised, without the traceback that Ray puts above it."""
     return str(error).strip().rpartition("\n")[2].strip()
 
 

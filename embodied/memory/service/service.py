@@ -27,14 +27,17 @@ LONGEST_WAIT_S = 10.0
 
 
 class UnreachableError(MemoryBankError):
-    """The owner of the bank does not answer: dead, being replaced, or cut off. Writes wait in the outbox."""
+    """The owner of the bank does not answer: it has died, is being replaced, or the connection is broken.
+
+    Writes wait in the outbox.
+    """
 
 
 class Link(Protocol):
-    """How a client reaches the owner. Every call may raise `UnreachableError`, and can then be made again."""
+    """The connection of a client to the owner. Every call may raise `UnreachableError`, and can then be repeated."""
 
     def commit(self, groups: Sequence[bytes]) -> list[Result]:
-        """Returns for each group of encoded events its sequence numbers, or why it was refused, once durable."""
+        """Returns for each group of encoded events its sequence numbers, or the error that refused it, once durable."""
         ...
 
     def read(self, call: ReadCall) -> Any:
@@ -50,21 +53,27 @@ class Link(Protocol):
         ...
 
     def changes(self, wanted: EventFilter, *, after_seq: int, wait_s: float) -> tuple[list[Event], int]:
-        """Returns wanted events after `after_seq`, and up to where was looked; waits while there are no events."""
+        """Returns `wanted` events after `after_seq`, and the last number checked.
+
+        Waits up to `wait_s` while there are none.
+        """
         ...
 
     def lease(self, subtask: str, robot: str, *, duration_s: float, epoch: int) -> Lease:
-        """Returns a new lease (`epoch` 0) or the renewal of epoch `epoch`. Raises `ConflictError`."""
+        """Returns a new lease (`epoch` 0) of `robot` on `subtask` for `duration_s`, or the renewal of epoch `epoch`.
+
+        Raises `ConflictError`.
+        """
         ...
 
     def retain(self, config: RetentionConfig) -> RetentionResult:
-        """Returns what the owner has forgotten by these settings."""
+        """Returns the counts of events that the owner has removed by these settings."""
         ...
 
 
 @dataclass(eq=False)
 class _Request:
-    """What one client has sent at once."""
+    """The events of one client in one call."""
 
     groups: list[list[Event] | MemoryBankError]
     answer: Future[list[Result]] = field(default_factory=Future)
@@ -82,10 +91,10 @@ class _Request:
 
 
 class BankService:
-    """Owns a bank. A plain class, safe to call from many threads: tests call it, `ray_service` deploys it on Ray.
+    """Owns a bank. A plain class, safe to call from many threads: tests call it directly, `ray_service` runs it on Ray.
 
-    Whatever arrives while the disk is busy becomes durable in the next commit, all together; each client gets its own
-    answer, and what is refused to one does not hinder the others. `clock` is the site clock, seconds.
+    Events that arrive while the disk is busy become durable together in the next commit; each client gets its own
+    answer, and a refusal for one does not affect the others. `clock` is the site clock, seconds.
     """
 
     def __init__(self, bank: Bank, *, clock: Callable[[], float] = time.time) -> None:
@@ -94,7 +103,7 @@ class BankService:
         self._grown = threading.Condition()
         self._committer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="committer")
         self._leases = LeaseOffice(bank, clock=clock)
-        self._retaining = threading.Lock()  # Two at once would number their events alike.
+        self._retaining = threading.Lock()  # Two at once would give the same numbers to their events.
 
     def __enter__(self) -> Self:
         return self
@@ -105,7 +114,7 @@ class BankService:
         self.close()
 
     def submit(self, groups: Sequence[bytes]) -> Future[list[Result]]:
-        """Returns the answer to come: for each group its sequence numbers or why it was refused, once durable.
+        """Returns a future: for each group its sequence numbers or the error that refused it, once durable.
 
         Raises `UnreachableError` once the bank is closed.
         """
@@ -122,7 +131,7 @@ class BankService:
         return request.answer
 
     def commit(self, groups: Sequence[bytes]) -> list[Result]:
-        """As `submit`, and waits. Raises `StorageError` where the disk fails: then nothing of it holds."""
+        """As `submit`, and waits. Raises `StorageError` where the disk fails: then nothing is written."""
         return self.submit(groups).result()
 
     def read(self, call: ReadCall) -> Any:
@@ -141,10 +150,10 @@ class BankService:
         return self._bank.last_of_writer(writer)
 
     def changes(self, wanted: EventFilter, *, after_seq: int, wait_s: float = 0.0) -> tuple[list[Event], int]:
-        """Returns wanted events after `after_seq`, and up to where was looked.
+        """Returns `wanted` events after `after_seq`, and the last number checked.
 
-        Where there is no newer event at all it waits for one, at most `wait_s` (10 s); none may be wanted even then.
-        Raises `MemoryBankError` for an `after_seq` that the bank has not come to, an older file of it, say.
+        Where there is no newer event at all it waits for one, at most `wait_s` (10 s); even then none may match. Raises
+        `MemoryBankError` for an `after_seq` that the bank has not reached, such as after an older file was restored.
         """
         limit_s = min(validation.number("wait_s", wait_s), LONGEST_WAIT_S)
         subscription = self._bank.subscribe(wanted, after_seq=after_seq)
@@ -153,26 +162,29 @@ class BankService:
         return subscription.poll(), subscription.seq
 
     def lease(self, subtask: str, robot: str, *, duration_s: float, epoch: int = 0) -> Lease:
-        """Returns a new lease (`epoch` 0) or the renewal of epoch `epoch`. Raises `ConflictError`."""
+        """Returns a new lease (`epoch` 0) of `robot` on `subtask` for `duration_s`, or the renewal of epoch `epoch`.
+
+        Raises `ConflictError`.
+        """
         if epoch:
             return self._leases.renew(Lease(subtask, robot, epoch, 0.0), duration_s=duration_s)
         return self._leases.acquire(subtask, robot, duration_s=duration_s)
 
     def retain(self, config: RetentionConfig) -> RetentionResult:
-        """Forgets what the bank can do without, and returns what went; reads and commits go on meanwhile.
+        """Removes events that the bank does not need, and returns the counts; reads and commits continue during it.
 
-        Raises `ConfigError` for what are no settings, or out of range.
+        Raises `ConfigError` for invalid settings.
         """
         with self._retaining:
             return retain(self._bank, config)
 
     def close(self) -> None:
-        """Commits what waits and closes the bank; safe to call twice."""
+        """Commits waiting events and closes the bank; safe to call twice."""
         self._committer.shutdown()
         self._bank.close()
 
     def _commit_waiting(self) -> None:
-        """Commits all that waits at once; the calls for those that were taken along then find nothing."""
+        """Commits all waiting events at once; calls whose events were committed with others have nothing left."""
         requests = self._take()
         if not requests:
             return
@@ -182,7 +194,7 @@ class BankService:
                 request.take_results(results)
         finally:
             for request in requests:
-                if not request.answer.done():  # The disk or this code failed: all who wait get the error.
+                if not request.answer.done():  # The disk or this code failed: all waiting callers get the error.
                     request.answer.set_exception(sys.exception())
             with self._grown:
                 self._grown.notify_all()

@@ -1,4 +1,4 @@
-"""The file of a bank: its format, its settings, and what is checked before anything is written to it."""
+"""The file of a bank: its format, its settings, and the checks before anything is written to it."""
 
 import sqlite3
 from pathlib import Path
@@ -27,14 +27,14 @@ CREATE UNIQUE INDEX IF NOT EXISTS event_writer ON event (writer, writer_seq);
 CREATE TABLE IF NOT EXISTS projections (version INTEGER NOT NULL);
 """
 CACHE_KIB = 64 * 1024
-# The header of an SQLite file (sqlite.org/fileformat2.html, 1.3): its first bytes, and what stands at which byte.
+# The header of an SQLite file (sqlite.org/fileformat2.html, 1.3): its first bytes, and the offsets of fields.
 MAGIC = b"SQLite format 3\0"
 HEADER_BYTES, WRITE_VERSION_AT, APPLICATION_AT = 100, 18, 68
 WRITES_AHEAD = 2
 
 
 def open_tables(path: Path | None) -> Tables:
-    """Returns the tables of a bank's file (None: in memory), made where there are none.
+    """Returns the tables of a bank's file (None: in memory), created where there are none.
 
     Raises `DataError` for a file that is no bank, damaged, or of a newer version, before anything is written to it.
     """
@@ -62,7 +62,7 @@ def connect(path: Path | None) -> sqlite3.Connection:
 
 
 def require_database(path: Path) -> None:
-    """Raises `DataError` for a file of another kind, SQLite's included, before anything is made beside it."""
+    """Raises `DataError` for a file of another kind, also of another SQLite program, before it is opened."""
     if not path.is_file():
         return
     with path.open("rb") as file:
@@ -71,16 +71,16 @@ def require_database(path: Path) -> None:
         raise DataError(
             "A memory bank must be an SQLite file.",
             value=str(path),
-            remedy="This file is not a database, and was left as it is: name a bank, or a new file.",
+            remedy="This file is not a database, and was left unchanged. Give a bank, or a new file.",
         )
-    # A bank writes ahead from its first moment on; its mark may then still stand in the write-ahead log alone.
+    # A bank uses a write-ahead log from the start, so its application id may still be in that log alone.
     application = int.from_bytes(header[APPLICATION_AT : APPLICATION_AT + 4], "big")
     if len(header) == HEADER_BYTES and header[WRITE_VERSION_AT] != WRITES_AHEAD and application != APPLICATION_ID:
         raise _of_another_program(application)
 
 
 def create_tables(db: sqlite3.Connection) -> None:
-    """Makes what is missing: format marks, the log and the projections, in one transaction."""
+    """Creates what is missing: format marks, the log and the projections, in one transaction."""
     schemas = [EVENT_SCHEMA, GAP_SCHEMA, NAME_SCHEMA, *(projection.schema for projection in PROJECTIONS)]
     marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT_VERSION};"
     version = f"INSERT INTO projections SELECT {PROJECTIONS_VERSION} WHERE NOT EXISTS (SELECT * FROM projections);"  # noqa: S608
@@ -93,7 +93,7 @@ def outdated(tables: Tables) -> bool:
 
 
 def fresh(db: sqlite3.Connection) -> bool:
-    """Returns whether a database has nothing in it yet."""
+    """Returns whether a database is empty."""
     return not db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() and not _number(db, "application_id")
 
 

@@ -1,4 +1,4 @@
-"""Finds damage in a bank's file, and saves the sound part of it."""
+"""Finds damage in a bank's file, and saves the intact part of it."""
 
 import shutil
 import sqlite3
@@ -20,12 +20,15 @@ from embodied.memory.storage.tables import Tables, translated
 from embodied.memory.storage.write_ahead import write_ahead_damage
 
 MOST_PROBLEMS = 20
-TEXT_COLUMNS = (1, 5, 6, 9)  # Of `COLUMNS`: writer, robot, task and kind are ids of names.
+TEXT_COLUMNS = (1, 5, 6, 9)  # Indices in `COLUMNS` of ids of names: writer, robot, task and kind.
 
 
 @dataclass(frozen=True)
 class Damage:
-    """What is wrong: one sentence per problem, none for a sound file. All events up to `sound_seq` are sound."""
+    """The damage of a file: one sentence per problem, none for an intact file.
+
+    All events up to `sound_seq` are intact.
+    """
 
     problems: tuple[str, ...]
     sound_seq: int
@@ -38,7 +41,7 @@ class Damage:
                 "them."
             )
             raise DataError(
-                "A memory bank's file must be sound.",
+                "A memory bank's file must be intact.",
                 value=name,
                 remedy=f"{' '.join(self.problems[:MOST_PROBLEMS])} "
                 f"{saved if self.sound_seq else 'No event before the damage can be read.'}",
@@ -46,7 +49,7 @@ class Damage:
 
 
 def inspect_file(path: Path) -> Damage:
-    """Returns what is wrong with a bank's file: its pages, its write-ahead log, and the chain of its events.
+    """Returns the damage of a bank's file: its pages, its write-ahead log, and the chain of its events.
 
     No other process may have the file open. Raises `DataError` for a file of another program or of a newer version.
     """
@@ -63,7 +66,7 @@ def inspect_file(path: Path) -> Damage:
 
 
 def inspect_tables(db: sqlite3.Connection) -> Damage:
-    """Returns what is wrong with the pages that a connection sees, and with the chain of events."""
+    """Returns the damage of the pages that a connection sees, and of the chain of events."""
     try:
         pages = [text for (text,) in db.execute(f"PRAGMA integrity_check({MOST_PROBLEMS})") if text != "ok"]
         chain = inspect_chain(db)
@@ -73,7 +76,7 @@ def inspect_tables(db: sqlite3.Connection) -> Damage:
 
 
 def inspect_chain(db: sqlite3.Connection) -> Damage:
-    """Returns which events are missing or altered, by the digest that each row chains to the row before."""
+    """Returns the events that are missing or altered, by the digest that each row chains to the previous row."""
     gaps = {first: (last, digest) for first, last, digest in db.execute("SELECT * FROM gap")}
     names: dict[int, str] = dict(db.execute("SELECT id, text FROM name"))
     problems: list[str] = []
@@ -96,14 +99,14 @@ def inspect_chain(db: sqlite3.Connection) -> Damage:
 
 
 def inspect_projections(log: EventLog) -> list[str]:
-    """Returns which projections differ from what the log gives, made again in memory beside them."""
+    """Returns the projections that differ from those made again from the log, in memory."""
     db = connect(None)
     try:
         with log.tables.lock:
             create_tables(db)
             db.executemany("INSERT OR IGNORE INTO name VALUES (?, ?)", enumerate(log.tables.names.texts))
             db.execute("DROP TABLE event")
-            db.execute("CREATE TABLE event (seq INTEGER PRIMARY KEY)")  # All that projections ask of it.
+            db.execute("CREATE TABLE event (seq INTEGER PRIMARY KEY)")  # Projections need only this column.
             db.executemany("INSERT INTO event VALUES (?)", log.tables.db.execute("SELECT seq FROM event"))
             db.execute("BEGIN")
             replay(log, Tables(db, Names(db)))
@@ -115,10 +118,10 @@ def inspect_projections(log: EventLog) -> list[str]:
 
 
 def rescue(path: Path, target: Path) -> int:
-    """Writes the longest sound prefix of a damaged bank to a new file; returns its last sequence number.
+    """Writes the longest intact prefix of a damaged bank to a new file; returns its last sequence number.
 
     Numbers, times and digests stay; the projections are made again. Raises `PathError` where `target` exists,
-    `DataError` where SQLite can read nothing at all.
+    `DataError` where SQLite cannot read the file at all.
     """
     if target.exists():
         raise PathError("A rescued bank must be a new file.", value=str(target), remedy="Choose another name.")
@@ -152,7 +155,10 @@ def _copy_prefix(source: sqlite3.Connection, tables: Tables, sound: int) -> None
 
 @contextmanager
 def _readable(path: Path, *, copy: bool) -> Iterator[sqlite3.Connection]:
-    """Yields a connection to the file, or to a copy: closing a damaged file would fold its log in and lose traces."""
+    """Yields a connection to the file, or to a copy.
+
+    Closing a damaged file would merge its write-ahead log and lose evidence.
+    """
     if not path.is_file():
         raise PathError("A bank to inspect must exist.", value=str(path))
     with tempfile.TemporaryDirectory(prefix="stem-") as folder:
@@ -170,7 +176,7 @@ def _readable(path: Path, *, copy: bool) -> Iterator[sqlite3.Connection]:
 
 
 def _digest(previous: Any, values: Sequence[Any], names: Mapping[int, str]) -> bytes | None:
-    """Returns the digest that a row should have, None where an id has no name or the values cannot be encoded."""
+    """Returns the expected digest of a row, None where an id has no name or the values cannot be encoded."""
     try:
         return chained_digest(previous, row_with_names(values, names.__getitem__))
     except (KeyError, TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""One process owns a bank's file: an exclusive lock of the operating system, freed when its owner dies."""
+"""One process owns a bank's file: an exclusive lock of the operating system, released when its owner dies."""
 
 import fcntl
 import os
@@ -12,9 +12,9 @@ class OwnedError(MemoryBankError):
 
 
 class Ownership:
-    """The lock `<file>.lock`, held from construction to `release`; the file names the owner's process.
+    """The lock `<file>.lock`, held from construction to `release`; the file contains the owner's process id.
 
-    Raises `OwnedError`, naming the owner's pid, where another owner holds it, in this process or another.
+    Raises `OwnedError`, with the owner's pid, where another owner holds it, in this process or another.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,5 +36,5 @@ class Ownership:
     def release(self) -> None:
         """Lets others open the file; safe to call twice."""
         if self._descriptor >= 0:
-            os.close(self._descriptor)  # Closing frees the lock; the file stays, since removing it would race.
+            os.close(self._descriptor)  # Closing releases the lock; the file stays, since removing it would be a race.
             self._descriptor = -1

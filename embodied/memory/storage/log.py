@@ -38,7 +38,7 @@ class EventLog:
     def head(self) -> int:
         """The sequence number of the newest event that is durable, 0 in an empty log."""
         self.tables.require_open()
-        return self._durable  # A commit under way may come to nothing; its numbers are not to be seen before.
+        return self._durable  # A commit in progress may fail; its numbers must not be visible before.
 
     def append(self, events: Sequence[Event]) -> list[int]:
         """Returns the sequence numbers once the events are durable: all of them, or an error and none.
@@ -51,10 +51,10 @@ class EventLog:
         return result
 
     def append_batches(self, batches: Sequence[Sequence[Event]]) -> list[list[int] | MemoryBankError]:
-        """Returns, for each batch, its sequence numbers or why all of it was refused; one commit for them all.
+        """Returns, for each batch, its sequence numbers or the error that refused it; one commit for all.
 
-        A batch that is refused leaves nothing behind and does not hinder the others. Raises `StorageError` where the
-        disk fails: then nothing of any batch holds.
+        A refused batch leaves nothing behind and does not affect the others. Raises `StorageError` where the disk
+        fails: then nothing of any batch is written.
         """
         with self.tables.lock:
             names = len(self.tables.names)
@@ -74,12 +74,12 @@ class EventLog:
             return results
 
     def event(self, seq: int) -> Event | None:
-        """Returns one event, None where there is none or it was forgotten."""
+        """Returns one event, None where there is none or it was removed."""
         found = self.tables.select_one(f"SELECT {COLUMNS} FROM event WHERE seq = ?", seq)  # noqa: S608
         return None if found is None else self._event(found)
 
     def last_of_writer(self, writer: str) -> tuple[int, float]:
-        """Returns the last number and valid time (seconds) of a writer, (0, -inf) for one who never wrote."""
+        """Returns the last number and valid time (seconds) of a writer, (0, -inf) for an unknown one."""
         known = self._writers.get(writer)
         if known is None:
             found = self.tables.select_one(
@@ -92,7 +92,10 @@ class EventLog:
         return known
 
     def events(self, after: int, *, to: int, where: str = "TRUE", values: Sequence[Any] = ()) -> Iterator[Event]:
-        """Yields the events after `after` up to `to`, in order; `where` is SQL of ours, never a caller's."""
+        """Yields the events after `after` up to `to`, in order.
+
+        `where` is SQL of this package, never a caller's, with its `values`.
+        """
         step = 1000
         while after < to:
             found = self.tables.select(
@@ -103,7 +106,10 @@ class EventLog:
             after = found[-1][0] if len(found) == step else to
 
     def events_of(self, numbers: Sequence[int], *, where: str = "TRUE", values: Sequence[Any] = ()) -> Iterator[Event]:
-        """Yields those of the numbered events that fit, in the order of the log; `where` as in `events`."""
+        """Yields those of the events with these `numbers` that match, in the order of the log.
+
+        `where` and `values` as in `events`.
+        """
         for start in range(0, len(numbers), CHUNK):
             chunk = numbers[start : start + CHUNK]
             marks = ", ".join("?" * len(chunk))
@@ -121,7 +127,7 @@ class EventLog:
             numbers = [self._append(event) for event in as_events(events)]
         except MemoryBankError as error:
             if not self.tables.db.in_transaction:
-                raise  # SQLite itself gave up the transaction: the disk fails, and it is not this batch's fault.
+                raise  # SQLite itself ended the transaction: the disk fails, independently of this batch.
             self.tables.db.execute("ROLLBACK TO batch")
             self.tables.db.execute("RELEASE batch")
             self._return_to(names, head, digest)

@@ -1,4 +1,4 @@
-"""Names as small integers, which keeps rows short."""
+"""Interns names as small integers, which keeps rows short."""
 
 import sqlite3
 
@@ -37,7 +37,7 @@ class Names:
         return number
 
     def forget_after(self, count: int) -> None:
-        """Drops all but the first `count` names from memory, after the transaction that added them was undone."""
+        """Drops all but the first `count` names from memory, after the transaction that added them was rolled back."""
         for text in self._texts[count:]:
             del self._ids[text]
         del self._texts[count:]

@@ -1,8 +1,8 @@
 """An event as a row: compact MessagePack by position, and a digest chained to the row before.
 
-A payload is written as an array of its fields in order, without names; trailing defaults are left out, so fields
-that a later version adds at the end with a default still read. Poses are packed, zeros left out; embeddings and
-tokens lie in a column of their own (`bulk`), where the index of moments reads them without decoding an event.
+A payload is written as an array of its fields in order, without names; trailing defaults are left out, so fields that a
+later version adds at the end with a default still read. Poses are packed, with zeros left out; embeddings and tokens
+are in a separate column (`bulk`), where the index of moments reads them without decoding an event.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ COLUMNS = (
 
 
 class EventRow(NamedTuple):
-    """What `chained_digest` covers, names as text; `received_ms` is on the bank's clock, milliseconds."""
+    """The values covered by `chained_digest`, names as text; `received_ms` is on the bank's clock, milliseconds."""
 
     seq: int
     writer: str
@@ -52,7 +52,7 @@ class EventRow(NamedTuple):
 
 
 class _Codec:
-    """How payloads of one kind become bytes and back."""
+    """The encoder and decoder of payloads of one kind."""
 
     def __init__(self, kind: type[msgspec.Struct]) -> None:
         self.kind = kind
@@ -80,10 +80,10 @@ class _Codec:
 
 
 def encode_payload(payload: msgspec.Struct) -> tuple[Any, bytes, bytes | None]:
-    """Returns the payload as it will be read again, its body and its bulk.
+    """Returns the payload as it will be decoded, its body and its bulk.
 
-    Raises `MemoryBankError` for a kind that is unknown, for fields of the wrong type, and for a pose that is not
-    finite or not of unit length: reading back what was written checks them all.
+    Raises `MemoryBankError` for a kind that is unknown, for fields of the wrong type, and for a pose that is not finite
+    or not of unit length: decoding the written bytes checks them all.
     """
     codec = _CODECS.get(payload.__struct_config__.tag if isinstance(payload, msgspec.Struct) else None)  # type: ignore[arg-type]
     if codec is None or codec.kind is not type(payload):
@@ -100,13 +100,16 @@ def encode_payload(payload: msgspec.Struct) -> tuple[Any, bytes, bytes | None]:
         raise MemoryBankError(
             f"The fields of {codec.kind.__struct_config__.tag!r} must be of their documented types and ranges.",
             value=str(error),
-            remedy="Mend the event; nothing was written.",
+            remedy="Correct the event; nothing was written.",
         ) from error
     return (payload if bulk is None else _with_bulk(payload, bulk)), body, bulk
 
 
 def decode_payload(kind: str, body: bytes, bulk: bytes | None) -> Any:
-    """Returns the payload of a row; raises `UnknownNameError` for a kind of another version."""
+    """Returns the payload of a row of this `kind` from its `body` and `bulk`.
+
+    Raises `UnknownNameError` for a kind of another version.
+    """
     codec = _CODECS.get(kind)
     if codec is None:
         raise unknown_name("kind of event", kind, KINDS)
@@ -115,7 +118,7 @@ def decode_payload(kind: str, body: bytes, bulk: bytes | None) -> Any:
 
 
 def pack_pose(pose: Pose) -> bytes:
-    """Returns a pose as a byte that says which of its seven values are not zero, and those as float64."""
+    """Returns a pose as a byte that marks which of its seven values are not zero, and those as float64."""
     values = (*pose.position_m, *pose.orientation)
     mask = sum(1 << i for i, value in enumerate(values) if value)
     return bytes((mask,)) + _PACKED[mask].pack(*(value for value in values if value))
@@ -133,7 +136,7 @@ def unpack_pose(packed: bytes) -> Pose:
 
 
 def row_with_names(values: Sequence[Any], text: Callable[[int], str]) -> EventRow:
-    """Returns a row of the table `event` with its ids spelled out, and without its digest."""
+    """Returns a row of the table `event` with names in place of ids, and without its digest."""
     seq, writer, writer_seq, valid_time_s, received_ms, robot, task, cause, version, kind, body, bulk, _ = values
     return EventRow(
         seq, text(writer), writer_seq, valid_time_s, received_ms, text(robot), text(task), cause, version, text(kind),
@@ -147,7 +150,7 @@ def chained_digest(previous: bytes, row: EventRow) -> bytes:
 
 
 def event_from_row(values: Sequence[Any], text: Callable[[int], str]) -> Event:
-    """Returns the event of a row of the table, whose names are ids that `text` spells out.
+    """Returns the event of a row of the table; `text` gives the names of its ids.
 
     Raises `DataError` where it cannot be read: the file is damaged, or of another version.
     """
@@ -174,7 +177,7 @@ _decode_cause = msgspec.msgpack.Decoder(tuple[int, ...]).decode
 
 
 def _without_bulk(payload: MomentStored | EpisodeBegun) -> tuple[msgspec.Struct, bytes | None]:
-    """Returns a payload whose embedding is only its length, and the bytes it had."""
+    """Returns a payload in which the embedding is replaced by its length, and its bytes."""
     bulk = bytes(payload.embedding) + bytes(getattr(payload, "tokens", b""))
     if not bulk:
         return payload, None
@@ -192,7 +195,7 @@ def _with_bulk(payload: Any, bulk: bytes) -> Any:
 
 
 def _array_field(field: msgspec.structs.FieldInfo) -> tuple[Any, ...]:
-    """Returns a field for the array-like twin of a payload: poses travel packed."""
+    """Returns a field of the array-like version of a payload, in which poses are packed."""
     if field.type is Pose:
         return (field.name, bytes)
     if field.type == Pose | None:

@@ -1,4 +1,4 @@
-"""Projections at one sequence number, copied to a checked file beside the bank, and making them again from the log."""
+"""Snapshots: projections at one sequence number in a checked file beside the bank, and rebuilding them from the log."""
 
 import hashlib
 import logging
@@ -25,7 +25,7 @@ _logger = logging.getLogger(__name__)
 
 
 class SnapshotWriter:
-    """Writes a snapshot of the bank at `path` whenever `every` more events are in it, in a thread of its own."""
+    """Writes a snapshot of the bank at `path` after every `every` new events, in a separate thread."""
 
     def __init__(self, path: Path, *, every: int = EVERY) -> None:
         self._path = path
@@ -34,29 +34,32 @@ class SnapshotWriter:
         self._next = max([0, *(seq for seq, _ in _found(path))]) + every
 
     def note(self, head: int) -> None:
-        """Starts a snapshot where one is due and none is under way."""
+        """Starts a snapshot where one is due and none is in progress."""
         if head >= self._next and not (self._thread and self._thread.is_alive()):
             self._next = head + self._every
             self._thread = threading.Thread(target=self._write, name="stem-snapshot")
             self._thread.start()
 
     def close(self) -> None:
-        """Waits for the snapshot under way."""
+        """Waits for the snapshot in progress."""
         if self._thread:
             self._thread.join()
 
     def _write(self) -> None:
-        # Whoever waits for an acknowledgement goes first. On Linux a thread has a niceness of its own.
+        # Appends have priority. On Linux every thread has its own niceness.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOW_PRIORITY)
         try:
             write_snapshot(self._path)
         except (sqlite3.Error, OSError) as error:
-            # A snapshot only saves time: the log alone is enough, and the disk's trouble shows in appends too.
+            # A snapshot only saves time: the log alone is sufficient, and a failing disk is also reported by appends.
             _logger.warning("No snapshot of the memory bank was written: %s", error)
 
 
 def write_snapshot(path: Path) -> Path:
-    """Returns a new file with all projections of the bank at `path` as they are now; older ones but one are removed."""
+    """Returns a new file with the current projections of the bank at `path`.
+
+    All but one of the older files are removed.
+    """
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.snapshot-")
     os.close(descriptor)
     try:
@@ -75,8 +78,8 @@ def write_snapshot(path: Path) -> Path:
 def rebuild(log: EventLog, path: Path | None) -> int:
     """Makes all projections again; returns the sequence number of the snapshot it started from, 0 for none.
 
-    The newest snapshot is used that is unaltered, of this version, and of this very log. One transaction: readers
-    see the old tables or the new ones.
+    The newest snapshot is used that is unaltered, of this version, and of this log. One transaction: readers see either
+    the old tables or the new ones.
     """
     tables = log.tables
     with tables.lock, _snapshot_of(log, path) as start:
@@ -101,7 +104,7 @@ def rebuild(log: EventLog, path: Path | None) -> int:
 
 
 def replay(log: EventLog, target: Tables, *, after: int = 0) -> None:
-    """Applies the events of a log after a sequence number to the projections in `target`."""
+    """Applies the events of `log` after the sequence number `after` to the projections in `target`."""
     for event in log.events(after, to=log.head):
         for projection in PROJECTIONS:
             projection.apply(target, event)
@@ -119,7 +122,7 @@ def _recreate(db: sqlite3.Connection) -> None:
 
 
 def _copy_out(path: Path, name: str) -> int:
-    """Copies all projections in one read transaction; returns the sequence number they stand at."""
+    """Copies all projections in one read transaction; returns their sequence number."""
     db = connect(path)
     try:
         db.execute("ATTACH ? AS snapshot", (name,))
@@ -139,7 +142,7 @@ def _copy_out(path: Path, name: str) -> int:
     finally:
         db.close()
     if found is None:
-        raise MemoryBankError("A snapshot must hold something.", value=path.name, remedy="Append an event first.")
+        raise MemoryBankError("A snapshot must have content.", value=path.name, remedy="Append an event first.")
     return int(found[0])
 
 

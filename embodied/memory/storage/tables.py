@@ -1,4 +1,4 @@
-"""The tables of a bank: one connection, one lock, and errors of SQLite as errors of this project."""
+"""The tables of a bank: one connection, one lock, and SQLite errors as errors of this project."""
 
 import sqlite3
 import threading
@@ -12,9 +12,9 @@ _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class Tables:
-    """Reads and writes by SQL; threads take turns. Raises `StorageError` or `DataError` (see `translated`).
+    """Reads and writes by SQL, one thread at a time. Raises `StorageError` or `DataError` (see `translated`).
 
-    Once it is closed, everything raises `MemoryBankError`: no question is answered from what is left in memory.
+    Once it is closed, every call raises `MemoryBankError`: no query is answered from memory.
     """
 
     def __init__(self, db: sqlite3.Connection, names: Names) -> None:
@@ -41,11 +41,11 @@ class Tables:
             raise MemoryBankError(
                 "A memory bank must be open to be read or written.",
                 value="a closed bank",
-                remedy="Open it again with `open_bank`, and close it when all is done.",
+                remedy="Open it again with `open_bank`, and close it at the end.",
             )
 
     def close(self) -> None:
-        """Closes the connection; SQLite folds the write-ahead log into the file."""
+        """Closes the connection; SQLite merges the write-ahead log into the file."""
         with self.lock:
             self._open = False
             self._db.close()
@@ -82,12 +82,12 @@ def translated(error: sqlite3.Error) -> EmbodiedError:
     """Returns `DataError` for a file that is damaged, `StorageError` for a disk that is full or fails."""
     if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
         return DataError(
-            "A memory bank's file must be a sound SQLite file.",
+            "A memory bank's file must be an intact SQLite file.",
             value=str(error),
-            remedy="`python -m launch.memory verify url=...` names what is damaged; output=NEW.db saves what is sound.",
+            remedy="`python -m launch.memory verify url=...` lists the damage; output=NEW.db saves the intact part.",
         )
     return StorageError(
-        "The disk under a memory bank must take and give what is asked.",
+        "The disk of a memory bank must be readable and writable.",
         value=str(error),
-        remedy="Nothing of this write holds. Free space or mend the disk, then try again.",
+        remedy="Nothing was written. Free space or repair the disk, then try again.",
     )

@@ -13,12 +13,12 @@ CREATE TABLE IF NOT EXISTS writer_mark (
     writer INTEGER PRIMARY KEY, writer_seq INTEGER NOT NULL, valid_time_s REAL NOT NULL
 );
 """
-# State is built on all other kinds (containment, places, skills, leases, episodes): they are never removed.
+# All other kinds determine the state (containment, places, skills, leases, episodes) and are never removed.
 FORGETTABLE = tuple(sorted(tag for tag, kind in KINDS.items() if kind.removal is not Removal.NEVER))
 
 
 def runs(payload: Forgotten) -> Iterator[tuple[int, int]]:
-    """Yields first and last number of every unbroken run to forget: the ranges without what is kept."""
+    """Yields first and last number of every contiguous run to remove: the ranges without the kept numbers."""
     kept = sorted(payload.kept)
     for first, last in payload.ranges:
         start = first
@@ -32,7 +32,10 @@ def runs(payload: Forgotten) -> Iterator[tuple[int, int]]:
 
 
 def check_forgotten(tables: Tables, payload: Forgotten, head: int) -> None:
-    """Raises `MemoryBankError` unless the ranges are in order, in the past, and of kinds that may be forgotten."""
+    """Raises `MemoryBankError` unless the ranges of `payload` are in order, before `head`, and of removable kinds.
+
+    `tables` are those of the log.
+    """
     last = 0
     for first, end in payload.ranges:
         if not last < first <= end <= head:
@@ -58,7 +61,7 @@ def check_forgotten(tables: Tables, payload: Forgotten, head: int) -> None:
 
 
 def forget(tables: Tables, payload: Forgotten) -> None:
-    """Deletes the events of all runs, keeping how far each writer had come; inside the caller's transaction."""
+    """Deletes the events of all runs, and keeps the last number of each writer; inside the caller's transaction."""
     for first, last in runs(payload):
         tables.write(
             "INSERT INTO writer_mark SELECT writer, MAX(writer_seq), MAX(valid_time_s) FROM event "
@@ -72,7 +75,7 @@ def forget(tables: Tables, payload: Forgotten) -> None:
 
 
 def forgotten_writer(tables: Tables, writer: str) -> tuple[int, float]:
-    """Returns the last number and valid time (seconds) of a writer among what was forgotten, (0, -inf) for none."""
+    """Returns the last number and valid time (seconds) of a writer among the removed events, (0, -inf) for none."""
     found = tables.select_one(
         "SELECT writer_seq, valid_time_s FROM writer_mark WHERE writer = ?", tables.names.find(writer)
     )
@@ -80,13 +83,13 @@ def forgotten_writer(tables: Tables, writer: str) -> tuple[int, float]:
 
 
 def _open_gap(tables: Tables, first: int, last: int) -> None:
-    """Adds a gap, joined with those it touches; the digest is that of its last event."""
+    """Adds a gap, merged with those it touches; the digest is that of its last event."""
     found = tables.select_one("SELECT digest FROM event WHERE seq = ?", last)
     touching = tables.select(
         "SELECT first_seq, last_seq, digest FROM gap WHERE first_seq <= ? AND last_seq >= ? "
         "AND first_seq >= IFNULL((SELECT MAX(first_seq) FROM gap WHERE first_seq <= ?), 0) ORDER BY first_seq",
         last + 1, first - 1, first,
-    )  # fmt: skip  # Gaps never overlap: of those that begin before this one, only the last can touch it.
+    )  # fmt: skip  # Gaps never overlap, so only the last one before this one can touch it.
     end, digest = (last, found[0]) if found else (0, b"")
     for _, other_last, other_digest in touching:
         if other_last > end or not digest:

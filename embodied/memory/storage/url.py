@@ -1,4 +1,4 @@
-"""Where a bank lives: `sqlite:///relative.db`, `sqlite:////absolute.db` or `:memory:`."""
+"""The URL of a bank: `sqlite:///relative.db`, `sqlite:////absolute.db` or `:memory:`."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ IN_MEMORY = ":memory:"
 def bank_path(url: str, *, root: Path | None = None) -> Path | None:
     """Returns the file of a bank's URL, None for one in memory.
 
-    A relative path counts from `root`, or from the working folder where no root confines it. Raises
-    `MemoryBankError` for another scheme or no file name, `PathError` for a file outside `root` or in no folder.
+    A relative path is relative to `root`, or to the working folder where there is no root. Raises `MemoryBankError` for
+    another scheme or no file name, `PathError` for a file outside `root` or in no folder.
     """
     if url in (IN_MEMORY, SCHEME + IN_MEMORY):
         return None

@@ -1,8 +1,8 @@
-"""Whether SQLite's write-ahead log is damaged in its middle: SQLite itself would silently drop all that follows.
+"""Checks whether SQLite's write-ahead log is damaged in the middle: SQLite would silently drop everything after it.
 
-A log that ends in a transaction cut short is what a kill leaves behind, and no damage: its append never returned.
-For the same reason an altered last transaction cannot be distinguished from a torn one here.
-Source: the WAL file format, https://www.sqlite.org/fileformat2.html#the_write_ahead_log.
+A log that ends in an incomplete transaction is normal after a kill, and no damage: its append never returned. For the
+same reason an altered last transaction cannot be distinguished from an incomplete one here. Source: the WAL file
+format, https://www.sqlite.org/fileformat2.html#the_write_ahead_log.
 """
 
 import struct
@@ -15,7 +15,7 @@ LITTLE_ENDIAN_MAGIC = 0x377F0682
 
 
 def write_ahead_damage(path: Path) -> tuple[str, ...]:
-    """Returns a sentence on the first altered frame that whole transactions follow, nothing for a sound log."""
+    """Returns a sentence on the first altered frame that complete transactions follow, "" for an intact log."""
     log = path.with_name(path.name + "-wal")
     content = log.read_bytes() if log.exists() else b""
     if len(content) <= HEADER.size:
@@ -24,7 +24,7 @@ def write_ahead_damage(path: Path) -> tuple[str, ...]:
     order = ">" if magic == BIG_ENDIAN_MAGIC else "<"
     sums = _checksum(content[: HEADER.size - 8], (0, 0), order)
     if magic not in (BIG_ENDIAN_MAGIC, LITTLE_ENDIAN_MAGIC) or sums != (first, second):
-        return ("The header of the write-ahead log does not match its checksum: what it holds would be lost.",)
+        return ("The header of the write-ahead log does not match its checksum: its content would be lost.",)
     step = FRAME_HEADER.size + page_bytes
     starts = range(HEADER.size, len(content) - step + 1, step)
     for index, start in enumerate(starts):
