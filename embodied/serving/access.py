@@ -1,0 +1,93 @@
+"""Who may use a server: this machine by default, others with a token over TLS."""
+
+import hmac
+import os
+import ssl
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+
+from embodied.errors import ConfigError
+
+SCHEMES = ("Api-Key", "Bearer")
+SHORTEST_TOKEN = 16
+
+
+@dataclass(frozen=True)
+class Access:
+    """A token, "" for none, and the files of a TLS certificate and its key, None without TLS.
+
+    The token is shown nowhere: neither by `repr` nor in errors, logs or metadata.
+    """
+
+    token: str = field(default="", repr=False)
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def require_safe(self, host: str, *, insecure: bool) -> None:
+        """Raises `ConfigError` unless `host` is this machine alone, or a token and TLS protect it, or `insecure`."""
+        if is_loopback(host) or insecure or (self.token and self.certificate is not None):
+            return
+        raise ConfigError(
+            "A server that other machines can reach must have a token and TLS.",
+            value=host,
+            remedy="Set token_file or token_env, tls_certificate and tls_key; or host=127.0.0.1; or insecure=true in a "
+            "network that you trust.",
+        )
+
+    def admits(self, authorization: str) -> bool:
+        """Returns whether the header `Authorization` holds the token, compared in constant time."""
+        if not self.token:
+            return True
+        scheme, _, given = authorization.partition(" ")
+        matches = hmac.compare_digest(given.strip().encode(), self.token.encode())
+        return matches and scheme in SCHEMES
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Returns the context of TLS, None without a certificate. Raises `ConfigError` for files that do not fit."""
+        if self.certificate is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(
+                "tls_certificate and tls_key must be PEM files that belong together.",
+                value=str(self.certificate),
+                remedy=str(error),
+            ) from error
+        return context
+
+
+def is_loopback(host: str) -> bool:
+    """Returns whether an address reaches this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def read_token(*, file: str = "", variable: str = "") -> str:
+    """Returns the token of the first line of `file`, or of the environment variable `variable`; "" where none is named.
+
+    Raises `ConfigError` for both at once, and for a token that is missing or shorter than 16 characters.
+    """
+    if file and variable:
+        raise ConfigError("A token must come from token_file or token_env, not both.")
+    if not file and not variable:
+        return ""
+    if file:
+        try:
+            lines = Path(file).read_text().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError("token_file must be a text file that can be read.", value=file) from error
+        token = lines[0].strip() if lines else ""
+    else:
+        token = os.environ.get(variable, "").strip()
+    if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable():
+        raise ConfigError(
+            f"A token must have at least {SHORTEST_TOKEN} printable characters.",
+            value=file or variable,
+            remedy="Make one with: python -c 'import secrets; print(secrets.token_urlsafe())'.",
+        )
+    return token

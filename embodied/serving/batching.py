@@ -1,0 +1,119 @@
+"""Requests of many sessions in one call of the policy: whoever asks within a short window shares a batch."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from embodied.protocols import Policy
+from embodied.serving.metrics import Metrics
+from embodied.types import Decision, Request
+
+
+@dataclass(frozen=True, eq=False)
+class Decided:
+    """A decision, how long its request waited for its batch, how long the batch took, and its size."""
+
+    decision: Decision
+    wait_s: float
+    infer_s: float
+    batch: int
+
+
+@dataclass(eq=False)
+class _Waiting:
+    request: Request
+    since_s: float
+    answer: "asyncio.Future[Decided]"
+
+
+class Batcher:
+    """Asks a policy off the event loop, in one thread of its own.
+
+    The first request of a batch waits `window_s` at most: less where `most` requests have come, or where all of
+    `peers()` wait already, so that a single client never waits. Requests that arrive while a batch is computed make
+    the next one.
+    """
+
+    def __init__(
+        self, policy: Policy, *, window_s: float, most: int, peers: Callable[[], int], metrics: Metrics
+    ) -> None:
+        self._policy = policy
+        self._window_s = window_s
+        self._most = most
+        self._peers = peers
+        self._metrics = metrics
+        self._waiting: deque[_Waiting] = deque()
+        self._arrived = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, "policy")
+        self._task = asyncio.create_task(self._run())
+
+    async def decide(self, request: Request) -> Decided:
+        """Returns the decision on a request. Raises whatever the policy raises for it, and for it alone."""
+        waiting = _Waiting(request, time.monotonic(), asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._arrived.set()
+        return await waiting.answer
+
+    async def close(self) -> None:
+        """Ends the batches; requests that still wait are cancelled."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        for waiting in self._waiting:
+            waiting.answer.cancel()
+        self._thread.shutdown(wait=False)
+
+    async def _run(self) -> None:
+        while True:
+            await self._gathered()
+            batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+            batch = [waiting for waiting in batch if not waiting.answer.done()]  # Their clients have gone.
+            if batch:
+                await self._decide(batch)
+
+    async def _gathered(self) -> None:
+        """Waits until a batch is due."""
+        while not self._waiting:
+            self._arrived.clear()
+            await self._arrived.wait()
+        due_s = self._waiting[0].since_s + self._window_s
+        while len(self._waiting) < min(self._most, max(1, self._peers())):
+            left_s = due_s - time.monotonic()
+            if left_s <= 0.0:
+                return
+            self._arrived.clear()
+            try:
+                await asyncio.wait_for(self._arrived.wait(), left_s)
+            except TimeoutError:
+                return
+
+    async def _decide(self, batch: list[_Waiting]) -> None:
+        begun_s = time.monotonic()
+        decisions = await self._act([waiting.request for waiting in batch])
+        infer_s = time.monotonic() - begun_s
+        self._metrics.batch.add(len(batch))
+        self._metrics.infer_s.add(infer_s)
+        for waiting, decision in zip(batch, decisions, strict=True):
+            wait_s = begun_s - waiting.since_s
+            self._metrics.wait_s.add(wait_s)
+            if waiting.answer.done():
+                continue
+            if isinstance(decision, BaseException):
+                waiting.answer.set_exception(decision)
+            else:
+                waiting.answer.set_result(Decided(decision, wait_s, infer_s, len(batch)))
+
+    async def _act(self, requests: list[Request]) -> list[Decision | BaseException]:
+        """Returns one decision or error per request; where a batch fails, its requests are tried one by one."""
+        loop = asyncio.get_running_loop()
+        call = loop.run_in_executor(self._thread, self._policy.act, requests)
+        (found,) = await asyncio.gather(call, return_exceptions=True)
+        if not isinstance(found, BaseException) and len(found) == len(requests):
+            return list(found)
+        if len(requests) > 1:
+            return [one for request in requests for one in await self._act([request])]
+        if isinstance(found, BaseException):
+            return [found]
+        return [TypeError(f"The policy must return one decision per request, not {len(found)} for one.")]
