@@ -127,6 +127,18 @@ ROWS = [
     ("train", ["data=nowhere", "output=out"], ["nowhere", "launch.collect"]),
     ("train", ["data={data}", "output=out", "policy=sam2"], ["'sam2'", "Did you mean"]),
     ("train", ["data={data}", "output=out", "stage.start=README.txt"], ["README.txt"]),
+    # Servers.
+    ("serve", ["policy=expert"], ["'expert'", "truth never leaves"]),
+    ("serve", ["policy=[random,sam2act]"], ["One policy must be served", "Start a server for each"]),
+    ("serve", ["policy=random", "host=0.0.0.0"], ["'0.0.0.0'", "token and TLS", "insecure=true"]),
+    ("serve", ["policy=random", "host=0.0.0.0", "token_env=NO_SUCH_VARIABLE"], ["NO_SUCH_VARIABLE", "at least 16"]),
+    ("serve", ["policy=random", "token_file=README.txt", "token_env=X"], ["not both"]),
+    ("serve", ["policy=random", "tls_certificate=README.txt"], ["given together"]),
+    ("serve", ["policy=random", "tls_certificate=README.txt", "tls_key=README.txt"], ["README.txt", "PEM"]),
+    ("serve", ["policy=random", "port=65536"], ["65536", "port must lie in"]),
+    ("serve", ["policy=random", "window_ms=nan"], ["nan", "window_s must be"]),
+    ("serve", ["policy=random", "port={proxy}"], ["{proxy}", "port=0 takes any free one"]),
+    ("serve", ["policy=random", "bank=sqlite:///README.txt"], ["README.txt", "not a database"]),
     # Hydra.
     ("evaluate", ["output=out", "--config-name=nothing"], ["'nothing'", "Leave --config-name out"]),
     ("evaluate", ["output=out", "--config-dir=nowhere"], ["nowhere"]),

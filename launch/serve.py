@@ -1,0 +1,160 @@
+"""Serves a policy to other processes and machines: `python -m launch.serve policy=NAME port=8000`."""
+
+import asyncio
+import hashlib
+import json
+import signal
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from embodied.errors import ConfigError
+from embodied.plugins.sources import source_digest
+from launch import cli, schema
+from launch.arguments import Arguments, names_of
+from launch.parts import policy_options
+
+if TYPE_CHECKING:
+    from embodied.protocols import Policy
+    from embodied.serving import Access, Identity, PolicyServer, ServingSettings
+
+PACKAGE = "embodied-memory"
+MEGABYTE = 2**20
+MILLI = 1000.0
+
+
+@dataclass(kw_only=True)
+class ServeConfig:
+    """All settings of `python -m launch.serve`; what they mean stands in sim_configs/serve.yaml."""
+
+    policy: Any = MISSING
+    policy_options: Any = MISSING
+    host: str = "127.0.0.1"
+    port: int = 8000
+    window_ms: float = 5.0
+    batch: int = 32
+    bank: str = ""
+    token_file: str = ""
+    token_env: str = ""
+    tls_certificate: str = ""
+    tls_key: str = ""
+    insecure: bool = False
+    connections: int = 64
+    sessions: int = 256
+    session_idle_s: float = 3600.0
+    session_mb: int = 1024
+    message_mb: int = 16
+    drain_s: float = 10.0
+
+    def settings(self) -> "ServingSettings":
+        """Returns them as the server wants them. Raises `ConfigError` for values out of range."""
+        from embodied.serving import ServingSettings
+
+        return ServingSettings(
+            host=self.host,
+            port=self.port,
+            window_s=self.window_ms / MILLI,
+            batch=self.batch,
+            connections=self.connections,
+            sessions=self.sessions,
+            session_idle_s=self.session_idle_s,
+            session_bytes=self.session_mb * MEGABYTE,
+            message_bytes=self.message_mb * MEGABYTE,
+            drain_s=self.drain_s,
+        )
+
+    def access(self) -> "Access":
+        """Returns who may connect. Raises `ConfigError` for tokens and certificates, and for an open door."""
+        from embodied.serving import Access, read_token
+
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise ConfigError("tls_certificate and tls_key must be given together.", value=self.tls_certificate)
+        access = Access(
+            token=read_token(file=self.token_file, variable=self.token_env),
+            certificate=Path(self.tls_certificate) if self.tls_certificate else None,
+            key=Path(self.tls_key) if self.tls_key else None,
+        )
+        access.require_safe(self.host, insecure=self.insecure)
+        access.tls()
+        return access
+
+
+def serve(composed: cli.Composed) -> None:
+    """Serves until SIGTERM, which exits with 0, or SIGINT, which exits with 130. Raises `ConfigError` and others."""
+    from embodied.memory import open_bank, require_openable
+    from embodied.serving import PolicyServer, SessionMoments
+
+    config: ServeConfig = composed.config
+    settings, access = config.settings(), config.access()
+    (name,) = _one_name(config.policy)
+    builder = schema.chosen_policies([name], config.policy_options)[name]
+    if config.bank:
+        require_openable(config.bank)
+    policy = builder.build()
+    with ExitStack() as kept:
+        moments: SessionMoments | None = None
+        if config.bank:
+            moments = SessionMoments(kept.enter_context(open_bank(config.bank)))
+        server = PolicyServer(policy, identity_of(name, builder, policy), settings, access, moments)
+        stopped_by = asyncio.run(_run(server, name))
+    cli.print_text("Stopped.")
+    if stopped_by is signal.SIGINT:
+        raise SystemExit(cli.INTERRUPTED)
+
+
+def identity_of(name: str, builder: object, policy: "Policy") -> "Identity":
+    """Returns what a server states of a policy: runs of clients are resumed only where all of it is the same.
+
+    Weights are named by their digest, a policy without weights by that of its settings. The version is that of this
+    package, followed by a digest of the source in which the policy lies.
+    """
+    from embodied.serving import Identity
+
+    settings = json.dumps(asdict(builder), sort_keys=True, default=str)  # type: ignore[call-overload]
+    weights = getattr(builder, "digest", "") or hashlib.sha256(settings.encode()).hexdigest()
+    code = source_digest(type(policy).__module__.partition(".")[0])
+    return Identity(name, f"{version(PACKAGE)}+{code[:12]}", weights)
+
+
+async def _run(server: "PolicyServer", name: str) -> signal.Signals:
+    """Serves until a signal comes, and returns which."""
+    stop: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
+
+    def on_signal(number: signal.Signals) -> None:
+        if not stop.done():
+            stop.set_result(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
+    await server.start()
+    cli.print_text(f"Serving {name} at {server.url}")
+    number = await stop
+    await server.stop()
+    return number
+
+
+def _one_name(value: object) -> list[str]:
+    names = names_of(value, "policy")
+    if len(names) != 1:
+        raise ConfigError("One policy must be served.", value=names, remedy="Start a server for each, on its own port.")
+    return names
+
+
+def register(arguments: Arguments) -> None:
+    """Registers with Hydra the schema to which sim_configs/serve.yaml refers. Raises as `schema.register`."""
+    schema.register(arguments)
+    ConfigStore.instance().store(name="serve_schema", node=ServeConfig(policy_options=policy_options(arguments)()))
+
+
+def main() -> None:
+    """Starts the command line with the settings of sim_configs/serve.yaml."""
+    cli.enter(serve, config_name="serve", register=register)
+
+
+if __name__ == "__main__":
+    main()
