@@ -33,17 +33,17 @@ class Batcher:
     """Asks a policy off the event loop, in one thread of its own.
 
     The first request of a batch waits `window_s` at most: less where `most` requests have come, or where all of
-    `peers()` wait already, so that a single client never waits. Requests that arrive while a batch is computed make
+    `clients()` wait already, so that a single client never waits. Requests that arrive while a batch is computed make
     the next one.
     """
 
     def __init__(
-        self, policy: Policy, *, window_s: float, most: int, peers: Callable[[], int], metrics: Metrics
+        self, policy: Policy, *, window_s: float, most: int, clients: Callable[[], int], metrics: Metrics
     ) -> None:
         self._policy = policy
         self._window_s = window_s
         self._most = most
-        self._peers = peers
+        self._clients = clients
         self._metrics = metrics
         self._waiting: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
@@ -79,7 +79,7 @@ class Batcher:
             self._arrived.clear()
             await self._arrived.wait()
         due_s = self._waiting[0].since_s + self._window_s
-        while len(self._waiting) < min(self._most, max(1, self._peers())):
+        while len(self._waiting) < min(self._most, max(1, self._clients())):
             left_s = due_s - time.monotonic()
             if left_s <= 0.0:
                 return

@@ -56,7 +56,7 @@ class Identity:
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class ClientMessage:
     """A message of a client. `request` is None for a reset; `own` is whether it was sent in our encoding."""
 
     session: str
@@ -84,7 +84,7 @@ def metadata(policy: Policy, identity: Identity, *, instance: str) -> dict[str, 
     }
 
 
-def parsed(message: object, *, decisions: int) -> Asked:
+def parsed(message: object, *, decisions: int) -> ClientMessage:
     """Returns what a client asks; `decisions` of its session say which step an observation of openpi's kind is.
 
     Raises `CodecError` for messages that are neither requests nor resets.
@@ -95,10 +95,10 @@ def parsed(message: object, *, decisions: int) -> Asked:
     if RESET in message:
         if message[RESET] is not True:
             raise CodecError("A reset must be `reset`: true.", value=message[RESET])
-        return Asked(session, episode, None)
+        return ClientMessage(session, episode, None)
     if REQUEST in message:
-        return Asked(session, episode, replace(request_from_plain(message[REQUEST]), carry=None))
-    return Asked(session, episode, _flat_request(message, episode or session, decisions), own=False)
+        return ClientMessage(session, episode, replace(request_from_plain(message[REQUEST]), carry=None))
+    return ClientMessage(session, episode, _flat_request(message, episode or session, decisions), own=False)
 
 
 def session_of(message: Mapping[str, Any]) -> tuple[str, str]:
@@ -112,12 +112,14 @@ def session_of(message: Mapping[str, Any]) -> tuple[str, str]:
     return found[0], found[1]
 
 
-def acknowledged(asked: Asked) -> dict[str, Any]:
+def acknowledged(asked: ClientMessage) -> dict[str, Any]:
     """Returns the answer to a reset, in our words and in those of RoboMME's servers."""
     return {RESET: True, "reset_finished": True, SESSION: asked.session, EPISODE: asked.episode}
 
 
-def answered(asked: Asked, decision: Decision, space: ActionSpec, timing: Mapping[str, float]) -> dict[str, Any]:
+def answered(
+    asked: ClientMessage, decision: Decision, space: ActionSpec, timing: Mapping[str, float]
+) -> dict[str, Any]:
     """Returns the answer to a request, without the carry, which stays with the session.
 
     Raises `CodecError` for intents that cannot be written, and for those that are no actions where openpi's kind of
@@ -174,11 +176,11 @@ def _as_ours(image: Mapping[str, Any]) -> dict[str, Any]:
 
 def _actions(decision: Decision, space: ActionSpec) -> np.ndarray:
     """Returns the intents of a decision as rows (rows, size) float32 of its action space. Raises `CodecError`."""
-    rows = [_rows(intent, space) for intent in decision.intents]
+    rows = [_action_rows(intent, space) for intent in decision.intents]
     return np.concatenate([np.zeros((0, space.size)), *rows]).astype(np.float32)
 
 
-def _rows(intent: object, space: ActionSpec) -> Sequence[np.ndarray] | np.ndarray:
+def _action_rows(intent: object, space: ActionSpec) -> Sequence[np.ndarray] | np.ndarray:
     if isinstance(intent, ActionChunk) and intent.space == space:
         return intent.values
     if isinstance(intent, MoveTo) and space == KEYFRAME:

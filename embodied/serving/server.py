@@ -15,7 +15,7 @@ from embodied.errors import CodecError, ConfigError, EmbodiedError, MissingDepen
 from embodied.protocols import Policy
 from embodied.serving.access import Access
 from embodied.serving.batching import Batcher, Decided
-from embodied.serving.messages import Asked, Identity, acknowledged, answered, metadata, parsed, session_of
+from embodied.serving.messages import ClientMessage, Identity, acknowledged, answered, metadata, parsed, session_of
 from embodied.serving.metrics import Metrics
 from embodied.serving.moments import SessionMoments
 from embodied.serving.sessions import Session, Sessions
@@ -108,7 +108,7 @@ class PolicyServer:
             self._policy,
             window_s=settings.window_s,
             most=settings.batch,
-            peers=lambda: len(self._connected),
+            clients=lambda: len(self._connected),
             metrics=self.metrics,
         )
         try:
@@ -215,7 +215,7 @@ class PolicyServer:
         asked = parsed(plain, decisions=session.decisions)
         assert asked.request is not None
         with self._sessions.deciding(session):
-            decided = await self._ask(session, asked)
+            decided = await self._decision(session, asked)
         timing = {
             "infer_ms": MILLI * decided.infer_s,
             "wait_ms": MILLI * decided.wait_s,
@@ -223,13 +223,13 @@ class PolicyServer:
         }
         return encode(answered(asked, decided.decision, self._policy.action_spec, timing), self._limits)
 
-    def _reset(self, asked: Asked, key: str, *, bound: bool) -> dict[str, Any]:
+    def _reset(self, asked: ClientMessage, key: str, *, bound: bool) -> dict[str, Any]:
         self._sessions.begin(key, episode=asked.episode, bound=bound)
         if self._moments is not None and not bound:
             self._moments.begin(key)
         return acknowledged(asked)
 
-    async def _ask(self, session: Session, asked: Asked) -> Decided:
+    async def _decision(self, session: Session, asked: ClientMessage) -> Decided:
         assert self._batcher is not None
         assert asked.request is not None
         decided = await self._batcher.decide(session.asked(asked.request))

@@ -113,7 +113,7 @@ class Sessions:
         finally:
             session.busy = False
             session.used_s = self._clock()
-            self._evict_surplus(session)
+            self._evict_beyond_bytes(session)
 
     def end(self, key: str) -> None:
         """Forgets a session."""
@@ -145,15 +145,15 @@ class Sessions:
             if not session.busy and not session.bound:
                 self._evict(session)
 
-    def _evict_surplus(self, newest: Session) -> None:
-        surplus = self.size - self._settings.session_bytes
+    def _evict_beyond_bytes(self, newest: Session) -> None:
+        excess = self.size - self._settings.session_bytes
         for session in [*self._open.values()]:
-            if surplus <= 0:
+            if excess <= 0:
                 return
             if session is not newest and not session.busy and not session.bound and session.size:
-                surplus -= session.size
+                excess -= session.size
                 self._evict(session)
-        if surplus > 0 and newest.key in self._open:
+        if excess > 0 and newest.key in self._open:
             self._evict(newest)
 
     def _evict(self, session: Session) -> None:
