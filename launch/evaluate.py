@@ -95,6 +95,7 @@ def _evaluation(config: schema.EvaluateConfig, worker: "WorkerConfig") -> "Evalu
         episodes=EPISODES if episodes is None else episodes,
         seed=config.seed,
         split=split or TEST_SPLIT,
+        salt=config.salt,
         episode_list=episode_list,
         list_name=config.episode_list,
         shard=Shard.parse(config.shard) if config.shard else None,

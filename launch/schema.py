@@ -178,6 +178,7 @@ class EvaluateConfig(TeamSettings):
     episodes: int | None = None
     seed: int = 0
     split: str | None = None
+    salt: str | None = None
     episode_list: str = ""
     shard: str = ""
     videos: int = 3

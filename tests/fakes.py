@@ -306,7 +306,12 @@ class FakeControllerConfig:
 
 @dataclass(kw_only=True)
 class FakeTask(ChoosesOne):
-    """Take the block into the right bin: phases `taken`, `binned`; the first bin touched is the choice."""
+    """Take the block into the right bin: phases `taken`, `binned`; the first bin touched is the choice.
+
+    Evaluations take its seeds in order, so that tests know them.
+    """
+
+    seeds_in_order = True
 
     name: str = "bin_block"
     tier: str = "strict"

@@ -66,7 +66,10 @@ def evaluate(  # noqa: PLR0913
     episodes, parts = _checked_list(evaluation), _parts(evaluation)
     evaluation = replace(evaluation, sources=parts.sources)
     with ResultsFolder(output) as folder, ExitStack() as stack:
+        salt = folder.salt(evaluation.salt)
+        evaluation = replace(evaluation, salt=salt)
         done = folder.records(evaluation.run)
+        folder.keep_salt(salt)
         jobs = {_key(job): job for unit in _placed(evaluation, parts.obstacles) for job in unit.unit}
         _require_own_rows(done, jobs, evaluation, folder.path)
         folder.write("config.yaml", config)

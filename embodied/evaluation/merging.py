@@ -46,6 +46,7 @@ def merge(folders: Sequence[Path], *, output: Path) -> Mapping[str, Any]:
             target.append(record)
         config = re.sub(r"(?m)^shard: .*$", "shard: ''", (first.folder / "config.yaml").read_text())
         target.write("config.yaml", config)
+        target.keep_salt(str(first.run.get("salt", "")))
         target.write(LIST_FILE, encode_list(first.episodes).decode())
         target.write_json(RESULTS_FILE, results)
         target.write("report.md", report.markdown(results, records))

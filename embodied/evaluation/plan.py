@@ -14,6 +14,7 @@ from embodied.rollout.bank_feed.site_clock import slot_length_s
 from embodied.rollout.chain import chain_length, require_whole_chains
 from embodied.rollout.job import EpisodeJob
 from embodied.rollout.worker import WorkerConfig
+from embodied.seeding import drawn_salt
 from embodied.types import NORMAL, Episode
 
 TEST_SPLIT = "test"
@@ -56,10 +57,12 @@ class Evaluation:
 
     The episodes of a task are those of `seeds` in the split `split`; each is played as it is and under each control of
     `worker.controls`. `episode_list` gives the seeds, where there is one; else they follow from `seed`. Of a run in
-    shards, only `shard` is played. `sources` identify the code from outside that is used.
+    shards, only `shard` is played. `sources` identify the code from outside that is used. `salt` decides the seeds that
+    policies get: None where `evaluate` shall draw one, "" for seeds as they were before there were salts.
 
     Raises:
-        ConfigError: For numbers out of range, controls that cannot be played, and more shards than episodes.
+        ConfigError: For numbers out of range, controls that cannot be played, more shards than episodes, and a shard
+            without the salt that all shards must have in common.
         ListError: For tasks that are not on the list.
     """
 
@@ -69,6 +72,7 @@ class Evaluation:
     episodes: int
     seed: int
     split: str = TEST_SPLIT
+    salt: str | None = None
     sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     episode_list: EpisodeList | None = None
     list_name: str = ""
@@ -88,6 +92,12 @@ class Evaluation:
         self._check_chains()
         if self.worker.controls:
             self._check_controls()
+        if self.shard is not None and self.salt is None:
+            raise ConfigError(
+                "Shards of a run must have one salt.",
+                value=f"shard={self.shard} without a salt",
+                remedy=f"Give all shards the same one, such as salt={drawn_salt()}.",
+            )
 
     def _check_list(self, episodes: EpisodeList) -> None:
         counts = {name: len(one.seeds) for name, one in episodes.shortened(self.worker.tasks, None).tasks.items()}
@@ -151,6 +161,7 @@ class Evaluation:
                 **tampered,
                 **worker.team_settings,
                 **({"plugins": self.sources} if self.sources else {}),
+                **({"salt": self.salt} if self.salt else {}),
                 "suite": self.suite,
                 "tasks": worker.tasks,
                 "policies": worker.policies,
@@ -206,6 +217,7 @@ class Evaluation:
                 for policy, control in played:
                     if self.shard is None or self.shard.holds(unit):
                         first = EpisodeJob(run, "", name, policy, seeds[0], self.split, control=control)
+                        first = replace(first, salt=self.salt or "")
                         yield self._unit(first, seeds).starting_at(slot * slot_s)
                     slot += 1
 

@@ -15,11 +15,13 @@ import msgspec
 from embodied.errors import ConfigError, DataError
 from embodied.evaluation.output_folder import claim
 from embodied.paths import write_atomically
+from embodied.seeding import drawn_salt
 from embodied.types import NORMAL, EpisodeRecord
 
 KIND = "evaluation"
 EPISODES_FILE = "episodes.jsonl"
 RESULTS_FILE = "results.json"
+RUN_FILE = "run.json"
 TIME_DECIMALS = 3
 FIELDS = tuple(field.name for field in fields(EpisodeRecord))
 OPTIONAL: Mapping[str, Any] = {  # By field: the default value, which is left out of rows.
@@ -87,8 +89,8 @@ class ResultsFolder:
                 raise DataError(error.rule, value=f"line {number}: {error.value}", remedy=_REPAIR) from error
             if record.run != run:
                 raise ConfigError(
-                    "A results folder must hold one run: one choice of tasks, policies, controls, episodes and seed, "
-                    "and unchanged code and weights.",
+                    "A results folder must hold one run: one choice of tasks, policies, controls, episodes, seed and "
+                    "salt, and unchanged code and weights.",
                     value=f"{self.path} with run {record.run}, asked for run {run}",
                     remedy="Choose another output folder, or the settings in its config.yaml.",
                 )
@@ -96,6 +98,33 @@ class ResultsFolder:
             whole += len(line)
         os.truncate(self.path / EPISODES_FILE, whole)  # The episode of the incomplete line runs again.
         return list(found.values())
+
+    def salt(self, wanted: str | None) -> str:
+        """Returns the salt of the run in this folder: `wanted`, else the one it has kept, else a new one.
+
+        A folder with rows and no record of a salt holds a run from before there were salts, which has none. Raises
+        `DataError` for a record that cannot be read.
+        """
+        if wanted is not None:
+            return wanted
+        file = self.path / RUN_FILE
+        if file.exists():
+            try:
+                return msgspec.json.decode(file.read_bytes(), type=_RunRecord).salt
+            except msgspec.DecodeError as error:
+                raise DataError(
+                    f"{RUN_FILE} must be as it was written: it holds the salt of the run.",
+                    value=f"{file}: {error}",
+                    remedy="Restore it, or choose another output folder.",
+                ) from error
+        return "" if any(self._lines()) else drawn_salt()
+
+    def keep_salt(self, salt: str) -> None:
+        """Records the salt, so that the run can be continued with it; for "" there is no file."""
+        if salt:
+            self.write_json(RUN_FILE, {"salt": salt})
+        else:
+            (self.path / RUN_FILE).unlink(missing_ok=True)
 
     def append(self, record: EpisodeRecord) -> EpisodeRecord:
         """Adds one row and returns the record as it will be read back, once it is on the disk."""
@@ -131,6 +160,12 @@ class ResultsFolder:
     def _lines(self) -> Iterator[bytes]:
         with (self.path / EPISODES_FILE).open("rb") as file:
             yield from file
+
+
+class _RunRecord(msgspec.Struct, frozen=True):
+    """`run.json`."""
+
+    salt: str
 
 
 _REPAIR = "Remove that line to run its episode again, or choose another output folder."

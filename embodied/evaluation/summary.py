@@ -75,6 +75,7 @@ def _run(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts)
         "episode_list": {"name": evaluation.list_name, "sha256": evaluation.as_list().sha256},
         **({"shard": str(evaluation.shard)} if evaluation.shard else {}),
         "split": evaluation.split,
+        **({"salt": evaluation.salt} if evaluation.salt else {}),
         **_sampling(evaluation),
         "versions": versions(),
         "cpu": cpu(),

@@ -11,7 +11,7 @@ from embodied.rollout.latency import Latency
 from embodied.rollout.limits import TIME_SLACK_S, require_decisions_left
 from embodied.rollout.requests import as_seen, masked, policy_cameras
 from embodied.rollout.team import RobotSlot
-from embodied.seeding import derive_seed
+from embodied.seeding import derive_seed, salted_seed
 from embodied.tasks.expert import RobotExpert
 from embodied.types import Clock, Decision, Episode, Observation, Progress, Request, Truth, WorldState
 
@@ -28,6 +28,7 @@ class Decisions:
         expert: RobotExpert | None = None,
         latency: Latency | None = None,
         visualisations: bool = False,
+        salt: str = "",
     ) -> None:
         self._episode = episode
         self._simulator = simulator
@@ -35,6 +36,7 @@ class Decisions:
         self._expert = expert
         self._latency = latency
         self._visualisations = visualisations
+        self._salt = salt
 
     def observe(self, slot: RobotSlot, state: WorldState) -> Observation:
         """Returns what a robot perceives now; an observation just taken for its history is reused."""
@@ -91,12 +93,18 @@ class Decisions:
             clock=episode.clock,
             instruction=episode.instruction_of(slot.robot) if assignment is None else assignment.instruction,
             step=slot.intents,
-            seed=derive_seed(episode.seed, "policy", slot.robot, slot.intents),
+            seed=self._seed(slot),
             carry=slot.carry,
             feedback=slot.feedback,
             truth=Truth(episode, state, progress, self._expert) if policy.privileged else None,
             visualisations=self._visualisations,
         )
+
+    def _seed(self, slot: RobotSlot) -> int:
+        """Returns the seed of a robot's next request, which must not name the episode to a policy that knows tables."""
+        if not self._salt:
+            return derive_seed(self._episode.seed, "policy", slot.robot, slot.intents)
+        return salted_seed(self._salt, "policy", self._episode.id, slot.robot, slot.intents)
 
     def _delay_s(self, robot: str, count: int) -> float:
         return 0.0 if self._latency is None else self._latency.seconds(self._episode.seed, robot, count)

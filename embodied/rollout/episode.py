@@ -38,7 +38,8 @@ class EpisodeContext:
     `policy` decides for every robot without an agent of its own in `agents`. Without `make_dispatcher` every robot has
     the episode's instruction from the start; with one, robots wait for their assignments. With `latency` the world goes
     on while policies and the dispatcher decide. With `visualisations` policies are asked to show what they see. With
-    `continue_world` the simulator is not reset, and the time limit counts from there.
+    `continue_world` the simulator is not reset, and the time limit counts from there. The seeds of requests are salted
+    with `salt`; "" leaves them as they were before there were salts.
     """
 
     simulator: Simulator
@@ -50,6 +51,7 @@ class EpisodeContext:
     agents: Mapping[str, Agent] = field(default_factory=dict)
     make_dispatcher: Callable[[Episode], Dispatcher] | None = None
     latency: Latency | None = None
+    salt: str = ""
 
 
 def play(episode: Episode, context: EpisodeContext, *, observers: Sequence[Observer] = ()) -> EpisodeResult:
@@ -89,6 +91,7 @@ class EpisodeRunner:
             expert=expert_of(context.task),
             latency=context.latency,
             visualisations=context.visualisations,
+            salt=context.salt,
         )
         self._events = EventPlayer(episode)
         self._state = BEFORE_RESET

@@ -13,7 +13,8 @@ class EpisodeJob:
 
     `episode` is unique in `run` together with `task`, `policy` and `control`, which name entries of `WorkerConfig`;
     `seed` and `split` are what the task samples from. `attempt` starts at 1. Its time 0 lies at `start_s` on the site
-    clock of a memory bank, in any attempt.
+    clock of a memory bank, in any attempt. `salt` is that of the run, "" for none: it decides what seeds policies get,
+    and nothing else.
 
     The first job of a chain holds those that follow it as `later`, each an episode that starts where the one before it
     has ended; all of them name the first one's episode as `chain`. They are played by one worker and tried again
@@ -32,6 +33,7 @@ class EpisodeJob:
     control: str = NORMAL
     start_s: float = 0.0
     chain: str = ""
+    salt: str = field(default="", repr=False)
     later: "tuple[EpisodeJob, ...]" = ()
 
     @property

@@ -150,7 +150,7 @@ class SimulatorWorker:
         episode = task.sample(job.seed, split=job.split)
         if previous is not None:
             require_successor(episode, task.sample(previous.seed, split=previous.split))
-        context = self._context(task, self._policy(job.policy))
+        context = self._context(task, self._policy(job.policy), job.salt)
         controlled = self._controlled(job.control, episode, context)
         if controlled.unplayable:
             result = EpisodeResult(Progress(outcome=Outcome.INVALID, reason=controlled.unplayable), 0, 0.0)
@@ -198,7 +198,7 @@ class SimulatorWorker:
             self._simulator = self._config.simulator.build()
         return self._simulator
 
-    def _context(self, task: Task, policy: Policy) -> EpisodeContext:
+    def _context(self, task: Task, policy: Policy, salt: str) -> EpisodeContext:
         dispatcher = self._config.dispatcher
         return EpisodeContext(
             simulator=self._simulate(),
@@ -207,6 +207,7 @@ class SimulatorWorker:
             make_controllers=self._controllers,
             make_dispatcher=None if dispatcher is None else dispatcher.build,
             latency=self._config.latency.build(),
+            salt=salt,
         )
 
     def _agents(self, policy: Policy, reminded: Callable[[Policy], Policy]) -> dict[str, Agent]:

@@ -139,7 +139,7 @@ def drawn(worker: WorkerConfig, job: EpisodeJob, *, wall_s: float) -> EpisodeRec
     )  # fmt: skip
 
 
-def evaluation(*, episodes: int = 8, seed: int = 0, patches: int = 4) -> Evaluation:
+def evaluation(*, episodes: int = 8, seed: int = 0, patches: int = 4, salt: str | None = "") -> Evaluation:
     tasks = [FakeTask(patches=patches), FakeTask(name="rearrange_block", patches=2)]
     worker = WorkerConfig(
         simulator=FakeSimulator(),
@@ -151,4 +151,4 @@ def evaluation(*, episodes: int = 8, seed: int = 0, patches: int = 4) -> Evaluat
             "random": FakePolicy(skill="random", privileged=False),
         },
     )
-    return Evaluation(suite="memorybench", tier="strict", worker=worker, episodes=episodes, seed=seed)
+    return Evaluation(suite="memorybench", tier="strict", worker=worker, episodes=episodes, seed=seed, salt=salt)

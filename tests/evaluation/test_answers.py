@@ -54,7 +54,7 @@ def played(tmp_path_factory):
         tasks={"which_bin": WhichBinTask()},
         policies={"expert": FakePolicyConfig()},
     )
-    plan = Evaluation(suite="questions", tier="", worker=worker, episodes=EPISODES, seed=0)
+    plan = Evaluation(suite="questions", tier="", worker=worker, episodes=EPISODES, seed=0, salt="")
     output = tmp_path_factory.mktemp("answers")
     compute = ComputeConfig(kind=ComputeKind.inline).build(worker)
     return plan, output, evaluate(plan, compute=compute, output=output, config="", videos=0)

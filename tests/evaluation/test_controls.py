@@ -61,7 +61,7 @@ def row(result):
 
 def evaluated(folder, *, worker=None, compute=None, videos=0, episodes=EPISODES):
     worker = worker or config()
-    plan = Evaluation(suite="memorybench", tier="strict", worker=worker, episodes=episodes, seed=0)
+    plan = Evaluation(suite="memorybench", tier="strict", worker=worker, episodes=episodes, seed=0, salt="")
     return evaluate(plan, compute=compute or InlineCompute(worker), output=folder, config="", videos=videos)
 
 

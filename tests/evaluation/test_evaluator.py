@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from embodied.errors import ConfigError
+from embodied.errors import ConfigError, DataError
 from embodied.evaluation import evaluator, provenance
 from embodied.evaluation.evaluator import evaluate
 from embodied.evaluation.report import terminal_table
@@ -113,6 +113,58 @@ def test_the_run_is_the_same_whatever_the_number_of_threads():
 def test_numbers_out_of_range_are_refused_before_anything_starts(change):
     with pytest.raises(ConfigError, match="must"):
         evaluation(**change)
+
+
+# --- The salt ---------------------------------------------------------------------------------------------------------
+
+
+def _salts(folder, compute):
+    """The salts in the files of a run and in its jobs."""
+    kept = json.loads((folder / "run.json").read_text())["salt"]
+    stated = json.loads((folder / "results.json").read_text())["run"]["salt"]
+    return {kept, stated, *(job.salt for job in compute.played)}
+
+
+def test_each_run_draws_a_salt_that_its_record_states_and_its_continuation_keeps(tmp_path):
+    plan, salts = evaluation(salt=None), []
+    for name in ("one", "other"):
+        with pytest.raises(KeyboardInterrupt):
+            _run(tmp_path / name, plan=plan, stop_after=7)
+        _, compute = _run(tmp_path / name, plan=plan)
+        assert len(compute.played) > 7
+        (salt,) = _salts(tmp_path / name, compute)
+        assert f"<dt>salt</dt><dd>{salt}" in (tmp_path / name / "report.html").read_text()
+        salts.append(salt)
+    assert len(set(salts)) == 2
+    assert all(len(salt) == 32 for salt in salts)
+
+
+def test_a_salt_that_is_given_is_used_and_belongs_to_the_identity_of_the_run(tmp_path):
+    _, compute = _run(tmp_path, plan=evaluation(salt="of our own"))
+    assert _salts(tmp_path, compute) == {"of our own"}
+    assert len({evaluation(salt=salt).run for salt in ("", "a", "b")}) == 3
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for salt in ("another", ""):
+        with pytest.raises(ConfigError, match="seed and salt"):
+            _run(tmp_path, plan=evaluation(salt=salt))
+    _, compute = _run(tmp_path, plan=evaluation(salt=None))
+    assert compute.played == []
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_without_a_salt_stays_one_and_leaves_no_file(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path, plan=evaluation(salt=""), stop_after=3)
+    _, compute = _run(tmp_path, plan=evaluation(salt=None))
+    assert {job.salt for job in compute.played} == {""}
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_a_record_of_a_salt_that_cannot_be_read_is_refused(tmp_path):
+    _run(tmp_path, plan=evaluation(salt=None))
+    (tmp_path / "run.json").write_text('{"sal')
+    with pytest.raises(DataError, match=r"run\.json must be as it was written"):
+        _run(tmp_path, plan=evaluation(salt=None))
 
 
 def test_videos_are_replays_of_a_success_and_of_failures_and_are_kept(tmp_path):

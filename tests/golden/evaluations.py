@@ -29,6 +29,7 @@ def composed(*settings: str) -> Evaluation:
         episodes=config.episodes or EPISODES,
         seed=config.seed,
         split=config.split or TEST_SPLIT,
+        salt=config.salt,
     )
 
 

@@ -105,6 +105,7 @@ ROWS = [
     ("evaluate", ["output=out", "episode_list=nope"], ["'nope'", "episode list must be one that exists"]),
     ("evaluate", ["output=out", "episode_list=README.txt", "episodes=3"], ["README.txt", "readable JSON"]),
     ("evaluate", ["output=out", "shard=9/8"], ["'9/8'", "INDEX/COUNT"]),
+    ("evaluate", ["output=out", "shard=1/8"], ["shard=1/8 without a salt", "all shards the same one, such as salt="]),
     ("evaluate", ["output=out", "episodes=3", "shard=1/8"], ["shard 1/8 of 3 episodes", "fewer shards"]),
     ("lists", ["output=README.txt"], ["README.txt", ".json"]),
     ("lists", ["output=new.json", "episodes=0"], ["(0, 0)", "episodes must lie in"]),

@@ -194,7 +194,7 @@ def tidy_worker() -> WorkerConfig:
 
 
 def tidy_evaluation(worker: WorkerConfig | None = None) -> Evaluation:
-    return Evaluation(suite="teamwork", tier="", worker=worker or tidy_worker(), episodes=4, seed=0)
+    return Evaluation(suite="teamwork", tier="", worker=worker or tidy_worker(), episodes=4, seed=0, salt="")
 
 
 def play_all(folder: Path) -> None:

@@ -64,7 +64,7 @@ def config(task=None, **settings):
 
 
 def plan(worker=None, episodes=6):
-    return Evaluation(suite="house", tier="", worker=worker or config(), episodes=episodes, seed=0)
+    return Evaluation(suite="house", tier="", worker=worker or config(), episodes=episodes, seed=0, salt="")
 
 
 def logged(record):

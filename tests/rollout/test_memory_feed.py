@@ -731,8 +731,11 @@ class Witness:
 @pytest.mark.parametrize(
     ("task", "interactions"),
     [
-        (PutBlockBack(), ["pick_place patch_0 block centre", "press  button_cap ", "pick_place centre block patch_0"]),
-        (ReopenDrawer(), ["close  drawer_top ", "press  button_cap ", "open  drawer_top "]),
+        (
+            PutBlockBack(spec=1),
+            ["pick_place patch_0 block centre", "press  button_cap ", "pick_place centre block patch_0"],
+        ),
+        (ReopenDrawer(spec=1), ["close  drawer_top ", "press  button_cap ", "open  drawer_top "]),
     ],
 )
 def test_what_the_expert_does_on_the_table_is_logged(bank, task, interactions):

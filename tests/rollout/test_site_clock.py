@@ -89,7 +89,7 @@ def run(folder, service, *, seed=0, start_s=None, **how):
         policies={"seeing": Observing(), "blind": Observing(privileged=False)},
         memory=RunMemory(link=service, start_s=start_s),
     )
-    plan = Evaluation(suite="fake", tier="strict", worker=worker, episodes=2, seed=seed)
+    plan = Evaluation(suite="fake", tier="strict", worker=worker, episodes=2, seed=seed, salt="")
     evaluate(plan, compute=Inline(worker, **how), output=folder, config="", videos=0)
     return plan
 
