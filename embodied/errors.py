@@ -131,6 +131,12 @@ class CodecError(EmbodiedError):
     usual_remedy = "Send what `embodied.codec` documents; nothing was used."
 
 
+class OutageError(EmbodiedError):
+    """Something outside this process, such as a policy server, has failed: the episode is played again on resuming."""
+
+    usual_remedy = "Run the same command again once it is back."
+
+
 class DataError(EmbodiedError):
     """A file that we wrote is truncated, altered, or of another version."""
 

@@ -301,6 +301,21 @@ class HintConditioned(Protocol):
 
 
 @runtime_checkable
+class OutsidePolicy(Protocol):
+    """What a policy states beside `act` if another process decides, such as a server that nobody here has started."""
+
+    @property
+    def one_episode_at_a_time(self) -> bool:
+        """Whether its memories cannot be told apart, so that episodes must not run side by side."""
+        ...
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a report must say of it, in sentences."""
+        ...
+
+
+@runtime_checkable
 class CommandObserver(Protocol):
     """What an observer has beside the rest if it is shown what the motors of all robots are sent."""
 

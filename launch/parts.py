@@ -18,6 +18,7 @@ from embodied.simulators.bullet import BulletConfig
 from launch.arguments import Arguments
 from policies.learned import LearnedPolicyConfig
 from policies.registry import FAMILIES
+from policies.remote.config import RemotePolicyConfig
 from policies.scripted import ExpertConfig, GuesserConfig, RandomPolicyConfig
 
 KIND = "kind"
@@ -59,6 +60,7 @@ POLICIES: Registry[Any] = Registry(
         "expert": ExpertConfig(),
         "guesser": GuesserConfig(),
         "random": RandomPolicyConfig(),
+        "remote": RemotePolicyConfig(),
         "sam2act": LearnedPolicyConfig(weights="sam2act-memorybench"),
         "sam2act_plus": LearnedPolicyConfig(weights="sam2act_plus-memorybench"),
     },

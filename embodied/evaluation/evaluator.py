@@ -14,6 +14,7 @@ from embodied.evaluation.curves import curves_of
 from embodied.evaluation.episode_list import LIST_FILE, EpisodeList, encode_list, require_same_episodes
 from embodied.evaluation.memory_pages import Page, episode_page
 from embodied.evaluation.output_folder import require_own_folder
+from embodied.evaluation.outside_policies import earlier_records, require_one_at_a_time
 from embodied.evaluation.plan import Evaluation
 from embodied.evaluation.preflight import Parts, preflight
 from embodied.evaluation.results import EPISODES_FILE, KIND, RESULTS_FILE, ResultsFolder
@@ -64,11 +65,12 @@ def evaluate(  # noqa: PLR0913
     _check_videos(videos)
     curves = curves_of(evaluation.worker.policies)
     episodes, parts = _checked_list(evaluation), _parts(evaluation)
+    require_one_at_a_time(parts, compute)
     evaluation = replace(evaluation, sources=parts.sources)
     with ResultsFolder(output) as folder, ExitStack() as stack:
         salt = folder.salt(evaluation.salt)
         evaluation = replace(evaluation, salt=salt)
-        done = folder.records(evaluation.run)
+        done = earlier_records(folder, evaluation)
         folder.keep_salt(salt)
         jobs = {_key(job): job for unit in _placed(evaluation, parts.obstacles) for job in unit.unit}
         _require_own_rows(done, jobs, evaluation, folder.path)

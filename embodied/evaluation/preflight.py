@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from embodied.errors import unknown_name
 from embodied.evaluation.provenance import outside_sources
 from embodied.plugins import recorded_use
-from embodied.protocols import Policy
+from embodied.protocols import OutsidePolicy, Policy
 from embodied.rollout.builders import PolicyBuilder
 from embodied.rollout.requests import check_policy_fits, require_cameras
 from embodied.rollout.team import agents_of, team_agents
@@ -18,13 +18,16 @@ class Parts:
     """What only the built parts know: privileged policies, renderers, and combinations that cannot be played.
 
     `obstacles` gives by policy and control the reason, such as "no memory"; playable combinations are not in it.
-    `sources` identify the code from outside that is used, by package.
+    `sources` identify the code from outside that is used, by package. `remarks` are what a report must say of policies
+    that other processes decide; those of `one_at_a_time` must not play several episodes at once.
     """
 
     privileged: tuple[str, ...]
     renderer: str
     obstacles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    remarks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    one_at_a_time: tuple[str, ...] = ()
 
 
 def preflight(worker: WorkerConfig, *, seeds: Mapping[str, int], split: str) -> Parts:
@@ -59,8 +62,15 @@ def _built(worker: WorkerConfig, *, seeds: Mapping[str, int], split: str) -> Par
             if worker.recorder is not None:
                 simulator.reset(episode.scene)
                 worker.recorder.build().on_begin(episode, simulator)
-        privileged = tuple(name for name, policy in {**policies, **team}.items() if policy.privileged)
-        return Parts(privileged, simulator.renderer, _obstacles(worker, policies))
+        playing = {**policies, **team}
+        outside = {name: policy for name, policy in playing.items() if isinstance(policy, OutsidePolicy)}
+        return Parts(
+            privileged=tuple(name for name, policy in playing.items() if policy.privileged),
+            renderer=simulator.renderer,
+            obstacles=_obstacles(worker, policies),
+            remarks={name: policy.remarks for name, policy in outside.items()},
+            one_at_a_time=tuple(name for name, policy in outside.items() if policy.one_episode_at_a_time),
+        )
     finally:
         simulator.close()
 

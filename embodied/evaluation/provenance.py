@@ -110,7 +110,9 @@ def _modules_of(value: Any) -> Iterator[str]:
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         files = getattr(value, "files_sha256", "")  # Files that a task reads besides its fields, such as a model file.
-        return {"": type(value).__qualname__, **_plain(asdict(value)), **({"files": files} if files else {})}
+        settings = getattr(value, "decisive", None)  # Where not all fields determine results, such as an address.
+        plain = _plain(asdict(value) if settings is None else settings)
+        return {"": type(value).__qualname__, **plain, **({"files": files} if files else {})}
     if isinstance(value, Enum):
         return _plain(value.value)
     if isinstance(value, Mapping):

@@ -54,6 +54,7 @@ def by_policy(results: Mapping[str, Any], task: str) -> dict[str, dict[str, Mapp
 def remarks(results: Mapping[str, Any]) -> list[str]:
     """Returns the remarks on a run: tasks whose failed intents did not end episodes, and controls that are missing."""
     said = team_remarks(results["run"]) + memory_remarks(results["run"])
+    said += [f"{name}: {remark}" for name, own in results["run"].get("outside", {}).items() for remark in own]
     said += [
         f"{task}: a failed intent did not end an episode (on_failure={reaction}); rates are not those of others."
         for task, reaction in results["run"].get("on_failure", {}).items()

@@ -12,11 +12,11 @@ from typing import IO, Any, Self
 
 import msgspec
 
-from embodied.errors import ConfigError, DataError
+from embodied.errors import ConfigError, DataError, OutageError
 from embodied.evaluation.output_folder import claim
 from embodied.paths import write_atomically
 from embodied.seeding import drawn_salt
-from embodied.types import NORMAL, EpisodeRecord
+from embodied.types import NORMAL, EpisodeRecord, Outcome
 
 KIND = "evaluation"
 EPISODES_FILE = "episodes.jsonl"
@@ -62,6 +62,11 @@ def decode_row(line: bytes) -> EpisodeRecord:
         raise DataError("A row of episodes.jsonl must be JSON of the documented fields.", value=str(error)) from error
 
 
+def is_outage(record: EpisodeRecord) -> bool:
+    """Returns whether an episode was lost to an outage: its row says nothing, and it is played again on resuming."""
+    return record.outcome is Outcome.INVALID and record.reason.startswith(f"{OutageError.__name__}:")
+
+
 class ResultsFolder:
     """The output of one evaluation, locked while it is open. A context manager.
 
@@ -76,7 +81,8 @@ class ResultsFolder:
     def records(self, run: str) -> list[EpisodeRecord]:
         """Returns the finished episodes of `run`, each once, after removing an incomplete last line left by a crash.
 
-        Raises `ConfigError` if the rows belong to another run, `DataError` if a complete line cannot be read.
+        An episode that was lost to an outage counts until it has been played again. Raises `ConfigError` if the rows
+        belong to another run, `DataError` if a complete line cannot be read.
         """
         found: dict[tuple[str, str, str], EpisodeRecord] = {}
         whole = 0
@@ -94,7 +100,9 @@ class ResultsFolder:
                     value=f"{self.path} with run {record.run}, asked for run {run}",
                     remedy="Choose another output folder, or the settings in its config.yaml.",
                 )
-            found.setdefault((record.policy, record.control, record.episode), record)
+            key = (record.policy, record.control, record.episode)
+            if key not in found or is_outage(found[key]):
+                found[key] = record
             whole += len(line)
         os.truncate(self.path / EPISODES_FILE, whole)  # The episode of the incomplete line runs again.
         return list(found.values())
@@ -125,6 +133,11 @@ class ResultsFolder:
             self.write_json(RUN_FILE, {"salt": salt})
         else:
             (self.path / RUN_FILE).unlink(missing_ok=True)
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether any episode was written."""
+        return (self.path / EPISODES_FILE).stat().st_size > 0
 
     def append(self, record: EpisodeRecord) -> EpisodeRecord:
         """Adds one row and returns the record as it will be read back, once it is on the disk."""

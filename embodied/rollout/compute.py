@@ -63,6 +63,11 @@ class Compute(Protocol):
         """Where jobs are played, for messages: `in this process`, `4 workers`."""
         ...
 
+    @property
+    def episodes_at_once(self) -> int:
+        """How many episodes are played at the same time."""
+        ...
+
     def run(self, jobs: Iterable[EpisodeJob]) -> Iterator[JobResult]:
         """Yields one result per job, as they finish; `jobs` is read only as fast as they are played."""
         ...

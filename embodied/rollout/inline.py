@@ -28,6 +28,11 @@ class InlineCompute:
         """Where jobs are played."""
         return "in this process"
 
+    @property
+    def episodes_at_once(self) -> int:
+        """One."""
+        return 1
+
     def run(self, jobs: Iterable[EpisodeJob]) -> Iterator[JobResult]:
         """Yields the results of each job, in order."""
         yield from with_progress((one for job in jobs for one in self._worker.run(job).unit), jobs)

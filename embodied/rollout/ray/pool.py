@@ -149,6 +149,11 @@ class RayPool:
         """The number of workers, for log messages."""
         return f"{self._limits.workers} worker{'s' * (self._limits.workers > 1)}"
 
+    @property
+    def episodes_at_once(self) -> int:
+        """As many as there are workers."""
+        return self._limits.workers
+
     def run(self, jobs: Iterable[EpisodeJob]) -> Iterator[JobResult]:
         """Yields one result per episode, as jobs finish; a job is read only when a worker is free for it.
 

@@ -1,0 +1,205 @@
+"""The memories of a server, one per session, which begin again with the same requests after an outage."""
+
+import logging
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from embodied.errors import OutageError
+from embodied.types import ControllerReport, Intent, Moment
+from policies.remote.connection import Address, BadAnswerError, Connection, ConnectionLostError
+from policies.remote.dialects import Dialect
+
+MOST_BAD_ANSWERS = 3
+MOST_SESSIONS = 64
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+TOLERANCE = 1e-5  # Of numbers that a server repeats: it may batch otherwise.
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What an answer comes to. `numbers` (n,) are those of its actions: whether a repeated answer is the same.
+
+    `rows` is how many actions are carried out before the next request.
+    """
+
+    intents: tuple[Intent, ...]
+    numbers: np.ndarray
+    rows: int = 0
+    moments: tuple[Moment, ...] = ()
+    report: ControllerReport | None = None
+    visualisations: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+Read = Callable[[Mapping[str, Any]], Reading]
+
+
+@dataclass(frozen=True)
+class Endurance:
+    """How long an outage may last, and how much is kept to come back from it.
+
+    Attributes:
+        outage_s: how long an unreachable server is tried again, with growing pauses
+        replay_bytes: the most that is kept of the requests of all sessions
+    """
+
+    outage_s: float = 120.0
+    replay_bytes: int = 256 * 2**20
+
+
+@dataclass(eq=False)
+class _Session:
+    """One memory on the server. `wire_id` names it there, anew whenever it is begun again; "" where it is not alive."""
+
+    episode: str
+    wire_id: str = ""
+    log: list[tuple[Mapping[str, Any], np.ndarray]] = field(default_factory=list)
+    size: int = 0
+    complete: bool = True  # Whether the log holds all of its requests.
+
+
+class Sessions:
+    """Asks in sessions, over one connection that is opened when it is needed and again when it is lost.
+
+    After an outage, or where a server keeps one memory at a time and has kept another one since, a session is begun
+    again and gets all of its requests once more, in order. Its answers must be those of the first time: so the memory
+    is what it would have been, or the episode is given up. `require_same` raises where the metadata of a server that
+    has come back are not those of the one that began.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        dialect: Dialect,
+        endurance: Endurance,
+        require_same: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        self._address = address
+        self._dialect = dialect
+        self._endurance = endurance
+        self._require_same = require_same
+        self._connection: Connection | None = None
+        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+
+    def begin(self, episode: str) -> str:
+        """Returns the key of a new session with an empty memory; the server hears of it with its first request."""
+        key = secrets.token_hex(8)
+        self._sessions[key] = _Session(episode)
+        while len(self._sessions) > MOST_SESSIONS:
+            self._sessions.popitem(last=False)
+        return key
+
+    def infer(self, key: str, message: Mapping[str, Any], read: Read) -> Reading:
+        """Returns what `read` makes of the answer to `message` in session `key`.
+
+        Raises `OutageError` where the server stays away, keeps answering what `read` refuses (`BadAnswerError`), or
+        does not repeat its answers.
+        """
+        session = self._known(key)
+        give_up_s, pause_s, bad = time.monotonic() + self._endurance.outage_s, FIRST_PAUSE_S, 0
+        while True:
+            try:
+                reading = self._asked(session, message, read)
+                break
+            except (ConnectionLostError, BadAnswerError) as error:
+                self.close()
+                bad += isinstance(error, BadAnswerError)
+                if bad >= MOST_BAD_ANSWERS or time.monotonic() + pause_s > give_up_s:
+                    raise OutageError(error.rule, value=error.value, remedy=error.remedy) from error
+                _log.info("The policy server is tried again in %.1f s: %s", pause_s, error)
+                time.sleep(pause_s)
+                pause_s = min(2.0 * pause_s, LONGEST_PAUSE_S)
+        self._append(session, message, reading.numbers)
+        return reading
+
+    def close(self) -> None:
+        """Closes the connection; sessions can go on over another one."""
+        connection, self._connection = self._connection, None
+        for session in self._sessions.values():
+            session.wire_id = ""
+        if connection is not None:
+            connection.close()
+
+    def _known(self, key: str) -> _Session:
+        if key not in self._sessions:
+            raise OutageError(
+                "A session must go on in the process that began it.",
+                value=key,
+                remedy="Play the episode from its beginning.",
+            )
+        self._sessions.move_to_end(key)
+        return self._sessions[key]
+
+    def _asked(self, session: _Session, message: Mapping[str, Any], read: Read) -> Reading:
+        connection = self._ready(session)
+        if not session.wire_id:
+            self._begin(connection, session)
+            self._repeat(connection, session, read)
+        return read(connection.exchange(self._tagged(session, message)))
+
+    def _repeat(self, connection: Connection, session: _Session, read: Read) -> None:
+        """Sends all requests of a session once more. Raises `OutageError` where an answer is another one."""
+        for place, (earlier, numbers) in enumerate(session.log, start=1):
+            repeated = read(connection.exchange(self._tagged(session, earlier))).numbers
+            if repeated.shape != numbers.shape or not np.allclose(repeated, numbers, rtol=0.0, atol=TOLERANCE):
+                self.close()
+                raise OutageError(
+                    "A server must answer the requests of a session as before when it is begun again.",
+                    value=f"request {place} of {len(session.log)}",
+                    remedy="Serve a policy that draws from the request's seed alone; the episode is played again.",
+                )
+
+    def _ready(self, session: _Session) -> Connection:
+        """Returns the connection on which `session` is, or can be begun."""
+        if session.wire_id == "" and not session.complete:
+            raise OutageError(
+                "The requests of a session must fit `replay_mb` to be sent again after an outage.",
+                value=f"{self._endurance.replay_bytes >> 20} MB",
+                remedy="Raise policy_options.remote.replay_mb.",
+            )
+        if session.wire_id == "" and not self._dialect.resets:
+            self.close()  # The only way to begin anew: another connection.
+        if self._connection is None:
+            self._connection = Connection(self._address)
+            self._require_same(self._connection.metadata)
+        return self._connection
+
+    def _begin(self, connection: Connection, session: _Session) -> None:
+        if not self._dialect.sessions:
+            for other in self._sessions.values():
+                other.wire_id = ""  # The server has one memory, and it is emptied now.
+        wire_id = secrets.token_hex(8)
+        self._dialect.begin(connection, wire_id, session.episode)
+        session.wire_id = wire_id
+
+    def _tagged(self, session: _Session, message: Mapping[str, Any]) -> dict[str, Any]:
+        return self._dialect.tagged(message, session.wire_id, session.episode)
+
+    def _append(self, session: _Session, message: Mapping[str, Any], numbers: np.ndarray) -> None:
+        """Keeps a request that was answered; sessions that were not used for longest lose their requests first."""
+        session.log.append((message, numbers))
+        session.size += _size(message)
+        excess = sum(one.size for one in self._sessions.values()) - self._endurance.replay_bytes
+        for oldest in list(self._sessions.values()):
+            if excess <= 0:
+                return
+            excess -= oldest.size
+            oldest.log, oldest.size, oldest.complete = [], 0, False
+
+
+def _size(value: Any) -> int:
+    """Returns about how many bytes a message keeps alive."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes + 100
+    if isinstance(value, Mapping):
+        return sum(_size(inner) + 50 for inner in value.values())
+    if isinstance(value, list | tuple):
+        return sum(map(_size, value)) + 50
+    return len(value) + 50 if isinstance(value, str | bytes) else 50
