@@ -7,7 +7,7 @@ from typing import Any
 
 from embodied.specs import ActionSpec, ObservationSpec
 from embodied.types import ControllerStatus, Decision, Request
-from policies.remote.sessions import Sessions
+from policies.remote.sessions import RemoteSessions
 from policies.remote.translation import Translation
 
 SESSION, EPISODE, ROWS = "session", "episode", "rows"
@@ -23,7 +23,12 @@ class RemotePolicy:
     privileged = False
 
     def __init__(
-        self, translation: Translation, sessions: Sessions, *, one_episode_at_a_time: bool, remarks: tuple[str, ...]
+        self,
+        translation: Translation,
+        sessions: RemoteSessions,
+        *,
+        one_episode_at_a_time: bool,
+        remarks: tuple[str, ...],
     ) -> None:
         self.observation_spec: ObservationSpec = translation.observation_spec
         self.action_spec: ActionSpec = translation.action_spec

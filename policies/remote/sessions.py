@@ -65,7 +65,7 @@ class _Session:
     complete: bool = True  # Whether the log holds all of its requests.
 
 
-class Sessions:
+class RemoteSessions:
     """Asks in sessions, over one connection that is opened when it is needed and again when it is lost.
 
     After an outage, or where a server keeps one memory at a time and has kept another one since, a session is begun
