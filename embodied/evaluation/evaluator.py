@@ -64,12 +64,10 @@ def evaluate(  # noqa: PLR0913
     """
     _check_videos(videos)
     curves = curves_of(evaluation.worker.policies)
-    episodes, parts = _checked_list(evaluation), _parts(evaluation)
-    require_one_at_a_time(parts, compute)
-    evaluation = replace(evaluation, sources=parts.sources)
+    episodes, parts = _checked_list(evaluation), _parts(evaluation, compute)
     with ResultsFolder(output) as folder, ExitStack() as stack:
         salt = folder.salt(evaluation.salt)
-        evaluation = replace(evaluation, salt=salt)
+        evaluation = replace(evaluation, sources=parts.sources, salt=salt)
         done = earlier_records(folder, evaluation)
         folder.keep_salt(salt)
         jobs = {_key(job): job for unit in _placed(evaluation, parts.obstacles) for job in unit.unit}
@@ -89,8 +87,7 @@ def evaluate(  # noqa: PLR0913
         folder.write_json(RESULTS_FILE, results)
         folder.write("report.md", report.markdown(results, records))
         clips = _video_clips(chosen, jobs, folder.path, pool=pool)
-        pages = _remembered(evaluation.worker, jobs, records, clips, truth)
-        attached = report.Attached(clips, pages, curves)
+        attached = report.Attached(clips, _remembered(evaluation.worker, jobs, records, clips, truth), curves)
         folder.write("report.html", report.html(results, records, config=config, attached=attached))
         _report_invalid(records, folder.path)
     return results
@@ -103,9 +100,13 @@ def _checked_list(evaluation: Evaluation) -> EpisodeList:
     return evaluation.as_list()
 
 
-def _parts(evaluation: Evaluation) -> Parts:
+def _parts(evaluation: Evaluation, compute: Compute | None = None) -> Parts:
+    """Builds every part, and refuses what cannot be played, on `compute` where it is given."""
     first = {name: seeds[0] for name, seeds in evaluation.seeds.items()}
-    return preflight(evaluation.worker, seeds=first, split=evaluation.split)
+    parts = preflight(evaluation.worker, seeds=first, split=evaluation.split)
+    if compute is not None:
+        require_one_at_a_time(parts, compute)
+    return parts
 
 
 def _require_own_rows(done: Sequence[EpisodeRecord], jobs: Jobs, evaluation: Evaluation, folder: Path) -> None:
