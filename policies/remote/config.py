@@ -168,11 +168,11 @@ class ServedPolicy:
         Raises `ConfigError` and `UnknownNameError` for names that do not fit our spaces and robots.
         """
         from policies.remote.policy import RemotePolicy, ResettableRemotePolicy
-        from policies.remote.sessions import Endurance, RemoteSessions
+        from policies.remote.sessions import Endurance, shared_sessions
 
         settings, dialect = self.settings, self.facts.chosen_dialect()
         endurance = Endurance(outage_s=settings.outage_s, replay_bytes=settings.replay_mb * 2**20)
-        sessions = RemoteSessions(settings.address(self.token), dialect, endurance, self._require_same)
+        sessions = shared_sessions(settings.address(self.token), dialect, endurance, self._require_same)
         kind = ResettableRemotePolicy if dialect.resets and self.facts.remembers else RemotePolicy
         return kind(
             self._translation(),

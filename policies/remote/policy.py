@@ -1,7 +1,6 @@
 """The policy whose decisions come from a server: its carry names the session that holds its memory there."""
 
 import secrets
-import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ class RemotePolicy:
     """Sends requests to a server, one session per robot and episode, and returns what it answers.
 
     Nothing privileged crosses: only what its translation writes. The connection is opened at the first request and
-    closed with the policy. `remarks` are what a report must say of the server.
+    closed with the last policy that uses it. `remarks` are what a report must say of the server.
     """
 
     privileged = False
@@ -36,7 +35,6 @@ class RemotePolicy:
         self.remarks = remarks
         self._translation = translation
         self._sessions = sessions
-        weakref.finalize(self, sessions.close)  # A connection has a thread, so that nothing else would close it.
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
         """Returns one decision per request. Raises `OutageError` where the server does not give a usable one in time.

@@ -3,10 +3,12 @@
 import logging
 import secrets
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -65,6 +67,18 @@ class _Session:
     complete: bool = True  # Whether the log holds all of its requests.
 
 
+@dataclass(eq=False)
+class _Line:
+    """Holds the connection of `RemoteSessions`, and can close it when these are gone."""
+
+    connection: Connection | None = None
+
+    def close(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
+
+
 class RemoteSessions:
     """Asks in sessions, over one connection that is opened when it is needed and again when it is lost.
 
@@ -85,7 +99,8 @@ class RemoteSessions:
         self._dialect = dialect
         self._endurance = endurance
         self._require_same = require_same
-        self._connection: Connection | None = None
+        self._line = _Line()
+        weakref.finalize(self, self._line.close)  # A connection has a thread, so that nothing else would close it.
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
 
     def begin(self, episode: str) -> str:
@@ -121,11 +136,9 @@ class RemoteSessions:
 
     def close(self) -> None:
         """Closes the connection; sessions can go on over another one."""
-        connection, self._connection = self._connection, None
         for session in self._sessions.values():
             session.wire_id = ""
-        if connection is not None:
-            connection.close()
+        self._line.close()
 
     def _known(self, key: str) -> _Session:
         if key not in self._sessions:
@@ -166,10 +179,10 @@ class RemoteSessions:
             )
         if session.wire_id == "" and not self._dialect.resets:
             self.close()  # The only way to begin anew: another connection.
-        if self._connection is None:
-            self._connection = Connection(self._address)
-            self._require_same(self._connection.metadata)
-        return self._connection
+        if self._line.connection is None:
+            connection = self._line.connection = Connection(self._address)
+            self._require_same(connection.metadata)
+        return self._line.connection
 
     def _begin(self, connection: Connection, session: _Session) -> None:
         if not self._dialect.sessions:
@@ -192,6 +205,23 @@ class RemoteSessions:
                 return
             excess -= oldest.size
             oldest.log, oldest.size, oldest.complete = [], 0, False
+
+
+_SHARED: "WeakValueDictionary[tuple[Address, Dialect, Endurance], RemoteSessions]" = WeakValueDictionary()
+
+
+def shared_sessions(
+    address: Address, dialect: Dialect, endurance: Endurance, require_same: Callable[[Mapping[str, Any]], None]
+) -> RemoteSessions:
+    """Returns the sessions of a server in this process, which live as long as a policy uses them.
+
+    Instances of one policy share them: the donor of the control `swapped` is another instance.
+    """
+    key = (address, dialect, endurance)
+    sessions = _SHARED.get(key)
+    if sessions is None:
+        sessions = _SHARED[key] = RemoteSessions(address, dialect, endurance, require_same)
+    return sessions
 
 
 def _size(value: Any) -> int:

@@ -261,3 +261,17 @@ def test_a_file_of_names_lies_in_its_root(tmp_path):
 
 def test_the_layout_of_the_tests_is_that_of_the_panda():
     assert observation(0).proprio.shape == (len(LAYOUT),)
+
+
+def test_a_donor_that_another_instance_has_played_is_known_in_the_same_process():
+    server = PolicyServer("embodied", OURS)
+    with running(server.handle) as url:
+        served = RemotePolicyConfig(url=url).pinned()
+        policy, donor = served.build(), served.build()
+        carry = played(donor, 3, first=10)[-1].carry
+        goes_on = donor.act([request(5, carry=carry)])[0]
+        carry = played(donor, 3, first=10)[-1].carry
+        del donor
+        (swapped,) = policy.act([request(5, carry=policy.swapped(played(policy, 2)[-1].carry, carry))])
+        assert server.log.connections == 2
+    assert numbers(swapped) == numbers(goes_on)
