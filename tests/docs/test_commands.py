@@ -2,8 +2,11 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
+from contextlib import ExitStack, contextmanager
 from functools import cache
 
 import pytest
@@ -85,12 +88,35 @@ def test_the_commands_of_a_page_run_one_after_another(page, tmp_path):
     for words in (one for name, one in COMMANDS if name == page and one[:2] == ["pip", "install"]):
         packages = [sys.executable, "-m", *words, "--quiet", "--target", str(tmp_path)]
         subprocess.run(packages, check=True, timeout=LIMIT_S)
-    for _, command, settings in (one for one in LAUNCHED if one[0] == page):
-        words = [sys.executable, "-m", f"launch.{command}", *settings, *_small(command, settings)]
-        done = subprocess.run(
-            words, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=LIMIT_S, check=False
-        )
-        assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    with ExitStack() as servers:
+        for _, command, settings in (one for one in LAUNCHED if one[0] == page):
+            words = [sys.executable, "-m", f"launch.{command}", *settings, *_small(command, settings)]
+            if command == "serve" and "--help" not in settings:
+                servers.enter_context(_served(words, tmp_path))
+                continue
+            done = subprocess.run(
+                words, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=LIMIT_S,
+                check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+@contextmanager
+def _served(words: list[str], folder):
+    """Runs a server while the later commands of a page run."""
+    port = next((int(one.partition("=")[2]) for one in words if one.startswith("port=")), 8000)
+    server = subprocess.Popen(words, cwd=folder, env=environment(folder))
+    try:
+        for _ in range(600):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert server.poll() is None, " ".join(words)
+            time.sleep(0.1)
+        yield
+    finally:
+        server.terminate()
+        server.wait(timeout=60)
 
 
 def _small(command: str, settings: list[str]) -> list[str]:
