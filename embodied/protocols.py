@@ -10,6 +10,7 @@ from embodied.specs import ActionSpec, ObservationSpec
 from embodied.types import (
     Assignment,
     Cancel,
+    Carry,
     Command,
     ControllerReport,
     Decision,
@@ -281,11 +282,11 @@ class PolicyWrapper(Protocol):
 class ResettableMemory(Protocol):
     """What a policy offers beside `act` if its carry holds a memory. `carry` is one that `act` has returned."""
 
-    def wiped(self, carry: Any) -> Any:
+    def wiped(self, carry: Carry) -> Carry:
         """Returns the same carry with an empty memory."""
         ...
 
-    def swapped(self, carry: Any, donor: Any) -> Any:
+    def swapped(self, carry: Carry, donor: Carry) -> Carry:
         """Returns the same carry with the memory of the carry `donor`."""
         ...
 

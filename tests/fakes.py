@@ -392,7 +392,7 @@ class FakePolicy:
         if request.truth is not None:
             chosen = request.truth.episode.choice_goal.target
         take, put = carry_to(BINS[chosen])
-        return Decision(intents=(put if request.step % 2 else take,), carry=request.step)
+        return Decision(intents=(put if request.step % 2 else take,), carry={"step": request.step})
 
 
 @dataclass
@@ -415,9 +415,9 @@ class ScriptedPolicy:
         return [self._decide(request) for request in requests]
 
     def _decide(self, request: Request) -> Decision:
-        turn = request.carry or 0
+        turn = (request.carry or {"turn": 0})["turn"]
         intents = self.script[turn] if turn < len(self.script) else (Wait(0.5),)
-        return Decision(intents=tuple(intents), carry=turn + 1)
+        return Decision(intents=tuple(intents), carry={"turn": turn + 1})
 
 
 @dataclass(kw_only=True)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from embodied.errors import ConfigError
@@ -13,6 +13,7 @@ from embodied.rollout.requests import as_seen, without_instances
 from embodied.rollout.worker import Control, Controlled
 from embodied.tasks.expert import ExpertState, expert_of, keyframe_expert
 from embodied.types import (
+    Carry,
     Decision,
     Episode,
     EpisodeRecord,
@@ -185,10 +186,19 @@ class _ControlState:
     `expert_state` where the expert would be.
     """
 
-    carry: Any = None
+    carry: Carry | None = None
     open: bool = False
     stored: int = 0
     expert_state: ExpertState | None = None
+
+    @classmethod
+    def of(cls, carry: Carry | None) -> "_ControlState":
+        """Returns the state in the carry of a controlled policy, the first one for None."""
+        return cls() if carry is None else cls(**carry)
+
+    def carried(self) -> Carry:
+        """Returns the state as the carry of a controlled policy."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 class _ControlledPolicy(ABC):
@@ -210,13 +220,13 @@ class _ControlledPolicy(ABC):
         asked = [self._prepared(request) for request in requests]
         decisions = self.inner.act([as_seen(request, self.inner) for request, _ in asked])
         return [
-            replace(decision, carry=_after(control, decision))
+            replace(decision, carry=_after(control, decision).carried())
             for (_, control), decision in zip(asked, decisions, strict=True)
         ]
 
     def _prepared(self, request: Request) -> tuple[Request, _ControlState]:
         """Returns the request for the inner policy, and the state of the control at this decision."""
-        truth, control = request.truth, request.carry or _ControlState()
+        truth, control = request.truth, _ControlState.of(request.carry)
         if truth is None:
             raise ConfigError(
                 "A control of memory must be shown the truth.",
@@ -268,7 +278,7 @@ class _Wiped(_Off):
         self, request: Request, control: _ControlState, truth: Truth, *, first: bool
     ) -> tuple[Request, _ControlState]:
         del truth
-        if first:
+        if first and request.carry is not None:
             request = replace(request, carry=self._memory.wiped(request.carry))
         return replace(request, memory=_moments_since(request, control)), control
 
@@ -282,7 +292,7 @@ class _Swapped(_Off):
         self, request: Request, control: _ControlState, truth: Truth, *, first: bool
     ) -> tuple[Request, _ControlState]:
         del truth
-        if first:
+        if first and request.carry is not None:
             donor = self._donor[request.observation.robot]
             request = replace(request, carry=self._memory.swapped(request.carry, donor))
         return replace(request, memory=_moments_since(request, control)), control

@@ -5,6 +5,7 @@ Idle robots request decisions together, and decisions are delivered when they ar
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from embodied.codec import require_carry
 from embodied.errors import IntentError
 from embodied.protocols import Simulator
 from embodied.rollout.latency import Latency
@@ -70,7 +71,7 @@ class Decisions:
     def deliver(self, robots: Sequence[str], time_s: float) -> Iterator[tuple[Request, Decision]]:
         """Queues the decisions that are due by simulated time `time_s`, and yields each with its request.
 
-        Raises `IntentError` for a decision without intents and report.
+        Raises `IntentError` for a decision without intents and report, `CodecError` for a carry that cannot be one.
         """
         for name in robots:
             slot = self._slots[name]
@@ -117,6 +118,7 @@ def _accept(slot: RobotSlot, decision: Decision) -> None:
             value=slot.robot,
             remedy="Return `Wait` to hold still, or report that the assignment has ended.",
         )
+    require_carry(decision.carry)
     slot.queue.extend(decision.intents)
     slot.carry = decision.carry
     if decision.report is not None:

@@ -3,13 +3,13 @@
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from embodied.errors import ConfigError, unknown_name
 from embodied.protocols import Controller, Policy
 from embodied.rollout.requests import ObservationHistory
 from embodied.types import (
     Assignment,
+    Carry,
     ControllerReport,
     ControllerStatus,
     Decision,
@@ -67,7 +67,7 @@ class RobotSlot:
     queue: deque[Intent] = field(default_factory=deque)
     running: Intent | None = None
     pending: tuple[float, Request, Decision] | None = None
-    carry: Any = None
+    carry: Carry | None = None
     feedback: IntentFeedback | None = None
     report: ControllerReport | None = None
     decisions: int = 0

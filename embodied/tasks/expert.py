@@ -5,8 +5,8 @@ to controls as `Truth.expert`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, TypedDict
 
 from embodied.errors import ConfigError
 from embodied.protocols import Task
@@ -33,8 +33,7 @@ class RobotExpert(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class ExpertState:
+class ExpertState(TypedDict):
     """What an expert carries from keyframe to keyframe.
 
     `choice` is the candidate that it believes to be right, unused before memory is needed; `first` the body that it
@@ -43,7 +42,7 @@ class ExpertState:
 
     choice: str
     first: str
-    step: int = 0
+    step: int
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class ExpertCourse:
     """The keyframes of an expert, in order.
 
     `cue` leads up to the one that opens the choice, `choice` begins with the first that depends on
-    `ExpertState.choice`, and `between` lies between these.
+    the `choice` of its `ExpertState`, and `between` lies between these.
     """
 
     cue: Keyframes
@@ -60,7 +59,7 @@ class ExpertCourse:
 
     @property
     def decision(self) -> int:
-        """The `ExpertState.step` of the first keyframe that needs memory; nothing earlier may reveal the target."""
+        """The step of the first keyframe that needs memory; nothing earlier may reveal the target."""
         return len(self.cue) + len(self.between)
 
 
@@ -80,12 +79,12 @@ class TaskExpert:
 
     def begin(self, episode: Episode, state: WorldState, choice: str) -> ExpertState:
         """Returns the expert's state in an episode that begins in `state`."""
-        return ExpertState(choice=choice, first=self.first(episode, state))
+        return ExpertState(choice=choice, first=self.first(episode, state), step=0)
 
     def at_choice(self, episode: Episode, state: WorldState, choice: str) -> ExpertState:
         """Returns the state of an expert that has just opened the choice: the keyframe after the cue is next."""
         begun = self.begin(episode, state, choice)
-        return replace(begun, step=len(self.course(episode, state, begun).cue))
+        return {**begun, "step": len(self.course(episode, state, begun).cue)}
 
     def next_keyframe(
         self, episode: Episode, progress: Progress, state: WorldState, expert_state: ExpertState
@@ -95,12 +94,12 @@ class TaskExpert:
         After the last keyframe the arm rests.
         """
         course = self.course(episode, state, expert_state)
-        last, step = len(course.cue) - 1, expert_state.step
+        last, step = len(course.cue) - 1, expert_state["step"]
         if self.repeat_until and step == last + 2 < course.decision and self.repeat_until not in progress.reached:
             step = last
         keyframes = (*course.cue, *course.between, *course.choice)
         intent = keyframes[step]() if step < len(keyframes) else REST
-        return intent, replace(expert_state, step=step + 1)
+        return intent, {**expert_state, "step": step + 1}
 
     def next_intent(
         self, robot: str, episode: Episode, progress: Progress, state: WorldState, expert_state: ExpertState

@@ -1,15 +1,16 @@
 """The contract of policies: `check_policy`."""
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 
+from embodied.codec import decode, encode, require_carry
+from embodied.errors import CodecError
 from embodied.protocols import Policy, ResettableMemory
 from embodied.specs import ActionSpec, ObservationSpec
 from embodied.testing.contract import Rule, global_random, leaves, read_only, require_finite_and_unit, shares_memory
-from embodied.types import Decision, Moment, Request
+from embodied.types import Carry, Decision, Moment, Request
 
 DECLARED = Rule(
     "declared", "A policy must declare an `ObservationSpec`, an `ActionSpec`, and whether it is privileged."
@@ -19,7 +20,9 @@ DETERMINISM = Rule("determinism", "A second instance must decide the same.", "Dr
 BATCH = Rule("batch", "A batch must give what its rows give one by one, in any order.")
 INPUTS = Rule("read_only_inputs", "A policy must not write to its requests, nor hand on their arrays.", "Copy them.")
 CARRY = Rule(
-    "carry", "All state must be in the carry: it, or a copy of it, decides the same in any instance, any time."
+    "carry",
+    "All state must be in the carry, a mapping of names to arrays and plain values: it decides the same in any "
+    "instance, any time, also after it has crossed processes.",
 )
 TRUTH = Rule("privileged", "A policy that is not privileged must decide without the truth.")
 VISUALISATIONS = Rule(
@@ -69,6 +72,9 @@ def _check_determinism(make: Callable[[], Policy], requests: Sequence[Request]) 
     with DECISIONS, global_random(1):
         decisions = make().act(requests)
         _require_decisions(requests, decisions)
+    with CARRY:
+        for decision in decisions:
+            _require_carry(decision.carry)
     with DETERMINISM, global_random(2):
         DETERMINISM.require_same("decisions of two instances", decisions, make().act(requests))
     return decisions
@@ -85,6 +91,13 @@ def _require_decisions(requests: Sequence[Request], decisions: object) -> None:
         require_finite_and_unit(DECISIONS, decision.intents)
         for moment in decision.moments:
             _require_moment(moment)
+
+
+def _require_carry(carry: Carry | None) -> None:
+    try:
+        require_carry(carry)
+    except CodecError as error:
+        raise CARRY.broken(f"{error.rule} Got {error.value!r}") from error
 
 
 def _require_moment(moment: Moment) -> None:
@@ -128,8 +141,8 @@ def _check_carry(make: Callable[[], Policy], firsts: Sequence[Request], later: S
         CARRY.require_same("carries before and after", before, [request.carry for request in later])
         CARRY.require_same("decisions on the same carry, asked twice", decisions, used.act(later))
         CARRY.require_same("decisions of an instance that never saw the episode", decisions, make().act(later))
-        copied = [replace(request, carry=deepcopy(request.carry)) for request in later]
-        CARRY.require_same("decisions on a copy of the carry", decisions, make().act(copied))
+        copied = [replace(request, carry=decode(encode(request.carry))) for request in later]
+        CARRY.require_same("decisions on a carry that was sent as a message", decisions, make().act(copied))
 
 
 def _check_visualisations(policy: Policy, requests: Sequence[Request]) -> None:
@@ -149,6 +162,8 @@ def _check_visualisations(policy: Policy, requests: Sequence[Request]) -> None:
 def _check_memory(policy: ResettableMemory, later: Sequence[Request]) -> None:
     with RESETTABLE:
         carry, donor = later[0].carry, later[-1].carry
+        if carry is None or donor is None:
+            raise RESETTABLE.broken("no carry, which would hold the memory")
         before = leaves((carry, donor))
         wiped, swapped = policy.wiped(carry), policy.swapped(carry, donor)
         RESETTABLE.require_same("carries before and after", before, (carry, donor))

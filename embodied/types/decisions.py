@@ -12,6 +12,12 @@ from embodied.types.intents import ControllerReport, Intent, IntentFeedback, Mov
 from embodied.types.observation import Observation
 from embodied.types.world import WorldState
 
+Carry = Mapping[str, Any]
+"""What a policy keeps between decisions: names to arrays and plain values, sequences as tuples, mappings within.
+
+It can cross processes (`codec.require_carry`), and the loop refuses anything else.
+"""
+
 
 @dataclass(frozen=True, eq=False)
 class Moment:
@@ -58,7 +64,7 @@ HIDDEN_STEP = -1
 class Request:
     """One robot asks its policy for the next intents.
 
-    `seed` is this request's own random stream; `carry` is what the policy returned last time, None at first;
+    `seed` is this request's own random stream; `carry` is what the policy returned last time, None at first (`Carry`);
     `feedback` is how the robot's last intent ended, None before the first one; `step` counts the robot's intents,
     `HIDDEN_STEP` where the policy may not know; `clock` says what times mean. `history` are the last observations that
     `observation_spec` asks for, this one last; there are fewer at the beginning, and none for a history of 1.
@@ -72,7 +78,7 @@ class Request:
     step: int
     seed: int
     memory: MemoryContext = MemoryContext()
-    carry: Any = None
+    carry: Carry | None = None
     feedback: IntentFeedback | None = None
     history: tuple[Observation, ...] = ()
     clock: Clock = Clock.SECONDS
@@ -93,7 +99,7 @@ class Decision:
 
     intents: tuple[Intent, ...]
     moments: tuple[Moment, ...] = ()
-    carry: Any = None
+    carry: Carry | None = None
     report: ControllerReport | None = None
     visualisations: Mapping[str, np.ndarray] = field(default_factory=dict)
 

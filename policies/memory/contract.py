@@ -2,8 +2,11 @@
 
 from abc import ABC, abstractmethod
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from embodied.types import Carry
 
 State = dict[str, Tensor]
 
@@ -68,6 +71,16 @@ class Memory(nn.Module, ABC):
             slot = written[:, step].detach() if detach_writes else written[:, step]
             state = self.consolidate(self.write(state, slot, time[:, step], valid[:, step]))
         return torch.stack(fused, 1), torch.stack(attended, 1), state
+
+
+def as_carry(state: State, row: int) -> Carry:
+    """Returns one row of a state as the carry of a policy: arrays of its own, which keep no batch alive."""
+    return {name: value[row : row + 1].detach().cpu().numpy().copy() for name, value in state.items()}
+
+
+def as_state(carry: Carry, *, device: torch.device | str = "cpu") -> State:
+    """Returns the state of one row that `as_carry` has made a carry of, as tensors of its own."""
+    return {name: torch.tensor(np.asarray(value), device=device) for name, value in carry.items()}
 
 
 def chosen(mask: Tensor, one: State, other: State) -> State:

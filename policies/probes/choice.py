@@ -1,6 +1,7 @@
 """Stops an expert just before it must choose, and keeps what the robot sees there."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -55,11 +56,11 @@ class ChoiceRecorder:
     def on_decision(self, request: Request, decision: Decision) -> None:
         """Looks, at the expert's decision keyframe. Raises `ChoiceReachedError` there."""
         truth, simulator, expert_state = request.truth, self._simulator, decision.carry
-        if truth is None or simulator is None or not isinstance(expert_state, ExpertState):
+        if truth is None or simulator is None or not expert_state:
             return
         expert = keyframe_expert(truth.expert, truth.episode.task)
-        course = expert.course(truth.episode, truth.state, expert_state)
-        if expert_state.step != course.decision + 1:  # It already points at the next keyframe.
+        course = expert.course(truth.episode, truth.state, cast(ExpertState, expert_state))
+        if expert_state["step"] != course.decision + 1:  # It already points at the next keyframe.
             return
         seen = simulator.observe(request.observation.robot)
         observation = masked(seen, truth.episode.clock, step=request.step, privileged=False)

@@ -1,7 +1,6 @@
 """The SAM2Act policy: requests become keyframes, with its memory in the carry and in the memory bank."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,10 +12,10 @@ from embodied.geometry import vector3
 from embodied.robots.catalogue import robot_model
 from embodied.robots.commands import proprio_layout
 from embodied.specs import KEYFRAME, ObservationSpec
-from embodied.types import CameraImage, Decision, Moment, MoveTo, Observation, Request
+from embodied.types import CameraImage, Carry, Decision, Moment, MoveTo, Observation, Request
 from policies.heads.autoregressive import ActionLogits
 from policies.heads.bins import RotationBins
-from policies.memory.contract import State
+from policies.memory.contract import State, as_carry, as_state
 from policies.memory.moments import replay, to_moment
 from policies.sam2act.branch import BranchFeatures
 from policies.sam2act.geometry import Cube, most_likely_point, point_cloud
@@ -26,13 +25,6 @@ from policies.sam2act.visualisation import drawn_heat_maps
 
 TOOL = ("tool_x_m", "tool_y_m", "tool_z_m", "tool_qx", "tool_qy", "tool_qz", "tool_qw")
 _IMAGE_PARTS = {"rgb": np.uint8, "depth_m": np.float32, "intrinsics": np.float32, "world_from_camera": np.float32}
-
-
-@dataclass(frozen=True, eq=False)
-class Carry:
-    """The memory of one robot: a state of one row, None for a policy without memory."""
-
-    memory: State | None
 
 
 class Sam2ActPolicy:
@@ -140,7 +132,7 @@ class Sam2ActPolicy:
         rows = [
             replay(memory, request.memory.moments, model_id=self._model_id)
             if request.carry is None
-            else request.carry.memory
+            else as_state(request.carry)
             for request in requests
         ]
         return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
@@ -158,12 +150,10 @@ class Sam2ActPolicy:
         """Returns the memories after the waypoints `chosen` (row, 3) of the cube were written to them."""
         memory = self._network.memory
         if memory is None or state is None:
-            return _Written(None, [Carry(None)] * len(time))
+            return _Written(None, [{}] * len(time))
         written = self._network.memory_tokens(coarse.tokens, chosen)
         after = memory.consolidate(memory.write(state, written, time, torch.ones(len(time), dtype=torch.bool)))
-        # Clones: a view would keep the whole batch alive as long as one row.
-        rows = [{name: value[row : row + 1].clone() for name, value in after.items()} for row in range(len(time))]
-        return _Written(written, [Carry(row) for row in rows])
+        return _Written(written, [as_carry(after, row) for row in range(len(time))])
 
     def _moments(self, request: Request, written: Tensor | None, position_m: Tensor, row: int) -> tuple[Moment, ...]:
         if written is None:
@@ -179,11 +169,11 @@ class Sam2ActPlusPolicy(Sam2ActPolicy):
         """Returns the carry with an empty memory."""
         del carry
         memory = self._network.memory
-        return Carry(None if memory is None else memory.init_state(1))
+        return {} if memory is None else as_carry(memory.init_state(1), 0)
 
     def swapped(self, carry: Carry, donor: Carry) -> Carry:
         """Returns the carry with the memory of the donor."""
-        return replace(carry, memory=donor.memory)
+        return {**carry, **donor}
 
 
 class _Written(NamedTuple):

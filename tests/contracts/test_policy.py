@@ -1,7 +1,7 @@
 """Policies keep their contract, and every rule of it catches those that break it."""
 
 from dataclasses import replace
-from typing import ClassVar
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -81,10 +81,10 @@ class Planted:
         return [self.decide(request) for request in requests]
 
     def decide(self, request):
-        count = request.carry or 0
+        count = (request.carry or {"count": 0})["count"]
         place = tuple(float(value) for value in stream(request.seed, "place", count).uniform(0.1, 0.9, 3))
         shown = {"view": np.zeros((4, 4, 3), np.uint8)} if request.visualisations else {}
-        return Decision((MoveTo(place, DOWN, gripper_open=True),), carry=count + 1, visualisations=shown)
+        return Decision((MoveTo(place, DOWN, gripper_open=True),), carry={"count": count + 1}, visualisations=shown)
 
 
 class NoSpec(Planted):
@@ -162,7 +162,7 @@ class NormalisesProprio(Planted):
 
 class CarriesPixels(Planted):
     def decide(self, request):
-        carried = request.observation.images["front"].rgb
+        carried = {"count": 0, "seen": request.observation.images["front"].rgb}
         return replace(super().decide(replace(request, carry=None)), carry=carried)
 
 
@@ -177,24 +177,27 @@ class KeepsState(Planted):
 
 class WritesCarry(Planted):
     def decide(self, request):
-        carry = request.carry or []
-        if carry:
-            carry.append(request.step)
-        return replace(super().decide(replace(request, carry=0)), carry=[request.step])
+        if request.carry is not None:
+            request.carry["log"][0] += 1
+        decision = super().decide(request)
+        return replace(decision, carry={**decision.carry, "log": np.zeros(1)})
 
 
-class Issued:
-    """A carry without content."""
+class CarriesAnObject(Planted):
+    def decide(self, request):
+        return replace(super().decide(replace(request, carry=None)), carry={"count": object()})
+
+
+class CarriesALetter(Planted):
+    def decide(self, request):
+        return replace(super().decide(replace(request, carry=None)), carry="kept")
 
 
 class KnowsItsCarry(Planted):
-    issued: ClassVar[list] = []
-
     def decide(self, request):
-        own = request.carry is None or any(request.carry is one for one in self.issued)
-        carry = Issued()
-        self.issued.append(carry)
-        return replace(super().decide(replace(request, carry=int(own))), carry=carry)
+        sent = type(request.carry) is dict
+        carry = MappingProxyType({"count": 0})
+        return replace(super().decide(replace(request, carry={"count": int(sent)})), carry=carry)
 
 
 class ReadsTruth(Planted):
@@ -225,7 +228,7 @@ class ActsForTheCamera(Planted):
 
 class Resettable(Planted):
     def wiped(self, carry):
-        return 0
+        return {"count": 0}
 
     def swapped(self, carry, donor):
         return donor
@@ -233,7 +236,7 @@ class Resettable(Planted):
 
 class WipesHalf(Resettable):
     def wiped(self, carry):
-        return carry - 1
+        return {"count": carry["count"] - 1}
 
 
 class WipesToNone(Resettable):
@@ -243,7 +246,7 @@ class WipesToNone(Resettable):
 
 class SwapsAndCounts(Resettable):
     def swapped(self, carry, donor):
-        return donor + 1
+        return {"count": donor["count"] + 1}
 
 
 PLANTED = [
@@ -264,6 +267,8 @@ PLANTED = [
     ("carry", KeepsState),
     ("read_only_inputs", WritesCarry),
     ("carry", KnowsItsCarry),
+    ("carry", CarriesAnObject),
+    ("carry", CarriesALetter),
     ("privileged", ReadsTruth),
     ("privileged", NeedsTruth),
     ("visualisations", AlwaysDraws),

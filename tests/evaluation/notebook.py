@@ -11,7 +11,7 @@ from embodied.scenes.scene import Scene
 from embodied.seeding import stream
 from embodied.specs import KEYFRAME, ObservationSpec
 from embodied.tasks.expert import ExpertState, keyframe_expert
-from embodied.types import CameraImage, Choice, Decision, Episode, Moment, Progress, Request
+from embodied.types import CameraImage, Carry, Choice, Decision, Episode, Moment, Progress, Request
 from tests.fakes import BINS, FakeSimulator, FakeSimulatorConfig, FakeTask, carry_to
 
 NAMES = sorted(BINS)
@@ -99,7 +99,7 @@ class Notebook:
         return [self._decide(request) for request in requests]
 
     def _decide(self, request: Request) -> Decision:
-        page = request.carry or Page()
+        page = Page(**(request.carry or {}))
         seen = int(request.observation.images["front"].rgb[0, 0, 0]) - 1
         written = page.written if seen == HIDDEN else NAMES[seen]
         bin_ = written or str(stream(request.seed, "guess").choice(NAMES))
@@ -109,15 +109,15 @@ class Notebook:
         return Decision(
             carry_to(BINS[bin_])[page.turn % 2 :][:1],
             moments=(moment(request),),
-            carry=Page(written, page.turn + 1),
+            carry={"written": written, "turn": page.turn + 1},
             visualisations=visualisations,
         )
 
-    def wiped(self, carry: Page) -> Page:
-        return replace(carry, written=None)
+    def wiped(self, carry: Carry) -> Carry:
+        return {**carry, "written": None}
 
-    def swapped(self, carry: Page, donor: Page) -> Page:
-        return replace(carry, written=donor.written)
+    def swapped(self, carry: Carry, donor: Carry) -> Carry:
+        return {**carry, "written": donor["written"]}
 
 
 @dataclass(kw_only=True)
@@ -136,12 +136,6 @@ def moment(request: Request) -> Moment:
 
 
 # --- The real tasks ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Notes:
-    written: str | None
-    expert_state: ExpertState
 
 
 class CheckpointWriter:
@@ -171,19 +165,17 @@ class CheckpointWriter:
         guess = str(stream(episode.seed, "guess").choice(episode.choice_goal.candidates))
         notes = request.carry
         if notes is None:
-            notes = Notes(
-                episode.choice_goal.target if self._writes else None,
-                expert.begin(episode, state, guess),
-            )
-        expert_state = replace(notes.expert_state, choice=notes.written or guess)
+            written = episode.choice_goal.target if self._writes else None
+            notes = {"written": written, "expert_state": expert.begin(episode, state, guess)}
+        expert_state: ExpertState = {**notes["expert_state"], "choice": notes["written"] or guess}
         intent, expert_state = expert.next_keyframe(episode, truth.progress, state, expert_state)
-        return Decision((request.hint or intent,), carry=Notes(notes.written, expert_state))
+        return Decision((request.hint or intent,), carry={**notes, "expert_state": expert_state})
 
-    def wiped(self, carry: Notes) -> Notes:
-        return replace(carry, written=None)
+    def wiped(self, carry: Carry) -> Carry:
+        return {**carry, "written": None}
 
-    def swapped(self, carry: Notes, donor: Notes) -> Notes:
-        return replace(carry, written=donor.written)
+    def swapped(self, carry: Carry, donor: Carry) -> Carry:
+        return {**carry, "written": donor["written"]}
 
 
 @dataclass(kw_only=True)

@@ -68,7 +68,7 @@ def test_the_expert_does_not_use_the_target_before_the_decision(name):
 def test_an_expert_plays_tasks_without_a_choice_and_a_guesser_does_not():
     class Patient:
         def begin(self, episode, state, choice):
-            return [choice]
+            return {"choice": choice}
 
         def next_intent(self, robot, episode, progress, state, expert_state):
             return Wait(0.1), expert_state
@@ -77,7 +77,7 @@ def test_an_expert_plays_tasks_without_a_choice_and_a_guesser_does_not():
     asked = request(episode, 1)
     asked = replace(asked, truth=replace(asked.truth, episode=episode, expert=Patient()))
     (decision,) = ExpertConfig().build().act([asked])
-    assert (decision.intents, decision.carry) == ((Wait(0.1),), [""])
+    assert (decision.intents, decision.carry) == ((Wait(0.1),), {"choice": ""})
     with pytest.raises(GoalError):
         GuesserConfig().build().act([asked])
 
@@ -111,7 +111,7 @@ def test_guesses_are_uniform_one_per_episode_and_independent_of_the_target():
         (first,) = guesser.act([request(episode)])
         (again,) = guesser.act([request(episode)])
         assert first.carry == again.carry
-        drawn.append((first.carry.choice, episode.choice_goal.target))
+        drawn.append((first.carry["choice"], episode.choice_goal.target))
     counts = [sum(choice == name for choice, _ in drawn) for name in task.candidates]
     assert min(counts) > 30
     right = sum(choice == target for choice, target in drawn)

@@ -165,7 +165,8 @@ class Driver:
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
         return [
-            Decision((GoTo(GOAL_M),) if request.carry is None else (Wait(0.5),), carry="gone") for request in requests
+            Decision((GoTo(GOAL_M),) if request.carry is None else (Wait(0.5),), carry={"gone": True})
+            for request in requests
         ]
 
 

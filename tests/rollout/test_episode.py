@@ -206,10 +206,22 @@ def test_truth_and_instances_are_shown_to_the_privileged_alone(privileged):
     assert (request.truth is not None) == privileged
 
 
+@pytest.mark.parametrize("carry", [3, ["a list"], {"place": object()}, {"seen": np.array([None])}, {1: 2}])
+def test_a_carry_that_could_not_cross_processes_is_refused_in_words(carry):
+    class Carrying(FakePolicy):
+        def act(self, requests):
+            return [replace(decision, carry=carry) for decision in super().act(requests)]
+
+    progress = Setup(Carrying()).play().progress
+    assert progress.outcome is Outcome.INVALID
+    assert progress.reason.startswith("CodecError: ")
+    assert "carry" in progress.reason
+
+
 def test_a_policy_gets_its_cameras_its_own_seed_and_its_carry_back():
     policy = ScriptedPolicy([[Wait(0.1)], [Wait(0.1)], [Wait(5.0)]], cameras=("wrist",))
     Setup(policy).play(seed=11, limits=Limits(intents=25, sim_time_s=1.0))
-    assert [request.carry for request in policy.seen] == [None, 1, 2]
+    assert [request.carry for request in policy.seen] == [None, {"turn": 1}, {"turn": 2}]
     assert [request.seed for request in policy.seen] == [derive_seed(11, "policy", "arm", step) for step in range(3)]
     assert all(list(request.observation.images) == ["wrist"] for request in policy.seen)
 

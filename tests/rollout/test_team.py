@@ -163,7 +163,7 @@ def test_a_robot_is_cancelled_and_reassigned_while_another_goes_on():
                 return Decision(
                     carry_to(BINS[episode.choice_goal.target]), report=ControllerReport(ControllerStatus.DONE)
                 )
-            return Decision((Wait(60.0),), carry="kept")
+            return Decision((Wait(60.0),), carry={"kept": True})
 
     policy, leg = ByInstruction([]), ScriptedPolicy([[Wait(0.3)]] * 100)
     recorder = Recorder()
@@ -176,7 +176,10 @@ def test_a_robot_is_cancelled_and_reassigned_while_another_goes_on():
     assert ("arm", ControllerStatus.CANCELLED, "replaced by 'carry'") in recorder.feedback
     assert ending.robots["arm"].cancelled == 1
     assert ending.robots["leg"].cancelled == 0
-    assert [(request.instruction, request.carry) for request in policy.seen] == [("wait", None), ("carry", "kept")]
+    assert [(request.instruction, request.carry) for request in policy.seen] == [
+        ("wait", None),
+        ("carry", {"kept": True}),
+    ]
     assert dispatcher.seen[-1].robots["arm"].report is not None
 
 

@@ -142,4 +142,4 @@ def test_the_expert_fetches_from_the_spot_that_it_believes_in():
     assert places == [spot_m(episode, guess)] * 4
     waiting, kept = expert.next_intent(STANDING, episode, Progress(), now, expert.begin(episode, now, guess))
     assert isinstance(waiting, Wait)
-    assert kept.step == 0, "it moves nothing before the other robot is away"
+    assert kept["step"] == 0, "it moves nothing before the other robot is away"

@@ -192,7 +192,7 @@ def _only_block(episode: Episode, state: WorldState) -> str:
 
 
 def _course(episode: Episode, state: WorldState, expert_state: ExpertState) -> ExpertCourse:
-    centre, choice = episode.scene.body(CENTRE).pose, episode.scene.body(expert_state.choice).pose
+    centre, choice = episode.scene.body(CENTRE).pose, episode.scene.body(expert_state["choice"]).pose
     return ExpertCourse(
         cue=(
             partial(to.above_block, state, BLOCK),

@@ -178,7 +178,7 @@ def _centre_block(episode: Episode, state: WorldState) -> str:
 
 
 def _course(episode: Episode, state: WorldState, expert_state: ExpertState) -> ExpertCourse:
-    first, choice = expert_state.first, expert_state.choice
+    first, choice = expert_state["first"], expert_state["choice"]
     centre = episode.scene.body(CENTRE).pose
     empty = episode.scene.body(PATCHES[BLOCKS.index(first)]).pose
     return ExpertCourse(

@@ -121,7 +121,7 @@ def _open_drawer(episode: Episode, state: WorldState) -> str:
 
 
 def _course(episode: Episode, state: WorldState, expert_state: ExpertState) -> ExpertCourse:
-    first, choice = expert_state.first, expert_state.choice
+    first, choice = expert_state["first"], expert_state["choice"]
     return ExpertCourse(
         cue=(
             partial(to.stay, state),

@@ -1,7 +1,7 @@
 """How two robots move and fetch the block: a script for each, from the episode and from what is true now."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 
@@ -19,12 +19,11 @@ SETTLE = Wait(0.5)
 DOWN = {STANDING: quaternion_from_euler(np.pi, 0.0, 0.0), MOBILE: quaternion_from_euler(np.pi, 0.0, np.pi)}
 
 
-@dataclass(frozen=True)
-class TwoRobotsState:
+class TwoRobotsState(TypedDict):
     """What the expert carries for one robot: the index of its next intent, and where (x, y) it will fetch the block."""
 
     aim_m: tuple[float, float]
-    step: int = 0
+    step: int
 
 
 class TwoRobotsExpert:
@@ -36,13 +35,14 @@ class TwoRobotsExpert:
     def begin(self, episode: Episode, state: WorldState, choice: str) -> TwoRobotsState:
         """Returns the state of either robot in an episode that begins in `state`."""
         del state
-        return TwoRobotsState(spot_m(episode, choice))
+        return TwoRobotsState(aim_m=spot_m(episode, choice), step=0)
 
     def next_intent(
         self, robot: str, episode: Episode, progress: Progress, state: WorldState, expert_state: TwoRobotsState
     ) -> tuple[Intent, TwoRobotsState]:
         """Returns the next intent of `robot`, and its state before the one after that; in the end it rests."""
-        following = replace(expert_state, step=expert_state.step + 1)
+        step = expert_state["step"]
+        following: TwoRobotsState = {**expert_state, "step": step + 1}
         if robot == STANDING:
             if "away" not in progress.reached:
                 return LOOK_AGAIN, expert_state
@@ -53,10 +53,10 @@ class TwoRobotsExpert:
                 MoveTo(RETREAT_M, DOWN[STANDING], gripper_open=True),
             ]
         else:
-            if expert_state.step == 1 and "moved" not in progress.reached:
+            if step == 1 and "moved" not in progress.reached:
                 return LOOK_AGAIN, expert_state
-            course = [LEAVE, RETURN, SETTLE, *_pick(robot, expert_state.aim_m)]
-        return (course[expert_state.step] if expert_state.step < len(course) else REST), following
+            course = [LEAVE, RETURN, SETTLE, *_pick(robot, expert_state["aim_m"])]
+        return (course[step] if step < len(course) else REST), following
 
 
 def spot_m(episode: Episode, spot: str) -> tuple[float, float]:

@@ -124,10 +124,10 @@ class Placer:
         return [self._decide(request) for request in requests]
 
     def _decide(self, request: Request) -> Decision:
-        turn = request.carry or 0
+        turn = (request.carry or {}).get("turn", 0)
         intents = self._intents(request, turn)
         if intents:
-            return Decision(intents, carry=turn + 1)
+            return Decision(intents, carry={"turn": turn + 1})
         return Decision((Wait(0.1),), report=ControllerReport(ControllerStatus.DONE))
 
     def _intents(self, request: Request, turn: int) -> tuple[Intent, ...]:

@@ -6,6 +6,7 @@ robot looks for the block differs.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import msgspec
 import numpy as np
@@ -63,10 +64,10 @@ class Script:
         if truth is None:
             raise ConfigError("A script must be shown the truth.", remedy="Use it as a privileged policy.")
         seen_m = truth.state.pose[BLOCK].position_m
-        carried: TwoRobotsState = request.carry or TwoRobotsState(seen_m[:2])
+        carried = cast(TwoRobotsState, request.carry or TwoRobotsState(aim_m=seen_m[:2], step=0))
         if robot == MOBILE and self.asked_m is None and "moved" in truth.progress.reached:
-            self.asked_m = self._believed_m() or (*carried.aim_m, seen_m[2])
-            carried = replace(carried, aim_m=self.asked_m[:2])
+            self.asked_m = self._believed_m() or (*carried["aim_m"], seen_m[2])
+            carried = TwoRobotsState(aim_m=self.asked_m[:2], step=carried["step"])
         intent, carried = expert.next_intent(robot, truth.episode, truth.progress, truth.state, carried)
         return Decision((intent,), carry=carried)
 
