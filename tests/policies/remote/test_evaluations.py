@@ -21,7 +21,7 @@ from embodied.rollout.inline import InlineCompute
 from embodied.rollout.worker import WorkerConfig
 from embodied.types import Decision, Request
 from policies.remote.config import RemotePolicyConfig
-from tests.evaluation.notebook import CueTask, CueWorldConfig, Notebook, Page
+from tests.evaluation.notebook import CueTask, CueWorldConfig, Notebook
 from tests.fakes import FakeControllerConfig
 from tests.policies.remote.servers import PolicyServer, ServingPolicy, running
 
@@ -51,7 +51,7 @@ class StepNotebook(Notebook):
     """Knows from the request where it is, so that its carry is nothing but memory."""
 
     def _decide(self, request: Request) -> Decision:
-        page = replace(request.carry or Page(), turn=request.step)
+        page = {"written": None, **(request.carry or {}), "turn": request.step}
         return super()._decide(replace(request, carry=page))
 
 
