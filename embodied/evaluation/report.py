@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from embodied.evaluation import control_plots, memory_plots, plots
 from embodied.evaluation.curves import Curves, curves_figure
@@ -24,10 +24,9 @@ from embodied.evaluation.report_lines import (
     remarks,
     title_against_chance,
 )
+from embodied.evaluation.templating import templates
+from embodied.evaluation.text_table import text_table
 from embodied.types import NORMAL, EpisodeRecord
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 REASONS_SHOWN = 6
 
@@ -66,9 +65,9 @@ def terminal_table(results: Mapping[str, Any]) -> str:
         *([("chance %", [line.chance for line in own])] if judged else []),
         ("invalid", [str(line.invalid) for line in own]),
     ]
-    shown = _table(columns, words=3 if tampered else 2)
+    shown = text_table(columns, words=3 if tampered else 2)
     if found := measures(results):
-        shown += ["", *_table(_measure_columns(found, tampered=tampered), words=4 if tampered else 3)]
+        shown += ["", *text_table(_measure_columns(found, tampered=tampered), words=4 if tampered else 3)]
     said = [*published(results), *remarks(results)]
     return "\n".join([*(line.rstrip() for line in shown), *([""] if said else []), *said])
 
@@ -84,20 +83,9 @@ def _measure_columns(found: Sequence[Measure], *, tampered: bool) -> list[tuple[
     ]
 
 
-def _table(columns: Sequence[tuple[str, Sequence[str]]], *, words: int) -> list[str]:
-    """Returns the lines of a table, the first `words` columns to the left; a task is named in its first row alone."""
-    widths = [max(map(len, (name, *cells))) for name, cells in columns]
-    shown = [_aligned([name for name, _ in columns], widths, words), "  ".join("-" * width for width in widths)]
-    previous = ""
-    for row in zip(*(cells for _, cells in columns), strict=True):
-        shown.append(_aligned((row[0] if row[0] != previous else "", *row[1:]), widths, words))
-        previous = row[0]
-    return shown
-
-
 def markdown(results: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> str:
     """Returns `report.md`."""
-    page = _templates().get_template("report.md.j2")
+    page = templates().get_template("report.md.j2")
     return page.render(
         run=results["run"],
         lines=lines(results),
@@ -118,7 +106,7 @@ def html(
     attached, tasks = attached or Attached(), results["tasks"]
     judged = {task: column for task in tasks if (column := column_against_chance(results, task)) is not None}
     colour = plots.colours(results["run"]["policies"])
-    page = _templates().get_template("report.html.j2")
+    page = templates().get_template("report.html.j2")
     return page.render(
         run=results["run"],
         lines=lines(results),
@@ -232,25 +220,3 @@ def _memories(pages: Sequence[tuple[EpisodeRecord, Page]]) -> list[dict[str, Any
         }
         for record, page in pages
     ]
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int], words: int) -> str:
-    """Returns a row of which the first `words` cells are aligned to the left, the others to the right."""
-    cells = zip(row, widths, strict=True)
-    return "  ".join(cell.ljust(width) if i < words else cell.rjust(width) for i, (cell, width) in enumerate(cells))
-
-
-def _templates() -> "Environment":
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-    loader = PackageLoader("embodied.evaluation", "templates")
-    templates = Environment(
-        loader=loader,
-        autoescape=select_autoescape(["html.j2"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters["words"] = lambda name: name.replace("_", " ").replace("/", ", ")
-    templates.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
-    return templates

@@ -123,5 +123,5 @@ def _small(command: str, settings: list[str]) -> list[str]:
     if "--help" in settings:
         return []
     given = [one.partition("=")[0] for one in settings]
-    small = [one for one in SMALL.get(command, []) if "shard" not in given or "episodes" not in one]
+    small = [one for one in SMALL.get(command, []) if "episode_list" not in given or "episodes" not in one]
     return [one for one in small if "compute=cluster" not in settings or "compute" not in one]

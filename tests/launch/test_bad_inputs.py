@@ -110,6 +110,11 @@ ROWS = [
     ("lists", ["output=README.txt"], ["README.txt", ".json"]),
     ("lists", ["output=new.json", "episodes=0"], ["(0, 0)", "episodes must lie in"]),
     ("lists", ["output=new.json", "split=tset"], ["'tset'", "Did you mean 'test'?"]),
+    ("compare", ["strangers", "strangers"], ["strangers", "finished launch.evaluate"]),
+    ("compare", ["strangers"], ["'b'", "must be given"]),
+    ("compare", ["a", "b", "c"], ["c", "key=value"]),
+    ("compare", ["a", "b", "output=x.pdf"], ["x.pdf", ".html"]),
+    ("compare", ["a", "b", "policy_a=expert"], ["policy_a and policy_b"]),
     ("merge", ["output=out"], ["At least one shard"]),
     ("merge", ["strangers", "output=out"], ["strangers", "finished launch.evaluate"]),
     # Names and files.
