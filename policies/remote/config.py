@@ -63,7 +63,7 @@ class RemotePolicyConfig:
         what `load_names` raises; `MissingDependencyError` without the extra `serving`.
         """
         from policies.remote.connection import Connection
-        from policies.remote.dialects import EMBODIED, chosen_dialect
+        from policies.remote.dialects import chosen_dialect
         from policies.remote.facts import facts_of
         from policies.remote.names import load_names
 
@@ -77,7 +77,8 @@ class RemotePolicyConfig:
             raise ConfigError(error.rule, value=error.value, remedy=error.remedy) from error
         connection.close()
         facts = facts_of(connection.metadata, chosen_dialect(self.dialect, connection.metadata))
-        names, digest = (None, "") if facts.dialect == EMBODIED else load_names(self.names, self.names_root)
+        ours = facts.action_spec is not None  # Servers with sessions may yet have keys of their own.
+        names, digest = (None, "") if ours else load_names(self.names, self.names_root)
         served = ServedPolicy(settings=self, facts=facts, names=names, names_sha256=digest, token=address.token)
         served.build()  # Whatever does not fit is refused here, before anything starts.
         return served
