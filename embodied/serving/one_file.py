@@ -133,7 +133,7 @@ class Client:
     def infer(self, observation):
         """Returns the answer to an observation, a dict of names to arrays and plain values: `actions` and others."""
         session = {"session_id": self.session_id} if self.session_id else {}
-        return self._ask({**observation, **session})
+        return self._request({**observation, **session})
 
     def reset(self, episode_id=""):
         """Begins a session with an empty memory: by a reset where the server has one, else by a new connection."""
@@ -142,7 +142,7 @@ class Client:
             return
         if self.metadata.get("sessions"):
             self.session_id = secrets.token_hex(8)
-        answer = self._ask({"reset": True, "session_id": self.session_id, "episode_id": episode_id})
+        answer = self._request({"reset": True, "session_id": self.session_id, "episode_id": episode_id})
         if answer.get("reset") is not True:
             raise PolicyError("A reset must be acknowledged.")
 
@@ -163,7 +163,7 @@ class Client:
         self._socket = self._open.enter_context(_client.connect(self._url, **options))
         self.metadata = self._received()
 
-    def _ask(self, message):
+    def _request(self, message):
         self._socket.send(pack(message))
         return self._received()
 
