@@ -36,6 +36,7 @@ from policies.training.loop import Summary, train
 from policies.training.plan import TrainingPlan, prepare, refuse_other_settings
 from policies.training.process_group import ProcessGroup, ProcessStoppedError
 from policies.training.progress import progress
+from policies.training.trial import try_out
 
 RUN = "run.json"
 RAY_FOLDER = ".ray"
@@ -55,8 +56,8 @@ class RunReport(msgspec.Struct):
 def run_job(plan: TrainingPlan, compute: TrainComputeConfig, *, config: str) -> Summary:
     """Trains `plan` on `compute`, going on where its output folder stands; `config` becomes config.yaml there.
 
-    Raises, before the folder is made, what `prepare` raises; `ConfigError` where it is another run's or being written,
-    `PathError` where it is something else's, and `TrainingError`.
+    Raises, before the folder is made, what `prepare` and `try_out` raise; `ConfigError` where it is another run's or
+    being written, `PathError` where it is something else's, and `TrainingError`.
     """
     compute.check(plan.training.batch)
     _require_gpus(compute)
@@ -64,6 +65,7 @@ def run_job(plan: TrainingPlan, compute: TrainComputeConfig, *, config: str) -> 
         require_answer(compute.address)
     with recorded_use() as used:
         prepared = prepare(plan)
+        try_out(prepared.learner, prepared.recordings, plan.training.sampling)
     plan = replace(plan, sources=sources_of(used, [type(plan.policy).__module__]))
     threads = compute.threads_per_worker or max(1, len(os.sched_getaffinity(0)) // compute.workers)
     plan = replace(plan, threads=threads, output=plan.output.absolute())

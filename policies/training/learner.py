@@ -124,3 +124,12 @@ class Learner(nn.Module, ABC):
         """
         del batch
         return {}
+
+
+def set_modes(learner: Learner) -> None:
+    """Puts a learner into training mode, and its frozen parts into evaluation mode: they do not drop out or adapt."""
+    learner.train()
+    for part in learner.modules():
+        own = list(part.parameters())
+        if own and not any(parameter.requires_grad for parameter in own):
+            part.eval()

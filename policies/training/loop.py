@@ -21,7 +21,7 @@ from policies.training.dataset import SequenceDataset
 from policies.training.ema import WeightAverage
 from policies.training.episodes import EpisodeStore, Recording
 from policies.training.features import FeatureCache
-from policies.training.learner import Batch, TrainingError
+from policies.training.learner import Batch, TrainingError, set_modes
 from policies.training.loader import Loader
 from policies.training.metrics_logger import MetricsLogger
 from policies.training.optimiser import (
@@ -176,7 +176,7 @@ class Trainer:
         """Returns the loss and all metrics; randomness in the network is that of this step, whatever came before."""
         training = self._training
         torch.manual_seed(derive_seed(training.seed, "step", portion.step, self._group.rank))
-        self._set_modes()
+        set_modes(self._learner)
         batch = dict(portion.batch)
         if self._features:
             batch |= self._features.features(portion.samples, portion.batch["valid"].shape[1])
@@ -196,14 +196,6 @@ class Trainer:
         measured["augmentation_redrawn"] = float(rejected.float().mean())
         measured["augmentation_left_out"] = float((rejected >= training.augmentation.tries).float().mean())
         return portion, loss, measured
-
-    def _set_modes(self) -> None:
-        """Frozen parts of the learner do not drop out or adapt."""
-        self._learner.train()
-        for part in self._learner.modules():
-            own = list(part.parameters())
-            if own and not any(parameter.requires_grad for parameter in own):
-                part.eval()
 
     def _moved(self, batch: Batch) -> Batch:
         return {name: tensor.to(self._group.device, non_blocking=True) for name, tensor in batch.items()}

@@ -1,7 +1,7 @@
 """What is to be trained, on what, and where to; everything is checked before the first step."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from policies.training.config import StageConfig, TrainingConfig
 from policies.training.episodes import TOOL_ORIENTATION, TOOL_POSITION, Recordings, find_recordings
 from policies.training.learner import DatasetFeatures, Learner
 from policies.training.sampler import Sampler, cut
+from policies.training.trial import flat, refused_as_settings
 from policies.weights import load_weights
 
 DIFFERENCES_LISTED = 5
@@ -77,7 +78,8 @@ def prepare(plan: TrainingPlan) -> Prepared:
     plan.training.check()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(plan.training.seed, "weights"))
-        learner: Learner = plan.policy.build()
+        with refused_as_settings(plan.policy):
+            learner: Learner = plan.policy.build()
     recordings = find_recordings(plan.folders, plan.training.sampling, learner.action_spec)
     check_fit(learner, recordings.features)
     return Prepared(learner, recordings, begin_stage(learner, plan.training.stage, plan.start))
@@ -182,7 +184,7 @@ def refuse_other_settings(before: Mapping[str, Any], now: Mapping[str, Any], fol
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Returns in words, at most `DIFFERENCES_LISTED`, which settings differ."""
-    old, new = dict(_flat(before)), dict(_flat(now))
+    old, new = dict(flat(before)), dict(flat(now))
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return [f"{name} was {old.get(name)!r}, is {new.get(name)!r}" for name in names[:DIFFERENCES_LISTED]]
 
@@ -202,11 +204,3 @@ def _without_empty(settings: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in settings.items()
         if not isinstance(value, Mapping) or value
     }
-
-
-def _flat(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{path}{name}.")
-        else:
-            yield f"{path}{name}", value

@@ -1,4 +1,4 @@
-"""The door to training: what it says, and what it refuses."""
+"""The command line of training: what it prints, and what it refuses."""
 
 import json
 import os
@@ -63,7 +63,17 @@ def test_what_is_missing_or_misspelt_is_refused(settings, printed):
     assert printed in done.stderr
 
 
-def test_the_door_offers_every_setting_of_training():
+def test_settings_that_do_not_fit_each_other_are_refused_before_any_worker_starts(demonstrations, tmp_path):
+    setting, output = "policy.others=3", tmp_path / "out"
+    done = enter("policy=tiny_schema", setting, f"data={demonstrations}", f"output={output}", "steps=6", "batch=2")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("ConfigError: The settings of a policy must fit each other and the demonstrations.")
+    assert f"other than the defaults are {setting}." in done.stderr
+    assert not output.exists()
+
+
+def test_the_command_line_offers_every_setting_of_training():
     assert {field for field in vars(TrainingConfig()) if field not in vars(TrainConfig())} == set()
 
 

@@ -19,7 +19,10 @@ WORKSPACE_M = ((-0.3, 0.7), (-0.5, 0.5), (0.6, 1.6))
 
 @dataclass(kw_only=True)
 class TinyConfig:
-    """A perceptron. `nan` and `nan_gradient` break it; `die` names a file: whoever makes it first, at step 12, dies."""
+    """A perceptron. `nan` and `nan_gradient` break it; `die` names a file: whoever makes it first, at step 12, dies.
+
+    `others` are the numbers beside those seen, time and words: other than 2 do not fit, as only a forward pass shows.
+    """
 
     cameras: list[str] = field(default_factory=lambda: ["front", "wrist"])
     image_px: int = 8
@@ -30,6 +33,7 @@ class TinyConfig:
     nan: bool = False
     nan_gradient: bool = False
     die: str = ""
+    others: int = 2
 
     def build(self):
         return Tiny(self)
@@ -52,7 +56,7 @@ class Tiny(Learner):
         self.workspace_m = [tuple(axis) for axis in config.workspace_m]
         self.steps = 0
         self.eye = nn.Sequential(nn.Linear(4 * len(self.cameras), config.width), nn.LayerNorm(config.width))
-        self.head = nn.Sequential(nn.GELU(), nn.Dropout(config.dropout), nn.Linear(config.width + 2, 4))
+        self.head = nn.Sequential(nn.GELU(), nn.Dropout(config.dropout), nn.Linear(config.width + config.others, 4))
 
     def forward(self, batch):
         self.steps += self.training

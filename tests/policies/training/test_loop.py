@@ -322,6 +322,14 @@ def test_a_stage_starts_from_where_its_plan_says_that_the_named_weights_lie(demo
     assert all(torch.equal(first[name], second[name]) for name in first if name.startswith("eye."))
 
 
+def test_a_policy_that_cannot_be_built_from_its_settings_is_refused_with_them(demonstrations, tmp_path):
+    with pytest.raises(
+        ConfigError, match=r"RuntimeError: .* negative dimension .* the defaults are policy\.width=-1\."
+    ):
+        run(demonstrations, tmp_path / "out", TinyConfig(width=-1))
+    assert not (tmp_path / "out").exists()
+
+
 def test_frozen_parts_neither_drop_out_nor_adapt_while_the_others_learn(demonstrations, tmp_path, monkeypatch):
     modes, forward = set(), Tiny.forward
 
