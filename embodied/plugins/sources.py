@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from embodied.errors import PluginError
+from embodied.plugins.helpers import helper_files
 from embodied.plugins.parts import GROUPS, OfferedPart, named_modules, named_parts, offered
 
 OURS = ("embodied", "policies", "launch")
@@ -52,7 +53,8 @@ def _defining(module: str) -> list[str]:
 def source_digest(module: str) -> str:
     """Returns the SHA-256 of the source of a module, or of all files of a package but compiled ones, data included.
 
-    A process computes it once. Raises `PluginError` for a module that cannot be found.
+    For a module that the command line has named, the helper modules that it imports count too (see `helper_files`). A
+    process computes it once. Raises `PluginError` for a module that cannot be found.
     """
     spec = find_spec(module)
     if spec is None or not (spec.origin or spec.submodule_search_locations):
@@ -64,6 +66,10 @@ def source_digest(module: str) -> str:
             relative = path.relative_to(root if root.is_dir() else root.parent)
             if not set(COMPILED) & {*relative.parts, path.suffix}:
                 digest.update(f"{relative.as_posix()} ".encode() + hashlib.sha256(path.read_bytes()).digest())
+    if module in named_modules():
+        for name, path in sorted(helper_files(module).items()):
+            if name.partition(".")[0] not in OURS:
+                digest.update(f"{name} ".encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 

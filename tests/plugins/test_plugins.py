@@ -6,7 +6,15 @@ import pytest
 
 from embodied.controllers.skills.registry import SKILLS, skills_of
 from embodied.errors import PluginError, UnknownNameError
-from embodied.plugins import offered, recorded_use, require_same_modules, source_digest, sources_of
+from embodied.plugins import (
+    import_modules,
+    offered,
+    parts,
+    recorded_use,
+    require_same_modules,
+    source_digest,
+    sources_of,
+)
 from embodied.robots.catalogue import robot_model, robot_names
 from embodied.tasks.registry import SUITES, TASKS, make_task, sound_suites, suite_named
 from embodied.testing import check_task
@@ -157,6 +165,40 @@ def test_edited_code_from_outside_has_another_identity_and_other_packages_do_not
     path.write_text(path.read_text().replace("1.1", "1.2"))
     source_digest.cache_clear()
     assert sources_of(used, [])["outside-lab"]["sha256"] != before["outside-lab"]["sha256"]
+
+
+NAMED = "from typing import Any\n\nimport {helper}\n\nEMBODIED: Any = {{}}\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "files", "edited"),
+    [
+        ("beside", {"beside.py": NAMED.format(helper="a_helper"), "a_helper.py": "import another\n", "another.py": ""},
+         "another.py"),
+        ("beside", {"beside.py": NAMED.format(helper="kit.tools"), "kit/__init__.py": "", "kit/tools.py": ""},
+         "kit/tools.py"),
+        ("lab.named", {"lab/__init__.py": "", "lab/named.py": NAMED.format(helper="math"), "lab/other.py": ""},
+         "lab/__init__.py"),
+        ("lab.named", {"lab/__init__.py": "", "lab/named.py": "def late():\n    from . import other\n\nEMBODIED = {}\n",
+                       "lab/other.py": ""}, "lab/other.py"),
+    ],
+)  # fmt: skip
+def test_an_edited_helper_of_a_named_module_is_other_code_and_its_neighbours_do_not_count(site, module, files, edited):
+    for name, source in {**files, "unused.py": ""}.items():
+        (site / name).parent.mkdir(exist_ok=True)
+        (site / name).write_text(source)
+    import_modules([module])
+    try:
+        before = sources_of([], [])[module]
+        for name, same in (("unused.py", True), (edited, False)):
+            (site / name).write_text("VALUE = 2\n")
+            source_digest.cache_clear()
+            assert (sources_of([], [])[module] == before) is same
+            if not same:
+                with pytest.raises(PluginError, match="same on every node"):
+                    require_same_modules({module: before["sha256"]})
+    finally:
+        parts._named.pop(module)
 
 
 def test_offers_are_found_again_after_the_search_path_has_changed(site):
