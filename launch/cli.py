@@ -205,6 +205,9 @@ def _reported_errors() -> Iterator[None]:
         _refuse(error)
     except (HydraException, OmegaConfBaseException) as error:
         _refuse(restated(error))
+    except BrokenPipeError:  # The reader of --help, such as `head`, has exited.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(BROKEN_PIPE) from None
     except OSError as error:
         if error.errno in DISK_ERRORS:
             _refuse(PathError("The disk must take what is written.", value=error.strerror, remedy="Free space on it."))

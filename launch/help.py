@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from textwrap import wrap
@@ -11,6 +11,9 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
+
+from policies.memory.registry import MEMORIES
+from policies.sam2act.choices import MemoryKind
 
 CONFIGS = Path(__file__).parents[1] / "sim_configs"
 SCHEMA = "_schema"
@@ -34,11 +37,30 @@ def help_page(name: str, *, _root_: DictConfig) -> str:
         for folder in (CONFIGS, CONFIGS / OWN_GROUPS):
             comments |= _comments(folder / group / f"{choice}.yaml", f"{group}.")
     lines = [f"  {group}: {', '.join(_options(group))}" for group in sorted(groups)]
+    lines += _memories(_root_)
     head = ["Parts, chosen by name=PART:", "", *lines, ""] if lines else []
     fold = name == "bench"  # A benchmark reads only one of the many sections.
     settings = [*head, "Settings, changed by name=VALUE:", "", *_section(_root_, "", comments, fold=fold)]
     # Hydra fills this text into a template.
     return "\n".join(settings).replace("$", "$$")
+
+
+def _memories(root: DictConfig) -> list[str]:
+    """Returns the kinds of memory of a policy that has one, and the settings of those from outside."""
+    policy = root.get("policy")
+    if not isinstance(policy, DictConfig) or OmegaConf.select(policy, "memory.kind") is None:
+        return []
+    lines = [f"  policy.memory.kind: {', '.join(sorted({str(MemoryKind.off), *MEMORIES}))}"]
+    for name, kind in MEMORIES.sound().items():
+        if MEMORIES.outside(name) and fields(kind):
+            settings = [f"policy.memory.options.{one.name}={_default(one)}" for one in fields(kind)]
+            lines.append(f"    for {name}: {' '.join(settings)}")
+    return lines
+
+
+def _default(one: Field[Any]) -> str:
+    made = one.default if one.default_factory is MISSING else one.default_factory()
+    return "???" if made is MISSING else str(made)
 
 
 def explanations(kind: type[Any]) -> dict[str, str]:

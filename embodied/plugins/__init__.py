@@ -11,9 +11,8 @@ A module that is not installed offers them in a constant, which `plugins=[my_mod
 
 `tasks` are dataclasses that are their own config, each also a suite of its own name; `suites` are `tasks.suite.Suite`;
 `robots` are `robots.robot.RobotModel` or the path of a model file; `simulators`, `policies`, `memories`, `learners` and
-`planners` are config dataclasses with `build()`; `skills` are `controllers.skills.definition.SkillDefinition`; no
-command uses `exporters` yet. A part is imported when its name is first used, and a broken part stops only the runs that
-use it.
+`planners` are config dataclasses with `build()`; `skills` are `controllers.skills.definition.SkillDefinition`. A part
+is imported when its name is first used, and a broken part stops only the runs that use it.
 """
 
 from embodied.plugins.parts import GROUPS, OfferedPart, import_modules, named_modules, offered

@@ -13,9 +13,7 @@ from embodied.errors import PluginError, unknown_name
 
 PREFIX = "embodied."
 CONSTANT = "EMBODIED"
-GROUPS = (
-    "tasks", "suites", "robots", "simulators", "policies", "memories", "learners", "planners", "skills", "exporters",
-)  # fmt: skip
+GROUPS = ("tasks", "suites", "robots", "simulators", "policies", "memories", "learners", "planners", "skills")
 
 _named: dict[str, ModuleType] = {}  # The modules that the command line of this process has named.
 

@@ -1,14 +1,20 @@
 """`--help` explains each setting in a line, and shows nothing that a person cannot choose."""
 
 import importlib
+import os
 import re
+import subprocess
 import sys
 
 import pytest
 from hydra.core.config_store import ConfigStore
 
 from launch.help import WIDTH, explanations
+from launch.parts import PLANNERS, POLICIES, SIMULATORS
+from policies.memory.registry import MEMORIES
+from policies.registry import FAMILIES
 from policies.training.config import OptimiserConfig
+from tests.plugins.installing import install_outside_lab
 
 SETTING = re.compile(r"^  ([\w.]+)=(.*)$")
 
@@ -62,6 +68,36 @@ def test_settings_on_the_command_line_are_those_that_are_shown(page):
 
 def test_the_recipes_of_trainings_are_parts(page):
     assert "  recipe: memory, without_memory\n" in page("train")
+
+
+@pytest.fixture
+def outside_lab(tmp_path, monkeypatch):
+    """The outside package of the tests, installed; afterwards nothing of it is loaded."""
+    install_outside_lab(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "outside_lab"]:
+        del sys.modules[name]
+    for registry in (MEMORIES, POLICIES, FAMILIES, SIMULATORS, PLANNERS):
+        registry.loaded.clear()
+
+
+@pytest.mark.usefixtures("outside_lab")
+def test_the_memories_of_a_training_are_shown_with_the_settings_of_those_from_outside(page):
+    shown = page("train")
+    assert "\n  policy.memory.kind: keep_first, last, merging, none, off, recurrent, window\n" in shown
+    assert "\n    for last: policy.memory.options.gain=1.0\n" in shown
+
+
+def test_a_page_that_nobody_reads_to_its_end_is_no_error():
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "launch.train", "--help"],
+        stdout=write, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_explanations_come_from_the_attributes_of_a_docstring_and_of_its_bases():
