@@ -47,9 +47,16 @@ def lab_from_rgb(rgb: np.ndarray) -> np.ndarray:
 
 def median_lab(lab: np.ndarray) -> Colour:
     """Returns the median of the lighter half of CIE L*a*b* values (N, 3): the lit side of a thing."""
-    lab = np.median(lab[lab[:, 0] >= np.median(lab[:, 0])], axis=0)
+    lab = median(lab[lab[:, 0] >= median(lab[:, 0])])
     names, known = _known_colours()
-    return Colour(vector3(lab), names[int(np.argmin(np.linalg.norm((known - lab) * _WEIGHTS, axis=1)))])
+    apart = (known - lab) * _WEIGHTS
+    return Colour(vector3(lab), names[int(np.argmin((apart * apart).sum(axis=1)))])
+
+
+def median(values: np.ndarray) -> np.ndarray:
+    """Returns the median along the first axis, of at least one value: `np.median` without its checks, much faster."""
+    ordered = np.sort(values, axis=0)
+    return (ordered[(len(values) - 1) // 2] + ordered[len(values) // 2]) / 2
 
 
 @lru_cache(maxsize=1)

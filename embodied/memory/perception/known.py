@@ -1,12 +1,13 @@
 """The known state of one thing: its surface as seen, its box, its colour, and other things that it may be."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
 from embodied.geometry import Pose, quaternion_from_yaw, rotation_matrix, vector3
 from embodied.memory.perception.boxes import UprightBox, fit_box, inside
-from embodied.memory.perception.colours import Colour, lab_from_rgb, median_lab
+from embodied.memory.perception.colours import Colour, lab_from_rgb, median, median_lab
 
 SURFACE_M = 0.5  # A level thing at least this wide and deep is a surface on which things are placed.
 SURFACE_SHARE = 0.5
@@ -38,6 +39,12 @@ class Measured:
     palette_lab: np.ndarray
     pixels: int
     surface: bool
+
+    @cached_property
+    def shades(self) -> tuple[np.ndarray, np.ndarray]:
+        """The lightness (M,) of the palette, and its chroma in proportion to lightness (M, 2)."""
+        lightness = self.palette_lab[:, 0]
+        return lightness, self.palette_lab[:, 1:] / np.maximum(lightness, DARK)[:, None]
 
 
 @dataclass(eq=False)
@@ -93,8 +100,8 @@ def measured(points_m: np.ndarray, rgb: np.ndarray, pixels: int) -> Measured:
     `pixels` is the size of the mask.
     """
     heights = points_m[:, 2]
-    level = float(np.median(heights))
-    wide = np.ptp(points_m[:, :2], axis=0).min() >= SURFACE_M
+    level = float(median(heights))
+    wide = (points_m[:, :2].max(axis=0) - points_m[:, :2].min(axis=0)).min() >= SURFACE_M
     surface = bool(wide and np.mean(np.abs(heights - level) < LEVEL_M) >= SURFACE_SHARE)
     box = _slab(points_m, level) if surface else fit_box(_outline(points_m))
     palette_lab = lab_from_rgb(rgb[:: 1 + len(rgb) // MOST_COLOURS])
@@ -145,9 +152,12 @@ def registered(known: Measured, new: Measured) -> Measured:
 
 def alike(left: Measured, right: Measured) -> bool:
     """Returns whether two things have similar colours and sizes: by appearance they may be the same."""
-    ours, theirs = np.sort(left.box.size_m), np.sort(right.box.size_m)
-    slack = SIZE_SLACK_M + SIZE_SLACK_SHARE * np.maximum(ours, theirs)
-    return like_colour(left, right) and left.surface == right.surface and bool(np.all(np.abs(ours - theirs) <= slack))
+    sides = zip(sorted(left.box.size_m), sorted(right.box.size_m), strict=True)
+    return (
+        left.surface == right.surface
+        and all(abs(ours - theirs) <= SIZE_SLACK_M + SIZE_SLACK_SHARE * max(ours, theirs) for ours, theirs in sides)
+        and like_colour(left, right)
+    )
 
 
 def like_colour(left: Measured, right: Measured) -> bool:
@@ -163,21 +173,22 @@ def _has_colour(thing: Measured, colour: Colour) -> bool:
 
     Shade lowers lightness and chroma together, so that chroma is compared in proportion to lightness.
     """
-    lab = np.array(colour.lab)
-    lightness = np.maximum(thing.palette_lab[:, :1], DARK)
-    chroma = MIDDLE * (thing.palette_lab[:, 1:] / lightness - lab[1:] / max(lab[0], DARK))
-    apart = np.hypot(chroma[:, 0], chroma[:, 1]) + SHADE_WEIGHT * np.abs(thing.palette_lab[:, 0] - lab[0])
-    return bool(np.mean(apart <= ALIKE_COLOUR) >= PART_SHARE)
+    lightness, red, yellow = colour.lab
+    shades, chroma = thing.shades
+    least = max(lightness, DARK)
+    across = MIDDLE * np.hypot(chroma[:, 0] - red / least, chroma[:, 1] - yellow / least)
+    apart = across + SHADE_WEIGHT * np.abs(shades - lightness)
+    return np.count_nonzero(apart <= ALIKE_COLOUR) >= PART_SHARE * len(apart)
 
 
 def share_inside(box: UprightBox, points_m: np.ndarray, *, margin_m: float) -> float:
     """Returns the share in [0, 1] of `points_m` (N, 3) that lie in the box, grown by `margin_m` on every side."""
-    return float(np.mean(inside(box, points_m, margin_m=margin_m)))
+    return np.count_nonzero(inside(box, points_m, margin_m=margin_m)) / len(points_m)
 
 
 def volume_m3(box: UprightBox) -> float:
     """Returns the volume of a box."""
-    return float(np.prod(box.size_m))
+    return box.size_m[0] * box.size_m[1] * box.size_m[2]
 
 
 def standing(thing: Measured, support_m: float) -> Measured:

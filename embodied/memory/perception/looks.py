@@ -1,13 +1,16 @@
 """One look at a scene, its changes to the known things, and its comparison with earlier images of the same camera."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 
-from embodied.geometry import Pose
-from embodied.memory.perception.known import Known
+from embodied.geometry import Pose, Vector3, vector3
+from embodied.memory.perception.boxes import UprightBox
+from embodied.memory.perception.known import Known, Measured, measured, share_inside
 from embodied.memory.perception.segments import SegmentedImage
 from embodied.types import CameraImage
 
@@ -56,15 +59,54 @@ class Look:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """The background of a still camera, without robots.
+    """The background of a still camera, without robots; later looks change it in place.
 
     Depth in metres, colour, and the index of the thing, 0 for none. `depth_m` and `label` are (height * width,), `rgb`
-    uint8 (height * width, 3).
+    uint8 (height * width, 3), which is up to date for things that are no surfaces.
     """
 
     depth_m: np.ndarray
     rgb: np.ndarray
     label: np.ndarray
+
+
+class Segment:
+    """The surface that one mask of an image shows; it is measured only where its points do not suffice."""
+
+    def __init__(self, seen: SegmentedImage, mask: int) -> None:
+        self._seen = seen
+        self._mask = mask
+
+    @cached_property
+    def _indices(self) -> np.ndarray:
+        return self._seen.indices(self._mask)
+
+    @property
+    def enough(self) -> bool:
+        """Whether it has enough pixels to be measured."""
+        return len(self._indices) >= LEAST_PIXELS
+
+    @cached_property
+    def points_m(self) -> np.ndarray:
+        """Its points (N, 3) in the world."""
+        return self._seen.points_m(self._indices)
+
+    @cached_property
+    def _ball(self) -> tuple[Vector3, float]:
+        low, high = self.points_m.min(axis=0), self.points_m.max(axis=0)
+        return vector3((low + high) / 2), float(np.linalg.norm(high - low)) / 2
+
+    def share_inside(self, box: UprightBox, *, margin_m: float) -> float:
+        """Returns the share in [0, 1] of its points that lie in a box, grown by `margin_m` on every side."""
+        centre_m, radius_m = self._ball
+        if math.dist(centre_m, box.pose.position_m) > radius_m + math.hypot(*box.size_m) / 2 + 2 * margin_m:
+            return 0.0
+        return share_inside(box, self.points_m, margin_m=margin_m)
+
+    @cached_property
+    def measured(self) -> Measured:
+        """Its points with box and colours."""
+        return measured(self.points_m, self._seen.rgb(self._indices), int(self._seen.pixels[self._mask]))
 
 
 class Votes:
@@ -88,7 +130,8 @@ class Votes:
         now, before = seen.image.rgb.reshape(-1, 3)[things_at], reference.rgb[things_at]
         same[things_at] = np.abs(now.astype(np.int16) - before).sum(axis=1) < SAME_RGB
         self._same = np.bincount(pairs[same], minlength=masks * things).reshape(masks, things)
-        self._open = np.bincount(pairs[clear], minlength=masks * things).reshape(masks, things)
+        changed = np.bincount(pairs[clear & ~same], minlength=masks * things)
+        self._open = self._same + changed.reshape(masks, things)
         self._own_px = np.bincount(reference.label, minlength=things)
 
     def best(self, mask: int) -> int:

@@ -14,6 +14,7 @@ from embodied.types import CameraImage
 MOST_POINTS = 250
 OWN_M = 0.02  # Tolerance in depth for points of a robot's own surface.
 LEAST_HITS, LEAST_HIT_SHARE = 3, 0.1
+_ROWS, _COLUMNS = np.repeat((-1, 0, 1), 3), np.tile((-1, 0, 1), 3)
 JUMP_PX = 4.0  # Of depth, in pixel widths: a larger step between neighbours is an edge.
 
 
@@ -32,7 +33,7 @@ class SegmentedImage:
     @cached_property
     def mask(self) -> np.ndarray:
         """The mask of each pixel, 0 for none."""
-        return np.asarray(self.image.instance).ravel()
+        return np.asarray(self.image.instance).ravel().astype(np.intp)
 
     @cached_property
     def depth_m(self) -> np.ndarray:
@@ -86,12 +87,17 @@ class SegmentedImage:
     @cached_property
     def _padded(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The rims of all masks, depths and masks, flat, with one more row and column on each side of the image."""
-        mask = np.pad(np.asarray(self.image.instance), 1)
-        middle = mask[1:-1, 1:-1]
+        height, width = self.image.depth_m.shape
+        mask = np.zeros((height + 2, width + 2), dtype=np.int32)
+        depth_m = np.zeros(mask.shape, dtype=np.float32)
         rim = np.ones(mask.shape, dtype=bool)
-        rim[1:-1, 1:-1] = (middle != mask[1:-1, :-2]) | (middle != mask[1:-1, 2:])
-        rim[1:-1, 1:-1] |= (middle != mask[:-2, 1:-1]) | (middle != mask[2:, 1:-1])
-        return rim.ravel(), np.pad(self.image.depth_m, 1).ravel(), mask.ravel()
+        middle = mask[1:-1, 1:-1]
+        middle[:], depth_m[1:-1, 1:-1] = self.image.instance, self.image.depth_m
+        found = rim[1:-1, 1:-1]
+        np.not_equal(middle, mask[1:-1, :-2], out=found)
+        for beside in (mask[1:-1, 2:], mask[:-2, 1:-1], mask[2:, 1:-1]):
+            found |= middle != beside
+        return rim.ravel(), depth_m.ravel(), mask.ravel()
 
     def _sound(self, indices: np.ndarray) -> np.ndarray:
         """Returns which pixels, given by their flat indices, are inside their mask or have a neighbour that is."""
@@ -101,8 +107,9 @@ class SegmentedImage:
         at = (row + 1) * wide + column + 1
         sound = ~rim[at]
         at = at[~sound, None]
-        around = at + np.array([rows * wide + columns for rows in (-1, 0, 1) for columns in (-1, 0, 1)])
-        near = np.abs(depth_m[around] - depth_m[at]) <= JUMP_PX * depth_m[at] / self.image.intrinsics[1, 1]
+        around = at + (_ROWS * wide + _COLUMNS)
+        own_m = depth_m[at]
+        near = np.abs(depth_m[around] - own_m) <= JUMP_PX * own_m / self.image.intrinsics[1, 1]
         sound[~sound] = (near & (mask[around] == mask[at]) & ~rim[around]).any(axis=1)
         return sound
 

@@ -2,9 +2,7 @@
 
 from collections.abc import Collection
 
-import numpy as np
-
-from embodied.geometry import rotation_matrix
+from embodied.memory.perception.boxes import covers
 from embodied.memory.perception.known import Known, volume_m3
 
 TOUCH_M = 0.025
@@ -48,11 +46,7 @@ def support_height_m(thing: Known, others: Collection[Known]) -> float | None:
 
 def _over(below: Known, thing: Known) -> bool:
     """Returns whether the middle of a thing lies over or under the outline of another."""
-    offset = np.subtract(thing.box.pose.position_m, below.box.pose.position_m)
-    if abs(offset[0]) + abs(offset[1]) > below.box.size_m[0] + below.box.size_m[1]:
-        return False
-    local = rotation_matrix(below.box.pose.orientation).T @ offset
-    return bool(np.all(np.abs(local[:2]) <= np.array(below.box.size_m[:2]) / 2 + RIM_M))
+    return covers(below.box, thing.box.pose.position_m, margin_m=RIM_M)
 
 
 def _touches(thing: Known, below: Known) -> bool:
@@ -61,6 +55,10 @@ def _touches(thing: Known, below: Known) -> bool:
 
 def _holds(outer: Known, thing: Known) -> bool:
     """Returns whether a thing's middle is in a box that is clearly wider and reaches over its underside."""
-    wider = float(np.prod(outer.box.size_m[:2])) >= LARGER * float(np.prod(thing.box.size_m[:2]))
+    wider = _footprint_m2(outer) >= LARGER * _footprint_m2(thing)
     around = outer.bottom_m - WITHIN_M <= thing.bottom_m and outer.top_m >= thing.bottom_m + TOUCH_M
     return wider and around
+
+
+def _footprint_m2(thing: Known) -> float:
+    return thing.box.size_m[0] * thing.box.size_m[1]

@@ -1,27 +1,33 @@
 """Identifies things from look to look by place, colour, size and shape, with masks that carry no names."""
 
-import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 import numpy as np
 
-from embodied.geometry import Pose, compose, invert
-from embodied.memory.perception.boxes import UprightBox
+from embodied.geometry import Pose, Vector3, compose, invert
+from embodied.memory.perception.boxes import UprightBox, contains
 from embodied.memory.perception.known import (
     Known,
     Measured,
     alike,
     fused,
     like_colour,
-    measured,
     moved_to,
     registered,
     seen_in_part,
-    share_inside,
     standing,
     volume_m3,
 )
-from embodied.memory.perception.looks import LEAST_PIXELS, VACATED_SHARE, Change, ChangeKind, Look, Reference, Votes
+from embodied.memory.perception.looks import (
+    LEAST_PIXELS,
+    VACATED_SHARE,
+    Change,
+    ChangeKind,
+    Look,
+    Reference,
+    Segment,
+    Votes,
+)
 from embodied.memory.perception.segments import SegmentedImage
 from embodied.memory.perception.supports import support_height_m
 
@@ -29,7 +35,7 @@ CONFIRMED_SHARE = 0.97
 STAYED_SHARE, STAYED_OWN_SHARE = 0.3, 0.6
 VACATED_PX, MARK_VACATED_SHARE = 3, 0.25
 GONE_SHARE, IN_SIGHT_SHARE = 0.5, 0.3
-INSIDE_M, INSIDE_SHARE = 0.015, 0.5
+INSIDE_M, INSIDE_SHARE, SHARE_SLACK = 0.015, 0.5, 0.1
 OUTSIDE_M, OUTSIDE_SHARE = 0.004, 0.03
 NEAR_M = 0.05
 HELD_M = 0.025
@@ -70,10 +76,10 @@ class SceneTracker:
                 continue
             found[mask] = thing
             if votes.share(mask, thing.index) < CONFIRMED_SHARE:
-                changes.append(self._add_view(thing, _measure(seen, mask), look.time_s))
+                changes.append(self._add_view(thing, Segment(seen, mask), look.time_s))
             else:
                 changes.append(self._confirm(thing, look.time_s))
-        new = {mask: one for mask in pending if (one := _measure(seen, mask)) is not None}
+        new = {mask: one for mask in pending if (one := Segment(seen, mask)).enough}
         held = self._held_boxes(look)
         ours[[mask for mask, one in new.items() if _among(one, held)]] = True
         new = {mask: one for mask, one in new.items() if not ours[mask]}
@@ -94,15 +100,13 @@ class SceneTracker:
         if height_m is not None and abs(thing.bottom_m - height_m) <= STANDS_M:
             thing.measured = standing(thing.measured, height_m)
 
-    def at(self, point_m: Collection[float]) -> Known | None:
+    def at(self, point_m: Vector3) -> Known | None:
         """Returns the smallest thing whose box, grown by 1.5 cm, contains a point; no marks and no surfaces."""
-        point = np.array([tuple(point_m)])
         around = [
             thing
             for thing in self.things.values()
-            if math.dist(thing.box.pose.position_m, point[0]) <= sum(thing.box.size_m) + INSIDE_M
-            and not (thing.flat or thing.measured.surface or thing.lost)
-            and share_inside(thing.box, point, margin_m=INSIDE_M) == 1.0
+            if not (thing.measured.surface or thing.lost or thing.flat)
+            and contains(thing.box, point_m, margin_m=INSIDE_M)
         ]
         return min(around, key=lambda thing: volume_m3(thing.box), default=None)
 
@@ -152,25 +156,25 @@ class SceneTracker:
         still = moved_px <= max(VACATED_PX, least * votes.pixels_of(index))
         return thing if overlaps and still else None
 
-    def _add_view(self, thing: Known, new: Measured | None, time_s: float) -> Change:
+    def _add_view(self, thing: Known, new: Segment, time_s: float) -> Change:
         """Adds the newly visible part of a thing at rest."""
         change = self._confirm(thing, time_s)
-        if new is not None and not thing.views:
+        if thing.views >= MOST_VIEWS or not new.enough:
+            return change
+        if not thing.views:
             return self._update_moved(thing, new)
-        if new is None or thing.views >= MOST_VIEWS:
+        if new.share_inside(thing.box, margin_m=OUTSIDE_M) > 1.0 - OUTSIDE_SHARE:
             return change
-        if share_inside(thing.box, new.points_m, margin_m=OUTSIDE_M) > 1.0 - OUTSIDE_SHARE:
-            return change
-        thing.measured = fused(thing.measured, new)
+        thing.measured = fused(thing.measured, new.measured)
         thing.views += 1
         return Change(thing.name, ChangeKind.REFINED)
 
-    def _update_moved(self, thing: Known, new: Measured) -> Change:
+    def _update_moved(self, thing: Known, new: Segment) -> Change:
         """Replaces the surface of a moved thing by a complete view; of a partial view keeps the agreeing part."""
-        part = seen_in_part(thing.measured, new)
-        if part and share_inside(thing.box, new.points_m, margin_m=OUTSIDE_M) > 1.0 - OUTSIDE_SHARE:
+        part = seen_in_part(thing.measured, new.measured)
+        if part and new.share_inside(thing.box, margin_m=OUTSIDE_M) > 1.0 - OUTSIDE_SHARE:
             return Change(thing.name, ChangeKind.CONFIRMED)
-        thing.measured = registered(thing.measured, new) if part else new
+        thing.measured = registered(thing.measured, new.measured) if part else new.measured
         thing.views = 0 if part else 1
         return Change(thing.name, ChangeKind.MOVED)
 
@@ -180,33 +184,38 @@ class SceneTracker:
         return Change(thing.name, ChangeKind.CONFIRMED)
 
     def _placed(
-        self, new: Measured, look: Look, mask: int, taken: Collection[Known], vacated: Mapping[str, float]
+        self, new: Segment, look: Look, mask: int, taken: Collection[Known], vacated: Mapping[str, float]
     ) -> tuple[Known, Change]:
         """Returns the thing of a mask that is at a new place, or seen by this camera for the first time."""
         name, category = look.given.get(mask, ("", ""))
-        thing = self.things.get(name) if name else self._same_place(new, taken) or self._elsewhere(new, taken, vacated)
+        if name:
+            thing = self.things.get(name)
+        else:
+            thing = self._same_place(new, taken) or self._elsewhere(new.measured, taken, vacated)
         if thing is None:
-            thing = self._first_seen(new, look, name, category)
+            thing = self._first_seen(new.measured, look, name, category)
             return thing, Change(thing.name, ChangeKind.NEW)
-        away = share_inside(thing.box, new.points_m, margin_m=INSIDE_M) < INSIDE_SHARE
+        away = new.share_inside(thing.box, margin_m=INSIDE_M) < INSIDE_SHARE
         if thing.name in vacated or thing.lost or away:
             self._confirm(thing, look.time_s)
             self._forget_references(thing)
             return thing, self._update_moved(thing, new)
         return thing, self._add_view(thing, new, look.time_s)
 
-    def _same_place(self, new: Measured, taken: Collection[Known]) -> Known | None:
+    def _same_place(self, new: Segment, taken: Collection[Known]) -> Known | None:
         """Returns the thing whose box contains most of the view: of the best ones the smallest."""
         shares = {
-            thing.name: share_inside(thing.box, new.points_m, margin_m=INSIDE_M)
+            thing.name: share
             for thing in self.things.values()
-            if not thing.held and thing not in taken and _same_kind(thing.measured, new)
-        }
+            if not thing.held and thing not in taken
+            and (share := new.share_inside(thing.box, margin_m=INSIDE_M)) >= INSIDE_SHARE - SHARE_SLACK
+            and _same_kind(thing.measured, new.measured)
+        }  # fmt: skip
         best = max(shares.values(), default=0.0)
         if best < INSIDE_SHARE:
             return None
         return min(
-            (self.things[name] for name, share in shares.items() if share >= best - 0.1),
+            (self.things[name] for name, share in shares.items() if share >= best - SHARE_SLACK),
             key=lambda thing: volume_m3(thing.box),
         )
 
@@ -247,7 +256,7 @@ class SceneTracker:
                 _confuse(thing, other)
 
     def _vacated(
-        self, seen: SegmentedImage, votes: Votes, found: Mapping[int, Known], new: Mapping[int, Measured]
+        self, seen: SegmentedImage, votes: Votes, found: Mapping[int, Known], new: Mapping[int, Segment]
     ) -> dict[str, float]:
         """Returns by name the things that have partly or wholly left their place, and the share of it seen empty.
 
@@ -259,15 +268,20 @@ class SceneTracker:
             if thing in found.values() or thing.held or thing.lost or votes.knows(thing.index):
                 continue
             index, depth = seen.project(thing.measured.points_m)
-            index, depth = index[index >= 0], depth[index >= 0]
+            shown = index >= 0
+            index, depth = index[shown], depth[shown]
             behind_m = seen.depth_m[index] - depth
-            other = [mask for mask, one in new.items() if not like_colour(one, thing.measured)]
-            empty = (behind_m > INSIDE_M) | ((np.abs(behind_m) < INSIDE_M) & np.isin(seen.mask[index], other))
-            in_sight = behind_m > -INSIDE_M
-            if in_sight.sum() >= max(LEAST_PIXELS, IN_SIGHT_SHARE * len(thing.measured.points_m)):
-                share = float(empty.sum() / in_sight.sum())
-                if share >= GONE_SHARE:
-                    shares[thing.name] = share
+            in_sight = np.count_nonzero(behind_m > -INSIDE_M)
+            if in_sight < max(LEAST_PIXELS, IN_SIGHT_SHARE * len(thing.measured.points_m)):
+                continue
+            in_place = np.bincount(seen.mask[index[np.abs(behind_m) < INSIDE_M]], minlength=len(seen.pixels))
+            other = sum(
+                int(in_place[mask]) for mask, one in new.items()
+                if in_place[mask] and not like_colour(one.measured, thing.measured)
+            )  # fmt: skip
+            share = (np.count_nonzero(behind_m > INSIDE_M) + other) / in_sight
+            if share >= GONE_SHARE:
+                shares[thing.name] = share
         return shares
 
     def _gone(self, found: Mapping[int, Known], vacated: Mapping[str, float]) -> Iterator[Change]:
@@ -286,29 +300,24 @@ class SceneTracker:
         self, camera: str, seen: SegmentedImage, found: Mapping[int, Known], ours: np.ndarray
     ) -> None:
         """Keeps the image of the camera as reference, except where robots hide the scene."""
-        index_of = np.zeros(len(seen.pixels), dtype=np.int32)
+        index_of = np.zeros(len(seen.pixels), dtype=np.intp)
         for mask, thing in found.items():
             index_of[mask] = thing.index
         label, hidden = index_of[seen.mask], ours[seen.mask]
-        reference = self._references.get(camera)
-        if reference is not None:
-            np.copyto(label, reference.label, where=hidden)
-            depth_m = np.where(hidden, reference.depth_m, seen.depth_m)
-            rgb = np.where(hidden[:, None], reference.rgb, seen.image.rgb.reshape(-1, 3))
-        else:
-            depth_m, rgb = np.where(hidden, 0.0, seen.depth_m), seen.image.rgb.reshape(-1, 3)
-        self._references[camera] = Reference(depth_m, rgb, label)
+        reference, rgb = self._references.get(camera), seen.image.rgb.reshape(-1, 3)
+        if reference is None:
+            self._references[camera] = Reference(np.where(hidden, 0.0, seen.depth_m), rgb.copy(), label)
+            return
+        shown = ~hidden
+        np.copyto(reference.label, label, where=shown)
+        np.copyto(reference.depth_m, seen.depth_m, where=shown)
+        narrow = np.array([one is not None and not one.measured.surface for one in self._by_index])
+        at = np.flatnonzero(shown & narrow[label])
+        reference.rgb[at] = rgb[at]
 
 
-def _measure(seen: SegmentedImage, mask: int) -> Measured | None:
-    indices = seen.indices(mask)
-    if len(indices) < LEAST_PIXELS:
-        return None
-    return measured(seen.points_m(indices), seen.rgb(indices), int(seen.pixels[mask]))
-
-
-def _among(new: Measured, boxes: Collection[UprightBox]) -> bool:
-    return any(share_inside(box, new.points_m, margin_m=HELD_M) >= INSIDE_SHARE for box in boxes)
+def _among(new: Segment, boxes: Collection[UprightBox]) -> bool:
+    return any(new.share_inside(box, margin_m=HELD_M) >= INSIDE_SHARE for box in boxes)
 
 
 def _same_kind(known: Measured, new: Measured) -> bool:
