@@ -200,6 +200,20 @@ def matrix_from_pose(pose: Pose) -> np.ndarray:
     return matrix
 
 
+def matrices_from_poses(poses: Sequence[Pose]) -> np.ndarray:
+    """Returns the homogeneous (N, 4, 4) transforms of N poses, bit for bit those of `matrix_from_pose`."""
+    values = np.array([(*pose.position_m, *pose.orientation) for pose in poses]).reshape(-1, 7)
+    x, y, z, w = values[:, 3:].T
+    matrices = np.zeros((len(values), 4, 4))
+    matrices[:, 0, 0], matrices[:, 0, 1] = 1 - 2 * (y * y + z * z), 2 * (x * y - z * w)
+    matrices[:, 0, 2], matrices[:, 1, 0] = 2 * (x * z + y * w), 2 * (x * y + z * w)
+    matrices[:, 1, 1], matrices[:, 1, 2] = 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)
+    matrices[:, 2, 0], matrices[:, 2, 1] = 2 * (x * z - y * w), 2 * (y * z + x * w)
+    matrices[:, 2, 2], matrices[:, 3, 3] = 1 - 2 * (x * x + y * y), 1.0
+    matrices[:, :3, 3] = values[:, :3]
+    return matrices
+
+
 def pose_from_matrix(matrix: np.ndarray) -> Pose:
     """Returns the pose of a homogeneous (4, 4) transform."""
     return Pose(vector3(matrix[:3, 3]), quaternion_from_matrix(matrix[:3, :3]))

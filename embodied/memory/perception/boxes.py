@@ -72,7 +72,7 @@ def fit_box(points_m: np.ndarray) -> UprightBox:
 def inside(box: UprightBox, points_m: np.ndarray, *, margin_m: float) -> np.ndarray:
     """Returns which of `points_m` (N, 3) lie in the box, grown by `margin_m` on every side."""
     local = (points_m - box.centre_m) @ box.world_from_box
-    return (np.abs(local) <= box.half_m + margin_m).all(axis=1)
+    return np.logical_and.reduce(np.abs(local) <= box.half_m + margin_m, axis=1)
 
 
 def contains(box: UprightBox, point_m: Vector3, *, margin_m: float) -> bool:

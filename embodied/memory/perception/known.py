@@ -178,7 +178,7 @@ def _has_colour(thing: Measured, colour: Colour) -> bool:
     least = max(lightness, DARK)
     across = MIDDLE * np.hypot(chroma[:, 0] - red / least, chroma[:, 1] - yellow / least)
     apart = across + SHADE_WEIGHT * np.abs(shades - lightness)
-    return np.count_nonzero(apart <= ALIKE_COLOUR) >= PART_SHARE * len(apart)
+    return bool(np.count_nonzero(apart <= ALIKE_COLOUR) >= PART_SHARE * len(apart))
 
 
 def share_inside(box: UprightBox, points_m: np.ndarray, *, margin_m: float) -> float:

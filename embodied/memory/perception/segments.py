@@ -92,7 +92,7 @@ class SegmentedImage:
         depth_m = np.zeros(mask.shape, dtype=np.float32)
         rim = np.ones(mask.shape, dtype=bool)
         middle = mask[1:-1, 1:-1]
-        middle[:], depth_m[1:-1, 1:-1] = self.image.instance, self.image.depth_m
+        middle[:], depth_m[1:-1, 1:-1] = self.mask.reshape(height, width), self.image.depth_m
         found = rim[1:-1, 1:-1]
         np.not_equal(middle, mask[1:-1, :-2], out=found)
         for beside in (mask[1:-1, 2:], mask[:-2, 1:-1], mask[2:, 1:-1]):

@@ -1,5 +1,6 @@
 """Logs what robots perceive, do and report of an episode: the bank that policies, planners and people read."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -96,6 +97,7 @@ class BeliefFeed(EpisodeFeed):
         self._logged: dict[str, tuple[Pose, float]] = {}
         self._confused: set[tuple[str, str]] = set()
         self._looked_s = 0.0
+        self._reported_s = -math.inf
 
     @property
     def refused(self) -> int:
@@ -129,11 +131,11 @@ class BeliefFeed(EpisodeFeed):
             self._log(one.robot, one.payload)
             if isinstance(one.payload, RelationSet):
                 self._log_sighting(one.robot, self._tracker.things[one.payload.subject])
-        if self._poses_due(state):
+        look_due = (self.now_s - self._looked_s) * self._belief.look_hz >= 1.0 - SLACK_S
+        if look_due or (self.now_s - self._reported_s) * self._config.pose_rate_hz >= 1.0 - SLACK_S:
             self._log_robots()
-        if (self.now_s - self._looked_s) * self._belief.look_hz >= 1.0 - SLACK_S:
+        if look_due:
             robot = next(iter(state.robots))
-            self._log_robots()
             self._look_through(robot, self._looking.next_camera(robot))
 
     def _look(self, robot: str) -> None:
@@ -251,6 +253,10 @@ class BeliefFeed(EpisodeFeed):
                         self._log_sighting(robot, self._tracker.things[name], again=True)
 
     def _log_robots(self) -> None:
+        """Logs poses and states of all robots, unless that was done at this time already."""
+        if self._reported_s == self.now_s:
+            return
+        self._reported_s = self.now_s
         for name, robot in self._robots.items():
             tool = robot.tool if len(robot.end_effectors) == 1 else None
             holding = any(self._containment.parents.get(thing.name) == ("held_by", name)

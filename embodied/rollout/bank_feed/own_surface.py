@@ -5,7 +5,6 @@ from functools import lru_cache
 import numpy as np
 import pinocchio as pin  # pyright: ignore[reportMissingImports]  # Lies behind a .pth file.
 
-from embodied.geometry import transform_points
 from embodied.robots.assets import stock_urdf_path
 from embodied.robots.catalogue import robot_model, robot_names
 from embodied.robots.kinematics import robot_tree
@@ -27,8 +26,8 @@ class OwnSurface:
             some = mesh.vertices[:: 1 + len(mesh.vertices) // POINTS_PER_MESH]
             points.append(some @ frame.placement.rotation.T + frame.placement.translation)
             joints.append(np.full(len(some), frame.parentJoint))
-        self._points_m, self._joint = np.concatenate(points), np.concatenate(joints)
-
+        points_m, self._joint = np.concatenate(points), np.concatenate(joints)
+        self._points_m = np.concatenate([points_m, np.ones((len(points_m), 1))], axis=1)  # Homogeneous.
         self._tree, self._scratch = tree, tree.createData()
         self._values = pin.neutral(tree)
         self._arms = [tree.joints[tree.getJointId(name)].idx_q for name in self._model.joints]
@@ -47,9 +46,8 @@ class OwnSurface:
         for name, columns in self._fingers.items():
             self._values[columns] = fingers[name][: len(columns)]
         pin.forwardKinematics(self._tree, self._scratch, self._values)
-        transforms = np.array([one.homogeneous for one in self._scratch.oMi])[self._joint]
-        local = (transforms[:, :3, :3] @ self._points_m[:, :, None])[:, :, 0] + transforms[:, :3, 3]
-        return transform_points(state.base.matrix, local)
+        transforms = state.base.matrix @ np.array([one.homogeneous for one in self._scratch.oMi])
+        return np.einsum("nij,nj->ni", transforms[self._joint, :3], self._points_m)
 
 
 @lru_cache(maxsize=16)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from embodied.errors import unknown_name
-from embodied.geometry import Pose, compose, transform_points
+from embodied.geometry import Pose, compose, matrices_from_poses, transform_points
 from embodied.robots.assets import stock_urdf_path
 from embodied.robots.catalogue import robot_model
 from embodied.robots.meshes import LinkMesh, visual_meshes
@@ -66,8 +66,7 @@ class ScenePixels:
         poses = [visible.state.pose[body.name] for body in scene.bodies]
         for robot in scene.robots:
             poses += visible.links[robot.name].values()
-        matrices = np.stack([pose.matrix for pose in poses]) if poses else np.zeros((0, 4, 4))
-        return self._opengl.render(matrices, views)
+        return self._opengl.render(matrices_from_poses(poses), views)
 
     def close(self) -> None:
         """Frees the GL context; calling it twice is harmless."""
