@@ -246,7 +246,7 @@ class Dispatcher(Protocol):
 
 
 class Policy(Protocol):
-    """Observations and memory into intents. A batch gives what its rows give one by one."""
+    """Observations and memory into intents. Built anew for each episode unless `stateless` is True (`check_policy`)."""
 
     @property
     def observation_spec(self) -> ObservationSpec:
@@ -264,7 +264,7 @@ class Policy(Protocol):
         ...
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
-        """Returns one decision per request. All state is in `Request.carry` and `Decision.carry`."""
+        """Returns one decision per request, the same as if it came alone. All state is in the carry."""
         ...
 
 

@@ -17,6 +17,7 @@ from embodied.robots.commands import proprio_layout
 from embodied.rollout.episode import EpisodeContext, EpisodeRunner
 from embodied.rollout.recording.video_observer import VideoConfig, with_spectator
 from embodied.rollout.requests import SPECTATOR, masked
+from embodied.seeding import drawn_salt, opaque_id
 from embodied.simulators.bullet import BulletConfig
 from embodied.specs import KEYFRAME, ObservationSpec
 from embodied.tasks.registry import make_task
@@ -26,6 +27,7 @@ FARTHEST_M = 1000.0
 SHORTEST_QUATERNION = 1e-3
 RESET_OPTIONS = ("split",)
 _SIMULATOR = BulletConfig()
+_PROCESS_SALT = drawn_salt()
 
 
 class KeyframeEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
@@ -38,8 +40,9 @@ class KeyframeEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
     episode's clock shows it, absent where it is hidden. Reward: 1 for success, else 0. Success, failure and invalid
     episodes terminate; the limits of keyframes and time truncate.
 
-    Information: `instruction`, the `episode`'s id, `world_from_base`, `outcome` (`types.Outcome`) and its `reason`, the
-    `phases` reached, and the `choice` made, None before one.
+    Information: `instruction`, `world_from_base`, `outcome` (`types.Outcome`) and its `reason`, the `phases` reached,
+    and the `choice` made, None before one. `episode_id` tells episodes apart and says nothing about them: it depends on
+    `salt`, which is drawn once per process unless it is given.
 
     `reset(seed=n)` starts the very episode `n` of the split `options["split"]`, by default "train"; without a seed, one
     drawn from the seed before. `task_options` are fields of the task, such as `patches=8`. Raises `UnknownNameError`
@@ -48,11 +51,14 @@ class KeyframeEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 1}  # noqa: RUF012 - Gymnasium's own form
 
-    def __init__(self, task: str, tier: str, *, render_mode: str | None = None, **task_options: Any) -> None:
+    def __init__(
+        self, task: str, tier: str, *, render_mode: str | None = None, salt: str = "", **task_options: Any
+    ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise unknown_name("render mode", render_mode, self.metadata["render_modes"])
         self.render_mode = render_mode
         self._task = make_task(task, tier=tier, options=task_options)
+        self._salt = salt or _PROCESS_SALT
         self._agent = _Outsider()
         self._simulator = _SIMULATOR.build()
         self._performance: EpisodeRunner | None = None
@@ -139,7 +145,7 @@ class KeyframeEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         progress = self._performance.progress if self._performance else None
         return {
             "instruction": self._episode.instruction_of(self._robot),
-            "episode": self._episode.id,
+            "episode_id": opaque_id(self._salt, self._episode.id),
             "world_from_base": self._episode.scene.robots[0].base.matrix,
             "outcome": progress.outcome.value if progress else Outcome.RUNNING.value,
             "reason": progress.reason if progress else "",

@@ -33,7 +33,7 @@ NO_HINTS = "takes no hints"
 
 @dataclass(kw_only=True)
 class Off:
-    """The memory is empty at every decision."""
+    """The memory is empty at every decision: that in the carry is wiped, and the policy is built anew."""
 
     def obstacle(self, policy: Policy) -> str:
         """Returns that the policy has no memory, if that is so."""
@@ -42,7 +42,7 @@ class Off:
     def prepare(self, episode: Episode, context: EpisodeContext) -> Controlled:
         """Returns the policy without its memory. Raises `ConfigError` if it has none."""
         del episode
-        return Controlled(_Off(context.policy, choice_task(context.task)))
+        return Controlled(_Off(context))
 
 
 @dataclass(kw_only=True)
@@ -52,7 +52,7 @@ class Wiped(Off):
     def prepare(self, episode: Episode, context: EpisodeContext) -> Controlled:
         """Returns the policy whose memory will be emptied. Raises `ConfigError` if it has no memory."""
         del episode
-        return Controlled(_Wiped(context.policy, choice_task(context.task)))
+        return Controlled(_Wiped(context))
 
 
 @dataclass(kw_only=True)
@@ -60,7 +60,8 @@ class Swapped(Off):
     """The memory is replaced by that of a donor, at the first decision of the open choice, and continues from there.
 
     The donor is the same policy in the episode's counterfactual (the same layout, the next variant), played up to the
-    moment at which its own choice opens. It is not logged to a memory bank and gets no moments from one.
+    moment at which its own choice opens. It is not logged to a memory bank and gets no moments from one. What a policy
+    keeps in itself is the donor's as well from then on.
     """
 
     def prepare(self, episode: Episode, context: EpisodeContext) -> Controlled:
@@ -71,10 +72,11 @@ class Swapped(Off):
         task = choice_task(context.task)
         _memory_of(context.policy)
         counterfactual = task.counterfactual(episode)
-        donor = memory_at_choice(counterfactual, context)
-        if isinstance(donor, str):
-            return Controlled(context.policy, unplayable=f"no donor: {donor}")
-        return Controlled(_Swapped(context.policy, task, donor), donor=counterfactual.choice_goal.target)
+        donor = context.fresh_policy()
+        memory = memory_at_choice(counterfactual, replace(context, policy=donor))
+        if isinstance(memory, str):
+            return Controlled(context.policy, unplayable=f"no donor: {memory}")
+        return Controlled(_Swapped(context, donor, memory), donor=counterfactual.choice_goal.target)
 
 
 @dataclass(kw_only=True)
@@ -261,14 +263,16 @@ def _moments_since(request: Request, control: _ControlState) -> MemoryContext:
 
 
 class _Off(_ControlledPolicy):
-    def __init__(self, policy: Policy, task: ChoiceTask) -> None:
-        super().__init__(policy, task)
-        self._memory = _memory_of(policy)
+    def __init__(self, context: EpisodeContext) -> None:
+        super().__init__(context.policy, choice_task(context.task))
+        self._memory = _memory_of(context.policy)
+        self._fresh_policy = context.fresh_policy
 
     def _changed(
         self, request: Request, control: _ControlState, truth: Truth, *, first: bool
     ) -> tuple[Request, _ControlState]:
         del truth, first
+        self.inner = self._fresh_policy()
         carry = None if request.carry is None else self._memory.wiped(request.carry)
         return replace(request, carry=carry, memory=MemoryContext()), control
 
@@ -278,23 +282,28 @@ class _Wiped(_Off):
         self, request: Request, control: _ControlState, truth: Truth, *, first: bool
     ) -> tuple[Request, _ControlState]:
         del truth
+        if first:
+            self.inner = self._fresh_policy()
         if first and request.carry is not None:
             request = replace(request, carry=self._memory.wiped(request.carry))
         return replace(request, memory=_moments_since(request, control)), control
 
 
 class _Swapped(_Off):
-    def __init__(self, policy: Policy, task: ChoiceTask, donor: Mapping[str, Any]) -> None:
-        super().__init__(policy, task)
+    def __init__(self, context: EpisodeContext, donor: Policy, memory: Mapping[str, Any]) -> None:
+        super().__init__(context)
         self._donor = donor
+        self._donor_carries = memory
 
     def _changed(
         self, request: Request, control: _ControlState, truth: Truth, *, first: bool
     ) -> tuple[Request, _ControlState]:
         del truth
+        if first:
+            self.inner = self._donor
         if first and request.carry is not None:
-            donor = self._donor[request.observation.robot]
-            request = replace(request, carry=self._memory.swapped(request.carry, donor))
+            carry = self._donor_carries[request.observation.robot]
+            request = replace(request, carry=self._memory.swapped(request.carry, carry))
         return replace(request, memory=_moments_since(request, control)), control
 
 

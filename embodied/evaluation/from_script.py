@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import InitVar, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from embodied.errors import ConfigError
 from embodied.evaluation.evaluator import evaluate
 from embodied.evaluation.plan import Evaluation
 from embodied.protocols import Policy
+from embodied.rollout.episode_policies import is_stateless
 from embodied.rollout.inline import InlineCompute
 from embodied.rollout.worker import WorkerConfig
 from embodied.simulators.bullet import BulletConfig
@@ -47,7 +49,7 @@ class FunctionPolicy:
 
 @dataclass(kw_only=True)
 class _Given:
-    """A policy that is built already; the digest of its source belongs to the identity of the run."""
+    """A policy that is built already, and copied for each episode; the digest of its source is part of the run's id."""
 
     digest_of_source: str
     policy: InitVar[Policy]
@@ -56,7 +58,16 @@ class _Given:
         self._policy = policy
 
     def build(self) -> Policy:
-        return self._policy
+        if is_stateless(self._policy):
+            return self._policy
+        try:
+            return deepcopy(self._policy)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise ConfigError(
+                "A policy must be copied for each episode, so that it keeps nothing of the episodes before.",
+                value=f"{type(self._policy).__name__}: {error}",
+                remedy="Give it `stateless = True` if it keeps nothing in itself (`testing.check_policy` proves that).",
+            ) from error
 
 
 def evaluate_policies(  # noqa: PLR0913 - the settings of an evaluation, by name

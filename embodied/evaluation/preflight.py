@@ -8,6 +8,7 @@ from embodied.evaluation.provenance import outside_sources
 from embodied.plugins import recorded_use
 from embodied.protocols import OutsidePolicy, Policy
 from embodied.rollout.builders import PolicyBuilder
+from embodied.rollout.episode_policies import is_stateless
 from embodied.rollout.requests import check_policy_fits, require_cameras
 from embodied.rollout.team import agents_of, team_agents
 from embodied.rollout.worker import WorkerConfig, build_controller
@@ -19,7 +20,8 @@ class Parts:
 
     `obstacles` gives by policy and control the reason, such as "no memory"; playable combinations are not in it.
     `sources` identify the code from outside that is used, by package. `remarks` are what a report must say of policies
-    that other processes decide; those of `one_at_a_time` must not play several episodes at once.
+    that other processes decide; those of `one_at_a_time` must not play several episodes at once. One instance of each
+    of the `stateless` policies plays many episodes.
     """
 
     privileged: tuple[str, ...]
@@ -28,6 +30,7 @@ class Parts:
     sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     remarks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     one_at_a_time: tuple[str, ...] = ()
+    stateless: tuple[str, ...] = ()
 
 
 def preflight(worker: WorkerConfig, *, seeds: Mapping[str, int], split: str) -> Parts:
@@ -70,6 +73,7 @@ def _built(worker: WorkerConfig, *, seeds: Mapping[str, int], split: str) -> Par
             obstacles=_obstacles(worker, policies),
             remarks={name: policy.remarks for name, policy in outside.items()},
             one_at_a_time=tuple(name for name, policy in outside.items() if policy.one_episode_at_a_time),
+            stateless=tuple(name for name, policy in playing.items() if is_stateless(policy)),
         )
     finally:
         simulator.close()

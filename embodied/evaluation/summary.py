@@ -70,6 +70,7 @@ def _run(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts)
             else {}
         ),
         "privileged": list(parts.privileged),
+        **({"stateless": list(parts.stateless)} if parts.stateless else {}),
         "episodes": evaluation.episodes,
         **({"seed": evaluation.seed} if evaluation.episode_list is None else {}),
         "episode_list": {"name": evaluation.list_name, "sha256": evaluation.as_list().sha256},

@@ -39,7 +39,8 @@ class EpisodeContext:
     the episode's instruction from the start; with one, robots wait for their assignments. With `latency` the world goes
     on while policies and the dispatcher decide. With `visualisations` policies are asked to show what they see. With
     `continue_world` the simulator is not reset, and the time limit counts from there. The seeds of requests are salted
-    with `salt`; "" leaves them as they were before there were salts.
+    with `salt`; "" leaves them as they were before there were salts. `make_policy` returns an instance of `policy` that
+    has seen nothing yet, for controls of memory; None where `policy` keeps nothing in itself.
     """
 
     simulator: Simulator
@@ -52,6 +53,11 @@ class EpisodeContext:
     make_dispatcher: Callable[[Episode], Dispatcher] | None = None
     latency: Latency | None = None
     salt: str = ""
+    make_policy: Callable[[], Policy] | None = None
+
+    def fresh_policy(self) -> Policy:
+        """Returns a policy that has seen nothing yet."""
+        return self.policy if self.make_policy is None else self.make_policy()
 
 
 def play(episode: Episode, context: EpisodeContext, *, observers: Sequence[Observer] = ()) -> EpisodeResult:

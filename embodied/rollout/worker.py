@@ -25,6 +25,7 @@ from embodied.rollout.builders import (
 )
 from embodied.rollout.chain import require_successor
 from embodied.rollout.episode import EpisodeContext, play
+from embodied.rollout.episode_policies import EpisodePolicies
 from embodied.rollout.job import EpisodeJob, EpisodeResult, JobResult
 from embodied.rollout.latency import LatencyConfig
 from embodied.rollout.recording.video_observer import VideoConfig, with_spectator
@@ -116,7 +117,10 @@ class SimulatorWorker:
         limit_threads(config.threads)
         self._config = config
         self._simulator: Simulator | None = None
-        self._policies: dict[str, Policy] = {}
+        # A policy may load torch, which then has threads of its own.
+        self._policies = EpisodePolicies(
+            {**config.team_policies, **config.policies}, lambda: limit_threads(config.threads)
+        )
         self._bank: BankClient | None = None
         self._chain_moments: list[MomentReader] = []  # Of the episodes played so far in the present chain.
 
@@ -150,7 +154,7 @@ class SimulatorWorker:
         episode = task.sample(job.seed, split=job.split)
         if previous is not None:
             require_successor(episode, task.sample(previous.seed, split=previous.split))
-        context = self._context(task, self._policy(job.policy), job.salt)
+        context = self._context(task, job)
         controlled = self._controlled(job.control, episode, context)
         if controlled.unplayable:
             result = EpisodeResult(Progress(outcome=Outcome.INVALID, reason=controlled.unplayable), 0, 0.0)
@@ -198,16 +202,17 @@ class SimulatorWorker:
             self._simulator = self._config.simulator.build()
         return self._simulator
 
-    def _context(self, task: Task, policy: Policy, salt: str) -> EpisodeContext:
+    def _context(self, task: Task, job: EpisodeJob) -> EpisodeContext:
         dispatcher = self._config.dispatcher
         return EpisodeContext(
             simulator=self._simulate(),
             task=task,
-            policy=policy,
+            policy=self._policies.new(job.policy),
+            make_policy=lambda: self._policies.new(job.policy),
             make_controllers=self._controllers,
             make_dispatcher=None if dispatcher is None else dispatcher.build,
             latency=self._config.latency.build(),
-            salt=salt,
+            salt=job.salt,
         )
 
     def _agents(self, policy: Policy, reminded: Callable[[Policy], Policy]) -> dict[str, Agent]:
@@ -216,17 +221,8 @@ class SimulatorWorker:
         `policy` is that of the other robots, already `reminded` where there is a bank.
         """
         named = {one.policy for one in self._config.team.values() if one.policy}
-        policies = {"": policy, **{name: reminded(self._policy(name)) for name in sorted(named)}}
+        policies = {"": policy, **{name: reminded(self._policies.new(name)) for name in sorted(named)}}
         return team_agents(self._config.team, policies)
-
-    def _policy(self, name: str) -> Policy:
-        if name not in self._policies:
-            builders = {**self._config.team_policies, **self._config.policies}
-            if name not in builders:
-                raise unknown_name("policy of this run", name, builders)
-            self._policies[name] = builders[name].build()
-            limit_threads(self._config.threads)  # Once more, since the policy may just have loaded torch.
-        return self._policies[name]
 
     def _controlled(self, name: str, episode: Episode, context: EpisodeContext) -> Controlled:
         if name == NORMAL:

@@ -8,6 +8,7 @@ import numpy as np
 from embodied.codec import decode, encode, require_carry
 from embodied.errors import CodecError
 from embodied.protocols import Policy, ResettableMemory
+from embodied.rollout.episode_policies import is_stateless
 from embodied.specs import ActionSpec, ObservationSpec
 from embodied.testing.contract import Rule, global_random, leaves, read_only, require_finite_and_unit, shares_memory
 from embodied.types import Carry, Decision, Moment, Request
@@ -24,11 +25,17 @@ CARRY = Rule(
     "All state must be in the carry, a mapping of names to arrays and plain values: it decides the same in any "
     "instance, any time, also after it has crossed processes.",
 )
+STATELESS = Rule(
+    "stateless",
+    "A policy that declares `stateless` must decide the same whatever it was asked before.",
+    "Keep everything in the carry, or leave `stateless` out: the policy is then built anew for each episode.",
+)
 TRUTH = Rule("privileged", "A policy that is not privileged must decide without the truth.")
 VISUALISATIONS = Rule(
     "visualisations", "Pictures must be uint8 (height, width, 3), only where asked for, and change nothing."
 )
 RESETTABLE = Rule("resettable_memory", "`wiped` and `swapped` must return new carries and leave theirs as they are.")
+STATELESS_TURNS, STATELESS_DECISIONS = 3, 3
 
 
 def check_policy(make: Callable[[], Policy], requests: Sequence[Request], *, tolerance: float = 0.0) -> None:
@@ -56,6 +63,8 @@ def check_policy(make: Callable[[], Policy], requests: Sequence[Request], *, tol
         _check_inputs(make(), asked)
         _check_visualisations(make(), asked)
     _check_carry(make, firsts, later)
+    if is_stateless(policy):
+        _check_stateless(make, firsts, tolerance)
     if not policy.privileged:
         with TRUTH:
             TRUTH.require_same("decisions with and without truth", make().act(firsts), make().act(list(requests)))
@@ -143,6 +152,31 @@ def _check_carry(make: Callable[[], Policy], firsts: Sequence[Request], later: S
         CARRY.require_same("decisions of an instance that never saw the episode", decisions, make().act(later))
         copied = [replace(request, carry=decode(encode(request.carry))) for request in later]
         CARRY.require_same("decisions on a carry that was sent as a message", decisions, make().act(copied))
+
+
+def _check_stateless(make: Callable[[], Policy], firsts: Sequence[Request], tolerance: float) -> None:
+    """Plays all episodes with one policy, one after another and interleaved, and each with a policy of its own."""
+    with STATELESS:
+        alone = [_decisions(make(), [request])[0] for request in firsts]
+        one = make()
+        for turn in range(STATELESS_TURNS):
+            order = [(place + turn) % len(firsts) for place in range(len(firsts))]
+            mine = {place: _decisions(one, [firsts[place]])[0] for place in order}
+            for place in order:
+                STATELESS.require_same("an episode played after others", alone[place], mine[place], tolerance=tolerance)
+            together = _decisions(one, firsts)
+            STATELESS.require_same("episodes played side by side", alone, together, tolerance=tolerance)
+
+
+def _decisions(policy: Policy, firsts: Sequence[Request]) -> list[list[Decision]]:
+    """Returns the first decisions of each episode, all episodes being asked in turn, in a world that stands still."""
+    requests, found = list(firsts), [list[Decision]() for _ in firsts]
+    for _ in range(STATELESS_DECISIONS):
+        for place, request in enumerate(requests):
+            (decision,) = policy.act([request])
+            found[place].append(decision)
+            requests[place] = _next(request, decision)
+    return found
 
 
 def _check_visualisations(policy: Policy, requests: Sequence[Request]) -> None:

@@ -35,6 +35,7 @@ class Sam2ActPolicy:
     """
 
     privileged = False
+    stateless = True
     action_spec = KEYFRAME
     takes_hints = True
 

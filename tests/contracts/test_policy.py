@@ -226,6 +226,23 @@ class ActsForTheCamera(Planted):
         return super().decide(replace(request, seed=request.seed + request.visualisations))
 
 
+class CountsEpisodes(Planted):
+    """Counts in itself, which shows only in the third decision of an episode."""
+
+    stateless = True
+
+    def __init__(self):
+        self.begun = 0
+
+    def decide(self, request):
+        self.begun += request.step == 0
+        return super().decide(replace(request, seed=request.seed + self.begun * (request.step > 1)))
+
+
+class Stateless(Planted):
+    stateless = True
+
+
 class Resettable(Planted):
     def wiped(self, carry):
         return {"count": 0}
@@ -269,6 +286,7 @@ PLANTED = [
     ("carry", KnowsItsCarry),
     ("carry", CarriesAnObject),
     ("carry", CarriesALetter),
+    ("stateless", CountsEpisodes),
     ("privileged", ReadsTruth),
     ("privileged", NeedsTruth),
     ("visualisations", AlwaysDraws),
@@ -280,7 +298,7 @@ PLANTED = [
 ]
 
 
-@pytest.mark.parametrize("make", [Planted, Resettable])
+@pytest.mark.parametrize("make", [Planted, Resettable, Stateless])
 def test_the_policies_that_are_broken_below_keep_the_contract(make):
     check_policy(make, requests_of(FakeTask(), FakeSimulator))
 

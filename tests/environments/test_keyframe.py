@@ -109,17 +109,28 @@ def test_the_same_seed_gives_the_same_episode_in_another_environment(env):
 
 def test_seeds_and_splits_choose_the_episode(env):
     names = [
-        env.reset(seed=seed, options=options)[1]["episode"]
+        env.reset(seed=seed, options=options)[1]["episode_id"]
         for seed, options in [(1, None), (1, {"split": "train"}), (1, {"split": "test"}), (2, None)]
     ]
     assert names[0] == names[1]
     assert len(set(names)) == 3
-    assert names[2] == make_task("put_block_back").sample(1, split="test").id
-    first = env.reset(seed=3)[1]["episode"]
-    following = [env.reset()[1]["episode"] for _ in range(3)]
+    assert env.unwrapped._episode.id == make_task("put_block_back").sample(2, split="train").id
+    first = env.reset(seed=3)[1]["episode_id"]
+    following = [env.reset()[1]["episode_id"] for _ in range(3)]
     assert len({first, *following}) == 4
     env.reset(seed=3)
-    assert [env.reset()[1]["episode"] for _ in range(3)] == following
+    assert [env.reset()[1]["episode_id"] for _ in range(3)] == following
+
+
+def test_what_is_known_of_an_episode_does_not_name_its_seed():
+    names = []
+    for salt in ("one", "one", "other"):
+        env = gymnasium.make("embodied/PutBlockBack-strict-v0", camera_px=8, salt=salt)
+        _, information = env.reset(seed=20251127)
+        env.close()
+        assert "20251127" not in repr(information)
+        names.append(information["episode_id"])
+    assert names[0] == names[1] != names[2]
 
 
 def test_an_action_is_a_pose_in_the_frame_of_the_robots_base(env):
