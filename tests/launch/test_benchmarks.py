@@ -29,6 +29,7 @@ NAMES = {
     "recording",
     "render",
     "rollout",
+    "serving",
     "training_faults",
     "two_robots",
 }
