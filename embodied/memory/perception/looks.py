@@ -1,7 +1,7 @@
 """One look at a scene, its changes to the known things, and its comparison with earlier images of the same camera."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -43,7 +43,7 @@ class Change:
 class Look:
     """One image with masks, whose ids have no meaning beyond the image.
 
-    `own_m` (N, 3) are points on the robots' own surfaces, by which their masks are found; `tools` are the tool poses of
+    `own_m` are points (N, 3) on the surface of each robot, by which its mask is found; `tools` are the tool poses of
     tools in use, by the name of what they hold. A `still` camera has the same pose in all looks. `given` holds the name
     and the category of masks (each "" for unknown), for the settings that need them.
     """
@@ -51,7 +51,7 @@ class Look:
     camera: str
     image: CameraImage
     time_s: float
-    own_m: np.ndarray
+    own_m: Sequence[np.ndarray]
     still: bool = True
     tools: Mapping[str, Pose] = field(default_factory=dict)
     given: Mapping[int, tuple[str, str]] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 Mask ids have no meaning beyond the image; tracking identifies things.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -113,11 +114,15 @@ class SegmentedImage:
         sound[~sound] = (near & (mask[around] == mask[at]) & ~rim[around]).any(axis=1)
         return sound
 
-    def of_robots(self, own_m: np.ndarray) -> frozenset[int]:
-        """Returns the masks of robots: those hit by the points `own_m` (N, 3) of the robots' own surfaces."""
-        index, depth = self.project(own_m)
-        index, depth = index[index >= 0], depth[index >= 0]
+    def of_robots(self, own_m: Sequence[np.ndarray]) -> frozenset[int]:
+        """Returns the masks of robots: those hit by the points (N, 3) of each robot's own surface."""
+        return frozenset(mask for points_m in own_m for mask in self._hit(points_m))
+
+    def _hit(self, points_m: np.ndarray) -> list[int]:
+        index, depth = self.project(points_m)
+        shown = index >= 0
+        index, depth = index[shown], depth[shown]
         hit = np.abs(depth - self.depth_m[index]) < OWN_M
         counts = np.bincount(self.mask[index[hit]], minlength=1)
-        least = max(LEAST_HITS, LEAST_HIT_SHARE * counts.sum())
-        return frozenset(int(one) for one in np.flatnonzero(counts >= least) if one)
+        counts[0] = 0
+        return np.flatnonzero(counts >= max(LEAST_HITS, LEAST_HIT_SHARE * np.count_nonzero(hit))).tolist()

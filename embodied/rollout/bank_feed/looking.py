@@ -92,12 +92,12 @@ class Looking:
             looks.append(Look(camera, shuffled, time_s, own, camera in self._still, tools, given))
         return looks
 
-    def _own_points_m(self, robots: Mapping[str, RobotState]) -> np.ndarray:
-        """Returns points (N, 3) on the surfaces of all robots, which report their joint angles to one another."""
+    def _own_points_m(self, robots: Mapping[str, RobotState]) -> list[np.ndarray]:
+        """Returns points (N, 3) on the surface of each robot; robots share their joint angles."""
         from embodied.rollout.bank_feed.own_surface import own_surface
 
         surfaces = [(own_surface(self._models[name]), state) for name, state in robots.items()]
-        return np.concatenate([np.zeros((0, 3)), *(one.points_m(state) for one, state in surfaces if one is not None)])
+        return [one.points_m(state) for one, state in surfaces if one is not None]
 
     def _chosen(self, cameras: Sequence[str]) -> tuple[str, ...]:
         still = tuple(name for name in cameras if name in self._still)

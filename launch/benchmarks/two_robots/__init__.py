@@ -20,11 +20,13 @@ def measure(*, seed: int, picture: Path | None = None) -> dict[str, Any]:
         draw(courses, picture)
     return {
         "what": "two_robots",
+        "bank": "beliefs of the robots: identity=own, labels=own; nothing from the simulator's truth",
         **{
             name: {
                 "outcome": str(course.ending.progress.outcome),
                 "reason": course.ending.progress.reason,
                 "reached": list(course.ending.progress.reached),
+                "asked_for": course.entity,
                 "missed_the_block_by_m": round(course.miss_m, 4),
                 "simulated_s": round(course.ending.sim_time_s, 2),
             }

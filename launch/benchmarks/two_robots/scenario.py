@@ -1,7 +1,10 @@
 """The task `two_robots` with a memory bank: the mobile robot goes to where it last saw the block, or asks the bank.
 
 The standing robot moves the block while the mobile one is away. Both are scripted; only the place where the mobile
-robot looks for the block differs.
+robot looks for the block differs. The bank is the one of `memory.url` in a rollout: it holds what the robots perceive
+(masks without names, identity and categories of perception's own), their own states, actions and reports. The mobile
+robot asks for the green box that was seen first, under the bank's own name. Everything else that the scripts do comes
+from the true state, as with any expert: where to drive, how to move the arm, and when the other robot has finished.
 """
 
 from collections.abc import Sequence
@@ -14,12 +17,13 @@ import numpy as np
 from embodied.controllers import ControllerConfig
 from embodied.errors import ConfigError
 from embodied.geometry import Vector3, look_at
-from embodied.memory import Bank
+from embodied.memory import Bank, EntitySeen, EventFilter
 from embodied.protocols import Simulator
+from embodied.rollout.bank_feed.belief_feed import BeliefConfig, BeliefFeed
 from embodied.rollout.bank_feed.episode_feed import MemoryFeedConfig
-from embodied.rollout.bank_feed.truth_feed import TruthFeed
 from embodied.rollout.episode import EpisodeContext, play
 from embodied.rollout.job import EpisodeResult
+from embodied.rollout.requests import SPECTATOR
 from embodied.scenes.hall import BLOCK, MOBILE
 from embodied.scenes.scene import Camera
 from embodied.simulators.bullet import BulletConfig
@@ -36,7 +40,9 @@ from embodied.types import (
     WorldState,
 )
 
-PICTURE = "picture"
+PICTURE = SPECTATOR  # No robot looks through it.
+CAMERA_PX = 256
+MOST_READ = 10_000
 IMAGE_PX = (480, 360)
 
 
@@ -44,12 +50,14 @@ IMAGE_PX = (480, 360)
 class Script:
     """Plays the expert for both robots, but with the mobile robot's own belief about the position of the block.
 
-    That is the position seen at the start, or `bank`'s answer for `entity` when the robot comes back. `asked_m` is the
-    position (x, y, z) in metres to which it then reaches.
+    That is the true position at the start, or `bank`'s answer when the robot comes back: where the first green box of
+    the episode `name` is believed to be, which the bank calls `entity`. `asked_m` is the position (x, y, z) in metres
+    to which it then reaches.
     """
 
+    name: str
     bank: Bank | None = None
-    entity: str = BLOCK
+    entity: str = ""
     asked_m: Vector3 | None = None
     observation_spec = ObservationSpec(cameras=())
     action_spec = KEYFRAME
@@ -72,8 +80,19 @@ class Script:
         return Decision((intent,), carry=carried)
 
     def _believed_m(self) -> Vector3 | None:
-        found = None if self.bank is None else self.bank.where_is(self.entity)
+        if self.bank is None:
+            return None
+        self.entity = green_box(self.bank, self.name)
+        found = self.bank.where_is(self.entity) if self.entity else None
         return None if found is None or found.pose is None else found.pose.position_m
+
+
+def green_box(bank: Bank, name: str) -> str:
+    """Returns what `bank` calls the green box that was seen first in the episode `name`, "" for none."""
+    wanted = EventFilter(kinds=("entity_seen",), task=name)
+    sightings = (event.payload for event in bank.changes_since(0, wanted=wanted, limit=MOST_READ))
+    found = (one.entity for one in sightings if isinstance(one, EntitySeen) and {"green", "box"} <= set(one.labels))
+    return next(found, "")
 
 
 @dataclass(eq=False)
@@ -81,10 +100,12 @@ class Course:
     """One variant of the episode.
 
     Its outcome, the believed and true position of the block, and the paths of grippers and base. `paths_m` are (x, y)
-    by robot, and of the mobile base as "base"; `spots_m` the middles of the spots.
+    by robot, and of the mobile base as "base"; `spots_m` the middles of the spots. `entity` is the bank's name of the
+    block, "" where the robot did not ask.
     """
 
     ending: EpisodeResult
+    entity: str
     spots_m: dict[str, tuple[float, float]]
     asked_m: Vector3
     block_m: Vector3
@@ -132,10 +153,10 @@ def play_variant(bank: Bank, *, asks: bool, seed: int = 0, pictured: bool = Fals
 
     The mobile robot queries the bank only if it `asks`. With `pictured` the final image is rendered.
     """
-    task = TwoRobots()
+    task = TwoRobots(camera_px=CAMERA_PX)
     episode = _with_picture(task.sample(seed))
-    feed = TruthFeed(MemoryFeedConfig(), bank, f"hall/{'asking' if asks else 'alone'}/{seed}")
-    script = Script(bank if asks else None, feed.entity(BLOCK))
+    feed = BeliefFeed(MemoryFeedConfig(), BeliefConfig(), bank, f"hall/{'asking' if asks else 'alone'}/{seed}")
+    script = Script(feed.name, bank if asks else None)
     tracer = _Tracer()
     simulator = BulletConfig().build()
     try:
@@ -152,7 +173,9 @@ def play_variant(bank: Bank, *, asks: bool, seed: int = 0, pictured: bool = Fals
     finally:
         simulator.close()
     spots_m = {body.name: body.pose.position_m[:2] for body in episode.scene.bodies if body.category == "spot"}
-    return Course(ending, spots_m, script.asked_m or (0.0, 0.0, 0.0), tracer.block_m, tracer.paths_m, image)
+    return Course(
+        ending, script.entity, spots_m, script.asked_m or (0.0, 0.0, 0.0), tracer.block_m, tracer.paths_m, image
+    )
 
 
 def _with_picture(episode: Episode) -> Episode:
