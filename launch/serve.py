@@ -20,7 +20,6 @@ from launch.arguments import Arguments, names_of
 from launch.parts import policy_options
 
 if TYPE_CHECKING:
-    from embodied.protocols import Policy
     from embodied.serving import Access, Identity, PolicyServer, ServingSettings
 
 PACKAGE = "embodied-memory"
@@ -95,29 +94,28 @@ def serve(composed: cli.Composed) -> None:
     builder = schema.chosen_policies([name], config.policy_options)[name]
     if config.bank:
         require_openable(config.bank)
-    policy = builder.build()
     with ExitStack() as kept:
         moments: SessionMoments | None = None
         if config.bank:
             moments = SessionMoments(kept.enter_context(open_bank(config.bank)))
-        server = PolicyServer(policy, identity_of(name, builder, policy), settings, access, moments)
+        server = PolicyServer(builder, identity_of(name, builder), settings, access, moments)
         stopped_by = asyncio.run(_run(server, name))
     cli.print_text("Stopped.")
     if stopped_by is signal.SIGINT:
         raise SystemExit(cli.INTERRUPTED)
 
 
-def identity_of(name: str, builder: object, policy: "Policy") -> "Identity":
+def identity_of(name: str, builder: object) -> "Identity":
     """Returns what a server states of a policy: runs of clients are resumed only where all of it is the same.
 
     Weights are named by their digest, a policy without weights by that of its settings. The version is that of this
-    package, followed by a digest of the source in which the policy lies.
+    package, followed by a digest of the source in which the policy's settings lie.
     """
     from embodied.serving import Identity
 
     settings = json.dumps(asdict(builder), sort_keys=True, default=str)  # type: ignore[call-overload]
     weights = getattr(builder, "digest", "") or hashlib.sha256(settings.encode()).hexdigest()
-    code = source_digest(type(policy).__module__.partition(".")[0])
+    code = source_digest(type(builder).__module__.partition(".")[0])
     return Identity(name, f"{version(PACKAGE)}+{code[:12]}", weights)
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from embodied.protocols import Policy
+from embodied.rollout.builders import PolicyBuilder
 from embodied.serving.metrics import Metrics
 from embodied.types import Decision, Request
 
@@ -25,22 +26,20 @@ class Decided:
 @dataclass(eq=False)
 class _Waiting:
     request: Request
+    policy: Policy
     since_s: float
     answer: "asyncio.Future[Decided]"
 
 
 class Batcher:
-    """Asks a policy off the event loop, in one thread of its own.
+    """Asks policies off the event loop, in one thread of its own. Requests for the same one share a call.
 
     The first request of a batch waits `window_s` at most: less where `most` requests have come, or where all of
     `clients()` wait already, so that a single client never waits. Requests that arrive while a batch is computed make
     the next one.
     """
 
-    def __init__(
-        self, policy: Policy, *, window_s: float, most: int, clients: Callable[[], int], metrics: Metrics
-    ) -> None:
-        self._policy = policy
+    def __init__(self, *, window_s: float, most: int, clients: Callable[[], int], metrics: Metrics) -> None:
         self._window_s = window_s
         self._most = most
         self._clients = clients
@@ -50,12 +49,16 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, "policy")
         self._task = asyncio.create_task(self._run())
 
-    async def decide(self, request: Request) -> Decided:
-        """Returns the decision on a request. Raises whatever the policy raises for it, and for it alone."""
-        waiting = _Waiting(request, time.monotonic(), asyncio.get_running_loop().create_future())
+    async def decide(self, request: Request, policy: Policy) -> Decided:
+        """Returns the decision of `policy` on a request. Raises whatever it raises for this one, and for it alone."""
+        waiting = _Waiting(request, policy, time.monotonic(), asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._arrived.set()
         return await waiting.answer
+
+    async def build(self, builder: PolicyBuilder) -> Policy:
+        """Returns a new policy, built in the thread that will ask it. Raises whatever building it raises."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, builder.build)
 
     async def close(self) -> None:
         """Ends the batches; requests that still wait are cancelled."""
@@ -70,8 +73,11 @@ class Batcher:
             await self._gathered()
             batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
             batch = [waiting for waiting in batch if not waiting.answer.done()]  # Their clients have gone.
-            if batch:
-                await self._decide(batch)
+            by_policy: dict[int, list[_Waiting]] = {}
+            for waiting in batch:
+                by_policy.setdefault(id(waiting.policy), []).append(waiting)
+            for same in by_policy.values():
+                await self._decide(same)
 
     async def _gathered(self) -> None:
         """Waits until a batch is due."""
@@ -91,7 +97,7 @@ class Batcher:
 
     async def _decide(self, batch: list[_Waiting]) -> None:
         begun_s = time.monotonic()
-        decisions = await self._act([waiting.request for waiting in batch])
+        decisions = await self._act(batch[0].policy, [waiting.request for waiting in batch])
         infer_s = time.monotonic() - begun_s
         self._metrics.batch.add(len(batch))
         self._metrics.infer_s.add(infer_s)
@@ -105,15 +111,15 @@ class Batcher:
             else:
                 waiting.answer.set_result(Decided(decision, wait_s, infer_s, len(batch)))
 
-    async def _act(self, requests: list[Request]) -> list[Decision | BaseException]:
+    async def _act(self, policy: Policy, requests: list[Request]) -> list[Decision | BaseException]:
         """Returns one decision or error per request; where a batch fails, its requests are tried one by one."""
         loop = asyncio.get_running_loop()
-        call = loop.run_in_executor(self._thread, self._policy.act, requests)
+        call = loop.run_in_executor(self._thread, policy.act, requests)
         (found,) = await asyncio.gather(call, return_exceptions=True)
         if not isinstance(found, BaseException) and len(found) == len(requests):
             return list(found)
         if len(requests) > 1:
-            return [one for request in requests for one in await self._act([request])]
+            return [one for request in requests for one in await self._act(policy, [request])]
         if isinstance(found, BaseException):
             return [found]
         return [TypeError(f"The policy must return one decision per request, not {len(found)} for one.")]

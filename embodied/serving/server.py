@@ -12,7 +12,8 @@ from typing import Any
 
 from embodied.codec import CodecLimits, decode, encode
 from embodied.errors import CodecError, ConfigError, EmbodiedError, MissingDependencyError
-from embodied.protocols import Policy
+from embodied.rollout.builders import PolicyBuilder
+from embodied.rollout.episode_policies import is_stateless
 from embodied.serving.access import Access
 from embodied.serving.batching import Batcher, Decided
 from embodied.serving.messages import ClientMessage, Identity, acknowledged, answered, metadata, parsed, session_of
@@ -52,21 +53,23 @@ class ServerRefusedError(EmbodiedError):
 
 
 class PolicyServer:
-    """Serves one policy; `start` and `stop` run in one event loop.
+    """Serves the policy that `builder` builds; `start` and `stop` run in one event loop.
 
-    Inference runs in a thread beside the loop, so that a slow policy delays neither pings nor health. `moments` stores
-    the memory of named sessions in a bank. Raises `ConfigError` for a policy that must be shown the truth: it can only
-    be played in the process of the simulator.
+    A policy that declares `stateless` decides for all sessions, whose requests share batches; of any other one each
+    session gets an instance of its own. Inference runs in a thread beside the loop, so that a slow policy delays
+    neither pings nor health. `moments` stores the memory of named sessions in a bank. Raises `ConfigError` for a policy
+    that must be shown the truth: it can only be played in the process of the simulator.
     """
 
     def __init__(
         self,
-        policy: Policy,
+        builder: PolicyBuilder,
         identity: Identity,
         settings: ServingSettings,
         access: Access = Access(),  # noqa: B008 - a frozen value
         moments: SessionMoments | None = None,
     ) -> None:
+        policy = builder.build()
         if policy.privileged:
             raise ConfigError(
                 "A policy that must be shown the truth cannot be served: truth never leaves its process.",
@@ -74,7 +77,9 @@ class PolicyServer:
                 remedy="Play it where the simulator runs.",
             )
         self.settings = settings
-        self._policy = policy
+        self._builder = builder
+        self._shared = policy if is_stateless(policy) else None
+        self._space = policy.action_spec
         self._access = access
         self._moments = moments
         self._limits = CodecLimits(message_bytes=settings.message_bytes)
@@ -105,7 +110,6 @@ class PolicyServer:
         """Begins to listen. Raises `ServerRefusedError` where the address cannot be used, `ConfigError` for TLS."""
         settings, tls = self.settings, self._access.tls()
         self._batcher = Batcher(
-            self._policy,
             window_s=settings.window_s,
             most=settings.batch,
             clients=lambda: len(self._connected),
@@ -221,7 +225,7 @@ class PolicyServer:
             "wait_ms": MILLI * decided.wait_s,
             "batch": decided.batch,
         }
-        return encode(answered(asked, decided.decision, self._policy.action_spec, timing), self._limits)
+        return encode(answered(asked, decided.decision, self._space, timing), self._limits)
 
     def _reset(self, asked: ClientMessage, key: str, *, bound: bool) -> dict[str, Any]:
         self._sessions.begin(key, episode=asked.episode, bound=bound)
@@ -232,7 +236,10 @@ class PolicyServer:
     async def _decision(self, session: Session, asked: ClientMessage) -> Decided:
         assert self._batcher is not None
         assert asked.request is not None
-        decided = await self._batcher.decide(session.asked(asked.request))
+        policy = session.policy if self._shared is None else self._shared
+        if policy is None:
+            policy = session.policy = await self._batcher.build(self._builder)
+        decided = await self._batcher.decide(session.asked(asked.request), policy)
         step = session.decisions
         session.keep(decided.decision)
         if self._moments is not None and not session.bound:
@@ -242,14 +249,14 @@ class PolicyServer:
 
 @contextmanager
 def serving(
-    policy: Policy,
+    builder: PolicyBuilder,
     identity: Identity,
     settings: ServingSettings,
     access: Access = Access(),  # noqa: B008 - a frozen value
     moments: SessionMoments | None = None,
 ) -> Iterator[PolicyServer]:
-    """Serves a policy in a thread of this process within the block. Raises as `PolicyServer` and its `start`."""
-    server = PolicyServer(policy, identity, settings, access, moments)
+    """Serves what `builder` builds in a thread of this process. Raises as `PolicyServer` and its `start`."""
+    server = PolicyServer(builder, identity, settings, access, moments)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="policy server", daemon=True)
     thread.start()

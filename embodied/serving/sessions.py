@@ -11,6 +11,7 @@ import numpy as np
 
 from embodied.codec import require_carry
 from embodied.errors import EmbodiedError
+from embodied.protocols import Policy
 from embodied.serving.settings import ServingSettings
 from embodied.types import Decision, MemoryContext, Moment, Request
 
@@ -28,12 +29,14 @@ class SessionError(EmbodiedError):
 class Session:
     """One memory. `recalled` are moments of a bank from which a policy without a carry begins; `busy` while it decides.
 
-    `bound` is whether it belongs to one connection and ends with it.
+    `bound` is whether it belongs to one connection and ends with it, `policy` the instance of its own that decides,
+    None where one decides for all sessions.
     """
 
     key: str
     bound: bool
     episode: str = ""
+    policy: Policy | None = None
     carry: Mapping[str, Any] | None = None
     recalled: tuple[Moment, ...] = ()
     decisions: int = 0

@@ -60,7 +60,7 @@ def test_a_server_answers_at_the_address_that_it_prints_and_ends_on_signals(tmp_
 
 def test_a_policy_is_identified_by_its_settings_and_its_source():
     kinds = [RandomPolicyConfig(), RandomPolicyConfig(tilt_limit_rad=0.1)]
-    one, other = (identity_of("random", kind, kind.build()) for kind in kinds)
-    assert one == identity_of("random", kinds[0], kinds[0].build())
+    one, other = (identity_of("random", kind) for kind in kinds)
+    assert one == identity_of("random", kinds[0])
     assert (one.version, one.name) == (other.version, other.name)
     assert one.weights != other.weights

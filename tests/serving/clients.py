@@ -31,6 +31,7 @@ class Counting:
     seen: list[Request] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
     privileged = False
+    stateless = True
     action_spec = KEYFRAME
     observation_spec = ObservationSpec(cameras=("front",))
 
@@ -66,12 +67,22 @@ class Counting:
         return {**carry, "count": donor["count"]}
 
 
+@dataclass(frozen=True)
+class Built:
+    """Builds one policy, always the same."""
+
+    policy: Any
+
+    def build(self) -> Any:
+        return self.policy
+
+
 @contextmanager
 def served(
     policy: Any = None, access: Access = NOBODY_REFUSED, moments: Any = None, **settings: Any
 ) -> Iterator[PolicyServer]:
     chosen = ServingSettings(**{"port": 0, "window_s": 0.002, "drain_s": 2.0, **settings})
-    with serving(policy or Counting(), IDENTITY, chosen, access, moments) as server:
+    with serving(Built(policy or Counting()), IDENTITY, chosen, access, moments) as server:
         yield server
 
 

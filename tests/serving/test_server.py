@@ -28,7 +28,7 @@ from embodied.serving import (
     serving,
 )
 from embodied.specs import KEYFRAME
-from tests.serving.clients import IDENTITY, Counting, asked, client, counted, received, refusal, request, served
+from tests.serving.clients import IDENTITY, Built, Counting, asked, client, counted, received, refusal, request, served
 
 TOKEN = "a-token-of-enough-characters"
 
@@ -325,6 +325,35 @@ def test_memories_come_back_from_a_bank_after_a_restart_and_not_after_a_reset(tm
         assert counted(connection) == 1
 
 
+class Forgetful(Counting):
+    """Counts in itself, against the rules of policies that many sessions share."""
+
+    stateless = False
+    made = 0
+
+    def __init__(self):
+        super().__init__()
+        type(self).made += 1
+        self.count = 0
+
+    def _decide(self, request):
+        self.count += 1
+        return super()._decide(replace(request, carry={"count": self.count - 1}))
+
+    @classmethod
+    def build(cls):
+        return cls()
+
+
+def test_a_policy_that_may_keep_state_in_itself_is_built_anew_for_each_session():
+    with serving(Forgetful, IDENTITY, ServingSettings(port=0)) as server, client(server) as connection:
+        assert Forgetful.made == 1
+        assert [counted(connection, name) for name in ("a", "b", "a", "b", "a")] == [1, 1, 2, 2, 3]
+        asked(connection, {"reset": True, "session_id": "a"})
+        assert [counted(connection, name) for name in ("a", "b")] == [1, 3]
+        assert Forgetful.made == 4
+
+
 @dataclass
 class Privileged(Counting):
     privileged = True
@@ -332,10 +361,10 @@ class Privileged(Counting):
 
 def test_policies_that_need_the_truth_and_addresses_in_use_are_refused():
     with pytest.raises(ConfigError, match="cannot be served"):
-        PolicyServer(Privileged(), IDENTITY, ServingSettings())
+        PolicyServer(Built(Privileged()), IDENTITY, ServingSettings())
     with served() as server:
         port = int(server.url.rsplit(":", 1)[1])
-        again = serving(Counting(), IDENTITY, ServingSettings(port=port))
+        again = serving(Built(Counting()), IDENTITY, ServingSettings(port=port))
         with pytest.raises(ServerRefusedError, match="must be able to listen"), again:
             pass
     for wrong in ({"port": -1}, {"window_s": -1.0}, {"batch": 0}, {"session_idle_s": float("inf")}):
