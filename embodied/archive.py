@@ -24,8 +24,8 @@ NO_DATE = (1980, 1, 1, 0, 0, 0)
 def write_archive(path: Path, header: bytes, arrays: Mapping[str, np.ndarray]) -> str:
     """Writes `path` whole or not at all; returns the SHA-256 of the file. `numpy.load` opens it too.
 
-    The same content gives the same bytes. The ZIP's comment is the SHA-256 over all names and members. Raises
-    `DataError` for a name that a ZIP cannot hold.
+    `header` is JSON-able, `arrays` are numeric arrays by name. The same content gives the same bytes. The ZIP's comment
+    is the SHA-256 over all names and members. Raises `DataError` for a name that a ZIP cannot hold.
     """
     for name in arrays:
         if not name.isprintable():

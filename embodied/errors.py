@@ -142,7 +142,10 @@ class DataError(EmbodiedError):
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
-    """Returns the error for a name outside a registry, with the nearest right one as its remedy."""
+    """Returns the error for a `name` that is not among the `known` ones, with the nearest of them as its remedy.
+
+    `kind` says in the message what is named.
+    """
     options = sorted(known)
     near = get_close_matches(str(name), options, n=1, cutoff=0.5)
     hint = f"Did you mean {near[0]!r}? " if near else ""

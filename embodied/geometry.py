@@ -130,7 +130,10 @@ def quaternion_from_matrix(rotation: np.ndarray) -> Quaternion:
 
 
 def quaternion_from_euler(roll_rad: float, pitch_rad: float, yaw_rad: float) -> Quaternion:
-    """Returns the quaternion of fixed-axis rotations: about x, then y, then z (URDF's rpy)."""
+    """Returns the quaternion of fixed-axis rotations by `roll_rad` about x, `pitch_rad` about y, `yaw_rad` about z.
+
+    They are applied in this order (URDF's rpy).
+    """
     cr, sr = np.cos(roll_rad / 2), np.sin(roll_rad / 2)
     cp, sp = np.cos(pitch_rad / 2), np.sin(pitch_rad / 2)
     cy, sy = np.cos(yaw_rad / 2), np.sin(yaw_rad / 2)
@@ -172,7 +175,7 @@ def multiply_quaternions(left: Sequence[float], right: Sequence[float]) -> Quate
 
 
 def interpolate(start: Pose, end: Pose, fraction: float) -> Pose:
-    """Returns the pose at `fraction` in [0, 1] of the way: linear in position, along the shorter arc in orientation.
+    """Returns the pose at `fraction` in [0, 1] from `start` to `end`: linear in position, shorter arc in orientation.
 
     The arc is traversed at constant speed (Shoemake, Animating Rotation with Quaternion Curves, 1985).
     """
@@ -266,7 +269,10 @@ def look_at(eye_m: Vector3, target_m: Vector3, *, up: Vector3 = (0.0, 0.0, 1.0))
 
 
 def intrinsics_matrix(width_px: int, height_px: int, fov_y_rad: float) -> np.ndarray:
-    """Returns the (3, 3) pinhole matrix of square pixels; the principal point is the image centre."""
+    """Returns the (3, 3) pinhole matrix of `width_px` x `height_px` square pixels, centred on the image.
+
+    `fov_y_rad` is the vertical field of view.
+    """
     focal = height_px / (2 * np.tan(fov_y_rad / 2))
     return np.array([[focal, 0.0, width_px / 2], [0.0, focal, height_px / 2], [0.0, 0.0, 1.0]])
 
@@ -281,13 +287,16 @@ def points_from_depth(depth_m: np.ndarray, intrinsics: np.ndarray) -> np.ndarray
 
 
 def inside_box(point_m: Sequence[float], box: Pose, size_m: Sequence[float]) -> bool:
-    """Returns whether a world point lies in a box of edge lengths `size_m` centred on `box`."""
+    """Returns whether `point_m` in the world lies in a box of edge lengths `size_m` centred on `box`."""
     local = rotation_matrix(box.orientation).T @ (np.asarray(point_m) - box.position_m)
     return bool(np.all(np.abs(local) <= np.asarray(size_m) / 2))
 
 
 def boxes_overlap(left: Pose, left_size_m: Sequence[float], right: Pose, right_size_m: Sequence[float]) -> bool:
-    """Returns whether two oriented boxes touch or overlap (separating axis theorem: 15 axes)."""
+    """Returns whether two oriented boxes touch or overlap (separating axis theorem: 15 axes).
+
+    `left` and `right` are the poses of their centres, `left_size_m` and `right_size_m` their edge lengths.
+    """
     a, b = rotation_matrix(left.orientation), rotation_matrix(right.orientation)
     crosses = [np.cross(a[:, i], b[:, j]) for i in range(3) for j in range(3)]
     axes = np.array([*a.T, *b.T, *crosses])

@@ -1,4 +1,4 @@
-"""The seams of the house, on one page. Read this first; every room either implements or calls one of these."""
+"""The interfaces of the project on one page. Read this first: every package implements or calls one of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Simulator(Protocol):
-    """A world that advances. Physics and pixels are apart: `advance` renders nothing, `observe` moves nothing."""
+    """A world that advances. Physics and rendering are separate: `advance` renders nothing, `observe` moves nothing."""
 
     @property
     def control_period_s(self) -> float:
@@ -41,11 +41,11 @@ class Simulator(Protocol):
 
     @property
     def renderer(self) -> str:
-        """The renderer that makes the pixels, such as `tiny`; it stands in the record of a run."""
+        """The renderer, such as `tiny`; it is part of the record of a run."""
         ...
 
     def reset(self, scene: Scene) -> None:
-        """Builds `scene` anew, at time 0. Raises `SceneError`, `UnknownNameError`, `PathError`."""
+        """Builds `scene` from scratch, at time 0. Raises `SceneError`, `UnknownNameError`, `PathError`."""
         ...
 
     def advance(self, commands: Mapping[str, Command]) -> None:
@@ -56,23 +56,20 @@ class Simulator(Protocol):
         ...
 
     def apply(self, changes: Sequence[WorldChange]) -> None:
-        """Makes changes that no robot causes, in their order; their effect is seen in `state` and `observe` at once.
+        """Applies changes that no robot causes, in their order; `state` and `observe` show their effect at once.
 
-        A placed body stays where it is put throughout the next `advance`. Raises `UnknownNameError` and `EventError`
-        before anything changes, for changes that do not fit the scene and for those that would move a body that a
-        robot holds, or one on which a held body hangs; the loop lets such events wait (see `WorldEvent`).
+        A placed body stays at its pose throughout the next `advance`. Raises `UnknownNameError` and `EventError` before
+        anything changes, for changes that do not fit the scene and for those that would move a body that a robot holds,
+        or one on which a held body hangs; the loop lets such events wait (see `WorldEvent`).
         """
         ...
 
     def observe(self, robot: str, cameras: Sequence[str] | None = None) -> Observation:
-        """Returns what `robot` perceives now through `cameras` of the scene: None for all, () for no pixels.
-
-        Raises `UnknownNameError`.
-        """
+        """Returns what `robot` sees through `cameras`: None for all, () for none. Raises `UnknownNameError`."""
         ...
 
     def state(self) -> WorldState:
-        """Returns what is true now."""
+        """Returns the true state."""
         ...
 
     def save(self) -> Any:
@@ -90,27 +87,27 @@ class Simulator(Protocol):
 
 @runtime_checkable
 class Teleportable(Protocol):
-    """A simulator in which things can be put elsewhere between two control periods."""
+    """A simulator in which things can be moved instantly between two control periods."""
 
     def teleport(self, body: str, pose: Pose) -> None:
-        """Puts a free body at `pose`, at rest. Raises `UnknownNameError`."""
+        """Moves a free body to `pose`, at rest. Raises `UnknownNameError`."""
         ...
 
     def place(self, state: WorldState) -> None:
-        """Makes the world of the present scene stand as in `state`, which may come from another process; no physics.
+        """Sets the world of the present scene to `state`, which may come from another process, without physics.
 
         Then `state` gives an equal state, and `observe` the same images as in the world from which it comes. Bodies and
-        mechanisms are at rest, robots hold what they held, and motors keep everything where it is. Raises
-        `SimulationError` where names do not fit the scene, or where the world cannot stand like that.
+        mechanisms are at rest, robots hold what they held, and motors keep everything in place. Raises
+        `SimulationError` where names do not fit the scene, or where the world cannot be at rest in that state.
         """
         ...
 
 
 @runtime_checkable
 class Navigable(Protocol):
-    """A simulator that knows its floor plan. Points are world coordinates in metres; bases are discs of `radius_m`.
+    """A simulator with a floor plan. Points are world coordinates in metres; bases are discs of `radius_m`.
 
-    Bodies are in the way where they stand now; robots are not.
+    Bodies are obstacles at their present poses; robots are not obstacles.
     """
 
     def is_free(self, point_m: Sequence[float], *, radius_m: float) -> bool:
@@ -118,25 +115,25 @@ class Navigable(Protocol):
         ...
 
     def snap(self, point_m: Sequence[float], *, radius_m: float) -> tuple[float, float] | None:
-        """Returns the free place nearest to (x, y): itself where it is free, None where nothing is."""
+        """Returns the free point nearest to (x, y): itself where it is free, None where no point is."""
         ...
 
     def geodesic_m(
         self, start_m: Sequence[float], goals_m: Sequence[Sequence[float]], *, radius_m: float
     ) -> tuple[float, ...]:
-        """Returns the length of the shortest way from (x, y) to each goal (x, y), infinite where there is none.
+        """Returns the length of the shortest path from `start_m` (x, y) to each of `goals_m`, infinite for none.
 
-        Lengths are never below the air line, and exact to 2 % and 5 cm: as long there as back, no longer than detours.
+        It keeps `radius_m` from obstacles; lengths are exact to 2 % and 5 cm, symmetric, and never below the distance.
         """
         ...
 
     def regions_of(self, point_m: Sequence[float]) -> tuple[str, ...]:
-        """Returns the names of the regions that hold the point (x, y, z), smallest first."""
+        """Returns the names of the regions that contain the point (x, y, z), smallest first."""
         ...
 
 
 class Task(Protocol):
-    """A judge of facts: pure functions over values, no simulator inside."""
+    """Samples episodes and judges them by pure functions over states, without a simulator."""
 
     @property
     def name(self) -> str:
@@ -157,29 +154,29 @@ class Task(Protocol):
         ...
 
     def advance(self, episode: Episode, progress: Progress, state: WorldState) -> Progress:
-        """Returns the progress after one more control period has led to `state`."""
+        """Returns the `progress` of an `episode` after one more control period has led to `state`."""
         ...
 
     @property
     def columns(self) -> tuple[ReportColumn, ...]:
-        """What a report shows of its episodes beside success."""
+        """The columns of its report beside success."""
         ...
 
     def chance(self, episode: Episode) -> float | None:
-        """Returns how often guessing would be right in `episode`, in [0, 1]; None where that is not defined."""
+        """Returns the probability that a guess is right in `episode`, in [0, 1]; None where that is not defined."""
         ...
 
     def after_failure(self, episode: Episode, progress: Progress, feedback: IntentFeedback, robot: str) -> Progress:
-        """Returns the progress after an intent of `robot` has failed; the task decides whether it is over."""
+        """Returns the `progress` of an `episode` after an intent of `robot` failed with `feedback`; it may go on."""
         ...
 
 
 @runtime_checkable
 class ChoiceTask(Task, Protocol):
-    """A task at one moment of which memory must choose: what controls of memory need to know."""
+    """A task at one moment of which memory must choose, with what controls of memory need."""
 
     def choice_open(self, progress: Progress) -> bool:
-        """Returns whether all phases before the choice are done: from now on memory is needed."""
+        """Returns whether all phases before the choice are reached, so that memory is needed from now on."""
         ...
 
     def counterfactual(self, episode: Episode) -> Episode:
@@ -189,7 +186,7 @@ class ChoiceTask(Task, Protocol):
 
 @runtime_checkable
 class ChainTask(Task, Protocol):
-    """A task whose episodes come in chains, each starting in the world that the one before it has left behind.
+    """A task whose episodes form chains, each starting in the final world of the one before.
 
     With `chain_length` n the seeds k * n to k * n + n - 1 are a chain: its first episode has `after` None, every other
     one the id of the episode of the seed before, and all have the same scene.
@@ -202,17 +199,17 @@ class ChainTask(Task, Protocol):
 
 
 class Controller(Protocol):
-    """The controller of one robot: one intent into many commands. Seeded and deterministic."""
+    """The controller of one robot: turns one intent into many commands. Seeded and deterministic."""
 
     @property
     def handles(self) -> frozenset[type]:
-        """The types of intents that it carries out; it refuses all others."""
+        """The types of intents that it can execute; it refuses all others."""
         ...
 
     def begin(self, intent: Intent, state: WorldState, *, seed: int) -> ControllerReport | None:
-        """Starts on `intent`; returns a FAILED report at once where it cannot be done, else None.
+        """Starts on `intent` in `state`; returns a FAILED report at once where it cannot be done, else None.
 
-        Raises `IntentError` for malformed intents: wrong types, values that are not finite.
+        `seed` decides random searches. Raises `IntentError` for malformed intents, such as numbers that are not finite.
         """
         ...
 
@@ -230,32 +227,32 @@ class Controller(Protocol):
 
 
 class Dispatcher(Protocol):
-    """Assigns instructions to the robots of one episode; made anew for each, so it may keep state."""
+    """Assigns instructions to the robots of one episode; built for each episode, so it may keep state."""
 
     @property
     def rate_hz(self) -> float | None:
-        """How often it is asked in simulated time even where nothing happens; None for news alone.
+        """How often it is called in simulated time even without news; None for news alone.
 
         News are the beginning, an intent that has ended, and an assignment that a policy reports as ended.
         """
         ...
 
     def assign(self, snapshot: TeamSnapshot) -> Mapping[str, Assignment | Cancel]:
-        """Returns what changes, by robot; robots left out go on as they are."""
+        """Returns the changed assignments by robot; robots left out go on with theirs."""
         ...
 
 
 class Policy(Protocol):
-    """Observations and memory into intents. Built anew for each episode unless `stateless` is True (`check_policy`)."""
+    """Turns requests into decisions. Built for each episode unless `stateless` is True (`check_policy`)."""
 
     @property
     def observation_spec(self) -> ObservationSpec:
-        """What it reads: cameras, their size, and how much of the past."""
+        """The observations it needs: cameras, their size, and the length of the history."""
         ...
 
     @property
     def action_spec(self) -> ActionSpec:
-        """What it emits. One of a rated space sees neither steps nor time where the episode's clock hides seconds."""
+        """The space of its intents. With a rated one it gets no steps and times where the clock hides seconds."""
         ...
 
     @property
@@ -270,7 +267,7 @@ class Policy(Protocol):
 
 @runtime_checkable
 class PolicyWrapper(Protocol):
-    """A policy that hands requests on to another; it sees steps and time, and shows `inner` what that one may see."""
+    """A policy that passes requests on to another; it sees steps and time, and gives `inner` what it may see."""
 
     @property
     def inner(self) -> Policy:
@@ -280,7 +277,7 @@ class PolicyWrapper(Protocol):
 
 @runtime_checkable
 class ResettableMemory(Protocol):
-    """What a policy offers beside `act` if its carry holds a memory. `carry` is one that `act` has returned."""
+    """The methods of a policy whose carry contains a memory. `carry` is one that `act` has returned."""
 
     def wiped(self, carry: Carry) -> Carry:
         """Returns the same carry with an empty memory."""
@@ -293,32 +290,32 @@ class ResettableMemory(Protocol):
 
 @runtime_checkable
 class HintConditioned(Protocol):
-    """What a policy says beside `act` if it can be led by `Request.hint`."""
+    """The property of a policy that can follow `Request.hint`."""
 
     @property
     def takes_hints(self) -> bool:
-        """Whether it takes the hint as its coarse waypoint; what it does there stays its own."""
+        """Whether it uses the hint as its coarse waypoint; the rest of the decision is its own."""
         ...
 
 
 @runtime_checkable
 class OutsidePolicy(Protocol):
-    """What a policy states beside `act` if another process decides, such as a server that nobody here has started."""
+    """The properties of a policy that decides in another process, such as a server run by others."""
 
     @property
     def one_episode_at_a_time(self) -> bool:
-        """Whether its memories cannot be told apart, so that episodes must not run side by side."""
+        """Whether its memory is shared by all episodes, so that they must not run in parallel."""
         ...
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a report must say of it, in sentences."""
+        """The remarks on it in every report, in sentences."""
         ...
 
 
 @runtime_checkable
 class CommandObserver(Protocol):
-    """What an observer has beside the rest if it is shown what the motors of all robots are sent."""
+    """The method of an observer that also gets the commands sent to the motors of all robots."""
 
     def on_commands(self, commands: Mapping[str, Command]) -> None:
         """Called before every control period with the commands by robot."""
@@ -326,7 +323,7 @@ class CommandObserver(Protocol):
 
 
 class Observer(Protocol):
-    """Watches an episode, never decides: video, console, recorder."""
+    """Watches an episode without deciding: video, console, recorder."""
 
     def on_begin(self, episode: Episode, simulator: Simulator) -> None:
         """Called after the reset."""

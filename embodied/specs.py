@@ -148,7 +148,10 @@ KEYFRAME = ActionSpec(
 
 
 def periods_per_row(rate_hz: float, control_hz: float, *, what: str) -> int:
-    """Returns how many control periods one period of `rate_hz` takes. Raises `SpecError` unless it divides evenly."""
+    """Returns how many control periods, at `control_hz`, one period of `rate_hz` takes.
+
+    Raises `SpecError`, which names `what`, unless it divides evenly.
+    """
     periods = control_hz / rate_hz
     if periods < 1 - 1e-9 or abs(periods - round(periods)) > 1e-6:
         raise SpecError(

@@ -35,7 +35,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def read_folder(folder: Path, names: Sequence[str], *, kind: str) -> dict[str, bytes]:
-    """Returns the files called `names` of a folder that `write_folder` wrote.
+    """Returns the files called `names` of a `folder` that `write_folder` wrote.
 
     Raises `DataError` about a `kind`, such as "checkpoint", naming the folder, where one is missing or altered.
     """
@@ -66,7 +66,7 @@ def sweep(parent: Path) -> None:
 
 
 def damaged(kind: str, folder: Path, reason: str) -> DataError:
-    """Returns the error for a folder that cannot be used, and why."""
+    """Returns the error for a `folder` of a `kind`, such as "checkpoint", that cannot be used for `reason`."""
     return DataError(f"A {kind} must be whole and unaltered.", value=str(folder), remedy=f"Wrong here: {reason}.")
 
 

@@ -44,7 +44,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], source: Path, *, fresh: Iterable[str] = ()) -> None:
     """Copies `tensors` into `network`; those whose names are in `fresh` may be missing, and stay as they are.
 
-    Raises `DataError`, listing at most five names, before anything is copied, where they are of another architecture.
+    `source` is named in messages. Raises `DataError`, listing at most five names, before anything is copied, where they
+    are of another architecture.
     """
     own = network.state_dict()
     anew = set(fresh)

@@ -20,7 +20,7 @@ def shallow(value: Any) -> dict[str, Any]:
 
 
 def built(kind: type[T], plain: object, path: str) -> T:
-    """Returns a `kind`, a dataclass or a type of its fields, from plain values.
+    """Returns a `kind`, a dataclass or a type of its fields, from the value `plain`.
 
     Raises `CodecError` that names `path` for missing fields and values of the wrong type, and what `kind` raises for
     values that cannot be.
@@ -46,14 +46,17 @@ def sequence(plain: object, path: str) -> tuple[Any, ...]:
 
 
 def field_of(plain: Mapping[str, Any], name: str, path: str) -> Any:
-    """Returns one entry of a mapping. Raises `CodecError` that names `path` where it is missing."""
+    """Returns the entry `name` of the mapping `plain`. Raises `CodecError` that gives `path` where it is missing."""
     if name not in plain:
         raise CodecError(f"{path!r} must have the field {name!r}.", value=f"{sorted(plain)!r:.200}")
     return plain[name]
 
 
 def require_array(array: object, path: str, *, dtype: str, shape: tuple[int | None, ...]) -> np.ndarray:
-    """Returns `array`. Raises `CodecError` unless it is of `dtype` and `shape`, None for any length."""
+    """Returns `array`. Raises `CodecError` unless it is of `dtype` and `shape`, None for any length.
+
+    `path` is named in the message.
+    """
     fits = (
         isinstance(array, np.ndarray)
         and array.dtype == dtype

@@ -33,8 +33,9 @@ def action_space(
 ) -> ActionSpec:
     """Returns the space `name` of a robot of `model` at `rate_hz`, which must divide the control rate to be used.
 
-    Spaces of an arm are those of the one with `end_effector`, "" for the only one. Raises `UnknownNameError` where such
-    a robot has no such space or end effector, and `SpecError` where an end effector must be named.
+    `settings` bound the steps and speeds. Spaces of an arm are those of the one with `end_effector`, "" for the only
+    one. Raises `UnknownNameError` where such a robot has no such space or end effector, and `SpecError` where an end
+    effector must be named.
     """
     if name == BASE_VELOCITY and model.drive is not None:
         return ActionSpec(name, _base_velocity(model.drive), rate_hz)

@@ -13,7 +13,7 @@ LONGEST_DURATION_S = 600.0
 
 
 def check_end_effector(name: object, robot: str, model: RobotModel) -> None:
-    """Raises `IntentError` unless `name` is an end effector of `robot`, or "" where it has only one."""
+    """Raises `IntentError` unless `name` is an end effector of `robot`, or "" where `model` has only one."""
     if not (name in model.end_effectors or (name == "" and len(model.arms) == 1)):
         raise IntentError(
             f"An intent of {robot!r} ({model.name}) must name one of its end effectors, unless it has only one.",
@@ -23,7 +23,10 @@ def check_end_effector(name: object, robot: str, model: RobotModel) -> None:
 
 
 def check_position(value: object, what: str, length: int = 3) -> np.ndarray:
-    """Returns `length` metres in the world frame. Raises `IntentError` unless they are finite and within 100 m."""
+    """Returns `length` metres in the world frame. Raises `IntentError` unless they are finite and within 100 m.
+
+    `value` is the position, `what` its name in messages.
+    """
     position = check_numbers(value, what, length)
     if np.abs(position).max() > FARTHEST_TARGET_M:
         raise IntentError(
@@ -46,7 +49,10 @@ def check_orientation(value: Quaternion, what: str) -> None:
 
 
 def check_duration(value: object, what: str, *, lowest: float) -> None:
-    """Raises `IntentError` unless `value` is a number of seconds from `lowest` to 600."""
+    """Raises `IntentError` unless `value` is a number of seconds from `lowest` to 600.
+
+    `what` is its name in messages.
+    """
     if not lowest <= check_number(value, what) <= LONGEST_DURATION_S:
         raise IntentError(f"{what} must lie in [{lowest:g}, {LONGEST_DURATION_S:.0f}] s.", value=value)
 
@@ -59,7 +65,10 @@ def check_number(value: object, what: str) -> float:
 
 
 def check_numbers(values: object, what: str, length: int) -> np.ndarray:
-    """Returns `values` as an array (length,). Raises `IntentError` unless they are `length` finite numbers."""
+    """Returns `values` as an array (length,). Raises `IntentError` unless they are `length` finite numbers.
+
+    `what` is their name in messages.
+    """
     try:
         items = list(values)  # type: ignore[call-overload]
     except TypeError as error:

@@ -51,9 +51,10 @@ class Handler(Protocol):
     """Carries out one kind of intent for one robot, one intent after another; `begin` may come at any time."""
 
     def begin(self, intent: Any, state: WorldState, *, seed: int) -> ControllerReport | None:
-        """Starts on `intent`; returns a FAILED report at once where it cannot be done, else None.
+        """Starts on `intent` in `state`; returns a FAILED report at once where it cannot be done, else None.
 
-        Raises `IntentError` for values of the wrong kind, size or unit, before anything has changed.
+        `seed` decides random searches. Raises `IntentError` for values of the wrong kind, size or unit, before anything
+        has changed.
         """
         ...
 

@@ -39,9 +39,9 @@ class RobotController:
     def begin(self, intent: Intent, state: WorldState, *, seed: int) -> ControllerReport | None:
         """Starts on `intent`; returns a FAILED report at once where it cannot be done, else None.
 
-        Raises `IntentError` for values of the wrong kind, size or unit, and for intents that the robot has no handler
-        for. `seed` only matters where a path has to be searched for. An intent that is still running ends without a
-        report.
+        `state` is the present one. Raises `IntentError` for values of the wrong kind, size or unit, and for intents
+        that the robot has no handler for. `seed` only matters where a path has to be searched for. An intent that is
+        still running ends without a report.
         """
         self._active = None
         handler = self._handlers.get(type(intent))

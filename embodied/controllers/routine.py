@@ -36,7 +36,10 @@ class RoutineRunner:
         self._handlers = handlers
 
     def begin(self, routine: Routine, state: WorldState, *, seed: int) -> ControllerReport | None:
-        """Starts; returns a report at once where the routine ends before anything has moved, else None."""
+        """Starts `routine` in `state`; returns a report at once where it ends before anything has moved, else None.
+
+        `seed` decides random searches of its intents.
+        """
         self._routine, self._seed, self._count = routine, seed, 0
         return self._advance(state, None)
 

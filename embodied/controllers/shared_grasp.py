@@ -10,7 +10,7 @@ STILL_M, STILL_RAD = 0.002, 0.02  # A tool that moves by less stands still.
 
 
 def other_holder(state: WorldState, robot: str, end_effector: str) -> str | None:
-    """Returns another end effector of `robot` that holds what `end_effector` holds; None where there is none."""
+    """Returns another end effector of `robot` that holds what `end_effector` holds in `state`, None for none."""
     end_effectors = state.robots[robot].end_effectors
     if len(end_effectors) < 2:
         return None
@@ -22,8 +22,8 @@ def other_holder(state: WorldState, robot: str, end_effector: str) -> str | None
 def shared_grasp(robot: str, state: WorldState, moving: Kinematics, path_rad: np.ndarray) -> ControllerReport | None:
     """Returns a FAILED report where an arm of `robot` would move what another of its grippers holds too, else None.
 
-    `path_rad` (N, J) is what its joints are commanded while its own gripper stays closed. Its tool may stray by 2 mm
-    and 0.02 rad from where it is.
+    `moving` has the kinematics of that arm; grasps are those in `state`. `path_rad` (N, J) is what its joints are
+    commanded while its own gripper stays closed. Its tool may stray by 2 mm and 0.02 rad from where it is.
     """
     name = moving.arm.name
     other = other_holder(state, robot, name)
@@ -36,7 +36,10 @@ def shared_grasp(robot: str, state: WorldState, moving: Kinematics, path_rad: np
 
 
 def refusal(state: WorldState, robot: str, end_effector: str, other: str) -> ControllerReport:
-    """Returns the FAILED report of an arm that must not move, because `other` holds the same body."""
+    """Returns the FAILED report of the arm with `end_effector`, which must not move.
+
+    In `state`, `other` of the same `robot` holds the same body.
+    """
     held = state.robots[robot].end_effectors[end_effector].held
     return ControllerReport(
         ControllerStatus.FAILED,

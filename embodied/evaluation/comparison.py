@@ -95,7 +95,7 @@ class Comparison:
 
 
 def compare(a: FinishedRun, b: FinishedRun, *, policies: tuple[str, str] | None = None) -> Comparison:
-    """Returns the comparison of two runs of the same episodes.
+    """Returns the comparison of the runs `a` and `b`, which played the same episodes.
 
     `policies` names the policy of A and that of B; without it, policies of the same name are paired, or the only ones.
 
@@ -137,8 +137,8 @@ def mcnemar_p(only_a: int, only_b: int) -> float:
 def paired_bootstrap(differences_of_pairs: Sequence[float], units: Sequence[str], *, name: str) -> tuple[float, float]:
     """Returns the percentile interval (95 %) of the mean difference, resampling whole units with replacement.
 
-    The same `name` gives the same resamples. Source: B. Efron and R. Tibshirani, An Introduction to the Bootstrap
-    (1993), chapter 13.
+    `differences_of_pairs` are one value per pair, `units` the unit of each. The same `name` gives the same resamples.
+    Source: B. Efron and R. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
     if not differences_of_pairs:
         return -1.0, 1.0

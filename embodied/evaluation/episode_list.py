@@ -77,7 +77,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def listed(tasks: Mapping[str, Task], seeds: Mapping[str, Sequence[int]], *, suite: str, split: str) -> EpisodeList:
-    """Returns the list of the episodes `seeds`, by task, as `tasks` make them now."""
+    """Returns the list of the episodes `seeds` of `split`, by task, as the `tasks` of `suite` make them now."""
     return EpisodeList(
         suite=suite,
         split=split,

@@ -16,7 +16,7 @@ DRAWS_PER_EPISODE = 64
 
 
 def balanced_seeds(task: Task, split: str, seed: int, count: int) -> tuple[int, ...]:
-    """Returns the seeds of `count` episodes of `task`: a pure function of task, tier, split, `seed` and `count`.
+    """Returns the seeds of `count` episodes of `task`: a pure function of task, tier, `split`, `seed` and `count`.
 
     Where the goal is a choice, each place among the candidates is the target equally often, or once more than others
     where `count` cannot be divided: seeds are drawn from [0, 2**48), the first ones of each target are taken until it

@@ -145,6 +145,9 @@ def entry_of(
     phases: Sequence[str],
     columns: Sequence[ReportColumn],
 ) -> dict[str, Any]:
-    """Returns the entry of the `records` of one task, policy and `control`; the rest as in `summarise`."""
+    """Returns the entry of the `records` of one task, policy and `control`.
+
+    `chance`, `phases`, `columns` are the task's.
+    """
     entry = summarise(records, chance=chance, phases=phases, columns=columns)
     return {**entry, "follows_donor": following(records)} if control == SWAPPED else entry

@@ -42,7 +42,7 @@ def proprio(model: RobotModel, state: RobotState) -> np.ndarray:
 
 
 def arm_command(model: RobotModel, arm: Arm, joints_rad: np.ndarray, gripper: float | None) -> Command:
-    """Returns the command of one arm: targets (J,) of its own joints, and the opening of its gripper or None.
+    """Returns the command of one `arm` of `model`: targets `joints_rad` (J,), and the opening of its `gripper` or None.
 
     The other arms of the robot keep their last targets.
     """
@@ -53,7 +53,7 @@ def arm_command(model: RobotModel, arm: Arm, joints_rad: np.ndarray, gripper: fl
 
 
 def joint_targets(model: RobotModel, command: Command, last_rad: np.ndarray) -> np.ndarray:
-    """Returns the targets (J,) of all arms that a checked command leads to; `last_rad` (J,) are the last ones."""
+    """Returns the targets (J,) of all arms of `model` after a checked `command`; `last_rad` (J,) are the last ones."""
     targets = last_rad.copy()
     for name, values in arm_targets(model, command).items():
         targets[model.columns(name)] = values
@@ -89,7 +89,8 @@ def openings(model: RobotModel, command: Command) -> dict[str, float]:
 def check_command(robot: str, model: RobotModel, command: Command) -> None:
     """Raises `CommandError` unless `command` fits `model`: parts that exist, shapes, finite values, limits.
 
-    PyBullet takes a NaN target without complaint and stays poisoned until it is reset, so this comes first.
+    `robot` is named in the message. PyBullet takes a NaN target without complaint and stays poisoned until it is reset,
+    so this comes first.
     """
     if not isinstance(command, Command):
         raise CommandError(f"What {robot!r} is sent must be a `Command`.", value=type(command).__name__)

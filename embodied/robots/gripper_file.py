@@ -15,8 +15,9 @@ _SLACK = 1e-3  # m or rad beyond a limit of the URDF, for rounded numbers.
 def gripper_of(arm: ArmEntry, joints: Mapping[str, UrdfJoint], links: Sequence[str]) -> Gripper:
     """Returns the gripper of an arm that has one.
 
-    Raises `RobotModelError` for joints that cannot be fingers' ones, positions beyond the limits, a joint that mimics
-    a joint that mimics another, and fingers that do not move; `UnknownNameError` for joints and links that are missing.
+    It is read from `arm`, with the `joints` and `links` of the robot's URDF. Raises `RobotModelError` for joints that
+    cannot be fingers' ones, positions beyond the limits, a joint that mimics a joint that mimics another, and fingers
+    that do not move; `UnknownNameError` for joints and links that are missing.
     """
     entry, what = arm.gripper, f"gripper of arm {arm.name!r}"
     assert entry is not None  # The caller has asked.

@@ -144,7 +144,7 @@ def robot_tree(model: RobotModel) -> pin.Model:
 
 
 def configuration(model: RobotModel, joints_rad: np.ndarray, openings: Mapping[str, float]) -> np.ndarray:
-    """Returns pinocchio's configuration of the whole robot, wheels at zero.
+    """Returns pinocchio's configuration of the whole robot of `model`, wheels at zero.
 
     `joints_rad` (J,) are those of all arms; `openings` in [0, 1] by end effector, closed where one is missing.
     """

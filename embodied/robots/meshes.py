@@ -20,11 +20,11 @@ _RECIPE = "1"  # Part of every key: raise it when the same sources would give ot
 
 
 def visual_meshes(urdf: Path, *, triangles: int = TRIANGLES, cache: Path | None = None) -> tuple[LinkMesh, ...]:
-    """Returns the visuals of a robot with about `triangles` triangles in all, one mesh per link and colour.
+    """Returns the visuals in `urdf` with about `triangles` triangles in all, one mesh per link and colour.
 
-    Made once and kept in `cache` (the user's, by default), keyed by the content of the URDF and its meshes; several
-    processes may do so at once, and a damaged entry is made again. The arrays are read-only.
-    Raises `SceneError` for a URDF or mesh that is missing or malformed, `MissingDependencyError` without Open3D.
+    They are computed once and kept in `cache` (the user's, by default), keyed by the content of the URDF and its
+    meshes; several processes may do so at once, and a damaged entry is made again. The arrays are read-only. Raises
+    `SceneError` for a URDF or mesh that is missing or malformed, `MissingDependencyError` without Open3D.
     """
     if triangles < 1:
         raise SceneError("A robot must be given at least one triangle.", value=triangles)
@@ -41,7 +41,8 @@ def visual_meshes(urdf: Path, *, triangles: int = TRIANGLES, cache: Path | None 
 def write_low_poly_urdf(urdf: Path, *, triangles: int = TRIANGLES, cache: Path | None = None) -> Path:
     """Returns a copy of `urdf` in the cache whose visuals are `visual_meshes`, as .obj files with one colour each.
 
-    Everything else is kept; paths of collision meshes become absolute. Raises as `visual_meshes` does.
+    The copy lies in `cache`, as in `visual_meshes`. They have about `triangles` triangles. Everything else is kept;
+    paths of collision meshes become absolute. Raises as `visual_meshes` does.
     """
     meshes = visual_meshes(urdf, triangles=triangles, cache=cache)
     folder = (cache or cache_folder()) / "meshes" / f"{urdf.stem}-{_key(urdf, triangles)}"

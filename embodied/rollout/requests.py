@@ -17,7 +17,7 @@ SPECTATOR = "spectator"  # The camera that a video adds to the scene; no policy 
 
 
 def policy_cameras(scene: Scene, robot: str, wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """Returns the cameras through which the policy of `robot` looks.
+    """Returns the cameras of `scene` through which the policy of `robot` looks.
 
     `wanted` None stands for all cameras of the scene that no other robot carries.
     """
@@ -39,7 +39,10 @@ def require_cameras(scene: Scene, names: Sequence[str] | None, *, user: str) -> 
 
 
 def masked(observation: Observation, clock: Clock, *, step: int, privileged: bool) -> Observation:
-    """Returns what a policy may see: time as `clock` shows it, instance images only for the privileged."""
+    """Returns the part of `observation` that a policy may see.
+
+    Its time is as `clock` shows it at decision `step`; instance images are left out unless the policy is `privileged`.
+    """
     time_s = {Clock.SECONDS: observation.time_s, Clock.KEYFRAMES: float(step), Clock.HIDDEN: None}[clock]
     shown = observation if privileged else without_instances(observation)
     return replace(shown, time_s=time_s)
@@ -76,7 +79,7 @@ def as_seen(request: Request, policy: Policy) -> Request:
 def check_policy_fits(scene: Scene, policy: Policy, *, cameras: Sequence[str] | None, period_s: float) -> None:
     """Raises `ConfigError` unless `scene` has what `policy` reads, and its rates divide the control rate.
 
-    `cameras` are those that the policy is given: None for all.
+    `period_s` is that of control. `cameras` are those that the policy is given: None for all.
     """
     require_cameras(scene, cameras, user="the policy")
     spec = policy.observation_spec

@@ -131,7 +131,7 @@ def team_agents(team: Mapping[str, AgentConfig], policies: Mapping[str, Policy])
 def agents_of(episode: Episode, policy: Policy, special: Mapping[str, Agent]) -> dict[str, Agent]:
     """Returns the agent of every robot: its own where `special` has one, else `policy` as it is.
 
-    Raises `ConfigError` for an agent of a robot that the scene lacks.
+    The robots are those of the scene of `episode`. Raises `ConfigError` for an agent of a robot that the scene lacks.
     """
     robots = [robot.name for robot in episode.scene.robots]
     for name in special:

@@ -48,7 +48,10 @@ class BodyAttributes:
 
 
 def part_colours(body: Body, properties: Properties, colours: PartColours) -> tuple[Rgba, ...]:
-    """Returns the colour of every part of `body`: that of an event, else that of a property, else its own."""
+    """Returns the colour of every part of `body`.
+
+    From `colours` of events, else from its `properties`, else its own.
+    """
     painted = {part.name: part.rgba for part in body.parts if part.name}
     others: Rgba | None = None
     values = properties.get(body.name, {})
@@ -105,7 +108,7 @@ def moved_bodies(effect: MoveBody | WorldChange, scene: Scene) -> frozenset[str]
 
 
 def check_not_held(change: WorldChange, scene: Scene, held: Iterable[str | None]) -> None:
-    """Raises `EventError` where a change would move one of the bodies that robots have `held`."""
+    """Raises `EventError` where a `change` of `scene` would move one of the bodies that robots have `held`."""
     moved = moved_bodies(change, scene).intersection(held)
     if moved:
         raise EventError(

@@ -32,7 +32,7 @@ _WRIST_CAMERA = Pose((0.07, 0.0, -0.14), quaternion_from_yaw(np.pi / 2))
 
 
 def hall(name: str, spots_m: Mapping[str, tuple[float, float]], block_on: str, *, camera_px: int = 128) -> Scene:
-    """Returns the hall with the spots at `spots_m` (x, y) and the block on the spot `block_on`.
+    """Returns the hall, called `name`, with the spots at `spots_m` (x, y) and the block on the spot `block_on`.
 
     Every camera is `camera_px` square: one at the side of the table, and one at the wrist of each robot.
     """

@@ -103,11 +103,12 @@ def occupancy_grid(
     around_m: Sequence[Point] = (),
     discs: Mapping[str, tuple[float, float, float]] | None = None,
 ) -> OccupancyGrid:
-    """Returns what is in the way on the floor plan of `scene`; parts that do not collide are not.
+    """Returns the obstacles on the floor plan of `scene`; parts that do not collide are left out.
 
-    `poses` are the present ones by body name. `discs` are further obstacles by name, such as other robots: x, y and
-    radius in metres. The grid covers all obstacles and the points `around_m`. A part blocks the cells under its convex
-    outline. Raises `SceneError` for a scene without extent or too large for its cells.
+    `options` give the cells and heights. `poses` are the present ones by body name. `discs` are further obstacles by
+    name, such as other robots: x, y and radius in metres. The grid covers all obstacles and the points `around_m`. A
+    part blocks the cells under its convex outline. Raises `SceneError` for a scene without extent or too large for its
+    cells.
     """
     cell_m = options.cell_m
     outlines = _obstacles(scene, poses, options)

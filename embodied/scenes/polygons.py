@@ -33,7 +33,10 @@ def area_m2(corners_m: Sequence[Corner]) -> float:
 
 
 def holds(corners_m: Sequence[Corner], x_m: float, y_m: float) -> bool:
-    """Returns whether the point lies inside (even-odd rule); left and lower edges count as inside."""
+    """Returns whether the point (`x_m`, `y_m`) lies inside the polygon `corners_m` (even-odd rule).
+
+    Left and lower edges count as inside.
+    """
     inside = False
     for (ax, ay), (bx, by) in zip(corners_m, (*corners_m[1:], corners_m[0]), strict=True):
         if (ay > y_m) != (by > y_m) and x_m < ax + (bx - ax) * (y_m - ay) / (by - ay):

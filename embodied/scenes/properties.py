@@ -43,10 +43,10 @@ def require_colour(rgba: Rgba) -> None:
 def check_properties(
     body: str, parts: Iterable[str], properties: Sequence[Property], colours: Sequence[PropertyColour]
 ) -> None:
-    """Checks the properties and colours of `body`, whose parts are called `parts`, "" for those without a name.
+    """Checks the `properties` and `colours` of `body`, whose parts are called `parts`, "" for those without a name.
 
     Raises `SceneError` for names used twice, and for a colour of a property that the body lacks or of another type;
-    `UnknownNameError` for a colour of a part that is not there.
+    `UnknownNameError` for a colour of a part that is missing.
     """
     named = [name for name in parts if name]
     for kind, names in (("parts", named), ("properties", [one.name for one in properties])):

@@ -53,7 +53,10 @@ class Region(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         kind: RegionKind,
         heights_m: tuple[float, float],
     ) -> "Region":
-        """Returns the upright region over a polygon of world corners (x, y), between two heights (world z)."""
+        """Returns the upright region `name` over the polygon `outline_m` of world corners (x, y).
+
+        It lies between `heights_m` (world z); `kind` is its kind.
+        """
         if not polygons.is_simple(outline_m) or not heights_m[0] < heights_m[1]:
             raise SceneError(
                 f"Region {name!r} must stand on a simple polygon, between two rising heights.",

@@ -91,8 +91,9 @@ def tabletop_scene(
 ) -> Scene:
     """Returns a scene of `bodies` on the table with the Panda behind it, and its four square cameras.
 
-    The cameras `front`, `left_shoulder` and `right_shoulder` (40 degrees) look at the table's middle;
-    `wrist` (60 degrees) rides on the hand, beside it, and sees the finger tips at its lower edge.
+    Cameras are squares of `camera_px`. It is called `name` and has `joints` and `regions` beside. The cameras `front`,
+    `left_shoulder` and `right_shoulder` (40 degrees) look at the table's middle; `wrist` (60 degrees) is mounted beside
+    the hand, and sees the finger tips at its lower edge.
     """
     return Scene(
         name=name,
@@ -105,9 +106,9 @@ def tabletop_scene(
 
 
 def with_robot(scene: Scene, robot: RobotPlacement, worn: Iterable[Camera]) -> Scene:
-    """Returns a scene of `tabletop_scene` with `robot` in the place of the Panda, wearing the cameras `worn`.
+    """Returns `scene`, one of `tabletop_scene`, with `robot` in the place of the Panda and the cameras `worn` on it.
 
-    The cameras get as many pixels as those around the table have. Raises `SceneError` where names are used twice.
+    The cameras get the same size as those around the table. Raises `SceneError` where names are used twice.
     """
     around = [camera for camera in scene.cameras if camera.mount is None]
     size_px = around[0].width_px
@@ -117,19 +118,22 @@ def with_robot(scene: Scene, robot: RobotPlacement, worn: Iterable[Camera]) -> S
 
 
 def on_table(x_m: float, y_m: float, yaw_rad: float = 0.0, *, height_m: float = 0.0) -> Pose:
-    """Returns the world pose at (x, y), `height_m` above the table top."""
+    """Returns the world pose at (`x_m`, `y_m`) turned by `yaw_rad`, `height_m` above the table top."""
     return Pose((float(x_m), float(y_m), TABLE_TOP_M + height_m), quaternion_from_yaw(yaw_rad))
 
 
 def block(name: str, x_m: float, y_m: float, yaw_rad: float) -> Body:
-    """Returns a green cube of 5.63 cm and 356 g that lies on the table."""
+    """Returns a green cube, called `name`, of 5.63 cm and 356 g on the table at (`x_m`, `y_m`), turned by `yaw_rad`."""
     part = Part(Box((BLOCK_M, BLOCK_M, BLOCK_M)), rgba=_GREEN)
     pose = on_table(x_m, y_m, yaw_rad, height_m=BLOCK_M / 2)
     return Body(name, (part,), pose, BLOCK_KG, category="block", graspable=True)
 
 
 def patch(name: str, place: Pose, size_m: float = PATCH_M) -> Body:
-    """Returns a red square on the table: visible, 1 mm thick, touching nothing."""
+    """Returns a red square, called `name`, on the table at `place`.
+
+    Visible, `size_m` wide, 1 mm thick, without collisions.
+    """
     return _mark(name, place, size_m, _RED)
 
 
@@ -139,7 +143,7 @@ def centre_mark(place: Pose) -> Body:
 
 
 def place_detector(place: str, pose: Pose, width_m: float) -> Region:
-    """Returns the detector over `place`: `width_m` square, from the table top 3 cm up."""
+    """Returns the detector over `place` at `pose`: `width_m` square, from the table top 3 cm up."""
     x, y, _ = pose.position_m
     return Region(detector(place), Pose((x, y, TABLE_TOP_M + 0.015), pose.orientation), size_m=(width_m, width_m, 0.03))
 
@@ -187,10 +191,11 @@ def button(place: Pose) -> tuple[tuple[Body, ...], tuple[Joint, ...]]:
 
 
 def chest(place: Pose, *, opened: str, detent: Detent | None) -> tuple[tuple[Body, ...], tuple[Joint, ...]]:
-    """Returns the bodies and joints of a chest of three like drawers, `opened` pulled out by 0.21 m.
+    """Returns the bodies and joints of a chest at `place` of three similar drawers, `opened` pulled out by 0.21 m.
 
-    Its frame lies on the table, 13.7 cm behind the handles of shut drawers; it faces its own -y. Handles are
-    vertical bars 1.2 cm thick with 3.6 cm of room behind them, 0.114, 0.198 and 0.282 m above the table.
+    `detent` holds shut drawers. Its frame lies on the table, 13.7 cm behind the handles of shut drawers; it faces its
+    own -y. Handles are vertical bars 1.2 cm thick with 3.6 cm of space behind them, 0.114, 0.198 and 0.282 m above the
+    table.
     """
     joints = tuple(
         Joint(

@@ -22,14 +22,17 @@ class RobotExpert(Protocol):
     def begin(self, episode: Episode, state: WorldState, choice: str) -> Any:
         """Returns what one robot carries, in an episode that begins in `state`; `choice` is believed to be right.
 
-        It is "" where the goal of the episode is no choice.
+        The scene and its robots are those of `episode`. It is "" where the goal of the episode is no choice.
         """
         ...
 
     def next_intent(
         self, robot: str, episode: Episode, progress: Progress, state: WorldState, expert_state: Any
     ) -> tuple[Intent, Any]:
-        """Returns the next intent of `robot`, and what it carries to the one after that."""
+        """Returns the next intent of `robot` in `state` of an `episode`, and the state for the one after that.
+
+        `progress` is the episode's, `expert_state` what was returned before.
+        """
         ...
 
 
@@ -78,20 +81,23 @@ class TaskExpert:
     repeat_until: str = ""
 
     def begin(self, episode: Episode, state: WorldState, choice: str) -> ExpertState:
-        """Returns the expert's state in an episode that begins in `state`."""
+        """Returns the expert's state in an `episode` that begins in `state`, with `choice` as its target."""
         return ExpertState(choice=choice, first=self.first(episode, state), step=0)
 
     def at_choice(self, episode: Episode, state: WorldState, choice: str) -> ExpertState:
-        """Returns the state of an expert that has just opened the choice: the keyframe after the cue is next."""
+        """Returns the state of an expert that has just opened the `choice` in `state` of an `episode`.
+
+        The keyframe after the cue is next.
+        """
         begun = self.begin(episode, state, choice)
         return {**begun, "step": len(self.course(episode, state, begun).cue)}
 
     def next_keyframe(
         self, episode: Episode, progress: Progress, state: WorldState, expert_state: ExpertState
     ) -> tuple[Intent, ExpertState]:
-        """Returns the keyframe of `expert_state.step`, and the expert's state before the next one.
+        """Returns the keyframe of `expert_state.step` in `state` of an `episode`, and the next expert state.
 
-        After the last keyframe the arm rests.
+        `progress` is the episode's. After the last keyframe the arm rests.
         """
         course = self.course(episode, state, expert_state)
         last, step = len(course.cue) - 1, expert_state["step"]

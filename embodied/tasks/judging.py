@@ -40,7 +40,10 @@ def fail(progress: Progress, reason: str) -> Progress:
 
 
 def judge_failure(on_failure: OnFailure, progress: Progress, feedback: IntentFeedback) -> Progress:
-    """Returns FAILURE after a failed intent, or `progress` itself where the episode goes on."""
+    """Returns FAILURE after a failed intent with this `feedback`, or `progress` where the episode goes on.
+
+    `on_failure` decides that.
+    """
     if on_failure is OnFailure.CONTINUE:
         return progress
     return fail(progress, f"{CONTROLLER_FAILED}{feedback.reason}")

@@ -73,7 +73,10 @@ def make_task(name: str, *, tier: str = "strict", options: Mapping[str, Any] | N
 
 
 def build_task(kind: type[Any], name: str, *, tier: str, options: Mapping[str, Any]) -> Any:
-    """Returns the task of class `kind`, which is called `name` in its suite. Raises as `make_task`."""
+    """Returns the task of class `kind`, which is called `name` in its suite, in `tier` and with `options`.
+
+    Raises as `make_task`.
+    """
     known = option_types(kind)
     chosen = {option: _checked(name, option, value, known) for option, value in options.items()}
     return kind(**({TIER: tier} if TIER in known else {}), **chosen)

@@ -53,7 +53,7 @@ class AppendableBank(Protocol):
         ...
 
     def changes_since(self, seq: int, *, wanted: EventFilter | None = None, limit: int = 1000) -> list[Event]:
-        """Returns the events after a number."""
+        """Returns the events after number `seq` that match `wanted`, at most `limit`."""
         ...
 
     def close(self) -> None:

@@ -83,7 +83,7 @@ def check_changes(world: PlayedWorld, simulator: Simulator) -> None:
 def check_teleporting(world: PlayedWorld, first: Simulator, second: Simulator) -> None:
     """Raises `ContractError` unless what `first` offers of `Teleportable` puts things where they are wanted.
 
-    States of `first` are placed in `second`, which has been through other things.
+    Both are simulators of `world`. States of `first` are placed in `second`, which has been through other things.
     """
     teleport, place = getattr(first, "teleport", None), getattr(second, "place", None)
     if teleport is not None:

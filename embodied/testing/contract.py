@@ -45,7 +45,10 @@ class Rule:
         return ContractError(self.text, value=value, remedy=self.remedy, name=self.name)
 
     def require_same(self, what: str, one: Any, other: Any, *, tolerance: float = 0.0) -> None:
-        """Raises `ContractError` where two values differ, naming where; numbers may differ by `tolerance`."""
+        """Raises `ContractError` where two values differ, naming where; numbers may differ by `tolerance`.
+
+        `what` names the values `one` and `other` in the message.
+        """
         found = difference(one, other, tolerance=tolerance)
         if found:
             raise self.broken(f"{what} differ at {found}")
@@ -81,7 +84,7 @@ def leaves(value: Any) -> Leaves:
 
 
 def difference(one: Any, other: Any, *, tolerance: float = 0.0) -> str:
-    """Returns where two values differ first, "" where they are equal bit for bit, or within `tolerance`."""
+    """Returns where `one` and `other` differ first, "" where they are equal bit for bit, or within `tolerance`."""
     first, second = (value if isinstance(value, Leaves) else leaves(value) for value in (one, other))
     for path in [*first, *(path for path in second if path not in first)]:
         if path not in first or path not in second or not _equal(first[path], second[path], tolerance):

@@ -54,7 +54,8 @@ class _Robot:
     ) -> list[Any]:
         """Returns the commands of an intent and its report at the end, which is absent after `limit` periods.
 
-        `copies` takes over what each was when it was returned; `begun` is called once the intent has begun.
+        The `controller` is given the `intent`. `copies` takes over what each was when it was returned; `begun` is
+        called once the intent has begun.
         """
         state, follow = read_only(self.state), self.follower()
         outcome: Command | ControllerReport | None = controller.begin(intent, state, seed=7)
@@ -84,7 +85,8 @@ def check_controller(  # noqa: PLR0913 - a controller is one robot's, in one wor
 ) -> None:
     """Raises `ContractError`, which names the first broken rule, unless `make()` gives sound controllers.
 
-    An outside package calls it in its tests, with one feasible intent or more of every type that the controller takes::
+    `intents` are those that it must carry out, on `robot` of `model`. An outside package calls it in its tests, with
+    one feasible intent or more of every type that the controller takes::
 
         from embodied.testing import check_controller, home_state, obedient
         check_controller(make, intents, robot="arm", model=robot_model("panda"), state=home_state(scene),

@@ -33,7 +33,7 @@ def home_state(scene: Scene) -> WorldState:
 
 
 def obedient(scene: Scene, robot: str, *, period_s: float) -> Follow:
-    """Returns what leads from a state and a command of `robot` to the state one control period later.
+    """Returns a function from a state and a command of `robot` in `scene` to the state `period_s` later.
 
     Joints and grippers reach their targets within the period; a base moves at the last commanded velocity.
     """

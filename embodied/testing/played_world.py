@@ -34,7 +34,10 @@ class PlayedWorld:
         return self.go_on(simulator, self.commands, observing=observing)
 
     def go_on(self, simulator: Simulator, commands: Commands, *, observing: bool = False) -> list[Leaves]:
-        """Plays `commands` from where the simulator is; returns copies of the states, the present one first."""
+        """Plays `commands` from where the simulator is; returns copies of the states, the present one first.
+
+        With `observing`, each robot of the `simulator` is also observed before each period.
+        """
         states = [leaves(simulator.state())]
         for command in commands:
             if observing:

@@ -41,7 +41,8 @@ STATELESS_TURNS, STATELESS_DECISIONS = 3, 3
 def check_policy(make: Callable[[], Policy], requests: Sequence[Request], *, tolerance: float = 0.0) -> None:
     """Raises `ContractError`, which names the first broken rule, unless `make()` gives sound policies.
 
-    An outside package calls it in its tests, with two or more first requests that differ::
+    `requests` are first requests of episodes. An outside package calls it in its tests, with two or more first requests
+    that differ::
 
         from embodied.testing import check_policy
         check_policy(MyPolicyConfig().build, requests)

@@ -42,7 +42,8 @@ def check_simulator(
 ) -> None:
     """Raises `ContractError`, which names the first broken rule, unless `make()` gives sound simulators.
 
-    An outside package calls it in its tests, with a scene that has robots, free bodies, joints and cameras::
+    `scene` is one that it can load. An outside package calls it in its tests, with a scene that has robots, free
+    bodies, joints and cameras::
 
         from embodied.testing import check_simulator
         check_simulator(MyConfig().build, my_scene)

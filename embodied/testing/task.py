@@ -53,7 +53,7 @@ def check_task(
 ) -> None:
     """Raises `ContractError`, which names the first broken rule, unless `make()` gives sound tasks.
 
-    An outside package calls it in its tests::
+    Episodes are sampled from all `seeds` in all `splits`. An outside package calls it in its tests::
 
         from embodied.testing import check_task
         check_task(MyTask)

@@ -13,7 +13,10 @@ from embodied.types import CameraImage, Observation, RobotState, WorldState, hel
 
 
 def require_state(rule: Rule, scene: Scene, state: WorldState, models: Mapping[str, RobotModel]) -> None:
-    """Raises `ContractError` unless `state` has the bodies, joints and robots of `scene`, finite and in units."""
+    """Raises `ContractError` unless `state` has the bodies, joints and robots of `scene`, finite and in units.
+
+    `rule` is the rule that is checked, `models` are those of the robots by name.
+    """
     require_finite_and_unit(rule, state)
     named = {
         "bodies": (set(state.pose), {body.name for body in scene.bodies}),
@@ -37,7 +40,10 @@ def require_state(rule: Rule, scene: Scene, state: WorldState, models: Mapping[s
 
 
 def require_observation(rule: Rule, scene: Scene, seen: Observation, state: WorldState, model: RobotModel) -> None:
-    """Raises `ContractError` unless `seen` fits its robot's layout, its cameras and the state at the same instant."""
+    """Raises `ContractError` unless `seen` fits its robot's `model`, its cameras in `scene` and `state`.
+
+    `rule` is the rule that is checked; `state` is that of the same instant.
+    """
     here = state.robots[seen.robot]
     expected = proprio(model, here)
     if seen.proprio.dtype != np.float32 or seen.proprio.shape != expected.shape:
@@ -55,7 +61,7 @@ def require_observation(rule: Rule, scene: Scene, seen: Observation, state: Worl
 
 
 def image_problems(image: CameraImage, camera: Camera | None = None, ids: int | None = None) -> Iterator[str]:
-    """Yields what is wrong with an image, as `types.CameraImage` documents it, and by its camera where one is given.
+    """Yields the differences of an `image` from `types.CameraImage`, and from its `camera` where one is given.
 
     `ids` is the highest id that instance images may hold.
     """

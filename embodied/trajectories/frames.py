@@ -64,7 +64,10 @@ def encode_frame(feature: Feature, frame: np.ndarray) -> bytes:
 
 
 def decode(feature: Feature, codec: Codec, coded: Sequence[bytes]) -> np.ndarray:
-    """Returns the frames (rows, *shape) of the feature's dtype. Raises `DataError` for bytes that are no such frame."""
+    """Returns the frames (rows, *shape) of the dtype of `feature` from the bytes `coded` with `codec`.
+
+    Raises `DataError` for other bytes.
+    """
     shape, dtype = feature.field.shape, np.dtype(feature.field.dtype)
     frames = np.empty((len(coded), *shape), dtype)
     for index, content in enumerate(coded):

@@ -40,7 +40,10 @@ class Version(msgspec.Struct, frozen=True):
 
 
 def header_bytes(trajectory: Trajectory, rows: Mapping[str, int], codecs: Mapping[str, Codec]) -> bytes:
-    """Returns the header of format 2 as JSON."""
+    """Returns the header of format 2 as JSON.
+
+    The declarations of `trajectory`, its `rows` and the `codecs` of images.
+    """
     header = Header(
         schema=SCHEMA,
         version=SCHEMA_VERSION,

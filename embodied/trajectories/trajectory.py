@@ -79,7 +79,7 @@ def image_sizes(features: Sequence[Feature]) -> dict[str, tuple[int, int]]:
 
 
 def observation_at(robot: str, features: Sequence[Feature], columns: Mapping[str, np.ndarray], row: int) -> Observation:
-    """Returns observation `row` of decoded columns of observations."""
+    """Returns observation `row` of `robot` from decoded `columns`, declared by `features`."""
 
     def image(camera: str) -> CameraImage:
         parts = {part: columns[f"{OBSERVATION}.{part}.{camera}"][row] for part in IMAGE_PARTS}

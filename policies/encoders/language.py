@@ -63,7 +63,7 @@ class HashedWords(LanguageEncoder):
 
 
 def check_length(found: int, most: int, text: str) -> None:
-    """Raises `ConfigError` for an instruction of no words or too many."""
+    """Raises `ConfigError` for an instruction `text` of no words or more than `most`; it has `found`."""
     if not 0 < found <= most:
         raise ConfigError(
             f"An instruction must have 1 to {most} words or tokens.",

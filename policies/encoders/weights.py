@@ -13,9 +13,9 @@ LISTED = 5
 
 
 def load_weights(module: nn.Module, path: Path, *, prefixes: Sequence[str] = ("",)) -> None:
-    """Fills every parameter and buffer of `module` from the file, whose names may begin with one of `prefixes`.
+    """Fills every parameter and buffer of `module` from the file `path`, whose names may begin with one of `prefixes`.
 
-    What else the file holds is left alone. Raises `PathError` where there is no file, and `ConfigError` where it is no
+    Other tensors of the file are ignored. Raises `PathError` where there is no file, and `ConfigError` where it is no
     safetensors file, or lacks a tensor, or has one of another shape; then `module` is as before.
     """
     wanted = module.state_dict()

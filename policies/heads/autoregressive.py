@@ -42,7 +42,7 @@ class AutoregressiveHead(nn.Module):
     def forward(
         self, features: Tensor, *, rotation: Tensor | None = None, generator: torch.Generator | None = None
     ) -> ActionLogits:
-        """Returns the logits for features (batch, dim), each angle given the true bins `rotation` (batch, 3) before it.
+        """Returns the logits for `features` (batch, dim), each angle given the bins `rotation` (batch, 3) before it.
 
         Without `rotation`, each is given the likeliest bins before it. In training the given bins are jittered, by
         draws of `generator` (of the features' device) or of torch's own.

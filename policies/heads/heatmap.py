@@ -8,10 +8,10 @@ REACH_SIGMAS = 3.0
 
 
 def gaussian(points_px: Tensor, size: int, *, sigma_px: float = SIGMA_PX) -> Tensor:
-    """Returns the target (..., size, size): a Gaussian around each point (..., 2), cut at three sigma, of sum 1.
+    """Returns the target (..., `size`, `size`): a Gaussian of `sigma_px` around each of `points_px` (..., 2).
 
-    Points are (row, column) in pixels from the outer corner, so that pixel centres lie at half-integers. Where no
-    pixel is within reach of the point, the target is zero everywhere.
+    It is cut at three sigma, with sum 1. Points are (row, column) in pixels from the outer corner, so that pixel
+    centres lie at half-integers. Where no pixel is within reach of the point, the target is zero everywhere.
     """
     squared = squared_distance_px(points_px, size)
     heat = torch.exp(squared / (-2 * sigma_px**2)).masked_fill(squared > (REACH_SIGMAS * sigma_px) ** 2, 0.0)
@@ -36,5 +36,8 @@ def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def heatmap_loss(logits: Tensor, points_px: Tensor, *, sigma_px: float = SIGMA_PX) -> Tensor:
-    """Returns the loss (...) of square heat maps (..., size, size) for points (..., 2), (row, column) in pixels."""
+    """Returns the loss (...) of square heat maps `logits` (..., size, size) for `points_px` (..., 2), (row, column).
+
+    Targets are as in `gaussian` with `sigma_px`.
+    """
     return soft_cross_entropy(logits, gaussian(points_px.float(), logits.shape[-1], sigma_px=sigma_px))

@@ -13,7 +13,10 @@ def sine_code(position: Tensor, width: int) -> Tensor:
 
 
 def sine_grid(rows: int, cols: int, width: int) -> Tensor:
-    """Returns the sine codes of row, then of column, for all cells, row by row: (rows * cols, width)."""
+    """Returns the sine codes of row, then of column, of all `rows` x `cols` cells, row by row.
+
+    Their shape is (`rows` * `cols`, `width`).
+    """
     row, col = _cells(rows, cols)
     return torch.cat((sine_code(row, width // 2), sine_code(col, width // 2)), -1)
 

@@ -30,7 +30,7 @@ class Memory(nn.Module, ABC):
 
     @abstractmethod
     def read(self, state: State, query: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns what is remembered about `query` (batch, tokens, dim) at `time` (batch,), and the attention paid.
+        """Returns what `state` remembers about `query` (batch, tokens, dim) at `time` (batch,), and the attention paid.
 
         The first is (batch, tokens, dim), zero in rows that remember nothing; the second (batch, moment), summing to 1
         over the moments in rows that remember something.
@@ -38,11 +38,14 @@ class Memory(nn.Module, ABC):
 
     @abstractmethod
     def fuse(self, query: Tensor, read: Tensor, state: State) -> Tensor:
-        """Returns the query enriched by what was read (batch, tokens, dim); unchanged where nothing is remembered."""
+        """Returns `query` enriched by what was `read` from `state` (batch, tokens, dim).
+
+        Unchanged for an empty memory.
+        """
 
     @abstractmethod
     def write(self, state: State, written: Tensor, time: Tensor, mask: Tensor) -> State:
-        """Returns the state after `written` (batch, tokens, slot_dim) at `time` (batch,) in rows of `mask` (batch,)."""
+        """Returns `state` after `written` (batch, tokens, slot_dim) at `time` (batch,) in rows of `mask` (batch,)."""
 
     def consolidate(self, state: State) -> State:
         """Returns the state once it has been brought within its capacity; the same where there is nothing to do."""
@@ -59,7 +62,7 @@ class Memory(nn.Module, ABC):
 
         At each step a row is reset where `first`, read, fused, and written to where `valid`, all (batch, time): the
         same as that loop over single steps. `query` is (batch, time, tokens, dim), `written` (batch, time, tokens,
-        slot_dim); with `detach_writes` no gradient flows into what was written earlier.
+        slot_dim); `time` counts keyframes; with `detach_writes` no gradient flows into earlier writes.
         """
         state = self.init_state(len(query), device=query.device)
         fused, attended = [], []

@@ -13,10 +13,11 @@ from policies.memory.contract import Memory, State
 
 
 def to_moment(written: Tensor, time: float, *, model_id: str, position_m: Vector3, robot: str) -> Moment:
-    """Returns what was written, (tokens, slot_dim) at keyframe `time`, as a moment to be stored.
+    """Returns `written`, the tokens (tokens, slot_dim) of keyframe `time`, as a moment to be stored.
 
-    Its tokens are exact, its embedding is their mean at unit length. The feed that appends it to the bank names the
-    episode. Raises `MemoryBankError` where tokens are not finite, or no model is named.
+    `model_id` names the weights; `position_m` and `robot` are those of the request. Its tokens are exact, its embedding
+    is their mean at unit length. The feed that appends it to the bank adds the episode. Raises `MemoryBankError` where
+    tokens are not finite, or no model is named.
     """
     tokens = np.array(written.detach().cpu().numpy(), np.float32)
     if not model_id:
@@ -33,10 +34,11 @@ def to_moment(written: Tensor, time: float, *, model_id: str, position_m: Vector
 
 @torch.no_grad()
 def replay(memory: Memory, moments: Sequence[Moment], *, model_id: str) -> State:
-    """Returns the state, of one row, after writing `moments` in their order: bitwise that in which they were written.
+    """Returns the state, of one row, of `memory` after writing `moments` in their order: bitwise the original one.
 
     A window needs the newest `capacity` of an episode, every other memory all of them. Raises `MemoryBankError` for
-    moments of another model, without steps in rising order, or with tokens that this memory cannot have written.
+    moments of another model than `model_id`, without steps in rising order, or with tokens that this memory cannot have
+    written.
     """
     device = next(memory.parameters(), torch.empty(0)).device
     state, newest = memory.init_state(1, device=device), -1

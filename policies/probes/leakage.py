@@ -57,10 +57,10 @@ class LeakTest:
     def task(
         self, name: str, train: Sequence[ChoiceSighting], held_out: Sequence[ChoiceSighting], *, controls: bool
     ) -> dict[str, Any]:
-        """Returns, for each probe, how often it names the target of the held-out sightings of the task `name`.
+        """Returns, for each probe, how often it names the target of the `held_out` sightings of the task `name`.
 
-        With `controls`, a leak of known size is also planted for each probe, which the probe must find. Raises
-        `DataError` where there are no sightings to train or to test on.
+        Probes learn from the sightings `train`. With `controls`, a leak of known size is also planted for each probe,
+        which the probe must find. Raises `DataError` where there are no sightings to train or to test on.
         """
         if not train or not held_out:
             raise DataError(
@@ -126,7 +126,10 @@ def conclusion(tasks: Mapping[str, Mapping[str, Any]], tier: str) -> dict[str, A
 
 
 def two_sided_p(correct: int, trials: int, chance: float) -> float:
-    """Returns how likely blind guessing is to be as far off as `correct`: twice the smaller exact binomial tail."""
+    """Returns the probability that blind guessing in `trials` is as far off as `correct`.
+
+    It is twice the smaller exact binomial tail at `chance`.
+    """
     mass = []
     for count in range(trials + 1):
         ways = lgamma(trials + 1) - lgamma(count + 1) - lgamma(trials - count + 1)

@@ -56,7 +56,10 @@ class ProbeSettings:
 
 
 def check_samples(kind: ProbeKind, samples: Labelled, candidates: int) -> None:
-    """Raises `ConfigError` unless `samples` are finite, and of shapes and labels that the kind of probe takes."""
+    """Raises `ConfigError` unless `samples` are finite, and of shapes and labels that the `kind` of probe takes.
+
+    Labels are below `candidates`.
+    """
     axes = {ProbeKind.LINEAR: 2, ProbeKind.CONVOLUTION: 4, ProbeKind.POINTING: 5}[kind]
     if samples.inputs.ndim != axes or samples.labels.shape != samples.inputs.shape[:1] or not samples.labels.size:
         raise ConfigError(

@@ -28,7 +28,7 @@ class Probe:
     def correct(self, train: Labelled, held_out: Labelled, *, candidates: int) -> int:
         """Returns how many samples of `held_out` are answered rightly after fitting `train`.
 
-        Raises `ConfigError` for labels outside [0, candidates), wrong shapes and inputs that are not finite.
+        Raises `ConfigError` for labels outside [0, `candidates`), wrong shapes and inputs that are not finite.
         """
         for samples in (train, held_out):
             check_samples(self._config.kind, samples, candidates)

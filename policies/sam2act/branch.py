@@ -113,8 +113,8 @@ class Branch(nn.Module):
     def embed(self, maps: tuple[Tensor, ...], visualisations: Tensor, conditioning: Conditioning) -> Tensor:
         """Returns tokens (frame, view, grid ** 2, dim) that have attended to all views, words and proprioception.
 
-        `maps` are the encoder's of all frames' views, from fine to coarse; `visualisations` are the views themselves
-        (frame, view, channel, size, size).
+        `conditioning` holds words and proprioception. `maps` are the encoder's of all frames' views, from fine to
+        coarse; `visualisations` are the views themselves (frame, view, channel, size, size).
         """
         frames, views = visualisations.shape[:2]
         parts = [self.from_features(maps[-1])]
@@ -157,7 +157,8 @@ class MultiViewTransformer(nn.Module):
     def forward(self, image: Tensor, extra: Tensor, known: Tensor) -> Tensor:
         """Returns the image tokens (frame, view, token, dim) after they have attended to each other and the extra ones.
 
-        `extra` are (frame, word, dim), of which `known` (frame, word) marks those to attend to.
+        `image` are the tokens of the views. `extra` are (frame, word, dim), of which `known` (frame, word) marks those
+        to attend to.
         """
         frames, views, tokens, _ = image.shape
         mixed = self.enter(image).flatten(0, 1)

@@ -94,7 +94,10 @@ def proprioception_numbers(settings: Sam2ActSettings, proprioception: Propriocep
 
 
 def mark_tool(position_m: Tensor, centre_m: Tensor, half_m: float, size: int) -> Tensor:
-    """Returns a Gaussian of height 1 at the tool's position in each view, (frame, view, 1, size, size)."""
+    """Returns a Gaussian of height 1 at the tool's `position_m` in each view, (frame, view, 1, `size`, `size`).
+
+    The views are of the cube of `half_m` around `centre_m`, (frame, 3) each.
+    """
     at = pixels((position_m - centre_m) / half_m, size)
     middle = torch.arange(size, device=at.device, dtype=at.dtype) + 0.5
     row, column = (torch.exp(-((middle - at[..., axis, None]) ** 2) / (2 * TOOL_SIGMA_PX**2)) for axis in (0, 1))

@@ -15,7 +15,10 @@ KNOWN_SHARE = 0.7  # Of two places that look alike, each gets about a half.
 
 
 def waypoint_loss(scores: Tensor, point: Tensor, *, sigma_px: float) -> Tensor:
-    """Returns the loss (frame,) of heat maps (frame, view, size, size) for points (frame, 3), a mean over the views."""
+    """Returns the loss (frame,) of heat maps `scores` (frame, view, size, size) for `point` (frame, 3).
+
+    It is a mean over the views; targets have the width `sigma_px`.
+    """
     at = pixels(point, scores.shape[-1])
     return heatmap_loss(scores, at, sigma_px=sigma_px).mean(-1)
 
@@ -33,9 +36,9 @@ def action_losses(logits: ActionLogits, keyframes: Keyframes) -> dict[str, Tenso
 def needs_memory(scores: Tensor, aim: Tensor, settings: Sam2ActSettings) -> Tensor:
     """Returns the frames (frame,) whose waypoint `aim` (frame, 3) in the cube is not known by these heat maps.
 
-    `scores` (frame, view, size, size) are those without memory: in one view or another, the heat near the waypoint is
-    less than `KNOWN_SHARE` of what should be there. What counts is the heat that
-    is missing, not whether the guess was right: learning from wrong guesses alone would teach to avoid guesses.
+    `settings` give the width of the targets. `scores` (frame, view, size, size) are those without memory: in one view
+    or another, the heat near the waypoint is less than `KNOWN_SHARE` of what should be there. What counts is the heat
+    that is missing, not whether the guess was right: learning from wrong guesses alone would teach to avoid guesses.
     """
     size = scores.shape[-1]
     at = pixels(aim, size)
@@ -46,7 +49,10 @@ def needs_memory(scores: Tensor, aim: Tensor, settings: Sam2ActSettings) -> Tens
 
 
 def waypoint_error_m(scores: Tensor, aim: Tensor, settings: Sam2ActSettings) -> Tensor:
-    """Returns how far the likeliest coarse waypoints are from `aim` (frame, 3) in the cube, (frame,)."""
+    """Returns the distance (frame,) of the likeliest coarse waypoints in `scores` from `aim` (frame, 3) in the cube.
+
+    `settings` give the size of the cube.
+    """
     return (settings.cube.metres(most_likely_point(scores)) - settings.cube.metres(aim)).norm(dim=-1)
 
 

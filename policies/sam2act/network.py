@@ -131,7 +131,10 @@ class RegionCrop(nn.Module):
 
 
 def crops(visualisations: Tensor, at_px: Tensor, window: int) -> Tensor:
-    """Returns the `window` x `window` pixels (frame, view, channel, window, window) whose middle is `at_px`."""
+    """Returns the `window` x `window` pixels of `visualisations` around `at_px`.
+
+    Their shape is (frame, view, channel, window, window).
+    """
     frames, views, channels, size, _ = visualisations.shape
     offset = torch.arange(window, device=at_px.device, dtype=at_px.dtype) - (window - 1) / 2
     row, column = ((at_px[..., axis, None] + offset) * (2 / size) - 1.0 for axis in (0, 1))

@@ -30,9 +30,9 @@ class Lens(NamedTuple):
 def splat(cloud: PointCloud, centre_m: Tensor, half_m: float, lens: Lens) -> Tensor:
     """Returns views (frame, view, channel, size, size) of the cube of `half_m` around each `centre_m` (frame, 3).
 
-    Channels: x, y, z of the visible point in the cube, red, green, blue, depth in units of the reach, row and column
-    position, and 1 where something is seen. All but x, y, z along the view lie in [-1, 1], colours in [0, 1]; where
-    nothing is seen all but the positions are 0.
+    `cloud` holds the points of all frames, `lens` the size of the views. Channels: x, y, z of the visible point in the
+    cube, red, green, blue, depth in units of the reach, row and column position, and 1 where something is seen. All but
+    x, y, z along the view lie in [-1, 1], colours in [0, 1]; where nothing is seen all but the positions are 0.
     """
     frames, count = cloud.position_m.shape[:2]
     point = ((cloud.position_m - centre_m[:, None]) / half_m).view(-1, 3)

@@ -10,7 +10,7 @@ SCALE = 2
 
 
 def drawn_heat_maps(visualisations: Tensor, scores: Tensor, frame: int) -> np.ndarray:
-    """Returns the views of one frame side by side, uint8 (height, width, 3), glowing where the waypoint may be.
+    """Returns the views of one `frame` side by side, uint8 (height, width, 3), bright where the waypoint may be.
 
     `visualisations` are (frame, view, channel, size, size), `scores` (frame, view, size, size); each view glows most at
     its own likeliest pixel.

@@ -59,9 +59,9 @@ class Checkpoint:
 
 
 def save_checkpoint(shelf: Path, state: State, parts: Mapping[str, Mapping[str, Tensor]]) -> Path:
-    """Writes the checkpoint of `state.step` and returns its folder; a kill at any time leaves the others as they were.
+    """Writes the checkpoint of `state.step` into the folder `shelf` and returns its folder.
 
-    `parts` holds the tensors of `PARTS`.
+    `parts` holds the tensors of `PARTS`. A kill at any time leaves the other checkpoints unchanged.
     """
     folder = shelf / f"{state.step:08d}"
     tensors = {f"{name}.safetensors": tensor_bytes(parts[name]) for name in PARTS}
@@ -104,9 +104,9 @@ def newest_checkpoint(shelf: Path) -> Checkpoint | None:
 
 
 def tidy(shelf: Path, *, step: int, keep: int, keep_every: int) -> None:
-    """Deletes what need not stay once the checkpoint of `step` is there.
+    """Deletes checkpoints in the folder `shelf` that are not needed once that of `step` is there.
 
-    That is: what kills left half-written, those beyond `step` (damaged, or they would have been used), and of the
+    Those are incomplete ones left by kills, those beyond `step` (damaged, or they would have been used), and of the
     others all but the last `keep` and every `keep_every`-th step.
     """
     sweep(shelf)

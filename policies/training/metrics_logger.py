@@ -40,7 +40,7 @@ class MetricsLogger:
             self._writer.close()
 
     def row(self, step: int, values: Mapping[str, float], wall: Mapping[str, float]) -> None:
-        """Writes what is known after `step` steps."""
+        """Writes the metrics `values` after `step` steps, and `wall`, values that depend on the machine."""
         self._file.write(_line({"step": step, **values, WALL: dict(wall)}))
         self._file.flush()
         if self._writer:

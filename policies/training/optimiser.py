@@ -26,7 +26,7 @@ def make_optimiser(network: nn.Module, config: OptimiserConfig) -> torch.optim.A
 
 
 def learning_rate(config: OptimiserConfig, step: int, steps: int) -> float:
-    """Returns the rate of `step` (from 0) of `steps`: a linear warm-up, then half a cosine."""
+    """Returns the rate of `step` (from 0) of `steps`: a linear warm-up, then half a cosine, as `config` gives them."""
     if step < config.warm_up:
         return config.learning_rate * (step + 1) / config.warm_up
     done = (step - config.warm_up) / max(1, steps - config.warm_up)
@@ -48,7 +48,7 @@ def global_norm(tensors: Iterable[Tensor]) -> Tensor:
 
 @torch.no_grad()
 def clip(gradients: Iterable[Tensor], norm: Tensor, longest: float) -> None:
-    """Shortens gradients whose global norm is `norm` to the norm `longest`, where they are longer."""
+    """Scales `gradients` whose global norm is `norm` to the norm `longest`, where they are longer."""
     if norm > longest:
         for gradient in gradients:
             gradient.mul_(longest / norm)
@@ -65,7 +65,10 @@ def optimiser_tensors(network: nn.Module, optimiser: torch.optim.Optimizer) -> d
 
 
 def restore_optimiser(network: nn.Module, optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Puts back what `optimiser_tensors` gave. Raises `KeyError` for tensors of another network."""
+    """Restores the state of the `optimiser` of `network` from the `tensors` of `optimiser_tensors`.
+
+    Raises `KeyError` for tensors of another network.
+    """
     for name, parameter in network.named_parameters():
         if f"{name}/step" in tensors:
             own = {part: tensors[f"{name}/{part}"].clone() for part in STATE}

@@ -117,7 +117,10 @@ def check_fit(learner: Learner, features: DatasetFeatures) -> None:
 
 
 def begin_stage(learner: Learner, stage: StageConfig, folder: Path | None) -> Pretrained | None:
-    """Loads and returns what the stage starts from, and freezes what it does not train. Raises as `prepare` does."""
+    """Loads and returns the weights from which `stage` starts, from `folder` if given, and freezes parts of `learner`.
+
+    Raises as `prepare` does.
+    """
     groups = learner.parameter_groups()
     for name in (*stage.frozen, *stage.fresh):
         if name not in groups:
@@ -167,7 +170,10 @@ def _names_in(learner: Learner, wanted: Sequence[str]) -> set[str]:
 
 
 def refuse_other_settings(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    """Raises `ConfigError`, naming at most five that differ, where a folder's run was one of other settings."""
+    """Raises `ConfigError` where the run of `folder` had other settings `before` than it has `now`.
+
+    The message has at most five that differ.
+    """
     differing = _differences(before, now)
     if differing:
         longer = (

@@ -21,7 +21,10 @@ def turning_radius_m(model: RobotModel, joints_rad: np.ndarray) -> float:
 
 
 def loaded_radius_m(scene: Scene, model: RobotModel, robot: RobotState, state: WorldState, assets: str) -> float:
-    """Returns `turning_radius_m` of a robot with what it holds, at its present posture."""
+    """Returns `turning_radius_m` of a `robot` of `model` with what it holds in `state`, at its present posture.
+
+    Held bodies are those of `scene`, their meshes lie in `assets`.
+    """
     radius = turning_radius_m(model, robot.joint_position_rad)
     base = transform_from_pose(robot.base)
     for end_effector in robot.end_effectors.values():

@@ -18,9 +18,10 @@ def search_path(
 ) -> np.ndarray | None:
     """Returns joints (N, J) from start to goal through configurations that are `free`, or None.
 
+    `ends_rad` are start and goal, `bounds_rad` the lower and upper joint limits, (J,) each; `config` bounds the effort.
     The same arguments give the same path whatever was planned before: OMPL's global seed is set right before its
-    objects are made, and iterations end the search, never the clock. `seed` must be at least 1.
-    Source: J. Kuffner and S. LaValle, "RRT-Connect", ICRA 2000, as implemented by OMPL.
+    objects are made, and iterations end the search, never the clock. `seed` must be at least 1. Source: J. Kuffner and
+    S. LaValle, "RRT-Connect", ICRA 2000, as implemented by OMPL.
     """
     util.setLogLevel(util.LOG_NONE)
     util.RNG.setSeed(seed)

@@ -92,7 +92,7 @@ def scene_shape(shape: Shape, assets: str = "") -> coal.CollisionGeometry:
 
 
 def meet(a: coal.CollisionGeometry, a_at: pin.SE3, b: coal.CollisionGeometry, b_at: pin.SE3) -> bool:
-    """Returns whether two placed shapes touch or overlap."""
+    """Returns whether the shape `a` at the pose `a_at` and the shape `b` at `b_at` touch or overlap."""
     result = coal.CollisionResult()
     at = [coal.Transform3s(placed.rotation, placed.translation) for placed in (a_at, b_at)]
     return bool(coal.collide(a, at[0], b, at[1], coal.CollisionRequest(), result))

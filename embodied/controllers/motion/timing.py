@@ -14,8 +14,9 @@ PEAK_OVER_MEAN = 1.875  # Largest speed of a minimum-jerk profile over its mean 
 def timed_path(moving: Kinematics, waypoints_rad: np.ndarray, limits: SpeedLimits, period_s: float) -> np.ndarray:
     """Returns joint targets (T, J), one per control period, that run along `waypoints_rad` (N, J) to its last row.
 
-    All joints follow one minimum-jerk profile over the whole path, in which every segment takes as long as its
-    slowest joint or the tool needs. Source of the profile: T. Flash and N. Hogan, J. Neuroscience 5(7), 1985.
+    `moving` computes the tool's motion, `limits` bounds the speeds, `period_s` is the control period. All joints follow
+    one minimum-jerk profile over the whole path, in which every segment takes as long as its slowest joint or the tool
+    needs. Source of the profile: T. Flash and N. Hogan, J. Neuroscience 5(7), 1985.
     """
     tools = [moving.tool_transform(joints) for joints in waypoints_rad]
     shift = np.array([np.linalg.norm(b.translation - a.translation) for a, b in itertools.pairwise(tools)])

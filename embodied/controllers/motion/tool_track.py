@@ -99,7 +99,8 @@ class MovingBaseTrack:
 def require_speed(arm: Arm, path_rad: np.ndarray, period_s: float, periods: int) -> None:
     """Raises `InfeasibleRowError` where a joint of `path_rad` (N + 1, J), one row a period, exceeds its full speed.
 
-    Every `periods` of them belong to one row of a chunk, which the error names.
+    `arm` has the limits; a row takes `period_s`. Every `periods` of them belong to one row of a chunk, which the error
+    names.
     """
     speed = np.abs(np.diff(path_rad, axis=0)) / period_s
     over = speed > np.array(arm.velocity_limit_radps) * (1 + SPEED_SLACK)

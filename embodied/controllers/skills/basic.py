@@ -9,7 +9,10 @@ from embodied.types import GoTo, MoveTo, WorldState
 
 
 def move(context: HandlerContext, arguments: Mapping[str, Any], state: WorldState) -> Routine:
-    """Brings the tool to `position_m`, turned as it is; the gripper stays open or closed."""
+    """Brings the tool to `position_m`, turned as it is; the gripper stays open or closed.
+
+    It runs in `context` from `state`, with `arguments` as declared by the skill.
+    """
     arm = context.model.end_effector(arguments.get("end_effector", ""))
     here = state.robots[context.robot].end_effector(arm.name)
     is_open = here.held is None and here.gripper > 0.5
@@ -19,7 +22,10 @@ def move(context: HandlerContext, arguments: Mapping[str, Any], state: WorldStat
 
 
 def drive(context: HandlerContext, arguments: Mapping[str, Any], state: WorldState) -> Routine:
-    """Brings the base to the x and y of `position_m`, at any heading."""
+    """Brings the base to the x and y of `position_m`, at any heading.
+
+    It runs in `context` from `state`, with `arguments` as declared by the skill.
+    """
     del context, state
     x, y, _ = (float(value) for value in arguments["position_m"])
     yield from perform(GoTo((x, y)))

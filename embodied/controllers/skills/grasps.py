@@ -26,7 +26,10 @@ def parts_of(context: HandlerContext, body: Body) -> list[tuple[Part, np.ndarray
 
 
 def vertices_of(context: HandlerContext, body: Body, pose: Pose) -> np.ndarray:
-    """Returns the vertices (V, 3) of a body's colliding parts at `pose`, in the world; its middle if it has none."""
+    """Returns the vertices (V, 3) of the colliding parts of `body` at `pose`, in the world; its middle if it has none.
+
+    Meshes come from the scene of `context`.
+    """
     parts = [vertices for _, vertices in parts_of(context, body)]
     return transform_points(pose.matrix, np.concatenate(parts) if parts else np.zeros((1, 3)))
 
@@ -34,7 +37,8 @@ def vertices_of(context: HandlerContext, body: Body, pose: Pose) -> np.ndarray:
 def top_down_grasps(context: HandlerContext, body: Body, state: WorldState, opening_m: float) -> list[Pose]:
     """Returns tool poses that grasp `body` straight from above, those with the least turn of the wrist first.
 
-    `opening_m` is the width of the open gripper. Empty where the body is too wide in both directions of its footprint.
+    The poses are those in `state`, for the robot of `context`. `opening_m` is the width of the open gripper. Empty
+    where the body is too wide in both directions of its footprint.
     """
     pose = state.pose[body.name]
     vertices = vertices_of(context, body, pose)

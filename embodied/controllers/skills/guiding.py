@@ -29,7 +29,10 @@ SETTLE_S, GRIP_S = 0.2, 0.5
 
 
 def slide_handle(context: HandlerContext, joint: Joint, end_effector: str, goal: float, state: WorldState) -> Guided:
-    """Moves the joint of a drawer to `goal`, m. Raises `RoutineFailedError` where its handle is not grasped."""
+    """Moves the `joint` of a drawer to `goal`, m, from `state`, with the gripper `end_effector`.
+
+    `context` has the scene and the robot. Raises `RoutineFailedError` where its handle is not grasped.
+    """
     handle = handle_pose(context, joint, state)
     grasp = yield from _before_handle([handle, _flipped(handle)], end_effector)
     state = yield from perform(MoveTo(grasp.position_m, grasp.orientation, False, False, end_effector))
@@ -47,10 +50,11 @@ def slide_handle(context: HandlerContext, joint: Joint, end_effector: str, goal:
 
 
 def swing_handle(context: HandlerContext, joint: Joint, end_effector: str, goal: float, state: WorldState) -> Guided:
-    """Turns the joint of a door or a lid to `goal`, rad, with a grasp from which the arm can follow the whole arc.
+    """Turns the `joint` of a door or a lid to `goal`, rad, with a grasp from which the arm can follow the arc.
 
-    All that is done at the handle is one continuous motion of the arm. Raises `RoutineFailedError` where there is no
-    such grasp, and where the handle is not grasped.
+    It starts in `state`, with the gripper `end_effector` of the robot of `context`. The motion at the handle is one
+    continuous motion of the arm. Raises `RoutineFailedError` where there is no such grasp, and where the handle is not
+    grasped.
     """
     grasps = _swinging_grasps(context, joint, end_effector, goal, state)
     if not grasps:

@@ -20,7 +20,10 @@ from embodied.types import WorldState
 
 
 def moving_joint(context: HandlerContext, name: str, *, kinds: tuple[str, ...]) -> Joint:
-    """Returns the joint called `name`, or that of the body called `name`, which is one of `kinds` and can move."""
+    """Returns the joint called `name`, or that of the body called `name`, in the scene of `context`.
+
+    It is one of `kinds` and can move.
+    """
     for joint in context.scene.joints:
         if name in (joint.name, joint.child) and joint.kind in kinds and joint.upper > joint.lower:
             return joint
@@ -38,10 +41,11 @@ def joint_axis(joint: Joint, state: WorldState) -> np.ndarray:
 
 
 def handle_pose(context: HandlerContext, joint: Joint, state: WorldState) -> Pose:
-    """Returns the tool pose around the handle: the part that lies farthest out from the panel, the largest part.
+    """Returns the tool pose around the handle of a `joint` in `state`: the largest part farthest out from the panel.
 
-    The tool comes from where the panel goes when it opens, and its fingers close across the handle's longer side.
-    Raises `RoutineFailedError` where the panel's middle lies on its hinge, so that it opens in no direction.
+    The tool approaches from the side to which the panel opens, and its fingers close across the handle's longer side.
+    Shapes are those of the scene of `context`. Raises `RoutineFailedError` where the panel's middle lies on its hinge,
+    so that it opens in no direction.
     """
     body, pose = context.scene.body(joint.child), state.pose[joint.child]
     world = rotation_matrix(pose.orientation)
@@ -66,7 +70,10 @@ def _middle(vertices: np.ndarray) -> np.ndarray:
 
 
 def opening_direction(joint: Joint, point: np.ndarray, state: WorldState) -> np.ndarray:
-    """Returns the direction (3,) in which a point of the joint's child moves as the joint opens, not of unit length."""
+    """Returns the direction (3,) in which a `point` of the child of `joint` moves as it opens, not of unit length.
+
+    The joint is placed as in `state`.
+    """
     axis = joint_axis(joint, state)
     if joint.kind == "prismatic":
         return axis
@@ -74,7 +81,10 @@ def opening_direction(joint: Joint, point: np.ndarray, state: WorldState) -> np.
 
 
 def carried(joint: Joint, tool: Pose, change: float, state: WorldState) -> Pose:
-    """Returns where a tool that holds the joint's child comes to when the joint moves by `change`, m or rad."""
+    """Returns the pose of a `tool` that holds the child of `joint` after the joint moves by `change`, m or rad.
+
+    The joint is placed as in `state`.
+    """
     axis, frame = joint_axis(joint, state), joint_frame(joint, state)
     if joint.kind == "prismatic":
         return Pose(vector3(tool.position_m + change * axis), tool.orientation)

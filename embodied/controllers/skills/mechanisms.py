@@ -20,17 +20,26 @@ HOVER_M = 0.08
 
 
 def open_joint(context: HandlerContext, arguments: Mapping[str, Any], state: WorldState) -> Routine:
-    """Grasps the handle of a drawer or a hinged leaf and moves its joint to its upper limit."""
+    """Grasps the handle of a drawer or a hinged leaf and moves its joint to its upper limit.
+
+    It runs in `context` from `state`, with `arguments` as declared by the skill.
+    """
     return _move_joint(context, arguments, state, share=1.0)
 
 
 def close_joint(context: HandlerContext, arguments: Mapping[str, Any], state: WorldState) -> Routine:
-    """Grasps the handle of a drawer or a hinged leaf and moves its joint to its lower limit."""
+    """Grasps the handle of a drawer or a hinged leaf and moves its joint to its lower limit.
+
+    It runs in `context` from `state`, with `arguments` as declared by the skill.
+    """
     return _move_joint(context, arguments, state, share=0.0)
 
 
 def press(context: HandlerContext, arguments: Mapping[str, Any], state: WorldState) -> Routine:
-    """Pushes a button on a sliding joint along its axis with closed fingers, and lets go of it."""
+    """Pushes a button on a sliding joint along its axis with closed fingers, and retracts.
+
+    It runs in `context` from `state`, with `arguments` as declared by the skill.
+    """
     arm = context.model.end_effector(arguments.get("end_effector", ""))
     joint = moving_joint(context, arguments["object"], kinds=("prismatic",))
     pose = state.pose[joint.child]

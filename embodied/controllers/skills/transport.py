@@ -18,7 +18,10 @@ PLACED_WITHIN_M = 0.05
 
 
 def pick(context: HandlerContext, arguments: Mapping[str, Any], state: WorldState) -> Routine:
-    """Grasps a free body from above and lifts it by 12 cm."""
+    """Grasps a free body from above and lifts it by 12 cm.
+
+    It runs in `context` from `state`, with `arguments` as declared by the skill.
+    """
     name, arm = arguments["object"], context.model.end_effector(arguments.get("end_effector", ""))
     holding = _state_of(context, state, arm.name).held
     if holding is not None:
@@ -49,7 +52,10 @@ def pick(context: HandlerContext, arguments: Mapping[str, Any], state: WorldStat
 
 
 def place(context: HandlerContext, arguments: Mapping[str, Any], state: WorldState) -> Routine:
-    """Sets the held body down on another body's top (`on`), or with its middle at a position (`at`), and lets go."""
+    """Sets the held body down on another body's top (`on`), or with its middle at a position (`at`), and lets go.
+
+    It runs in `context` from `state`, with `arguments` as declared by the skill.
+    """
     name, arm = arguments["object"], context.model.end_effector(arguments.get("end_effector", ""))
     _require_held(context, state, name, arm.name)
     goal = _place(context, arguments, state)

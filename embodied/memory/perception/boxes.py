@@ -70,19 +70,19 @@ def fit_box(points_m: np.ndarray) -> UprightBox:
 
 
 def inside(box: UprightBox, points_m: np.ndarray, *, margin_m: float) -> np.ndarray:
-    """Returns which of `points_m` (N, 3) lie in the box, grown by `margin_m` on every side."""
+    """Returns which of `points_m` (N, 3) lie in `box`, grown by `margin_m` on every side."""
     local = (points_m - box.centre_m) @ box.world_from_box
     return np.logical_and.reduce(np.abs(local) <= box.half_m + margin_m, axis=1)
 
 
 def contains(box: UprightBox, point_m: Vector3, *, margin_m: float) -> bool:
-    """Returns whether a point lies in the box, grown by `margin_m` on every side: `inside` of a single point."""
+    """Returns whether `point_m` lies in `box`, grown by `margin_m` on every side: `inside` of a single point."""
     height_m = abs(point_m[2] - box.pose.position_m[2])
     return height_m <= box.size_m[2] / 2 + margin_m and covers(box, point_m, margin_m=margin_m)
 
 
 def covers(box: UprightBox, point_m: Vector3, *, margin_m: float) -> bool:
-    """Returns whether a point lies over, in or under the outline of the box, grown by `margin_m` on every side."""
+    """Returns whether `point_m` lies over, in or under the outline of `box`, grown by `margin_m` on every side."""
     x, y = point_m[0] - box.pose.position_m[0], point_m[1] - box.pose.position_m[1]
     length, width = box.size_m[0] / 2 + margin_m, box.size_m[1] / 2 + margin_m
     if abs(x) + abs(y) > 2 * (length + width):  # Most are far away.

@@ -182,7 +182,7 @@ def _has_colour(thing: Measured, colour: Colour) -> bool:
 
 
 def share_inside(box: UprightBox, points_m: np.ndarray, *, margin_m: float) -> float:
-    """Returns the share in [0, 1] of `points_m` (N, 3) that lie in the box, grown by `margin_m` on every side."""
+    """Returns the share in [0, 1] of `points_m` (N, 3) that lie in `box`, grown by `margin_m` on every side."""
     return np.count_nonzero(inside(box, points_m, margin_m=margin_m)) / len(points_m)
 
 

@@ -25,7 +25,8 @@ class BodyHandle:
 def create_bodies(bullet: Any, scene: Scene, *, asset_root: Path, visuals: bool) -> dict[str, BodyHandle]:
     """Creates every body of `scene` in the client `bullet`, in scene order; returns their handles by name.
 
-    Raises `PathError` for a mesh outside its root, `SceneError` for a mesh of another format.
+    Meshes lie in `asset_root`; with `visuals` bodies have visual shapes. Raises `PathError` for a mesh outside its
+    root, `SceneError` for a mesh of another format.
     """
     handles: dict[str, BodyHandle] = {}
     children = {joint.child: joint for joint in scene.joints}

@@ -58,7 +58,10 @@ class BulletPixels:
         robots: Mapping[str, BulletRobot],
         state: WorldState,
     ) -> dict[str, CameraImage]:
-        """Returns the images of `cameras` now. Raises `UnknownNameError` for a camera or link that is not there."""
+        """Returns the images of `cameras` of `scene` in `state`; bodies are `handles`, robots are `robots`.
+
+        Raises `UnknownNameError` for a camera or link that is missing.
+        """
         visible = VisibleState(state, {name: robot.link_poses() for name, robot in robots.items()})
         if not self._tiny:
             return self._start_opengl().render(scene, cameras, visible)

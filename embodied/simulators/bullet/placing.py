@@ -17,7 +17,10 @@ TOLERANCE = 1e-5  # Metres and radians between what was asked for and what PyBul
 def check_names(
     state: WorldState, handles: Collection[str], robots: Mapping[str, BulletRobot], joints: Collection[str]
 ) -> None:
-    """Raises `SimulationError` unless `state` has exactly these bodies, robots, end effectors and moving joints."""
+    """Raises `SimulationError` unless `state` has exactly the bodies of `handles`, these `robots` and moving `joints`.
+
+    End effectors count too.
+    """
     for kind, known, given in (
         ("bodies", handles, state.pose),
         ("robots", robots, state.robots),
@@ -37,7 +40,10 @@ def check_names(
 
 
 def place_bodies(bullet: Any, state: WorldState, handles: Mapping[str, BodyHandle], present: WorldState) -> None:
-    """Puts the bodies that stand by themselves where `state` has them, at rest; joints place the others."""
+    """Places the free-standing bodies of `handles` in the client `bullet` as in `state`, at rest.
+
+    `present` is the state before; joints place the other bodies.
+    """
     for name, handle in handles.items():
         if handle.link >= 0:
             continue

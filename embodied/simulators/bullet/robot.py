@@ -105,7 +105,10 @@ class BulletRobot:
         self.release_error = command.release_error or {}
 
     def begin_period(self, previous_rad: np.ndarray, substeps: int, period_s: float) -> None:
-        """Prepares the arm's targets for `substeps` physics steps, evenly from the previous targets to the present."""
+        """Prepares the arm's targets for `substeps` physics steps in `period_s`.
+
+        They run evenly from `previous_rad` to the present ones.
+        """
         self._step_s = period_s / substeps
         if self._arm_motors is None:
             return

@@ -51,9 +51,10 @@ class StateReader:
         self._fixed = dict(self._all_fixed)
 
     def read(self, time_s: float, holding: Mapping[tuple[str, str], str], attributes: BodyAttributes) -> WorldState:
-        """Returns the state now; `holding` names the held bodies by robot and end effector, where one is held.
+        """Returns the state at `time_s`; `holding` names the held bodies by robot and end effector, where one is held.
 
-        Raises `SimulationError` where a pose is not finite, or farther out than 100 m.
+        `attributes` are the present colours and properties. Raises `SimulationError` where a pose is not finite, or
+        farther out than 100 m.
         """
         try:
             poses = self._read_poses()

@@ -54,7 +54,10 @@ class ScenePixels:
         self._loaded = False
 
     def render(self, scene: Scene, cameras: Sequence[str], visible: VisibleState) -> dict[str, CameraImage]:
-        """Returns the images of `cameras` now. Raises `UnknownNameError` for a camera or link that is not there."""
+        """Returns the images of `cameras` of `scene`, with its bodies and robots as in `visible`.
+
+        Raises `UnknownNameError` for a camera or link that is missing.
+        """
         views = camera_views(scene, cameras, visible)
         if not self._loaded:
             visuals = self._visuals(scene, visible.links)
@@ -106,7 +109,10 @@ class ScenePixels:
 
 
 def camera_views(scene: Scene, cameras: Sequence[str], visible: VisibleState) -> list[CameraView]:
-    """Returns where `cameras` are now. Raises `UnknownNameError` for a camera or link that is not there."""
+    """Returns the views of `cameras` of `scene`, with its robots as in `visible`.
+
+    Raises `UnknownNameError` for a camera or link that is missing.
+    """
     return [_view(scene.camera(name), visible) for name in cameras]
 
 

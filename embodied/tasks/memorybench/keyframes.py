@@ -43,13 +43,16 @@ def grasp_block(state: WorldState, block: str) -> MoveTo:
 
 
 def carry_over(state: WorldState, block: str, place: Pose) -> MoveTo:
-    """Returns the keyframe that holds the middle of a block above `place`."""
+    """Returns the keyframe that holds the middle of a `block`, grasped as in `state`, above `place`."""
     x, y, _ = _tool_for(state, block, place)
     return MoveTo((x, y, HOVER_M), _downwards(), gripper_open=False)
 
 
 def set_down(state: WorldState, block: str, place: Pose) -> MoveTo:
-    """Returns the keyframe that sets the block down with its middle at `place`, 2 mm before it touches; then opens."""
+    """Returns the keyframe that sets a `block` of `state` down with its middle at `place`, 2 mm before it touches.
+
+    Then opens.
+    """
     return MoveTo(_tool_for(state, block, place), _downwards(), gripper_open=True, avoid_collisions=False)
 
 
@@ -92,7 +95,10 @@ def grasp_handle(state: WorldState, drawer: str) -> MoveTo:
 
 
 def slide_drawer(state: WorldState, drawer: str, *, to_m: float, let_go: bool) -> MoveTo:
-    """Returns the keyframe that slides the grasped drawer until it is open by `to_m`."""
+    """Returns the keyframe that slides the grasped `drawer` of `state` until it is open by `to_m`.
+
+    With `let_go` the gripper then opens.
+    """
     handle = _handle(state, drawer, to_m - state.joint[slide(drawer)])
     return MoveTo(handle.position_m, handle.orientation, gripper_open=let_go, avoid_collisions=False)
 

@@ -112,10 +112,10 @@ def random_chest(random: np.random.Generator) -> ChestLayout:
 
 
 def random_on_patch(place: Pose, noise_m: float, noise_rad: float, random: np.random.Generator) -> Pose:
-    """Returns where a block lies on the patch `place`: as far off as a transport with placement noise leaves it.
+    """Returns the pose of a block on the patch `place`: offset as by a transport with placement noise.
 
-    The offset is uniform along the world's x and y and the yaw uniform about the world's, as the noise is, so that
-    a block that was moved and one that was not are alike.
+    The offset, drawn from `random`, is uniform along the world's x and y up to `noise_m` and the yaw uniform up to
+    `noise_rad`, as the noise is, so that a block that was moved cannot be distinguished from one that was not.
     """
     dx, dy = random.uniform(-noise_m, noise_m, size=2)
     yaw = random.uniform(-noise_rad, noise_rad)
@@ -124,7 +124,7 @@ def random_on_patch(place: Pose, noise_m: float, noise_rad: float, random: np.ra
 
 
 def within_reach(x_m: float, y_m: float, reach_m: tuple[float, float]) -> bool:
-    """Returns whether a place lies in the workspace and its distance from the arm's axis is within `reach_m`."""
+    """Returns whether (`x_m`, `y_m`) lies in the workspace and its distance from the arm's axis is within `reach_m`."""
     margin = BUTTON_M / 2
     (x_low, x_high), (y_low, y_high), _ = WORKSPACE_M
     inside = x_low + margin <= x_m <= x_high - margin and y_low + margin <= y_m <= y_high - margin

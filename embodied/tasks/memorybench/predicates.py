@@ -28,7 +28,7 @@ def nothing_held(state: WorldState) -> bool:
 
 
 def over(state: WorldState, body: str, place: Pose, width_m: float) -> bool:
-    """Returns whether the centre of `body` lies above or in the square of `width_m` at `place`, at any height."""
+    """Returns whether the centre of `body` in `state` is over the square of `width_m` at `place`, at any height."""
     (bx, by, bz), (px, py, pz), (x, y, z, w) = state.pose[body].position_m, place.position_m, place.orientation
     dx, dy, dz = bx - px, by - py, bz - pz
     # The first two rows of the inverse rotation; plain floats, since this is asked several times a period.
@@ -48,16 +48,16 @@ def lifted(state: WorldState, block: str) -> bool:
 
 
 def lowered_onto(state: WorldState, block: str, place: Pose, width_m: float) -> bool:
-    """Returns whether a block is over the square and less than 3 cm above lying there."""
+    """Returns whether `block` in `state` is over the square of `width_m` at `place`, less than 3 cm above it."""
     return block_height(state, block) < LOWERED_M and over(state, block, place, width_m)
 
 
 def left_on(state: WorldState, block: str, region: Region) -> bool:
-    """Returns whether a block lies in the footprint of `region` (by its centre) and is not held."""
+    """Returns whether `block` in `state` lies in the footprint of `region` (by its centre) and is not held."""
     resting = abs(block_height(state, block)) < RESTING_SLACK_M
     return resting and over(state, block, region.pose, region.size_m[0]) and block not in state.held.values()
 
 
 def block_in(state: WorldState, block: str, region: Region) -> bool:
-    """Returns whether a block touches or overlaps the box of `region`, as the published sensors judge."""
+    """Returns whether `block` in `state` touches or overlaps the box of `region`, as the published sensors judge."""
     return boxes_overlap(state.pose[block], (BLOCK_M,) * 3, region.pose, region.size_m)
