@@ -21,7 +21,7 @@ from embodied.scenes.tabletop import ROBOT
 from embodied.simulators.bullet import BulletConfig
 from embodied.tasks.memorybench.put_block_back import PutBlockBack
 from embodied.types import Request
-from launch.benchmarks.serving import ServingBenchConfig
+from launch.benchmarks.serving.config import ServingBenchConfig
 
 SHARES_WANTED = {1: 1.8, 2: 1.1}  # Many sessions against one, by threads of PyTorch.
 BATCHES_WAITED = 2
