@@ -73,6 +73,12 @@ class IntentError(EmbodiedError):
     usual_remedy = "Send an intent as `embodied.types` describes it; nothing moved."
 
 
+class PolicyFaultError(EmbodiedError):
+    """A policy raised an exception, or it is or returned what no policy may; its episode is invalid, others go on."""
+
+    usual_remedy = "Correct the policy; nothing moved."
+
+
 class SpecError(EmbodiedError):
     """A field, action space or observation declares what cannot be, or does not fit its user."""
 

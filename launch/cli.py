@@ -38,6 +38,7 @@ SCHEMA = "_schema"
 OVERRIDE = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@:]*=")
 STDOUT, STDERR = 1, 2
 REFUSED = 2
+POLICY_FAILED = 3
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -63,7 +64,7 @@ class Composed:
 
 
 def enter(
-    task: Callable[[Composed], None],
+    task: Callable[[Composed], int | None],
     *,
     config_name: str,
     register: Callable[[Arguments], None],
@@ -76,19 +77,18 @@ def enter(
     `groups` is a folder in sim_configs with groups that only this command has: where there is a group of a name, Hydra
     takes no list under it. `mappings` are settings with keys of the caller's own choice, such as `team.NAME.policy`.
     Errors that the caller can fix are printed as one message on stderr, with exit code 2; an interrupt exits with 130.
+    `task` may return an exit code for a job that has ended with results; a sweep plays its other jobs, too.
     """
     _adapt_hydra(config_name)
-    entered = False
+    entered, exit_code = False, 0
 
     def job(composed: DictConfig) -> None:
-        nonlocal entered
+        nonlocal entered, exit_code
         entered = True
         _log_our_own_lines()
-        # Hydra would print a line of its own for an Exception; SystemExit passes through it.
-        with _reported_errors():
+        with _reported_errors():  # Hydra would print a line of its own for an Exception; SystemExit passes through it.
             _results_descriptor()
-            _check_keys(composed)
-            task(Composed(OmegaConf.to_object(composed), OmegaConf.to_yaml(composed, resolve=True) + plugins_record()))
+            exit_code = task(_resolved(composed)) or exit_code
 
     with _reported_errors():
         check_words(sys.argv[1:])
@@ -101,6 +101,13 @@ def enter(
             if entered:
                 raise
             raise restated(error) from error  # Raised by Hydra, such as for a group that is set to null.
+    if exit_code:
+        raise SystemExit(exit_code)
+
+
+def _resolved(composed: DictConfig) -> Composed:
+    _check_keys(composed)
+    return Composed(OmegaConf.to_object(composed), OmegaConf.to_yaml(composed, resolve=True) + plugins_record())
 
 
 def _adapt_hydra(config_name: str) -> None:

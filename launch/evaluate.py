@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from embodied.rollout.worker import WorkerConfig
 
 
-def evaluate(composed: cli.Composed) -> None:
-    """Runs the evaluation, records its episodes in a bank where one is named, and prints its table and the report."""
+def evaluate(composed: cli.Composed) -> int | None:
+    """Runs the evaluation, records its episodes in a bank where one is named, and prints its table and the report.
+
+    Returns the exit code for a run in which a policy has failed.
+    """
     from embodied.rollout.worker import WorkerConfig
 
     config: schema.EvaluateConfig = composed.config
@@ -37,8 +40,7 @@ def evaluate(composed: cli.Composed) -> None:
     config.memory.feed()
     config.memory.belief()
     if not config.memory.url:
-        _evaluate(composed, worker, output)
-        return
+        return _evaluate(composed, worker, output)
     from embodied.evaluation.evaluator import require_playable
     from embodied.memory import require_openable
     from embodied.rollout.bank_feed.bank_owner import owned_bank
@@ -47,8 +49,9 @@ def evaluate(composed: cli.Composed) -> None:
         require_openable(url)
     require_playable(_evaluation(config, worker), output=output, videos=config.videos)
     with _truth_bank(config.memory.truth_url) as truth, owned_bank(config.memory.url, config.compute) as link:
-        _evaluate(composed, replace(worker, memory=config.memory.build(link)), output, truth=truth)
+        code = _evaluate(composed, replace(worker, memory=config.memory.build(link)), output, truth=truth)
     cli.print_text(f"Memory: {config.memory.url}")
+    return code
 
 
 @contextmanager
@@ -63,7 +66,9 @@ def _truth_bank(url: str) -> "Iterator[Bank | None]":
         yield bank
 
 
-def _evaluate(composed: cli.Composed, worker: "WorkerConfig", output: Path, *, truth: "Bank | None" = None) -> None:
+def _evaluate(
+    composed: cli.Composed, worker: "WorkerConfig", output: Path, *, truth: "Bank | None" = None
+) -> int | None:
     from embodied.evaluation.evaluator import evaluate as run
     from embodied.evaluation.report import terminal_table
 
@@ -77,6 +82,7 @@ def _evaluate(composed: cli.Composed, worker: "WorkerConfig", output: Path, *, t
         truth=truth,
     )
     cli.print_text(f"\n{terminal_table(results)}\n\nReport: {output / 'report.html'}")
+    return cli.POLICY_FAILED if "policy_failures" in results else None
 
 
 def _evaluation(config: schema.EvaluateConfig, worker: "WorkerConfig") -> "Evaluation":

@@ -15,6 +15,7 @@ from embodied.protocols import Controller
 from embodied.robots.catalogue import robot_model
 from embodied.robots.commands import proprio_layout
 from embodied.rollout.episode import EpisodeContext, EpisodeRunner
+from embodied.rollout.policy_calls import DecisionPendingError
 from embodied.rollout.recording.video_observer import VideoConfig, with_spectator
 from embodied.rollout.requests import SPECTATOR, masked
 from embodied.seeding import drawn_salt, opaque_id
@@ -172,7 +173,7 @@ class RegisteredEnv(KeyframeEnv):
         super().__init__(task, tier, render_mode=render_mode, **task_options)
 
 
-class _AskedError(Exception):
+class _AskedError(DecisionPendingError):
     """The loop asks for a decision that the caller of `step` has yet to give."""
 
     def __init__(self, request: Request) -> None:

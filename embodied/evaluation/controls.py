@@ -9,6 +9,7 @@ from embodied.errors import ConfigError
 from embodied.protocols import ChoiceTask, HintConditioned, Policy, ResettableMemory, Simulator, Task
 from embodied.rollout.bank_feed.episode_feed import MemoryFeedConfig
 from embodied.rollout.episode import EpisodeContext, EpisodeRunner
+from embodied.rollout.policy_calls import decisions_of
 from embodied.rollout.requests import as_seen, without_instances
 from embodied.rollout.worker import Control, Controlled
 from embodied.tasks.expert import ExpertState, expert_of, keyframe_expert
@@ -220,7 +221,7 @@ class _ControlledPolicy(ABC):
     def act(self, requests: Sequence[Request]) -> list[Decision]:
         """Returns one decision per request, calling the inner policy once for all of them."""
         asked = [self._prepared(request) for request in requests]
-        decisions = self.inner.act([as_seen(request, self.inner) for request, _ in asked])
+        decisions = decisions_of(self.inner, [as_seen(request, self.inner) for request, _ in asked])
         return [
             replace(decision, carry=_after(control, decision).carried())
             for (_, control), decision in zip(asked, decisions, strict=True)

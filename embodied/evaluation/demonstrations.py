@@ -21,6 +21,7 @@ from embodied.evaluation.dataset_index import (
     read_dataset,
 )
 from embodied.evaluation.episode_seeds import SEED_STRIDE
+from embodied.evaluation.failing import append_traceback
 from embodied.evaluation.output_folder import claim
 from embodied.evaluation.preflight import preflight
 from embodied.evaluation.provenance import fingerprint
@@ -163,6 +164,7 @@ class _CollectionFolder:
     def put(self, result: JobResult) -> None:
         """Writes a solved episode, or notes the failure. Raises `DataError` once there are too many."""
         job, record = result.job, result.record
+        append_traceback(self.folder, result)
         if record.outcome is Outcome.SUCCESS and result.recordings:
             written = [(one, write_trajectory(self._path(job.task, one), one)) for one in result.recordings]
             self._keep(job.task, written)

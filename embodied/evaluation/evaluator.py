@@ -12,6 +12,7 @@ from embodied.errors import ConfigError, EmbodiedError
 from embodied.evaluation import report
 from embodied.evaluation.curves import curves_of
 from embodied.evaluation.episode_list import LIST_FILE, EpisodeList, encode_list, require_same_episodes
+from embodied.evaluation.failing import FailingPolicies
 from embodied.evaluation.memory_pages import Page, episode_page
 from embodied.evaluation.output_folder import require_own_folder
 from embodied.evaluation.outside_policies import earlier_records, require_one_at_a_time
@@ -26,6 +27,7 @@ from embodied.rollout.bank_feed.site_clock import run_start_s
 from embodied.rollout.bank_feed.truth_report import append_truth
 from embodied.rollout.compute import Compute
 from embodied.rollout.job import EpisodeJob
+from embodied.rollout.records import lost_record
 from embodied.rollout.worker import WorkerConfig
 from embodied.types import NORMAL, EpisodeRecord, Outcome
 
@@ -37,7 +39,7 @@ _log = logging.getLogger(__name__)
 class NothingPlayedError(EmbodiedError):
     """No episode of an evaluation is valid: it has no results."""
 
-    usual_remedy = "Correct the cause given above, and run again into another output folder."
+    usual_remedy = "Correct the cause, and run again into another output folder."
 
 
 def require_playable(evaluation: Evaluation, *, output: Path, videos: int) -> None:
@@ -59,8 +61,9 @@ def evaluate(  # noqa: PLR0913
     `compute` is entered only if there is something to play; `config` becomes config.yaml; `videos` is the largest
     number of videos per task and tier; `truth` is the bank of ground truth, which only this process opens. Rows are on
     the disk as soon as their episodes end, so the same call of `evaluation` continues after a kill, and ends in the
-    same report. Raises `ConfigError` where the folder holds another run, or is being written, and `NothingPlayedError`,
-    after everything is written, where all episodes are invalid.
+    same report; policies that fail in their first episodes are stopped (see `evaluation.failing`). Raises
+    `PolicyFaultError` for what cannot be built, `ConfigError` where the folder holds another run, or is being written,
+    and `NothingPlayedError`, after everything is written, where all episodes are invalid.
     """
     _check_videos(videos)
     curves = curves_of(evaluation.worker.policies)
@@ -80,13 +83,12 @@ def evaluate(  # noqa: PLR0913
             _log.info("Writing to %s, %s.", output, compute.place)
             return stack.enter_context(compute)
 
-        records = _played(jobs, folder, done=done, pool=pool, truth=truth)
+        records = _played(evaluation, jobs, folder, done=done, pool=pool, truth=truth)
         results = summarised(evaluation, records, parts)
-        chosen = _chosen(evaluation, records, parts, videos)
         # Results are written before the videos, which may still lose a worker.
         folder.write_json(RESULTS_FILE, results)
         folder.write("report.md", report.markdown(results, records))
-        clips = _video_clips(chosen, jobs, folder.path, pool=pool)
+        clips = _video_clips(_chosen(evaluation, records, parts, videos), jobs, folder.path, pool=pool)
         attached = report.Attached(clips, _remembered(evaluation.worker, jobs, records, clips, truth), curves)
         folder.write("report.html", report.html(results, records, config=config, attached=attached))
         _report_invalid(records, folder.path)
@@ -164,22 +166,35 @@ def _remembered(
     return pages
 
 
-def _played(
-    jobs: Jobs, folder: ResultsFolder, *, done: Sequence[EpisodeRecord], pool: Callable[[], Compute], truth: Bank | None
+def _played(  # noqa: PLR0913
+    evaluation: Evaluation,
+    jobs: Jobs,
+    folder: ResultsFolder,
+    *,
+    done: Sequence[EpisodeRecord],
+    pool: Callable[[], Compute],
+    truth: Bank | None,
 ) -> list[EpisodeRecord]:
-    """Returns the record of every job, in their order."""
+    """Returns the record of every job, in their order; one that says so for those of a policy that is stopped."""
     known = {_key(record): record for record in done}
     units = [job for job in jobs.values() if not job.chain or job.later]
     missing = [unit for unit in units if any(_key(job) not in known for job in unit.unit)]
     if done:
         left = sum(len(unit.unit) for unit in missing)
         _log.info("%d of %d episodes were already played; %d are left.", len(done), len(jobs), left)
-    if missing:
-        for result in pool().run(missing):
+    failing = FailingPolicies(folder.path, done)
+    wanted = failing.still_played(missing)
+    if any(True for _ in wanted):
+        for result in pool().run(wanted):
             if truth is not None:
                 append_truth(truth, result.truth)
             if _key(result.record) not in known:  # Rows of an unfinished chain stay on the disk.
                 known[_key(result.record)] = folder.append(result.record)
+                failing.note(result)
+    for job in jobs.values():
+        if _key(job) not in known:
+            lost = lost_record(job, evaluation.worker.task(job.task), failing.reason(job))
+            known[_key(job)] = folder.append(lost)
     return [known[key] for key in jobs]
 
 
@@ -208,13 +223,14 @@ def _report_invalid(records: Sequence[EpisodeRecord], folder: Path) -> None:
     invalid = [record for record in records if record.outcome is Outcome.INVALID]
     if not invalid:
         return
-    first = f"{invalid[0].episode} by {invalid[0].policy}: {invalid[0].reason}"
+    first = f"{invalid[0].episode} by {invalid[0].policy}: {invalid[0].reason.rstrip('.')}."
     if len(invalid) == len(records):
         raise NothingPlayedError(
             "At least one episode must be valid.",
-            value=f"{len(invalid)} invalid episodes in {folder}; the first, {first}",
+            value=f"{len(invalid)} invalid episodes in {folder}",
+            remedy=f"The first, {first} {NothingPlayedError.usual_remedy}",
         )
-    _log.warning("%d of %d episodes are invalid; the first, %s.", len(invalid), len(records), first)
+    _log.warning("%d of %d episodes are invalid; the first, %s", len(invalid), len(records), first)
 
 
 def _key(played: EpisodeJob | EpisodeRecord) -> tuple[str, str, str]:

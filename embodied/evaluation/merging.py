@@ -12,6 +12,7 @@ import msgspec
 from embodied.errors import DataError
 from embodied.evaluation import report
 from embodied.evaluation.episode_list import LIST_FILE, encode_list
+from embodied.evaluation.failing import policy_failures
 from embodied.evaluation.finished_run import FinishedRun, read_run
 from embodied.evaluation.metrics import phase_order
 from embodied.evaluation.plan import Shard
@@ -21,6 +22,7 @@ from embodied.evaluation.videos import episodes_to_show, video_path
 from embodied.types import NORMAL, EpisodeRecord, ReportColumn
 
 VIDEOS = "videos"
+_OF_ROWS = ("run", "tasks", "controls", "policy_failures")  # What results.json says of the rows of a shard.
 PER_SHARD = ("shard", "wall_s")  # What `run` of results.json may say otherwise in each shard of a run.
 
 
@@ -138,7 +140,9 @@ def _results(first: FinishedRun, shards: Sequence[FinishedRun], records: Sequenc
     run = {name: value for name, value in first.run.items() if name != "shard"}
     run["cpu"] = " + ".join(dict.fromkeys(str(one.run["cpu"]) for one in shards))
     run["wall_s"] = round(sum(record.wall_s for record in records), 3)
-    kept = {name: value for name, value in first.results.items() if name not in ("run", "tasks", "controls")}
+    kept = {name: value for name, value in first.results.items() if name not in _OF_ROWS}
+    failures = policy_failures(records)
+    kept |= {"policy_failures": failures} if failures else {}
     return {"run": run, "tasks": tasks, **({"controls": controls} if "controls" in first.results else {}), **kept}
 
 

@@ -12,6 +12,7 @@ from embodied.types import CHOICE, EpisodeRecord, Interval, Outcome, ReportColum
 CONFIDENCE = 0.95
 _POSITION = re.compile(r"\[[-+.,e\d\s]+\]")
 _ERROR = re.compile(r"\b\d+(\.\d+)?(?= (mm|rad) )")
+_STEP = re.compile(r"(?<=, at step )\d+")
 
 
 def wilson_interval(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -179,12 +180,12 @@ def phase_order(records: Iterable[EpisodeRecord]) -> tuple[str, ...]:
 def reasons(records: Iterable[EpisodeRecord]) -> Mapping[tuple[str, str], int]:
     """Returns how often each (outcome, reason) other than success occurred, most frequent first.
 
-    Positions and distances are left out of reasons, so that the same failure at two places counts as one.
+    Positions, distances and steps are left out of reasons, so that the same failure at two places counts as one.
     """
     counts: dict[tuple[str, str], int] = {}
     for record in records:
         if record.outcome is not Outcome.SUCCESS:
-            reason = _ERROR.sub("...", _POSITION.sub("[...]", record.reason))
+            reason = _STEP.sub("...", _ERROR.sub("...", _POSITION.sub("[...]", record.reason)))
             key = (record.outcome.value, reason or "no reason given")
             counts[key] = counts.get(key, 0) + 1
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -9,6 +9,7 @@ from embodied.plugins import recorded_use
 from embodied.protocols import OutsidePolicy, Policy
 from embodied.rollout.builders import PolicyBuilder
 from embodied.rollout.episode_policies import is_stateless
+from embodied.rollout.policy_calls import build_policy
 from embodied.rollout.requests import check_policy_fits, require_cameras
 from embodied.rollout.team import agents_of, team_agents
 from embodied.rollout.worker import WorkerConfig, build_controller
@@ -36,8 +37,8 @@ class Parts:
 def preflight(worker: WorkerConfig, *, seeds: Mapping[str, int], split: str) -> Parts:
     """Builds every part of `worker` in this process, for one episode of `split` of each task, whose seed `seeds` gives.
 
-    A recorder is begun as well. Raises whatever building a part raises, and `ConfigError` for a camera that the scenes
-    lack.
+    A recorder is begun as well. Raises whatever building a part raises, `PolicyFaultError` for what is no policy, and
+    `ConfigError` for a camera that the scenes lack.
     """
     with recorded_use() as used:
         parts = _built(worker, seeds=seeds, split=split)
@@ -45,8 +46,8 @@ def preflight(worker: WorkerConfig, *, seeds: Mapping[str, int], split: str) -> 
 
 
 def _built(worker: WorkerConfig, *, seeds: Mapping[str, int], split: str) -> Parts:
-    policies = {name: policy.build() for name, policy in worker.policies.items()}
-    team = {name: policies.get(name) or builder.build() for name, builder in _team_builders(worker).items()}
+    policies = {name: build_policy(name, policy) for name, policy in worker.policies.items()}
+    team = {name: policies.get(name) or build_policy(name, builder) for name, builder in _team_builders(worker).items()}
     worker.latency.build()
     simulator = worker.simulator.build()
     try:

@@ -53,7 +53,7 @@ def by_policy(results: Mapping[str, Any], task: str) -> dict[str, dict[str, Mapp
 
 def remarks(results: Mapping[str, Any]) -> list[str]:
     """Returns the remarks on a run: tasks whose failed intents did not end episodes, and controls that are missing."""
-    said = team_remarks(results["run"]) + memory_remarks(results["run"])
+    said = failure_remarks(results) + team_remarks(results["run"]) + memory_remarks(results["run"])
     said += [f"{name}: {remark}" for name, own in results["run"].get("outside", {}).items() for remark in own]
     said += [
         f"{task}: a failed intent did not end an episode (on_failure={reaction}); rates are not those of others."
@@ -75,6 +75,17 @@ def remarks(results: Mapping[str, Any]) -> list[str]:
 def _players(policy: str, run: Mapping[str, Any]) -> set[str]:
     """Returns the policies that play when `policy` is evaluated: itself, and those of the team."""
     return {policy, *(one["policy"] for one in run.get("team", {}).values() if one["policy"])}
+
+
+def failure_remarks(results: Mapping[str, Any]) -> list[str]:
+    """Returns a remark on each policy that has made episodes invalid."""
+    remarks = []
+    for policy, failure in results.get("policy_failures", {}).items():
+        more = (
+            f" It was then stopped: {failure['not_played']} episodes were not played." if failure["not_played"] else ""
+        )
+        remarks.append(f"{policy} made {failure['episodes']} episodes invalid: {failure['reason']}{more}")
+    return remarks
 
 
 def team_remarks(run: Mapping[str, Any]) -> list[str]:

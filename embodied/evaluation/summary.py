@@ -6,6 +6,7 @@ from typing import Any
 
 from embodied.evaluation.controls import SWAPPED
 from embodied.evaluation.episode_seeds import SEED_STRIDE
+from embodied.evaluation.failing import policy_failures
 from embodied.evaluation.metrics import following, phase_order, summarise
 from embodied.evaluation.plan import Evaluation
 from embodied.evaluation.preflight import Parts
@@ -13,7 +14,8 @@ from embodied.evaluation.provenance import cpu, versions
 from embodied.protocols import Task
 from embodied.rollout.bank_feed.refusals import REFUSED
 from embodied.rollout.builders import PolicyBuilder
-from embodied.rollout.worker import WorkerConfig, on_failure_of
+from embodied.rollout.records import on_failure_of
+from embodied.rollout.worker import WorkerConfig
 from embodied.tasks.registry import suite_named, suite_names
 from embodied.types import NORMAL, EpisodeRecord, ReportColumn
 
@@ -22,6 +24,7 @@ def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: 
     """Returns the content of results.json for the `records` and `parts` of an `evaluation`.
 
     It depends on the rows alone, not on interruptions of the run. `tasks` describes episodes played as they are,
+    `policy_failures` the policies that made episodes invalid (only where there are any),
     `controls` (only where there are any) the others, `published` the published results of others for the same tasks
     (only where there are any).
     """
@@ -51,6 +54,7 @@ def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: 
     return {
         "run": _run(evaluation, records, parts),
         "tasks": tasks,
+        **({"policy_failures": failures} if (failures := policy_failures(records)) else {}),
         **({"controls": controls} if evaluation.worker.controls else {}),
         **({"published": published} if published else {}),
     }

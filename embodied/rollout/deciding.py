@@ -5,11 +5,11 @@ Idle robots request decisions together, and decisions are delivered when they ar
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from embodied.codec import require_carry
-from embodied.errors import IntentError
+from embodied.errors import PolicyFaultError
 from embodied.protocols import Simulator
 from embodied.rollout.latency import Latency
 from embodied.rollout.limits import TIME_SLACK_S, require_decisions_left
+from embodied.rollout.policy_calls import decisions_of, labelled
 from embodied.rollout.requests import as_seen, masked, policy_cameras
 from embodied.rollout.team import RobotSlot
 from embodied.seeding import derive_seed, salted_seed
@@ -30,6 +30,7 @@ class Decisions:
         latency: Latency | None = None,
         visualisations: bool = False,
         salt: str = "",
+        policy_name: str = "",
     ) -> None:
         self._episode = episode
         self._simulator = simulator
@@ -38,6 +39,7 @@ class Decisions:
         self._latency = latency
         self._visualisations = visualisations
         self._salt = salt
+        self._policy_name = policy_name  # Of robots whose agent has no name of its own.
 
     def observe(self, slot: RobotSlot, state: WorldState) -> Observation:
         """Returns what a robot perceives now; an observation just taken for its history is reused."""
@@ -49,7 +51,8 @@ class Decisions:
         """Requests decisions for the idle robots among `robots` in `state`.
 
         One policy decides for all of its robots at once. `progress` is the episode's, for privileged policies. Raises
-        `EndedError` where a limit of the episode is reached, and `IntentError` for a missing decision.
+        `EndedError` where a limit of the episode is reached, and `PolicyFaultError` for a policy that raises an
+        exception or returns what are no decisions.
         """
         for robot in robots:
             require_decisions_left(self._episode.limits, self._slots[robot])
@@ -59,20 +62,23 @@ class Decisions:
             by_policy.setdefault(id(slot.agent.policy), []).append(slot)
         for group in by_policy.values():
             requests = [self._request(slot, state, progress) for slot in group]
-            policy = group[0].agent.policy
-            decisions = policy.act([as_seen(request, policy) for request in requests])
-            if len(decisions) != len(requests):
-                raise IntentError(f"A policy must answer all {len(requests)} requests.", value=len(decisions))
+            decisions = self._decisions_for(group, requests)
             for slot, request, decision in zip(group, requests, decisions, strict=True):
                 due_s = state.time_s + self._delay_s(slot.robot, slot.decisions)
                 slot.decisions += 1
                 slot.pending = (due_s, request, decision)
 
-    def deliver(self, robots: Sequence[str], time_s: float) -> Iterator[tuple[Request, Decision]]:
-        """Queues the decisions that are due by simulated time `time_s`, and yields each with its request.
+    def _decisions_for(self, group: Sequence[RobotSlot], requests: Sequence[Request]) -> list[Decision]:
+        """Returns the decisions of the policy that the robots in `group` share."""
+        policy, label = group[0].agent.policy, group[0].agent.name or self._policy_name
+        try:
+            return decisions_of(policy, [as_seen(request, policy) for request in requests])
+        except PolicyFaultError as error:
+            steps = " and ".join(f"step {slot.intents} of {slot.robot}" for slot in group)
+            raise labelled(error, label, where=f", at {steps}") from error.__cause__
 
-        Raises `IntentError` for a decision without intents and report, `CodecError` for a carry that cannot be one.
-        """
+    def deliver(self, robots: Sequence[str], time_s: float) -> Iterator[tuple[Request, Decision]]:
+        """Queues the decisions that are due by simulated time `time_s`, and yields each with its request."""
         for name in robots:
             slot = self._slots[name]
             if slot.pending is not None and time_s >= slot.pending[0] - TIME_SLACK_S:
@@ -112,13 +118,6 @@ class Decisions:
 
 
 def _accept(slot: RobotSlot, decision: Decision) -> None:
-    if not decision.intents and decision.report is None:
-        raise IntentError(
-            "A decision must hold at least one intent.",
-            value=slot.robot,
-            remedy="Return `Wait` to hold still, or report that the assignment has ended.",
-        )
-    require_carry(decision.carry)
     slot.queue.extend(decision.intents)
     slot.carry = decision.carry
     if decision.report is not None:

@@ -13,6 +13,7 @@ from embodied.rollout.intents import Intents
 from embodied.rollout.job import EpisodeResult
 from embodied.rollout.latency import Latency
 from embodied.rollout.limits import EndedError, require_time_left
+from embodied.rollout.policy_calls import full_traceback
 from embodied.rollout.requests import ObservationHistory, check_policy_fits
 from embodied.rollout.team import Agent, RobotSlot, agents_of
 from embodied.rollout.world_events import EventPlayer
@@ -41,6 +42,7 @@ class EpisodeContext:
     `continue_world` the simulator is not reset, and the time limit counts from there. The seeds of requests are salted
     with `salt`; "" leaves them as they were before there were salts. `make_policy` returns an instance of `policy` that
     has seen nothing yet, for controls of memory; None where `policy` keeps nothing in itself.
+    Errors call the policy `policy_name`.
     """
 
     simulator: Simulator
@@ -53,6 +55,7 @@ class EpisodeContext:
     make_dispatcher: Callable[[Episode], Dispatcher] | None = None
     latency: Latency | None = None
     salt: str = ""
+    policy_name: str = ""
     make_policy: Callable[[], Policy] | None = None
 
     def fresh_policy(self) -> Policy:
@@ -65,8 +68,9 @@ def play(episode: Episode, context: EpisodeContext, *, observers: Sequence[Obser
 
     The task's judgement comes first; then TIMEOUT at a limit of the episode. A failed intent is feedback for the policy
     and the dispatcher; the task decides whether it ends the episode. Any other `EmbodiedError` of the episode's own
-    parts makes it INVALID with the error as its reason; the next reset puts the simulator into a valid state again.
-    Raises `ConfigError` and `MissingDependencyError`, which would affect every other episode too.
+    parts makes it INVALID with the error as its reason, and so does any exception of a policy; the next reset puts the
+    simulator into a valid state again. Raises `ConfigError` and `MissingDependencyError`, which would affect every
+    other episode too, and what is raised outside of policies and is no `EmbodiedError`.
     """
     runner = EpisodeRunner(episode, context, observers)
     runner.begin()
@@ -78,8 +82,8 @@ def play(episode: Episode, context: EpisodeContext, *, observers: Sequence[Obser
 class EpisodeRunner:
     """One episode in progress: `begin`, then `advance` until `progress.done`. See `play` for how it may end.
 
-    Any other exception of a policy passes through, and the next `advance` calls the policy again: this lets code
-    outside the loop decide, as the Gymnasium environment does.
+    `DecisionPendingError` passes through, and the next `advance` calls the policy again: this lets code outside the
+    loop decide, as the Gymnasium environment does.
     """
 
     def __init__(self, episode: Episode, context: EpisodeContext, observers: Sequence[Observer] = ()) -> None:
@@ -98,9 +102,11 @@ class EpisodeRunner:
             latency=context.latency,
             visualisations=context.visualisations,
             salt=context.salt,
+            policy_name=context.policy_name,
         )
         self._events = EventPlayer(episode)
         self._state = BEFORE_RESET
+        self._traceback = ""
         self._start_s = 0.0  # Of simulated time, at the beginning of the episode.
         self._dispatch: Dispatch | None = None
 
@@ -121,7 +127,7 @@ class EpisodeRunner:
         """Returns the result so far."""
         robots = {name: slot.record for name, slot in self._slots.items()}
         steps = sum(one.intents for one in robots.values())
-        return EpisodeResult(self.progress, steps, self._state.time_s - self._start_s, robots)
+        return EpisodeResult(self.progress, steps, self._state.time_s - self._start_s, robots, self._traceback)
 
     @contextmanager
     def _ends(self) -> Iterator[None]:
@@ -134,6 +140,7 @@ class EpisodeRunner:
             raise
         except EmbodiedError as error:
             reason = f"{type(error).__name__}: {error}"
+            self._traceback = full_traceback(error)
             self.progress = replace(self.progress, outcome=Outcome.INVALID, reason=reason)
 
     def _begin(self) -> None:

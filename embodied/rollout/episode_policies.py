@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from embodied.errors import unknown_name
 from embodied.protocols import Policy
 from embodied.rollout.builders import PolicyBuilder
+from embodied.rollout.policy_calls import build_policy
 
 
 def is_stateless(policy: Policy) -> bool:
@@ -32,7 +33,7 @@ class EpisodePolicies:
             return self._stateless[name]
         if name not in self._builders:
             raise unknown_name("policy of this run", name, self._builders)
-        policy = self._builders[name].build()
+        policy = build_policy(name, self._builders[name])
         self._built()
         if is_stateless(policy):
             self._stateless[name] = policy

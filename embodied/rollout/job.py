@@ -52,20 +52,24 @@ class EpisodeJob:
 
 @dataclass(frozen=True)
 class EpisodeResult:
-    """How an episode ended: `steps` counts the intents begun by all robots, `sim_time_s` the simulated seconds."""
+    """How an episode ended: `steps` counts the intents begun by all robots, `sim_time_s` the simulated seconds.
+
+    `traceback` is that of the exception of a policy which ended it, "" where there was none.
+    """
 
     progress: Progress
     steps: int
     sim_time_s: float
     robots: Mapping[str, RobotRecord] = field(default_factory=dict)
+    traceback: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class JobResult:
     """The result of a job: the record, and an H.264 MP4 and recordings where the job requested them.
 
-    `truth` are the encoded events of a `TruthReport`, empty where none was requested. `later` are the results of
-    `EpisodeJob.later`.
+    `truth` are the encoded events of a `TruthReport`, empty where none was requested. `traceback` is that of the
+    exception of a policy which ended the episode. `later` are the results of `EpisodeJob.later`.
     """
 
     job: EpisodeJob
@@ -73,6 +77,7 @@ class JobResult:
     video: bytes | None = None
     recordings: tuple[Any, ...] = ()
     truth: bytes = b""
+    traceback: str = ""
     later: "tuple[JobResult, ...]" = ()
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from embodied.errors import unknown_name
+from embodied.errors import PolicyFaultError, unknown_name
 from embodied.memory import BankClient
 from embodied.protocols import Controller, Observer, Policy, Simulator, Task
 from embodied.rollout.bank_feed.belief_feed import BeliefFeed
@@ -28,10 +28,12 @@ from embodied.rollout.episode import EpisodeContext, play
 from embodied.rollout.episode_policies import EpisodePolicies
 from embodied.rollout.job import EpisodeJob, EpisodeResult, JobResult
 from embodied.rollout.latency import LatencyConfig
+from embodied.rollout.policy_calls import full_traceback
 from embodied.rollout.recording.video_observer import VideoConfig, with_spectator
+from embodied.rollout.records import on_failure_of, record_of
 from embodied.rollout.team import Agent, AgentConfig, team_agents
 from embodied.scenes.scene import Scene
-from embodied.types import NORMAL, Episode, EpisodeRecord, Outcome, Progress
+from embodied.types import NORMAL, Episode, Outcome, Progress
 
 # Read by the libraries when they load, so a pool puts them into the environment of a worker before it starts.
 THREAD_VARIABLES = (
@@ -41,6 +43,7 @@ THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "LP_NUM_THREADS",  # Mesa's software renderer
 )
+_BROKEN_START = "the episode that it starts from is invalid"
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,19 +139,25 @@ class SimulatorWorker:
         played = [first]
         for following in job.later:
             broken = played[-1].record.outcome is Outcome.INVALID
-            played.append(self._unplayed(following) if broken else self._play(following, previous))
+            played.append(self._unplayed(following, _BROKEN_START) if broken else self._play(following, previous))
             previous = following
         return replace(first, later=tuple(played[1:]))
 
-    def _unplayed(self, job: EpisodeJob) -> JobResult:
-        """Returns the result of an episode whose starting world is invalid."""
+    def _unplayed(self, job: EpisodeJob, reason: str, *, traceback: str = "") -> JobResult:
+        """Returns the result of an episode that is invalid for `reason` before it begins."""
         episode = self._config.task(job.task).sample(job.seed, split=job.split)
-        progress = Progress(outcome=Outcome.INVALID, reason="the episode that it starts from is invalid")
-        result = EpisodeResult(progress, 0, 0.0)
-        return JobResult(job, _record(job, episode, result, donor=None, started_s=time.perf_counter()))
+        result = EpisodeResult(Progress(outcome=Outcome.INVALID, reason=reason), 0, 0.0)
+        record = record_of(job, episode, result, donor=None, started_s=time.perf_counter())
+        return JobResult(job, record, traceback=traceback)
 
     def _play(self, job: EpisodeJob, previous: EpisodeJob | None) -> JobResult:
         """Plays one episode: in a new world, or in the final world of `previous`."""
+        try:
+            return self._played(job, previous)
+        except PolicyFaultError as error:  # A policy that could be built on the driver cannot be built here.
+            return self._unplayed(job, f"{type(error).__name__}: {error}", traceback=full_traceback(error))
+
+    def _played(self, job: EpisodeJob, previous: EpisodeJob | None) -> JobResult:
         started_s = time.perf_counter()
         task = self._config.task(job.task)
         episode = task.sample(job.seed, split=job.split)
@@ -158,7 +167,7 @@ class SimulatorWorker:
         controlled = self._controlled(job.control, episode, context)
         if controlled.unplayable:
             result = EpisodeResult(Progress(outcome=Outcome.INVALID, reason=controlled.unplayable), 0, 0.0)
-            return JobResult(job, _record(job, episode, result, donor=controlled.donor, started_s=started_s))
+            return JobResult(job, record_of(job, episode, result, donor=controlled.donor, started_s=started_s))
         video = self._config.video.build() if job.video else None
         recorder = self._config.recorder.build() if job.trajectory and self._config.recorder is not None else None
         earlier, memory, report = tuple(self._chain_moments), self._remember(job), TruthReport()
@@ -175,7 +184,7 @@ class SimulatorWorker:
         team = replace(team, continue_world=previous is not None)
         result = play(episode, team, observers=observers)
         record = replace(
-            _record(job, episode, result, donor=controlled.donor, started_s=started_s),
+            record_of(job, episode, result, donor=controlled.donor, started_s=started_s),
             on_failure=on_failure_of(task),
         )
         for observer in observers:
@@ -186,6 +195,7 @@ class SimulatorWorker:
             video=None if video is None else video.mp4(),
             recordings=() if recorder is None else recorder.recordings(),
             truth=report.encoded(),
+            traceback=result.traceback,
         )
 
     def close(self) -> None:
@@ -213,6 +223,7 @@ class SimulatorWorker:
             make_dispatcher=None if dispatcher is None else dispatcher.build,
             latency=self._config.latency.build(),
             salt=job.salt,
+            policy_name=job.policy,
         )
 
     def _agents(self, policy: Policy, reminded: Callable[[Policy], Policy]) -> dict[str, Agent]:
@@ -271,74 +282,5 @@ def thread_environment(threads: int) -> dict[str, str]:
     return dict.fromkeys(THREAD_VARIABLES, str(threads))
 
 
-def lost_record(job: EpisodeJob, task: Task, reason: str) -> EpisodeRecord:
-    """Returns the record of a `job` of `task` that no worker finished: INVALID for `reason`, variant -1 (unknown)."""
-    return EpisodeRecord(
-        run=job.run,
-        episode=job.episode,
-        attempt=job.attempt,
-        task=task.name,
-        tier=task.tier,
-        policy=job.policy,
-        variant=-1,
-        seed=job.seed,
-        outcome=Outcome.INVALID,
-        reason=reason,
-        phases=(),
-        choice=None,
-        steps=0,
-        sim_time_s=0.0,
-        wall_s=0.0,
-        control=job.control,
-        chain=job.chain,
-    )
-
-
-def _record(
-    job: EpisodeJob,
-    episode: Episode,
-    result: EpisodeResult,
-    *,
-    donor: str | None,
-    started_s: float,
-) -> EpisodeRecord:
-    progress = result.progress
-    return EpisodeRecord(
-        run=job.run,
-        episode=job.episode,
-        attempt=job.attempt,
-        task=episode.task,
-        tier=episode.tier,
-        policy=job.policy,
-        variant=episode.variant,
-        seed=job.seed,
-        outcome=progress.outcome,
-        reason=progress.reason,
-        phases=progress.reached,
-        choice=_choice(episode, progress),
-        steps=result.steps,
-        sim_time_s=result.sim_time_s,
-        wall_s=time.perf_counter() - started_s,
-        control=job.control,
-        donor=donor,
-        chain=job.chain,
-        metrics=dict(progress.metrics),
-        robots=dict(result.robots) if len(result.robots) > 1 else {},
-    )
-
-
 def _present(*observers: Observer | None) -> list[Observer]:
     return [observer for observer in observers if observer is not None]
-
-
-def _choice(episode: Episode, progress: Progress) -> dict[str, Any] | None:
-    if progress.choice is None:
-        return None
-    target = episode.choice_goal.target
-    return {"chosen": progress.choice, "target": target, "correct": progress.choice == target}
-
-
-def on_failure_of(task: Task) -> str:
-    """Returns what a failed intent leads to in `task`, "" for the task's default."""
-    chosen = str(getattr(task, "on_failure", ""))
-    return "" if chosen == str(getattr(type(task), "on_failure", "")) else chosen

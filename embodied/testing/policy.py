@@ -9,7 +9,7 @@ from embodied.codec import decode, encode, require_carry
 from embodied.errors import CodecError
 from embodied.protocols import Policy, ResettableMemory
 from embodied.rollout.episode_policies import is_stateless
-from embodied.specs import ActionSpec, ObservationSpec
+from embodied.rollout.policy_calls import require_decisions, require_policy
 from embodied.testing.contract import Rule, global_random, leaves, read_only, require_finite_and_unit, shares_memory
 from embodied.types import Carry, Decision, Moment, Request
 
@@ -52,10 +52,7 @@ def check_policy(make: Callable[[], Policy], requests: Sequence[Request], *, tol
     """
     with DECLARED:
         policy = make()
-        specs = policy.observation_spec, policy.action_spec
-        fitting = isinstance(specs[0], ObservationSpec) and isinstance(specs[1], ActionSpec)
-        if not fitting or not isinstance(policy.privileged, bool):
-            raise DECLARED.broken((*specs, policy.privileged))
+        require_policy(policy)
     firsts = [request if policy.privileged else replace(request, truth=None) for request in requests]
     decisions = _check_determinism(make, firsts)
     later = [_next(request, decision) for request, decision in zip(firsts, decisions, strict=True)]
@@ -90,14 +87,9 @@ def _check_determinism(make: Callable[[], Policy], requests: Sequence[Request]) 
     return decisions
 
 
-def _require_decisions(requests: Sequence[Request], decisions: object) -> None:
-    if not isinstance(decisions, list) or len(decisions) != len(requests):
-        raise DECISIONS.broken(f"{decisions!r:.200} for {len(requests)} requests")
+def _require_decisions(requests: Sequence[Request], decisions: Sequence[Decision]) -> None:
+    require_decisions(decisions, len(requests))
     for decision in decisions:
-        if not isinstance(decision, Decision) or not isinstance(decision.intents, tuple):
-            raise DECISIONS.broken(f"{decision!r:.200}")
-        if not decision.intents and decision.report is None:
-            raise DECISIONS.broken("a decision without intents that reports no end")
         require_finite_and_unit(DECISIONS, decision.intents)
         for moment in decision.moments:
             _require_moment(moment)

@@ -70,6 +70,9 @@ class FakePolicy:
     def build(self) -> "FakePolicy":
         return self
 
+    def act(self, requests: Any) -> Any:
+        raise AssertionError("nothing is decided here")
+
 
 @dataclass(kw_only=True)
 class FakeSimulator:

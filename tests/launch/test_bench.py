@@ -16,7 +16,8 @@ from embodied.errors import ConfigError, DataError
 from embodied.geometry import intrinsics_matrix, look_at
 from embodied.rollout.compute import ComputeConfig, ComputeKind
 from embodied.rollout.job import EpisodeJob, JobResult
-from embodied.rollout.worker import SimulatorWorker, WorkerConfig, lost_record
+from embodied.rollout.records import lost_record
+from embodied.rollout.worker import SimulatorWorker, WorkerConfig
 from embodied.simulators.bullet import BulletConfig
 from embodied.tasks.registry import make_task
 from embodied.types import Outcome

@@ -3,7 +3,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import psutil
 import pytest
@@ -13,7 +13,7 @@ from embodied.rollout.compute import ComputeConfig
 from embodied.rollout.inline import InlineCompute
 from embodied.rollout.ray.pool import WorkersDiedError
 from embodied.types import Outcome
-from tests.fakes import FaultyPolicyConfig
+from tests.fakes import FakeSimulator, FakeSimulatorConfig, FaultyPolicyConfig
 from tests.rollout.test_worker import CONFIG, JOB, row
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -21,6 +21,19 @@ pytestmark = pytest.mark.usefixtures("ray_session")
 
 def faulty(fault, seeds=range(99), **more):
     return FaultyPolicyConfig(fault=fault, seeds=tuple(seeds), **more)
+
+
+@dataclass(kw_only=True)
+class BrokenSimulatorConfig(FakeSimulatorConfig):
+    """Builds a simulator that raises what is no error of ours."""
+
+    def build(self):
+        return BrokenSimulator()
+
+
+class BrokenSimulator(FakeSimulator):
+    def advance(self, commands):
+        raise ZeroDivisionError("a bug in a simulator")
 
 
 CALM = replace(CONFIG, policies={**CONFIG.policies, "slow": faulty("late", late_s=0.1), "buggy": faulty("error")})
@@ -112,9 +125,18 @@ def test_a_mistake_of_the_whole_run_is_raised_as_itself(two_workers):
         list(two_workers.run([replace(JOB, policy="expret")]))
 
 
-def test_a_bug_is_raised_with_its_own_type(two_workers):
-    with pytest.raises(ZeroDivisionError, match="a bug in a policy"):
-        list(two_workers.run(jobs(1, "buggy")))
+def test_a_bug_in_a_policy_makes_its_episode_invalid_and_its_traceback_comes_back(two_workers):
+    (result,) = two_workers.run(jobs(1, "buggy"))
+    assert result.record.outcome is Outcome.INVALID
+    assert "Policy 'buggy' must not raise an exception in `act`" in result.record.reason
+    assert "ZeroDivisionError: a bug in a policy" in result.traceback
+    assert "in _fail" in result.traceback
+
+
+def test_a_bug_outside_of_policies_is_raised_with_its_own_type():
+    broken = replace(CONFIG, simulator=BrokenSimulatorConfig())
+    with pool(broken) as compute, pytest.raises(ZeroDivisionError, match="a bug in a simulator"):
+        list(compute.run(jobs(1)))
 
 
 def test_videos_and_rows_travel_together(two_workers):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from embodied.protocols import Policy
 from embodied.rollout.bank_feed.moment_reader import MomentReader
+from embodied.rollout.policy_calls import decisions_of
 from embodied.rollout.requests import as_seen
 from embodied.types import Decision, MemoryContext, Request
 
@@ -36,7 +37,7 @@ class Remembering:
         open_requests = [
             self._reminded(request) for request, key in zip(requests, keys, strict=True) if key not in known
         ]
-        decided = iter(self.inner.act(open_requests) if open_requests else ())
+        decided = iter(decisions_of(self.inner, open_requests) if open_requests else ())
         return [known[key] if key in known else next(decided) for key in keys]
 
     def _reminded(self, request: Request) -> Request:

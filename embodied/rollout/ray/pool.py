@@ -22,7 +22,8 @@ from embodied.plugins import import_modules, module_folders, named_modules, requ
 from embodied.rollout.job import EpisodeJob, JobResult
 from embodied.rollout.progress import with_progress
 from embodied.rollout.ray.cluster import end_processes, signals_ignored
-from embodied.rollout.worker import SimulatorWorker, WorkerConfig, lost_record, thread_environment
+from embodied.rollout.records import lost_record
+from embodied.rollout.worker import SimulatorWorker, WorkerConfig, thread_environment
 
 logger = logging.getLogger(__name__)
 
