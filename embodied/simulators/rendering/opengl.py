@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,16 @@ class CameraView:
     fov_y_rad: float
     world_from_camera: np.ndarray
 
+    @cached_property
+    def camera_from_world(self) -> np.ndarray:
+        """The inverse (4, 4) of its pose."""
+        return np.linalg.inv(self.world_from_camera)
+
+    @cached_property
+    def intrinsics(self) -> np.ndarray:
+        """Its intrinsic matrix (3, 3)."""
+        return intrinsics_matrix(self.width_px, self.height_px, self.fov_y_rad)
+
 
 class OpenGLRenderer:
     """Draws the triangles of one scene into any number of cameras.
@@ -139,6 +150,7 @@ class OpenGLRenderer:
                 }
                 layout = (self._buffers["vertices"], "3f 4i1 1u", "position", "normal", "part")
                 self._array = self._context.vertex_array(self._program, [layout], self._buffers["indices"])
+                self._bind()
         self._surfaces = surfaces
         self._part_nodes = np.array([visual.node for visual in visuals], dtype=np.int64)
 
@@ -194,15 +206,19 @@ class OpenGLRenderer:
             return
         world = node_poses[self._part_nodes]
         clip_from_world = np.stack(
-            [_clip_from_camera(view, *self._range_m) @ np.linalg.inv(view.world_from_camera) for view in cameras]
+            [_clip_from_camera(view, *self._range_m) @ view.camera_from_world for view in cameras]
         )
         clip = clip_from_world[:, None] @ world[None]
         needed = 64 * len(cameras) * len(world)
         if self._buffers["clip"].size < needed:
             self._buffers["clip"].orphan(needed)
+            self._bind()
         # OpenGL stores matrices by columns.
-        self._buffers["world"].write(world.transpose(0, 2, 1).astype(np.float32).tobytes())
-        self._buffers["clip"].write(clip.transpose(0, 1, 3, 2).astype(np.float32).tobytes())
+        self._buffers["world"].write(np.ascontiguousarray(world.transpose(0, 2, 1), dtype=np.float32))
+        self._buffers["clip"].write(np.ascontiguousarray(clip.transpose(0, 1, 3, 2), dtype=np.float32))
+
+    def _bind(self) -> None:
+        """Gives the shaders their buffers, and sets what stays the same for all images of the scene."""
         for name, binding in _BINDINGS.items():
             self._buffers[name].bind_to_storage_buffer(binding)
         self._context.enable_only(self._context.DEPTH_TEST | self._context.CULL_FACE)
@@ -252,7 +268,7 @@ class _Target:
             rgb=np.frombuffer(self._read(0, components=3, dtype="f1"), np.uint8).reshape(*shape, 3),
             depth_m=np.frombuffer(self._read(2, components=1, dtype="f4"), np.float32).reshape(shape),
             instance=instance,
-            intrinsics=intrinsics_matrix(view.width_px, view.height_px, view.fov_y_rad),
+            intrinsics=view.intrinsics.copy(),
             world_from_camera=np.array(view.world_from_camera, dtype=np.float64),
         )
 
@@ -270,7 +286,7 @@ def _clip_from_camera(view: CameraView, near_m: float, far_m: float) -> np.ndarr
 
     Since OpenGL counts rows upward, the first row of what it draws is then the top row of the image.
     """
-    intrinsics = intrinsics_matrix(view.width_px, view.height_px, view.fov_y_rad)
+    intrinsics = view.intrinsics
     clip = np.zeros((4, 4))
     clip[0, 0] = 2.0 * intrinsics[0, 0] / view.width_px
     clip[1, 1] = 2.0 * intrinsics[1, 1] / view.height_px

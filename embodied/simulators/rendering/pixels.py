@@ -43,6 +43,7 @@ class ScenePixels:
         self._loaded = False
         self._own_colours: list[Rgba] = []  # Of all visuals, as the scene has them.
         self._painted: tuple[Properties, PartColours] = ({}, {})
+        self._still: dict[Camera, CameraView] = {}  # Of the cameras that stand still.
 
     @property
     def name(self) -> str:
@@ -52,13 +53,14 @@ class ScenePixels:
     def forget(self) -> None:
         """Drops the last scene; triangles are sent at the first `render`, since many episodes need none."""
         self._loaded = False
+        self._still = {}
 
     def render(self, scene: Scene, cameras: Sequence[str], visible: VisibleState) -> dict[str, CameraImage]:
         """Returns the images of `cameras` of `scene`, with its bodies and robots as in `visible`.
 
         Raises `UnknownNameError` for a camera or link that is missing.
         """
-        views = camera_views(scene, cameras, visible)
+        views = [self._view(scene.camera(name), visible) for name in cameras]
         if not self._loaded:
             visuals = self._visuals(scene, visible.links)
             self._opengl.load(visuals)
@@ -75,6 +77,14 @@ class ScenePixels:
         """Frees the GL context; calling it twice is harmless."""
         self._opengl.close()
         self._loaded = False
+
+    def _view(self, camera: Camera, visible: VisibleState) -> CameraView:
+        view = self._still.get(camera)
+        if view is None:
+            view = _view(camera, visible)
+            if camera.mount is None:
+                self._still[camera] = view
+        return view
 
     def _paint(self, scene: Scene, state: WorldState) -> None:
         """Colours the bodies as properties and events have it; nothing where these are still the same mappings."""
