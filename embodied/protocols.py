@@ -299,21 +299,6 @@ class HintConditioned(Protocol):
 
 
 @runtime_checkable
-class OutsidePolicy(Protocol):
-    """The properties of a policy that decides in another process, such as a server run by others."""
-
-    @property
-    def one_episode_at_a_time(self) -> bool:
-        """Whether its memory is shared by all episodes, so that they must not run in parallel."""
-        ...
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """The remarks on it in every report, in sentences."""
-        ...
-
-
-@runtime_checkable
 class CommandObserver(Protocol):
     """The method of an observer that also gets the commands sent to the motors of all robots."""
 

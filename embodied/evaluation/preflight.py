@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 from embodied.errors import unknown_name
 from embodied.evaluation.provenance import outside_sources
 from embodied.plugins import recorded_use
-from embodied.protocols import OutsidePolicy, Policy
+from embodied.protocols import Policy
 from embodied.rollout.builders import PolicyBuilder
 from embodied.rollout.episode_policies import is_stateless
 from embodied.rollout.policy_calls import build_policy
+from embodied.rollout.policy_placement import OutsidePolicy
 from embodied.rollout.requests import check_policy_fits, require_cameras
 from embodied.rollout.team import agents_of, team_agents
 from embodied.rollout.worker import WorkerConfig, build_controller

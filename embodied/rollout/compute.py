@@ -92,6 +92,7 @@ class ComputeConfig:
         max_restarts: deaths of workers in a row, with no finished episode, before the run stops
         threads_per_worker: threads of numerical libraries in each worker
         object_store_mb: shared memory of a local Ray
+        policy_workers: processes that decide for all workers in batches, on a GPU where there is one; 0: workers decide
     """
 
     kind: ComputeKind = ComputeKind.local
@@ -103,6 +104,7 @@ class ComputeConfig:
     max_restarts: int = 10
     threads_per_worker: int = 1
     object_store_mb: int = 256
+    policy_workers: int = 0
 
     def build(self, worker: WorkerConfig) -> Compute:
         """Returns the compute; nothing runs before it is entered. Raises `ConfigError`."""
@@ -119,11 +121,13 @@ class ComputeConfig:
             start_deadline_s=self.start_deadline_s,
             max_attempts=self.max_attempts,
             max_restarts=self.max_restarts,
+            policy_workers=self.policy_workers,
         )
         if self.kind is ComputeKind.cluster:
             check_address(self.address)
             return RayPool(worker, limits, lambda: existing_cluster(self.address))
-        return RayPool(worker, limits, lambda: local_cluster(cpus=self.workers, object_store_mb=self.object_store_mb))
+        cpus = self.workers + self.policy_workers
+        return RayPool(worker, limits, lambda: local_cluster(cpus=cpus, object_store_mb=self.object_store_mb))
 
     def require_reachable(self) -> None:
         """Raises `ConfigError` where no server answers at the address of a cluster."""
@@ -138,12 +142,17 @@ class ComputeConfig:
         for name in ("deadline_s", "start_deadline_s"):
             if not getattr(self, name) > 0.0:
                 raise ConfigError(f"compute.{name} must be positive.", value=getattr(self, name))
-        if self.max_restarts < 0:
-            raise ConfigError("compute.max_restarts must not be negative.", value=self.max_restarts)
+        for name in ("max_restarts", "policy_workers"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"compute.{name} must not be negative.", value=getattr(self, name))
+        if self.kind is ComputeKind.inline and self.policy_workers:
+            raise ConfigError(
+                "compute=inline has no policy workers.", value=self.policy_workers, remedy="Choose compute=local."
+            )
         if self.object_store_mb < 80:
             raise ConfigError("compute.object_store_mb must be at least 80, as Ray asks.", value=self.object_store_mb)
         if self.kind is ComputeKind.local:
-            require_capacity(self.workers, self.object_store_mb)
+            require_capacity(self.workers + self.policy_workers, self.object_store_mb)
         if (self.kind is ComputeKind.cluster) != bool(self.address):
             raise ConfigError(
                 "compute.address must be given for compute=cluster, and for no other.",

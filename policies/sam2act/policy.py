@@ -47,6 +47,13 @@ class Sam2ActPolicy:
         layout = proprio_layout(robot_model(network.config.robot))
         self._proprio_size = len(layout)
         self._tool = [layout.index(name) for name in TOOL]
+        self._device = torch.device("cpu")
+
+    def to_device(self, device: str) -> None:
+        """Moves the network to `device`, such as `cuda`; requests, decisions and carries stay numpy."""
+        self._device = torch.device(device)
+        torch.backends.cudnn.allow_tf32 = False  # With rounded products, actions would differ from those of a CPU.
+        self._network.to(self._device)
 
     @torch.inference_mode()
     def act(self, requests: Sequence[Request]) -> list[Decision]:
@@ -70,6 +77,8 @@ class Sam2ActPolicy:
         logits = network.hand(network.action_features(fine, refined))
         position_m = centre_m + refined * config.fine_half_m
         after = self._written(state, coarse, config.cube.normalised(position_m), time)
+        position_m = position_m.cpu()
+        logits = ActionLogits(*(part.cpu() for part in logits))
         return [
             Decision(
                 intents=(_keyframe(position_m[row], logits, row),),
@@ -96,16 +105,18 @@ class Sam2ActPolicy:
             }
         except ValueError as error:
             raise ConfigError("All cameras of a policy must show images of one size.", value=str(error)) from error
-        cloud = point_cloud(**{part: torch.from_numpy(array) for part, array in images.items()})
-        tools = torch.tensor(np.stack([seen.proprio[self._tool] for seen in observations]), dtype=torch.float32)
+        device = self._device
+        cloud = point_cloud(**{part: torch.from_numpy(array).to(device) for part, array in images.items()})
+        tools = np.stack([seen.proprio[self._tool] for seen in observations])
+        tools = torch.tensor(tools, dtype=torch.float32, device=device)
         proprioception = Proprioception(
             position_m=tools[:, :3],
             orientation=tools[:, 3:],
-            gripper=torch.tensor([seen.gripper for seen in observations], dtype=torch.float32),
-            time=torch.tensor([request.step for request in requests]),
+            gripper=torch.tensor([seen.gripper for seen in observations], dtype=torch.float32, device=device),
+            time=torch.tensor([request.step for request in requests], device=device),
         )
         words = np.stack([self._network.language.tokenise(request.instruction) for request in requests])
-        return Inputs(cloud, torch.from_numpy(words), proprioception)
+        return Inputs(cloud, torch.from_numpy(words).to(device), proprioception)
 
     def _frame(self, seen: Observation) -> list[CameraImage]:
         """Returns the images of one observation in the order of the policy's cameras, after checking that it fits."""
@@ -133,7 +144,7 @@ class Sam2ActPolicy:
         rows = [
             replay(memory, request.memory.moments, model_id=self._model_id)
             if request.carry is None
-            else as_state(request.carry)
+            else as_state(request.carry, device=self._device)
             for request in requests
         ]
         return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
@@ -153,7 +164,8 @@ class Sam2ActPolicy:
         if memory is None or state is None:
             return _Written(None, [{}] * len(time))
         written = self._network.memory_tokens(coarse.tokens, chosen)
-        after = memory.consolidate(memory.write(state, written, time, torch.ones(len(time), dtype=torch.bool)))
+        valid = torch.ones(len(time), dtype=torch.bool, device=self._device)
+        after = memory.consolidate(memory.write(state, written, time, valid))
         return _Written(written, [as_carry(after, row) for row in range(len(time))])
 
     def _moments(self, request: Request, written: Tensor | None, position_m: Tensor, row: int) -> tuple[Moment, ...]:

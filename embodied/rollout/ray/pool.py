@@ -4,24 +4,23 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import psutil
 import ray
-from ray.exceptions import GetTimeoutError, RayError, RaySystemError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-import embodied
-from embodied.errors import EmbodiedError, PluginError
-from embodied.plugins import import_modules, module_folders, named_modules, require_same_modules, source_digest
+from embodied.errors import EmbodiedError
 from embodied.rollout.job import EpisodeJob, JobResult
 from embodied.rollout.progress import with_progress
 from embodied.rollout.ray.cluster import end_processes, signals_ignored
+from embodied.rollout.ray.node import WorkerCode, driver_code, shared_value
+from embodied.rollout.ray.policy_workers import PolicyWorkerLimits, hosted_policies
 from embodied.rollout.records import lost_record
 from embodied.rollout.worker import SimulatorWorker, WorkerConfig, thread_environment
 
@@ -45,6 +44,19 @@ class PoolLimits:
     start_deadline_s: float
     max_attempts: int
     max_restarts: int
+    policy_workers: int = 0
+
+    @property
+    def of_policies(self) -> PolicyWorkerLimits:
+        """Those of policy workers, as shares of an episode's time."""
+        return PolicyWorkerLimits(
+            actors=self.policy_workers,
+            clients=self.workers,
+            start_deadline_s=self.start_deadline_s,
+            decision_s=self.deadline_s / 4,
+            answer_s=self.deadline_s * 0.9,
+            max_restarts=self.max_restarts,
+        )
 
 
 @dataclass(frozen=True)
@@ -59,13 +71,12 @@ class WorkerProcess:
 class PooledWorker:
     """A `SimulatorWorker` that reports its process, so that it can be killed when it no longer answers.
 
-    `modules` maps the modules named by `plugins=` to the SHA-256 of their source on the driver. They are imported
-    before the configuration is read, which may need them; for that reason `config` is a list that holds a reference to
-    it.
+    `code` is loaded before the configuration is read, which may need it; for that reason `config` is a list that holds
+    a reference to it.
     """
 
-    def __init__(self, modules: Mapping[str, str], config: Sequence[Any]) -> None:
-        self._modules = modules
+    def __init__(self, code: WorkerCode, config: Sequence[Any]) -> None:
+        self._code = code
         self._config = config
         self._worker: SimulatorWorker | None = None
 
@@ -84,17 +95,8 @@ class PooledWorker:
         return self._worker.run(job)
 
     def _ready(self) -> SimulatorWorker:
-        import_modules(list(self._modules))
-        require_same_modules(self._modules)
-        try:
-            config: WorkerConfig = ray.get(self._config[0])
-        except RaySystemError as error:
-            raise PluginError(
-                "Every node must be able to import all code that a run uses.",
-                value=str(error).strip().splitlines()[0],
-                remedy="Install its package on all nodes, or name its module: plugins=[my_module].",
-            ) from error
-        return SimulatorWorker(config)
+        self._code.load()
+        return SimulatorWorker(shared_value(self._config))
 
 
 @dataclass(eq=False)
@@ -136,7 +138,10 @@ class RayPool:
         with ExitStack() as resources:
             resources.enter_context(self._cluster())
             resources.callback(self._shut_down_workers)
-            self._shared_config = ray.put(self._config)  # Once, by reference: it may hold weights.
+            config = self._config
+            if self._limits.policy_workers:
+                config = resources.enter_context(hosted_policies(config, driver_code(), self._limits.of_policies))
+            self._shared_config = ray.put(config)  # Once, by reference: it may hold weights.
             self._resources = resources.pop_all()
         return self
 
@@ -148,7 +153,9 @@ class RayPool:
     @property
     def place(self) -> str:
         """The number of workers, for log messages."""
-        return f"{self._limits.workers} worker{'s' * (self._limits.workers > 1)}"
+        own, deciding = self._limits.workers, self._limits.policy_workers
+        place = f"{own} worker{'s' * (own > 1)}"
+        return f"{place}, {deciding} policy worker{'s' * (deciding > 1)}" if deciding else place
 
     @property
     def episodes_at_once(self) -> int:
@@ -201,12 +208,12 @@ class RayPool:
                 self._check_alive(free, job)
 
     def _start_worker(self, job: EpisodeJob) -> _Member:
-        modules = {name: source_digest(name) for name in named_modules()}
-        environment = {**thread_environment(self._config.threads), "PYTHONPATH": python_path()}
+        code = driver_code()
+        environment = {**thread_environment(self._config.threads), "PYTHONPATH": code.python_path}
         remote_class: Any = ray.remote(PooledWorker)
         actor = remote_class.options(
             num_cpus=1, max_restarts=0, max_task_retries=0, runtime_env={"env_vars": environment}
-        ).remote(modules, [self._shared_config])
+        ).remote(code, [self._shared_config])
         member = _Member(actor)
         self._check_alive(member, job)
         return member
@@ -327,12 +334,3 @@ def _end_here(where: WorkerProcess, timeout_s: float) -> None:
             end_processes([process], timeout_s=timeout_s)
     except psutil.NoSuchProcess:
         return  # It has already ended.
-
-
-def python_path() -> str:
-    """Returns the module search path of workers, absolute.
-
-    This project, `plugins=` modules, then the user's PYTHONPATH.
-    """
-    own = [str(Path(folder).absolute()) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
-    return os.pathsep.join([str(Path(embodied.__file__).parents[1]), *module_folders(), *own])

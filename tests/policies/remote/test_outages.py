@@ -196,6 +196,24 @@ def test_a_bad_answer_that_does_not_come_again_is_forgotten():
         assert np.array_equal(undisturbed, values(played(built(url), 3)))
 
 
+def test_a_server_that_stalls_for_longer_than_an_answer_may_take_ends_as_undisturbed():
+    with running(PolicyServer("embodied", OURS).handle) as url:
+        undisturbed = values(played(built(url), 4))
+    number, awake = count(), threading.Event()
+
+    def stall(server, socket, message):
+        if "reset" in message or next(number) < 2:
+            return False
+        return not awake.wait(0.01)  # Neither this connection nor a new one is answered.
+
+    server = PolicyServer("embodied", OURS, before=stall)
+    threading.Timer(1.0, awake.set).start()
+    with running(server.handle) as url:
+        disturbed = values(played(built(url, answer_timeout_s=0.3), 4))
+    assert server.log.connections > 2
+    assert np.array_equal(undisturbed, disturbed)
+
+
 def test_a_peer_that_does_not_read_cannot_hold_a_request_up(tmp_path):
     (tmp_path / "large.yaml").write_text(
         "version: 1\nrobot: panda\nrequest: {eye: {image: front}}\nanswer:\n  space: ee_delta\n  fields:\n"
