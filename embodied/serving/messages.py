@@ -98,7 +98,7 @@ def parsed(message: object, *, decisions: int) -> ClientMessage:
         return ClientMessage(session, episode, None)
     if REQUEST in message:
         return ClientMessage(session, episode, replace(request_from_plain(message[REQUEST]), carry=None))
-    return ClientMessage(session, episode, _flat_request(message, episode or session, decisions), own=False)
+    return ClientMessage(session, episode, flat_request(message, episode or session, decisions), own=False)
 
 
 def session_of(message: Mapping[str, Any]) -> tuple[str, str]:
@@ -126,12 +126,12 @@ def answered(
     answer is wanted.
     """
     if not asked.own:
-        return {"actions": _actions(decision, space), "server_timing": dict(timing)}
+        return {"actions": actions_of(decision, space), "server_timing": dict(timing)}
     plain = decision_to_plain(replace(decision, carry=None))
     return {DECISION: plain, SESSION: asked.session, "server_timing": dict(timing)}
 
 
-def _flat_request(message: Mapping[str, Any], stream: str, decisions: int) -> Request:
+def flat_request(message: Mapping[str, Any], stream: str, decisions: int) -> Request:
     """Returns the request of an observation under flat keys; whatever else it holds is not read."""
     images: dict[str, dict[str, Any]] = {}
     for key, value in message.items():
@@ -174,7 +174,7 @@ def _as_ours(image: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _actions(decision: Decision, space: ActionSpec) -> np.ndarray:
+def actions_of(decision: Decision, space: ActionSpec) -> np.ndarray:
     """Returns the intents of a decision as rows (rows, size) float32 of its action space. Raises `CodecError`."""
     rows = [_action_rows(intent, space) for intent in decision.intents]
     return np.concatenate([np.zeros((0, space.size)), *rows]).astype(np.float32)

@@ -4,8 +4,9 @@ import asyncio
 import logging
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
 from itertools import count
 from typing import Any
@@ -21,6 +22,9 @@ from embodied.serving.metrics import Metrics
 from embodied.serving.moments import SessionMoments
 from embodied.serving.sessions import Session, Sessions
 from embodied.serving.settings import ServingSettings
+from embodied.serving.vla_eval import PATH as VLA_EVAL
+from embodied.serving.vla_eval import VlaEvalConversation
+from embodied.types import Request
 
 try:
     from websockets.asyncio.server import Server, ServerConnection, serve
@@ -34,7 +38,7 @@ except ModuleNotFoundError as missing:
         remedy="pip install '.[serving]'",
     ) from missing
 
-HEALTH, METRICS = "/healthz", "/metrics"
+HEALTH, METRICS = ("/healthz", "/health"), "/metrics"
 INTERNAL_ERROR, GOING_AWAY = 1011, 1001
 SEND_S = 60.0
 QUEUED_MESSAGES = 1
@@ -79,6 +83,8 @@ class PolicyServer:
         self.settings = settings
         self._builder = builder
         self._shared = policy if is_stateless(policy) else None
+        self._identity = identity
+        self._observation_spec = policy.observation_spec
         self._space = policy.action_spec
         self._access = access
         self._moments = moments
@@ -153,8 +159,8 @@ class PolicyServer:
 
     def _on_http(self, connection: ServerConnection, request: HttpRequest) -> Response | None:
         """Answers health, metrics, and those who may not connect; None lets a websocket be opened."""
-        path = request.path.partition("?")[0]
-        if path == HEALTH:
+        path = _path(request)
+        if path in HEALTH:
             return connection.respond(HTTPStatus.OK, "OK\n")
         if not self._access.admits(request.headers.get("Authorization", "")):
             self.metrics.refused_connections["token"] += 1
@@ -171,12 +177,18 @@ class PolicyServer:
         own = f"#{next(self._numbers)}"
         self._connected.add(connection)
         try:
-            await self._send(connection, self._metadata)
+            if _path(connection.request) == VLA_EVAL:
+                answer_to = self._vla_eval(own).answer
+            else:
+                answer_to = partial(self._answer, own=own)
+                await self._send(connection, self._metadata)
             async for message in connection:
                 self._in_progress += 1
+                self.metrics.bytes["in"] += len(message)
                 try:
-                    answer = await self._answer(message, own)
-                    await self._send(connection, answer)
+                    answer = await answer_to(message)
+                    if answer is not None:
+                        await self._send(connection, answer)
                 finally:
                     self._in_progress -= 1
                 if isinstance(answer, str):  # As openpi: an error is text, and ends the connection.
@@ -194,7 +206,6 @@ class PolicyServer:
 
     async def _answer(self, message: str | bytes, own: str) -> bytes | str:
         """Returns the answer to a message: a text where it failed."""
-        self.metrics.bytes["in"] += len(message)
         (answer,) = await asyncio.gather(self._decided(message, own), return_exceptions=True)
         if isinstance(answer, bytes):
             self.metrics.requests["ok"] += 1
@@ -218,8 +229,7 @@ class PolicyServer:
         session = self._sessions.found(key, bound=key == own)
         asked = parsed(plain, decisions=session.decisions)
         assert asked.request is not None
-        with self._sessions.deciding(session):
-            decided = await self._decision(session, asked)
+        decided = await self._decision(session, asked.request)
         timing = {
             "infer_ms": MILLI * decided.infer_s,
             "wait_ms": MILLI * decided.wait_s,
@@ -233,18 +243,38 @@ class PolicyServer:
             self._moments.begin(key)
         return acknowledged(asked)
 
-    async def _decision(self, session: Session, asked: ClientMessage) -> Decided:
+    async def _decision(self, session: Session, request: Request) -> Decided:
+        """Returns the decision of a session, which keeps the carry, and whose moments a bank stores."""
         assert self._batcher is not None
-        assert asked.request is not None
-        policy = session.policy if self._shared is None else self._shared
-        if policy is None:
-            policy = session.policy = await self._batcher.build(self._builder)
-        decided = await self._batcher.decide(session.asked(asked.request), policy)
-        step = session.decisions
-        session.keep(decided.decision)
-        if self._moments is not None and not session.bound:
-            await asyncio.to_thread(self._moments.store, session.key, asked.request, decided.decision, step=step)
+        with self._sessions.deciding(session):
+            policy = session.policy if self._shared is None else self._shared
+            if policy is None:
+                policy = session.policy = await self._batcher.build(self._builder)
+            decided = await self._batcher.decide(session.asked(request), policy)
+            step = session.decisions
+            session.keep(decided.decision)
+            if self._moments is not None and not session.bound:
+                await asyncio.to_thread(self._moments.store, session.key, request, decided.decision, step=step)
         return decided
+
+    def _vla_eval(self, own: str) -> VlaEvalConversation:
+        """Returns the conversation with a client of vla-eval, whose session is its connection."""
+
+        async def decide(read: Callable[[int], Request]) -> Decided:
+            session = self._sessions.found(own, bound=True)
+            decided = await self._decision(session, read(session.decisions))
+            self.metrics.requests["ok"] += 1
+            return decided
+
+        def begin() -> None:
+            self._sessions.begin(own, episode="", bound=True)
+
+        specs = self._observation_spec, self._space
+        return VlaEvalConversation(self._identity, specs, self._limits, begin=begin, decide=decide)
+
+
+def _path(request: HttpRequest | None) -> str:
+    return "" if request is None else request.path.partition("?")[0]
 
 
 @contextmanager

@@ -1,6 +1,9 @@
 """A served policy answers many sessions, each with its own memory, and no client harms another one."""
 
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -370,3 +373,25 @@ def test_policies_that_need_the_truth_and_addresses_in_use_are_refused():
     for wrong in ({"port": -1}, {"window_s": -1.0}, {"batch": 0}, {"session_idle_s": float("inf")}):
         with pytest.raises(ConfigError):
             ServingSettings(**wrong)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
+def test_with_a_certificate_the_server_speaks_tls_alone(tmp_path):
+    files = {name: tmp_path / f"{name}.pem" for name in ("certificate", "key")}
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-out", files["certificate"], "-keyout", files["key"]),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    trusting = ssl.create_default_context(cafile=files["certificate"])
+    with served(access=Access(token=TOKEN, **files)) as server:
+        assert server.url.startswith("wss://127.0.0.1:")
+        headers = {"Authorization": f"Api-Key {TOKEN}"}
+        with client(server, ssl=trusting, additional_headers=headers) as connection:
+            assert counted(connection) == 1
+        plain = server.url.replace("wss", "ws")
+        with pytest.raises(Exception, match=r"HTTP|response|closed|reset"), connect(plain, open_timeout=5):
+            pass
