@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from launch.__main__ import commands
 from tests.docs.snippets import PAGES, ROOT, blocks, name_of
+from tests.docs.snippets import commands as commands_of
 
 README_LIMIT = 9_000
 _LINK = re.compile(r"\]\(([^)#]+)\)")
@@ -47,6 +49,16 @@ def test_every_page_is_reached_from_the_index():
     listed = set(re.findall(r"^([\w/]+)$", (ROOT / "docs" / "index.md").read_text(), re.MULTILINE))
     pages = {str(page.relative_to(ROOT / "docs").with_suffix("")) for page in (ROOT / "docs").rglob("*.md")}
     assert {page for page in pages if not page.startswith("results/")} - {"index"} <= listed
+
+
+def test_the_page_of_the_command_line_lists_and_explains_every_command():
+    page = (ROOT / "docs" / "cli.md").read_text()
+    listed = dict(re.findall(r"^\| `python -m launch\.(\w+)` \| (.+) \|$", page, re.MULTILINE))
+    assert {name: f"{sentence}." for name, sentence in listed.items()} == commands()
+    shown = {
+        words[2].partition(".")[2] for words in commands_of(ROOT / "docs" / "cli.md") if words[:2] == ["python", "-m"]
+    }
+    assert shown == set(commands())
 
 
 @pytest.mark.proof
