@@ -114,7 +114,7 @@ class SimulationError(EmbodiedError):
 class MemoryBankError(EmbodiedError):
     """An event, query or file that the memory bank refuses; nothing was written."""
 
-    usual_remedy = "Correct it, then tell or ask again; nothing was written."
+    usual_remedy = "Correct it and try again; nothing was written."
 
 
 class PoseError(SceneError, MemoryBankError):
@@ -124,11 +124,11 @@ class PoseError(SceneError, MemoryBankError):
 
 
 class ConflictError(MemoryBankError):
-    """Somebody else changed what this write was based on (a stale version, lease or epoch): read again and retry."""
+    """The state on which this write was based has changed (a stale version, lease or epoch): read again and retry."""
 
 
 class StorageError(MemoryBankError):
-    """The disk under the memory bank is full or fails; nothing of this write holds, and it can be tried again."""
+    """The disk of the memory bank is full or fails; nothing was written, and the write can be tried again."""
 
 
 class CodecError(EmbodiedError):

@@ -42,8 +42,8 @@ class KeyframeEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
     episodes terminate; the limits of keyframes and time truncate.
 
     Information: `instruction`, `world_from_base`, `outcome` (`types.Outcome`) and its `reason`, the `phases` reached,
-    and the `choice` made, None before one. `episode_id` tells episodes apart and says nothing about them: it depends on
-    `salt`, which is drawn once per process unless it is given.
+    and the `choice` made, None before one. `episode_id` identifies an episode and gives no information about it: it
+    depends on `salt`, which is drawn once per process unless it is given.
 
     `reset(seed=n)` starts the very episode `n` of the split `options["split"]`, by default "train"; without a seed, one
     drawn from the seed before. `task_options` are fields of the task, such as `patches=8`. Raises `UnknownNameError`

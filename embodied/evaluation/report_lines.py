@@ -110,7 +110,7 @@ def memory_remarks(run: Mapping[str, Any]) -> list[str]:
     if "memory" not in run:
         return []
     names = {
-        "own": "Perception tells things apart by itself (memory.identity=own)",
+        "own": "Perception identifies things by itself (memory.identity=own)",
         "given": "Names in the bank come from the simulator; reading it is privileged (memory.identity=given)",
     }
     labels = {

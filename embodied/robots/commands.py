@@ -89,8 +89,8 @@ def openings(model: RobotModel, command: Command) -> dict[str, float]:
 def check_command(robot: str, model: RobotModel, command: Command) -> None:
     """Raises `CommandError` unless `command` fits `model`: parts that exist, shapes, finite values, limits.
 
-    `robot` is named in the message. PyBullet takes a NaN target without complaint and stays poisoned until it is reset,
-    so this comes first.
+    `robot` is named in the message. PyBullet accepts a NaN target and is invalid until its next reset, so this check
+    comes first.
     """
     if not isinstance(command, Command):
         raise CommandError(f"What {robot!r} is sent must be a `Command`.", value=type(command).__name__)

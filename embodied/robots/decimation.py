@@ -22,7 +22,7 @@ def decimate(meshes: Sequence[LinkMesh], *, triangles: int) -> tuple[LinkMesh, .
     Raises `MissingDependencyError` without Open3D.
     """
     open3d = _open3d()
-    # Twice: seeing is cheap on a coarse mesh, and the final budget must not be spent on what nobody sees.
+    # Twice: visibility is cheap on a coarse mesh, and the final budget must not be spent on invisible parts.
     coarse = _share(open3d, meshes, COARSE_FACTOR * triangles)
     links = list(dict.fromkeys(mesh.link for mesh in coarse))
     seen = [

@@ -143,7 +143,7 @@ def link_names(robot: ElementTree.Element) -> tuple[str, ...]:
 def joints_of(robot: ElementTree.Element) -> dict[str, UrdfJoint]:
     """Returns the joints by name.
 
-    Raises `RobotModelError` for kinds other than fixed, revolute, continuous and prismatic, and numbers that are none.
+    Raises `RobotModelError` for kinds other than fixed, revolute, continuous and prismatic, and malformed numbers.
     """
     joints = {}
     for element in robot.findall("joint"):

@@ -58,8 +58,8 @@ def as_seen(request: Request, policy: Policy) -> Request:
     """Returns the request as `policy` may see it.
 
     Where the clock hides seconds, a policy of a rated action space sees neither the number of its step nor any time:
-    both tell how long a motion took, and that alone can name what was done. What it remembers is in order, with the
-    place in that order for a time. A wrapper sees all, and calls this function for the policy inside.
+    both show how long a motion took, which alone can identify it. Its moments are in order, with the position in that
+    order as their time. A wrapper sees all, and calls this function for the inner policy.
     """
     rated = policy.action_spec.rate_hz is not None
     if isinstance(policy, PolicyWrapper) or request.clock is Clock.SECONDS or not rated:

@@ -1,4 +1,4 @@
-"""Requests of many sessions in one call of the policy: whoever asks within a short window shares a batch."""
+"""Requests of many sessions in one call of the policy: requests within a short window share a batch."""
 
 import asyncio
 import time

@@ -3,7 +3,7 @@
 `numpy.load` opens it too. `header.json` is the caller's; an array is one `.npy` member; a column of frames is
 three: `<name>.npy`, the coded frames one after another, not compressed again, `<name>.offsets.npy`, uint64
 (frames + 1,), where each begins, and `<name>.sha256.npy`, uint8 (frames, 32). `index.json` holds the SHA-256 of every
-other member but the coded frames, which the last vouches for; the ZIP's directory holds, as the comment of
+other member but the coded frames, which are covered by the last; the ZIP's directory holds, as the comment of
 `index.json`, the SHA-256 of that. (A comment of the whole ZIP would make readers fetch its last 64 kB.)
 """
 

@@ -131,7 +131,7 @@ class WorldEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     A robot's grasp is stronger than an event. An effect that would move a held body, or one that a held body hangs on,
     is postponed: it begins, with its whole path, in the first control period that starts with that body released. A
-    path on which the body is grasped ends there for good. Effects that move nothing (colours, properties) never wait.
+    path ends where the body is grasped. Effects that move nothing (colours, properties) never wait.
     """
 
     trigger: Trigger

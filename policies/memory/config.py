@@ -74,7 +74,7 @@ class WindowMemoryConfig(AttendedMemoryConfig):
 
 @dataclass(kw_only=True)
 class KeepFirstMemoryConfig(AttendedMemoryConfig):
-    """The `first` moments of an episode for good, and the newest in the rest of `capacity`."""
+    """Keeps the `first` moments of an episode permanently, and the newest in the rest of `capacity`."""
 
     first: int = 1
 

@@ -15,7 +15,7 @@ class Memory(nn.Module, ABC):
     """Remembers tokens of one episode per row.
 
     `dim` is the width of queries, `slot_dim` that of what is written, `tokens` the number of both per moment. Time is
-    counted in keyframes everywhere. Nothing is kept in the module: whoever holds the state holds the memory.
+    counted in keyframes everywhere. The module keeps no state: the memory is the state.
     """
 
     def __init__(self, *, dim: int, slot_dim: int, tokens: int) -> None:

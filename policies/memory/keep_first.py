@@ -1,4 +1,4 @@
-"""The first moments of an episode are kept for good, and the newest in the slots that remain."""
+"""A memory that keeps the first moments of an episode permanently, and the newest in the remaining slots."""
 
 import torch
 from torch import Tensor

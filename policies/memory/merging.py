@@ -1,4 +1,4 @@
-"""A memory that forgets nothing for good: a full one merges the two neighbours in time that are most alike."""
+"""A memory that drops no moment: when it is full, it merges the two most similar neighbours in time."""
 
 import torch
 from torch import Tensor

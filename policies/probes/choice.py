@@ -50,7 +50,7 @@ class ChoiceRecorder:
         self._sighting: ChoiceSighting | None = None
 
     def on_begin(self, episode: Episode, simulator: Simulator) -> None:  # noqa: ARG002
-        """Remembers whom to look through."""
+        """Finds the robot to observe."""
         self._simulator = simulator
 
     def on_decision(self, request: Request, decision: Decision) -> None:

@@ -47,7 +47,7 @@ class _Scale:
 
     Linear probes and whole images are scaled place by place, so that a faint change shows in a scene that is always
     bright there; crops, which show another place each time, by channel. Where an image hardly ever changes, a tenth of
-    its channel's spread counts, lest noise be blown up.
+    its channel's spread counts, so that noise is not amplified.
     """
 
     def __init__(self, inputs: Tensor, kind: ProbeKind) -> None:

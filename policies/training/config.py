@@ -149,7 +149,7 @@ class StageConfig:
 
 @dataclass(kw_only=True)
 class LogConfig:
-    """What is written down, every so many steps, 0 for never: rows of metrics, validation, visualisations, checkpoints.
+    """How often, in steps, with 0 for never, rows of metrics, validation, visualisations and checkpoints are written.
 
     The last `keep` checkpoints stay, and those of every `keep_every`-th step (0: none besides).
 
@@ -159,7 +159,7 @@ class LogConfig:
         pictures_every: steps between visualisations; 0 for none
         checkpoint_every: steps between checkpoints
         keep: newest checkpoints that are kept
-        keep_every: every so many steps a checkpoint is kept for good; 0 for none
+        keep_every: every so many steps a checkpoint is kept permanently; 0 for none
         tensorboard: whether curves are written for TensorBoard
     """
 

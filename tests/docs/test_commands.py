@@ -124,4 +124,5 @@ def _small(command: str, settings: list[str]) -> list[str]:
         return []
     given = [one.partition("=")[0] for one in settings]
     small = [one for one in SMALL.get(command, []) if "episode_list" not in given or "episodes" not in one]
-    return [one for one in small if "compute=cluster" not in settings or "compute" not in one]
+    placed = "compute=cluster" in settings or "compute.workers" in given
+    return [one for one in small if not placed or "compute" not in one]

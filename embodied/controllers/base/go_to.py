@@ -30,10 +30,10 @@ REPLANS = 1
 
 
 class GoToHandler:
-    """Folds the arms where they stick out, plans on the floor plan of the scene, and follows the path.
+    """Folds the arms where they protrude, plans on the floor plan of the scene, and follows the path.
 
-    The robot counts as a disc that holds it at any heading. A base that has no room to turn first backs off, or goes
-    ahead, straight. A path that turns out to be blocked is planned anew once.
+    The robot is represented by a disc that contains it at any heading. A base without space to turn first backs off, or
+    goes ahead, straight. A blocked path is planned again once.
     """
 
     def __init__(self, context: HandlerContext) -> None:

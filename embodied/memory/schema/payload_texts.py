@@ -38,7 +38,7 @@ def relation_ended(payload: kinds.RelationEnded, shown: Shown) -> str:
 
 def merge(payload: kinds.EntityMerged, shown: Shown) -> str:
     """Returns the two entities that are the same."""
-    return f"{shown(payload.entity)} turned out to be {shown(payload.into)}"
+    return f"{shown(payload.entity)} is the same as  {shown(payload.into)}"
 
 
 def registration(payload: kinds.RobotRegistered, _: Shown) -> str:

@@ -24,7 +24,7 @@ def without_banners() -> Iterator[None]:
         _flush_c_streams()
         try:
             terminals = [os.dup(stream) for stream in STREAMS]
-        except OSError:  # A service that closed its streams: nobody reads them.
+        except OSError:  # A service that closed its streams: no process reads them.
             yield
             return
         try:

@@ -164,10 +164,10 @@ class MemoryTask(ChoosesOne, ABC):
     def sample(self, seed: int, *, split: str = "test") -> Episode:
         """Returns the episode of `seed`: the same in any process and any order. Raises `UnknownNameError`.
 
-        Layouts come from streams of their own that never see the variant. By spec 2 each variant is an independent draw
-        from task, tier, split and seed, so that no seed tells anything about another. By spec 1, which repeats the
-        episodes of results up to commit ec2eb94, the k seeds from k * j on hold every variant once in the strict tier.
-        Layouts are the same by both.
+        Layouts come from separate random streams that do not depend on the variant. By spec 2 each variant is an
+        independent draw from task, tier, split and seed, so that no seed gives information about another. By spec 1,
+        which repeats the episodes of results up to commit ec2eb94, the k seeds from k * j on hold every variant once in
+        the strict tier. Layouts are the same by both.
         """
         if split not in SPLITS:
             raise unknown_name("split", split, SPLITS)

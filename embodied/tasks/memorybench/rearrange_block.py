@@ -38,7 +38,7 @@ class RearrangeBlock(MemoryTask):
     """Move the centre block to the empty patch, press the button, move the other block to the centre.
 
     `block_i` is the block that belongs on `patch_i`: the target lies there from the start, the other one is brought
-    from the centre. Once both lie on their patches nothing but memory tells them apart.
+    from the centre. Once both lie on their patches only memory distinguishes them.
 
     Randomised. Faithful: the button only; which patch is empty is drawn uniformly (published: unequally often).
     Strict: the empty patch (every two seeds hold each once), centre and patches anywhere within reach and turned
