@@ -180,11 +180,13 @@ def test_an_evaluation_ends_in_a_table_and_a_report_and_running_it_again_changes
 
 
 def test_a_sweep_gives_each_job_a_folder_of_its_own(tmp_path):
-    ended = enter(tmp_path, "-m", *QUICK, "suite.put_block_back.patches=2,8", "output=out")
+    ended = enter(tmp_path, "-m", *QUICK, "suite.put_block_back.patches=2,8", "split=validation", "output=out")
     assert ended.returncode == 0, ended.stderr
     for number, chance in (("0", 0.5), ("1", 0.125)):
-        tasks = json.loads((tmp_path / "out" / number / "results.json").read_text())["tasks"]
-        (entry,) = tasks.values()
+        results = json.loads((tmp_path / "out" / number / "results.json").read_text())
+        (entry,) = results["tasks"].values()
+        assert results["run"]["split"] == "validation"
+        assert "/validation/" in (tmp_path / "out" / number / "episodes.jsonl").read_text()
         assert entry["random"]["chance"] == chance
     assert sorted(entry.name for entry in (tmp_path / "out").iterdir()) == ["0", "1", "multirun.yaml"]
 
