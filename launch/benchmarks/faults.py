@@ -169,6 +169,7 @@ def _command(config: FaultsBenchConfig, output: Path, *, seed: int, mark: str) -
         "policy=[expert]",
         f"episodes={config.episodes}",
         f"seed={seed}",
+        f"salt=faults-{seed}",  # All trials are the same run.
         "videos=0",
         f"compute.workers={config.workers}",
         f"compute.deadline_s={config.deadline_s}",

@@ -13,6 +13,7 @@ import pytest
 
 from embodied.controllers import ControllerConfig
 from embodied.errors import ConfigError, DataError
+from embodied.evaluation.episode_seeds import balanced_seeds
 from embodied.geometry import intrinsics_matrix, look_at
 from embodied.rollout.compute import ComputeConfig, ComputeKind
 from embodied.rollout.job import EpisodeJob, JobResult
@@ -318,7 +319,9 @@ def test_a_world_without_a_leak_stays_in_the_band_and_is_observed_once(tmp_path:
 
 
 def test_an_episode_that_never_came_to_its_choice_is_counted_as_lost(tmp_path: Path):
-    pool = FakePool(lost=("reopen_drawer/strict/test/3", "reopen_drawer/strict/train/4"))
+    task = make_task("reopen_drawer")
+    lost = {split: balanced_seeds(task, split, 0, count)[3] for split, count in (("test", 60), ("train", 12))}
+    pool = FakePool(lost=tuple(f"reopen_drawer/strict/{split}/{seed}" for split, seed in lost.items()))
     entry = measured(tmp_path, pool, train=12)["tasks"]["reopen_drawer/strict"]
     assert (entry["train"], entry["held_out"], entry["lost"]) == (11, 59, 2)
 

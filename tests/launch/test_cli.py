@@ -30,7 +30,7 @@ REFUSALS = {
     "policy_options.random.tilt=1": ("'policy_options.random.tilt'", "tilt_limit_rad"),
     "comput=inline": ("'comput'", "Did you mean compute?"),
     "+extra=1": ("'extra'", "Known here: address"),
-    "~episodes": ("'episodes'", "must not be removed"),
+    "~seed": ("'seed'", "must not be removed"),
     "controller.period_s=0.1": ("'controller.period_s'", "velocity_scale"),
     "address=nowhere:1": ("nowhere:1", "compute=cluster"),
     "simulator.world.asset_root=/nonexistent": ("/nonexistent", "Leave it empty"),
@@ -38,7 +38,7 @@ REFUSALS = {
     "suite.name=foo": ("foo", "memorybench"),
     "episodes=many": ("'many'", "'episodes' must be a whole number"),
     "seed=1.5": ("1.5", "'seed' must be a whole number"),
-    "episodes=null": ("'null'", "'episodes' must be a whole number"),
+    "seed=null": ("'null'", "'seed' must be a whole number"),
     "compute.deadline_s=soon": ("'soon'", "'compute.deadline_s' must be a number"),
     "tier=strickt": ("'strickt'", "Did you mean 'strict'? Known: faithful, strict, both."),
     "simulator.renderer=opngl": ("'opngl'", "Did you mean 'opengl'? Known: auto, opengl, tiny."),
@@ -172,7 +172,7 @@ def test_an_evaluation_ends_in_a_table_and_a_report_and_running_it_again_changes
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     results = {"results.json", "run.json", "report.html", "report.md"}
-    assert set(before) == {".lock", "config.yaml", "episodes.jsonl", *results}
+    assert set(before) == {".lock", "config.yaml", "episodes.jsonl", "episode_list.json", *results}
     assert yaml.safe_load(before["config.yaml"])["suite"]["put_block_back"]["time_limit_s"] == 1.0
     again = enter(tmp_path, *QUICK, "output=out")
     assert again.stdout == first.stdout

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -60,9 +60,11 @@ class Mortal:
 @dataclass(kw_only=True)
 class MortalConfig:
     dies_at: int = NEVER
+    built: list[Mortal] = field(default_factory=list)
 
     def build(self) -> Mortal:
-        return Mortal(LearnedPolicyConfig(weights="sam2act_plus-memorybench").build(), self.dies_at)
+        self.built.append(Mortal(LearnedPolicyConfig(weights="sam2act_plus-memorybench").build(), self.dies_at))
+        return self.built[-1]
 
 
 def job_of(task: str, seed: int) -> EpisodeJob:
@@ -95,7 +97,8 @@ def test_a_worker_that_is_killed_after_the_cue_still_chooses_rightly(tmp_path, t
     with BankService(open_bank(url)) as service:
         worker = worker_of(service, task)
         resumed = worker.run(replace(job_of(task, SEED), attempt=2)).record
-        assert worker._policies["mortal"].asked[0] == CHOICE[task], "what was decided before is carried out again"
+        asked = worker._config.policies["mortal"].built[-1].asked
+        assert asked[0] == CHOICE[task], "what was decided before is carried out again"
         worker.close()
     with BankService(open_bank(":memory:")) as service:
         worker = worker_of(service, task)

@@ -279,8 +279,8 @@ def test_a_bank_that_another_process_owns_is_not_asked_behind_its_back(folder):
 def evaluated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluated")
     command = [
-        "compute=inline", "suite.tasks=[put_block_back]", "policy=[expert]", "episodes=1", "videos=0",
-        "memory.url=sqlite:///run.db", "memory.truth_url=sqlite:///truth.db", "output=out",
+        "compute=inline", "suite.tasks=[put_block_back]", "suite.spec=1", "policy=[expert]", "episodes=1", "videos=0",
+        "salt=5a17", "memory.url=sqlite:///run.db", "memory.truth_url=sqlite:///truth.db", "output=out",
     ]  # fmt: skip
     done = enter(folder, "evaluate", *command)
     assert done.returncode == 0, done.stderr
