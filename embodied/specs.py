@@ -126,12 +126,33 @@ class ObservationSpec:
     rate_hz: float | None = None
 
     def __post_init__(self) -> None:
+        named = isinstance(self.cameras, list | tuple) and all(isinstance(name, str) for name in self.cameras)
+        if self.cameras is not None and not named:
+            raise SpecError(
+                "`cameras` of an observation must be a tuple of names, or None for all.",
+                value=self.cameras,
+                remedy="Write such as ('front',): one name needs the comma.",
+            )
+        if self.image_px is not None and not _is_size(self.image_px):
+            raise SpecError(
+                "`image_px` of an observation must be a pair (height, width) of positive integers, or None for any.",
+                value=self.image_px,
+                remedy="Write such as (128, 128).",
+            )
         if self.history < 1:
             raise SpecError("An observation history must be at least 1 long.", value=self.history)
         if self.history > 1 and not self.rate_hz:
             raise SpecError("An observation history must have a rate.", value=self.rate_hz, remedy="Set `rate_hz`.")
         if self.rate_hz is not None and not (np.isfinite(self.rate_hz) and self.rate_hz > 0):
             raise SpecError("The rate of an observation history must be positive.", value=self.rate_hz)
+
+
+def _is_size(value: object) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(isinstance(side, int | np.integer) and side > 0 for side in value)
+    )
 
 
 FARTHEST_TARGET_M = 100.0

@@ -314,6 +314,7 @@ def _no_such_setting(key: str, known: Sequence[str], elsewhere: Sequence[str] = 
     near = [f"{head}{dot}{found}" for found in get_close_matches(name, own, n=1, cutoff=0.5)]
     hint = f"Did you mean {(same or near)[0]}? " if same or near else ""
     place = f"in {head}" if head else "here"
-    return ConfigError(
-        "A setting must be one that exists.", value=key, remedy=f"{hint}Known {place}: {', '.join(own)}."
-    )
+    if head == "policy_options":
+        hint += f"A label of your own needs {key}.kind=POLICY beside its settings. "
+    listed = f"Known {place}: {', '.join(own)}." if own else f"There are no settings {place}."
+    return ConfigError("A setting must be one that exists.", value=key, remedy=f"{hint}{listed}")

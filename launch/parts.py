@@ -11,9 +11,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from embodied.errors import ConfigError, PluginError, unknown_name
+from embodied.errors import ConfigError, PluginError, UnknownNameError, unknown_name
 from embodied.planning import ScheduleConfig
-from embodied.plugins import Registry, config_class, config_value
+from embodied.plugins import Registry, config_class, config_value, named_modules
 from embodied.simulators.bullet import BulletConfig
 from launch.arguments import Arguments
 from policies.learned import LearnedPolicyConfig
@@ -82,8 +82,17 @@ def policy_kind(name: str) -> Any:
     if name not in POLICIES and name in FAMILIES:
         return LearnedPolicyConfig()
     if name not in POLICIES:
-        raise unknown_name("policy", name, policy_kinds())
+        raise unknown_policy(name, policy_kinds())
     return POLICIES[name]
+
+
+def unknown_policy(name: str, known: Iterable[str]) -> UnknownNameError:
+    """Returns the error for a policy that is not among the `known` ones, with what makes a policy known."""
+    error = unknown_name("policy", name, known)
+    if named_modules():
+        return error
+    more = "A policy of your own needs plugins=[my_module] beside it, where EMBODIED of that module names it."
+    return UnknownNameError(error.rule, value=error.value, remedy=f"{error.remedy} {more}")
 
 
 def policy_options(arguments: Arguments) -> type[Any]:

@@ -36,6 +36,7 @@ from launch.parts import (
     known_policies,
     policy_options,
     register_parts,
+    unknown_policy,
 )
 
 
@@ -275,7 +276,7 @@ def checked_names(kind: str, names: Sequence[str], known: Sequence[str] | Mappin
     """
     for name in names:
         if name not in known:
-            raise unknown_name(kind, name, known)
+            raise unknown_policy(name, known) if kind == "policy" else unknown_name(kind, name, known)
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"At least one {kind} must be named, and each once.", value=list(names))
     return names

@@ -72,7 +72,7 @@ def evaluate(  # noqa: PLR0913
         salt = folder.salt(evaluation.salt)
         evaluation = replace(evaluation, sources=parts.sources, salt=salt)
         done = earlier_records(folder, evaluation)
-        folder.keep_salt(salt)
+        folder.keep_salt(salt, evaluation.parts)
         jobs = {_key(job): job for unit in _placed(evaluation, parts.obstacles) for job in unit.unit}
         _require_own_rows(done, jobs, evaluation, folder.path)
         folder.write("config.yaml", config)

@@ -14,18 +14,24 @@ from embodied.errors import ConfigError
 from embodied.evaluation.evaluator import evaluate
 from embodied.evaluation.plan import Evaluation
 from embodied.protocols import Policy
+from embodied.rollout.builders import PolicyBuilder
 from embodied.rollout.episode_policies import is_stateless
 from embodied.rollout.inline import InlineCompute
+from embodied.rollout.policy_calls import build_policy
 from embodied.rollout.worker import WorkerConfig
 from embodied.simulators.bullet import BulletConfig
 from embodied.specs import KEYFRAME, ActionSpec, ObservationSpec
 from embodied.tasks.registry import make_task, suite_named
-from embodied.types import Decision, Intent, Request, named
+from embodied.types import Carry, Decision, Intent, Request, named
+
+Answer = Intent | tuple[Intent, Carry | None] | Decision  # What a function may return.
 
 
 class FunctionPolicy:
-    """A policy without memory, made of a function from a request to the next action of the robot.
+    """A policy made of a function from a request to the next intent of the robot.
 
+    A function that remembers something returns a pair of an intent and a carry, a mapping of names to arrays and plain
+    values: it gets the carry back as `request.carry`, which is None at first. It may also return a whole `Decision`.
     `cameras` are those that the function looks at: None for all. `action_spec` is the space of its intents.
     """
 
@@ -33,7 +39,7 @@ class FunctionPolicy:
 
     def __init__(
         self,
-        decide: Callable[[Request], Intent],
+        decide: Callable[[Request], Answer],
         *,
         cameras: Sequence[str] | None = None,
         action_spec: ActionSpec = KEYFRAME,
@@ -44,7 +50,14 @@ class FunctionPolicy:
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
         """Returns one decision per request."""
-        return [Decision((self.decide(request),)) for request in requests]
+        return [_decision(self.decide(request)) for request in requests]
+
+
+def _decision(answer: Any) -> Decision:
+    if isinstance(answer, Decision):
+        return answer
+    intent, carry = answer if isinstance(answer, tuple) else (answer, None)
+    return Decision((intent,), carry=carry)
 
 
 @dataclass(kw_only=True)
@@ -71,7 +84,7 @@ class _Given:
 
 
 def evaluate_policies(  # noqa: PLR0913 - the settings of an evaluation, by name
-    policies: Mapping[str, Policy],
+    policies: Mapping[str, Policy | PolicyBuilder | Callable[[Request], Answer]],
     *,
     output: str | Path,
     suite: str = "memorybench",
@@ -83,10 +96,12 @@ def evaluate_policies(  # noqa: PLR0913 - the settings of an evaluation, by name
 ) -> Mapping[str, Any]:
     """Plays `episodes` of each task with each policy in this process, and returns the content of results.json.
 
-    `policies` by the names that reports show; `tasks` of `suite`, none for all; `tier` is ignored where a suite has
-    none. The `seed` selects the episodes; `videos` is the largest number of videos per task. Rows and reports are
-    written to the folder `output`, and the same call goes on where an earlier one stopped. Raises `UnknownNameError`,
-    and `ConfigError` for settings out of range and for a folder that holds another run.
+    `policies` by the names that reports show, each a policy, a config with `build()` such as
+    `policies.scripted.ExpertConfig()`, or a plain function, which is taken as `FunctionPolicy(function)`. `tasks` of
+    `suite`, none for all; `tier` is ignored where a suite has none. The `seed` selects the episodes; `videos` is the
+    largest number of videos per task. Rows and reports are written to the folder `output`, and the same call goes on
+    where an earlier one stopped. Raises `UnknownNameError`, and `ConfigError` for settings out of range and for a
+    folder that holds another run.
     """
     known = suite_named(suite)
     chosen = [make_task(name, tier=tier) for name in tasks or known.tasks]
@@ -94,7 +109,7 @@ def evaluate_policies(  # noqa: PLR0913 - the settings of an evaluation, by name
         simulator=BulletConfig(),
         controller=ControllerConfig(),
         tasks={named(task.name, task.tier): task for task in chosen},
-        policies={name: _Given(digest_of_source=_digest(policy), policy=policy) for name, policy in policies.items()},
+        policies=_given(policies),
     )
     evaluation = Evaluation(suite=suite, tier=tier if known.tiers else "", worker=worker, episodes=episodes, seed=seed)
     settings = {"suite": suite, "tier": tier, "tasks": list(tasks), "episodes": episodes, "seed": seed}
@@ -103,8 +118,36 @@ def evaluate_policies(  # noqa: PLR0913 - the settings of an evaluation, by name
     )
 
 
-def _digest(policy: Policy) -> str:
-    """Returns the SHA-256 of the source of a policy, or of the function that it calls."""
+def _given(policies: Mapping[str, Any]) -> dict[str, PolicyBuilder]:
+    """Returns the builders of policies, configs and functions. Raises `ConfigError` for anything else."""
+    if not isinstance(policies, Mapping):
+        raise ConfigError(
+            "Policies must be given by name.", value=type(policies).__name__, remedy="Write {'mine': policy}."
+        )
+    return {name: _builder(name, value) for name, value in policies.items()}
+
+
+def _builder(name: str, value: Any) -> PolicyBuilder:
+    if not inspect.isclass(value) and callable(getattr(value, "act", None)):
+        return _Given(digest_of_source=_digest(value), policy=value)
+    if not inspect.isclass(value) and callable(getattr(value, "build", None)):
+        digest = hashlib.sha256(f"{_digest(value)} {value!r}".encode()).hexdigest()
+        return _Given(digest_of_source=digest, policy=build_policy(name, value))
+    if not inspect.isclass(value) and callable(value):
+        decide: Any = value
+        function = FunctionPolicy(decide)
+        return _Given(digest_of_source=_digest(function), policy=function)
+    raise ConfigError(
+        f"Policy {name!r} must be an object with `act`, a config with `build`, or a function of a request.",
+        value=value.__name__ if inspect.isclass(value) else value,
+        remedy="Make an object of the class."
+        if inspect.isclass(value)
+        else "Those that are shipped are configs, such as ExpertConfig() of policies.scripted.",
+    )
+
+
+def _digest(policy: Any) -> str:
+    """Returns the SHA-256 of the source of a policy or config, or of the function that a policy calls."""
     code = policy.decide if isinstance(policy, FunctionPolicy) else type(policy)
     try:
         file = Path(inspect.getfile(code))

@@ -32,4 +32,4 @@ def earlier_records(folder: ResultsFolder, evaluation: Evaluation) -> list[Episo
             remedy="Choose another output folder; give policy_options.NAME.identity=TEXT from the beginning of a run "
             "that is to be resumed.",
         )
-    return [record for record in folder.records(evaluation.run) if not is_outage(record)]
+    return [record for record in folder.records(evaluation.run, evaluation.parts) if not is_outage(record)]

@@ -9,7 +9,7 @@ from embodied.errors import ConfigError
 from embodied.evaluation.controls import choice_task, refuse_resuming
 from embodied.evaluation.episode_list import EpisodeList, listed
 from embodied.evaluation.episode_seeds import SEED_STRIDE, balanced_seeds
-from embodied.evaluation.provenance import fingerprint
+from embodied.evaluation.provenance import digests, fingerprint
 from embodied.rollout.bank_feed.site_clock import slot_length_s
 from embodied.rollout.chain import chain_length, require_whole_chains
 from embodied.rollout.job import EpisodeJob
@@ -146,6 +146,16 @@ class Evaluation:
     @property
     def run(self) -> str:
         """The identity of the run: equal settings give equal rows, wherever and in how many shards they are played."""
+        return fingerprint(self._decisive)
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The digest of each part of the identity, by name, such as `policies.expert`: what two runs differ in."""
+        return digests(self._decisive)
+
+    @property
+    def _decisive(self) -> dict[str, Any]:
+        """All that determines rows besides libraries and this project's code."""
         worker = self.worker
         memory = worker.memory
         # What a bank records and gives to policies belongs to the run; its location does not.
@@ -155,22 +165,20 @@ class Evaluation:
             else {name: getattr(memory, name) for name in ("feed", "belief", "capacity", "start_s")}
         )
         tampered = {"controls": sorted(worker.controls)} if worker.controls else {}
-        return fingerprint(
-            {
-                **({"memory": fed} if fed else {}),
-                **tampered,
-                **worker.team_settings,
-                **({"plugins": self.sources} if self.sources else {}),
-                **({"salt": self.salt} if self.salt else {}),
-                "suite": self.suite,
-                "tasks": worker.tasks,
-                "policies": worker.policies,
-                "simulator": worker.simulator,
-                "controller": worker.controller,
-                **self._choice_of_episodes(),
-                "split": self.split,
-            }
-        )
+        return {
+            **({"memory": fed} if fed else {}),
+            **tampered,
+            **worker.team_settings,
+            **({"plugins": self.sources} if self.sources else {}),
+            **({"salt": self.salt} if self.salt else {}),
+            "suite": self.suite,
+            "tasks": worker.tasks,
+            "policies": worker.policies,
+            "simulator": worker.simulator,
+            "controller": worker.controller,
+            **self._choice_of_episodes(),
+            "split": self.split,
+        }
 
     def _choice_of_episodes(self) -> dict[str, Any]:
         if self.episode_list is None:

@@ -28,9 +28,28 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
 
     Dataclasses count by their name and fields, enums by their value, mappings without regard to order.
     """
-    decisive = {name: known for name, known in versions().items() if name in DECISIVE}
-    text = msgspec.json.encode(_plain({"settings": settings, "versions": decisive, "code": _code()}), order="sorted")
-    return hashlib.sha256(text).hexdigest()[:RUN_ID_LENGTH]
+    return _digest({"settings": settings, "versions": _decisive_versions(), "code": _code()})
+
+
+def digests(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Returns a digest of each part of what `fingerprint` identifies: of every setting, library, and this project.
+
+    Settings that are mappings count entry by entry, as `policies.expert`.
+    """
+    everything = {**settings, "libraries": _decisive_versions(), "this project": _code()}
+    found: dict[str, str] = {}
+    for name, value in everything.items():
+        inner = value if isinstance(value, Mapping) and value else {"": value}
+        found |= {f"{name}.{key}".rstrip("."): _digest(one) for key, one in inner.items()}
+    return found
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(_plain(value), order="sorted")).hexdigest()[:RUN_ID_LENGTH]
+
+
+def _decisive_versions() -> dict[str, str]:
+    return {name: known for name, known in versions().items() if name in DECISIVE}
 
 
 def outside_sources(worker: WorkerConfig, used: Iterable[OfferedPart]) -> dict[str, dict[str, str]]:

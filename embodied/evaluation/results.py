@@ -78,10 +78,11 @@ class ResultsFolder:
         self._lock = claim(path, kind=KIND, mark=EPISODES_FILE)
         self._rows: IO[bytes] = (path / EPISODES_FILE).open("ab")
 
-    def records(self, run: str) -> list[EpisodeRecord]:
+    def records(self, run: str, parts: Mapping[str, str] | None = None) -> list[EpisodeRecord]:
         """Returns the finished episodes of `run`, each once, after removing an incomplete last line left by a crash.
 
-        An episode that was lost to an outage counts until it has been played again. Raises `ConfigError` if the rows
+        `parts` are the digests of what identifies the run. An episode that was lost to an outage counts until it has
+        been played again. Raises `ConfigError` if the rows
         belong to another run, `DataError` if a complete line cannot be read.
         """
         found: dict[tuple[str, str, str], EpisodeRecord] = {}
@@ -97,7 +98,7 @@ class ResultsFolder:
                 raise ConfigError(
                     "A results folder must hold one run: one choice of tasks, policies, controls, episodes, seed and "
                     "salt, and unchanged code and weights.",
-                    value=f"{self.path} with run {record.run}, asked for run {run}",
+                    value=f"{self.path} with run {record.run}, asked for run {run}{self._differences(parts or {})}",
                     remedy="Choose another output folder, or the settings in its config.yaml.",
                 )
             key = (record.policy, record.control, record.episode)
@@ -127,12 +128,24 @@ class ResultsFolder:
                 ) from error
         return "" if any(self._lines()) else drawn_salt()
 
-    def keep_salt(self, salt: str) -> None:
-        """Records the salt, so that the run can be continued with it; for "" there is no file."""
+    def keep_salt(self, salt: str, parts: Mapping[str, str] | None = None) -> None:
+        """Records the salt, so that the run can be continued with it; for "" there is no file.
+
+        `parts` are the digests of what identifies the run: they show what has changed where another run is asked for.
+        """
         if salt:
-            self.write_json(RUN_FILE, {"salt": salt})
+            self.write_json(RUN_FILE, {"salt": salt, "parts": dict(parts or {})})
         else:
             (self.path / RUN_FILE).unlink(missing_ok=True)
+
+    def _differences(self, parts: Mapping[str, str]) -> str:
+        """Returns in words which of `parts` are not those of the run in this folder, "" where that is not known."""
+        file = self.path / RUN_FILE
+        known = msgspec.json.decode(file.read_bytes(), type=_RunRecord).parts if file.exists() else {}
+        changed = sorted(name for name in {*known, *parts} if known and known.get(name) != parts.get(name))
+        sources = [f"the source of {name.partition('.')[2]}" for name in changed if name.startswith(_SOURCES)]
+        others = [name for name in changed if not name.startswith(_SOURCES)]
+        return f"; what differs: {', '.join([*sources, *others])}" if changed else ""
 
     @property
     def has_rows(self) -> bool:
@@ -179,6 +192,8 @@ class _RunRecord(msgspec.Struct, frozen=True):
     """`run.json`."""
 
     salt: str
+    parts: dict[str, str] = {}
 
 
+_SOURCES = "plugins."
 _REPAIR = "Remove that line to run its episode again, or choose another output folder."

@@ -9,7 +9,7 @@ from typing import Any, Self, get_args
 
 import embodied
 from embodied.codec import require_carry
-from embodied.errors import CodecError, EmbodiedError, PolicyFaultError
+from embodied.errors import CodecError, ConfigError, EmbodiedError, PolicyFaultError
 from embodied.protocols import Policy, PolicyWrapper
 from embodied.rollout.builders import PolicyBuilder
 from embodied.specs import ActionSpec, ObservationSpec
@@ -31,7 +31,7 @@ def build_policy(label: str, builder: PolicyBuilder) -> Policy:
     """Returns the policy that `builder` builds for the policy called `label`.
 
     Raises `PolicyFaultError` where `build` raises an exception or returns what is no policy, and every `EmbodiedError`
-    of `build` as it is.
+    of `build` as it is, a `ConfigError` with the label before it.
     """
     try:
         with _ExceptionsOf("build"):
@@ -39,6 +39,10 @@ def build_policy(label: str, builder: PolicyBuilder) -> Policy:
         require_policy(policy, origin=type(builder).__name__)
     except PolicyFaultError as error:
         raise labelled(error, label) from error.__cause__
+    except ConfigError as error:
+        if type(error) is not ConfigError or label in error.rule:
+            raise
+        raise ConfigError(f"Policy {label!r}: {error.rule}", value=error.value, remedy=error.remedy) from error
     return policy
 
 

@@ -10,6 +10,8 @@ from embodied.errors import ConfigError, DataError
 from embodied.evaluation import evaluator, provenance
 from embodied.evaluation.evaluator import evaluate
 from embodied.evaluation.report import terminal_table
+from embodied.evaluation.results import ResultsFolder
+from embodied.rollout.records import lost_record
 from tests.evaluation.fakes import FakeCompute, evaluation
 
 FILES = {
@@ -52,6 +54,29 @@ def test_another_split_is_another_run_of_other_episodes_and_is_not_mixed_into_a_
     results, _ = _run(tmp_path / "validation", plan=validation)
     assert results["run"]["split"] == "validation"
     assert "validation" in (tmp_path / "validation" / "report.md").read_text()
+
+
+def test_what_differs_from_the_run_in_a_folder_is_named(tmp_path):
+    plan = replace(evaluation(), sources={"my_policy": {"sha256": "1"}})
+    with ResultsFolder(tmp_path) as folder:
+        folder.keep_salt("s", plan.parts)
+        folder.append(replace(_record(plan), run=plan.run))
+    changed = {
+        "the source of my_policy": replace(plan, sources={"my_policy": {"sha256": "2"}}),
+        "the source of other": replace(plan, sources={**plan.sources, "other": {"sha256": "1"}}),
+        "seed": replace(plan, seed=plan.seed + 1),
+        "split": replace(plan, split="validation"),
+    }
+    for name, other in changed.items():
+        with ResultsFolder(tmp_path) as folder, pytest.raises(ConfigError, match=f"what differs: {name}'"):
+            folder.records(other.run, other.parts)
+    with ResultsFolder(tmp_path) as folder:
+        assert len(folder.records(plan.run, plan.parts)) == 1
+
+
+def _record(plan):
+    job = next(plan.jobs())
+    return lost_record(job, plan.worker.task(job.task), "")
 
 
 def test_the_folder_holds_the_documented_files_and_results(tmp_path):

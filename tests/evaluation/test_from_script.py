@@ -5,7 +5,8 @@ import pytest
 
 from embodied.errors import ConfigError, UnknownNameError
 from embodied.evaluation import FunctionPolicy, evaluate_policies
-from embodied.types import MoveTo
+from embodied.types import Decision, MoveTo, Wait
+from policies.scripted import ExpertConfig
 
 
 def reach_up(request):
@@ -43,3 +44,42 @@ def test_a_policy_without_a_source_is_refused(tmp_path):
     exec("def typed(request): ...", scope)
     with pytest.raises(ConfigError, match="written in a file"):
         evaluate_policies({"typed": FunctionPolicy(scope["typed"])}, output=tmp_path)
+
+
+def waits_or_moves(request):
+    """Waits, then moves as often as its carry says, then reports with a whole decision."""
+    turn = 0 if request.carry is None else request.carry["turn"]
+    if turn == 0:
+        return Wait(0.1), {"turn": 1}
+    if turn == 1:
+        return Decision((reach_high(request),), carry={"turn": 2})
+    return Wait(200.0)
+
+
+def reach_high(request):
+    return MoveTo((0.3, 0.0, 1.1), (1.0, 0.0, 0.0, 0.0), gripper_open=True)
+
+
+def test_a_plain_function_a_function_with_a_carry_and_a_config_stand_beside_each_other(tmp_path):
+    policies = {"high": reach_high, "turns": waits_or_moves, "expert": ExpertConfig()}
+    results = evaluate_policies(policies, tasks=["reopen_drawer"], episodes=1, output=tmp_path)
+    rows = [msgspec.json.decode(row) for row in (tmp_path / "episodes.jsonl").read_bytes().splitlines()]
+    steps = {row["policy"]: row["steps"] for row in rows}
+    assert (steps["high"], steps["turns"]) == (25, 3)
+    assert results["tasks"]["reopen_drawer/strict"]["expert"]["success"] == 1
+    assert results["run"]["privileged"] == ["expert"]
+
+
+@pytest.mark.parametrize(
+    ("policies", "words"),
+    [
+        ([reach_up], ["by name", "'list'", "{'mine': policy}"]),
+        ({"expert": "expert"}, ["Policy 'expert' must be an object with `act`", "'expert'", "ExpertConfig()"]),
+        ({"expert": ExpertConfig}, ["'ExpertConfig'", "Make an object of the class"]),
+    ],
+)
+def test_what_is_no_policy_is_refused_in_words(tmp_path, policies, words):
+    with pytest.raises(ConfigError) as caught:
+        evaluate_policies(policies, output=tmp_path / "out")
+    assert all(word in str(caught.value) for word in words)
+    assert not (tmp_path / "out").exists()

@@ -145,6 +145,15 @@ ROWS = [
     ("serve", ["policy=random", "window_ms=nan"], ["nan", "window_s must be"]),
     ("serve", ["policy=random", "port={proxy}"], ["{proxy}", "port=0 takes any free one"]),
     ("serve", ["policy=random", "bank=sqlite:///README.txt"], ["README.txt", "not a database"]),
+    # Labels of policies.
+    ("evaluate", ["output=out", "policy=[a]", "policy_options.a.margin=20"], ["policy_options.a.kind=POLICY"]),
+    ("evaluate", ["output=out", "policy_options.expert.foo=1"], ["There are no settings in policy_options.expert."]),
+    ("evaluate", ["output=out", "policy=[patrol]"], ["'patrol'", "plugins=[my_module]"]),
+    (
+        "evaluate",
+        ["output=out", "policy=[low]", "policy_options.low.kind=random", "policy_options.low.tilt_limit_rad=9"],
+        ["Policy 'low'", "`tilt_limit_rad` must lie in"],
+    ),
     # Hydra.
     ("evaluate", ["output=out", "--config-name=nothing"], ["'nothing'", "Leave --config-name out"]),
     ("evaluate", ["output=out", "--config-dir=nowhere"], ["nowhere"]),

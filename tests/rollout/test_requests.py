@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from embodied.errors import ConfigError
+from embodied.errors import ConfigError, SpecError
 from embodied.rollout.episode import EpisodeContext, play
 from embodied.rollout.requests import as_seen, check_policy_fits
 from embodied.specs import KEYFRAME, ActionSpec, Field, ObservationSpec
@@ -121,3 +121,20 @@ def test_the_history_of_an_episode_begins_anew():
     first = len(policy.seen)
     play_with(policy)
     assert len(policy.seen[first].history) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"image_px": 64}, ["pair (height, width)", "Got 64", "(128, 128)"]),
+        ({"image_px": (64, 0)}, ["pair (height, width)", "Got (64, 0)"]),
+        ({"image_px": {"front": 64}}, ["pair (height, width)", "'front'"]),
+        ({"image_px": "64"}, ["pair (height, width)", "Got '64'"]),
+        ({"cameras": "front"}, ["tuple of names", "Got 'front'", "('front',)"]),
+        ({"cameras": (1,)}, ["tuple of names", "Got (1,)"]),
+    ],
+)
+def test_a_size_that_is_no_pair_and_cameras_that_are_no_names_are_refused_where_they_are_declared(fields, words):
+    with pytest.raises(SpecError) as caught:
+        ObservationSpec(**fields)
+    assert all(word in str(caught.value) for word in words)
