@@ -98,9 +98,8 @@ class Batches:
 class PolicyWorker:
     """The actor: holds the policies of a run that may be shared, and batches the requests for each."""
 
-    def __init__(self, code: WorkerCode, builders: Sequence[Any], limits: "PolicyWorkerLimits", threads: int) -> None:
+    def __init__(self, code: WorkerCode, limits: "PolicyWorkerLimits", threads: int) -> None:
         self._code = code
-        self._builders = builders
         self._limits = limits
         self._threads = threads
         self._policies: dict[str, Policy] = {}
@@ -109,14 +108,14 @@ class PolicyWorker:
         self._building = threading.Lock()
         self._deciding = threading.Lock()
 
-    def facts(self) -> dict[str, HostedFacts]:
+    def facts(self, builders: Sequence[Any]) -> dict[str, HostedFacts]:
         """Builds all policies and returns what those declare that may be shared, by name. Raises what building raises.
 
         Left out are those that are shown the truth, keep something in themselves, or are served elsewhere anyway.
         """
         with self._building:
             if not self._policies:
-                self._build()
+                self._build(builders)
         return {
             name: HostedFacts(
                 policy.observation_spec,
@@ -133,25 +132,28 @@ class PolicyWorker:
             self._tickets += 1
             return self._tickets - 1
 
-    def decide(self, name: str, requests: Sequence[Request]) -> list[Decision]:
-        """Returns one decision per request, made in a batch with those of other clients."""
-        self.facts()  # After a restart.
+    def decide(self, builders: Sequence[Any], name: str, requests: Sequence[Request]) -> list[Decision]:
+        """Returns a decision of the policy `name` on each of `requests`, made in a batch with those of other clients.
+
+        After a restart the policies are built once more from `builders`.
+        """
+        self.facts(builders)
         return self._batches[name].decide(requests)
 
-    def wiped(self, name: str, carry: Any) -> Any:
-        """Returns what the policy's `wiped` returns."""
-        self.facts()
+    def wiped(self, builders: Sequence[Any], name: str, carry: Any) -> Any:
+        """Returns what `wiped` of the policy `name` returns for `carry`; `builders` as in `decide`."""
+        self.facts(builders)
         return _resettable(self._policies[name]).wiped(carry)
 
-    def swapped(self, name: str, carry: Any, donor: Any) -> Any:
-        """Returns what `swapped` of the policy `name` returns: `carry` with the memory of `donor`."""
-        self.facts()
+    def swapped(self, builders: Sequence[Any], name: str, carry: Any, donor: Any) -> Any:
+        """Returns `carry` with the memory of `donor`, from the policy `name`; `builders` as in `decide`."""
+        self.facts(builders)
         return _resettable(self._policies[name]).swapped(carry, donor)
 
-    def _build(self) -> None:
+    def _build(self, reference: Sequence[Any]) -> None:
         limit_threads(self._threads)
         self._code.load()
-        builders: Mapping[str, PolicyBuilder] = shared_value(self._builders)
+        builders: Mapping[str, PolicyBuilder] = shared_value(reference)
         built = {name: build_policy(name, builder) for name, builder in builders.items()}
         limit_threads(self._threads)
         found = {name: policy for name, policy in built.items() if is_shareable(policy)}
@@ -189,12 +191,13 @@ class HostedPolicy:
     privileged = False
     stateless = True
 
-    def __init__(self, name: str, actor: Any, facts: HostedFacts, *, timeout_s: float) -> None:
+    def __init__(self, name: str, actor: Any, facts: HostedFacts, builders: Sequence[Any], *, timeout_s: float) -> None:
         self.observation_spec = facts.observation_spec
         self.action_spec = facts.action_spec
         self.takes_hints = facts.takes_hints
         self._name = name
         self._actor = actor
+        self._builders = builders
         self._timeout_s = timeout_s
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
@@ -202,7 +205,7 @@ class HostedPolicy:
         return self._call("decide", list(requests))
 
     def _call(self, method: str, *values: Any) -> Any:
-        pending = getattr(self._actor, method).remote(self._name, *values)
+        pending = getattr(self._actor, method).remote(self._builders, self._name, *values)
         try:
             return ray.get(pending, timeout=self._timeout_s)
         except RayTaskError as error:
@@ -230,18 +233,23 @@ class ResettableHostedPolicy(HostedPolicy):
 
 @dataclass(frozen=True, eq=False)
 class HostedPolicyBuilder:
-    """Builds what stands for the policy `name` on one of `actors`; clients are spread over them in turn."""
+    """Builds what stands for the policy `name` on one of `actors`; clients are spread over them in turn.
+
+    `builders` is a list that holds a reference to the builders of all policies, as `node.shared_value` reads it.
+    """
 
     name: str
     actors: Sequence[Any]
     facts: HostedFacts
+    builders: Sequence[Any]
     timeout_s: float
 
     def build(self) -> HostedPolicy:
         """Returns the policy."""
         turn: Any = ray.get(self.actors[0].ticket.remote())
         kind = ResettableHostedPolicy if self.facts.resettable else HostedPolicy
-        return kind(self.name, self.actors[turn % len(self.actors)], self.facts, timeout_s=self.timeout_s)
+        actor = self.actors[turn % len(self.actors)]
+        return kind(self.name, actor, self.facts, self.builders, timeout_s=self.timeout_s)
 
 
 @dataclass(frozen=True)
@@ -272,12 +280,12 @@ def hosted_policies(config: WorkerConfig, code: WorkerCode, limits: PolicyWorker
     The actors load `code`, and `limits` bounds their number and their time. Raises what building a policy raises, and
     `ConfigError` where an actor does not start in time.
     """
-    builders = ray.put({**config.team_policies, **config.policies})
-    actors = [_started(config, code, builders, limits) for _ in range(limits.actors)]
+    builders = [ray.put({**config.team_policies, **config.policies})]
+    actors = [_started(config, code, limits) for _ in range(limits.actors)]
     try:
-        facts = _facts_of(actors, limits)
+        facts = _facts_of(actors, builders, limits)
         hosted = {
-            name: HostedPolicyBuilder(name, tuple(actors), fact, timeout_s=limits.answer_s)
+            name: HostedPolicyBuilder(name, tuple(actors), fact, builders, timeout_s=limits.answer_s)
             for name, fact in facts.items()
         }
         own = [name for name in config.policies if name not in hosted]
@@ -293,7 +301,7 @@ def hosted_policies(config: WorkerConfig, code: WorkerCode, limits: PolicyWorker
             ray.kill(actor, no_restart=True)
 
 
-def _started(config: WorkerConfig, code: WorkerCode, builders: Any, limits: PolicyWorkerLimits) -> Any:
+def _started(config: WorkerConfig, code: WorkerCode, limits: PolicyWorkerLimits) -> Any:
     gpus = ray.cluster_resources().get("GPU", 0.0)
     remote_class: Any = ray.remote(PolicyWorker)
     return remote_class.options(
@@ -303,12 +311,13 @@ def _started(config: WorkerConfig, code: WorkerCode, builders: Any, limits: Poli
         max_restarts=limits.max_restarts,
         max_task_retries=limits.max_restarts,  # A decision follows from its request, so that it may be made again.
         runtime_env={"env_vars": {**thread_environment(config.threads), "PYTHONPATH": code.python_path}},
-    ).remote(code, [builders], limits, config.threads)
+    ).remote(code, limits, config.threads)
 
 
-def _facts_of(actors: Sequence[Any], limits: PolicyWorkerLimits) -> dict[str, HostedFacts]:
+def _facts_of(actors: Sequence[Any], builders: Sequence[Any], limits: PolicyWorkerLimits) -> dict[str, HostedFacts]:
+    pending = [actor.facts.remote(builders) for actor in actors]
     try:
-        return ray.get([actor.facts.remote() for actor in actors], timeout=limits.start_deadline_s)[0]
+        return ray.get(pending, timeout=limits.start_deadline_s)[0]
     except RayTaskError as error:
         if isinstance(error.cause, EmbodiedError):
             raise error.cause from error
