@@ -113,7 +113,8 @@ def identity_of(name: str, builder: object) -> "Identity":
     """
     from embodied.serving import Identity
 
-    settings = json.dumps(asdict(builder), sort_keys=True, default=str)  # type: ignore[call-overload]
+    own = getattr(builder, "decisive", None) or asdict(builder)  # type: ignore[call-overload]
+    settings = json.dumps(own, sort_keys=True, default=str)
     weights = getattr(builder, "digest", "") or hashlib.sha256(settings.encode()).hexdigest()
     code = source_digest(type(builder).__module__.partition(".")[0])
     return Identity(name, f"{version(PACKAGE)}+{code[:12]}", weights)

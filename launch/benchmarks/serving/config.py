@@ -24,7 +24,7 @@ class ServingBenchConfig:
     seconds: float = 20.0
     rounds: int = 300
     camera_px: int = 128
-    window_ms: float = 5.0
+    window_ms: float = 10.0
     threads: list[int] = field(default_factory=lambda: [1, 2])
 
     def check(self) -> None:
