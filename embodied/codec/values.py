@@ -12,7 +12,7 @@ from embodied.errors import CodecError
 
 LOWEST_INTEGER, INTEGER_END = -(2**63), 2**64
 _SCALARS = (bool, float, str, bytes)
-ENTRIES_OF_ARRAY = 8
+ENTRIES_OF_ARRAY = 10
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class _Reader:
         return found
 
     def _count(self, entries: int) -> None:
-        self._left -= entries
+        self._left -= entries + 1  # Empty ones take memory and time, too.
         if self._left < 0:
             raise CodecError(f"A message must hold at most {self._limits.values} values.")
 

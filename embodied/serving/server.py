@@ -41,6 +41,7 @@ except ModuleNotFoundError as missing:
 HEALTH, METRICS = ("/healthz", "/health"), "/metrics"
 INTERNAL_ERROR, GOING_AWAY = 1011, 1001
 SEND_S = 60.0
+MOST_VALUES = 20_000  # Of one message: reading more of them would keep the event loop from other clients.
 QUEUED_MESSAGES = 1
 LONGEST_ERROR = 1000
 MILLI = 1000.0
@@ -88,7 +89,7 @@ class PolicyServer:
         self._space = policy.action_spec
         self._access = access
         self._moments = moments
-        self._limits = CodecLimits(message_bytes=settings.message_bytes)
+        self._limits = CodecLimits(message_bytes=settings.message_bytes, values=MOST_VALUES)
         self._metadata = encode(metadata(policy, identity, instance=secrets.token_hex(8)), self._limits)
         self._sessions = Sessions(settings) if moments is None else Sessions(settings, moments.recall)
         self._connected: set[ServerConnection] = set()
@@ -194,7 +195,7 @@ class PolicyServer:
                 if isinstance(answer, str):  # As openpi: an error is text, and ends the connection.
                     await connection.close(INTERNAL_ERROR, "the request failed")
         except (ConnectionClosed, TimeoutError):
-            _log.info("A client went away.")
+            _log.debug("A client went away.")
         finally:
             self._connected.discard(connection)
             self._sessions.end(own)

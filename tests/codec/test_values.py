@@ -85,6 +85,7 @@ def test_a_message_with_a_byte_changed_or_its_end_cut_is_a_value_or_a_codec_erro
         b"\xdc\x40\x00" * 600,  # Sequences of 16,384 values within each other.
         b"\x91" * 4000 + b"\xc0",
         b"\xdc\x40\x00" + (b"\xdc\x40\x00" + b"\x80" * 16383) * 60,  # Nearly a million empty mappings.
+        b"\xdc\x40\x00" * 16 + b"\x80" * 2**23,  # Eight million empty mappings.
         marked(shape=(2**40, 2**40), data=b""),
         marked(shape=(0, 2**62), data=b""),
     ],
