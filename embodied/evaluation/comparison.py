@@ -162,7 +162,7 @@ def settings_that_differ(a: FinishedRun, b: FinishedRun) -> list[str]:
     texts = [(run.folder / "config.yaml").read_text().splitlines() for run in (a, b)]
     diff = [line for line in difflib.ndiff(texts[0], texts[1]) if line[0] in "+-"]
     lines = [line for line in diff if not line[2:].startswith(IRRELEVANT_SETTINGS)]
-    for name in ("weights", "plugins", "versions", "code"):
+    for name in ("weights", "plugins", "versions", "code_sha256"):
         first, second = (run.run.get(name, {}) for run in (a, b))
         if isinstance(first, Mapping) and isinstance(second, Mapping):
             lines += [

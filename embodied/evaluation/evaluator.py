@@ -8,11 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from embodied.errors import ConfigError, EmbodiedError
+from embodied.errors import ConfigError
 from embodied.evaluation import report
 from embodied.evaluation.curves import curves_of
 from embodied.evaluation.episode_list import LIST_FILE, EpisodeList, encode_list, require_same_episodes
 from embodied.evaluation.failing import FailingPolicies
+from embodied.evaluation.first_episodes import FirstEpisodes, NothingPlayedError
 from embodied.evaluation.memory_pages import Page, episode_page
 from embodied.evaluation.output_folder import require_own_folder
 from embodied.evaluation.outside_policies import earlier_records, require_one_at_a_time
@@ -36,12 +37,6 @@ Jobs = Mapping[tuple[str, str, str], EpisodeJob]  # By policy, control and episo
 _log = logging.getLogger(__name__)
 
 
-class NothingPlayedError(EmbodiedError):
-    """No episode of an evaluation is valid: it has no results."""
-
-    usual_remedy = "Correct the cause, and run again into another output folder."
-
-
 def require_playable(evaluation: Evaluation, *, output: Path, videos: int) -> None:
     """Raises what `evaluate(evaluation, output, videos=videos)` would raise before it plays.
 
@@ -63,7 +58,7 @@ def evaluate(  # noqa: PLR0913
     the disk as soon as their episodes end, so the same call of `evaluation` continues after a kill, and ends in the
     same report; policies that fail in their first episodes are stopped (see `evaluation.failing`). Raises
     `PolicyFaultError` for what cannot be built, `ConfigError` where the folder holds another run, or is being written,
-    and `NothingPlayedError`, after everything is written, where all episodes are invalid.
+    and `NothingPlayedError` where the first episodes are invalid for one reason, or, once all is written, all are.
     """
     _check_videos(videos)
     curves = curves_of(evaluation.worker.policies)
@@ -185,17 +180,30 @@ def _played(  # noqa: PLR0913
     failing = FailingPolicies(folder.path, done)
     wanted = failing.still_played(missing)
     if any(True for _ in wanted):
+        first = FirstEpisodes(folder.path)
         for result in pool().run(wanted):
             if truth is not None:
                 append_truth(truth, result.truth)
             if _key(result.record) not in known:  # Rows of an unfinished chain stay on the disk.
                 known[_key(result.record)] = folder.append(result.record)
                 failing.note(result)
+                _watch(first, result.record, folder, watched=not done)
     for job in jobs.values():
         if _key(job) not in known:
             lost = lost_record(job, evaluation.worker.task(job.task), failing.reason(job))
             known[_key(job)] = folder.append(lost)
     return [known[key] for key in jobs]
+
+
+def _watch(first: FirstEpisodes, record: EpisodeRecord, folder: ResultsFolder, *, watched: bool) -> None:
+    """Stops the run where its first episodes say that no other can be valid; their rows are removed."""
+    if not watched:
+        return
+    try:
+        first.add(record)
+    except NothingPlayedError:
+        folder.remove_rows()
+        raise
 
 
 def _video_clips(

@@ -185,10 +185,14 @@ def reasons(records: Iterable[EpisodeRecord]) -> Mapping[tuple[str, str], int]:
     counts: dict[tuple[str, str], int] = {}
     for record in records:
         if record.outcome is not Outcome.SUCCESS:
-            reason = _STEP.sub("...", _ERROR.sub("...", _POSITION.sub("[...]", record.reason)))
-            key = (record.outcome.value, reason or "no reason given")
+            key = (record.outcome.value, plain_reason(record.reason) or "no reason given")
             counts[key] = counts.get(key, 0) + 1
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def plain_reason(reason: str) -> str:
+    """Returns a reason without positions, distances and steps, which differ between episodes."""
+    return _STEP.sub("...", _ERROR.sub("...", _POSITION.sub("[...]", reason)))
 
 
 def _binomial(count: int, trials: int, chance: float) -> float:

@@ -28,7 +28,7 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
 
     Dataclasses count by their name and fields, enums by their value, mappings without regard to order.
     """
-    return _digest({"settings": settings, "versions": _decisive_versions(), "code": _code()})
+    return _digest({"settings": settings, "versions": _decisive_versions(), "code": code_sha256()})
 
 
 def digests(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -36,7 +36,7 @@ def digests(settings: Mapping[str, Any]) -> dict[str, str]:
 
     Settings that are mappings count entry by entry, as `policies.expert`.
     """
-    everything = {**settings, "libraries": _decisive_versions(), "this project": _code()}
+    everything = {**settings, "libraries": _decisive_versions(), "this project": code_sha256()}
     found: dict[str, str] = {}
     for name, value in everything.items():
         inner = value if isinstance(value, Mapping) and value else {"": value}
@@ -100,7 +100,7 @@ def cpu() -> str:
 
 
 @cache
-def _code() -> str:
+def code_sha256() -> str:
     """Returns the digest of the sources that move and judge: an edited task or policy is another run at any version.
 
     Reports are left out: they may be improved without playing all episodes again. Of the evaluation package, controls

@@ -160,6 +160,10 @@ class ResultsFolder:
         os.fsync(self._rows.fileno())
         return decode_row(line)
 
+    def remove_rows(self) -> None:
+        """Removes all rows: their episodes are played again."""
+        os.truncate(self.path / EPISODES_FILE, 0)
+
     def write(self, name: str, content: str) -> Path:
         """Writes a text file atomically and returns its path; after a crash the old one remains."""
         path = self.path / name

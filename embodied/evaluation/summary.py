@@ -10,7 +10,7 @@ from embodied.evaluation.failing import policy_failures
 from embodied.evaluation.metrics import following, phase_order, summarise
 from embodied.evaluation.plan import Evaluation
 from embodied.evaluation.preflight import Parts
-from embodied.evaluation.provenance import cpu, versions
+from embodied.evaluation.provenance import code_sha256, cpu, versions
 from embodied.protocols import Task
 from embodied.rollout.bank_feed.refusals import REFUSED
 from embodied.rollout.builders import PolicyBuilder
@@ -82,6 +82,7 @@ def _run(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts)
         "split": evaluation.split,
         **({"salt": evaluation.salt} if evaluation.salt else {}),
         **_sampling(evaluation),
+        "code_sha256": code_sha256(),
         "versions": versions(),
         "cpu": cpu(),
         "columns": {

@@ -17,20 +17,34 @@ is imported when its name is first used, and a broken part stops only the runs t
 
 from embodied.plugins.parts import GROUPS, OfferedPart, import_modules, named_modules, offered
 from embodied.plugins.registry import Registry, config_class, config_value, recorded_use
+from embodied.plugins.shared_code import (
+    SHIP_MB,
+    code_identity,
+    import_failure,
+    not_importable,
+    require_same_code,
+    shipped_code,
+)
 from embodied.plugins.sources import module_folders, require_same_modules, source_digest, sources_of
 
 __all__ = [
     "GROUPS",
+    "SHIP_MB",
     "OfferedPart",
     "Registry",
+    "code_identity",
     "config_class",
     "config_value",
+    "import_failure",
     "import_modules",
     "module_folders",
     "named_modules",
+    "not_importable",
     "offered",
     "recorded_use",
+    "require_same_code",
     "require_same_modules",
+    "shipped_code",
     "source_digest",
     "sources_of",
 ]

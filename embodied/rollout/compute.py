@@ -10,12 +10,14 @@ from typing import Protocol, Self
 import psutil
 
 from embodied.errors import ConfigError
+from embodied.plugins import SHIP_MB
 from embodied.rollout.inline import InlineCompute
 from embodied.rollout.job import EpisodeJob, JobResult
 from embodied.rollout.ray.address import check_address, require_answer
 from embodied.rollout.worker import WorkerConfig
 
 WORKERS_PER_CORE = 32
+LARGEST_SHIP_MB = 500  # Ray's own limit is 512 MiB.
 
 
 class ComputeKind(StrEnum):
@@ -92,6 +94,7 @@ class ComputeConfig:
         max_restarts: deaths of workers in a row, with no finished episode, before the run stops
         threads_per_worker: threads of numerical libraries in each worker
         object_store_mb: shared memory of a local Ray
+        ship_mb: code that is shipped to a cluster at most, in MB; 0 ships none
         policy_workers: processes that decide for all workers in batches, on a GPU where there is one; 0: workers decide
     """
 
@@ -104,6 +107,7 @@ class ComputeConfig:
     max_restarts: int = 10
     threads_per_worker: int = 1
     object_store_mb: int = 256
+    ship_mb: int = SHIP_MB
     policy_workers: int = 0
 
     def build(self, worker: WorkerConfig) -> Compute:
@@ -125,7 +129,7 @@ class ComputeConfig:
         )
         if self.kind is ComputeKind.cluster:
             check_address(self.address)
-            return RayPool(worker, limits, lambda: existing_cluster(self.address))
+            return RayPool(worker, limits, lambda: existing_cluster(self.address, ship_mb=self.ship_mb))
         cpus = self.workers + self.policy_workers
         return RayPool(worker, limits, lambda: local_cluster(cpus=cpus, object_store_mb=self.object_store_mb))
 
@@ -142,6 +146,8 @@ class ComputeConfig:
         for name in ("deadline_s", "start_deadline_s"):
             if not getattr(self, name) > 0.0:
                 raise ConfigError(f"compute.{name} must be positive.", value=getattr(self, name))
+        if not 0 <= self.ship_mb <= LARGEST_SHIP_MB:
+            raise ConfigError(f"compute.ship_mb must lie in [0, {LARGEST_SHIP_MB}].", value=self.ship_mb)
         for name in ("max_restarts", "policy_workers"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"compute.{name} must not be negative.", value=getattr(self, name))

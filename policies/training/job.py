@@ -107,7 +107,7 @@ def _run_on_ray(plan: TrainingPlan, compute: TrainComputeConfig) -> Summary:
         from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
         from ray.train.torch import TorchTrainer
 
-        from embodied.rollout.ray.pool import python_path
+        from embodied.rollout.ray.node import driver_code
 
         trainer = TorchTrainer(
             _work,
@@ -117,7 +117,7 @@ def _run_on_ray(plan: TrainingPlan, compute: TrainComputeConfig) -> Summary:
                 name="training",
                 storage_path=str(scratch),
                 failure_config=FailureConfig(max_failures=compute.max_restarts),
-                worker_runtime_env={"env_vars": {"PYTHONPATH": python_path()}},
+                worker_runtime_env={"env_vars": {"PYTHONPATH": driver_code().python_path}},
             ),
         )
         try:

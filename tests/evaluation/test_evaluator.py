@@ -9,9 +9,11 @@ import pytest
 from embodied.errors import ConfigError, DataError
 from embodied.evaluation import evaluator, provenance
 from embodied.evaluation.evaluator import evaluate
+from embodied.evaluation.first_episodes import NothingPlayedError
 from embodied.evaluation.report import terminal_table
 from embodied.evaluation.results import ResultsFolder
 from embodied.rollout.records import lost_record
+from embodied.types import Outcome
 from tests.evaluation.fakes import FakeCompute, evaluation
 
 FILES = {
@@ -222,15 +224,15 @@ def test_the_terminal_table_names_each_task_once_and_aligns_its_columns(tmp_path
 
 def test_edited_sources_are_another_run(monkeypatch):
     before = evaluation().run
-    monkeypatch.setattr(provenance, "_code", lambda: "edited")
+    monkeypatch.setattr(provenance, "code_sha256", lambda: "edited")
     assert evaluation().run != before
 
 
 @pytest.mark.parametrize(("name", "counts"), [("controls.py", True), ("worker.py", True), ("report.py", False)])
 def test_of_what_reports_are_made_of_only_controls_count_for_the_identity_of_a_run(monkeypatch, name, counts):
-    before, read = provenance._code.__wrapped__(), Path.read_bytes
+    before, read = provenance.code_sha256.__wrapped__(), Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + (b"#" if path.name == name else b""))
-    assert (provenance._code.__wrapped__() != before) == counts
+    assert (provenance.code_sha256.__wrapped__() != before) == counts
 
 
 def test_figures_are_safe_before_videos_are_made(tmp_path, monkeypatch):
@@ -242,3 +244,37 @@ def test_figures_are_safe_before_videos_are_made(tmp_path, monkeypatch):
         _run(tmp_path)
     assert (tmp_path / "results.json").is_file()
     assert (tmp_path / "report.md").is_file()
+
+
+class BrokenCompute(FakeCompute):
+    """Every episode but that number `valid` is invalid; the reason names a place that differs."""
+
+    valid = -1
+
+    def run(self, jobs):
+        for result in super().run(jobs):
+            reason = f"no server answers, tool at [{len(self.played)}.0 0.1 0.2]"
+            broken = replace(result.record, outcome=Outcome.INVALID, reason=reason)
+            yield result if len(self.played) == self.valid else replace(result, record=broken)
+
+
+def _broken(folder, valid=-1):
+    plan = evaluation()
+    compute = BrokenCompute(plan.worker)
+    compute.valid = valid
+    evaluate(plan, compute=compute, output=folder, config="", videos=0)
+    return compute
+
+
+def test_a_run_whose_first_episodes_are_invalid_for_one_reason_stops_and_plays_them_again(tmp_path):
+    with pytest.raises(NothingPlayedError, match=r"5 invalid episodes in .*no server answers") as stopped:
+        _broken(tmp_path)
+    assert "the same command" in stopped.value.remedy
+    assert (tmp_path / "episodes.jsonl").read_bytes() == b""
+    results, compute = _run(tmp_path, videos=0)
+    assert len(compute.played) == 48
+    assert results["tasks"]["put_block_back/strict"]["expert"]["invalid"] == 0
+
+
+def test_a_run_goes_on_where_one_of_its_first_episodes_is_valid_or_invalid_for_another_reason(tmp_path):
+    assert len(_broken(tmp_path, valid=5).played) == 48

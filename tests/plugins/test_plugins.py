@@ -1,17 +1,21 @@
 """Parts from outside: found by their entry points, loaded by name, and refused in one message where they are broken."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from embodied.controllers.skills.registry import SKILLS, skills_of
 from embodied.errors import PluginError, UnknownNameError
 from embodied.plugins import (
+    code_identity,
     import_modules,
     offered,
     parts,
     recorded_use,
+    require_same_code,
     require_same_modules,
+    shipped_code,
     source_digest,
     sources_of,
 )
@@ -215,3 +219,19 @@ def test_a_worker_refuses_a_module_that_is_not_the_drivers():
     require_same_modules({"json": source_digest("json")})
     with pytest.raises(PluginError, match=r"same on every node.*json"):
         require_same_modules({"json": "0" * 64})
+
+
+def test_a_worker_refuses_code_and_libraries_that_are_not_the_drivers_and_names_both():
+    here = code_identity()
+    assert {"embodied", "policies", "launch", "numpy"} <= here.keys()
+    require_same_code(here)
+    for name, other in (("embodied", f"SHA-256 {'0' * 64}"), ("numpy", "version 1.0"), ("gone_lab", "SHA-256 1")):
+        with pytest.raises(PluginError, match="must be that of the driver") as refused:
+            require_same_code({**here, name: other})
+        assert f"{other} on the driver" in str(refused.value)
+        assert here.get(name, "not found") in str(refused.value)
+
+
+def test_code_is_shipped_up_to_a_limit():
+    assert [Path(path).name for path in shipped_code(100)][:3] == ["embodied", "policies", "launch"]
+    assert shipped_code(1) == []

@@ -33,7 +33,7 @@ def owned_bank(url: str, compute: ComputeConfig) -> Iterator[Link]:
     from embodied.rollout.ray.cluster import existing_cluster, local_cluster
 
     if compute.kind is ComputeKind.cluster:
-        cluster = existing_cluster(compute.address)
+        cluster = existing_cluster(compute.address, ship_mb=compute.ship_mb)
     else:
         cluster = local_cluster(cpus=compute.workers, object_store_mb=compute.object_store_mb)
     name = f"stem-{hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()}"

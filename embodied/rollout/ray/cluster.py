@@ -16,11 +16,13 @@ import psutil
 import ray
 from ray._raylet import AuthenticationTokenLoader, Config  # pyright: ignore[reportAttributeAccessIssue]
 
+from embodied.plugins import SHIP_MB, shipped_code
 from embodied.rollout.ray.address import require_answer, unreachable
 
 # Ray puts Unix sockets some 65 characters below its folder, and the kernel takes 107 in all.
 LONGEST_TEMP_FOLDER = 24
 STOP_WAIT_S = 5.0
+WITH_IGNORED_FILES = "RAY_RUNTIME_ENV_IGNORE_GITIGNORE"  # Ships files that git ignores: a package may need them.
 QUIET_RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_prestart_worker_first_driver": "0",  # Our actors bring their own environment, so those would stay idle.
@@ -59,10 +61,11 @@ def local_cluster(*, cpus: int, object_store_mb: int) -> Iterator[None]:
 
 
 @contextmanager
-def existing_cluster(address: str) -> Iterator[None]:
+def existing_cluster(address: str, *, ship_mb: float = SHIP_MB) -> Iterator[None]:
     """Joins the Ray cluster at `address` and leaves it, running, at the end; its token is the user's to set.
 
-    `address` reads HOST:PORT, or "auto" for the cluster of this machine. Raises `ConfigError` where none runs there.
+    `address` reads HOST:PORT, or "auto" for the cluster of this machine. Our code and that of plugins is shipped to all
+    nodes, unless it is larger than `ship_mb`. Raises `ConfigError` where no cluster runs there.
     """
     if ray.is_initialized():
         with stopped_by_sigterm():
@@ -70,7 +73,7 @@ def existing_cluster(address: str) -> Iterator[None]:
         return
     require_answer(address)
     try:
-        _join(address)
+        _join(address, ship_mb)
         with stopped_by_sigterm():
             yield
     finally:
@@ -78,11 +81,17 @@ def existing_cluster(address: str) -> Iterator[None]:
             ray.shutdown()
 
 
-def _join(address: str) -> None:
-    try:
-        ray.init(address=address, log_to_driver=False, configure_logging=False)
-    except ConnectionError as error:
-        raise unreachable(address, error) from error
+def _join(address: str, ship_mb: float) -> None:
+    os.environ[WITH_IGNORED_FILES] = "1"
+    code = shipped_code(ship_mb)
+    with tempfile.TemporaryDirectory() as folder:
+        # Without a working folder Ray would look for code in the driver's folder before that which is shipped.
+        (Path(folder) / "README").write_text("Workers of a run start here.\n")
+        environment = {"py_modules": code, "working_dir": folder, "excludes": ["__pycache__"]} if code else None
+        try:
+            ray.init(address=address, log_to_driver=False, configure_logging=False, runtime_env=environment)
+        except ConnectionError as error:
+            raise unreachable(address, error) from error
 
 
 @contextmanager

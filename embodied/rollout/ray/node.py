@@ -10,32 +10,39 @@ import ray
 from ray.exceptions import RaySystemError
 
 import embodied
-from embodied.errors import PluginError
-from embodied.plugins import import_modules, module_folders, named_modules, require_same_modules, source_digest
+from embodied.plugins import (
+    code_identity,
+    import_modules,
+    module_folders,
+    named_modules,
+    not_importable,
+    require_same_code,
+)
 
 
 @dataclass(frozen=True)
 class WorkerCode:
-    """`modules` maps the modules named by `plugins=` to the SHA-256 of their source on the driver.
+    """`identity` is that of the driver's code, and `modules` are those named by `plugins=`.
 
-    `python_path` is the module search path of workers, absolute: this project, `plugins=` modules, then the user's
-    PYTHONPATH.
+    `python_path` is the module search path of workers, absolute: this project, `plugins=` modules, the user's
+    PYTHONPATH, then the driver's folder.
     """
 
-    modules: Mapping[str, str]
+    identity: Mapping[str, str]
+    modules: Sequence[str]
     python_path: str
 
     def load(self) -> None:
         """Imports the modules. Raises `PluginError` for code that cannot be imported or differs from the driver's."""
-        import_modules(list(self.modules))
-        require_same_modules(self.modules)
+        require_same_code(self.identity)
+        import_modules(self.modules)
 
 
 def driver_code() -> WorkerCode:
     """Returns what actors must load, as it is in this process."""
     own = [str(Path(folder).absolute()) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
-    path = os.pathsep.join([str(Path(embodied.__file__).parents[1]), *module_folders(), *own])
-    return WorkerCode({name: source_digest(name) for name in named_modules()}, path)
+    path = os.pathsep.join([str(Path(embodied.__file__).parents[1]), *module_folders(), *own, str(Path.cwd())])
+    return WorkerCode(code_identity(), named_modules(), path)
 
 
 def shared_value(reference: Sequence[Any]) -> Any:
@@ -47,8 +54,4 @@ def shared_value(reference: Sequence[Any]) -> Any:
     try:
         return ray.get(reference[0])
     except RaySystemError as error:
-        raise PluginError(
-            "Every node must be able to import all code that a run uses.",
-            value=str(error).strip().splitlines()[0],
-            remedy="Install its package on all nodes, or name its module: plugins=[my_module].",
-        ) from error
+        raise not_importable(str(error).strip().splitlines()[0]) from error

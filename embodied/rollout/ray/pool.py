@@ -16,6 +16,7 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from embodied.errors import EmbodiedError
+from embodied.plugins import import_failure, not_importable
 from embodied.rollout.job import EpisodeJob, JobResult
 from embodied.rollout.progress import with_progress
 from embodied.rollout.ray.cluster import end_processes, signals_ignored
@@ -242,6 +243,8 @@ class RayPool:
                 raise error.cause from error
             raise
         except RayError as error:
+            if member.process is None and (missing := import_failure(str(error))):
+                raise not_importable(missing) from error
             # Before its first answer the cause lies in the set-up, so the whole error is reported.
             yield from self._end_worker(member, "its process died" if member.process else str(error), again)
             return
