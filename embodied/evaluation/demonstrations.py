@@ -23,6 +23,7 @@ from embodied.evaluation.dataset_index import (
 from embodied.evaluation.episode_seeds import SEED_STRIDE
 from embodied.evaluation.failing import append_traceback
 from embodied.evaluation.output_folder import claim
+from embodied.evaluation.outside_policies import require_one_at_a_time
 from embodied.evaluation.preflight import preflight
 from embodied.evaluation.provenance import fingerprint
 from embodied.paths import write_atomically
@@ -115,6 +116,7 @@ def collect(collection: Collection, *, compute: Compute, output: Path, config: s
     """
     first = dict.fromkeys(collection.worker.tasks, collection.seed * SEED_STRIDE)
     parts = preflight(collection.worker, seeds=first, split=collection.split)
+    require_one_at_a_time(parts, compute)
     collection = replace(collection, sources=parts.sources)
     with claim(output, kind="collection", mark=INDEX_FILE), ExitStack() as stack:
         shelf = _CollectionFolder(collection, output, failures=_known_failures(collection, output))

@@ -135,7 +135,7 @@ def test_controls_through_the_socket_give_the_rows_of_controls_in_the_process(tm
 
 
 def test_a_server_that_is_killed_ten_times_and_stalled_for_a_minute_loses_no_episode(tmp_path):
-    here = rows(tmp_path / "here", plan(learned(), episodes=16))
+    here = rows(tmp_path / "here", plan(learned(), episodes=24, tasks=("put_block_back",)))
     with served(tmp_path / "server") as server:
         done = threading.Event()
         kills = []
@@ -158,7 +158,7 @@ def test_a_server_that_is_killed_ten_times_and_stalled_for_a_minute_loses_no_epi
         thread.start()
         try:
             remote = RemotePolicyConfig(url=server.url, answer_timeout_s=10.0, outage_s=120.0).pinned()
-            there = rows(tmp_path / "there", plan(remote, episodes=16))
+            there = rows(tmp_path / "there", plan(remote, episodes=24, tasks=("put_block_back",)))
         finally:
             done.set()
             thread.join()

@@ -23,7 +23,7 @@ from embodied.types import (
 )
 from policies.remote.config import RemotePolicyConfig
 from tests.policies.remote.requests import LAYOUT, observation, played, request
-from tests.policies.remote.servers import OURS, PolicyServer, arrays, running
+from tests.policies.remote.servers import OURS, PolicyServer, arrays, pack, running
 
 LIBERO_KEYS = {"observation/image", "observation/wrist_image", "observation/state", "prompt"}
 
@@ -119,6 +119,14 @@ def test_roboarena_gets_a_session_and_an_endpoint_and_answers_its_reset_in_words
     sessions = [message["session_id"] for message in server.log.messages]
     assert sessions[0] == sessions[1] != sessions[2]
     assert {message["endpoint"] for message in server.log.messages} == {"infer"}
+
+
+def test_a_bare_array_is_an_answer_too_as_dreamzero_gives_it():
+    server = PolicyServer()
+    server.before = lambda _, socket, message: socket.send(pack(np.full((4, 7), 0.2))) or True
+    with running(server.handle) as url:
+        (decision,) = played(built(url), 1)
+    assert np.allclose(decision.intents[0].values[0, :3], 0.01)
 
 
 def test_behavior_is_reset_without_an_answer():
