@@ -5,6 +5,7 @@ import pytest
 
 from embodied.errors import ConfigError, UnknownNameError
 from embodied.evaluation import FunctionPolicy, evaluate_policies
+from embodied.evaluation.from_script import _Given
 from embodied.types import Decision, MoveTo, Wait
 from policies.scripted import ExpertConfig
 
@@ -29,6 +30,35 @@ def test_functions_are_evaluated_under_their_names_and_a_second_call_plays_nothi
     assert outcomes == {("up", "timeout"), ("far", "failure")}
     assert evaluate_policies(policies, **call)["tasks"] == results["tasks"]
     assert (tmp_path / "episodes.jsonl").read_bytes() == rows
+
+
+class Remembering(FunctionPolicy):
+    """Keeps in itself what it was asked."""
+
+    def __init__(self):
+        super().__init__(reach_up)
+        self.asked = []
+
+    def act(self, requests):
+        self.asked += requests
+        return super().act(requests)
+
+
+def test_each_episode_gets_a_copy_of_a_policy_that_is_as_it_was_given():
+    given = Remembering()
+    builder = _Given(digest_of_source="", policy=given)
+    first = builder.build()
+    first.asked.append("a request")
+    assert builder.build().asked == given.asked == []
+    given.stateless = True
+    assert builder.build() is given
+
+
+def test_a_policy_that_cannot_be_copied_must_declare_that_it_keeps_nothing():
+    given = Remembering()
+    given.asked = (number for number in range(3))
+    with pytest.raises(ConfigError, match="must be copied for each episode"):
+        _Given(digest_of_source="", policy=given).build()
 
 
 def test_unknown_names_are_refused(tmp_path):
