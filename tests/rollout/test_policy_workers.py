@@ -117,7 +117,7 @@ LIMITS = PolicyWorkerLimits(
 
 
 @pytest.mark.usefixtures("ray_session")
-@pytest.mark.parametrize("fault", ["kill", "hang"])
+@pytest.mark.parametrize("fault", ["kill", pytest.param("hang", marks=pytest.mark.proof)])
 def test_a_policy_worker_that_dies_or_hangs_is_started_again_and_answers_in_batches(tmp_path, fault):
     (tmp_path / "alone").mkdir()
     world = CueWorldConfig().build()

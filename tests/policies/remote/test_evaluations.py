@@ -19,7 +19,7 @@ from embodied.evaluation.report_lines import remarks
 from embodied.rollout.compute import ComputeConfig
 from embodied.rollout.inline import InlineCompute
 from embodied.rollout.worker import WorkerConfig
-from embodied.types import Decision, Request
+from embodied.types import Decision, EpisodeRecord, Outcome, Request
 from policies.remote.config import RemotePolicyConfig
 from tests.evaluation.notebook import CueTask, CueWorldConfig, Notebook
 from tests.fakes import FakeControllerConfig
@@ -78,23 +78,23 @@ def rows(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "episodes.jsonl").read_bytes().splitlines()]
 
 
-def decisive(folder: Path) -> list[dict]:
-    return [{key: row[key] for key in row if key not in ("run", "wall_s", "attempt")} for row in rows(folder)]
+def played(plan: Evaluation) -> list[EpisodeRecord]:
+    """Plays all episodes without writing anything."""
+    with InlineCompute(plan.worker) as compute:
+        return [replace(result.record, run="", wall_s=0.0) for result in compute.run(list(plan.jobs()))]
 
 
-def test_controls_through_the_socket_give_the_rows_of_controls_in_the_process(tmp_path):
+def test_controls_through_the_socket_give_the_rows_of_controls_in_the_process():
     controls = ("off", "wiped", "swapped")
-    run(plan(StepNotebookConfig(), controls=controls), tmp_path / "here")
+    here = played(plan(StepNotebookConfig(), controls=controls))
     with running(ServingPolicy(StepNotebook()).handle) as url:
-        run(plan(served(url), controls=controls), tmp_path / "there")
-    assert decisive(tmp_path / "here") == decisive(tmp_path / "there")
-    assert {row["control"] for row in rows(tmp_path / "there") if "control" in row} == set(controls)
-    assert {row["outcome"] for row in rows(tmp_path / "there")} == {"success", "failure"}
+        assert here == played(plan(served(url), controls=controls))
+    assert {record.control for record in here} == {"normal", *controls}
+    assert {record.outcome for record in here} == {Outcome.SUCCESS, Outcome.FAILURE}
 
 
-def test_a_server_that_is_cut_off_again_and_again_ends_in_the_rows_of_an_undisturbed_run(tmp_path):
-    controls = ("swapped",)
-    run(plan(StepNotebookConfig(), controls=controls), tmp_path / "here")
+def test_a_server_that_is_cut_off_again_and_again_ends_in_the_rows_of_an_undisturbed_run():
+    here = played(plan(StepNotebookConfig(), controls=("swapped",), episodes=4))
     server = ServingPolicy(StepNotebook())
     number = count()
 
@@ -106,13 +106,12 @@ def test_a_server_that_is_cut_off_again_and_again_ends_in_the_rows_of_an_undistu
 
     server.before = cut
     with running(server.handle) as url:
-        run(plan(served(url), controls=controls), tmp_path / "there")
-    assert server.log.connections > 10
-    assert decisive(tmp_path / "here") == decisive(tmp_path / "there")
+        assert here == played(plan(served(url), controls=("swapped",), episodes=4))
+    assert server.log.connections > 8
 
 
 def test_episodes_lost_to_an_outage_are_invalid_and_played_again_when_the_run_is_resumed(tmp_path):
-    run(plan(StepNotebookConfig()), tmp_path / "here")
+    here = played(plan(StepNotebookConfig()))
     server = ServingPolicy(StepNotebook())
     number = count()
     server.before = lambda _, socket, message: next(number) in (4, 5, 8) and (socket.close_socket() or True)
@@ -123,8 +122,8 @@ def test_episodes_lost_to_an_outage_are_invalid_and_played_again_when_the_run_is
         assert lost and all(row["reason"].startswith("OutageError: A policy server must keep") for row in lost)
         results = run(evaluation, tmp_path / "there")
     assert results["tasks"]["bin_block/strict"]["remote"]["invalid"] == 0
-    last = {row["episode"]: row for row in decisive(tmp_path / "there")}
-    assert list(last.values()) == decisive(tmp_path / "here")
+    last = {row["episode"]: (row["outcome"], row["steps"]) for row in rows(tmp_path / "there")}
+    assert list(last.items()) == [(record.episode, (record.outcome, record.steps)) for record in here]
     assert len(rows(tmp_path / "there")) == 6 + len(lost)
 
 
