@@ -63,8 +63,8 @@ def read_archive(path: Path) -> tuple[bytes, dict[str, np.ndarray]]:
 def peek_archive(path: Path, names: Sequence[str]) -> tuple[bytes, dict[str, np.ndarray], dict[str, tuple[int, ...]]]:
     """Returns the header, the arrays called `names`, and the shapes of all arrays, without unpacking the rest.
 
-    Much faster than `read_archive`, but the checksum over the whole is not looked at: for an overview of files that are
-    read properly before their content counts. Raises `DataError` for what it sees is wrong.
+    Much faster than `read_archive`, but the checksum over the whole file is not verified: for an overview of files that
+    are read fully before their content is used. Raises `DataError` for damage that it detects.
     """
     with names_file(path), zipfile.ZipFile(path) as archive:
         inside = [name.removesuffix(SUFFIX) for name in archive.namelist() if name != HEADER]
@@ -73,7 +73,7 @@ def peek_archive(path: Path, names: Sequence[str]) -> tuple[bytes, dict[str, np.
 
 
 def archive_header(path: Path) -> bytes:
-    """Returns `header.json` of an archive, and reads nothing else of it. Raises `DataError`."""
+    """Returns `header.json` of an archive, and reads no other part of it. Raises `DataError`."""
     with names_file(path), zipfile.ZipFile(path) as archive:
         return archive.read(HEADER)
 
@@ -102,7 +102,7 @@ def bytes_from_array(array: np.ndarray) -> bytes:
 
 def array_from_bytes(content: bytes) -> np.ndarray:
     """Returns the read-only array of `.npy` content. Raises `ValueError` for any other."""
-    # Not `read_array`: it allocates what the header claims before it looks at what is there.
+    # Not `read_array`, which allocates the size in the header before it checks the content.
     stream = io.BytesIO(content)
     version = np.lib.format.read_magic(stream)
     shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
@@ -119,7 +119,7 @@ def _shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
 
 @contextmanager
 def names_file(path: Path) -> Iterator[None]:
-    """Turns whatever goes wrong while `path` is read into a `DataError` that names it."""
+    """Converts errors that occur while `path` is read into a `DataError` that names it."""
     try:
         yield
     except (

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 
 class NotGiven(Enum):
-    """Stands for no value, where None may be one; an enum stays itself across processes."""
+    """Stands for no value, where None may be one; an enum member keeps its identity across processes."""
 
     VALUE = "not given"
 
@@ -15,8 +15,8 @@ class NotGiven(Enum):
 class EmbodiedError(Exception):
     """Root of every error that this project raises on purpose.
 
-    The message reads `<rule> Got <value>. <remedy>`: what must hold, what was given, and what to do about it. A kind
-    of error has a usual remedy, for where the rule says all that there is to say.
+    The message reads `<rule> Got <value>. <remedy>`: what must hold, what was given, and how to correct it. A kind of
+    error has a default remedy, for rules that need no other.
     """
 
     usual_remedy: ClassVar[str] = ""
@@ -52,7 +52,7 @@ class SceneError(EmbodiedError, ValueError):
 
 
 class RobotModelError(SceneError):
-    """A model file of a robot, its URDF files or its meshes cannot be used; no other robot takes its place."""
+    """A model file of a robot, its URDF files or its meshes cannot be used; no other robot is used instead."""
 
     usual_remedy = "Correct the model file or its URDF files; nothing was built."
 
@@ -80,19 +80,19 @@ class PolicyFaultError(EmbodiedError):
 
 
 class SpecError(EmbodiedError):
-    """A field, action space or observation declares what cannot be, or does not fit its user."""
+    """A field, action space or observation has an invalid declaration, or does not fit its user."""
 
     usual_remedy = "Correct the declaration; nothing was run."
 
 
 class GoalError(EmbodiedError):
-    """A goal or a limit of an episode cannot be, or the goal is not of the kind that its user needs."""
+    """A goal or a limit of an episode is invalid, or the goal is not of the kind that its user needs."""
 
     usual_remedy = "Correct the task that sampled the episode."
 
 
 class EventError(EmbodiedError):
-    """An event of an episode cannot be, or does not fit its scene; an event that cannot be applied changed nothing."""
+    """An event of an episode is invalid, or does not fit its scene; a refused event has changed nothing."""
 
     usual_remedy = "Correct the events of the episode."
 
@@ -108,7 +108,7 @@ class MissingDependencyError(EmbodiedError):
 
 
 class SimulationError(EmbodiedError):
-    """The physics left the finite world; the episode is invalid and the simulator must be reset."""
+    """The physics diverged; the episode is invalid and the simulator must be reset."""
 
 
 class MemoryBankError(EmbodiedError):
@@ -118,7 +118,7 @@ class MemoryBankError(EmbodiedError):
 
 
 class PoseError(SceneError, MemoryBankError):
-    """A pose, of a scene or of an event, is not finite or its orientation is not of unit length: it was not made."""
+    """A pose, of a scene or of an event, is not finite or its orientation is not of unit length: it was not built."""
 
     usual_remedy = "Give finite metres and a unit quaternion xyzw; nothing was built or written."
 
@@ -132,7 +132,7 @@ class StorageError(MemoryBankError):
 
 
 class CodecError(EmbodiedError):
-    """A value cannot be written as a message between processes, or a message cannot be read; nothing of it was used."""
+    """A value cannot be written as a message between processes, or a message cannot be read; none of it was used."""
 
     usual_remedy = "Send what `embodied.codec` documents; nothing was used."
 
@@ -144,7 +144,7 @@ class OutageError(EmbodiedError):
 
 
 class DataError(EmbodiedError):
-    """A file that we wrote is truncated, altered, or of another version."""
+    """A file of this project is truncated, altered, or of another version."""
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:

@@ -26,7 +26,7 @@ class Pose(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     orientation: Quaternion = (0.0, 0.0, 0.0, 1.0)
 
     def __post_init__(self) -> None:
-        # Plain floats, and the common case first: thousands of poses a second are made while an episode runs.
+        # Plain floats, and the common case first: an episode creates thousands of poses per second.
         if type(self.position_m) is tuple and type(self.orientation) is tuple and _is_rigid(self):
             return
         for name in ("position_m", "orientation"):
@@ -64,7 +64,7 @@ class Pose(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
 
 def _is_rigid(pose: Pose) -> bool:
-    """Returns whether a pose of tuples is certainly valid; where it is not, the checks one by one say why."""
+    """Returns whether a pose of tuples is certainly valid; where it is not, the single checks give the reason."""
     try:
         px, py, pz = pose.position_m
         x, y, z, w = pose.orientation
@@ -75,7 +75,7 @@ def _is_rigid(pose: Pose) -> bool:
 
 
 def _listed(values: object) -> tuple[float, ...]:
-    """Returns what stands in a list, tuple or array as a tuple, which can be sent, compared and hashed."""
+    """Returns a list, tuple or array as a tuple, which can be sent, compared and hashed."""
     listed = values.tolist() if isinstance(values, np.ndarray) else values
     if not isinstance(listed, list | tuple):
         raise PoseError("A pose must have a position of 3 and a quaternion of 4 numbers.", value=values)
@@ -183,7 +183,7 @@ def interpolate(start: Pose, end: Pose, fraction: float) -> Pose:
     dot = math.fsum(a * b for a, b in zip(start.orientation, end.orientation, strict=True))
     sign, angle = math.copysign(1.0, dot), math.acos(min(1.0, abs(dot)))
     left, right = 1.0 - fraction, fraction
-    if angle > 1e-6:  # Below that, the arc is straight to the last bit that matters.
+    if angle > 1e-6:  # Below that, linear interpolation has the same result within rounding.
         left, right = (math.sin(share * angle) / math.sin(angle) for share in (left, right))
     turned = [left * a + right * sign * b for a, b in zip(start.orientation, end.orientation, strict=True)]
     return Pose(vector3(position), quaternion(turned))

@@ -1,4 +1,4 @@
-"""Paths confined to a root, and files that appear whole or not at all."""
+"""Paths confined to a root, and files that are written atomically."""
 
 import os
 import secrets
@@ -28,7 +28,7 @@ def confined(root: Path, relative: str) -> Path:
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes `content` to `path` such that a reader or a crash sees the old file or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not `mkstemp`: its files are readable by their owner alone, and results are to be shared.
+    # Not `mkstemp`, whose files are readable by their owner alone, while results are shared.
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with part.open("xb") as file:
@@ -43,7 +43,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def cache_folder() -> Path:
-    """Returns the per-user folder of things that can be made again: `$XDG_CACHE_HOME` or `~/.cache`."""
+    """Returns the per-user folder of files that can be regenerated: `$XDG_CACHE_HOME` or `~/.cache`."""
     root = os.environ.get("XDG_CACHE_HOME")
     return (Path(root) if root else Path.home() / ".cache") / "embodied-memory"
 

@@ -1,7 +1,7 @@
 """One seed, independent named streams: the same seed gives the same draw in any process and any order.
 
-What reaches a policy is salted: without the salt of its run, which no policy is given, the numbers and ids of a request
-say nothing about the episode that they belong to.
+Seeds and ids that reach a policy are salted: without the salt of its run, which no policy gets, they give no
+information about their episode.
 """
 
 import hashlib

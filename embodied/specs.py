@@ -1,4 +1,4 @@
-"""What policies, controllers and recordings declare: fields, action spaces and observations."""
+"""Declarations of policies, controllers and recordings: fields, action spaces and observations."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from embodied.errors import IntentError, SpecError
 
-BOUND_SLACK = 1e-6  # Relative to the width of a bound: what rounding to float32 may cost.
-EVENT_PACED = None  # The rate of a space whose actions end when they end, such as keyframes.
+BOUND_SLACK = 1e-6  # Tolerance for rounding to float32, relative to the width of a bound.
+EVENT_PACED = None  # The rate of a space whose actions have no fixed duration, such as keyframes.
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Field:
 class ActionSpec:
     """An action space as data: a name, the fields of one action in order, and the rate of its actions.
 
-    `rate_hz` None is event-paced: an action ends when its controller says so. `end_effector` names the one that is
-    moved, "" for the only one of the robot.
+    `rate_hz` None is event-paced: an action ends when its controller reports its end. `end_effector` names the one that
+    moves, "" for the only one of the robot.
     """
 
     name: str
@@ -114,7 +114,7 @@ class ActionSpec:
 
 @dataclass(frozen=True)
 class ObservationSpec:
-    """What a policy reads: `cameras` (None: all, (): none), their size, and how much of the past.
+    """The input of a policy: `cameras` (None: all, (): none), their size, and the length of the history.
 
     `image_px` (height, width) is what it expects of every camera, None for any. `history` observations are given, the
     newest last, one every 1 / `rate_hz` seconds; a history of 1 needs no rate.

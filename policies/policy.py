@@ -1,7 +1,7 @@
-"""What all learned policies share: how their weights are shipped, found, checked and loaded.
+"""Shared parts of all learned policies: how weights are shipped, found, checked and loaded.
 
 A shipped policy is a folder: `config.json` (family, settings, normalisation), `model.safetensors` (averaged weights),
-`training.json` (what made it), `curves.json` (how its losses went) and `manifest.json` (the SHA-256 of each).
+`training.json` (provenance), `curves.json` (the losses) and `manifest.json` (the SHA-256 of each).
 """
 
 from collections.abc import Mapping, Sequence

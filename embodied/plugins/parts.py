@@ -1,4 +1,4 @@
-"""What is offered from outside: entry points of installed packages, and constants of named modules."""
+"""Parts offered from outside: entry points of installed packages, and constants of named modules."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ _named: dict[str, ModuleType] = {}  # The modules that the command line of this 
 
 @dataclass(frozen=True)
 class OfferedPart:
-    """One part that a package offers: its group and name, and `target`, where it lies, such as `my_package:Config`.
+    """One part that a package offers: its group, its name, and its object `target`, such as `my_package:Config`.
 
     `package` is the name of a distribution, or of a module that the command line has named; `version` is "" for these.
     """
@@ -42,7 +42,7 @@ class OfferedPart:
         return self.target.partition(":")[0]
 
     def load(self) -> Any:
-        """Returns what the package offers. Raises whatever importing its module raises."""
+        """Returns the object that the package offers. Raises whatever importing its module raises."""
         if self.entry_point:
             return self.entry_point.load()
         return named_parts(self.package)[self.group][self.name]
@@ -56,7 +56,7 @@ class OfferedPart:
 
 
 def offered(group: str) -> Mapping[str, tuple[OfferedPart, ...]]:
-    """Returns what is offered from outside in `group`, by name, without importing any of it."""
+    """Returns the parts offered from outside in `group`, by name, without importing any of them."""
     return _offered(tuple(sys.path), tuple(_named)).get(group, {})
 
 
@@ -70,7 +70,7 @@ def import_modules(names: Sequence[str]) -> None:
             continue
         try:
             module = import_module(name)
-        except (Exception, SystemExit) as error:  # What the code of others may raise is not known here.
+        except (Exception, SystemExit) as error:  # The code of others may raise anything.
             raise PluginError(
                 "plugins must name modules that can be imported.",
                 value=name,
@@ -81,7 +81,7 @@ def import_modules(names: Sequence[str]) -> None:
 
 
 def named_parts(module: str) -> Mapping[str, Mapping[str, Any]]:
-    """Returns what a module that the command line has named offers, by group and name."""
+    """Returns the parts that a module named by the command line offers, by group and name."""
     return getattr(_named[module], CONSTANT)
 
 

@@ -1,4 +1,4 @@
-"""Registries: the parts of one kind by name, our own and those from outside."""
+"""Registries: the parts of one kind by name, those of this project and those from outside."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,14 +15,15 @@ _uses: list[set[OfferedPart]] = []  # One set for each `recorded_use` that is op
 
 
 class Registry(Generic[_T]):
-    """The parts of one group by name: our own, and those from outside, which are loaded when they are asked for.
+    """The parts of one group by name: this project's, and those from outside, which are loaded on first use.
 
-    `accept` turns what a package offers under a name into a part; it raises `TypeError` for anything of another kind.
+    `accept` converts the object that a package offers under a name into a part; it raises `TypeError` for other kinds
+    of objects.
     """
 
     def __init__(self, group: str, kind: str, own: Mapping[str, _T], accept: Callable[[str, Any], _T]) -> None:
         self.own = dict(own)
-        self.loaded: dict[str, _T] = {}  # From outside, as far as they have been asked for.
+        self.loaded: dict[str, _T] = {}  # From outside, those used so far.
         self._group = group
         self._kind = kind
         self._accept = accept
@@ -77,7 +78,7 @@ class Registry(Generic[_T]):
 
 @contextmanager
 def recorded_use() -> Iterator[set[OfferedPart]]:
-    """Yields a set to which every part from outside is added that is used inside."""
+    """Yields a set that collects every part from outside that is used inside."""
     used: set[OfferedPart] = set()
     _uses.append(used)
     try:
@@ -87,7 +88,7 @@ def recorded_use() -> Iterator[set[OfferedPart]]:
 
 
 def config_class(name: str, value: Any) -> type[Any]:
-    """Returns `value`, known to be a config dataclass with `build()`. Raises `TypeError`."""
+    """Returns `value` if it is a config dataclass with `build()`. Raises `TypeError` otherwise, about `name`."""
     if isinstance(value, type) and is_dataclass(value) and callable(getattr(value, "build", None)):
         return value
     raise TypeError(f"{name!r} must be a dataclass with build(), not {_shown(value)}.")

@@ -1,4 +1,4 @@
-"""The source code of parts from outside: what identifies it, and where it lies."""
+"""The source code of parts from outside: its identity and its location."""
 
 import hashlib
 import sys
@@ -16,7 +16,7 @@ COMPILED = ("__pycache__", ".pyc", ".so", ".pyd")
 
 
 def sources_of(used: Iterable[OfferedPart], modules: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Returns what identifies the code from outside that a run uses, by package: its version, and its SHA-256.
+    """Returns the identity of the code from outside that a run uses, by package: its version, and its SHA-256.
 
     `used` are parts that the run has loaded, `modules` the names of modules that define what it plays, of which those
     without a part from outside do not count. Every module that the command line has named counts, and every package
@@ -85,7 +85,7 @@ def module_folders() -> list[str]:
 
 
 def require_same_modules(digests: Mapping[str, str]) -> None:
-    """Raises `PluginError` unless the source of each module is here what its SHA-256 says; `digests` by module."""
+    """Raises `PluginError` unless the source of each module has the SHA-256 in `digests`, by module."""
     for name, expected in digests.items():
         if source_digest(name) != expected:
             raise PluginError(

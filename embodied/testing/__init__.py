@@ -1,4 +1,4 @@
-"""Checks of contracts: an outside package runs them on its own simulators, tasks, controllers and the like.
+"""Contract checks, which an outside package runs on its own simulators, tasks, controllers and other parts.
 
 Each check raises `ContractError` at the first rule of `embodied.protocols` that a part breaks, and names the rule.
 Neural memories have theirs in `policies.testing`, since it needs PyTorch.

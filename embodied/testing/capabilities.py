@@ -1,4 +1,4 @@
-"""What a simulator can do beside physics and pixels, as `check_simulator` checks it: changes, placing, navigation."""
+"""Optional capabilities of simulators, as `check_simulator` checks them: changes, placing, navigation."""
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
@@ -50,7 +50,7 @@ NEAREST_SLACK_M = 0.15
 
 
 def check_changes(world: PlayedWorld, simulator: Simulator) -> None:
-    """Raises `ContractError` unless `apply` makes changes that no robot causes, or refuses them whole."""
+    """Raises `ContractError` unless `apply` applies changes that no robot causes, or refuses them as a whole."""
     unknown = (SetColour("no such body", (1.0, 0.0, 0.0, 1.0)), SetJoint("no such joint", 0.0))
     with CHANGES:
         simulator.reset(world.scene)
@@ -83,7 +83,8 @@ def check_changes(world: PlayedWorld, simulator: Simulator) -> None:
 def check_teleporting(world: PlayedWorld, first: Simulator, second: Simulator) -> None:
     """Raises `ContractError` unless what `first` offers of `Teleportable` puts things where they are wanted.
 
-    Both are simulators of `world`. States of `first` are placed in `second`, which has been through other things.
+    A capability that it lacks is not checked. Both are simulators of `world`. States of `first` are placed in `second`,
+    which has a different history.
     """
     teleport, place = getattr(first, "teleport", None), getattr(second, "place", None)
     if teleport is not None:
@@ -209,14 +210,14 @@ def _moment(world: PlayedWorld, simulator: Simulator) -> tuple[WorldState, Leave
 
 
 def _written(state: WorldState) -> dict[str, WorldState]:
-    """Returns a state as it is, and as it comes back from JSON and from msgpack."""
+    """Returns a state, and its copies after encoding as JSON and as msgpack."""
     packed = msgspec.msgpack.encode(state, enc_hook=lambda array: array.tolist())
     unpacked = msgspec.msgpack.decode(packed, type=WorldState, dec_hook=lambda _, values: np.array(values, dtype=float))
     return {"as it is": read_only(state), "from JSON": world_from_json(world_to_json(state)), "from msgpack": unpacked}
 
 
 def _facts(state: WorldState) -> Leaves:
-    """Returns the numbers and names of a state, whatever types of mappings it is made of."""
+    """Returns the numbers and names of a state, independent of the types of its mappings."""
     return leaves(world_from_json(world_to_json(state)))
 
 
@@ -227,7 +228,7 @@ def _frames(world: PlayedWorld, simulator: Simulator) -> Leaves:
 
 
 def _points(scene: Scene) -> list[tuple[float, float]]:
-    """Returns points (x, y) all over the scene: at its robots and regions, and between its outermost things."""
+    """Returns points (x, y) all over the scene: at its robots and regions, and between its outermost bodies."""
     at = [robot.base.position_m[:2] for robot in scene.robots]
     at += [region.pose.position_m[:2] for region in scene.regions]
     corners = at + [body.pose.position_m[:2] for body in scene.bodies if body.pose != Pose()]

@@ -1,4 +1,7 @@
-"""What all contract checks share: named rules, the error that names a broken one, and exact comparisons of values."""
+"""Shared parts of all contract checks.
+
+Named rules, the error that names a broken one, and exact comparisons of values.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ class Rule:
     remedy: str = ""
 
     def broken(self, value: object) -> ContractError:
-        """Returns the error that names this rule; `value` says what was found instead."""
+        """Returns the error that names this rule; `value` is what was found instead."""
         return ContractError(self.text, value=value, remedy=self.remedy, name=self.name)
 
     def require_same(self, what: str, one: Any, other: Any, *, tolerance: float = 0.0) -> None:
@@ -130,7 +133,7 @@ def shares_memory(one: Any, other: Any) -> bool:
 
 @contextmanager
 def global_random(seed: int) -> Iterator[None]:
-    """Seeds the global generators of Python and NumPy within the block and then puts them back as they were."""
+    """Seeds the global generators of Python and NumPy within the block and then restores their state."""
     before = random.getstate(), np.random.get_state()
     random.seed(seed)
     np.random.seed(seed)

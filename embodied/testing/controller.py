@@ -35,7 +35,7 @@ HOLD = Rule("hold", "`hold` must keep the robot still: arms and grippers at thei
 
 @dataclass(frozen=True, eq=False)
 class _Robot:
-    """What is checked: a maker of controllers, the state that they begin in, and how a command leads to the next."""
+    """The subject of a check: a maker of controllers, the state in which they begin, and the effect of a command."""
 
     make: Callable[[], Controller]
     robot: str
@@ -54,7 +54,7 @@ class _Robot:
     ) -> list[Any]:
         """Returns the commands of an intent and its report at the end, which is absent after `limit` periods.
 
-        The `controller` is given the `intent`. `copies` takes over what each was when it was returned; `begun` is
+        The `controller` is given the `intent`. `copies` receives a copy of each as it was returned; `begun` is
         called once the intent has begun.
         """
         state, follow = read_only(self.state), self.follower()
@@ -92,7 +92,7 @@ def check_controller(  # noqa: PLR0913 - a controller is one robot's, in one wor
         check_controller(make, intents, robot="arm", model=robot_model("panda"), state=home_state(scene),
                          follower=lambda: obedient(scene, "arm", period_s=0.05))
 
-    `follower()` returns what leads from a state and a command to the next state; `refused` are further intents that the
+    `follower()` returns a function from a state and a command to the next state; `refused` are further intents that the
     controller must refuse. All intents begin in `state`.
     """
     checked = _Robot(make, robot, model, state, follower)

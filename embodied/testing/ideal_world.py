@@ -1,4 +1,4 @@
-"""A world without physics for checks: robots that do at once what they are commanded, in a scene that stands still."""
+"""A world without physics for checks: robots that reach their commands at once, in a static scene."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

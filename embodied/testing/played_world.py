@@ -1,4 +1,4 @@
-"""What checks of simulators play: a scene, the commands of its robots, and their models."""
+"""The inputs of checks of simulators: a scene, the commands of its robots, and their models."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ PERIODS = 6
 
 @dataclass(frozen=True, eq=False)
 class PlayedWorld:
-    """What is checked: a maker of simulators, the scene, the commands of each period, and the robots' models."""
+    """The inputs of a check: a maker of simulators, the scene, the commands of each period, and the robots' models."""
 
     make: Callable[[], Simulator]
     scene: Scene

@@ -71,7 +71,7 @@ def check_policy(make: Callable[[], Policy], requests: Sequence[Request], *, tol
 
 
 def _next(request: Request, decision: Decision) -> Request:
-    """Returns the request after a decision, in a world that has stood still."""
+    """Returns the request after a decision, in a static world."""
     return replace(request, step=request.step + 1, seed=request.seed + 1, carry=decision.carry)
 
 

@@ -157,7 +157,7 @@ def _writable(command: Command) -> Command:
 def _check_restore(world: PlayedWorld, simulator: Simulator) -> None:
     with RESTORE:
         middle = len(world.commands) // 2
-        rest = [{}, *world.commands[middle:]]  # Without a command, what was commanded last counts.
+        rest = [{}, *world.commands[middle:]]  # Without a command the last one stays in effect.
         simulator.reset(world.scene)
         world.go_on(simulator, world.commands[:middle])
         expected = world.go_on(simulator, rest)

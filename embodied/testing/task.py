@@ -58,8 +58,8 @@ def check_task(
         from embodied.testing import check_task
         check_task(MyTask)
 
-    `states` returns the states that an episode is judged on, one a period; by default some that a robot may bring about
-    in the scene. A `ChoiceTask` is checked as such.
+    `states` returns the states on which an episode is judged, one a period; by default some that a robot can reach in
+    the scene. A `ChoiceTask` is checked as such.
     """
     episodes = _check_sampling(make, seeds, splits)
     task = make()

@@ -1,4 +1,4 @@
-"""What a policy is asked, what it remembers, and what it answers; what a dispatcher sees and assigns."""
+"""Requests and decisions of policies, moments of their memory, and snapshots and assignments of dispatchers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,9 +21,9 @@ It can cross processes (`codec.require_carry`), and the loop refuses anything el
 
 @dataclass(frozen=True, eq=False)
 class Moment:
-    """What a policy remembers of one instant: `embedding` (D,) of unit length, `tokens` (N, D) or None.
+    """A stored moment of a policy: `embedding` (D,) of unit length, `tokens` (N, D) or None.
 
-    `step` is that of the request at which it was stored, as the feed gives it back; None where that is not known.
+    `step` is that of the request at which it was stored, as the feed gives it back; None where that is unknown.
     """
 
     embedding: np.ndarray
@@ -39,14 +39,14 @@ class Moment:
 
 @dataclass(frozen=True)
 class MemoryContext:
-    """What the bank recalled for one request, oldest first."""
+    """The moments recalled by the bank for one request, oldest first."""
 
     moments: tuple[Moment, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What only privileged policies are shown: experts, guessers, oracle controls.
+    """Information for privileged policies alone: experts, guessers, oracle controls.
 
     `expert` is that of the episode's task (`tasks.expert.RobotExpert`), None where the task has none.
     """
@@ -62,15 +62,15 @@ HIDDEN_STEP = -1
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """One robot asks its policy for the next intents.
+    """One robot requests the next intents from its policy.
 
     `seed` is this request's own random stream; `carry` is what the policy returned last time, None at first (`Carry`);
     `feedback` is how the robot's last intent ended, None before the first one; `step` counts the robot's intents,
-    `HIDDEN_STEP` where the policy may not know; `clock` says what times mean. `history` are the last observations that
-    `observation_spec` asks for, this one last; there are fewer at the beginning, and none for a history of 1.
-    `truth` is None unless the policy is privileged. `hint` is privileged too, and given by the oracle control alone:
-    where the expert would go now. `visualisations` asks for `Decision.visualisations`; it must not change what is
-    decided.
+    `HIDDEN_STEP` where the policy may not know; `clock` defines the meaning of times. `history` are the last
+    observations that `observation_spec` requires, this one last; there are fewer at the beginning, and none for a
+    history of 1. `truth` is None unless the policy is privileged. `hint` is privileged too, and given by the oracle
+    control alone: the expert's next keyframe. `visualisations` requests `Decision.visualisations`; it must not change
+    the decision.
     """
 
     observation: Observation
@@ -89,12 +89,12 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """A policy's answer: intents to run in order, moments to store, and the state to hand back next time.
+    """A policy's answer: intents to run in order, moments to store, and the carry for its next request.
 
     `report` says that the assignment has ended, DONE or FAILED: after the intents the robot holds still until it gets
     another assignment.
 
-    `visualisations` is what the policy saw and meant, for people: uint8 (H, W, 3) by name, only where it was asked for.
+    `visualisations` show the inputs and predictions of the policy: uint8 (H, W, 3) by name, only where requested.
     """
 
     intents: tuple[Intent, ...]
@@ -106,7 +106,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a dispatcher asks of one robot: an instruction in words, and the name of the subtask that it serves.
+    """A dispatcher's assignment to one robot: an instruction in words, and the name of the subtask that it serves.
 
     It replaces the robot's present assignment: a running intent is cancelled, and queued intents are dropped.
     """
@@ -124,10 +124,10 @@ class Cancel:
 
 @dataclass(frozen=True)
 class RobotStatus:
-    """What a dispatcher sees of one robot: what it was assigned, whether it is busy, and what it has reported.
+    """One robot as a dispatcher sees it: its assignment, whether it is busy, and its reports.
 
-    `feedback` is how its last intent ended, `report` what its policy has reported of the present assignment;
-    `decisions` and `intents` count since the reset.
+    `feedback` is how its last intent ended, `report` is its policy's report on the present assignment; `decisions` and
+    `intents` count since the reset.
     """
 
     assignment: Assignment | None
@@ -140,7 +140,7 @@ class RobotStatus:
 
 @dataclass(frozen=True)
 class TeamSnapshot:
-    """What a dispatcher sees: `time_s` as the episode's clock shows it (None where hidden), and robots by name."""
+    """The input of a dispatcher: `time_s` as the episode's clock shows it (None where hidden), and robots by name."""
 
     instruction: str
     time_s: float | None

@@ -1,4 +1,4 @@
-"""One instance of a task, how far it has come, and the record of how it ended."""
+"""One instance of a task, its progress, and the record of its end."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from embodied.types.goals import Choice, Goal
 if TYPE_CHECKING:
     from embodied.scenes.scene import Scene
 
-NORMAL = "normal"  # The control that changes nothing.
+NORMAL = "normal"  # The control under which the policy is unchanged.
 
 
 class Outcome(StrEnum):
-    """How an episode stands."""
+    """The outcome of an episode."""
 
     RUNNING = "running"
     SUCCESS = "success"
@@ -33,10 +33,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an episode has come: `reached` are the phases completed, in the order of completion.
+    """The progress of an episode: `reached` are the phases completed, in the order of completion.
 
     `choice` names the candidate that was touched first once memory was needed, None before that and where the goal is
-    none. `metrics` are what the task measures beside, by name.
+    not a choice. `metrics` are further measurements of the task, by name.
     """
 
     outcome: Outcome = Outcome.RUNNING
@@ -57,7 +57,7 @@ class Progress:
 
 
 class Clock(StrEnum):
-    """What `Observation.time_s` shows. Durations of moves can betray what was done; keyframe counts do not."""
+    """The meaning of `Observation.time_s`. Durations of moves can reveal past actions; keyframe counts do not."""
 
     SECONDS = "seconds"
     KEYFRAMES = "keyframes"
@@ -66,9 +66,9 @@ class Clock(StrEnum):
 
 @dataclass(frozen=True)
 class Limits:
-    """What ends an episode as TIMEOUT: `decisions` and `intents` of any one robot, simulated seconds of all together.
+    """The limits beyond which an episode ends as TIMEOUT.
 
-    None is no limit. Raises `GoalError`.
+    `decisions` and `intents` of any one robot, and simulated seconds. None is no limit. Raises `GoalError`.
     """
 
     decisions: int | None = None
@@ -85,12 +85,12 @@ class Limits:
 class Episode:
     """One instance of a task: enough to replay it bit for bit.
 
-    `tier` is "" where a suite has none. `instruction` is what every robot is asked to do, but for those that
-    `instructions` gives one of their own, by name. `events` happen in the world by themselves, alike in every
-    simulator; no policy is shown them. `after` names the episode whose final world and memory this one starts from,
-    None for a world of its own. `placement_noise_m` and `placement_noise_rad` bound the uniform error of every
-    transport (see `rollout.action_noise`), so that a policy that aims at the middle leaves no trace; deliberate notes
-    in the world are not ruled out.
+    `tier` is "" where a suite has none. `instruction` is for every robot, except those that have one of their own in
+    `instructions`, by name. `events` change the world independently of robots, in the same way in every simulator; no
+    policy sees them. `after` names the episode whose final world and memory this one starts from, None for a world of
+    its own. `placement_noise_m` and `placement_noise_rad` bound the uniform error of every transport (see
+    `rollout.action_noise`), so that a policy that aims at the middle leaves no trace; traces left on purpose are not
+    excluded.
     """
 
     id: str
@@ -112,12 +112,12 @@ class Episode:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that makes this episode, events included: equal for equal episodes, in any process."""
+        """SHA-256 of the whole content of the episode, events included: equal for equal episodes, in any process."""
         # Of goals the fields alone are written.
         return sha256(msgspec.json.encode([type(self.goal).__name__, self], order="sorted")).hexdigest()
 
     def instruction_of(self, robot: str) -> str:
-        """Returns what `robot` is asked to do."""
+        """Returns the instruction of `robot`."""
         return self.instructions.get(robot, self.instruction)
 
     @property
@@ -134,7 +134,7 @@ class Episode:
 
 @dataclass(frozen=True)
 class RobotRecord:
-    """What one robot did in an episode: the name of its policy ("" for that of the record), and counts.
+    """The record of one robot in an episode: the name of its policy ("" for that of the record), and counts.
 
     `failed` and `cancelled` are those among its `intents` that ended so.
     """
@@ -150,13 +150,13 @@ class RobotRecord:
 class EpisodeRecord:
     """One finished episode, as a row of `episodes.jsonl`.
 
-    `phases` are those reached, in order; `choice` is `{"chosen", "target", "correct"}` or None; `steps` counts
-    intents run; `wall_s` and `attempt` are the only fields that may differ between two runs of the same seed.
-    `control` says what was done to the policy's memory; where it was exchanged, `donor` is the target of the episode
-    that it came from, None where that one never came to its choice. `metrics` are those of the final progress; `robots`
-    says what each robot of a team did, and is empty for a robot alone. `on_failure` says what a failed intent led to,
-    where it is not what the task usually does. `chain` names the first episode of the chain that this one belongs to,
-    "" where it stands alone.
+    `phases` are those reached, in order; `choice` is `{"chosen", "target", "correct"}` or None; `steps` counts intents
+    run; `wall_s` and `attempt` are the only fields that may differ between two runs of the same seed. `control` is the
+    control of the policy's memory; where it was exchanged, `donor` is the target of the episode from which it came,
+    None where that one did not reach its choice. `metrics` are those of the final progress; `robots` has the record of
+    each robot of a team, and is empty for a single robot. `on_failure` is the effect of a failed intent, where it
+    differs from the task's default. `chain` names the first episode of the chain that this one belongs to, "" for a
+    single episode.
     """
 
     run: str
@@ -188,7 +188,10 @@ class EpisodeRecord:
 
     @property
     def unit(self) -> str:
-        """What is independent of all other records of the same task, policy and control: its chain, or itself."""
+        """The unit that is independent of all other records of the same task, policy and control.
+
+        Its chain, or itself.
+        """
         return self.chain or self.episode
 
 

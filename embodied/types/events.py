@@ -1,8 +1,9 @@
-"""What happens in a world by itself: frozen values of an episode, checked when made, exact in JSON and msgpack.
+"""Events in a world that no robot causes.
 
-A `WorldEvent` is a trigger and an effect. While an episode is played, effects become `WorldChange`s, each of one
-instant, which every simulator can apply. A light has no effect of its own: a lamp is a body with a property such as
-`on` and a colour of its parts for each of its values (`Body.property_colours`), so that `SetProperty` switches it.
+Frozen values of an episode, checked on construction, exact in JSON and msgpack. A `WorldEvent` is a trigger and an
+effect. While an episode is played, effects become `WorldChange`s, each of one instant, which every simulator can apply.
+A light has no effect of its own: a lamp is a body with a property such as `on` and a colour of its parts for each of
+its values (`Body.property_colours`), so that `SetProperty` switches it.
 """
 
 from collections.abc import Mapping
@@ -54,7 +55,7 @@ class Waypoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MoveBody(msgspec.Struct, frozen=True, tag="move_body", forbid_unknown_fields=True):
-    """Moves a body that hangs on no joint along `path`; on its way it yields to nothing but the grasp of a robot.
+    """Moves a body that hangs on no joint along `path`; only the grasp of a robot stops it.
 
     Between two waypoints the position is interpolated linearly and the orientation along the shorter arc. From the
     first waypoint to the last the body follows its path; before and after that, physics moves it. Of two paths that
@@ -127,9 +128,9 @@ WorldChange = PlaceBody | SetJoint | SetColour | SetProperty
 
 
 class WorldEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One thing that happens by itself: `effect` begins once `trigger` says so.
+    """One event: `effect` begins at its `trigger`.
 
-    A robot's grasp is stronger than an event. An effect that would move a held body, or one that a held body hangs on,
+    A robot's grasp has priority over an event. An effect that would move a held body, or one that a held body hangs on,
     is postponed: it begins, with its whole path, in the first control period that starts with that body released. A
     path ends where the body is grasped. Effects that move nothing (colours, properties) never wait.
     """

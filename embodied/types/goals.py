@@ -1,4 +1,4 @@
-"""What an episode asks for: one choice among candidates, an answer to a question, or a mission."""
+"""The goal of an episode: one choice among candidates, an answer to a question, or a mission."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Mission:
-    """Propositions that shall come true, in words; `deadlines_s` bounds some of them, in simulated seconds.
+    """Propositions that must become true, in words; `deadlines_s` bounds some of them, in simulated seconds.
 
     Raises `GoalError`.
     """

@@ -1,4 +1,4 @@
-"""What a robot is asked to do, what its motors then receive, and how an intent ends.
+"""Intents of robots, the commands that their motors receive, and how an intent ends.
 
 While two grippers of one robot hold the same body, an intent that would move one arm alone fails before it moves.
 """
@@ -82,7 +82,7 @@ class Wait:
 class ActionChunk:
     """Consecutive actions of a rated space: `values` (rows, `space.size`), one row per period of `space.rate_hz`.
 
-    The rate divides the control rate; controllers interpolate between rows, so the chunk takes exactly its own time.
+    The rate divides the control rate; controllers interpolate between rows, so the duration of a chunk is exact.
     """
 
     space: ActionSpec
@@ -94,7 +94,7 @@ Intent = MoveTo | DeltaPose | Drive | GoTo | Skill | Wait | ActionChunk
 
 @dataclass(frozen=True, eq=False)
 class Command:
-    """What one robot's motors are asked for during one control period; None leaves that part as it is.
+    """The command of one robot's motors for one control period; None leaves that part unchanged.
 
     `joint_position_rad` holds the targets (J,) of all arms, or those of some arms by the names of their end effectors;
     `gripper` the opening in [0, 1] of the only gripper, or openings by end effector; `base_velocity` forward m/s and

@@ -1,4 +1,4 @@
-"""What a robot perceives: images and its own state."""
+"""The observations of a robot: images and its own state."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class CameraImage:
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """What one robot perceives.
+    """The observation of one robot.
 
     `proprio` float32 (Q,), laid out by `robots.commands.proprio_layout`; `gripper` is the opening, 0 closed to 1 open,
     of the first end effector (`proprio` holds those of all); `time_s` is what the episode's clock shows: None where the

@@ -1,4 +1,4 @@
-"""What is true in the world. Privileged: only tasks, experts and judges read it."""
+"""The true state of the world. Privileged: only tasks, experts and judges read it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -68,7 +68,7 @@ class RobotState:
 
 @dataclass(frozen=True, eq=False)
 class WorldState:
-    """Everything that is true now. Privileged: it never leaves the worker, and only tasks and experts read it.
+    """The true state of the world. Privileged: it never leaves the worker, and only tasks and experts read it.
 
     `pose` by body name; `joint` by scene joint name, m or rad; `contact` pairs of body or robot names, sorted within
     the pair (a robot whose arms touch each other pairs with itself); `held` as `held_bodies` makes it: the grasped

@@ -1,4 +1,4 @@
-"""World states as JSON, exact to the last bit, so that a world can go on in another process or on another day."""
+"""World states as JSON, exact to the last bit, so that a world can continue in another process."""
 
 from typing import Any
 

@@ -14,7 +14,10 @@ ATTENDED = ("capacity", "layers", "heads", "hidden")
 
 
 class MemoryKind(StrEnum):
-    """Which memory of ours: `off` is SAM2Act, without the parts around a memory; `none` has them and keeps nothing."""
+    """The memories of this project: `off` is SAM2Act, without the parts around a memory.
+
+    `none` has them and keeps nothing.
+    """
 
     off = "off"
     none = "none"
@@ -26,7 +29,7 @@ class MemoryKind(StrEnum):
 
 @dataclass(kw_only=True)
 class MemoryChoice:
-    """The settings of all memories of ours, of which each kind reads its own; see `policies.memory.config`.
+    """The settings of all memories of this project, of which each kind reads its own; see `policies.memory.config`.
 
     `kind` is one of `MemoryKind`, or the name of a memory from outside, whose settings are `options`.
     """

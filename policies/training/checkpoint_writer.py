@@ -1,4 +1,4 @@
-"""What the leading worker writes: checkpoints, and in the end the policy with the story of its training."""
+"""Files written by the leading worker: checkpoints, and in the end the policy with the history of its training."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -38,7 +38,7 @@ class Standing:
 
 
 class CheckpointWriter:
-    """Writes down one run of `steps` steps."""
+    """Writes the files of one run of `steps` steps."""
 
     def __init__(self, plan: TrainingPlan, prepared: Prepared, group: ProcessGroup, *, steps: int) -> None:
         self._plan = plan
@@ -48,7 +48,7 @@ class CheckpointWriter:
         self._settings = plan.settings(prepared.recordings.features)
         self._versions = {**versions(), "safetensors": version("safetensors")}
         self._commit = commit()
-        # Read before the first step: curves that cannot be read must not cost a training.
+        # Read before the first step: unreadable curves must not waste a training.
         self._earlier = curve_rows(prepared.start.folder) if prepared.start else []
 
     def checkpoint(self, standing: Standing, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -114,7 +114,7 @@ class CheckpointWriter:
 
 @contextmanager
 def held(shelf: Path) -> Iterator[None]:
-    """Holds the lock of a folder of checkpoints inside, waiting a while for a worker that has yet to notice its end.
+    """Holds the lock of a folder of checkpoints inside, waiting a while for a worker that is about to end.
 
     Raises `ConfigError` where another run keeps it.
     """

@@ -83,7 +83,7 @@ def run_job(plan: TrainingPlan, compute: TrainComputeConfig, *, config: str) -> 
 
 
 def _require_gpus(compute: TrainComputeConfig) -> None:
-    """Raises `ConfigError` where this machine lacks the GPUs: Ray would wait for them for ever."""
+    """Raises `ConfigError` where this machine lacks the GPUs: Ray would wait for them without end."""
     found = torch.cuda.device_count()
     if compute.kind is not ComputeKind.cluster and compute.gpus > found:
         raise ConfigError(
@@ -94,7 +94,7 @@ def _require_gpus(compute: TrainComputeConfig) -> None:
 
 
 def _sign(folder: Path, settings: dict[str, Any]) -> None:
-    """Writes what decides the outcome of the folder's run, or compares it with what was written there before."""
+    """Writes the settings that determine the result of the folder's run, or compares them with those written before."""
     path = folder / RUN
     if path.exists():
         refuse_other_settings(msgspec.json.decode(path.read_bytes()), settings, folder)
@@ -137,7 +137,7 @@ def _run_on_ray(plan: TrainingPlan, compute: TrainComputeConfig) -> Summary:
 
 @contextmanager
 def _interrupts() -> Iterator[None]:
-    """Inside, what an interrupt makes of Ray Train is an interrupt again; afterwards its handler is gone."""
+    """Turns Ray Train's reaction to an interrupt into `KeyboardInterrupt`; restores the signal handler at the end."""
     main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGINT)
     try:
@@ -150,7 +150,10 @@ def _interrupts() -> Iterator[None]:
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What each Ray Train worker does; errors that the caller must mend are returned, since a retry would not help."""
+    """The work of each Ray Train worker.
+
+    Errors that the caller must correct are returned, since a retry would not help.
+    """
     from ray.train import get_context
     from ray.train.torch import get_device
 
@@ -201,7 +204,7 @@ def _cluster(compute: TrainComputeConfig) -> AbstractContextManager[None]:
 
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
-    """Where Ray Train keeps its own notes; ours are the checkpoints, so these go when it ends."""
+    """The folder of Ray Train's own files, which is deleted at the end; checkpoints lie elsewhere."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:

@@ -16,7 +16,7 @@ POLL_S = 0.2
 class Loader(Generic[_T]):
     """Yields `make(step)` for every step of [start, stop), made by one thread; a context manager, which ends it.
 
-    Errors of this project that `make` raises are raised where the step is asked for.
+    Errors of this project that `make` raises are raised where the batch is read.
     """
 
     def __init__(self, make: Callable[[int], _T], start: int, stop: int) -> None:

@@ -1,4 +1,4 @@
-"""What is written down while training: metrics.jsonl, TensorBoard, visualisations; nothing of it decides anything."""
+"""Logs of a training: metrics.jsonl, TensorBoard, visualisations. None of them affects the training."""
 
 import json
 import logging
@@ -19,9 +19,9 @@ _log = logging.getLogger(__name__)
 
 
 class MetricsLogger:
-    """Rows of a run that goes on after `step` steps: later rows, of a run that was killed, are taken back.
+    """Rows of a run that continues after `step` steps: later rows, left by a killed run, are removed.
 
-    A row is {"step": ..., metrics ..., "wall": {what depends on the machine}}. A context manager.
+    A row is {"step": ..., metrics ..., "wall": {values that depend on the machine}}. A context manager.
     """
 
     def __init__(self, folder: Path, *, step: int, tensorboard: bool) -> None:

@@ -1,4 +1,4 @@
-"""What is to be trained, on what, and where to; everything is checked before the first step."""
+"""The plan of a training: policy, data and output; everything is checked before the first step."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from policies.training.trial import flat, refused_as_settings
 from policies.weights import load_weights
 
 DIFFERENCES_LISTED = 5
-# What may be changed between two sessions of one run: it decides when it is looked at, not what comes out.
+# Settings that may change between two sessions of one run, since they do not affect the result.
 FREE = {"minutes": None, "log": None, "sampling": {"memory_mb": None}}
 
 
@@ -43,7 +43,7 @@ class TrainingPlan:
     threads: int = 1
 
     def settings(self, features: DatasetFeatures) -> dict[str, Any]:
-        """Returns, JSON-able, all that decides what comes out."""
+        """Returns, JSON-able, all settings that determine the result."""
         training = _without(asdict(self.training), FREE)
         started = {"start_digest": file_sha256(self.start / WEIGHTS)} if self.start else {}
         outside = {"plugins": self.sources} if self.sources else {}
@@ -62,7 +62,7 @@ class TrainingPlan:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A learner as its stage begins, the recordings that it fits, and the weights that it starts from."""
+    """A learner at the beginning of its stage, the recordings that it fits, and the weights from which it starts."""
 
     learner: Learner
     recordings: Recordings

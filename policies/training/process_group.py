@@ -1,4 +1,4 @@
-"""The other workers of a run: what each must know of all before it goes on."""
+"""The group of worker processes of a run, and their agreement before each continues."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ CPU = torch.device("cpu")
 
 
 class ProcessStoppedError(TrainingError):
-    """Another worker cannot go on; it says why."""
+    """Another worker cannot continue, for the reason given."""
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """This worker's place among all; alone, nothing is sent. Every method must be called by all workers alike."""
+    """This worker's place in the group; a single worker sends nothing. All workers must call the same methods."""
 
     rank: int = 0
     workers: int = 1

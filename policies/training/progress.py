@@ -1,4 +1,4 @@
-"""How far a training has come, for who waits for it, from what it writes down: whatever process it runs in."""
+"""Shows the progress of a training, read from the metrics that it writes: independent of the process that trains."""
 
 import json
 import logging
@@ -21,7 +21,10 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def progress(folder: Path, steps: int) -> Iterator[None]:
-    """Shows inside how far the run in `folder` has come of `steps`: a bar in a terminal, elsewhere a line a minute."""
+    """Shows the progress of the run in `folder` towards `steps` inside.
+
+    A bar in a terminal, elsewhere a line a minute.
+    """
     watch = _watch if sys.stderr.isatty() else _log_lines
     ended = Event()
     thread = Thread(target=watch, args=(folder, steps, ended), name="progress", daemon=True)
@@ -52,7 +55,7 @@ def _log_lines(folder: Path, steps: int, ended: Event) -> None:
 
 
 def _last(folder: Path) -> tuple[int, float]:
-    """Returns the last step that was written down, and its loss."""
+    """Returns the last step in the metrics, and its loss."""
     path = folder / METRICS
     if not path.exists():
         return 0, float("nan")
