@@ -20,8 +20,10 @@ from embodied.evaluation.output_folder import claim
 from embodied.paths import write_atomically
 from embodied.plugins import (
     import_modules,
+    named_modules,
     recorded_use,
     require_same_modules,
+    source_digest,
     sources_of,
 )
 from embodied.rollout.compute import ComputeKind
@@ -107,10 +109,9 @@ def _run_on_ray(plan: TrainingPlan, compute: TrainComputeConfig) -> Summary:
 
         from embodied.rollout.ray.node import driver_code
 
-        code = driver_code()
         trainer = TorchTrainer(
             _work,
-            train_loop_config={PLAN: plan, MODULES: dict(code.modules)},
+            train_loop_config={PLAN: plan, MODULES: {name: source_digest(name) for name in named_modules()}},
             scaling_config=ScalingConfig(num_workers=compute.workers, use_gpu=bool(compute.gpus)),
             run_config=RunConfig(
                 name="training",
