@@ -22,6 +22,9 @@ MOST_SESSIONS = 64
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 TOLERANCE = 1e-5  # Of numbers that a server repeats: it may batch otherwise.
 
+# Servers that have stayed away for `outage_s`: the episodes after that try once each, instead of waiting as long again.
+_AWAY: set[str] = set()
+
 _log = logging.getLogger(__name__)
 
 
@@ -114,11 +117,12 @@ class RemoteSessions:
     def infer(self, key: str, message: Mapping[str, Any], read: Read) -> Reading:
         """Returns what `read` makes of the answer to `message` in session `key`.
 
-        Raises `OutageError` where the server stays away, keeps answering what `read` refuses (`BadAnswerError`), or
-        does not repeat its answers.
+        A server that has stayed away before is tried once. Raises `OutageError` where the server stays away, keeps
+        answering what `read` refuses (`BadAnswerError`), or does not repeat its answers.
         """
         session = self._known(key)
-        give_up_s, pause_s, bad = time.monotonic() + self._endurance.outage_s, FIRST_PAUSE_S, 0
+        outage_s = 0.0 if self._address.url in _AWAY else self._endurance.outage_s
+        give_up_s, pause_s, bad = time.monotonic() + outage_s, FIRST_PAUSE_S, 0
         while True:
             try:
                 reading = self._asked(session, message, read)
@@ -127,10 +131,13 @@ class RemoteSessions:
                 self.close()
                 bad += isinstance(error, BadAnswerError)
                 if bad >= MOST_BAD_ANSWERS or time.monotonic() + pause_s > give_up_s:
+                    if isinstance(error, ConnectionLostError):
+                        _AWAY.add(self._address.url)
                     raise OutageError(error.rule, value=error.value, remedy=error.remedy) from error
                 _log.info("The policy server is tried again in %.1f s: %s", pause_s, error)
                 time.sleep(pause_s)
                 pause_s = min(2.0 * pause_s, LONGEST_PAUSE_S)
+        _AWAY.discard(self._address.url)
         self._append(session, message, reading.numbers)
         return reading
 

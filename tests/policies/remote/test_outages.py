@@ -86,6 +86,18 @@ def test_a_server_that_stays_away_ends_in_an_outage_in_time():
     assert time.monotonic() - begun_s < 3.0
 
 
+def test_a_server_that_has_stayed_away_is_tried_once_for_each_later_episode_until_it_is_back():
+    with running(PolicyServer().handle) as url:
+        served = RemotePolicyConfig(url=url, outage_s=0.5).pinned()
+    for shortest_s, longest_s in ((0.2, 3.0), (0.0, 0.2), (0.0, 0.2)):
+        begun_s = time.monotonic()
+        with pytest.raises(OutageError):
+            served.build().act([request()])
+        assert shortest_s <= time.monotonic() - begun_s < longest_s
+    with running(PolicyServer().handle, int(url.rpartition(":")[2])):
+        assert played(served.build(), 2)
+
+
 def test_a_server_that_comes_back_as_another_one_is_not_used():
     with running(PolicyServer("embodied", OURS).handle) as url:
         policy = built(url, outage_s=0.3)
