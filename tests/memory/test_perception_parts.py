@@ -13,9 +13,9 @@ from embodied.memory.perception.segments import SegmentedImage
 from embodied.types import CameraImage
 
 
-def shown(depth_m, mask, number):
-    """Returns which pixels of a 64 x 64 camera show the thing of a mask."""
-    rgb = np.zeros((64, 64, 3), np.uint8)
+def shown(depth_m, mask, number, *, rgb=None):
+    """Returns which pixels of a 64 x 64 camera show the thing of a mask; without `rgb` each mask has its own colour."""
+    rgb = np.repeat((mask * 30).astype(np.uint8)[..., None], 3, axis=2) if rgb is None else rgb
     image = CameraImage(rgb, depth_m.astype(np.float32), mask, intrinsics_matrix(64, 64, 0.7), np.eye(4))
     sound = np.zeros(64 * 64, dtype=bool)
     sound[SegmentedImage(image).indices(number)] = True
@@ -31,10 +31,33 @@ def test_a_mask_that_bleeds_onto_what_is_beside_it_loses_only_the_bled_rim(besid
     mask[20:30, 20:31] = 7  # Column 30 shows something else.
     depth_m = np.full((64, 64), beside_m)
     depth_m[20:30, 20:30] = 1.0
-    sound = shown(depth_m, mask, 7)
+    rgb = np.zeros((64, 64, 3), np.uint8)
+    rgb[20:30, 20:30] = 200
+    sound = shown(depth_m, mask, 7, rgb=rgb)
     assert not sound[:, 30].any()
     assert sound[20:30, 20:30].all()
     assert sound.sum() == 100
+
+
+def test_the_narrow_side_of_a_block_that_is_seen_from_above_is_kept():
+    mask = np.zeros((64, 64), np.int32)
+    mask[20:31, 20:30] = 7  # The last row shows its side, 4 cm below its top, just above the table.
+    depth_m = np.full((64, 64), 1.045)
+    depth_m[20:30, 20:30], depth_m[30, 20:30] = 1.0, 1.04
+    rgb = np.full((64, 64, 3), 120, np.uint8)
+    rgb[20:30, 20:30], rgb[30, 20:30] = (40, 180, 60), (22, 98, 33)
+    assert shown(depth_m, mask, 7, rgb=rgb).sum() == 110
+
+
+@pytest.mark.parametrize("mixed_m", [1.0, 1.1, 0.7], ids=["as the inside", "off", "far off"])
+def test_pixels_on_a_rim_that_mix_two_depths_are_left_out(mixed_m):
+    mask = np.zeros((64, 64), np.int32)
+    mask[20:30, 20:30] = 7
+    depth_m = np.full((64, 64), 2.0)
+    depth_m[20:30, 20:30] = 1.0
+    depth_m[25, 29], depth_m[26, 29] = mixed_m, 1.0 + 2 * (mixed_m - 1.0)
+    left_out = 0 if mixed_m == 1.0 else 2
+    assert shown(depth_m, mask, 7).sum() == 100 - left_out
 
 
 def test_pixels_without_depth_are_left_out():

@@ -11,11 +11,10 @@ import numpy as np
 from embodied.geometry import Pose, Vector3, vector3
 from embodied.memory.perception.boxes import UprightBox
 from embodied.memory.perception.known import Known, Measured, measured, share_inside
-from embodied.memory.perception.segments import SegmentedImage
+from embodied.memory.perception.segments import SAME_RGB, SegmentedImage
 from embodied.types import CameraImage
 
 SAME_M = 0.004  # Depth tolerance, metres, for a pixel that is unchanged.
-SAME_RGB = 60  # Colour tolerance, summed over the three channels, of 765.
 VACATED_SHARE = 0.05
 LEAST_PIXELS = 10
 

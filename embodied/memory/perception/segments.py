@@ -15,7 +15,9 @@ from embodied.types import CameraImage
 MOST_POINTS = 250
 OWN_M = 0.02  # Tolerance in depth for points of a robot's own surface.
 LEAST_HITS, LEAST_HIT_SHARE = 3, 0.1
-_ROWS, _COLUMNS = np.repeat((-1, 0, 1), 3), np.tile((-1, 0, 1), 3)
+_ROWS, _COLUMNS = np.array([(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1) if row or column]).T
+SAME_RGB, LARGEST_RGB = 60, 765  # Colour tolerance, summed over the three channels.
+FAR_M = 0.12  # Of depth: a larger step between neighbours leads to another thing.
 JUMP_PX = 4.0  # Of depth, in pixel widths: a larger step between neighbours is an edge.
 
 
@@ -47,11 +49,12 @@ class SegmentedImage:
         return np.bincount(self.mask)
 
     def indices(self, mask: int) -> np.ndarray:
-        """Returns the flat indices of pixels that show the thing of a mask.
+        """Returns the flat indices of pixels that show the thing of a mask, evenly thinned to `MOST_POINTS`.
 
-        Evenly thinned to `MOST_POINTS`, and reliable. Left out are pixels without depth, and those on the rim of the
-        mask that have no neighbour inside of it at about their own depth: there a mask bleeds onto the surface before
-        or behind, or a sensor mixes the two depths. A mask without inner pixels is kept whole.
+        Left out are pixels without depth, and of those on the rim of the mask, without a neighbour inside of it at
+        about their own depth, the ones with the colour of what is beside (there the mask bleeds), and the ones that
+        have their depth to themselves or far from the inside (there a sensor mixes two depths). A mask of which nothing
+        would be left is kept whole.
         """
         found = np.flatnonzero(self.mask == mask)
         found = found[self.depth_m[found] > 0]
@@ -86,32 +89,45 @@ class SegmentedImage:
         return np.where(shown, row * width + column, -1).astype(np.int64), camera[:, 2]
 
     @cached_property
-    def _padded(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The rims of all masks, depths and masks, flat, with one more row and column on each side of the image."""
+    def _padded(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Rims of all masks, depths, masks, colours, flat, with one more row and column on each side of the image."""
         height, width = self.image.depth_m.shape
         mask = np.zeros((height + 2, width + 2), dtype=np.int32)
         depth_m = np.zeros(mask.shape, dtype=np.float32)
+        rgb = np.zeros((*mask.shape, 3), dtype=np.uint8)
         rim = np.ones(mask.shape, dtype=bool)
         middle = mask[1:-1, 1:-1]
         middle[:], depth_m[1:-1, 1:-1] = self.mask.reshape(height, width), self.image.depth_m
+        rgb[1:-1, 1:-1] = self.image.rgb
         found = rim[1:-1, 1:-1]
         np.not_equal(middle, mask[1:-1, :-2], out=found)
         for beside in (mask[1:-1, 2:], mask[:-2, 1:-1], mask[2:, 1:-1]):
             found |= middle != beside
-        return rim.ravel(), depth_m.ravel(), mask.ravel()
+        return rim.ravel(), depth_m.ravel(), mask.ravel(), rgb.reshape(-1, 3)
 
     def _sound(self, indices: np.ndarray) -> np.ndarray:
-        """Returns which pixels, given by their flat indices, are inside their mask or have a neighbour that is."""
-        rim, depth_m, mask = self._padded
+        """Returns which pixels, given by their flat indices, show the thing of their own mask."""
+        rim, depth_m, mask, rgb = self._padded
         row, column = np.divmod(indices, self.image.depth_m.shape[1])
         wide = self.image.depth_m.shape[1] + 2
         at = (row + 1) * wide + column + 1
         sound = ~rim[at]
         at = at[~sound, None]
         around = at + (_ROWS * wide + _COLUMNS)
-        own_m = depth_m[at]
-        near = np.abs(depth_m[around] - own_m) <= JUMP_PX * own_m / self.image.intrinsics[1, 1]
-        sound[~sound] = (near & (mask[around] == mask[at]) & ~rim[around]).any(axis=1)
+        step_m = np.abs(depth_m[around] - depth_m[at])
+        near = step_m <= JUMP_PX * depth_m[at] / self.image.intrinsics[1, 1]
+        same = mask[around] == mask[at]
+        inner = same & ~rim[around]
+        kept = (near & inner).any(axis=1)
+        doubted = np.flatnonzero(~kept)
+        inner, same, step_m = inner[doubted], same[doubted], step_m[doubted]
+        apart = np.abs(rgb[around[doubted]].astype(np.int16) - rgb[at[doubted]]).sum(axis=2)
+        beside, own = (np.where(which, apart, LARGEST_RGB).min(axis=1) for which in (~same, inner))
+        bled = (beside < SAME_RGB) & (beside < own)
+        apart_m = np.where(inner, step_m, np.inf).min(axis=1)
+        mixed = ~(near[doubted] & same).any(axis=1) | (inner.any(axis=1) & (apart_m > FAR_M))
+        kept[doubted] = ~(bled | mixed)
+        sound[~sound] = kept
         return sound
 
     def of_robots(self, own_m: Sequence[np.ndarray]) -> frozenset[int]:
