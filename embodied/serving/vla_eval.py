@@ -130,7 +130,9 @@ class VlaEvalConversation:
         states = payload.get("states", payload.get("state"))
         if states is not None:
             flat["observation/proprio"] = _vector(states)
-        own = {key: value for key, value in payload.items() if key.startswith("observation/") or key == "prompt"}
+        own = {
+            key: _image(value) for key, value in payload.items() if key.startswith("observation/") or key == "prompt"
+        }
         return flat_request({**flat, **own}, self._episode, step)
 
 
