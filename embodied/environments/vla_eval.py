@@ -1,4 +1,4 @@
-"""Our tasks as a benchmark of vla-eval (PyPI), named in its settings by `embodied.environments.vla_eval:Benchmark`.
+"""Our tasks as a benchmark of vla-eval (PyPI), named in its settings by `embodied.environments.vla_eval:VlaEvalBenchmark`.
 
 It has the methods that vla-eval calls, and needs nothing of that package. Observations hold `images` by camera,
 `task_description` and `state`, and under our own flat keys depth, calibration and proprioception, which a server of
@@ -32,7 +32,7 @@ class _SeenEnv(KeyframeEnv):
         return super()._observation(seen)
 
 
-class Benchmark:
+class VlaEvalBenchmark:
     """The tasks of a suite, one keyframe per step. Episode `n` of a task has the seed `seed` + n of `split`.
 
     `tasks` names some of the suite's tasks, None all. Raises `UnknownNameError`, and `ConfigError` for options.

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embodied.environments.vla_eval import Benchmark
+from embodied.environments.vla_eval import VlaEvalBenchmark
 from embodied.errors import IntentError
 from embodied.serving import Identity, ServingSettings, serving
 from embodied.types import Request, Truth
@@ -22,13 +22,13 @@ CONFIG = """
 server: {url: "URL", timeout: 300}
 output_dir: OUTPUT
 benchmarks:
-  - benchmark: "embodied.environments.vla_eval:Benchmark"
+  - benchmark: "embodied.environments.vla_eval:VlaEvalBenchmark"
     episodes_per_task: 2
     params: {tasks: [reopen_drawer], seed: 3}
 """
 
 
-async def solved(benchmark: Benchmark, episode: int) -> dict:
+async def solved(benchmark: VlaEvalBenchmark, episode: int) -> dict:
     """Plays one episode as the expert does, in rows of the world frame."""
     (task,) = benchmark.get_tasks()
     await benchmark.start_episode({**task, "episode_idx": episode})
@@ -44,7 +44,7 @@ async def solved(benchmark: Benchmark, episode: int) -> dict:
 
 
 def test_an_expert_solves_its_episodes_in_rows_of_the_world_frame():
-    benchmark = Benchmark(tasks=["reopen_drawer"], task_options={"camera_px": 16})
+    benchmark = VlaEvalBenchmark(tasks=["reopen_drawer"], task_options={"camera_px": 16})
     assert benchmark.get_tasks() == [{"name": "reopen_drawer", "suite": "memorybench/strict"}]
     try:
         result = asyncio.run(solved(benchmark, 1))
