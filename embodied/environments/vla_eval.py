@@ -1,4 +1,4 @@
-"""Our tasks as a benchmark of vla-eval (PyPI), named in its settings by `embodied.environments.vla_eval:VlaEvalBenchmark`.
+"""Our tasks as a benchmark of vla-eval (PyPI), named there by `embodied.environments.vla_eval:VlaEvalBenchmark`.
 
 It has the methods that vla-eval calls, and needs nothing of that package. Observations hold `images` by camera,
 `task_description` and `state`, and under our own flat keys depth, calibration and proprioception, which a server of
