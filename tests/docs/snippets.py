@@ -13,7 +13,7 @@ _FILE = re.compile(r"\A# (\S+\.py)\n")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of a page. `saved_as` is where the text before it tells the reader to save it."""
+    """A fenced block of a page. `saved_as` is where the text before it asks the reader to save it."""
 
     language: str
     text: str

@@ -168,7 +168,7 @@ class Slow(CueTask):
 
 
 def reminded(control, *, decisions, opens_at):
-    """The numbers of the moments that a policy is reminded of at each decision; each decision stores one."""
+    """The numbers of the moments that a policy gets at each decision; each decision stores one."""
     policy, task, episode = Notebook(), CueTask(), CueTask().sample(3)
     stage = EpisodeContext(CueWorld(), task, policy, lambda _: {"arm": FakeController("arm")})
     tampered = control.prepare(episode, stage).policy

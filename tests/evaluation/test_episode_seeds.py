@@ -1,4 +1,7 @@
-"""Lists of episodes: every target equally often, in an order that tells nothing, the same wherever they are drawn."""
+"""Lists of episodes.
+
+Every target equally often, in an order that gives no information, the same wherever they are drawn.
+"""
 
 import subprocess
 import sys

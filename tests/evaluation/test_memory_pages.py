@@ -93,7 +93,7 @@ def test_figures_hold_any_name_and_keep_it_as_text(bank):
     assert maps_figure(page).count("panda") >= len(page.maps)
 
 
-def test_of_an_episode_that_nobody_logged_there_is_no_page(bank):
+def test_an_episode_that_was_not_logged_has_no_page(bank):
     bank.append(list(story()))
     assert episode_page(bank, "f") is None
 

@@ -128,7 +128,7 @@ def test_a_place_where_no_folder_can_be_made_is_refused(tmp_path):
         ResultsFolder(tmp_path / "file" / "out")
 
 
-def test_what_a_run_left_that_was_killed_at_its_very_start_is_no_stranger(tmp_path):
+def test_the_folder_of_a_run_killed_at_its_very_start_is_accepted(tmp_path):
     for name in (".lock", ".config.yaml.1234.part"):
         (tmp_path / name).write_text("")
     ResultsFolder(tmp_path).close()

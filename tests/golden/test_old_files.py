@@ -138,7 +138,7 @@ def test_an_old_bank_recalls_its_moments(bank):
     assert [one.seq for one in bank.recall(Query(region="kitchen", order=Order.OLDEST))] == [20, 21, 33]
 
 
-def test_an_old_bank_contains_what_was_done_why_and_by_whom(bank):
+def test_an_old_bank_contains_actions_causes_and_robots(bank):
     done = bank.nth_interaction(-1, entity="cup")
     assert (done.seq, done.robot, done.task, done.cause) == (32, "panda", "tidy/1", (26,))
     assert done.payload == Interaction("pick_place", "cup", 5.0, 7.0, 8.0, 8.5, "box", "trolley/1", True)

@@ -89,7 +89,7 @@ def test_the_memories_of_a_training_are_shown_with_the_settings_of_those_from_ou
     assert "\n    for last: policy.memory.options.gain=1.0\n" in shown
 
 
-def test_a_page_that_nobody_reads_to_its_end_is_no_error():
+def test_a_page_whose_reader_has_exited_is_no_error():
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""A learned policy through the door of evaluations, under all controls of its memory."""
+"""A learned policy through the command line of evaluations, under all controls of its memory."""
 
 import json
 

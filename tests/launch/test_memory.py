@@ -148,7 +148,7 @@ def test_the_end_of_several_names_lists_ten_of_them_and_how_many_more(worlds):
     assert "episode=" in str(several.value)
 
 
-def test_a_name_that_nobody_has_is_answered_with_the_nearest_end(worlds):
+def test_an_unknown_name_is_answered_with_the_nearest_end(worlds):
     for asked, hint in (
         ({"where": "blok"}, "'block'"), ({"where": "top/handel"}, "'top/handle'"), ({"episode": "taks/7"}, "'task/7'"),
         ({"where": "lock", "episode": "task/7"}, "'block'"), ({"where": "10/blokc"}, "'10/block'"),

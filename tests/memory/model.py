@@ -36,7 +36,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Lies:
-    """Where a thing lies, None for nobody knows, by which event, and by which guesses."""
+    """The pose of a thing, None for unknown, the event that determined it, and its guesses."""
 
     x: float | None = None
     position: tuple[float, int] = NEVER
@@ -60,7 +60,7 @@ class Model:
         mine = [event for event in self.events if event.writer == writer]
         return (mine[-1].writer_seq, mine[-1].valid_time_s) if mine else (0, 0.0)
 
-    # --- Who is whom, and who holds whom ---
+    # --- Merged entities and parents ---
 
     def written(self):
         """Merges and, by thing, the changes (predicate, object, since, number) of its parent, as logged."""
@@ -120,7 +120,7 @@ class Model:
     def payload(self, position):
         return self.events[position[1] - 1].payload
 
-    def heard_of(self, name, *, as_of_s=math.inf):
+    def is_known(self, name, *, as_of_s=math.inf):
         thing = self.root(name, as_of_s)
         sightings = [self.seen(one, as_of_s) for one in self.names(thing, as_of_s)]
         return max(sightings) != NEVER or bool(self.changes(thing, as_of_s))
@@ -154,7 +154,7 @@ class Model:
     # --- Where things lie ---
 
     def lies(self, thing, until, known_s):
-        """Goes through a thing's parents from the first on, carrying along where it lies; who is whom is as known.
+        """Goes through a thing's parents from the first on, propagating its pose; merges are those known.
 
         Raises `CircleError` where late news has closed a circle of holders: nobody can say then.
         """
@@ -193,7 +193,7 @@ class Model:
         return lies
 
     def shown(self, thing, until, known_s):
-        """When a thing was last seen, and where: what was known of another that turned out to be it counts too."""
+        """When and where a thing was last seen: sightings of entities merged into it count too."""
         position = self.seen(thing, until)
         lies = Lies(self.payload(position).pose.position_m[0], position) if position != NEVER else Lies()
         for merge in self.merges(known_s):

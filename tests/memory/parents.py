@@ -1,4 +1,4 @@
-"""Who turns out to be whom, and who holds whom, in the model of a bank: all changes, in the order of the events."""
+"""Merges and parents of entities in the model of a bank: all changes in their order."""
 
 import math
 from collections import defaultdict
@@ -12,7 +12,7 @@ NOBODY = ("", "", *NEVER)
 
 @dataclass(frozen=True)
 class Merge:
-    """One thing turned out to be another, which was not another itself when that was logged."""
+    """One entity is merged into another one, which was not merged itself when that was logged."""
 
     entity: str
     into: str

@@ -202,7 +202,7 @@ def agree(bank, model, thing, *, as_of_s=None):
     until = math.inf if as_of_s is None else as_of_s
     predicate, holder, version, _ = model.parent(thing, as_of_s=until)
     found = bank.where_is(thing, as_of_s=as_of_s)
-    if not model.heard_of(thing, as_of_s=until):
+    if not model.is_known(thing, as_of_s=until):
         assert found is None
         return
     assert (found.version, math.isclose(found.existence, model.existence(thing, as_of_s=until))) == (version, True)

@@ -1,4 +1,4 @@
-"""Entities that turn out to be one: what held them, what they hold, and where they then are."""
+"""Merged entities: their parents, contents and locations."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The outbox: safe before anybody goes on, in order, numbered, bounded, and honest about damage."""
+"""The outbox: durable before a call returns, ordered, numbered, bounded, and with damage reported."""
 
 import sqlite3
 import subprocess

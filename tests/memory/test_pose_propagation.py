@@ -1,4 +1,4 @@
-"""Where things are believed to be after they were carried: by robots, in what is carried, and when nobody looked."""
+"""Believed poses of things that were carried by robots or inside containers, also of unseen ones."""
 
 import math
 
@@ -94,7 +94,7 @@ def test_a_thing_set_down_in_a_room_and_then_logged_to_be_on_a_tray_there_was_se
     assert x_of(bank, "cup") == pytest.approx(1.7)
 
 
-def test_a_gripper_nobody_reported_leaves_a_thing_where_it_was_taken(bank, factory):
+def test_an_unreported_gripper_leaves_a_thing_where_it_was_taken(bank, factory):
     bank.append([factory.seen("cup", 0.1, 1.0), factory.put("cup", "held_by", "kuka", 0, time_s=2.0)])
     bank.append(end(factory, "cup", "held_by", "kuka", 3.0))
     assert x_of(bank, "cup") == 0.1
@@ -105,7 +105,7 @@ def test_a_gripper_nobody_reported_leaves_a_thing_where_it_was_taken(bank, facto
 # --- In boxes ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_in_a_box_goes_with_the_box_however_deep_and_by_whomever_it_is_carried(bank, factory):
+def test_contents_of_a_box_move_with_it_at_any_depth_and_with_any_robot(bank, factory):
     bank.append([factory.put("cup", "in", "box", 0, time_s=1.0), factory.put("pen", "in", "cup", 0, time_s=1.0)])
     bank.append([factory.seen("box", 1.0, 2.0), factory.seen("cup", 1.1, 2.0), factory.seen("pen", 1.15, 2.0)])
     bank.append(factory.seen("box", 1.5, 3.0))
@@ -162,7 +162,7 @@ def test_what_was_seen_before_it_was_elsewhere_is_where_its_last_holder_is(bank,
     assert [x_of(bank, name) for name in ("cup", "knob")] == [1.0, 1.0]
 
 
-def test_what_is_in_a_box_that_nobody_can_find_any_more_is_lost_with_it(bank, factory):
+def test_contents_of_a_lost_box_are_lost_with_it(bank, factory):
     bank.append([factory.seen("shelf", 1.0, 0.0), factory.put("box", "on", "shelf", 0, time_s=1.0)])
     bank.append([factory.put("pen", "in", "box", 0, time_s=1.0), factory.seen("pen", 1.1, 2.0)])
     bank.append(end(factory, "box", "on", "shelf", 3.0))
@@ -189,7 +189,7 @@ def test_what_was_seen_in_a_box_that_was_carried_unseen_still_goes_with_it(bank,
     assert [x_of(bank, name) for name in ("box", "pen")] == pytest.approx([0.7, 0.8])
 
 
-def test_retold_relations_and_merged_boxes_change_nothing(bank, factory):
+def test_relations_logged_again_and_merged_boxes_change_nothing(bank, factory):
     bank.append([factory.seen("crate", 1.0, 1.0), factory.put("pen", "in", "crate", 0, time_s=1.0)])
     bank.append(factory.seen("pen", 1.2, 2.0))
     bank.append([factory.put("pen", "in", "crate", version, time_s=2.0 + version) for version in range(1, 40)])
@@ -308,7 +308,7 @@ def test_of_a_place_in_the_place_that_was_logged_the_smaller_one_counts(bank, fa
     assert [bank.where_is(name).parent for name in ("cup", "pen")] == ["kitchen", ""], "it is out of the table's drawer"
 
 
-def test_a_box_that_nobody_saw_is_where_it_is_recorded_to_be_and_so_is_what_is_in_it(bank, factory):
+def test_an_unseen_box_is_at_its_logged_place_with_its_contents(bank, factory):
     bank.append([factory.seen("pen", 3.0, 1.0), factory.put("pen", "in", "box", 0, time_s=2.0)])
     assert x_of(bank, "pen") == 3.0
     bank.append(factory.put("box", "in", "kitchen", 0, time_s=3.0))
@@ -380,7 +380,7 @@ def test_what_is_in_something_that_has_gone_has_gone_with_it_unless_it_was_seen_
     assert [bank.where_is(name).existence for name in asked] == pytest.approx([1, 1, 0.1, 1, 1, 1])
 
 
-def test_what_is_in_a_box_that_nobody_ever_saw_goes_with_it_and_what_a_robot_reports_of_itself_does_not(bank, factory):
+def test_contents_of_an_unseen_box_move_with_it_and_a_robots_own_reports_do_not(bank, factory):
     bank.append([factory.put("cup", "in", "box", 0, time_s=1.0), factory.put("kuka", "on", "truck", 0, time_s=1.0)])
     bank.append([hand(factory, 1.0, 1.0), factory.put("pen", "held_by", "kuka", 0, time_s=1.0)])
     bank.append([factory.event(AbsenceSeen(name, 0.75), 2.0) for name in ("box", "truck")])

@@ -1,4 +1,4 @@
-"""Questions that make no sense are refused alike by a bank, a view, a client; a closed bank refuses everything."""
+"""Invalid queries are refused in the same way by a bank, a view and a client, and by closed ones."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The service: commits shared by many, answers to each, nothing lost or doubled whoever dies."""
+"""The service: shared commits, one answer per client, nothing lost or duplicated when a process is killed."""
 
 import os
 import random
@@ -135,7 +135,7 @@ def test_what_arrives_while_the_disk_is_busy_shares_the_next_commit_and_each_get
         assert "bad" not in entities(bank)
 
 
-def test_a_disk_that_fails_is_heard_by_all_and_the_service_goes_on():
+def test_a_failing_disk_is_reported_to_all_callers_and_the_service_goes_on():
     bank = SlowBank(open_bank(":memory:"))
     bank.gate.set()
     bank.failures = 1

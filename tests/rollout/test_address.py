@@ -51,7 +51,7 @@ def test_what_is_no_address_is_refused_before_anything_starts(address):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid", "a..b"])
-def test_an_address_where_nobody_answers_is_refused_at_once(nothing_joined, host):
+def test_an_address_without_a_server_is_refused_at_once(nothing_joined, host):
     address, started_s = f"{host}:{free_port()}", time.monotonic()
     with pytest.raises(ConfigError, match="running Ray cluster") as refused, existing_cluster(address):
         pass

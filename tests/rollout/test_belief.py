@@ -345,7 +345,7 @@ def assert_no_truth(start, *, texts=()):
 
 
 class Noting(FakePolicy):
-    """An unprivileged policy that stores a moment at each decision, so that it is reminded of some."""
+    """An unprivileged policy that stores a moment at each decision, so that it gets some back."""
 
     def _decide(self, request):
         moment = Moment(np.eye(1, 4, dtype=np.float32)[0], None, "m", 0.0, (0.0, 0.0, 0.0), "arm", "")

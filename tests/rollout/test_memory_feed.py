@@ -473,7 +473,7 @@ HINTED = np.eye(2, dtype=np.float32)
 
 
 @dataclass
-class Rememberer:
+class RememberingPolicy:
     """Sees the right bin at its first request only, stores a moment of it, and goes by its moments ever after.
 
     It has no carry. It stands for a policy that saw the scene before it was rearranged.
@@ -512,28 +512,28 @@ class Rememberer:
 
 
 @dataclass(kw_only=True)
-class RemembererConfig:
+class RememberingPolicyConfig:
     dies_at: int | None = None
     once: str = ""
 
     def build(self):
-        return Rememberer(dies_at=self.dies_at, once=self.once)
+        return RememberingPolicy(dies_at=self.dies_at, once=self.once)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_policy_remembers_through_the_bank_alone_and_is_lost_without(bank, seed):
-    policy = Rememberer()
+    policy = RememberingPolicy()
     assert fed(bank, policy, seed=seed).progress.outcome is Outcome.SUCCESS
     assert policy.memories[0] == ()
     (moment,) = policy.memories[-1]
     assert (moment.model_id, moment.robot, moment.episode, moment.entities) == ("hint", "arm", "", ("block",))
     np.testing.assert_array_equal(moment.tokens, HINTED)
-    assert fed(bank, Rememberer(), seed=seed, name="amnesia", capacity=1, feed_kind=Forgetful).progress.outcome is (
-        Outcome.TIMEOUT
-    )
+    assert fed(
+        bank, RememberingPolicy(), seed=seed, name="amnesia", capacity=1, feed_kind=ForgetfulPolicy
+    ).progress.outcome is (Outcome.TIMEOUT)
 
 
-class Forgetful(TruthFeed):
+class ForgetfulPolicy(TruthFeed):
     """A feed that gives no moments back."""
 
     def __init__(self, config, bank, name):
@@ -542,7 +542,7 @@ class Forgetful(TruthFeed):
 
 
 def test_moments_come_oldest_first_at_most_as_many_as_fit_and_of_this_robot_and_episode(bank):
-    class Diarist(FakePolicy):
+    class LoggingObserver(FakePolicy):
         def _decide(self, request):
             vector = np.zeros(64, np.float32)
             vector[request.step] = 1.0
@@ -550,8 +550,8 @@ def test_moments_come_oldest_first_at_most_as_many_as_fit_and_of_this_robot_and_
             return Decision((Wait(0.2),), moments=(moment,))
 
     task = FakeTask(robots=("a", "b"), overrides={"limits": Limits(intents=25, sim_time_s=2.0)})
-    fed(bank, Diarist(), task=task, name="other")
-    policy = Diarist()
+    fed(bank, LoggingObserver(), task=task, name="other")
+    policy = LoggingObserver()
     fed(bank, policy, task=task, capacity=3)
     steps = {
         robot: [
@@ -565,12 +565,12 @@ def test_moments_come_oldest_first_at_most_as_many_as_fit_and_of_this_robot_and_
 
 @pytest.mark.parametrize(("clock", "expected"), [(Clock.SECONDS, [0.0, 0.2, 0.4]), (Clock.HIDDEN, [0.0, 1.0, 2.0])])
 def test_the_times_of_moments_show_no_more_than_the_clock_of_the_episode(bank, clock, expected):
-    class Diarist(FakePolicy):
+    class LoggingObserver(FakePolicy):
         def _decide(self, request):
             moment = Moment(HINTED[0], None, "diary", 0.0, (0.0, 0.0, 0.0), "x", "y")
             return Decision((Wait(0.2),), moments=(moment,))
 
-    policy = Diarist()
+    policy = LoggingObserver()
     task = FakeTask(overrides={"limits": Limits(intents=25, sim_time_s=0.7), "clock": clock})
     fed(bank, policy, task=task, config=MemoryFeedConfig(start_s=500.0))
     assert [moment.time_s for moment in policy.seen[3].memory.moments] == pytest.approx(expected)
@@ -578,12 +578,12 @@ def test_the_times_of_moments_show_no_more_than_the_clock_of_the_episode(bank, c
 
 @pytest.mark.parametrize("clock", list(Clock))
 def test_moments_keep_the_step_at_which_they_were_stored_whatever_was_stored_or_recalled_since(bank, clock):
-    class Diarist(FakePolicy):
+    class LoggingObserver(FakePolicy):
         def _decide(self, request):
             moment = Moment(HINTED[0], None, "diary", 0.0, (0.0, 0.0, 0.0), "x", "y")
             return Decision((Wait(0.2),), moments=(moment,) * (0, 1, 2)[request.step % 3])
 
-    policy = Diarist()
+    policy = LoggingObserver()
     task = FakeTask(overrides={"limits": Limits(intents=25, sim_time_s=2.0), "clock": clock})
     fed(bank, policy, task=task, capacity=3, config=MemoryFeedConfig(start_s=0.1))
     given = [request.memory.moments for request in policy.seen]
@@ -597,7 +597,7 @@ def test_moments_keep_the_step_at_which_they_were_stored_whatever_was_stored_or_
 def test_an_episode_that_is_played_again_recalls_what_it_did_the_first_time_and_not_its_future(bank):
     recalled = []
     for _ in range(2):
-        policy = Rememberer()
+        policy = RememberingPolicy()
         fed(bank, policy)
         recalled.append([[moment.time_s for moment in moments] for moments in policy.memories])
     assert recalled[0] == recalled[1]
@@ -613,7 +613,9 @@ def test_policies_get_nothing_that_others_logged(bank):
 
 # --- Workers ----------------------------------------------------------------------------------------------------------
 
-JOB = EpisodeJob(run="r", episode="bin_block/strict/test/3", task="bin_block/strict", policy="rememberer", seed=3)
+JOB = EpisodeJob(
+    run="r", episode="bin_block/strict/test/3", task="bin_block/strict", policy="remembering_policy", seed=3
+)
 
 
 def config_of(link, *, resume=True, dies_at=None, once=""):
@@ -622,7 +624,7 @@ def config_of(link, *, resume=True, dies_at=None, once=""):
         controller=FakeControllerConfig(),
         tasks={JOB.task: FakeTask()},
         policies={
-            "rememberer": RemembererConfig(dies_at=dies_at, once=once),
+            "remembering_policy": RememberingPolicyConfig(dies_at=dies_at, once=once),
             "expert": FakePolicyConfig(privileged=True),
         },
         memory=RunMemory(link=link, feed=MemoryFeedConfig(resume=resume)),
@@ -648,7 +650,7 @@ def test_a_worker_killed_in_mid_episode_resumes_with_its_memory(tmp_path, dies_a
         before = service.head()
         worker = SimulatorWorker(config_of(service))
         resumed = worker.run(replace(JOB, attempt=2)).record
-        asked = [len(moments) for moments in worker._policies["rememberer"].memories]
+        asked = [len(moments) for moments in worker._policies["remembering_policy"].memories]
         worker.close()
         whole = [untimed(event) for event in logged(service._bank)]
     assert before > 0
@@ -668,7 +670,10 @@ def test_a_worker_killed_without_resuming_is_lost_without_its_carry_and_begins_a
             assert worker.run(replace(JOB, attempt=attempt)).record.outcome is Outcome.SUCCESS
         worker.close()
         begun = [event.payload.episode for event in logged(bank) if event.kind == "episode_begun"]
-        assert begun == ["r/rememberer/bin_block/strict/test/3", "r/rememberer/bin_block/strict/test/3#2"]
+        assert begun == [
+            "r/remembering_policy/bin_block/strict/test/3",
+            "r/remembering_policy/bin_block/strict/test/3#2",
+        ]
         assert len(logged(bank, MomentStored)) == 2
 
 
@@ -697,7 +702,7 @@ def test_workers_on_ray_log_to_one_bank_and_resume_when_one_is_killed(tmp_path):
     with open_bank(url) as bank:
         ended = [event.payload for event in logged(bank, EpisodeEnded)]
         assert sorted(payload.episode for payload in ended) == [
-            f"r/rememberer/bin_block/strict/test/{i}" for i in range(4)
+            f"r/remembering_policy/bin_block/strict/test/{i}" for i in range(4)
         ]
         assert len(logged(bank, MomentStored)) == 4
         assert not bank.verify().problems

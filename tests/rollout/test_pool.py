@@ -75,7 +75,7 @@ def workers_of_ray():
 
 
 @pytest.fixture
-def nobody_left():
+def no_worker_left():
     """Checks that the workers of before are the workers of after."""
     before = set(workers_of_ray())
     yield before
@@ -148,12 +148,12 @@ def test_videos_and_rows_travel_together(two_workers):
 # --- Workers die, stop, hang ------------------------------------------------------------------------------------------
 
 
-def test_workers_killed_at_any_moment_cost_no_episode_and_double_none(nobody_left):
+def test_workers_killed_at_any_moment_cost_no_episode_and_double_none(no_worker_left):
     def kill_now_and_then():
         for _ in range(3):
             if done.wait(0.7):
                 return
-            victims = [worker for worker in workers_of_ray() if worker not in nobody_left]
+            victims = [worker for worker in workers_of_ray() if worker not in no_worker_left]
             if victims:
                 victims[0].kill()
                 killed.append(victims[0].pid)
@@ -173,13 +173,13 @@ def test_workers_killed_at_any_moment_cost_no_episode_and_double_none(nobody_lef
 
 
 @pytest.mark.parametrize("fault", ["kill", "stop", "hang"])
-def test_an_episode_whose_worker_dies_stops_or_hangs_is_played_again(fault, tmp_path, nobody_left):
+def test_an_episode_whose_worker_dies_stops_or_hangs_is_played_again(fault, tmp_path, no_worker_left):
     with pool_with(faulty(fault, [1], once_folder=str(tmp_path)), deadline_s=2.0) as compute:
         got = outcomes(compute.run(jobs(3, "faulty")))
     assert got == {0: (Outcome.SUCCESS, 1), 1: (Outcome.SUCCESS, 2), 2: (Outcome.SUCCESS, 1)}
 
 
-def test_what_a_late_worker_still_sends_is_ignored(tmp_path, nobody_left):
+def test_what_a_late_worker_still_sends_is_ignored(tmp_path, no_worker_left):
     late = faulty("late", [1], late_s=2.3, once_folder=str(tmp_path))
     with pool_with(late, workers=2, deadline_s=2.0) as compute:
         results = list(compute.run(jobs(40, "faulty")))
@@ -187,7 +187,7 @@ def test_what_a_late_worker_still_sends_is_ignored(tmp_path, nobody_left):
     assert outcomes(results)[1] == (Outcome.SUCCESS, 2)
 
 
-def test_results_that_wait_for_a_slow_reader_past_their_deadline_are_not_lost(nobody_left):
+def test_results_that_wait_for_a_slow_reader_past_their_deadline_are_not_lost(no_worker_left):
     with pool(CONFIG, workers=2, deadline_s=1.0) as compute:
         list(compute.run(jobs(4)))  # Both workers have started.
         results = compute.run(jobs(6))
@@ -197,7 +197,7 @@ def test_results_that_wait_for_a_slow_reader_past_their_deadline_are_not_lost(no
     assert outcomes(got) == dict.fromkeys(range(6), (Outcome.SUCCESS, 1))
 
 
-def test_a_poison_episode_is_given_up_and_the_others_are_played(nobody_left):
+def test_a_poison_episode_is_given_up_and_the_others_are_played(no_worker_left):
     with pool_with(faulty("segfault", [1]), max_attempts=2) as compute:
         results = list(compute.run(jobs(3, "faulty")))
     assert outcomes(results) == {0: (Outcome.SUCCESS, 1), 1: (Outcome.INVALID, 2), 2: (Outcome.SUCCESS, 1)}
@@ -206,16 +206,16 @@ def test_a_poison_episode_is_given_up_and_the_others_are_played(nobody_left):
     assert (poison.task, poison.tier, poison.policy) == ("bin_block", "strict", "faulty")
 
 
-def test_the_death_of_an_idle_worker_costs_the_next_episode_no_attempt(nobody_left):
+def test_the_death_of_an_idle_worker_costs_the_next_episode_no_attempt(no_worker_left):
     with pool(CONFIG) as compute:
         list(compute.run(jobs(1)))
-        (idle,) = set(workers_of_ray()) - nobody_left
+        (idle,) = set(workers_of_ray()) - no_worker_left
         idle.kill()
         psutil.wait_procs([idle], timeout=5.0)
         assert outcomes(compute.run(jobs(2))) == {0: (Outcome.SUCCESS, 1), 1: (Outcome.SUCCESS, 1)}
 
 
-def test_workers_that_only_die_stop_the_run(nobody_left):
+def test_workers_that_only_die_stop_the_run(no_worker_left):
     with pool_with(faulty("kill"), max_restarts=1, max_attempts=2) as compute, pytest.raises(WorkersDiedError):
         list(compute.run(jobs(50, "faulty")))
 
@@ -223,7 +223,7 @@ def test_workers_that_only_die_stop_the_run(nobody_left):
 # --- The run is ended -------------------------------------------------------------------------------------------------
 
 
-def test_the_results_of_before_an_interrupt_are_kept_and_no_worker_outlives_it(nobody_left):
+def test_the_results_of_before_an_interrupt_are_kept_and_no_worker_outlives_it(no_worker_left):
     delivered = []
     with pytest.raises(KeyboardInterrupt), pool(CALM) as compute:
         for result in compute.run(jobs(99, "slow")):
@@ -233,7 +233,7 @@ def test_the_results_of_before_an_interrupt_are_kept_and_no_worker_outlives_it(n
     assert 3 <= len(delivered) < 99
 
 
-def test_sigterm_ends_a_run_like_an_interrupt_and_its_handler_goes_with_it(nobody_left):
+def test_sigterm_ends_a_run_like_an_interrupt_and_its_handler_goes_with_it(no_worker_left):
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit), pool(CALM) as compute:
         for result in compute.run(jobs(99, "slow")):

@@ -1,4 +1,4 @@
-"""Episodes of all runs take place one after another on the site clock, whoever plays them and however often."""
+"""Episodes of all runs have one slot after another on the site clock, on any worker."""
 
 from dataclasses import dataclass, replace
 

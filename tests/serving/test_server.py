@@ -328,7 +328,7 @@ def test_memories_come_back_from_a_bank_after_a_restart_and_not_after_a_reset(tm
         assert counted(connection) == 1
 
 
-class Forgetful(Counting):
+class ForgetfulPolicy(Counting):
     """Counts in itself, against the rules of policies that many sessions share."""
 
     stateless = False
@@ -349,12 +349,12 @@ class Forgetful(Counting):
 
 
 def test_a_policy_that_may_keep_state_in_itself_is_built_anew_for_each_session():
-    with serving(Forgetful, IDENTITY, ServingSettings(port=0)) as server, client(server) as connection:
-        assert Forgetful.made == 1
+    with serving(ForgetfulPolicy, IDENTITY, ServingSettings(port=0)) as server, client(server) as connection:
+        assert ForgetfulPolicy.made == 1
         assert [counted(connection, name) for name in ("a", "b", "a", "b", "a")] == [1, 1, 2, 2, 3]
         asked(connection, {"reset": True, "session_id": "a"})
         assert [counted(connection, name) for name in ("a", "b")] == [1, 3]
-        assert Forgetful.made == 4
+        assert ForgetfulPolicy.made == 4
 
 
 @dataclass

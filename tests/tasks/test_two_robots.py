@@ -62,7 +62,7 @@ def test_the_block_never_starts_on_a_candidate_and_all_targets_are_as_likely():
     assert min(Counter(start_of(episode) for episode in episodes).values()) > 50
 
 
-def test_the_mobile_robot_is_not_told_the_target():
+def test_the_mobile_robot_does_not_get_the_target():
     episode = TASK.sample(3)
     assert episode.choice_goal.target in episode.instruction_of(STANDING)
     assert not any(spot in episode.instruction_of(MOBILE) for spot in SPOTS_M)

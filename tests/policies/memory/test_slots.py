@@ -111,7 +111,7 @@ def test_of_equally_alike_neighbours_the_oldest_are_merged_and_means_are_weighte
     assert float(state["slots"][1, 0, 1]) == pytest.approx(mean, abs=1e-6)
 
 
-def test_a_write_makes_room_for_itself_where_nobody_has_consolidated():
+def test_a_write_frees_a_slot_where_the_state_was_not_consolidated():
     memory = made("merging")
     fed = sequence(batch=2, steps=6)
     state = memory.init_state(2)

@@ -19,9 +19,10 @@ WORKSPACE_M = ((-0.3, 0.7), (-0.5, 0.5), (0.6, 1.6))
 
 @dataclass(kw_only=True)
 class TinyConfig:
-    """A perceptron. `nan` and `nan_gradient` break it; `die` names a file: whoever makes it first, at step 12, dies.
+    """A perceptron.
 
-    `others` are the numbers beside those seen, time and words: other than 2 do not fit, as only a forward pass shows.
+    `nan` and `nan_gradient` break it; `die` names a file: the process that creates it, at step 12, is killed. `others`
+    are the numbers beside those seen, time and words: other than 2 do not fit, as only a forward pass shows.
     """
 
     cameras: list[str] = field(default_factory=lambda: ["front", "wrist"])

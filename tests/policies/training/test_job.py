@@ -30,7 +30,7 @@ from tests.policies.training.learners import TinyConfig
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
-TINY_DOOR = (sys.executable, str(HERE / "tiny_train.py"))
+TINY_COMMAND = (sys.executable, str(HERE / "tiny_train.py"))
 LIMIT_S = 550
 
 pytestmark = pytest.mark.timeout(600)  # About 20 s of work on a quiet machine, most of it imports in fresh processes.
@@ -50,7 +50,7 @@ def test_a_training_that_is_killed_and_started_again_ends_as_if_it_had_not_been(
     config = TrainingFaultsConfig(
         kills=2, policy="tiny_schema", data=str(demonstrations), steps=250, batch=2, checkpoint_every=10
     )
-    logged = measure(config, seed=3, command=TINY_DOOR)
+    logged = measure(config, seed=3, command=TINY_COMMAND)
     assert logged["passes"], logged
 
 
@@ -175,7 +175,7 @@ HEARD = [[], []]
 MEETING = Barrier(2, timeout=60)
 
 
-def test_when_one_worker_cannot_go_on_the_others_stop_and_nobody_waits(tmp_path):
+def test_when_one_worker_cannot_go_on_the_others_stop_without_waiting(tmp_path):
     two_tasks(tmp_path / "data", episodes=4)
     training = TrainingConfig(
         steps=50, batch=2, sampling=SamplingConfig(held_out=0.25), log=LogConfig(tensorboard=False)
