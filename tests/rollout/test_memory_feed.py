@@ -511,13 +511,17 @@ class RememberingPolicy:
         return Decision((take,) if request.step < 3 else (put,))
 
 
+BUILT: list[RememberingPolicy] = []  # The policies of this process, in the order of their episodes.
+
+
 @dataclass(kw_only=True)
 class RememberingPolicyConfig:
     dies_at: int | None = None
     once: str = ""
 
     def build(self):
-        return RememberingPolicy(dies_at=self.dies_at, once=self.once)
+        BUILT.append(RememberingPolicy(dies_at=self.dies_at, once=self.once))
+        return BUILT[-1]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -650,7 +654,7 @@ def test_a_worker_killed_in_mid_episode_resumes_with_its_memory(tmp_path, dies_a
         before = service.head()
         worker = SimulatorWorker(config_of(service))
         resumed = worker.run(replace(JOB, attempt=2)).record
-        asked = [len(moments) for moments in worker._policies["remembering_policy"].memories]
+        asked = [len(moments) for moments in BUILT[-1].memories]  # Of the policy that this episode was given.
         worker.close()
         whole = [untimed(event) for event in logged(service._bank)]
     assert before > 0
