@@ -185,7 +185,8 @@ def test_a_sweep_gives_each_job_a_folder_of_its_own(tmp_path):
     for number, chance in (("0", 0.5), ("1", 0.125)):
         results = json.loads((tmp_path / "out" / number / "results.json").read_text())
         (entry,) = results["tasks"].values()
-        assert results["run"]["split"] == "validation"
+        assert (results["run"]["split"], list(results["run"]["spec"].values())) == ("validation", [2])
+        assert len(results["run"]["salt"]) == 32
         assert "/validation/" in (tmp_path / "out" / number / "episodes.jsonl").read_text()
         assert entry["random"]["chance"] == chance
     assert sorted(entry.name for entry in (tmp_path / "out").iterdir()) == ["0", "1", "multirun.yaml"]
