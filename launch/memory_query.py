@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 class QuerySettings:
     """The settings of a query. Times are in seconds on the site clock, points in metres.
 
-    A query answers the first that is given of `where`, `contents`, `places` (all, or one and what is in it), `skill`,
-    `similar` (an instruction), `why`, `nth` and `since`, else it recalls moments. `name` is an entity, robot or place;
+    A query answers the first that is given of `things` (all, or those with a word in their looks or name), `where`,
+    `contents`, `places` (all, or one and what is in it), `skill`, `similar` (an instruction), `why`, `nth` and `since`,
+    else it recalls moments. `name` is an entity, robot or place;
     `nth` counts interactions from 1, or from -1 backwards, of an `action` such as `pick_place` or `pick place`. A
     `skill` is requested at `near_m`, or at the position of `near`. Any unambiguous suffix of a name is accepted
     (`block`, `3/block`).
 
     Attributes:
+        things: all, or a word of the looks or the names of things, such as green
         where: the location of this entity
         contents: what is in, on or held by this entity
         places: all, or the name of one place with what is in it
@@ -36,6 +38,7 @@ class QuerySettings:
         limit: the largest number of lines shown
     """
 
+    things: str = ""
     where: str = ""
     contents: str = ""
     places: str = ""

@@ -29,13 +29,14 @@ from embodied.memory import (
 from embodied.rollout.bank_feed.instruction_embedding import MODEL_ID, embed
 from launch.memory_names import ALL, completed, unknown
 from launch.memory_query import QuerySettings
+from launch.memory_things import things
 
 PAGE = 2000
 MOST_SIGHTINGS = 100_000
 LONGEST_NAME = 90
 QUESTIONS = (
-    "Give one of where, contents, places, skill, similar, why, nth and since, or what moments are about: name, robot, "
-    "place, episode, from_s, to_s. `python -m launch.memory --help` shows examples."
+    "Give one of things, where, contents, places, skill, similar, why, nth and since, or what moments are about: name, "
+    "robot, place, episode, from_s, to_s. `python -m launch.memory --help` shows examples."
 )
 
 
@@ -99,7 +100,9 @@ def timeline(bank: Bank, query: QuerySettings) -> Iterator[str]:
 def answer(bank: Bank, query: QuerySettings) -> Iterator[str]:
     """Yields the answer to one query. Raises `EmbodiedError` for values out of range and for unknown names."""
     query = completed(bank, query)
-    if query.where:
+    if query.things:
+        yield from things(bank, query)
+    elif query.where:
         there = bank.where_is(query.where, as_of_s=query.as_of_s)
         yield from _where(bank, there) if there else [_not_seen(query.where, query.as_of_s)]
     elif query.contents:

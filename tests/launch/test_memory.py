@@ -413,3 +413,24 @@ def test_benches_of_memory_go_through_the_door_of_benches(tmp_path):
     done = enter(tmp_path, "bench", "what=memory", "memory.top_k=0", "output=memory.json")
     assert done.returncode == 2
     assert "memory" in done.stderr
+
+
+def test_things_are_listed_with_their_looks_place_and_last_sighting(tmp_path):
+    factory = EventFactory()
+    with open_bank("sqlite:///things.db", root=tmp_path, clock=lambda: 0.0) as bank:
+        bank.append([factory.event(place) for place in home()])
+        names = [f"run/{episode}/panda/object-000{number}" for episode in (1, 2) for number in (1, 2)]
+        for number, (name, colour) in enumerate(zip(names, ("green", "red") * 2, strict=True), start=1):
+            seen = EntitySeen(name, "cube", Pose((float(number), 0.0, 0.5)), labels=(colour,))
+            bank.append(factory.event(seen, 10.0 * number))
+        every = list(answer(bank, QuerySettings(things="all")))
+        assert every[0].split() == ["name", "looks", "where", "last", "seen"]
+        assert len(every) == 5
+        assert re.search(r"^1/panda/object-0001 +green cube .*\(1\.00, 0\.00, 0\.50\) m +10\.00 s$", every[1])
+        red = list(answer(bank, QuerySettings(things="red")))[1:]
+        assert [row.split() for row in red] == [every[2].split(), every[4].split()]
+        (early,) = list(answer(bank, QuerySettings(things="all", as_of_s=10.0)))[1:]
+        assert early.split()[0] == "object-0001"  # No other thing was known by then.
+        assert list(answer(bank, QuerySettings(things="all", limit=1)))[-1] == "... 3 more; limit=4 shows all"
+        with pytest.raises(UnknownNameError, match="Did you mean 'green'"):
+            list(answer(bank, QuerySettings(things="gren")))
