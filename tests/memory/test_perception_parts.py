@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embodied.geometry import Pose, intrinsics_matrix, quaternion_from_yaw, transform_points
-from embodied.memory.perception import NAMED_RGB
-from embodied.memory.perception.boxes import fit_box
+from embodied.memory.perception import NAMED_RGB, UprightBox
+from embodied.memory.perception.boxes import contains, covers, fit_box, inside
 from embodied.memory.perception.colours import lab_from_rgb, median_lab
 from embodied.memory.perception.segments import SegmentedImage
 from embodied.types import CameraImage
@@ -41,9 +41,9 @@ def test_a_mask_that_bleeds_onto_what_is_beside_it_loses_only_the_bled_rim(besid
 
 def test_the_narrow_side_of_a_block_that_is_seen_from_above_is_kept():
     mask = np.zeros((64, 64), np.int32)
-    mask[20:31, 20:30] = 7  # The last row shows its side, 4 cm below its top, just above the table.
-    depth_m = np.full((64, 64), 1.045)
-    depth_m[20:30, 20:30], depth_m[30, 20:30] = 1.0, 1.04
+    mask[20:31, 20:30] = 7  # The last row shows its side, 7 cm below its top, just above the table.
+    depth_m = np.full((64, 64), 1.075)
+    depth_m[20:30, 20:30], depth_m[30, 20:30] = 1.0, 1.07
     rgb = np.full((64, 64, 3), 120, np.uint8)
     rgb[20:30, 20:30], rgb[30, 20:30] = (40, 180, 60), (22, 98, 33)
     assert shown(depth_m, mask, 7, rgb=rgb).sum() == 110
@@ -91,6 +91,16 @@ def test_a_box_is_recovered_with_its_longer_side_along_x(yaw_rad, short_m, long_
     assert box.pose.position_m == pytest.approx(pose.position_m, abs=5e-4)
     assert abs(np.sin(box.pose.yaw_rad - yaw_rad - np.pi / 2)) <= np.sin(np.radians(0.2))
     assert abs(box.pose.yaw_rad) <= np.pi / 2 + 1e-6
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(-1.5, 1.5), st.tuples(*[st.floats(-0.15, 0.15)] * 3))
+def test_a_point_is_in_a_box_by_either_test(yaw_rad, offset_m):
+    box = UprightBox(Pose((0.3, -0.1, 0.8), quaternion_from_yaw(yaw_rad)), (0.16, 0.06, 0.1))
+    point_m = tuple(middle + shift for middle, shift in zip(box.pose.position_m, offset_m, strict=True))
+    by_points = bool(inside(box, np.array([point_m]), margin_m=0.015)[0])
+    assert contains(box, point_m, margin_m=0.015) == by_points
+    assert covers(box, point_m, margin_m=0.015) >= by_points
 
 
 # --- Colours ---

@@ -6,6 +6,7 @@ import pickle
 from collections import deque
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -159,6 +160,18 @@ def test_what_the_robot_did_is_bound_to_what_it_saw(believed):
     assert done[0].target == done[2].source == centre
     assert done[1].entity in (cap, *bank.contents(cap))
     assert all(isinstance(one, Interaction) and one.success for one in done)
+
+
+def test_robots_report_once_per_time_and_say_while_they_hold_something(believed):
+    bank, _, states = believed
+    reports = bank.changes_since(0, wanted=EventFilter(kinds=("robot_state",)), limit=10_000)
+    times_s = [event.valid_time_s for event in reports]
+    assert len(set(times_s)) == len(times_s)
+    assert max(after - before for before, after in pairwise(times_s)) <= 0.5 + 1e-6
+    held = {round(state.time_s, 2): state.held[ROBOT] is not None for state in states}
+    agreeing = [(event.payload.status == "holding") == held[round(event.valid_time_s, 2)] for event in reports]
+    assert "holding" in {event.payload.status for event in reports}
+    assert sum(agreeing) >= 0.9 * len(agreeing), "a gripper is felt to have closed a tenth of a second later"
 
 
 def test_things_have_names_of_the_bank_and_no_word_of_the_simulator(believed):
