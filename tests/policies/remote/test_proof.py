@@ -1,6 +1,5 @@
 """Remote policies at full size: servers that are killed and stalled, and one that nobody here has written."""
 
-import itertools
 import json
 import os
 import signal
@@ -140,10 +139,15 @@ def test_a_server_that_is_killed_ten_times_and_stalled_for_a_minute_loses_no_epi
         done = threading.Event()
         kills = []
 
+        file = tmp_path / "there" / "episodes.jsonl"
+
         def disturb() -> None:
-            for number in itertools.count():
-                if done.wait(6.0) or number == 11:
-                    return
+            """Disturbs the server in the midst of every second episode."""
+            for number in range(11):
+                while not file.exists() or len(file.read_bytes().splitlines()) < 2 * number:
+                    if done.wait(0.2):
+                        return
+                done.wait(1.0)
                 if number == 5:
                     server.process.send_signal(signal.SIGSTOP)
                     done.wait(60.0)
@@ -152,7 +156,6 @@ def test_a_server_that_is_killed_ten_times_and_stalled_for_a_minute_loses_no_epi
                 server.kill()
                 kills.append(time.monotonic())
                 server.start()
-                wait_for(server.port)
 
         thread = threading.Thread(target=disturb)
         thread.start()
