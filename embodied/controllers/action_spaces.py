@@ -1,8 +1,8 @@
-"""The action spaces of a robot, as data: what the rows of its `ActionChunk`s may hold.
+"""The action spaces of a robot, as data: the declarations of the rows of its `ActionChunk`s.
 
 Orientations of `ee_pose` are the first two columns of the rotation matrix, one after the other. Unlike quaternions they
-have no sign to choose, so that a network can regress and average them; they are made orthonormal before use. Source:
-Y. Zhou et al., "On the Continuity of Rotation Representations in Neural Networks", CVPR 2019.
+have no sign ambiguity, so that a network can regress and average them; they are made orthonormal before use. Source: Y.
+Zhou et al., "On the Continuity of Rotation Representations in Neural Networks", CVPR 2019.
 """
 
 from collections.abc import Callable, Mapping
@@ -72,7 +72,7 @@ def _ee_delta(arm: Arm, settings: ControllerSettings, rate_hz: float) -> tuple[F
 
 
 def _keyframe(arm: Arm, settings: ControllerSettings, rate_hz: float) -> tuple[Field, ...]:
-    """What `MoveTo` holds, one after the other: an action ends when the tool has arrived."""
+    """Returns the fields of `MoveTo`, one after the other: an action ends when the tool has arrived."""
     del settings, rate_hz
     return tuple(field for field in MOVE_TO.fields if arm.gripper is not None or field.name != GRIPPER.name)
 
@@ -100,7 +100,7 @@ ARM_SPACES: Mapping[str, Callable[[Arm, ControllerSettings, float], tuple[Field,
 def rotation_from_6d(values: np.ndarray) -> np.ndarray | None:
     """Returns the rotation (3, 3) whose first columns are those of `values` (6,), orthonormalised.
 
-    None where they are too short, or too nearly parallel, to say which rotation is meant.
+    None where they are too short, or too nearly parallel, to define a rotation.
     """
     first, second = values[:3], values[3:]
     length = float(np.linalg.norm(first))

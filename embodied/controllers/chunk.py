@@ -30,11 +30,11 @@ class ChunkHandler:
     """Carries out the rows of a chunk in time: N rows take exactly N periods of the space's rate.
 
     Between rows, joints and tool poses are interpolated at the control rate, from where the arm was last commanded;
-    base velocities and gripper openings are those of the present row. Steps of `ee_delta` add up on the commanded
-    pose, not on the measured one. Collisions are not checked. All joint targets are solved for when the chunk begins,
-    so a row that is out of reach, or that asks a joint for more than its full speed, fails the chunk before anything
-    moves; nothing is ever slowed down. On wheels, tool poses stay where they are in the world while the base still
-    rolls or gives way: their joint targets are solved for once more in each period, from where the base is then.
+    base velocities and gripper openings are those of the present row. Steps of `ee_delta` add up on the commanded pose,
+    not on the measured one. Collisions are not checked. All joint targets are computed when the chunk begins, so a row
+    that is out of reach, or that requires more than the full speed of a joint, fails the chunk before anything moves;
+    motions are never slowed down. On wheels, tool poses stay fixed in the world while the base still rolls or yields:
+    their joint targets are computed again in each period from the pose of the base.
     """
 
     def __init__(self, context: HandlerContext) -> None:

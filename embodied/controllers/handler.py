@@ -1,4 +1,4 @@
-"""What carries out one kind of intent for one robot."""
+"""The interface of handlers: each executes one kind of intent for one robot."""
 
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from embodied.types import Command, ControllerReport, WorldState
 
 @dataclass(eq=False)
 class MotorTargets:
-    """What the motors of one robot were last commanded; empty or None before the first command, and for parts it lacks.
+    """The last commanded targets of one robot's motors; empty or None before the first command, and for missing parts.
 
     `joint_position_rad` holds the targets (its joints,) of each arm, and `gripper` openings, by end effector.
     """
@@ -33,7 +33,7 @@ class MotorTargets:
 
 @dataclass(frozen=True, eq=False)
 class HandlerContext:
-    """What all handlers of one robot share: the scene, its name and model, the settings, and its motors' targets.
+    """The common inputs of all handlers of one robot: the scene, its name and model, the settings, and motor targets.
 
     `period_s` is the control period; `asset_root` confines the scene's mesh files, "" for the public robot files.
     """
@@ -48,7 +48,7 @@ class HandlerContext:
 
 
 class Handler(Protocol):
-    """Carries out one kind of intent for one robot, one intent after another; `begin` may come at any time."""
+    """Executes one kind of intent for one robot, one intent after another; `begin` may come at any time."""
 
     def begin(self, intent: Any, state: WorldState, *, seed: int) -> ControllerReport | None:
         """Starts on `intent` in `state`; returns a FAILED report at once where it cannot be done, else None.

@@ -1,4 +1,4 @@
-"""The controller of one robot: hands an intent to the handler of its type."""
+"""The controller of one robot: passes an intent to the handler of its type."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,8 +17,8 @@ from embodied.types import Command, ControllerReport, ControllerStatus, Intent, 
 class RobotController:
     """Turns the intents of one robot into commands; implements `protocols.Controller`.
 
-    It has the handlers whose parts the robot has: an arm for MoveTo, wheels for Drive, nothing for Wait. Cheap to
-    make: geometry is shared within the process.
+    It has the handlers for the parts of the robot: an arm for MoveTo, wheels for Drive, none for Wait. It is cheap to
+    build: geometry is shared within the process.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from embodied.controllers.handler import Handler
 from embodied.seeding import derive_seed
 from embodied.types import Command, ControllerReport, ControllerStatus, WorldState
 
-# A routine yields intents; it is sent the state after each and its report, and returns how the whole has ended.
+# A routine yields intents, receives the state after each and its report, and returns the final report.
 Routine = Generator[Any, tuple[WorldState, ControllerReport], ControllerReport]
 DONE = ControllerReport(ControllerStatus.DONE)
 

@@ -1,4 +1,4 @@
-"""How a robot is controlled, as plain values that handlers and planners read."""
+"""The settings of control, as plain values for handlers and planners."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from embodied.robots.robot import Arm
 
 @dataclass(kw_only=True)
 class PlannerConfig:
-    """How paths are sought; lengths in metres, angles in radians.
+    """Settings of path planning; lengths in metres, angles in radians.
 
     `clearance_m` is kept on the way (half of it between the points that a search looks at), except where the start or
     the goal is nearer. Contacts of the start may last,
@@ -90,7 +90,7 @@ class ControllerSettings:
 
 @dataclass(frozen=True)
 class SpeedLimits:
-    """What no instant of a move may exceed: each joint in rad/s (J,), the tool in m/s and rad/s."""
+    """The speed limits of a move at every instant: each joint in rad/s (J,), the tool in m/s and rad/s."""
 
     joint_radps: np.ndarray
     tool_mps: float

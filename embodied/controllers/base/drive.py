@@ -9,12 +9,12 @@ from embodied.geometry import Pose, angle_between
 from embodied.robots.robot import HolonomicDrive, RobotModel
 from embodied.types import Command, ControllerReport, ControllerStatus, Drive, WorldState
 
-REST_M = 2e-4  # What a resting base may move in one control period.
+REST_M = 2e-4  # The largest motion of a resting base in one control period.
 REST_RAD = 1e-3
 
 
 class DriveHandler:
-    """Holds a base velocity for a whole number of control periods, then stops the base and waits for its rest."""
+    """Holds a base velocity for a whole number of control periods, then stops the base and waits until it rests."""
 
     def __init__(self, context: HandlerContext) -> None:
         self._robot = context.robot

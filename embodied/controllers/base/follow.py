@@ -13,22 +13,23 @@ from embodied.robots.robot import HolonomicDrive
 from embodied.types import Command, ControllerReport, WorldState
 
 LOOKAHEAD_M = 0.3
-CORNER_M = 0.03  # How near a corner counts as reached.
+CORNER_M = 0.03  # The distance within which a corner counts as reached.
 TURN_FIRST_RAD = 0.25  # A heading error above which the base turns before it drives.
 TURN_GAIN_PER_S, APPROACH_GAIN_PER_S = 2.5, 1.5
-SPEED_SHARE = 0.6  # Of the base's limits.
+SPEED_SHARE = 0.6  # Share of the base's limits.
 ACCELERATION_MPS2 = 1.0
 AIMED_RAD = 0.02
 GOAL_TOLERANCE_M, GOAL_TOLERANCE_RAD = 0.06, 0.06
 STUCK_S, STUCK_M, STUCK_RAD = 2.0, 0.01, 0.02
-LOOK_S = 0.5  # How often the way ahead is looked at.
+LOOK_S = 0.5  # How often the path ahead is checked.
 
 
 @dataclass(frozen=True, eq=False)
 class FollowPath:
     """Drive along `corners_m` (N, 2) in the world, the first one near the base; then face `yaw_rad`, if not None.
 
-    `backwards` drives the way in reverse. `obstacle` returns what blocks the rest of the way from a place, "" nothing.
+    With `backwards` the base drives in reverse. `obstacle` returns the name of what blocks the rest of the path from a
+    point, "" for nothing.
     """
 
     corners_m: np.ndarray
@@ -46,7 +47,7 @@ class FollowHandler:
 
     def __init__(self, context: HandlerContext) -> None:
         drive = context.model.drive
-        assert drive is not None  # Made for robots with wheels alone.
+        assert drive is not None  # Built for robots with wheels only.
         self._robot = context.robot
         self._period_s = context.period_s
         self._fastest = SPEED_SHARE * np.array([drive.linear_limit_mps, drive.angular_limit_radps])

@@ -1,4 +1,4 @@
-"""GoTo: the base to a place in the world, around what stands in the way."""
+"""GoTo: drives the base to a place in the world, around obstacles."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -21,11 +21,11 @@ from embodied.scenes.free_space import FreeSpace
 from embodied.scenes.occupancy import GridOptions, occupancy_grid
 from embodied.types import Command, ControllerReport, ControllerStatus, GoTo, MoveTo, RobotState, WorldState
 
-SAFETY_M = 0.02  # Kept beside the turning radius, for what the base strays from its path.
-LOWEST_M, ABOVE_ARM_M = 0.03, 1.6  # What stands between these heights over the floor is in the way.
+SAFETY_M = 0.02  # Added to the turning radius for deviations from the path.
+LOWEST_M, ABOVE_ARM_M = 0.03, 1.6  # Bodies between these heights above the floor are obstacles.
 LOWEST_WITHOUT_ARM_M = 0.4
-FOLDED_M = 0.02  # How much further than its base a robot may reach before it folds its arms.
-BACK_OFF_M = 1.0  # How far a base that has no room to turn may back off or go ahead, straight.
+FOLDED_M = 0.02  # A robot that protrudes further than this from its base folds its arms.
+BACK_OFF_M = 1.0  # The largest straight motion of a base without space to turn.
 REPLANS = 1
 
 
@@ -135,10 +135,12 @@ class GoToHandler:
         return None
 
     def _obstacle(self, state: WorldState, rest_m: np.ndarray) -> str:
-        """Returns what stands on the rest of the way now, "" where nothing does."""
+        """Returns the name of what blocks the rest of the path now, "" for nothing."""
         goal_x, goal_y = rest_m[-1]
         space = self._space(state, GoTo((float(goal_x), float(goal_y))))
-        bare = FreeSpace(space.grid, space.radius_m - 2 * SAFETY_M)  # A base that strays a little is not blocked.
+        bare = FreeSpace(
+            space.grid, space.radius_m - 2 * SAFETY_M
+        )  # A small deviation from the path does not count as blocked.
         for begin, end in pairwise(rest_m):
             place = bare.first_blocked(begin, end)
             if place is not None:

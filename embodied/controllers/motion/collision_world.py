@@ -1,4 +1,4 @@
-"""What a robot could run into at one instant, and how close it may come (pinocchio, coal)."""
+"""Collision checks of a robot at one instant, with margins (pinocchio, coal)."""
 
 import coal  # pyright: ignore[reportMissingImports]  # Lies behind a .pth file.
 import numpy as np
@@ -50,13 +50,13 @@ class CollisionWorld:
         self._geometry = geometry
         self._checks = _fresh_checks(geometry)
         self._scratch = self._tree.createData()
-        # Spares `free` the pairs whose boxes, grown by their margins, lie apart: the answers are the same.
+        # `free` skips pairs whose boxes, grown by their margins, are disjoint: the answers are the same.
         self._nearby = pin.BroadPhaseManager_DynamicAABBTreeCollisionManager(self._tree, geometry, self._checks)
 
     def renew(self, state: WorldState) -> bool:
         """Freezes everything at another state; returns False, and changes nothing, where the arm holds another body.
 
-        Margins stay what they were set to. Answers are the same, bit for bit, as those of a new `CollisionWorld`.
+        Margins are kept. Answers are the same, bit for bit, as those of a new `CollisionWorld`.
         """
         if state.robots[self._robot].end_effector(self._moving.arm.name).held != self._held:
             return False
@@ -96,7 +96,7 @@ class CollisionWorld:
         return not pin.computeCollisions(self._tree, self._scratch, self._nearby, self._configuration, True)
 
     def deepest_collision(self, joints_rad: np.ndarray) -> str:
-        """Returns what collides most at `joints_rad` (J,), such as `panda_hand with cabinet`, or an empty string."""
+        """Returns the deepest collision at `joints_rad` (J,), such as `panda_hand with cabinet`, or ""."""
         if self.free(joints_rad):
             return ""
         margins = [request.security_margin for request in self._checks.collisionRequests]

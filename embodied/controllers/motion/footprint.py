@@ -1,4 +1,4 @@
-"""How far a robot reaches around its base at a posture: what it needs of the floor plan when it turns."""
+"""The extent of a robot around its base at a posture: the space that it needs to turn."""
 
 import numpy as np
 import pinocchio as pin  # pyright: ignore[reportMissingImports]  # Lies behind a .pth file.

@@ -35,7 +35,7 @@ class MoveToHandler:
         self._settings = context.settings
         self._period_s = context.period_s
         self._assets = context.asset_root
-        self._worlds: dict[tuple[str, str | None], CollisionWorld] = {}  # By end effector and what it holds.
+        self._worlds: dict[tuple[str, str | None], CollisionWorld] = {}  # By end effector and held body.
         self.plan_method = ""
 
     @staticmethod
@@ -58,7 +58,7 @@ class MoveToHandler:
         return self._plan(state) if self._shared_with(state) is None else self._stay(state)
 
     def _world_at(self, state: WorldState, end_effector: str) -> CollisionWorld:
-        """Returns what the arm could run into; its geometry is kept for when it holds the same again."""
+        """Returns the obstacles of the arm; their geometry is reused when it holds the same body again."""
         key = (end_effector, state.robots[self._robot].end_effector(end_effector).held)
         world = self._worlds.get(key)
         if world is None or not world.renew(state):
@@ -116,7 +116,7 @@ class MoveToHandler:
             return DONE
         goal = self._path[min(self._periods, len(self._path) - 1)] if self._phase is _Phase.MOVE else self._path[-1]
         self._periods += 1
-        # Until the tool has arrived the gripper keeps its last target, so that what it holds stays held.
+        # Until the tool has arrived the gripper keeps its last target, so that it does not drop a body.
         opening = self._opening if self._phase is _Phase.GRIP else None
         return arm_command(self._model, self._moving.arm, goal, opening)
 
@@ -167,6 +167,6 @@ class MoveToHandler:
         still = abs(opening - self._last_opening) <= arrival.gripper_still
         self._still = self._still + 1 if still else 0
         self._last_opening = opening
-        # The first two periods pass before the fingers can have shown that they move.
+        # The motion of the fingers is visible only after two periods.
         rested = self._periods >= 2 and self._still >= 2
         return rested or self._periods * self._period_s >= arrival.gripper_limit_s

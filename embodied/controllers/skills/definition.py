@@ -1,4 +1,4 @@
-"""What a skill is: its name, its arguments, what it needs of a robot, and what it changes."""
+"""The definition of a skill: its name, its arguments, the robots that can run it, and its effects."""
 
 import json
 from collections.abc import Callable, Mapping

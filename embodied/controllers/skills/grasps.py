@@ -1,4 +1,4 @@
-"""Where a gripper can grasp a body from above, and how large bodies are, from their shapes and present poses."""
+"""Top-down grasps of bodies, and their sizes, from their shapes and present poses."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from embodied.scenes.meshing import triangulate
 from embodied.scenes.scene import Body, Part
 from embodied.types import WorldState
 
-FINGER_DEPTH_M = 0.03  # How far the finger tips may reach below the top of a body.
-SIDE_GAP_M = 0.004  # What must be left between the open fingers and a body, both sides together.
+FINGER_DEPTH_M = 0.03  # The largest depth of the finger tips below the top of a body.
+SIDE_GAP_M = 0.004  # The smallest gap between the open fingers and a body, both sides together.
 
 
 def parts_of(context: HandlerContext, body: Body) -> list[tuple[Part, np.ndarray]]:

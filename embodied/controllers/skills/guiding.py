@@ -1,4 +1,4 @@
-"""Guiding a handle: grasp it, move it along the way of its joint, let go, and back off."""
+"""Guides a handle: grasps it, moves it along the path of its joint, releases it, and backs off."""
 
 import itertools
 from collections.abc import Generator, Sequence

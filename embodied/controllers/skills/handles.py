@@ -1,4 +1,4 @@
-"""Handles of drawers, doors and lids: where they are, and where they go when their joint moves."""
+"""Handles of drawers, doors and lids: their poses, and their motion with their joint."""
 
 import numpy as np
 
