@@ -79,6 +79,7 @@ class WorkerConfig:
 
     `controls` are those beside `NORMAL`, which every run has. Robots that `team` names have settings of their own; the
     policies that it names are in `team_policies`. `dispatcher` assigns instructions; None leaves the episode's own.
+    Processes of workers write what they print into `log_folder`; "" for nowhere.
     """
 
     simulator: SimulatorBuilder
@@ -94,6 +95,7 @@ class WorkerConfig:
     team_policies: Mapping[str, PolicyBuilder] = field(default_factory=dict)
     dispatcher: DispatcherBuilder | None = None
     latency: LatencyConfig = field(default_factory=LatencyConfig)
+    log_folder: str = ""
 
     @property
     def team_settings(self) -> dict[str, Any]:

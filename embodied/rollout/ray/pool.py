@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,6 +23,7 @@ from embodied.rollout.progress import with_progress
 from embodied.rollout.ray.cluster import end_processes, signals_ignored
 from embodied.rollout.ray.node import WorkerCode, driver_code, shared_value
 from embodied.rollout.ray.policy_workers import PolicyWorkerLimits, hosted_policies
+from embodied.rollout.ray.worker_output import redirect_output, remove_empty_files
 from embodied.rollout.records import lost_record
 from embodied.rollout.worker import SimulatorWorker, WorkerConfig, thread_environment
 
@@ -73,10 +75,11 @@ class PooledWorker:
     """A `SimulatorWorker` that reports its process, so that it can be killed when it no longer answers.
 
     `code` is loaded before the configuration is read, which may need it; for that reason `config` is a list that holds
-    a reference to it.
+    a reference to it. What it prints goes to the file of worker `number` in `log_folder`.
     """
 
-    def __init__(self, code: WorkerCode, config: Sequence[Any]) -> None:
+    def __init__(self, code: WorkerCode, config: Sequence[Any], log_folder: str, number: int) -> None:
+        redirect_output(log_folder, number)
         self._code = code
         self._config = config
         self._worker: SimulatorWorker | None = None
@@ -134,6 +137,7 @@ class RayPool:
         self._shared_config: Any = None
         self._members: list[_Member] = []
         self._deaths_in_a_row = 0
+        self._numbers = count(1)
 
     def __enter__(self) -> Self:
         with ExitStack() as resources:
@@ -150,6 +154,7 @@ class RayPool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._resources.__exit__(kind, error, trace)
+        remove_empty_files(self._config.log_folder)
 
     @property
     def place(self) -> str:
@@ -214,7 +219,7 @@ class RayPool:
         remote_class: Any = ray.remote(PooledWorker)
         actor = remote_class.options(
             num_cpus=1, max_restarts=0, max_task_retries=0, runtime_env={"env_vars": environment}
-        ).remote(code, [self._shared_config])
+        ).remote(code, [self._shared_config], self._config.log_folder, next(self._numbers))
         member = _Member(actor)
         self._check_alive(member, job)
         return member
