@@ -1,1 +1,1 @@
-"""Worlds that advance, and the pixels they show."""
+"""Simulators: worlds that advance, and their rendering."""

@@ -1,6 +1,7 @@
 """Grasping by attachment: a body that all fingers of a closing gripper touch is attached until the gripper opens.
 
-This is how RLBench grasps (James et al., 2020). The rules stand here; a simulator reports touches and joins bodies.
+This is how RLBench grasps (James et al., 2020). The rules are defined here; a simulator reports contacts and attaches
+bodies.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -15,7 +16,7 @@ Holder = tuple[str, str]  # A robot and one of its end effectors, by name.
 
 @dataclass(frozen=True)
 class GripperTarget:
-    """What the fingers of an end effector pursue: an opening in [0, 1], or to stay where they touch (`frozen`)."""
+    """The target of the fingers of an end effector: an opening in [0, 1], or to stay where they touch (`frozen`)."""
 
     opening: float
     frozen: bool
@@ -30,10 +31,10 @@ class Grip:
 
 
 class GraspingWorld(Protocol):
-    """What the rules need of a simulator. Bodies are named; only graspable ones count as touched."""
+    """The interface of a simulator for these rules. Bodies are named; only graspable ones count as touched."""
 
     def gripper_target(self, holder: Holder) -> GripperTarget | None:
-        """Returns what the fingers pursue now, None for an end effector without fingers."""
+        """Returns the present target of the fingers, None for an end effector without fingers."""
         ...
 
     def touched_by_all_fingers(self, holder: Holder) -> Collection[str]:
@@ -58,7 +59,7 @@ class GraspingWorld(Protocol):
 
 
 class Attachments:
-    """Which body is attached to which end effector. Several may hold one body, as in a hand-over."""
+    """The bodies attached to end effectors. Several may hold one body, as in a hand-over."""
 
     def __init__(self, world: GraspingWorld) -> None:
         self._world = world
@@ -99,13 +100,13 @@ class Attachments:
         self._attach(holder, Grip(body, self._world.body_in_link(holder, body)))
 
     def release(self, holder: Holder) -> None:
-        """Lets go of what an end effector holds, if anything."""
+        """Releases the body of an end effector, if any."""
         grip = self._grips.pop(holder, None)
         if grip is not None:
             self._world.detach(holder, grip)
 
     def restore(self, grips: Mapping[Holder, Grip]) -> None:
-        """Lets go of everything, then attaches bodies as in `grips`."""
+        """Releases all bodies, then attaches bodies as in `grips`."""
         for holder in list(self._grips):
             self.release(holder)
         for holder, grip in grips.items():

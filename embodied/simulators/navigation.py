@@ -1,4 +1,4 @@
-"""Where a round base may stand and how far it has to go, on the floor plan of a scene as it is now."""
+"""Free positions and path lengths of a round base, on the floor plan of a scene at its present state."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ IN_THE_WAY_M = (0.03, 1.5)  # Heights over the ground: doorsteps below are drive
 class SceneNavigation:
     """Answers `protocols.Navigable` for one scene; the floor plan is made again once a body has moved.
 
-    Robots are not in the way, and neither are parts that do not collide.
+    Robots are no obstacles, and neither are parts that do not collide.
     """
 
     def __init__(self, scene: Scene, assets: Path) -> None:

@@ -1,4 +1,4 @@
-"""What every simulator and every controller must agree on: rates, gravity and where mesh files lie."""
+"""Settings on which every simulator and every controller must agree: rates, gravity and the folder of mesh files."""
 
 import math
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""Tasks judge facts; they never hold a simulator."""
+"""Tasks sample and judge episodes; they never hold a simulator."""

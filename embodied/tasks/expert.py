@@ -1,4 +1,4 @@
-"""Scripted experts: pure functions of what is true and of how many keyframes came before.
+"""Scripted experts: pure functions of the true state and of the number of keyframes so far.
 
 An expert belongs to its task, which returns it as its property `expert`. The loop shows it to privileged policies and
 to controls as `Truth.expert`.
@@ -17,7 +17,7 @@ Keyframes = tuple[Callable[[], Intent], ...]
 
 
 class RobotExpert(Protocol):
-    """How a task is solved: a script for each robot, without state of its own."""
+    """A scripted solution of a task for each robot, without state of its own."""
 
     def begin(self, episode: Episode, state: WorldState, choice: str) -> Any:
         """Returns what one robot carries, in an episode that begins in `state`; `choice` is believed to be right.
@@ -37,7 +37,7 @@ class RobotExpert(Protocol):
 
 
 class ExpertState(TypedDict):
-    """What an expert carries from keyframe to keyframe.
+    """The state of an expert between keyframes.
 
     `choice` is the candidate that it believes to be right, unused before memory is needed; `first` the body that it
     handles before that, as seen at the start; `step` the index of the next keyframe.
@@ -68,7 +68,7 @@ class ExpertCourse:
 
 @dataclass(frozen=True)
 class TaskExpert:
-    """How a task for one arm is solved; implements `RobotExpert`.
+    """A scripted solution of a task for one arm; implements `RobotExpert`.
 
     `first` is the body that is handled first, `course` the keyframes from true poses now.
 

@@ -1,4 +1,4 @@
-"""What tasks with the same kind of goal have in common."""
+"""Shared properties of tasks with the same kind of goal."""
 
 from embodied.types import CHOICE, Episode, ReportColumn
 
@@ -12,7 +12,7 @@ FIRST_CHOICE = ReportColumn(
 
 
 class ChoosesOne:
-    """A task whose goal is a `Choice`: guessing is right once in as many times as there are candidates."""
+    """A task whose goal is a `Choice`: a guess is right with probability 1 / the number of candidates."""
 
     @property
     def columns(self) -> tuple[ReportColumn, ...]:

@@ -1,4 +1,4 @@
-"""Steps that judges of tasks share: phases, choices, endings, and what a failed intent leads to."""
+"""Shared steps of judges: phases, choices, endings, and the effect of a failed intent."""
 
 from dataclasses import replace
 from enum import StrEnum

@@ -138,9 +138,8 @@ class GoToHandler:
         """Returns the name of what blocks the rest of the path now, "" for nothing."""
         goal_x, goal_y = rest_m[-1]
         space = self._space(state, GoTo((float(goal_x), float(goal_y))))
-        bare = FreeSpace(
-            space.grid, space.radius_m - 2 * SAFETY_M
-        )  # A small deviation from the path does not count as blocked.
+        # A small deviation from the path does not count as blocked.
+        bare = FreeSpace(space.grid, space.radius_m - 2 * SAFETY_M)
         for begin, end in pairwise(rest_m):
             place = bare.first_blocked(begin, end)
             if place is not None:

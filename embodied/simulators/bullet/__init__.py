@@ -1,4 +1,4 @@
-"""PyBullet: the default world."""
+"""PyBullet: the default simulator."""
 
 from embodied.simulators.bullet.simulator import BulletConfig, BulletSimulator
 

@@ -15,7 +15,7 @@ BASE = -1
 
 @dataclass(frozen=True)
 class BodyHandle:
-    """Where a body lives in PyBullet: `link` is -1 for a base. `joint` names the scene joint that carries it."""
+    """The handle of a body in PyBullet: `link` is -1 for a base. `joint` names the scene joint that carries it."""
 
     uid: int
     link: int
@@ -101,7 +101,7 @@ def _create_tree(
 
 
 class _ShapeFactory:
-    """Makes compound shapes; equal bodies share none, since PyBullet frees shapes with their body."""
+    """Builds compound shapes; equal bodies do not share shapes, since PyBullet frees shapes with their body."""
 
     def __init__(self, bullet: Any, asset_root: Path, *, visuals: bool) -> None:
         self._bullet = bullet

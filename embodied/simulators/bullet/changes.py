@@ -12,7 +12,7 @@ from embodied.types import PlaceBody, SetJoint, WorldChange, WorldState
 
 
 class Changes:
-    """Applies changes to the world of one scene. `attributes` and `placed` are all that it keeps; both can be saved."""
+    """Applies changes to the world of one scene. `attributes` and `placed` are its whole state; both can be saved."""
 
     def __init__(self, bullet: Any, scene: Scene, handles: Mapping[str, BodyHandle]) -> None:
         self._bullet = bullet
@@ -63,6 +63,6 @@ class Changes:
             bullet.resetBaseVelocity(uid, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
 
     def release(self) -> None:
-        """Leaves the placed bodies to physics again, at the end of a control period."""
+        """Returns the placed bodies to physics, at the end of a control period."""
         if self.placed:
             self.placed = {}

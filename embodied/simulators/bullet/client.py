@@ -9,7 +9,7 @@ from embodied.simulators.bullet.native_output import without_banners
 def connect() -> Any:
     """Returns PyBullet's functions, bound to a new headless world. Raises `MissingDependencyError`.
 
-    PyBullet's own client looks every function up anew, which costs more than many of the calls; this one keeps them.
+    PyBullet's own client looks up every function again, which costs more than many of the calls; this one caches them.
     """
     try:
         with without_banners():

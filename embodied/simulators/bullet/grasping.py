@@ -36,7 +36,7 @@ class BulletGrasping:
         self.parting: dict[Holder, str] = {}
 
     def gripper_target(self, holder: Holder) -> GripperTarget | None:
-        """Returns what the fingers pursue now, None for an end effector without fingers."""
+        """Returns the present target of the fingers, None for an end effector without fingers."""
         robot, end_effector = self._robots[holder[0]], holder[1]
         if not robot.end_effectors[end_effector].finger_links:
             return None
@@ -68,7 +68,9 @@ class BulletGrasping:
         links = robot.end_effectors[holder[1]]
         jointed = grip.body in self._jointed
         in_hand, in_child = grip.body_in_link, Pose()
-        if jointed:  # Joined at the finger tips by a ball, so that the joint and not the gripper decides the angle.
+        if (
+            jointed
+        ):  # A ball joint at the finger tips, so that the body's joint and not the gripper determines the angle.
             tip = self._tip_in_hand(robot, links)
             in_hand, in_child = Pose(tip.position_m), Pose(compose(invert(grip.body_in_link), tip).position_m)
         constraint = bullet.createConstraint(
@@ -145,7 +147,7 @@ class BulletGrasping:
         return Pose(state[0], state[1])
 
     def _let_collide(self, robot: BulletRobot, links: EndEffectorLinks, body: str, *, collide: bool) -> None:
-        # Fingers that press on what is already attached would fight the constraint and shake.
+        # Fingers that press on an attached body would work against the constraint and shake.
         handle = self._handles[body]
         for link in links.links:
             self._bullet.setCollisionFilterPair(robot.uid, handle.uid, link, handle.link, int(collide))

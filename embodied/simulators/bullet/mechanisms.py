@@ -11,7 +11,7 @@ from embodied.simulators.bullet.bodies import BodyHandle, links_by_body
 class Mechanisms:
     """Drives every sliding or turning joint of a scene that no robot drives.
 
-    The motors depend on the present joint positions alone, so a restored world goes on exactly as it did.
+    The motors depend on the present joint positions alone, so a restored world continues exactly as before.
     """
 
     def __init__(self, bullet: Any, scene: Scene, handles: Mapping[str, BodyHandle], *, physics_hz: int) -> None:

@@ -15,9 +15,9 @@ _one_at_a_time = threading.Lock()
 
 @contextmanager
 def without_banners() -> Iterator[None]:
-    """Holds back what is written to stdout and stderr inside; afterwards all but the `BANNERS` is written there.
+    """Buffers the output to stdout and stderr inside; afterwards all but the `BANNERS` is written.
 
-    What other threads write meanwhile, and errors of C code, therefore arrive a little later, but do arrive.
+    Output of other threads and errors of C code are thus delayed, but not lost.
     """
     with _one_at_a_time, ExitStack() as stack:
         held = [stack.enter_context(TemporaryFile(buffering=0)) for _ in STREAMS]

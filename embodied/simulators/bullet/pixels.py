@@ -1,4 +1,4 @@
-"""The pixels of a PyBullet world: by OpenGL where it starts, else by PyBullet's own TinyRenderer."""
+"""Renders a PyBullet world: by OpenGL where it starts, else by PyBullet's own TinyRenderer."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,7 +36,7 @@ class BulletPixels:
 
     @property
     def name(self) -> str:
-        """What makes the pixels, for the record."""
+        """The renderer, for the record."""
         return TinyRenderer.name if self._tiny else self._start_opengl().name
 
     @property

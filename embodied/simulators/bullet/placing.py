@@ -1,4 +1,4 @@
-"""Puts a PyBullet world into a written state, without physics."""
+"""Sets a PyBullet world to a stored state, without physics."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -54,7 +54,7 @@ def place_bodies(bullet: Any, state: WorldState, handles: Mapping[str, BodyHandl
 
 
 def check_placed(wanted: WorldState, placed: WorldState) -> None:
-    """Raises `SimulationError` where what was placed does not stand as `wanted`."""
+    """Raises `SimulationError` where the `placed` state differs from the `wanted` one."""
     for name, pose in wanted.pose.items():
         off_m = float(np.linalg.norm(np.subtract(pose.position_m, placed.pose[name].position_m)))
         # An arc cosine near 1 is coarse: 1e-7 of the dot product is half a milliradian.

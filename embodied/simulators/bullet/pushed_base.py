@@ -1,4 +1,4 @@
-"""A holonomic base in PyBullet: a chassis on casters without friction, pushed to the velocity that it is to have."""
+"""A holonomic base in PyBullet: a chassis on casters without friction, pushed towards its commanded velocity."""
 
 from typing import Any
 

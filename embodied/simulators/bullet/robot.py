@@ -24,7 +24,7 @@ HELD_FORCE_N = 5.0  # Enough to keep the fingers where they touch; the attachmen
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """What the motors pursue: joints (J,) of all arms, openings by end effector, and the base velocity.
+    """The targets of the motors: joints (J,) of all arms, openings by end effector, and the base velocity.
 
     `fingers_m` freezes the fingers of the end effectors that hold something, by name; the others are absent.
     """
@@ -96,7 +96,7 @@ class BulletRobot:
         if command.gripper is not None:
             wanted = openings(self.model, command)
             changes["gripper"] = {**last.gripper, **wanted}
-            # Opening lets go of frozen fingers.
+            # Opening ends the freezing of fingers.
             opened = {name for name, opening in wanted.items() if opening > last.gripper[name]}
             changes["fingers_m"] = {name: aims for name, aims in last.fingers_m.items() if name not in opened}
         if command.base_velocity is not None:
@@ -171,7 +171,7 @@ class BulletRobot:
         for name, one in self.end_effectors.items():
             for joint, position in zip(one.finger_joints, state.end_effectors[name].fingers, strict=True):
                 bullet.resetJointState(self.uid, joint, position)
-        # A state from elsewhere may have no angles of wheels; they then stay what they are.
+        # A state of another simulator may have no wheel angles; they then stay unchanged.
         for wheel, angle in zip([*self._wheels_left, *self._wheels_right], state.wheels_rad, strict=False):
             bullet.resetJointState(self.uid, wheel, angle)
         self.targets = Targets(
@@ -279,7 +279,7 @@ class BulletRobot:
 
     def _base_pose(self) -> Pose:
         centre = self._bullet.getBasePositionAndOrientation(self.uid)
-        if centre != self._centre:  # A base that stands still is composed once.
+        if centre != self._centre:  # The pose of a base at rest is composed once.
             self._centre, self._base = centre, compose(Pose(*centre), self._base_in_inertial)
         return self._base
 

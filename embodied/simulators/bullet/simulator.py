@@ -1,4 +1,4 @@
-"""PyBullet: the default world. Runs headless in this process, bit for bit the same for the same commands."""
+"""PyBullet: the default simulator. Runs headless in this process, bit for bit the same for the same commands."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,7 +57,7 @@ class BulletConfig:
 
 @dataclass(frozen=True, eq=False)
 class SavedInstant:
-    """Everything that `restore` needs; valid for the reset it was saved in."""
+    """The state that `restore` needs; valid until the next reset."""
 
     bullet_state: int
     generation: int
@@ -90,7 +90,7 @@ class BulletSimulator:
 
     @property
     def renderer(self) -> str:
-        """What makes the pixels."""
+        """The renderer."""
         return self._pixels.name
 
     def reset(self, scene: Scene) -> None:
@@ -138,7 +138,7 @@ class BulletSimulator:
                 self._attachments.update(holder)
         for name, robot in self._robots.items():
             self._previous_rad[name] = robot.targets.joint_position_rad
-            robot.release_error = {}  # It is that of one period: what is let go later is not displaced by it.
+            robot.release_error = {}  # It applies to one period: bodies released later are not displaced by it.
         self._grasping.part()
         self._changes.release()
         self._periods += 1
@@ -169,7 +169,7 @@ class BulletSimulator:
         )
 
     def state(self) -> WorldState:
-        """Returns what is true now."""
+        """Returns the true state."""
         return self._state
 
     def save(self) -> SavedInstant:
@@ -203,7 +203,7 @@ class BulletSimulator:
         self._reader.recheck()
         self._previous_rad = dict(saved.previous_rad)
         self._periods = round(saved.state.time_s * self._world.control_hz)
-        self._read_state()  # So that the reader knows where everything is.
+        self._read_state()  # So that the reader has the present poses.
         self._state = saved.state
 
     def teleport(self, body: str, pose: Pose) -> None:
@@ -222,8 +222,8 @@ class BulletSimulator:
     def place(self, state: WorldState) -> None:
         """Makes the world stand as in `state`, which may come from another process; no physics is run.
 
-        Bodies and mechanisms are at rest, robots hold what they held, motors keep everything where it is. Raises
-        `SimulationError` where names do not fit the scene, or where the world cannot stand like that.
+        Bodies and mechanisms are at rest, robots hold what they held, motors keep everything in place. Raises
+        `SimulationError` where names do not fit the scene, or where the world cannot be at rest in that state.
         """
         check_names(state, self._handles, self._robots, self._mechanisms.positions())
         self._changes.place(state)

@@ -1,4 +1,4 @@
-"""Reads what is true out of PyBullet; what cannot move costs nothing, and what rests costs one call a period."""
+"""Reads the true state from PyBullet; fixed bodies cost nothing, and bodies at rest one call a period."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from embodied.simulators.bullet.mechanisms import Mechanisms
 from embodied.simulators.bullet.robot import BulletRobot
 from embodied.types import RobotState, WorldState, held_bodies
 
-FARTHEST_M = 100.0  # A body beyond this was thrown out of the world by a numerical blow-up.
+FARTHEST_M = 100.0  # A body beyond this has left the world by a numerical instability.
 RawPose = tuple[tuple[float, float, float], tuple[float, float, float, float]]
 
 

@@ -1,1 +1,1 @@
-"""Pixels from scenes, apart from physics."""
+"""Rendering of scenes, separate from physics."""

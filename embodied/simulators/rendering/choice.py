@@ -1,12 +1,12 @@
-"""Which program makes the pixels of a simulator that has several."""
+"""The renderers among which a simulator can choose."""
 
 from enum import StrEnum
 
 
 class RendererChoice(StrEnum):
-    """What makes pixels: OpenGL through EGL, PyBullet's TinyRenderer, or OpenGL where it starts and else Tiny.
+    """The renderer: OpenGL through EGL, PyBullet's TinyRenderer, or OpenGL where it starts and Tiny otherwise.
 
-    Members are named as people type them, since Hydra looks choices up by name.
+    Member names are lower case, since Hydra looks choices up by name.
     """
 
     auto = "auto"

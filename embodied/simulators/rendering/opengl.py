@@ -94,8 +94,8 @@ class CameraView:
 class OpenGLRenderer:
     """Draws the triangles of one scene into any number of cameras.
 
-    It belongs to the process and thread that made it: GL contexts do not travel. Every camera is drawn whole into a
-    target of its own, so an image never depends on which others are asked for: the same scene gives the same bits.
+    It belongs to the process and thread that made it: GL contexts cannot be moved. Every camera is drawn whole into a
+    target of its own, so an image never depends on the other requested ones: the same scene gives the same bits.
     """
 
     def __init__(self, *, threads: int = 1, near_m: float = NEAR_M, far_m: float = FAR_M) -> None:
@@ -238,7 +238,7 @@ class OpenGLRenderer:
 
 
 class _Target:
-    """What one camera is drawn into: colour, instance and depth in metres."""
+    """The render target of one camera: colour, instance and depth in metres."""
 
     def __init__(self, context: Any, width_px: int, height_px: int) -> None:
         size = (width_px, height_px)
@@ -261,7 +261,7 @@ class _Target:
         self._framebuffer.color_mask = (on, on, on)
 
     def image(self, view: CameraView) -> CameraImage:
-        """Reads back what was drawn."""
+        """Returns the rendered image."""
         shape = (view.height_px, view.width_px)
         instance = np.frombuffer(self._read(1, components=1, dtype="i4"), np.int32).reshape(shape)
         return CameraImage(

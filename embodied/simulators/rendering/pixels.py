@@ -1,4 +1,4 @@
-"""Joins a scene to the OpenGL renderer: which triangles hang on which body or link, and where all stand now."""
+"""Connects a scene to the OpenGL renderer: triangles by body or link, and their present poses."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from embodied.types import CameraImage, PartColours, Properties, Rgba, WorldStat
 
 @dataclass(frozen=True, eq=False)
 class VisibleState:
-    """What must be known of an instant to render it: the state, and the world poses of links by robot and link name.
+    """The state to render, and the world poses of links by robot and link name.
 
     The links of a robot always come in the same order; a robot may be left out where only cameras are placed.
     """
@@ -47,7 +47,7 @@ class ScenePixels:
 
     @property
     def name(self) -> str:
-        """What makes the pixels, for the record."""
+        """The renderer, for the record."""
         return self._opengl.name
 
     def forget(self) -> None:
