@@ -31,6 +31,16 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
     return _digest({"settings": settings, "versions": _decisive_versions(), "code": code_sha256()})
 
 
+def policy_settings(policies: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Returns the class of the config of each policy, as `config`, and its settings that determine results."""
+    found = {}
+    for label, config in policies.items():
+        plain = _plain(config) if is_dataclass(config) else {}
+        options = {name: value for name, value in plain.items() if name}
+        found[label] = {"config": type(config).__name__.lstrip("_"), "options": options}
+    return found
+
+
 def digests(settings: Mapping[str, Any]) -> dict[str, str]:
     """Returns a digest of each part of what `fingerprint` identifies: of every setting, library, and this project.
 

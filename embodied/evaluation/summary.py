@@ -10,7 +10,7 @@ from embodied.evaluation.failing import policy_failures
 from embodied.evaluation.metrics import following, phase_order, summarise
 from embodied.evaluation.plan import Evaluation
 from embodied.evaluation.preflight import Parts
-from embodied.evaluation.provenance import code_sha256, cpu, versions
+from embodied.evaluation.provenance import code_sha256, cpu, policy_settings, versions
 from embodied.protocols import Task
 from embodied.rollout.bank_feed.refusals import REFUSED
 from embodied.rollout.builders import PolicyBuilder
@@ -68,6 +68,7 @@ def _run(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts)
         **({"about": suite_named(evaluation.suite).about} if evaluation.suite in suite_names() else {}),
         "tier": evaluation.tier,
         "policies": list(evaluation.worker.policies),
+        "policy_settings": policy_settings({**evaluation.worker.team_policies, **evaluation.worker.policies}),
         **(
             {"weights": weights}
             if (weights := _weights({**evaluation.worker.policies, **evaluation.worker.team_policies}))

@@ -58,6 +58,16 @@ def test_another_split_is_another_run_of_other_episodes_and_is_not_mixed_into_a_
     assert "validation" in (tmp_path / "validation" / "report.md").read_text()
 
 
+def test_results_and_reports_state_the_config_and_the_options_of_each_policy(tmp_path):
+    results, _ = _run(tmp_path)
+    stated = results["run"]["policy_settings"]
+    assert list(stated) == list(evaluation().worker.policies)
+    assert stated["guesser"]["config"] == "FakePolicy"
+    assert stated["guesser"]["options"]["skill"] == "guesser"
+    for name in ("report.md", "report.html"):
+        assert "skill = guesser" in (tmp_path / name).read_text()
+
+
 def test_what_differs_from_the_run_in_a_folder_is_named(tmp_path):
     plan = replace(evaluation(), sources={"my_policy": {"sha256": "1"}})
     with ResultsFolder(tmp_path) as folder:
