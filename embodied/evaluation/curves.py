@@ -75,24 +75,33 @@ def curves_figure(curves: Curves, *, policy: str) -> str:
 
     The scale is logarithmic where all are positive, and ends at `DEEPEST` of the largest value.
     """
-    from matplotlib.ticker import LogFormatter
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     figure, axes = new_figure(2.8)
     values = [value for metric in curves.losses.values() for value in metric if value is not None]
     bases = list(dict.fromkeys(map(_base, curves.losses)))
+    named: set[str] = set()
     for name, metric in curves.losses.items():
         known = [(step, value) for step, value in zip(curves.steps, metric, strict=True) if value is not None]
         shown = [step for step, _ in known], [value for _, value in known]
         colour = PALETTE[bases.index(_base(name)) % len(PALETTE)]
         style = ":" if name.startswith(VALIDATION) else "-"
-        axes.plot(*shown, style, color=colour, linewidth=1.5, label=name.replace("_", " "))
+        fresh = _base(name) not in named  # Training and validation share one colour and one label.
+        named.add(_base(name))
+        axes.plot(*shown, style, color=colour, linewidth=1.5, label=name.replace("_", " ") if fresh else None)
     if values and min(values) > 0.0:
         axes.set_yscale("log")
         axes.set_ylim(bottom=max(min(values), max(values) * DEEPEST))
-        axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
-        axes.yaxis.set_major_formatter(LogFormatter())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.tick_params(which="both", labelsize=8.5, length=0)
-    axes.set_xlabel("step of the training")
+    dotted = (
+        "; dotted: the validation loss of the same colour"
+        if any(name.startswith(VALIDATION) for name in curves.losses)
+        else ""
+    )
+    axes.set_xlabel(f"step of the training{dotted}")
+    axes.set_ylabel("loss" if all(LOSS in name.lower() for name in curves.losses) else "value", color=INK)
     axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.6)
     if values:
         axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="center left", bbox_to_anchor=(1.02, 0.5))

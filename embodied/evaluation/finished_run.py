@@ -9,7 +9,7 @@ import msgspec
 
 from embodied.errors import DataError
 from embodied.evaluation.episode_list import LIST_FILE, EpisodeList, read_list
-from embodied.evaluation.results import EPISODES_FILE, RESULTS_FILE, decode_row
+from embodied.evaluation.results import EPISODES_FILE, RESULTS_FILE, decode_row, is_outage
 from embodied.types import NORMAL, EpisodeRecord
 
 
@@ -57,5 +57,7 @@ def read_run(folder: Path) -> FinishedRun:
     episodes, records = read_list(folder / LIST_FILE), [decode_row(line) for line in lines]
     found: dict[tuple[str, str, str], EpisodeRecord] = {}
     for record in records:
-        found.setdefault((record.policy, record.control, record.episode), record)
+        key = record.policy, record.control, record.episode
+        if key not in found or is_outage(found[key]):
+            found[key] = record
     return FinishedRun(folder, results, episodes, list(found.values()))

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from embodied.evaluation.label_placement import LINE_HEIGHT, LabelPlacement
 from embodied.evaluation.memory_pages import Map, Page, Thing, TimelineInterval
 from embodied.evaluation.plots import INK, PALETTE, as_svg, new_figure
 from embodied.geometry import Pose, rotation_matrix
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
 
 LANE_IN = 0.34
 MAP_IN = 3.0
+MAP_MARGIN_IN = 0.5  # Of a map, for its axes.
 MARGIN_M = 0.13
+NAME_PT = 7.5
+ROBOT_LABEL_M = 0.03
 NEAR_M = 0.06  # Parts nearer than this to their whole get neither a name nor a relation arrow.
 LABELLED_SHARE = 0.035  # Share of the width; the label of a shorter bar is placed beside it.
 
@@ -48,7 +52,7 @@ def maps_figure(page: Page) -> str:
     moved = {interval.lane for interval in page.intervals} | set(page.dealt_with)
     for number, one in enumerate(page.maps):
         axes = figure.add_subplot(math.ceil(count / 2), min(count, 2), number + 1)
-        _draw_map(axes, one, categories, moved)
+        _draw_map(axes, one, categories, moved, LabelPlacement(_unit_per_pt(limits)))
         axes.set_xlim(*limits[0])
         axes.set_ylim(*limits[1])
     return as_svg(figure, f"maps-{page.name}")
@@ -85,7 +89,12 @@ def _limits(maps: Sequence[Map]) -> tuple[tuple[float, float], tuple[float, floa
     return (left - MARGIN_M, right + MARGIN_M), (low - MARGIN_M, high + MARGIN_M)
 
 
-def _draw_map(axes: "Axes", one: Map, categories: Sequence[str], moved: set[str]) -> None:
+def _unit_per_pt(limits: tuple[tuple[float, float], tuple[float, float]]) -> float:
+    """Returns how many metres of a map a typographic point covers: both axes have the same scale."""
+    return max(high - low for low, high in limits) / (72.0 * (MAP_IN - MAP_MARGIN_IN))
+
+
+def _draw_map(axes: "Axes", one: Map, categories: Sequence[str], moved: set[str], labels: LabelPlacement) -> None:
     axes.set_title(f"{one.time_s:.2f} s", fontsize=9, color=INK, loc="left")
     axes.set_aspect("equal")
     axes.patch.set_alpha(0.0)
@@ -97,17 +106,22 @@ def _draw_map(axes: "Axes", one: Map, categories: Sequence[str], moved: set[str]
         axes.plot([x for x, _ in way], [y for _, y in way], color=INK, alpha=0.25, linewidth=1.0, zorder=1)
     for robot, pose in one.robots.items():
         axes.plot(*pose.position_m[:2], marker="o", markersize=9, color=INK, alpha=0.55, zorder=2)
-        axes.text(*pose.position_m[:2], f"   {_readable(robot)}", fontsize=7.5, color=INK, va="center", clip_on=True)
+        _draw_label(axes, labels, (pose.position_m[0], pose.position_m[1] + ROBOT_LABEL_M), robot, moved=False)
     places = {thing.name: thing.pose for thing in one.things} | one.robots
+    heights_m = {}
     for thing in sorted(one.things, key=lambda thing: thing.name in moved):
         colour = PALETTE[categories.index(thing.category) % len(PALETTE)]
+        heights_m[thing.name] = _draw_box(axes, thing, colour, moved=thing.name in moved)
+    far: list[tuple[Thing, Pose]] = []
+    for thing in sorted(one.things, key=lambda thing: thing.name not in moved):  # Moved things get the best places.
         holder = places.get(thing.parent)
         near = holder is not None and math.dist(thing.pose.position_m[:2], holder.position_m[:2]) < NEAR_M
-        height_m = _draw_box(axes, thing, colour, moved=thing.name in moved)
         if thing.name in moved or not near:
-            _draw_name(axes, thing, height_m, moved=thing.name in moved)
+            _draw_name(axes, thing, heights_m[thing.name], labels, moved=thing.name in moved)
         if holder is not None and not near:
-            _draw_relation(axes, thing, holder)
+            far.append((thing, holder))
+    for thing, holder in far:
+        _draw_relation(axes, thing, holder, labels)
 
 
 def _draw_box(axes: "Axes", thing: Thing, colour: str, *, moved: bool) -> float:
@@ -127,21 +141,27 @@ def _draw_box(axes: "Axes", thing: Thing, colour: str, *, moved: bool) -> float:
     return 0.75 * max(width, depth)
 
 
-def _draw_name(axes: "Axes", thing: Thing, height_m: float, *, moved: bool) -> None:
+def _draw_name(axes: "Axes", thing: Thing, height_m: float, labels: LabelPlacement, *, moved: bool) -> None:
     x, y, _ = thing.pose.position_m
-    at_y, align = (y + height_m, "bottom") if moved else (y - height_m, "top")
-    axes.text(
-        x, at_y, _readable(thing.name), fontsize=7.5, color=INK, ha="center", va=align, zorder=6, clip_on=True,
-        fontweight="bold" if moved else "normal", alpha=1.0 if moved else 0.7,
-    )  # fmt: skip
+    at = (x, y + height_m if moved else y - height_m - NAME_PT * LINE_HEIGHT * labels.unit_per_pt)
+    _draw_label(axes, labels, at, thing.name, moved=moved)
 
 
-def _draw_relation(axes: "Axes", thing: Thing, holder: Pose) -> None:
+def _draw_relation(axes: "Axes", thing: Thing, holder: Pose, labels: LabelPlacement) -> None:
     (x, y, _), (u, v, _) = thing.pose.position_m, holder.position_m
     axes.plot([x, u], [y, v], color=INK, linewidth=1.1, linestyle=(0, (2, 2)), zorder=5)
-    axes.text(
-        (x + u) / 2, (y + v) / 2, _readable(thing.predicate), fontsize=7, color=INK, ha="center", va="bottom", zorder=6
-    )
+    _draw_label(axes, labels, ((x + u) / 2, (y + v) / 2), thing.predicate, moved=False)
+
+
+def _draw_label(axes: "Axes", labels: LabelPlacement, at: tuple[float, float], text: str, *, moved: bool) -> None:
+    """Draws a label where it is free of others, near `at`; none where everything around is taken."""
+    shown = _readable(text)
+    height = labels.place(*at, shown, size_pt=NAME_PT)
+    if height is not None:
+        axes.text(
+            at[0], height, shown, fontsize=NAME_PT, color=INK, ha="center", va="bottom", zorder=6, clip_on=True,
+            fontweight="bold" if moved else "normal", alpha=1.0 if moved else 0.75,
+        )  # fmt: skip
 
 
 def _yaw_deg(pose: Pose) -> float:

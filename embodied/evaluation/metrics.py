@@ -11,6 +11,7 @@ from embodied.types import CHOICE, EpisodeRecord, Interval, Outcome, ReportColum
 
 CONFIDENCE = 0.95
 _POSITION = re.compile(r"\[[-+.,e\d\s]+\]")
+_CHOICE = re.compile(r"^(wrong first choice): \S+$")  # A table of its own says which.
 _ERROR = re.compile(r"\b\d+(\.\d+)?(?= (mm|rad) )")
 _STEP = re.compile(r"(?<=, at step )\d+")
 
@@ -191,7 +192,8 @@ def reasons(records: Iterable[EpisodeRecord]) -> Mapping[tuple[str, str], int]:
 
 
 def plain_reason(reason: str) -> str:
-    """Returns a reason without positions, distances and steps, which differ between episodes."""
+    """Returns a reason without the position, distance, step or choice, which differ between episodes."""
+    reason = _CHOICE.sub(r"\1", reason)
     return _STEP.sub("...", _ERROR.sub("...", _POSITION.sub("[...]", reason)))
 
 

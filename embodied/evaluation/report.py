@@ -11,6 +11,7 @@ from embodied.evaluation import control_plots, memory_plots, plots
 from embodied.evaluation.curves import Curves, curves_figure
 from embodied.evaluation.memory_pages import Page
 from embodied.evaluation.metrics import reasons
+from embodied.evaluation.report_episodes import anchor, choice_tables, episode_rows
 from embodied.evaluation.report_lines import (
     NEVER,
     Line,
@@ -122,23 +123,32 @@ def html(
             if any(entry["phases"] for entry in entries.values())
         },
         controls=_controls(results),
-        control_figures={
-            task: control_plots.controls_figure(
-                {policy: by_policy(results, task)[policy] for policy in tampered}, judged[task], colour, task=task
-            )
-            for task, tampered in results.get("controls", {}).items()
-            if tampered and task in judged
-        },
+        control_figures=_control_figures(results, judged, colour),
         remarks=remarks(results),
         published=published(results),
         curves=_curves(attached.curves),
         time_figure=plots.time_figure([record for record in records if record.control == NORMAL], colour),
         failures=_failures(results, records),
         times=_times(results, records),
+        choices=choice_tables(results, records),
+        episodes=episode_rows(results, records, {anchor(clip.record) for clip in attached.clips}),
         videos=_videos(results, attached.clips),
         memories=_memories(attached.pages),
         config=config,
     )
+
+
+def _control_figures(
+    results: Mapping[str, Any], judged: Mapping[str, Mapping[str, Any]], colour: Mapping[str, str]
+) -> dict[str, str]:
+    """Returns the figure of the controls of each task of `results` that has a `judged` column, policies by `colour`."""
+    return {
+        task: control_plots.controls_figure(
+            {policy: by_policy(results, task)[policy] for policy in tampered}, judged[task], colour, task=task
+        )
+        for task, tampered in results.get("controls", {}).items()
+        if tampered and task in judged
+    }
 
 
 def _curves(curves: Mapping[str, Sequence[Curves]]) -> dict[str, list[str]]:
@@ -204,7 +214,12 @@ def _videos(results: Mapping[str, Any], clips: Sequence[Clip]) -> dict[str, list
         own = [clip for clip in clips if clip.record.task_and_tier == task]
         if own:
             videos[task] = [
-                {"record": clip.record, "data": base64.b64encode(clip.file.read_bytes()).decode()} for clip in own
+                {
+                    "record": clip.record,
+                    "anchor": anchor(clip.record),
+                    "data": base64.b64encode(clip.file.read_bytes()).decode(),
+                }
+                for clip in own
             ]
     return videos
 

@@ -95,7 +95,7 @@ class ComputeConfig:
         threads_per_worker: threads of numerical libraries in each worker
         object_store_mb: shared memory of a local Ray
         ship_mb: code that is shipped to a cluster at most, in MB; 0 ships none
-        policy_workers: processes that decide for all workers in batches, on a GPU where there is one; 0: workers decide
+        policy_workers: processes that decide for all workers in batches; 0: workers decide
     """
 
     kind: ComputeKind = ComputeKind.local

@@ -8,9 +8,11 @@ import pytest
 
 from embodied.evaluation.controls import Off, Swapped
 from embodied.evaluation.curves import Curves
+from embodied.evaluation.label_placement import LabelPlacement
 from embodied.evaluation.metrics import reasons
 from embodied.evaluation.preflight import Parts
 from embodied.evaluation.report import Attached, Clip, html, markdown, terminal_table
+from embodied.evaluation.report_episodes import choice_tables
 from embodied.evaluation.report_lines import lines
 from embodied.evaluation.summary import summarised
 from embodied.evaluation.videos import episodes_to_show, video_name
@@ -256,3 +258,44 @@ def test_videos_show_a_success_a_failure_and_a_swapped_memory_first(tampered):
         ("random", "normal", "timeout"),
     ]
     assert len({video_name(record) for record in chosen}) == 6
+
+
+def test_with_few_episodes_the_verdict_is_that_they_are_too_few(records):
+    plan = evaluation(episodes=2)
+    few = [drawn(plan.worker, job, wall_s=1.0) for job in plan.jobs()]
+    found = {(line.task, line.policy): line.conclusion for line in lines(summarised(plan, few, Parts((), "none")))}
+    assert found["rearrange_block/strict", "expert"] == "too few episodes"
+
+
+def test_the_page_lists_every_episode_with_its_seed_and_links_its_video(page, records):
+    listed = page[page.index("<h2>All episodes</h2>") :]
+    assert listed.count("<tr><td") >= len(records)
+    for record in records:
+        assert f'<td class="number">{record.seed}</td>' in listed
+    (link,) = re.findall(r'<a href="#([^"]+)">video</a>', listed)
+    assert f'<figure id="{link}"><video' in page
+
+
+def test_targets_stand_against_first_choices_and_wrong_choices_are_one_reason(results, records):
+    guessed = [r for r in records if (r.task, r.policy) == ("put_block_back", "guesser")]
+    (table,) = [
+        t for t in choice_tables(results, records) if (t.task, t.policy) == ("put_block_back/strict", "guesser")
+    ]
+    assert sum(sum(row.values()) for row in table.counts.values()) == len(guessed)
+    right = sum(bool(record.choice["correct"]) for record in guessed)
+    assert sum(table.counts[name][name] for name in table.names) == right
+    wrong = [replace(records[0], outcome=Outcome.FAILURE, reason=f"wrong first choice: patch_{n}") for n in range(3)]
+    assert reasons(wrong) == {("failure", "wrong first choice"): 3}
+
+
+def test_no_table_of_the_page_keeps_more_than_eight_columns_for_figures(page):
+    heads = re.findall(r"<thead>(.*?)</thead>", page, re.DOTALL)
+    assert max(head.count("<th") for head in heads) <= 8
+
+
+def test_labels_find_free_places_or_are_left_out():
+    labels = LabelPlacement(0.001)
+    heights = [labels.place(0.0, 0.0, "button cap", size_pt=7.5) for _ in range(8)]
+    assert len({height for height in heights if height is not None}) == 7
+    assert heights[-1] is None
+    assert labels.place(1.0, 0.0, "button cap", size_pt=7.5) == 0.0
