@@ -95,7 +95,7 @@ def batches(folder) -> list[list[int]]:
 
 
 def pool(config, **settings):
-    return ComputeConfig(**{"workers": 3, "policy_workers": 1, "deadline_s": 60.0, **settings}).build(config)
+    return ComputeConfig(**{"workers": 1, "policy_workers": 1, "deadline_s": 60.0, **settings}).build(config)
 
 
 @pytest.mark.usefixtures("ray_session")
@@ -105,7 +105,7 @@ def test_rows_are_those_of_a_run_in_this_process(tmp_path):
     wanted = jobs(4, policies=("notebook",), controls=controls) + jobs(1, policies=("expert",))
     alone = rows(InlineCompute(config(tmp_path / "alone", controls=controls)), wanted)
     compute = pool(config(tmp_path, controls=controls))
-    assert compute.place == "3 workers, 1 policy worker"
+    assert compute.place == "1 worker, 1 policy worker"
     assert rows(compute, wanted) == alone
     (process,) = {process for _, process in batches(tmp_path)}
     assert process != os.getpid()
