@@ -1,5 +1,6 @@
 """Renders a PyBullet world: by OpenGL where it starts, else by PyBullet's own TinyRenderer."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from embodied.simulators.rendering.choice import RendererChoice
 from embodied.simulators.rendering.pixels import ScenePixels, VisibleState, camera_views
 from embodied.simulators.rendering.tiny import TinyRenderer
 from embodied.types import CameraImage, Rgba, WorldState
+
+_log = logging.getLogger(__name__)
 
 
 class BulletPixels:
@@ -31,8 +34,9 @@ class BulletPixels:
         if choice is RendererChoice.auto:
             try:
                 self._start_opengl()
-            except MissingDependencyError:
+            except MissingDependencyError as error:
                 self._tiny = True
+                _log.warning("Images come from TinyRenderer, which is many times slower. %s", error)
 
     @property
     def name(self) -> str:
