@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from embodied.memory import Bank
     from embodied.rollout.worker import WorkerConfig
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("launch.evaluate")  # As a program, the module has another name.
 
 
 def evaluate(composed: cli.Composed) -> int | None:
