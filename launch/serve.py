@@ -37,6 +37,7 @@ class ServeConfig:
     port: int = 8000
     window_ms: float = 5.0
     batch: int = 32
+    threads: int = 1
     bank: str = ""
     token_file: str = ""
     token_env: str = ""
@@ -59,6 +60,7 @@ class ServeConfig:
             port=self.port,
             window_s=self.window_ms / MILLI,
             batch=self.batch,
+            threads=self.threads,
             connections=self.connections,
             sessions=self.sessions,
             session_idle_s=self.session_idle_s,

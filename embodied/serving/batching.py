@@ -1,6 +1,7 @@
 """Requests of many sessions in one call of the policy: requests within a short window share a batch."""
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from embodied.protocols import Policy
 from embodied.rollout.builders import PolicyBuilder
 from embodied.serving.metrics import Metrics
 from embodied.types import Decision, Request
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,21 +35,25 @@ class _Waiting:
 
 
 class Batcher:
-    """Asks policies off the event loop, in one thread of its own. Requests for the same one share a call.
+    """Asks policies off the event loop, in `threads` of its own. Requests for the same one share a call.
 
     The first request of a batch waits `window_s` at most: less where `most` requests have come, or where all of
     `clients()` wait already, so that a single client never waits. Requests that arrive while a batch is computed make
-    the next one.
+    the next one. Where several threads are free, they share what waits.
     """
 
-    def __init__(self, *, window_s: float, most: int, clients: Callable[[], int], metrics: Metrics) -> None:
+    def __init__(
+        self, *, window_s: float, most: int, threads: int, clients: Callable[[], int], metrics: Metrics
+    ) -> None:
         self._window_s = window_s
         self._most = most
         self._clients = clients
         self._metrics = metrics
         self._waiting: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, "policy")
+        self._threads = threads
+        self._running: dict[asyncio.Task[None], list[_Waiting]] = {}
+        self._pool = ThreadPoolExecutor(threads, "policy")
         self._task = asyncio.create_task(self._run())
 
     async def decide(self, request: Request, policy: Policy) -> Decided:
@@ -57,27 +64,46 @@ class Batcher:
         return await waiting.answer
 
     async def build(self, builder: PolicyBuilder) -> Policy:
-        """Returns a new policy, built in the thread that will ask it. Raises whatever building it raises."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, builder.build)
+        """Returns a new policy, built off the event loop. Raises whatever building it raises."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, builder.build)
 
     async def close(self) -> None:
         """Ends the batches; requests that still wait are cancelled."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [self._task, *self._running]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         for waiting in self._waiting:
             waiting.answer.cancel()
-        self._thread.shutdown(wait=False)
+        self._pool.shutdown(wait=False)
 
     async def _run(self) -> None:
         while True:
+            while len(self._running) >= self._threads:
+                await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
             await self._gathered()
-            batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+            free = max(1, self._threads - len(self._running))
+            count = min(self._most, -(-len(self._waiting) // free))
+            batch = [self._waiting.popleft() for _ in range(count)]
             batch = [waiting for waiting in batch if not waiting.answer.done()]  # Their clients have gone.
-            by_policy: dict[int, list[_Waiting]] = {}
-            for waiting in batch:
-                by_policy.setdefault(id(waiting.policy), []).append(waiting)
-            for same in by_policy.values():
-                await self._decide(same)
+            task = asyncio.create_task(self._decide_all(batch))
+            self._running[task] = batch
+            task.add_done_callback(self._end)
+
+    def _end(self, task: "asyncio.Task[None]") -> None:
+        """Makes sure that no request of a batch stays without an answer."""
+        for waiting in self._running.pop(task):
+            if not waiting.answer.done():
+                waiting.answer.cancel()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("A batch has failed.", exc_info=error)
+
+    async def _decide_all(self, batch: list[_Waiting]) -> None:
+        by_policy: dict[int, list[_Waiting]] = {}
+        for waiting in batch:
+            by_policy.setdefault(id(waiting.policy), []).append(waiting)
+        for same in by_policy.values():
+            await self._decide(same)
 
     async def _gathered(self) -> None:
         """Waits until a batch is due."""
@@ -85,7 +111,7 @@ class Batcher:
             self._arrived.clear()
             await self._arrived.wait()
         due_s = self._waiting[0].since_s + self._window_s
-        while len(self._waiting) < min(self._most, max(1, self._clients())):
+        while len(self._waiting) < min(self._most, max(1, self._clients() - self._in_progress())):
             left_s = due_s - time.monotonic()
             if left_s <= 0.0:
                 return
@@ -94,6 +120,10 @@ class Batcher:
                 await asyncio.wait_for(self._arrived.wait(), left_s)
             except TimeoutError:
                 return
+
+    def _in_progress(self) -> int:
+        """Returns how many requests are being decided."""
+        return sum(len(batch) for batch in self._running.values())
 
     async def _decide(self, batch: list[_Waiting]) -> None:
         begun_s = time.monotonic()
@@ -114,7 +144,7 @@ class Batcher:
     async def _act(self, policy: Policy, requests: list[Request]) -> list[Decision | BaseException]:
         """Returns one decision or error per request; where a batch fails, its requests are tried one by one."""
         loop = asyncio.get_running_loop()
-        call = loop.run_in_executor(self._thread, policy.act, requests)
+        call = loop.run_in_executor(self._pool, policy.act, requests)
         (found,) = await asyncio.gather(call, return_exceptions=True)
         if not isinstance(found, BaseException) and len(found) == len(requests):
             return list(found)

@@ -119,6 +119,7 @@ class PolicyServer:
         self._batcher = Batcher(
             window_s=settings.window_s,
             most=settings.batch,
+            threads=settings.threads,
             clients=lambda: len(self._connected),
             metrics=self.metrics,
         )

@@ -16,6 +16,7 @@ class ServingSettings:
         port: 0 for any free one.
         window_s: How long a request may wait for others that share its batch.
         batch: The most requests of one batch.
+        threads: How many batches are computed at once, by one policy that declares `stateless` or by several.
         connections: The most that are open at once; each may hold about three messages in memory.
         sessions: The most whose memory is kept; those unused for longest are evicted.
         session_idle_s: A session that is not used for so long is evicted.
@@ -28,6 +29,7 @@ class ServingSettings:
     port: int = 8000
     window_s: float = 0.005
     batch: int = 32
+    threads: int = 1
     connections: int = 64
     sessions: int = 256
     session_idle_s: float = 3600.0
@@ -41,6 +43,6 @@ class ServingSettings:
         for name, lowest in (("window_s", 0.0), ("drain_s", 0.0)):
             if not lowest <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} must be finite and at least {lowest:g}.", value=getattr(self, name))
-        for name in ("batch", "connections", "sessions", "session_idle_s", "session_bytes", "message_bytes"):
+        for name in ("batch", "threads", "connections", "sessions", "session_idle_s", "session_bytes", "message_bytes"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} must be positive.", value=getattr(self, name))

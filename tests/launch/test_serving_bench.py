@@ -17,7 +17,7 @@ def started(monkeypatch):
     found = []
 
     @contextmanager
-    def server(policy, *, window_ms, threads):
+    def server(policy, *, window_ms, threads, batches=1):
         found.append((policy, threads))
         with served(Counting(pause_s=0.02), window_s=1e-3 * window_ms) as one:
             yield one.url

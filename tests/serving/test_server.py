@@ -114,6 +114,29 @@ def test_requests_of_several_sessions_share_batches_and_get_what_they_would_get_
     assert len(policy.batches) < 12
 
 
+def test_several_threads_share_what_waits():
+    inside, most = [], []
+
+    class Watched(Counting):
+        def act(self, requests):
+            inside.append(len(requests))
+            most.append(list(inside))
+            decisions = super().act(requests)
+            inside.remove(len(requests))
+            return decisions
+
+    def play(name: str) -> list[int]:
+        with client(server) as connection:
+            ready.wait()
+            return [counted(connection, name) for _ in range(4)]
+
+    ready = threading.Barrier(4)
+    with served(Watched(pause_s=0.05), window_s=0.2, threads=2) as server, ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(play, "abcd")) == [[1, 2, 3, 4]] * 4
+    assert max(map(len, most)) == 2
+    assert [2, 2] in most
+
+
 def test_a_single_client_never_waits_for_a_batch():
     with served(window_s=5.0) as server, client(server) as connection:
         begun_s = time.monotonic()

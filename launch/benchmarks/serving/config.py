@@ -15,6 +15,7 @@ class ServingBenchConfig:
         seconds: how long each number of sessions asks
         rounds: requests of the loopback, which a policy answers that computes nothing
         camera_px: the sides of the four images of a request
+        batches: how many the server computes at once (`threads` of `launch.serve`)
         window_ms: how long a request may wait for others of its batch
         threads: numbers of threads that PyTorch is given, one server for each
     """
@@ -25,9 +26,13 @@ class ServingBenchConfig:
     rounds: int = 300
     camera_px: int = 128
     window_ms: float = 10.0
+    batches: int = 2
     threads: list[int] = field(default_factory=lambda: [1, 2])
 
     def check(self) -> None:
         """Raises `ConfigError` for counts and times that are not positive."""
-        if min(self.sessions, self.rounds, self.camera_px, *self.threads) < 1 or not 0.0 < self.seconds < 1e6:
+        if (
+            min(self.sessions, self.rounds, self.batches, self.camera_px, *self.threads) < 1
+            or not 0.0 < self.seconds < 1e6
+        ):
             raise ConfigError("serving.sessions, .rounds, .camera_px, .threads and .seconds must be positive.")

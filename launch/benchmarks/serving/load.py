@@ -62,7 +62,7 @@ def measure(config: ServingBenchConfig) -> dict[str, Any]:
     loads: dict[str, Any] = {}
     met: dict[str, bool] = {}
     for threads in config.threads:
-        with server(config.policy, window_ms=config.window_ms, threads=threads) as url:
+        with server(config.policy, window_ms=config.window_ms, threads=threads, batches=config.batches) as url:
             one, many = (load(url, message, sessions, config.seconds) for sessions in (1, config.sessions))
         share = many.rate_hz / one.rate_hz
         shown = {name: found.summary(config.window_ms) for name, found in (("one", one), ("many", many))}
@@ -120,10 +120,18 @@ def observed(camera_px: int) -> Request:
 
 
 @contextmanager
-def server(policy: str, *, window_ms: float, threads: int) -> Iterator[str]:
+def server(policy: str, *, window_ms: float, threads: int, batches: int = 1) -> Iterator[str]:
     """Starts `launch.serve` with so many threads of PyTorch, yields its URL, and ends it. Raises `ConfigError`."""
     process = subprocess.Popen(  # noqa: S603 - our own command
-        [sys.executable, "-m", "launch.serve", f"policy={policy}", f"window_ms={window_ms}", "port=0"],
+        [
+            sys.executable,
+            "-m",
+            "launch.serve",
+            f"policy={policy}",
+            f"window_ms={window_ms}",
+            f"threads={batches}",
+            "port=0",
+        ],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": str(threads)},
