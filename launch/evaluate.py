@@ -1,6 +1,5 @@
 """Evaluates policies: `python -m launch.evaluate suite=memorybench tier=strict policy=[expert] output=DIR`."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from embodied.evaluation.plan import Evaluation
     from embodied.memory import Bank
     from embodied.rollout.worker import WorkerConfig
-
-_log = logging.getLogger("launch.evaluate")  # As a program, the module has another name.
 
 
 def evaluate(composed: cli.Composed) -> int | None:
@@ -74,11 +71,8 @@ def _evaluate(
 ) -> int | None:
     from embodied.evaluation.evaluator import evaluate as run
     from embodied.evaluation.report import terminal_table
-    from embodied.rollout.compute import ComputeKind
 
     config: schema.EvaluateConfig = composed.config
-    if config.compute.kind is not ComputeKind.inline:
-        _log.info("What policies print goes to %s.", output / "logs" / "worker-N.txt")
     results = run(
         _evaluation(config, worker),
         compute=config.compute.build(replace(worker, log_folder=str((output / "logs").absolute()))),

@@ -146,6 +146,8 @@ class RayPool:
             config = self._config
             if self._limits.policy_workers:
                 config = resources.enter_context(hosted_policies(config, driver_code(), self._limits.of_policies))
+            if self._config.log_folder:
+                logger.info("What policies print goes to %s/worker-N.txt.", self._config.log_folder)
             self._shared_config = ray.put(config)  # Once, by reference: it may hold weights.
             self._resources = resources.pop_all()
         return self
