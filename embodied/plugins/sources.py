@@ -53,8 +53,8 @@ def _defining(module: str) -> list[str]:
 def source_digest(module: str) -> str:
     """Returns the SHA-256 of the source of a module, or of all files of a package but compiled ones, data included.
 
-    For a module that the command line has named, the helper modules that it imports count too (see `helper_files`). A
-    process computes it once. Raises `PluginError` for a module that cannot be found.
+    The helper modules that it imports count too (see `helper_files`). A process computes it once. Raises `PluginError`
+    for a module that cannot be found.
     """
     spec = find_spec(module)
     if spec is None or not (spec.origin or spec.submodule_search_locations):
@@ -66,10 +66,9 @@ def source_digest(module: str) -> str:
             relative = path.relative_to(root if root.is_dir() else root.parent)
             if not set(COMPILED) & {*relative.parts, path.suffix}:
                 digest.update(f"{relative.as_posix()} ".encode() + hashlib.sha256(path.read_bytes()).digest())
-    if module in named_modules():
-        for name, path in sorted(helper_files(module).items()):
-            if name.partition(".")[0] not in OURS:
-                digest.update(f"{name} ".encode() + hashlib.sha256(path.read_bytes()).digest())
+    for name, path in sorted(helper_files(module).items()):
+        if name.partition(".")[0] not in OURS:
+            digest.update(f"{name} ".encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
