@@ -339,6 +339,13 @@ def test_old_rows_are_read_with_their_controls_and_donors(tmp_path):
     ]
 
 
+def rates(report):
+    """The cells of the table of rates, but for the verdict, for which the report has other words by now."""
+    rows = [line.split(" | ") for line in report.splitlines() if line.startswith("| ") and line.count("|") == 11]
+    assert len(rows) == 5, "the heading, and two policies on two tasks"
+    return [row[:8] + row[9:] for row in rows]
+
+
 def test_resuming_old_results_plays_nothing_that_is_done_and_makes_the_report_again(tmp_path, monkeypatch):
     folder = copied("results", tmp_path)
     before = json.loads((folder / "results.json").read_text())
@@ -350,8 +357,7 @@ def test_resuming_old_results_plays_nothing_that_is_done_and_makes_the_report_ag
     assert (folder / "episodes.jsonl").read_bytes() == rows
     assert json.loads((folder / "results.json").read_text())["tasks"] == results["tasks"] == before["tasks"]
     assert results["run"]["wall_s"] == before["run"]["wall_s"]
-    table = [line for line in report.decode().splitlines() if line.startswith("| ")]
-    assert [line for line in (folder / "report.md").read_text().splitlines() if line.startswith("| ")] == table
+    assert rates((folder / "report.md").read_text()) == rates(report.decode())
     assert RESULTS_RUN in (folder / "report.html").read_text()
 
 

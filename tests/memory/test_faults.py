@@ -213,7 +213,7 @@ for _ in range(2):
     try:
         bank.append(many)
     except StorageError as error:
-        assert "Nothing of this write holds" in str(error), error
+        assert "Nothing was written" in str(error), error
     else:
         raise SystemExit("the write went through")
 assert bank.head == 100, bank.head

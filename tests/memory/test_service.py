@@ -164,7 +164,7 @@ def test_a_group_that_alone_meets_a_failing_disk_is_sent_again():
     bank = Flaky(open_bank(":memory:"))
     bank.failures = 1_000_000
     with BankService(bank) as service, client_of(service, timeout_s=0.3) as client:
-        with pytest.raises(UnreachableError, match="last trouble: The disk"):
+        with pytest.raises(UnreachableError, match="last problem: The disk"):
             client.append(seen("a"))
         assert bank.failures > 999_900  # It pauses in between.
         bank.failures = 0

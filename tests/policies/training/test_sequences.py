@@ -106,7 +106,7 @@ def test_demonstrations_that_differ_are_refused_by_name(tmp_path, odd, printed):
 
 
 def test_an_index_that_is_missing_is_refused(tmp_path):
-    with pytest.raises(DataError, match=f"readable index.*{INDEX_FILE}.*There is none: name a folder"):
+    with pytest.raises(DataError, match=f"readable index.*{INDEX_FILE}.*There is none. Give a folder"):
         find_recordings([tmp_path], SamplingConfig(), KEYFRAME)
 
 
