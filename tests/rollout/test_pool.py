@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, replace
 
+import numpy as np
 import psutil
 import pytest
 
@@ -14,7 +15,7 @@ from embodied.rollout.inline import InlineCompute
 from embodied.rollout.ray.pool import WorkersDiedError
 from embodied.types import Outcome
 from tests.fakes import FakeSimulator, FakeSimulatorConfig, FaultyPolicyConfig
-from tests.rollout.test_worker import CONFIG, JOB, row
+from tests.rollout.test_worker import CONFIG, JOB, frames, row
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -141,8 +142,11 @@ def test_a_bug_outside_of_policies_is_raised_with_its_own_type():
 
 def test_videos_and_rows_travel_together(two_workers):
     (result,) = two_workers.run([replace(JOB, video=True)])
-    assert result.video
-    assert result.video == next(InlineCompute(CONFIG).run([replace(JOB, video=True)])).video
+    got, _ = frames(result.video)
+    inline, _ = frames(next(InlineCompute(CONFIG).run([replace(JOB, video=True)])).video)
+    assert len(got) == len(inline) > 1
+    # Bytes once differed by two in a process that had run many other tests; the pictures must not.
+    assert np.abs(np.array(got, dtype=int) - np.array(inline, dtype=int)).max() <= 2
 
 
 # --- Workers die, stop, hang ------------------------------------------------------------------------------------------
