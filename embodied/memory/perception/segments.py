@@ -51,10 +51,10 @@ class SegmentedImage:
     def indices(self, mask: int) -> np.ndarray:
         """Returns the flat indices of pixels that show the thing of a mask, evenly thinned to `MOST_POINTS`.
 
-        Left out are pixels without depth, and of those on the rim of the mask, without a neighbour inside of it at
-        about their own depth, the ones with the colour of what is beside (there the mask bleeds), and the ones that
-        have their depth to themselves or far from the inside (there a sensor mixes two depths). A mask of which nothing
-        would be left is kept whole.
+        Pixels without depth are left out. So are two kinds of pixels on the rim of a mask, where no neighbour inside
+        the mask has about the same depth: those with the colour of the surface outside, into which the mask bleeds,
+        and those whose depth no neighbour shares or which lies far from that of the inside, where a sensor mixes two
+        depths. A mask of which this would leave no pixel is kept whole.
         """
         found = np.flatnonzero(self.mask == mask)
         found = found[self.depth_m[found] > 0]
