@@ -141,7 +141,7 @@ def conclusion(entry: Mapping[str, Any], column: Mapping[str, Any] | None) -> st
         return "never chose"
     low, high = chance_band(entry["chance"], reached)
     if low == 0 and high == reached:
-        return "too few episodes"
+        return "too few episodes to tell"
     return "below chance" if correct < low else "above chance" if correct > high else "like chance"
 
 

@@ -264,7 +264,7 @@ def test_with_few_episodes_the_verdict_is_that_they_are_too_few(records):
     plan = evaluation(episodes=2)
     few = [drawn(plan.worker, job, wall_s=1.0) for job in plan.jobs()]
     found = {(line.task, line.policy): line.conclusion for line in lines(summarised(plan, few, Parts((), "none")))}
-    assert found["rearrange_block/strict", "expert"] == "too few episodes"
+    assert found["rearrange_block/strict", "expert"] == "too few episodes to tell"
 
 
 def test_the_page_lists_every_episode_with_its_seed_and_links_its_video(page, records):
