@@ -70,7 +70,7 @@ class ServeConfig:
         )
 
     def access(self) -> "Access":
-        """Returns who may connect. Raises `ConfigError` for tokens and certificates, and for an open door."""
+        """Returns who may connect. Raises `ConfigError` for bad tokens or certificates, and for unrestricted access."""
         from embodied.serving import Access, read_token
 
         if bool(self.tls_certificate) != bool(self.tls_key):

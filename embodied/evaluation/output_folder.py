@@ -34,11 +34,11 @@ def require_own_folder(path: Path, *, kind: str, mark: str) -> None:
     if path.exists() and not path.is_dir():
         raise PathError("The output must be a folder.", value=str(path), remedy="Choose another path.")
     if path.is_dir() and not (path / mark).exists():
-        strangers = sorted(entry.name for entry in path.iterdir() if not _is_ours(entry.name))
-        if strangers:
+        others = sorted(entry.name for entry in path.iterdir() if not _is_ours(entry.name))
+        if others:
             raise PathError(
                 f"The output folder must be new, empty, or one of an earlier {kind}.",
-                value=f"{path} with {strangers[0]}",
+                value=f"{path} with {others[0]}",
                 remedy=_OTHER_FOLDER,
             )
 

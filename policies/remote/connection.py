@@ -66,7 +66,7 @@ class Address:
         return f"Address({self.url!r})"
 
     def check(self, *, insecure: bool) -> None:
-        """Raises `ConfigError` for a URL that is none, holds secrets, or would show the token to a network."""
+        """Raises `ConfigError` for an invalid URL, one with secrets, or a token that would cross a network in clear."""
         parts = urlsplit(self.url)
         remedy = "Write such as policy_options.remote.url=ws://127.0.0.1:8000."
         try:

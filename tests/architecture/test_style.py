@@ -1,4 +1,4 @@
-"""House rules that linters do not know."""
+"""Rules of style that linters do not know."""
 
 import ast
 from pathlib import Path

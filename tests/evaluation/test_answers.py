@@ -153,6 +153,6 @@ def test_goals_and_columns_that_cannot_be_are_refused(make):
         make()
 
 
-def test_whoever_needs_a_choice_says_so():
+def test_the_goal_of_another_kind_is_refused_where_a_choice_is_needed():
     with pytest.raises(GoalError, match=r"must be a choice among candidates here. Got 'Answer'"):
         _ = WhichBinTask().sample(0).choice_goal

@@ -187,7 +187,7 @@ def reminded(control, *, decisions, opens_at):
     return [[int(moment.time_s) for moment in request.memory.moments] for request in seen]
 
 
-def test_what_a_bank_reminds_of_is_memory_too():
+def test_moments_from_a_bank_count_as_memory():
     assert reminded(Off(), decisions=4, opens_at=2) == [[], [], [], []]
     for control in (Wiped(), Swapped()):
         assert reminded(control, decisions=6, opens_at=2) == [[], [0], [], [2], [2, 3], [2, 3, 4]]

@@ -75,7 +75,7 @@ def test_seeds_come_from_a_space_that_no_table_can_hold():
     assert eighths.min() > 60, "Uniform: about 100 in each eighth."
 
 
-def test_neither_a_seed_nor_its_place_tells_which_target_it_has():
+def test_neither_a_seed_nor_its_place_in_the_list_shows_its_target():
     task, kinds, length = Drawn(), 4, 12
     lists = [balanced_seeds(task, "test", number, length) for number in range(400)]
     targets = np.array([_targets(task, seeds) for seeds in lists])

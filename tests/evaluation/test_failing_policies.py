@@ -104,7 +104,7 @@ def test_a_policy_that_fails_now_and_then_plays_on(tmp_path):
     assert results["policy_failures"]["fails"]["not_played"] == 0
 
 
-def test_a_decision_that_is_none_counts_as_an_exception_does(tmp_path):
+def test_an_invalid_decision_counts_as_an_exception_does(tmp_path):
     results = run(tmp_path, fails=FailsConfig(raises=False), **CONFIG.policies)
     assert results["policy_failures"]["fails"]["not_played"] == 5
     assert not (tmp_path / ERRORS_FILE).exists()

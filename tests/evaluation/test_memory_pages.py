@@ -98,7 +98,7 @@ def test_an_episode_that_was_not_logged_has_no_page(bank):
     assert episode_page(bank, "f") is None
 
 
-def test_what_policies_are_reminded_of_belongs_to_the_run_and_which_bank_it_is_does_not():
+def test_settings_of_recalled_moments_belong_to_the_run_and_the_url_of_the_bank_does_not():
     plain = evaluation(episodes=2)
 
     def run(**settings):

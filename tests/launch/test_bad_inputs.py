@@ -57,15 +57,15 @@ ROWS = [
     ("evaluate", ["output="], ["output must name a folder"]),
     ("evaluate", ["output=README.txt"], ["README.txt", "must be a folder"]),
     ("evaluate", ["output=README.txt/x"], ["Not a directory", "Choose another"]),
-    ("evaluate", ["output=strangers"], ["strangers with x.txt", "Choose another"]),
+    ("evaluate", ["output=occupied"], ["occupied with x.txt", "Choose another"]),
     ("evaluate", ["output=/proc/x"], ["/proc/x", "can be made and written"]),
     ("evaluate", ["output=/dev/full"], ["/dev/full", "must be a folder"]),
     ("evaluate", [f"output={LONG}"], ["File name too long"]),
-    ("evaluate", ["output=strangers", "memory.url=sqlite:///new.db"], ["strangers with x.txt"]),
+    ("evaluate", ["output=occupied", "memory.url=sqlite:///new.db"], ["occupied with x.txt"]),
     ("evaluate", ["output=größe", "episodes=0"], ["episodes must be at least 1"]),
     ("evaluate", ["output=a folder/größe x", "episodes=0"], ["episodes must be at least 1"]),
     ("evaluate", ["output=\udcff"], ["UTF-8"]),
-    ("collect", ["output=strangers"], ["strangers with x.txt"]),
+    ("collect", ["output=occupied"], ["occupied with x.txt"]),
     ("train", ["data={data}", "policy=tiny_schema", "output=/proc/x"], ["/proc/x", "can be made and written"]),
     ("bench", ["what=render", "output=/proc/x.json"], ["/proc/x.json", "can be written"]),
     ("bench", ["what=render", "seed=-1"], ["Got -1", "seed must lie in"]),
@@ -110,13 +110,13 @@ ROWS = [
     ("lists", ["output=README.txt"], ["README.txt", ".json"]),
     ("lists", ["output=new.json", "episodes=0"], ["(0, 0)", "episodes must lie in"]),
     ("lists", ["output=new.json", "split=tset"], ["'tset'", "Did you mean 'test'?"]),
-    ("compare", ["strangers", "strangers"], ["strangers", "finished launch.evaluate"]),
-    ("compare", ["strangers"], ["'b'", "must be given"]),
+    ("compare", ["occupied", "occupied"], ["occupied", "finished launch.evaluate"]),
+    ("compare", ["occupied"], ["'b'", "must be given"]),
     ("compare", ["a", "b", "c"], ["c", "key=value"]),
     ("compare", ["a", "b", "output=x.pdf"], ["x.pdf", ".html"]),
     ("compare", ["a", "b", "policy_a=expert"], ["policy_a and policy_b"]),
     ("merge", ["output=out"], ["At least one shard"]),
-    ("merge", ["strangers", "output=out"], ["strangers", "finished launch.evaluate"]),
+    ("merge", ["occupied", "output=out"], ["occupied", "finished launch.evaluate"]),
     # Names and files.
     ("evaluate", ["output=out", "policy=[sam2act]", "policy_options.sam2act.weights=README.txt"], ["README.txt"]),
     ("evaluate", ["output=out", "simulator.renderer=vulkan"], ["'vulkan'", "Known: auto"]),
@@ -205,8 +205,8 @@ def shared(tmp_path_factory):
 def here(tmp_path, monkeypatch):
     """A folder with a text file, a database of another program, a bank in use, a training, and things of others."""
     (tmp_path / "README.txt").write_text("hello\n" * 100)
-    (tmp_path / "strangers").mkdir()
-    (tmp_path / "strangers/x.txt").touch()
+    (tmp_path / "occupied").mkdir()
+    (tmp_path / "occupied/x.txt").touch()
     (tmp_path / "trained/checkpoints").mkdir(parents=True)
     db = sqlite3.connect(tmp_path / "other.db")
     db.execute("CREATE TABLE t (x)")

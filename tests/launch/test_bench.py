@@ -364,7 +364,7 @@ def test_the_door_writes_one_json_file(tmp_path: Path):
         ("seed=-1", "seed"),
     ],
 )
-def test_the_door_refuses_what_makes_no_sense(tmp_path: Path, setting: str, printed: str):
+def test_the_command_refuses_invalid_settings(tmp_path: Path, setting: str, printed: str):
     output = tmp_path / "never.json"
     done = bench("what=physics", f"output={output}", setting)
     assert done.returncode == 2

@@ -180,7 +180,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_end(worlds):
     ],
     ids=str,
 )
-def test_a_query_that_makes_no_sense_is_refused_with_the_nearest_that_does(folder, asked, wanted):
+def test_an_invalid_query_is_refused_with_the_nearest_valid_name(folder, asked, wanted):
     with open_bank("sqlite:///site.db", root=folder) as bank, pytest.raises(EmbodiedError, match=wanted):
         list(answer(bank, QuerySettings(**asked)))
 
@@ -264,7 +264,7 @@ def test_retention_says_what_it_forgot(folder):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_makes_no_sense_is_refused_in_one_message(folder, arguments, wanted):
+def test_invalid_arguments_are_refused_in_one_message(folder, arguments, wanted):
     assert wanted in payload(folder, *arguments, code=2)
     assert not (folder / "none.db").exists()
 

@@ -42,7 +42,7 @@ def test_many_sessions_are_measured_against_one_for_each_number_of_threads(start
     assert len(result["met"]) == 5
 
 
-def test_requests_that_are_refused_and_settings_that_make_no_sense_end_it(started):
+def test_refused_requests_and_invalid_settings_end_the_measurement(started):
     del started
     with served() as server, pytest.raises(ConfigError, match="must answer requests of four cameras"):
         load.loopback(server.url, encode({"request": {**request_to_plain(request()), "step": "x"}}), 1)

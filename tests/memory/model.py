@@ -156,7 +156,7 @@ class Model:
     def lies(self, thing, until, known_s):
         """Goes through a thing's parents from the first on, propagating its pose; merges are those known.
 
-        Raises `CircleError` where late news has closed a circle of holders: nobody can say then.
+        Raises `CircleError` where late news has closed a circle of holders: its pose is then undefined.
         """
         if (thing, until) in self._asked:
             raise CircleError

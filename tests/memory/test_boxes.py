@@ -42,7 +42,7 @@ def test_what_a_robot_lets_go_of_in_or_above_a_box_stays_there(bank, factory, x,
 
 
 def test_a_gripper_shows_where_a_thing_was_put_better_than_a_guess_about_the_box(bank, factory):
-    """Nobody knows where on the shelf the box is; still it is not where a thing was left long before."""
+    """The box's place on the shelf is unknown; still it is not where a thing was left long before."""
     bank.append([factory.seen("box", 3.0, 1.0, "eye", size_m=BOX_M), factory.seen("shelf", 1.0, 1.0, "eye")])
     bank.append([factory.put("box", "on", "shelf", 0, time_s=1.5), hand(factory, 1.7, 1.5)])
     for name in ("cup", "pen"):
@@ -127,7 +127,7 @@ def test_boxes_may_be_nested_deeper_than_one_would_believe_and_seen_in_whatever_
 
 
 def test_a_box_of_unknown_size_or_place_speaks_against_no_sighting(bank, factory):
-    """Of the crate nobody knows the size; the box is somewhere on its shelf."""
+    """The size of the crate is unknown; the box is somewhere on its shelf."""
     bank.append([factory.seen("crate", 1.0, 1.0), factory.seen("box", 3.0, 1.0, size_m=BOX_M)])
     bank.append([factory.seen("shelf", 1.0, 1.0), factory.put("box", "on", "shelf", 0, time_s=2.0)])
     bank.append([factory.put("cup", "in", "crate", 0, time_s=2.0), factory.put("pen", "in", "box", 0, time_s=2.0)])

@@ -88,7 +88,7 @@ def test_a_holder_may_renew_before_its_lease_expires(bank):
     bank.append(ended("a", 2, 6.0))
 
 
-def test_whoever_knows_the_version_may_be_a_little_behind_in_time(bank):
+def test_a_write_that_names_the_version_may_be_a_little_behind_in_time(bank):
     factory = EventFactory()
     bank.append(factory.put("block", "in", "box", 0, time_s=10.0))
     bank.append(factory.put("block", "in", "bag", 1, time_s=9.5, writer="kuka"))

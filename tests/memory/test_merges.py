@@ -29,7 +29,7 @@ def held(bank, name, **asked):
     return found.predicate, found.parent, found.version
 
 
-def test_what_a_thing_is_in_is_taken_over_by_the_one_that_it_turns_out_to_be(bank, factory):
+def test_the_holder_of_a_thing_becomes_the_holder_of_what_it_is_merged_into(bank, factory):
     bank.append([factory.seen("box", 1.0, 1.0), factory.put("mug", "in", "box", 0, time_s=2.0)])
     before = bank.snapshot()
     bank.append([merge(factory, "mug", "cup", 5.0), factory.seen("box", 1.5, 6.0)])
@@ -102,7 +102,7 @@ def test_what_is_in_a_thing_goes_with_it_where_that_goes_under_its_other_name(ba
     assert (held(bank, "pen"), held(bank, "cup")) == (("in", "cup", 2), ("in", "box", 1))
 
 
-def test_a_thing_that_turns_out_to_be_what_it_is_in_is_in_nothing(bank, factory):
+def test_a_thing_that_is_merged_into_its_own_holder_is_in_nothing(bank, factory):
     bank.append([factory.put("lid", "on", "pot", 0, time_s=1.0), factory.put("pot", "in", "pan", 0, time_s=1.0)])
     bank.append([factory.seen("pan", 1.0, 1.0), merge(factory, "lid", "pan", 2.0)])
     assert [held(bank, name) for name in ("lid", "pot")] == [("", "", 0), ("in", "pan", 1)]

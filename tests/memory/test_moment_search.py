@@ -268,7 +268,7 @@ def test_a_bank_is_loaded_in_pieces_as_it_was_logged(site: Site, monkeypatch: py
         (Query(kinds=("thought",)), "kind"),
     ],
 )
-def test_queries_that_make_no_sense_are_refused_with_rule_value_and_remedy(site: Site, query: Query, rule: str) -> None:
+def test_invalid_queries_are_refused_with_rule_value_and_remedy(site: Site, query: Query, rule: str) -> None:
     site.moment(1.0, towards(0))
     with pytest.raises(MemoryBankError, match=rule) as refused:
         site.recall(query)

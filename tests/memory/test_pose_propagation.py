@@ -55,7 +55,7 @@ def test_a_thing_seen_in_the_hand_keeps_its_place_in_it(bank, factory):
 
 def test_of_a_robot_without_a_tool_its_base_carries_the_thing(bank, factory):
     bank.append([factory.state("kuka", 1.0, 1.0), factory.put("cup", "held_by", "kuka", 0, time_s=2.0)])
-    assert x_of(bank, "cup") == 1.0, "nobody knows where in its hand"
+    assert x_of(bank, "cup") == 1.0, "its pose in the gripper is unknown"
     bank.append([factory.seen("pen", 1.3, 2.0), factory.put("pen", "held_by", "kuka", 0, time_s=2.0)])
     assert x_of(bank, "pen") == 1.0, "it was seen just before"
     bank.append([factory.seen("cup", 1.4, 3.0), factory.state("kuka", 2.0, 4.0)])

@@ -138,7 +138,7 @@ def refused(call):
 
 
 @pytest.mark.parametrize("case", NONSENSE)
-def test_a_question_that_makes_no_sense_is_refused_the_same_way_whoever_is_asked(asked, case):
+def test_an_invalid_question_is_refused_alike_by_bank_snapshot_and_client(asked, case):
     payload = {name: str(refused(lambda view=view: NONSENSE[case](view))) for name, view in asked.items()}
     assert len(set(payload.values())) == 1, payload
 
@@ -180,7 +180,7 @@ def test_only_the_past_can_be_held_still(asked, way, case):
 
 
 @pytest.mark.parametrize("way", ["bank", "client"])
-def test_a_subscription_that_makes_no_sense_is_refused(asked, way):
+def test_an_invalid_subscription_is_refused(asked, way):
     refused(lambda: asked[way].subscribe(EventFilter(kinds="interaction")))
     refused(lambda: asked[way].subscribe(after_seq=-1))
     assert "leave out `after_seq`" in str(refused(lambda: asked[way].subscribe(after_seq=asked["bank"].head + 1)))
@@ -290,7 +290,7 @@ def test_an_envelope_of_strange_types_is_refused_and_hinders_no_other_batch(aske
 
 
 @pytest.mark.parametrize("half_life_s", [{"cup": 0.0}, {"cup": NAN}, {"cup": -1.0}, {3: 1.0}, 5.0])
-def test_half_lives_that_make_no_sense_are_refused_before_the_file_is_made(tmp_path, half_life_s):
+def test_invalid_half_lives_are_refused_before_the_file_is_made(tmp_path, half_life_s):
     refused(lambda: open_bank("sqlite:///new.db", root=tmp_path, half_life_s=half_life_s))
     refused(lambda: open_bank(None, root=tmp_path))
     assert not list(tmp_path.iterdir())

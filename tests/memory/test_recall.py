@@ -100,7 +100,7 @@ def test_scores_lie_between_nothing_and_one(similarity: float, time_s: float, x:
         {"candidates": 0},
     ],
 )
-def test_weights_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
+def test_invalid_weights_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(MemoryBankError):
         Ranking(**wrong)  # type: ignore[arg-type]
 

@@ -178,7 +178,7 @@ def test_what_builds_on_something_stale_is_a_conflict(bank, case):
         ({"robot": "", "payload": RobotReported(HERE)}, "Only a robot itself"),
     ],
 )
-def test_an_envelope_that_makes_no_sense_is_refused(bank, fields, match):
+def test_an_invalid_envelope_is_refused(bank, fields, match):
     event = Event("panda", 2, 10.0, EntitySeen("b", "cube", HERE), robot="panda")
     refuse(bank, msgspec.structs.replace(event, **fields), MemoryBankError, match)
 
@@ -314,7 +314,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
             open_bank("sqlite:///bank.db", root=tmp_path, thorough=thorough)
 
 
-def test_questions_that_make_no_sense_are_refused(bank):
+def test_invalid_questions_are_refused(bank):
     for ask in (
         lambda: bank.snapshot(99),
         lambda: bank.history("block", kinds=["telepathy"]),

@@ -66,7 +66,7 @@ def test_a_place_can_be_redrawn_and_the_old_drawing_holds_for_before(bank, facto
 
 def test_a_thing_goes_where_its_holder_goes_until_it_is_seen_elsewhere(bank, factory):
     bank.append([factory.seen("block", 1.0, 1.0), factory.put("block", "held_by", "kuka", 0, time_s=2.0)])
-    assert bank.where_is("block").pose.position_m[0] == 1.0, "nobody knows where the holder is"
+    assert bank.where_is("block").pose.position_m[0] == 1.0, "the pose of the holder is unknown"
     bank.append(factory.state("kuka", 3.0, 1.5))
     found = bank.where_is("block")
     assert (found.pose.position_m[0], found.parent, found.predicate, found.since_s) == (3.0, "kuka", "held_by", 2.0)
@@ -108,7 +108,7 @@ def test_being_unseen_is_no_proof_but_seeing_the_empty_place_is(bank, factory):
     assert bank.where_is("block", as_of_s=100.0).existence == pytest.approx(0.9), "what was before does not count"
 
 
-def test_two_entities_that_turn_out_to_be_one_share_history_and_contents(bank, factory):
+def test_two_merged_entities_share_history_and_contents(bank, factory):
     bank.append([factory.seen("box", 1.0, 1.0), factory.seen("crate", 2.0, 2.0)])
     bank.append(
         [factory.put("pen", "in", "crate", 0, time_s=2.0), factory.put("crate", "in", "kitchen", 0, time_s=2.0)]
@@ -144,7 +144,7 @@ def test_other_relations_may_be_many(bank, factory):
     assert bank.snapshot(5).related("a") == [("a", "near", "b"), ("a", "near", "c")]
 
 
-def test_what_turns_out_to_be_one_thing_has_the_relations_of_both(bank, factory):
+def test_a_merged_entity_has_the_relations_of_both(bank, factory):
     bank.append([factory.put("mug", "near", "sink"), factory.put("cup", "near", "mug")])
     bank.append([factory.put("cup", "near", "tap", time_s=1.0), factory.put("pot", "near", "cup", time_s=2.0)])
     bank.append(factory.event(EntityMerged("cup", "mug"), 3.0))

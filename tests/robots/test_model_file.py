@@ -237,7 +237,7 @@ URDF_REFUSED = {
     "entities": ('<robot name="arm"', '<!DOCTYPE x [<!ENTITY a "b">]><robot name="arm"', "entities"),
     "two roots": ('<link name="base">', '<link name="other"/><link name="base">', "one tree"),
     "a joint to a missing link": ('<child link="column"/>', '<child link="colum"/>', "links that exist"),
-    "a number that is none": ('upper="2.6"', 'upper="wide"', "must be finite"),
+    "a limit that is not a number": ('upper="2.6"', 'upper="wide"', "must be finite"),
     "a place that is not finite": ('<origin xyz="0 0 0.2"/>', '<origin xyz="0 0 nan"/>', "must be finite"),
     "an axis without direction": ('<axis xyz="0 0 1"/>', '<axis xyz="0 0 0"/>', "direction"),
     "a shape of another kind": (

@@ -213,7 +213,7 @@ def test_given_names_and_labels_are_those_of_the_simulator(simulator):
 def test_alike_cups_that_were_hidden_together_may_be_one_another(simulator):
     for swap in (True, False):
         pair = hidden_swap(simulator, 1, colours=("blue", "blue"), swap=swap)
-        assert all(len(cup.candidates) == 1 for cup in pair), "nobody can know whether they changed places"
+        assert all(len(cup.candidates) == 1 for cup in pair), "the images do not show whether they changed places"
     for cup in hidden_swap(simulator, 1, colours=("blue", "yellow"), swap=True):
         assert not cup.candidates
         assert cup.error_m < 0.015

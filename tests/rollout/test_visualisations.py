@@ -76,6 +76,6 @@ def test_a_picture_is_labelled_and_keeps_its_proportions():
     "wrong",
     [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)],
 )
-def test_a_picture_that_is_none_is_refused_by_name(wrong):
+def test_an_array_that_is_no_picture_is_refused_by_name(wrong):
     with pytest.raises(ConfigError, match="'heat' of a decision must be uint8"):
         panel({"heat": wrong}, height_px=240, columns=1)

@@ -195,7 +195,7 @@ def test_messages_beyond_the_limit_end_their_connection_alone():
         assert counted(good) == 1
 
 
-def test_clients_that_do_not_read_and_peers_that_speak_no_http_delay_nobody():
+def test_clients_that_do_not_read_and_peers_that_speak_no_http_delay_no_other_client():
     with served() as server, client(server) as good:
         host, port = server.url.removeprefix("ws://").split(":")
         with (

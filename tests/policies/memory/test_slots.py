@@ -35,7 +35,7 @@ def test_keeping_the_first_recalls_them_for_ever_and_the_newest(step):
 
 
 @pytest.mark.parametrize("step", range(7))
-def test_a_merging_memory_forgets_nothing_for_good(step):
+def test_a_merging_memory_loses_nothing_entirely(step):
     assert effect("merging", step) > 1e-4
 
 

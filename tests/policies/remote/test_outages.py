@@ -274,7 +274,7 @@ def test_a_server_that_introduces_itself_wrongly_is_refused_before_a_run(metadat
         built(url)
 
 
-def test_a_place_where_nobody_serves_is_refused_at_once():
+def test_an_address_without_a_server_is_refused_at_once():
     begun_s = time.monotonic()
     with pytest.raises(ConfigError, match="must answer at its address"):
         built("ws://127.0.0.1:1")

@@ -1,4 +1,4 @@
-"""Remote policies at full size: servers that are killed and stalled, and one that nobody here has written."""
+"""Remote policies at full size: servers that are killed and stalled, and a server of another project."""
 
 import json
 import os
@@ -170,7 +170,7 @@ def test_a_server_that_is_killed_ten_times_and_stalled_for_a_minute_loses_no_epi
     assert sum(a == b for a, b in zip(here, there, strict=True)) >= 0.95 * len(here)
 
 
-def test_a_server_that_nobody_here_has_written_is_driven(tmp_path):
+def test_a_server_of_another_project_controls_the_robot(tmp_path):
     venv.create(tmp_path / "env", with_pip=True)
     python = tmp_path / "env" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", "openpi-server"], check=True, timeout=900)
