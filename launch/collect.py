@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
@@ -11,7 +11,12 @@ from omegaconf import MISSING
 from embodied.rollout.recording.recorder import RecorderConfig
 from launch import cli, schema
 from launch.arguments import Arguments
+from launch.lists import find_list
 from launch.parts import check_simulator, policy_options
+
+if TYPE_CHECKING:
+    from embodied.evaluation.demonstrations import Collection
+    from embodied.rollout.worker import WorkerConfig
 
 
 @dataclass(kw_only=True)
@@ -22,9 +27,10 @@ class CollectConfig(schema.TeamSettings):
     tier: schema.Tiers = schema.Tiers.strict
     policy: str = "expert"
     policy_options: Any = MISSING
-    demos: int = 100
+    demos: int | None = None
     seed: int = 0
-    split: str = "train"
+    split: str | None = None
+    episode_list: str = ""
     output: str = MISSING
     address: str = ""
     rate_hz: float | None = None
@@ -36,7 +42,7 @@ class CollectConfig(schema.TeamSettings):
 
 def collect(composed: cli.Composed) -> None:
     """Collects the demonstrations that the output folder lacks, and prints what it contains."""
-    from embodied.evaluation.demonstrations import INDEX_FILE, Collection
+    from embodied.evaluation.demonstrations import INDEX_FILE
     from embodied.evaluation.demonstrations import collect as run
     from embodied.rollout.worker import WorkerConfig
 
@@ -51,7 +57,7 @@ def collect(composed: cli.Composed) -> None:
         recorder=config.recorder,
     )
     worker = config.applied(worker, config.policy_options)
-    collection = Collection(worker=worker, demos=config.demos, seed=config.seed, split=config.split)
+    collection = _collection(config, worker)
     output: Path = cli.job_folder(config.output)
     dataset = run(collection, compute=config.compute.build(worker), output=output, config=composed.text)
     # In a team every robot has its own file.
@@ -59,9 +65,27 @@ def collect(composed: cli.Composed) -> None:
     failures = Counter(failure.task for failure in dataset.failures)
     for task in dataset.tasks:
         solved, failed = counted(made[task], "demonstration"), counted(failures[task], "failure")
-        wanted = f" ({config.demos} were asked for; those beyond are kept)" if made[task] > config.demos else ""
+        beyond = made[task] > collection.demos
+        wanted = f" ({collection.demos} were asked for; those beyond are kept)" if beyond else ""
         cli.print_text(f"{task}: {solved}{wanted}, {failed} of policy {dataset.policy}")
     cli.print_text(f"\nIndex: {output / INDEX_FILE}")
+
+
+def _collection(config: CollectConfig, worker: "WorkerConfig") -> "Collection":
+    from embodied.evaluation.demonstrations import DEMOS, TRAIN_SPLIT, Collection
+
+    demos, split, episode_list = config.demos, config.split, None
+    if config.episode_list:
+        episode_list = find_list(config.episode_list, suite=config.suite.name)
+        demos = episode_list.shortened(worker.tasks, None).longest if demos is None else demos
+        split = split or episode_list.split
+    return Collection(
+        worker=worker,
+        demos=DEMOS if demos is None else demos,
+        seed=config.seed,
+        split=split or TRAIN_SPLIT,
+        episode_list=episode_list,
+    )
 
 
 def counted(number: int, noun: str) -> str:

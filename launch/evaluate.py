@@ -92,7 +92,7 @@ def _evaluation(config: schema.EvaluateConfig, worker: "WorkerConfig") -> "Evalu
     episodes, split, episode_list = config.episodes, config.split, None
     if config.episode_list:
         episode_list = find_list(config.episode_list, suite=config.suite.name).shortened(worker.tasks, episodes)
-        episodes = max(len(one.seeds) for one in episode_list.tasks.values())
+        episodes = episode_list.longest
         split = split or episode_list.split
     return Evaluation(
         suite=config.suite.name,

@@ -61,11 +61,12 @@ class RobotFeatures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return [record.feature() for record in self.features]
 
 
-class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """`dataset.json`: at least `demos` episodes per task once `complete`; `version` is that of the trajectories.
 
-    `robots` gives the declared features of each robot's files; it is empty for collections of version 1, which hold
-    keyframes.
+    `episode_list` is the SHA-256 of the list that names the episodes, "" without one; of a list the first `demos`
+    episodes of each task were played, and those that were not solved are among `failures`. `robots` gives the declared
+    features of each robot's files; it is empty for collections of version 1, which hold keyframes.
     """
 
     schema: str
@@ -80,6 +81,7 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     robots: dict[str, RobotFeatures]
     files: tuple[File, ...]
     failures: tuple[Failure, ...]
+    episode_list: str = ""
 
     @property
     def space_names(self) -> tuple[str, ...]:

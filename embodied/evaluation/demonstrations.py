@@ -1,10 +1,11 @@
 """Collects expert demonstrations into a folder of trajectories with an index."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import count, islice
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from embodied.evaluation.dataset_index import (
     RobotFeatures,
     read_dataset,
 )
+from embodied.evaluation.episode_list import EpisodeList, require_same_episodes
 from embodied.evaluation.episode_seeds import SEED_STRIDE
 from embodied.evaluation.failing import append_traceback
 from embodied.evaluation.output_folder import claim
@@ -35,6 +37,7 @@ from embodied.types import Outcome
 
 TRAIN_SPLIT = "train"
 SPLITS = (TRAIN_SPLIT, "validation")
+DEMOS = 100  # Of each task, where nothing else is requested.
 FAILURES_ALLOWED = 10
 
 _log = logging.getLogger(__name__)
@@ -45,8 +48,13 @@ class Collection:
     """What is collected: `demos` episodes of each task of `worker.tasks` that the only policy of `worker` solved.
 
     Seeds of the split `split` are tried in order from `seed * SEED_STRIDE`, so the same settings give the same files.
-    Raises `ConfigError` for numbers out of range, and for episodes of a test. `sources` identify the code from outside
-    that is used.
+    With an `episode_list`, the first `demos` episodes of each task on the list are played instead, once each: one that
+    is not solved is listed as a failure, and none replaces it. `sources` identify the code from outside that is used.
+
+    Raises:
+        ConfigError: For numbers out of range, also more `demos` than a list holds, for episodes of a test, and for a
+            seed or another split beside a list.
+        ListError: For tasks that are not on the list.
     """
 
     worker: WorkerConfig
@@ -54,6 +62,7 @@ class Collection:
     seed: int
     split: str = TRAIN_SPLIT
     sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    episode_list: EpisodeList | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.demos <= SEED_STRIDE // 2:
@@ -68,6 +77,17 @@ class Collection:
             )
         if not self.worker.tasks or len(self.worker.policies) != 1 or self.worker.recorder is None:
             raise ConfigError("A collection must have tasks, one policy and a recorder.")
+        if self.episode_list is not None:
+            self.episode_list.require_alone(seed=self.seed, split=self.split)
+            self._check_list(self.episode_list.shortened(self.worker.tasks, None))
+
+    def _check_list(self, episodes: EpisodeList) -> None:
+        if self.demos > episodes.longest:
+            raise ConfigError(
+                "demos must be at most the number on the episode list.",
+                value=self.demos,
+                remedy=f"It holds {episodes.longest}; leave demos out to play them all.",
+            )
 
     @property
     def policy(self) -> str:
@@ -85,13 +105,39 @@ class Collection:
                 "simulator": worker.simulator,
                 "controller": worker.controller,
                 "recorder": worker.recorder,
-                "seed": self.seed,
+                **self._choice_of_episodes(),
                 "split": self.split,
                 "version": SCHEMA_VERSION,
                 **worker.team_settings,
                 **({"plugins": self.sources} if self.sources else {}),
             }
         )
+
+    def _choice_of_episodes(self) -> dict[str, object]:
+        """Returns what a folder must have in common with its extension; the number of `demos` is not part of it."""
+        if self.episode_list is None:
+            return {"seed": self.seed}
+        return {"episode_list": self.episode_list.shortened(self.worker.tasks, None).sha256}
+
+    @property
+    def first_seeds(self) -> dict[str, int]:
+        """The seed of the first episode of each task."""
+        return {name: self.seeds(name, ())[0] for name in self.worker.tasks}
+
+    def seeds(self, task: str, failed: Container[int]) -> list[int]:
+        """Returns the seeds of `task` that are not among the `failed` ones, as many as are asked for.
+
+        On a list those that failed count, since nothing replaces them.
+        """
+        if self.episode_list is not None:
+            return [seed for seed in self.episode_list.tasks[task].seeds[: self.demos] if seed not in failed]
+        first = self.seed * SEED_STRIDE
+        return list(islice((seed for seed in count(first) if seed not in failed), self.demos))
+
+    @property
+    def failures_allowed(self) -> int:
+        """How many episodes of a task may fail, so that at least half of them are solved."""
+        return max(FAILURES_ALLOWED, self.demos if self.episode_list is None else self.demos // 2)
 
     def job(self, task: str, seed: int) -> EpisodeJob:
         """Returns the episode of `seed` of `task`, to be recorded."""
@@ -110,12 +156,15 @@ def collect(collection: Collection, *, compute: Compute, output: Path, config: s
     """Plays the episodes that `output` lacks, writes each solved one there at once, and returns the finished index.
 
     `collection` defines the episodes. `compute` is entered only if there is something to play; `config` becomes
-    config.yaml. Complete files are kept, also beyond the number requested; others are made again. Raises `PathError`
-    for a folder with other content, `ConfigError` where it holds another run or is being written, and `DataError` where
-    the demonstrator fails in more than half of the episodes (10 failures are always allowed).
+    config.yaml. Complete files are kept, also beyond the number requested; others are made again.
+
+    Raises `PathError` for a folder with other content, `ConfigError` where it holds another run or is being written,
+    `ListError` for a list of other episodes, and `DataError` where the demonstrator fails in more than half of the
+    episodes (10 failures are always allowed).
     """
-    first = dict.fromkeys(collection.worker.tasks, collection.seed * SEED_STRIDE)
-    parts = preflight(collection.worker, seeds=first, split=collection.split)
+    if collection.episode_list is not None:
+        require_same_episodes(collection.episode_list, collection.worker.tasks)
+    parts = preflight(collection.worker, seeds=collection.first_seeds, split=collection.split)
     require_one_at_a_time(parts, compute)
     collection = replace(collection, sources=parts.sources)
     with claim(output, kind="collection", mark=INDEX_FILE), ExitStack() as stack:
@@ -155,13 +204,8 @@ class _CollectionFolder:
 
     def missing(self, task: str) -> list[int]:
         """Returns the seeds of `task` to play next: the first ones, as many as successes are missing."""
-        first, demos = self.collection.seed * SEED_STRIDE, self.collection.demos
-        failed = sorted(seed for name, seed in self.failures if name == task)
-        end = first + demos
-        for seed in failed:
-            end += seed < end
-        seeds = [seed for seed in range(first, end) if seed not in failed]
-        return [seed for seed in seeds if (task, seed) not in self.files]
+        failed = {seed for name, seed in self.failures if name == task}
+        return [seed for seed in self.collection.seeds(task, failed) if (task, seed) not in self.files]
 
     def put(self, result: JobResult) -> None:
         """Writes a solved episode, or notes the failure. Raises `DataError` once there are too many."""
@@ -174,7 +218,7 @@ class _CollectionFolder:
         _log.warning("%s was not solved by policy %s: %s, %s.", job.episode, job.policy, record.outcome, record.reason)
         self.failures[job.task, job.seed] = Failure(job.task, job.seed, record.outcome, record.reason)
         failed = sum(task == job.task for task, _ in self.failures)
-        if failed > max(FAILURES_ALLOWED, self.collection.demos):
+        if failed > self.collection.failures_allowed:
             raise DataError(
                 "A demonstrator must solve at least half of its episodes.",
                 value=f"{failed} failures in {job.task}, the last: {record.reason}",
@@ -197,6 +241,7 @@ class _CollectionFolder:
             robots=dict(sorted(self.robots.items())),
             files=tuple(file for key in sorted(self.files) for file in self.files[key]),
             failures=tuple(self.failures[key] for key in sorted(self.failures)),
+            episode_list="" if collection.episode_list is None else collection.episode_list.sha256,
         )
         write_atomically(self.folder / INDEX_FILE, msgspec.json.format(msgspec.json.encode(dataset)) + b"\n")
         return dataset
@@ -273,7 +318,7 @@ def _known_failures(collection: Collection, output: Path) -> dict[tuple[str, int
     before = read_dataset(output)
     if before.run != collection.run:
         raise ConfigError(
-            "A collection's folder must hold one run: the same tasks, demonstrator, simulator and seed.",
+            "A collection's folder must hold one run: the same tasks, demonstrator, simulator, and seed or list.",
             value=f"{output} with run {before.run}, asked for run {collection.run}",
             remedy="Choose another output folder, or the settings in its config.yaml.",
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from embodied.errors import DataError
+from embodied.errors import ConfigError, DataError
 from embodied.paths import write_atomically
 from embodied.protocols import Task
 
@@ -45,6 +45,11 @@ class EpisodeList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """The digest of the whole content."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
 
+    @property
+    def longest(self) -> int:
+        """The largest number of episodes of a task."""
+        return max(len(one.seeds) for one in self.tasks.values())
+
     def shortened(self, tasks: Mapping[str, Task], episodes: int | None) -> "EpisodeList":
         """Returns the first `episodes` (None: all) of each of `tasks`. Raises `ListError` where the list lacks some."""
         for name in tasks:
@@ -65,6 +70,13 @@ class EpisodeList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 )
         seeds = {name: self.tasks[name].seeds[:episodes] for name in tasks}
         return listed(tasks, seeds, suite=self.suite, split=self.split)
+
+    def require_alone(self, *, seed: int, split: str) -> None:
+        """Raises `ConfigError` for a `seed` or another `split` beside the list, which names both."""
+        if seed:
+            raise ConfigError("seed must be left out where a list names the episodes.", value=seed)
+        if split != self.split:
+            raise ConfigError("split must be that of the episode list.", value=(split, self.split))
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -103,10 +103,7 @@ class Evaluation:
         counts = {name: len(one.seeds) for name, one in episodes.shortened(self.worker.tasks, None).tasks.items()}
         if set(counts.values()) != {self.episodes}:
             raise ConfigError("An episode list must hold equally many episodes of each task.", value=counts)
-        if self.seed:
-            raise ConfigError("seed must be left out where a list names the episodes.", value=self.seed)
-        if self.split != episodes.split:
-            raise ConfigError("split must be that of the episode list.", value=(self.split, episodes.split))
+        episodes.require_alone(seed=self.seed, split=self.split)
 
     def _check_controls(self) -> None:
         """Raises `ConfigError` for a task without a choice, for killed episodes that go on, and for a team."""

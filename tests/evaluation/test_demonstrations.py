@@ -10,6 +10,7 @@ import pytest
 from embodied.errors import ConfigError, DataError, PathError
 from embodied.evaluation.dataset_index import read_dataset
 from embodied.evaluation.demonstrations import Collection, collect
+from embodied.evaluation.episode_list import ListError, listed
 from embodied.evaluation.episode_seeds import SEED_STRIDE
 from embodied.evaluation.output_folder import locked
 from embodied.rollout.inline import InlineCompute
@@ -111,6 +112,59 @@ def test_failures_are_reported_and_replaced_by_the_next_seeds(tmp_path, caplog):
     assert len(dataset.files) == 6
     assert sorted(played) == list(range(6 + len(failed)))
     assert {file.seed for file in dataset.files} == set(range(6 + len(failed))) - failed
+
+
+def of_list(seeds, *, demos, expert=True, split="train"):
+    own = collection(demos=demos, expert=expert, split=split)
+    episodes = listed(own.worker.tasks, {TASK: seeds}, suite="fakes", split=split)
+    return replace(own, episode_list=episodes)
+
+
+def test_the_episodes_of_a_list_are_collected_and_those_that_fail_are_not_replaced(tmp_path):
+    seeds = (907, 12, 44, 3, 500, 71, 8, 60)
+    dataset, played = gather(of_list(seeds, demos=8, expert=False), tmp_path)
+    assert played == list(seeds)
+    failed = {failure.seed for failure in dataset.failures}
+    assert failed
+    assert [file.seed for file in dataset.files] == sorted(set(seeds) - failed)
+    assert (dataset.complete, dataset.episode_list) == (True, of_list(seeds, demos=8).episode_list.sha256)
+    assert gather(of_list(seeds, demos=8, expert=False), tmp_path)[1] == []
+
+
+def test_the_beginning_of_a_list_may_be_collected_first_and_the_rest_later(tmp_path):
+    dataset, played = gather(of_list((9, 4, 7), demos=2), tmp_path)
+    assert (played, len(dataset.files)) == ([9, 4], 2)
+    dataset, played = gather(of_list((9, 4, 7), demos=3), tmp_path)
+    assert (played, len(dataset.files)) == ([7], 3)
+    for other in (of_list((9, 4, 8), demos=3), collection(demos=3)):
+        with pytest.raises(ConfigError, match="seed or list"):
+            gather(other, tmp_path)
+
+
+def test_a_list_that_a_collection_cannot_use_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="at most the number on the episode list"):
+        of_list((9, 4), demos=3)
+    with pytest.raises(ConfigError, match="must be one of train, validation"):
+        of_list((9, 4), demos=2, split="test")
+    with pytest.raises(ConfigError, match="split must be that of the episode list"):
+        replace(of_list((9, 4), demos=2, split="validation"), split="train")
+    with pytest.raises(ConfigError, match="seed must be left out"):
+        replace(of_list((9, 4), demos=2), seed=1)
+    with pytest.raises(ListError, match="must be on the episode list"):
+        replace(collection(demos=2, tasks=("other/strict",)), episode_list=of_list((9, 4), demos=2).episode_list)
+    what = of_list((9, 4), demos=2)
+    others = replace(what.worker, tasks={TASK: ImpossibleTask(name="bin_block")})
+    with pytest.raises(ListError, match="must be those that the list was written for"):
+        gather(replace(what, worker=others), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_demonstrator_that_fails_on_most_of_a_list_is_given_up(tmp_path):
+    what = of_list(tuple(range(14)), demos=14)
+    worker = replace(what.worker, tasks={TASK: ImpossibleTask(name="bin_block")})
+    episodes = listed(worker.tasks, {TASK: tuple(range(14))}, suite="fakes", split="train")
+    with pytest.raises(DataError, match=r"at least half .*11 failures"):
+        gather(replace(what, worker=worker, episode_list=episodes), tmp_path)
 
 
 @pytest.mark.parametrize("expert", [True, False])

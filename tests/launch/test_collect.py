@@ -12,9 +12,11 @@ import pytest
 
 from embodied.archive import file_sha256
 from embodied.evaluation.dataset_index import read_dataset
+from embodied.evaluation.episode_list import read_list
 from embodied.trajectories import read_trajectory
 from embodied.types import Outcome
 from launch.collect import counted
+from launch.lists import FOLDER
 
 COMMAND = [sys.executable, "-m", "launch.collect", "suite.tasks=[put_block_back]", "suite.put_block_back.camera_px=32"]
 LIMIT_S = 240
@@ -104,6 +106,8 @@ def test_a_recording_at_a_rate_is_one_setting_and_goes_on_where_it_stopped(tmp_p
         ("demoes=3", r"Did you mean '?demos"),
         ("demos=0", "demos must lie in"),
         ("policy=exprt", r"Did you mean '?expert"),
+        ("episode_list=memorybench-strict-24", "must be one of train, validation"),
+        ("episode_list=memorybench-strict-validation-42", r"Did you mean '?memorybench-strict-validation-24"),
     ],
 )
 def test_a_wrong_setting_is_refused_before_anything_is_written(tmp_path, setting, message):
@@ -113,6 +117,18 @@ def test_a_wrong_setting_is_refused_before_anything_is_written(tmp_path, setting
     assert re.search(message, done.stderr)
     assert "Traceback" not in done.stderr
     assert not output.exists()
+
+
+def test_a_list_chooses_the_episodes_and_their_split(tmp_path):
+    settings = ("compute=inline", f"output={tmp_path}", "episode_list=memorybench-strict-validation-24")
+    done = subprocess.run(
+        [*COMMAND[:3], "suite.tasks=[put_block_back]", "demos=1", *settings],
+        capture_output=True, text=True, timeout=LIMIT_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    dataset = read_dataset(tmp_path)
+    listed = read_list(FOLDER / "memorybench-strict-validation-24.json")
+    assert (dataset.split, dataset.files[0].seed) == ("validation", listed.tasks["put_block_back/strict"].seeds[0])
 
 
 def test_one_thing_is_printed_in_the_singular():
@@ -131,5 +147,5 @@ def test_settings_that_no_part_can_have_are_refused_before_anything_is_written_o
 def test_the_settings_are_shown_without_starting_anything(tmp_path):
     done = run(f"output={tmp_path / 'out'}", "--cfg", "job")
     assert done.returncode == 0
-    assert "demos: 100" in done.stdout
+    assert "demos: null" in done.stdout
     assert not (tmp_path / "out").exists()
