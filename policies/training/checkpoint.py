@@ -26,11 +26,18 @@ KIND = "checkpoint"
 _log = logging.getLogger(__name__)
 
 
-class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A training of `steps` steps was given more, once `step` of them were done."""
+
+    step: int
+    steps: int
+
+
+class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """`state.json`: `step` steps are done; `sums` are metrics since the last row of metrics.jsonl, over `summed` steps.
 
     `settings` is what was asked for, the data's digest included; the rest says what it was done with. `wall_s` counts
-    all sessions.
+    all sessions. `grown` lists each time that the training was made longer.
     """
 
     schema: str
@@ -45,6 +52,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sums: dict[str, float]
     summed: int
     wall_s: float
+    grown: tuple[Growth, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

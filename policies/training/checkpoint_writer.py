@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from embodied.evaluation.output_folder import locked
 from embodied.evaluation.provenance import commit, cpu, versions
 from policies.folders import sweep
 from policies.policy import curve_rows, jsonable, save_pretrained
-from policies.training.checkpoint import SCHEMA, SCHEMA_VERSION, State, save_checkpoint, tidy
+from policies.training.checkpoint import SCHEMA, SCHEMA_VERSION, Growth, State, save_checkpoint, tidy
 from policies.training.metrics_logger import read_rows
 from policies.training.plan import Prepared, TrainingPlan
 from policies.training.process_group import ProcessGroup
@@ -29,12 +30,16 @@ LOCK_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a run stands: `sums` of metrics since the last row, over `summed` steps; `wall_s` of all sessions."""
+    """Where a run stands: `sums` of metrics since the last row, over `summed` steps; `wall_s` of all sessions.
+
+    `grown` lists each time that the training was made longer.
+    """
 
     step: int
     sums: dict[str, float]
     summed: int
     wall_s: float
+    grown: tuple[Growth, ...] = ()
 
 
 class CheckpointWriter:
@@ -67,6 +72,7 @@ class CheckpointWriter:
             sums=standing.sums,
             summed=standing.summed,
             wall_s=standing.wall_s,
+            grown=standing.grown,
         )
         save_checkpoint(shelf, state, parts)
         tidy(shelf, step=standing.step, keep=log.keep, keep_every=log.keep_every)
@@ -86,6 +92,7 @@ class CheckpointWriter:
             "seed": self._plan.training.seed,
             "steps": standing.step,
             "finished": standing.step >= self._steps,
+            **({"grown": [msgspec.to_builtins(one) for one in standing.grown]} if standing.grown else {}),
             "hours": standing.wall_s / 3600.0,
             "hardware": self._hardware(),
             "data": {

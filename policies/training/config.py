@@ -94,7 +94,9 @@ class OptimiserConfig:
     """AdamW: `learning_rate` after `warm_up` steps, down a cosine to the share `final_share` of it at the last step.
 
     Gradients longer than `clip_norm` are shortened to it. `ema_decay` is what an average of the weights, which is
-    evaluated and shipped, keeps per step; early on it keeps less.
+    evaluated and shipped, keeps per step; early on it keeps less. A training that is given more steps follows the
+    cosine of the larger number from then on, so that its rate rises once; with `final_share=1` the rate is constant
+    after the warm-up, and does not depend on the number of steps.
 
     Attributes:
         learning_rate: of AdamW, after the warm-up

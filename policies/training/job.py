@@ -31,9 +31,10 @@ from embodied.rollout.ray.address import require_answer
 from policies.folders import json_bytes
 from policies.training.checkpoint_writer import CHECKPOINTS
 from policies.training.config import TrainComputeConfig
+from policies.training.episodes import Recordings
 from policies.training.learner import TrainingError
 from policies.training.loop import Summary, train
-from policies.training.plan import TrainingPlan, prepare, refuse_other_settings
+from policies.training.plan import TrainingPlan, prepare
 from policies.training.process_group import ProcessGroup, ProcessStoppedError
 from policies.training.progress import progress
 from policies.training.trial import try_out
@@ -71,7 +72,7 @@ def run_job(plan: TrainingPlan, compute: TrainComputeConfig, *, config: str) -> 
     plan = replace(plan, threads=threads, output=plan.output.absolute())
     with claim(plan.output, kind="training", mark=CHECKPOINTS):
         (plan.output / CHECKPOINTS).mkdir(exist_ok=True)
-        _sign(plan.output, plan.settings(prepared.recordings.features))
+        _sign(plan, prepared.recordings)
         write_atomically(plan.output / "config.yaml", config.encode())
         steps = plan.steps(prepared.recordings)
         _log.info("Writing to %s, %s.", plan.output, compute.place)
@@ -93,13 +94,12 @@ def _require_gpus(compute: TrainComputeConfig) -> None:
         )
 
 
-def _sign(folder: Path, settings: dict[str, Any]) -> None:
-    """Writes the settings that determine the result of the folder's run, or compares them with those written before."""
-    path = folder / RUN
+def _sign(plan: TrainingPlan, recordings: Recordings) -> None:
+    """Writes the settings that determine the result of the plan's run, once those written before have been compared."""
+    path = plan.output / RUN
     if path.exists():
-        refuse_other_settings(msgspec.json.decode(path.read_bytes()), settings, folder)
-    else:
-        write_atomically(path, json_bytes(settings))
+        plan.steps_before(msgspec.json.decode(path.read_bytes()), recordings)
+    write_atomically(path, json_bytes(plan.settings(recordings.features)))
 
 
 def _run_on_ray(plan: TrainingPlan, compute: TrainComputeConfig) -> Summary:

@@ -14,7 +14,7 @@ from embodied.errors import ConfigError, DataError
 from embodied.evaluation.curves import VALIDATION
 from embodied.seeding import derive_seed
 from policies.training.augmentation import Augmentation
-from policies.training.checkpoint import newest_checkpoint
+from policies.training.checkpoint import Growth, newest_checkpoint
 from policies.training.checkpoint_writer import CHECKPOINTS, CheckpointWriter, Standing, held
 from policies.training.config import Precision
 from policies.training.dataset import SequenceDataset
@@ -33,7 +33,7 @@ from policies.training.optimiser import (
     restore_optimiser,
     set_learning_rate,
 )
-from policies.training.plan import TrainingPlan, prepare, refuse_other_settings
+from policies.training.plan import TrainingPlan, prepare
 from policies.training.process_group import ProcessGroup
 from policies.training.sampler import Sample
 from policies.weights import load_weights
@@ -67,8 +67,12 @@ def train(plan: TrainingPlan, group: ProcessGroup) -> Summary:
     """Trains until the last step, or until the minutes are over, going on where the output folder's run stands.
 
     The same plan gives the same weights, bit for bit on a CPU with the same threads and workers, however often it was
-    interrupted. Raises what `prepare` raises, `ConfigError` where the folder holds another run or is being written, and
-    `TrainingError` where a loss or gradient is not finite: no weight is touched by such a step.
+    interrupted. Where the plan has more steps than the run had, the run goes on after its last checkpoint, with the
+    learning rates of the longer one; where the rate is constant, the weights are those of a run that was begun with
+    that many steps.
+
+    Raises what `prepare` raises, `ConfigError` where the folder holds another run, one of more steps, or is being
+    written, and `TrainingError` where a loss or gradient is not finite: no weight is touched by such a step.
     """
     torch.set_num_threads(plan.threads)
     with ExitStack() as stack:
@@ -103,6 +107,7 @@ class Trainer:
         self._sums: dict[str, float] = {}
         self._summed = 0
         self._wall_s = 0.0
+        self._grown: tuple[Growth, ...] = ()
         self._resume()
         self._begun_s = self._row_s = time.monotonic()
         self._row_keyframes = 0
@@ -280,19 +285,22 @@ class Trainer:
         checkpoint = newest_checkpoint(self._plan.output / CHECKPOINTS)
         if checkpoint is None:
             return
-        state, settings = checkpoint.state, self._plan.settings(self._prepared.recordings.features)
-        refuse_other_settings(state.settings, settings, self._plan.output)
+        state = checkpoint.state
+        before = self._plan.steps_before(state.settings, self._prepared.recordings)
         load_weights(self._learner, checkpoint.weights, checkpoint.folder)
         self._average.restore(checkpoint.average)
         restore_optimiser(self._learner, self._optimiser, checkpoint.optimiser)
         self.step, self._sums, self._summed, self._wall_s = state.step, dict(state.sums), state.summed, state.wall_s
+        self._grown = state.grown if before == self._steps else (*state.grown, Growth(state.step, before))
+        if self._group.leads and before < self._steps:
+            _log.info("The training has %d steps now; it had %d.", self._steps, before)
         if self._group.leads:
             going = "Going on after" if self.step < self._steps else "Finished already:"
             _log.info("%s step %d of %d, from %s.", going, self.step, self._steps, checkpoint.folder)
 
     def _standing(self) -> Standing:
         wall_s = self._wall_s + time.monotonic() - self._begun_s
-        return Standing(self.step, self._sums, self._summed, wall_s)
+        return Standing(self.step, self._sums, self._summed, wall_s, self._grown)
 
     def _metrics_logger(self) -> MetricsLogger:
         return MetricsLogger(self._plan.output, step=self.step, tensorboard=self._training.log.tensorboard)

@@ -22,6 +22,7 @@ from policies.weights import load_weights
 DIFFERENCES_LISTED = 5
 # Settings that may change between two sessions of one run, since they do not affect the result.
 FREE = {"minutes": None, "log": None, "sampling": {"memory_mb": None}}
+LENGTH = {"steps": None, "epochs": None}  # Settings that may grow between two sessions of one run.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +53,31 @@ class TrainingPlan:
 
     def steps(self, recordings: Recordings) -> int:
         """Returns how many steps the run has."""
+        return self._steps(recordings, self.training.steps, self.training.epochs)
+
+    def steps_before(self, settings: Mapping[str, Any], recordings: Recordings) -> int:
+        """Returns how many steps this run had with `settings`, which an earlier session has written down.
+
+        Raises `ConfigError` where these are the settings of another run, or of one that had more steps than it has now.
+        """
+        now = self.settings(recordings.features)
+        refuse_other_settings(_without(settings, LENGTH), _without(now, LENGTH), self.output)
+        before, steps = self._steps(recordings, settings["steps"], settings["epochs"]), self.steps(recordings)
+        if steps < before:
+            raise ConfigError(
+                "The number of steps of a training must not become smaller.",
+                value=f"{self.output}: steps was {before}, is {steps}",
+                remedy=f"Set steps={before} or more, or choose another output folder.",
+            )
+        return before
+
+    def _steps(self, recordings: Recordings, steps: int, epochs: float) -> int:
         training, train = self.training, recordings.train
-        if not training.epochs:
-            return training.steps
+        if not epochs:
+            return steps
         items = cut([recording.keyframes for recording in train], training.sampling)
         epoch = Sampler(items, [recording.task for recording in train], seed=training.seed).epoch
-        return math.ceil(training.epochs * epoch / training.batch)
+        return math.ceil(epochs * epoch / training.batch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,15 +196,10 @@ def refuse_other_settings(before: Mapping[str, Any], now: Mapping[str, Any], fol
     """
     differing = _differences(before, now)
     if differing:
-        longer = (
-            " More steps are another run: stage.start=DIR/policy begins it from the weights of this one."
-            if before.get("steps") != now.get("steps")
-            else ""
-        )
         raise ConfigError(
             "A training folder must hold one run: the same policy, data and settings.",
             value=f"{folder}: {'; '.join(differing)}",
-            remedy=f"Choose another output folder, or the settings in its config.yaml.{longer}",
+            remedy="Choose another output folder, or the settings in its config.yaml. Of these, steps alone may grow.",
         )
 
 

@@ -50,8 +50,13 @@ ROWS = [
     ("train", ["data={data}", "output=out", "stage.steps=4"], ["'stage.steps'", "Did you mean steps?"]),
     (
         "train",
-        ["data={data}", "policy=tiny_schema", "output=trained", "steps=8"],
-        ["steps was 4, is 8", "stage.start=DIR/policy"],
+        ["data={data}", "policy=tiny_schema", "output=trained", "steps=2"],
+        ["must not become smaller", "steps was 4, is 2", "Set steps=4 or more"],
+    ),
+    (
+        "train",
+        ["data={data}", "policy=tiny_schema", "output=trained", "steps=8", "seed=1"],
+        ["seed was 0, is 1", "steps alone may grow"],
     ),
     # Places.
     ("evaluate", ["output="], ["output must name a folder"]),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import math
 
 import pytest
@@ -204,6 +205,82 @@ def test_a_finished_run_stays_as_it_is(demonstrations, tmp_path):
     before = weights(tmp_path)
     assert run(demonstrations, tmp_path).step == 20
     assert weights(tmp_path) == before
+
+
+# --- That it can be made longer ---------------------------------------------------------------------------------------
+
+CONSTANT = OptimiserConfig(warm_up=4, final_share=1.0)
+
+
+@pytest.mark.parametrize("after", [None, 7, 13])
+def test_with_a_constant_rate_a_longer_run_ends_as_one_that_was_begun_with_its_steps(
+    demonstrations, tmp_path, monkeypatch, after, caplog
+):
+    caplog.set_level(logging.INFO)
+    run(demonstrations, tmp_path / "whole", steps=28, optimiser=CONSTANT)
+    if after is None:
+        assert run(demonstrations, tmp_path / "grown", optimiser=CONSTANT).steps == 20
+    else:
+        with monkeypatch.context() as patch:
+            interrupted(patch, after)
+            with pytest.raises(StoppedError):
+                run(demonstrations, tmp_path / "grown", optimiser=CONSTANT)
+    summary = run(demonstrations, tmp_path / "grown", steps=28, optimiser=CONSTANT)
+    assert (summary.step, summary.steps) == (28, 28)
+    assert "The training has 28 steps now; it had 20." in caplog.text
+    assert weights(tmp_path / "grown") == weights(tmp_path / "whole")
+    assert rows(tmp_path / "grown") == rows(tmp_path / "whole")
+    story = from_pretrained(tmp_path / "grown/policy").training
+    assert story["grown"] == [{"step": {None: 20, 7: 5, 13: 10}[after], "steps": 20}]
+    assert (story["steps"], story["finished"], story["settings"]["steps"]) == (28, True, 28)
+    assert "grown" not in from_pretrained(tmp_path / "whole/policy").training
+
+
+def test_along_a_cosine_a_longer_run_has_the_rates_of_its_own_number_of_steps_from_there_on(demonstrations, tmp_path):
+    rate = OptimiserConfig(warm_up=4, final_share=0.1)
+    every = dataclasses.replace(LOG, metrics_every=1)
+    run(demonstrations, tmp_path, steps=10, optimiser=rate, log=every)
+    run(demonstrations, tmp_path, steps=16, optimiser=rate, log=every)
+    rates = [row["learning_rate"] for row in rows(tmp_path) if "learning_rate" in row]
+    assert rates == [learning_rate(rate, step, 10 if step < 10 else 16) for step in range(16)]
+    assert rates[9] < rates[10]
+
+
+def test_a_run_that_is_made_longer_twice_and_interrupted_ends_as_if_it_had_not_been(
+    demonstrations, tmp_path, monkeypatch
+):
+    for name in ("whole", "parts"):
+        run(demonstrations, tmp_path / name, steps=6)
+        run(demonstrations, tmp_path / name, steps=9)
+    run(demonstrations, tmp_path / "whole", steps=17)
+    with monkeypatch.context() as patch:
+        interrupted(patch, 3)
+        with pytest.raises(StoppedError):
+            run(demonstrations, tmp_path / "parts", steps=17)
+    run(demonstrations, tmp_path / "parts", steps=17)
+    assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
+    assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
+    story = from_pretrained(tmp_path / "parts/policy").training
+    assert story["grown"] == [{"step": 6, "steps": 6}, {"step": 9, "steps": 9}]
+
+
+def test_epochs_may_grow_as_well_and_be_given_as_steps(demonstrations, tmp_path):
+    first = run(demonstrations, tmp_path, epochs=2.0).steps
+    second = run(demonstrations, tmp_path, epochs=3.0).steps
+    assert second > first
+    assert run(demonstrations, tmp_path, steps=second + 1).step == second + 1
+    with pytest.raises(ConfigError, match=rf"must not become smaller.*steps was {second + 1}, is {first}"):
+        run(demonstrations, tmp_path, epochs=2.0)
+
+
+def test_fewer_steps_are_refused_and_change_nothing(demonstrations, tmp_path):
+    run(demonstrations, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match=r"must not become smaller.*steps was 20, is 12.*Set steps=20 or more"):
+        run(demonstrations, tmp_path, steps=12)
+    with pytest.raises(ConfigError, match=r"must hold one run.*seed was 0, is 1"):
+        run(demonstrations, tmp_path, steps=30, seed=1)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 # --- What is refused --------------------------------------------------------------------------------------------------
