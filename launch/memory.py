@@ -1,5 +1,6 @@
 """Inspects memory banks: `python -m launch.memory summary|query|timeline|export|verify url=sqlite:///run.db`."""
 
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,11 +13,15 @@ from omegaconf import MISSING
 from embodied.errors import ConfigError, PathError
 from embodied.memory import (
     Bank,
+    BankView,
+    OwnedError,
     Ownership,
+    ReadOnlyBank,
     RetentionConfig,
     bank_path,
     inspect_file,
     open_bank,
+    open_read_only,
     require_openable,
     rescue,
 )
@@ -25,6 +30,8 @@ from launch.arguments import Arguments
 from launch.memory_query import QuerySettings
 
 DAMAGED = 1
+
+_log = logging.getLogger("launch.memory")  # This module runs as `__main__`.
 
 
 class What(Enum):
@@ -63,7 +70,8 @@ def memory(composed: cli.Composed) -> None:
         raise PathError(
             "A bank must be a file that exists.", value=config.url, remedy="Check the path after sqlite:///."
         )
-    require_openable(config.url, root=root)
+    if config.what not in READING:
+        require_openable(config.url, root=root)
     if config.limit < 1:
         raise ConfigError("limit must be at least 1.", value=config.limit)
     if config.output and config.what not in (What.export, What.verify):
@@ -73,9 +81,25 @@ def memory(composed: cli.Composed) -> None:
     if config.what is What.verify:
         _verify(config, path)
         return
+    if config.what in READING:
+        with _opened(config.url, root) as view:
+            for line in READING[config.what](view, config):
+                cli.print_text(line)
+        return
     with open_bank(config.url, root=root, thorough=config.what is not What.rebuild) as bank:
-        for line in COMMANDS[config.what](bank, config):
+        for line in WRITING[config.what](bank, config):
             cli.print_text(line)
+
+
+def _opened(url: str, root: Path | None) -> Bank | ReadOnlyBank:
+    """Returns the bank, checked; where another process owns it, what it holds now, read beside its owner."""
+    try:
+        require_openable(url, root=root)
+        return open_bank(url, root=root)
+    except OwnedError:
+        bank = open_read_only(url, root=root)
+        _log.info("Another process has the bank open: the answer is as of event %d.", bank.head)
+        return bank
 
 
 def _verify(config: MemoryCommandConfig, path: Path) -> None:
@@ -118,7 +142,7 @@ def _offer_prefix(config: MemoryCommandConfig, path: Path, sound_seq: int) -> No
         cli.print_text(f"Events 1 to {sound_seq} are sound. To save them into a new file:\n  {again}")
 
 
-def _export(bank: Bank, config: MemoryCommandConfig) -> Iterator[str]:
+def _export(bank: BankView, config: MemoryCommandConfig) -> Iterator[str]:
     if not config.output:
         yield from memory_text.json_lines(bank, config)
         return
@@ -146,11 +170,13 @@ def _rebuild(bank: Bank, config: MemoryCommandConfig) -> Iterator[str]:
     yield f"The projections are made again, from {f'the snapshot at {start}' if start else 'the first event'} on."
 
 
-COMMANDS: Mapping[What, Callable[[Bank, MemoryCommandConfig], Iterator[str]]] = {
+READING: Mapping[What, Callable[[BankView, MemoryCommandConfig], Iterator[str]]] = {
     What.summary: memory_text.summary,
     What.query: memory_text.answer,
     What.timeline: memory_text.timeline,
     What.export: _export,
+}
+WRITING: Mapping[What, Callable[[Bank, MemoryCommandConfig], Iterator[str]]] = {
     What.retain: _retain,
     What.rebuild: _rebuild,
 }

@@ -5,7 +5,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from embodied.errors import ConfigError, UnknownNameError
-from embodied.memory import Bank, EventFilter
+from embodied.memory import BankView, EventFilter
 from launch.memory_query import QuerySettings
 
 MOST_NAMES = 10
@@ -13,7 +13,7 @@ ALL = "all"
 NEAR = 0.5
 
 
-def completed(bank: Bank, query: QuerySettings) -> QuerySettings:
+def completed(bank: BankView, query: QuerySettings) -> QuerySettings:
     """Returns the query with all names completed. Entities are those of `episode`, where it is given.
 
     Raises `UnknownNameError` for a name that the bank does not contain, `ConfigError` for an ambiguous one and for
@@ -104,7 +104,7 @@ def _refuse_of_others(typed: str, names: list[str], episode: str) -> None:
         )
 
 
-def _full_action(bank: Bank, typed: str) -> str:
+def _full_action(bank: BankView, typed: str) -> str:
     """Returns an action as interactions have it; `pick place`, as a timeline shows it, means `pick_place`."""
     known = _actions(bank) if typed else set()
     if not typed or typed in known:
@@ -115,7 +115,7 @@ def _full_action(bank: Bank, typed: str) -> str:
     return spelled[typed.replace("_", " ")]
 
 
-def _actions(bank: Bank) -> set[str]:
+def _actions(bank: BankView) -> set[str]:
     return {getattr(event.payload, "action", "") for event in bank.history(kinds=("interaction",))}
 
 
@@ -124,10 +124,10 @@ def _listed(names: list[str]) -> str:
     return "\n".join(f"  {name}" for name in [*names[:MOST_NAMES], *more])
 
 
-def _episodes(bank: Bank) -> list[str]:
+def _episodes(bank: BankView) -> list[str]:
     return [getattr(event.payload, "episode", "") for event in bank.history(kinds=("episode_begun",))]
 
 
-def _robots(bank: Bank) -> list[str]:
+def _robots(bank: BankView) -> list[str]:
     kinds = ("robot_registered", "skill_ended", "interaction", "tool_called")
     return [event.robot for event in bank.history(kinds=kinds) if event.robot]

@@ -9,7 +9,7 @@ import msgspec
 from embodied.errors import ConfigError
 from embodied.evaluation.memory_pages import HIDDEN, shortener
 from embodied.memory import (
-    Bank,
+    BankView,
     EntitySeen,
     EpisodeBegun,
     EpisodeEnded,
@@ -40,7 +40,7 @@ QUESTIONS = (
 )
 
 
-def summary(bank: Bank, query: QuerySettings) -> Iterator[str]:
+def summary(bank: BankView, query: QuerySettings) -> Iterator[str]:
     """Yields the numbers of events of the bank, its episodes and their outcomes, skills, places and robots."""
     kinds: Counter[str] = Counter()
     robots: Counter[str] = Counter()
@@ -73,7 +73,7 @@ def summary(bank: Bank, query: QuerySettings) -> Iterator[str]:
     yield from _table(f"Episodes ({len(episodes)}{_left_out(len(episodes), query)})", shown)
 
 
-def timeline(bank: Bank, query: QuerySettings) -> Iterator[str]:
+def timeline(bank: BankView, query: QuerySettings) -> Iterator[str]:
     """Yields the events as text, by valid time: of an entity, robot or place, in an episode, or on the whole site."""
     query = completed(bank, query)
     shown = shortener(query.episode) if query.episode else str
@@ -97,7 +97,7 @@ def timeline(bank: Bank, query: QuerySettings) -> Iterator[str]:
         yield f"... {len(events) - query.limit} more; limit={len(events)} shows all"
 
 
-def answer(bank: Bank, query: QuerySettings) -> Iterator[str]:
+def answer(bank: BankView, query: QuerySettings) -> Iterator[str]:
     """Yields the answer to one query. Raises `EmbodiedError` for values out of range and for unknown names."""
     query = completed(bank, query)
     if query.things:
@@ -133,7 +133,7 @@ def answer(bank: Bank, query: QuerySettings) -> Iterator[str]:
         raise ConfigError("A query must ask for something.", remedy=QUESTIONS)
 
 
-def json_lines(bank: Bank, query: QuerySettings) -> Iterator[str]:
+def json_lines(bank: BankView, query: QuerySettings) -> Iterator[str]:
     """Yields events as JSON, one per line, as `decode_event` reads them; bytes are in base64."""
     query = completed(bank, query)
     from_s, to_s = _interval(query)
@@ -143,7 +143,7 @@ def json_lines(bank: Bank, query: QuerySettings) -> Iterator[str]:
             yield msgspec.json.encode(event).decode()
 
 
-def all_events(bank: Bank, *, wanted: EventFilter | None = None) -> Iterator[Event]:
+def all_events(bank: BankView, *, wanted: EventFilter | None = None) -> Iterator[Event]:
     """Yields all wanted events, in the order of the log."""
     after = 0
     while page := bank.changes_since(after, wanted=wanted, limit=PAGE):
@@ -151,7 +151,7 @@ def all_events(bank: Bank, *, wanted: EventFilter | None = None) -> Iterator[Eve
         after = page[-1].seq
 
 
-def _where(bank: Bank, there: LocationBelief) -> Iterator[str]:
+def _where(bank: BankView, there: LocationBelief) -> Iterator[str]:
     yield there.entity
     if looks := _looks(bank, there.entity):
         yield f"  looks    {looks}"
@@ -168,7 +168,7 @@ def _where(bank: Bank, there: LocationBelief) -> Iterator[str]:
         yield f"  may be   {', '.join(there.candidates)}: they look alike and were hidden together"
 
 
-def _looks(bank: Bank, entity: str) -> str:
+def _looks(bank: BankView, entity: str) -> str:
     """Returns the category and the labels of the newest sighting of a thing, "" without one."""
     newest = ""
     wanted = EventFilter(kinds=("entity_seen",), entities=(entity,))
@@ -178,7 +178,7 @@ def _looks(bank: Bank, entity: str) -> str:
     return newest
 
 
-def _skill_candidates(bank: Bank, query: QuerySettings) -> Iterator[str]:
+def _skill_candidates(bank: BankView, query: QuerySettings) -> Iterator[str]:
     if query.skill not in (known := _skills(bank)):
         raise unknown("skill", query.skill, known)
     near_m = validation.point_m("near_m", query.near_m)
@@ -196,7 +196,7 @@ def _skill_candidates(bank: Bank, query: QuerySettings) -> Iterator[str]:
     yield from _table("Robots, cheapest first", rows) if rows else [f"No robot can {query.skill} there now."]
 
 
-def _places(bank: Bank, query: QuerySettings) -> Iterator[str]:
+def _places(bank: BankView, query: QuerySettings) -> Iterator[str]:
     """Yields a place and, indented below it, its content; the former extent of a removed place is not shown."""
     places = bank.places(as_of_s=query.as_of_s)
     inside: dict[str, list[Place]] = {}
@@ -222,7 +222,7 @@ def _extent(place: Place) -> str:
     )
 
 
-def _similar(bank: Bank, query: QuerySettings) -> Iterator[str]:
+def _similar(bank: BankView, query: QuerySettings) -> Iterator[str]:
     asked = embed(query.similar)
     if asked is None:
         raise ConfigError("An instruction must have words.", value=query.similar, remedy="Write similar='open it'.")
@@ -237,7 +237,7 @@ def _similar(bank: Bank, query: QuerySettings) -> Iterator[str]:
     )
 
 
-def _changes(bank: Bank, query: QuerySettings, since: int) -> Iterator[str]:
+def _changes(bank: BankView, query: QuerySettings, since: int) -> Iterator[str]:
     wanted = EventFilter(kinds=tuple(query.kinds), robot=query.robot, task=query.episode)
     found = bank.changes_since(since, wanted=wanted, limit=query.limit)
     yield from _lines(found, str)
@@ -250,7 +250,7 @@ def _left_out(count: int, query: QuerySettings) -> str:
     return f", the last {query.limit} of {count}" if count > query.limit else ""
 
 
-def _moments(bank: Bank, query: QuerySettings) -> Iterator[str]:
+def _moments(bank: BankView, query: QuerySettings) -> Iterator[str]:
     wanted = Query(
         time_s=_interval(query), region=query.place or None, robot=query.robot or None,
         episode=query.episode or None, entities=(query.name,) if query.name else (), top_k=query.limit,
@@ -298,7 +298,7 @@ def _skill_rows(skills: Counter[tuple[str, str, str, bool]]) -> list[tuple[str, 
     return rows
 
 
-def _skills(bank: Bank) -> set[str]:
+def _skills(bank: BankView) -> set[str]:
     """Returns the skills that robots have registered or tried."""
     found: set[str] = set()
     for event in bank.history(kinds=("robot_registered", "skill_ended")):

@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Collection, Iterator
 
-from embodied.memory import Bank, EntitySeen, EventFilter
+from embodied.memory import BankView, EntitySeen, EventFilter
 from launch.memory_names import ALL, unknown
 from launch.memory_query import QuerySettings
 
 PAGE = 2000
 
 
-def things(bank: Bank, query: QuerySettings) -> Iterator[str]:
+def things(bank: BankView, query: QuerySettings) -> Iterator[str]:
     """Yields a row for each thing whose looks or name have the word `query.things`, or for all.
 
     They are those of `query.episode`, where it is given, as of `query.as_of_s`. Raises `UnknownNameError` for a word
@@ -41,7 +41,7 @@ def shortest_ends(names: Collection[str]) -> dict[str, str]:
     return {name: next((end for end in own if counts[end] == 1), name) for name, own in ends.items()}
 
 
-def _sightings(bank: Bank, query: QuerySettings) -> dict[str, tuple[str, float]]:
+def _sightings(bank: BankView, query: QuerySettings) -> dict[str, tuple[str, float]]:
     """Returns what each thing looked like when it was last seen, and when that was."""
     found: dict[str, tuple[str, float]] = {}
     after, wanted = 0, EventFilter(kinds=("entity_seen",))
@@ -54,7 +54,7 @@ def _sightings(bank: Bank, query: QuerySettings) -> dict[str, tuple[str, float]]
     return found
 
 
-def _place(bank: Bank, name: str, as_of_s: float | None) -> str:
+def _place(bank: BankView, name: str, as_of_s: float | None) -> str:
     there = bank.where_is(name, as_of_s=as_of_s)
     if there is None:
         return "unknown"

@@ -1,6 +1,7 @@
 """The memory bank of a site: one log of events, and projections of it about space, time and robots.
 
-`open_bank` gives the process that owns the file a `Bank`; other processes use a `BankClient` through a `BankService`.
+`open_bank` gives the process that owns the file a `Bank`; other processes use a `BankClient` through a `BankService`,
+or read what the file holds at one instant with `open_read_only`.
 All other packages import from here, from `embodied.memory.perception`, and from `embodied.memory.service.ray_service`,
 which needs Ray.
 
@@ -59,6 +60,7 @@ from embodied.memory.service.bank import Bank, Subscription, open_bank, require_
 from embodied.memory.service.client import BankClient, RemoteSubscription
 from embodied.memory.service.leases import Lease, LeaseOffice
 from embodied.memory.service.outbox import Outbox, OutboxConfig
+from embodied.memory.service.read_only import ReadOnlyBank, open_read_only
 from embodied.memory.service.service import BankService, Link, Result, UnreachableError
 from embodied.memory.storage.integrity import Damage, inspect_file, rescue
 from embodied.memory.storage.lock import OwnedError, Ownership
@@ -109,6 +111,7 @@ __all__ = [
     "Ranked",
     "Ranking",
     "ReadCall",
+    "ReadOnlyBank",
     "Reads",
     "Recalled",
     "RelationEnded",
@@ -140,6 +143,7 @@ __all__ = [
     "indexed_names",
     "inspect_file",
     "open_bank",
+    "open_read_only",
     "rank",
     "recall_ranked",
     "require_openable",

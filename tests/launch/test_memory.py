@@ -269,10 +269,19 @@ def test_invalid_arguments_are_refused_in_one_message(folder, arguments, wanted)
     assert not (folder / "none.db").exists()
 
 
-def test_a_bank_that_another_process_owns_is_not_asked_behind_its_back(folder):
-    with open_bank("sqlite:///site.db", root=folder):
-        for what in ("summary", "verify"):
-            assert f"Process {os.getpid()} has it open" in payload(folder, what, "url=sqlite:///site.db", code=2)
+def test_a_bank_that_another_process_owns_is_read_as_of_its_newest_event_and_not_changed(folder):
+    (folder / "busy.db").write_bytes((folder / "site.db").read_bytes())
+    with open_bank("sqlite:///busy.db", root=folder) as bank:
+        factory = EventFactory()
+        factory.numbers["panda"] = bank.last_of_writer("panda")[0]
+        bank.append(factory.seen("cup", 3.0, 20.0))
+        for what in ("verify", "retain", "rebuild"):
+            assert f"Process {os.getpid()} has it open" in payload(folder, what, "url=sqlite:///busy.db", code=2)
+        done = enter(folder, "memory", "query", "url=sqlite:///busy.db", "where=cup")
+        assert done.returncode == 0, done.stderr
+        assert "Another process has the bank open: the answer is as of event 19." in done.stderr
+        assert "at       (3.000, 0.000, 0.000) m" in done.stdout
+        assert bank.head == 19
 
 
 @pytest.fixture(scope="module")

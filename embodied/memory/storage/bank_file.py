@@ -27,6 +27,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS event_writer ON event (writer, writer_seq);
 CREATE TABLE IF NOT EXISTS projections (version INTEGER NOT NULL);
 """
 CACHE_KIB = 64 * 1024
+BUSY_S = 30.0  # How long SQLite waits for a lock of another connection.
 # The header of an SQLite file (sqlite.org/fileformat2.html, 1.3): its first bytes, and the offsets of fields.
 MAGIC = b"SQLite format 3\0"
 HEADER_BYTES, WRITE_VERSION_AT, APPLICATION_AT = 100, 18, 68
@@ -56,9 +57,36 @@ def open_tables(path: Path | None) -> Tables:
         raise
 
 
+def read_only_tables(path: Path) -> Tables:
+    """Returns the tables of a bank's file as they are now, in a read transaction that lasts until they are closed.
+
+    SQLite's write-ahead log lets other processes write meanwhile, and shows the reader none of it. Raises `DataError`
+    for a file that is no bank, is of a newer version, or has no table yet, and as `translated` does.
+    """
+    db = sqlite3.connect(
+        f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_S
+    )
+    try:
+        db.execute("BEGIN")  # The first read below fixes what all later ones see.
+        if fresh(db):
+            raise DataError(
+                "A memory bank must have been written to before it is read.",
+                value=path.name,
+                remedy="It is empty: try again once its owner has appended to it.",
+            )
+        check_format(db)
+        return Tables(db, Names(db))
+    except sqlite3.Error as error:
+        db.close()
+        raise translated(error) from error
+    except DataError:
+        db.close()
+        raise
+
+
 def connect(path: Path | None) -> sqlite3.Connection:
     """Returns a connection without implicit transactions, usable from all threads of its owner in turn."""
-    return sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False, timeout=30.0)
+    return sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False, timeout=BUSY_S)
 
 
 def require_database(path: Path) -> None:
