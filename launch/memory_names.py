@@ -1,23 +1,23 @@
 """Completes names as a user types them: the end of a name is enough where it is unambiguous."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 from difflib import get_close_matches
+from math import inf
 
 from embodied.errors import ConfigError, UnknownNameError
-from embodied.memory import BankView, EventFilter
-from launch.memory_query import QuerySettings
+from embodied.memory import BankView, EpisodeBegun, EpisodeEnded, EventFilter
+from launch.memory_query import CompletedQuery, QuerySettings
 
 MOST_NAMES = 10
 ALL = "all"
 NEAR = 0.5
 
 
-def completed(bank: BankView, query: QuerySettings) -> QuerySettings:
-    """Returns the query with all names completed. Entities are those of `episode`, where it is given.
+def completed(bank: BankView, query: QuerySettings) -> CompletedQuery:
+    """Returns the query with all names completed and all times on the site clock.
 
-    Raises `UnknownNameError` for a name that the bank does not contain, `ConfigError` for an ambiguous one and for
-    what belongs to another episode.
+    Entities are those of `episode`, where it is given, and times are seconds since it began. Raises `UnknownNameError`
+    for a name that the bank does not contain, `ConfigError` for an ambiguous one and for one of another episode.
     """
     episodes = _episodes(bank) if query.episode else []
     episode = full_name("episode", query.episode, episodes)
@@ -34,8 +34,12 @@ def completed(bank: BankView, query: QuerySettings) -> QuerySettings:
         return typed if typed in known else full_name("name", typed, inside)
 
     places = [one.name for one in bank.places()] if query.place or query.places else ()
-    return replace(
+    begun_s, ended_s = _times(bank, episode) if episode else (0.0, inf)
+    return CompletedQuery.of(
         query,
+        **{name: _shifted(getattr(query, name), begun_s) for name in ("as_of_s", "from_s", "to_s")},
+        start_s=begun_s,
+        end_s=ended_s,
         episode=episode,
         place=full_name("place", query.place, places),
         places=query.places if query.places == ALL else full_name("place", query.places, places),
@@ -126,6 +130,22 @@ def _listed(names: list[str]) -> str:
 
 def _episodes(bank: BankView) -> list[str]:
     return [getattr(event.payload, "episode", "") for event in bank.history(kinds=("episode_begun",))]
+
+
+def _times(bank: BankView, episode: str) -> tuple[float, float]:
+    """Returns when an episode began last and when it ended, in seconds on the site clock; infinity while it runs."""
+    begun_s, ended_s = 0.0, inf
+    for event in bank.history(kinds=("episode_begun", "episode_ended")):
+        match event.payload:
+            case EpisodeBegun(episode=name) if name == episode:
+                begun_s, ended_s = event.valid_time_s, inf
+            case EpisodeEnded(episode=name) if name == episode:
+                ended_s = event.valid_time_s
+    return begun_s, ended_s
+
+
+def _shifted(time_s: float | None, by_s: float) -> float | None:
+    return None if time_s is None else time_s + by_s
 
 
 def _robots(bank: BankView) -> list[str]:

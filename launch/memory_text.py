@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from embodied.errors import ConfigError
-from embodied.evaluation.memory_pages import HIDDEN, shortener
+from embodied.evaluation.memory_pages import HIDDEN
 from embodied.memory import (
     BankView,
     EntitySeen,
@@ -20,7 +20,6 @@ from embodied.memory import (
     Place,
     Query,
     RobotRegistered,
-    Shown,
     SkillEnded,
     describe,
     indexed_names,
@@ -28,7 +27,7 @@ from embodied.memory import (
 )
 from embodied.rollout.bank_feed.instruction_embedding import MODEL_ID, embed
 from launch.memory_names import ALL, completed, unknown
-from launch.memory_query import QuerySettings
+from launch.memory_query import CompletedQuery, QuerySettings
 from launch.memory_things import things
 
 PAGE = 2000
@@ -76,7 +75,6 @@ def summary(bank: BankView, query: QuerySettings) -> Iterator[str]:
 def timeline(bank: BankView, query: QuerySettings) -> Iterator[str]:
     """Yields the events as text, by valid time: of an entity, robot or place, in an episode, or on the whole site."""
     query = completed(bank, query)
-    shown = shortener(query.episode) if query.episode else str
     from_s, to_s = _interval(query)
     if query.name or not query.episode:
         events = [
@@ -92,7 +90,7 @@ def timeline(bank: BankView, query: QuerySettings) -> Iterator[str]:
         events.sort(key=lambda event: (event.valid_time_s, event.seq))
     if not events:
         yield "Nothing that fits has happened."
-    yield from _lines(events[: query.limit], shown)
+    yield from _lines(events[: query.limit], query)
     if len(events) > query.limit:
         yield f"... {len(events) - query.limit} more; limit={len(events)} shows all"
 
@@ -104,10 +102,11 @@ def answer(bank: BankView, query: QuerySettings) -> Iterator[str]:
         yield from things(bank, query)
     elif query.where:
         there = bank.where_is(query.where, as_of_s=query.as_of_s)
-        yield from _where(bank, there) if there else [_not_seen(query.where, query.as_of_s)]
+        yield from _where(bank, there, query) if there else [_not_seen(query.where, query)]
     elif query.contents:
         found = bank.contents(query.contents, as_of_s=query.as_of_s)
-        yield from found or [f"Nothing is in, on, part of or held by {query.contents}."]
+        shown = [query.shown(name) for name in found]
+        yield from shown or [f"Nothing is in, on, part of or held by {query.shown(query.contents)}."]
     elif query.places:
         yield from _places(bank, query)
     elif query.skill:
@@ -116,13 +115,13 @@ def answer(bank: BankView, query: QuerySettings) -> Iterator[str]:
         yield from _similar(bank, query)
     elif query.why is not None:
         number = validation.whole("why", query.why, least=1)
-        yield from _lines(bank.why(number), str) if bank.event(number) else ["There is no such event."]
+        yield from _lines(bank.why(number), query) if bank.event(number) else ["There is no such event."]
     elif query.nth is not None:
         event = bank.nth_interaction(
             validation.ordinal("nth", query.nth), entity=query.name, robot=query.robot, action=query.action,
-            between_s=_interval(query),
+            between_s=_interval_in_episode(query),
         )  # fmt: skip
-        yield from _lines([event], str) if event else ["There is no such interaction."]
+        yield from _lines([event], query) if event else ["There is no such interaction."]
     elif query.since is not None:
         yield from _changes(bank, query, validation.whole("since", query.since, least=0))
     elif any((query.name, query.episode, query.robot, query.place)) or (
@@ -151,7 +150,7 @@ def all_events(bank: BankView, *, wanted: EventFilter | None = None) -> Iterator
         after = page[-1].seq
 
 
-def _where(bank: BankView, there: LocationBelief) -> Iterator[str]:
+def _where(bank: BankView, there: LocationBelief, query: CompletedQuery) -> Iterator[str]:
     yield there.entity
     if looks := _looks(bank, there.entity):
         yield f"  looks    {looks}"
@@ -159,13 +158,13 @@ def _where(bank: BankView, there: LocationBelief) -> Iterator[str]:
         x, y, z = there.pose.position_m
         yield f"  at       ({x:.3f}, {y:.3f}, {z:.3f}) m"
     if there.parent:
-        yield f"  {there.predicate.replace('_', ' '):<8} {there.parent}"
+        yield f"  {there.predicate.replace('_', ' '):<8} {query.shown(there.parent)}"
     if there.place:
-        yield f"  place    {there.place}"
-    yield f"  since    {there.since_s:.2f} s, event {there.seq}"
+        yield f"  place    {query.shown(there.place)}"
+    yield f"  since    {there.since_s - query.start_s:.2f} s, event {there.seq}"
     yield f"  exists   {100 * there.existence:.1f} %"
     if there.candidates:
-        yield f"  may be   {', '.join(there.candidates)}: they look alike and were hidden together"
+        yield f"  may be   {', '.join(map(query.shown, there.candidates))}: they look alike and were hidden together"
 
 
 def _looks(bank: BankView, entity: str) -> str:
@@ -178,14 +177,14 @@ def _looks(bank: BankView, entity: str) -> str:
     return newest
 
 
-def _skill_candidates(bank: BankView, query: QuerySettings) -> Iterator[str]:
+def _skill_candidates(bank: BankView, query: CompletedQuery) -> Iterator[str]:
     if query.skill not in (known := _skills(bank)):
         raise unknown("skill", query.skill, known)
     near_m = validation.point_m("near_m", query.near_m)
     if query.near:
         there = bank.where_is(query.near, as_of_s=query.as_of_s)
         if there is None or there.pose is None:
-            yield _not_seen(query.near, query.as_of_s)
+            yield _not_seen(query.near, query)
             return
         near_m = there.pose.position_m
     found = bank.skill_candidates(query.skill, near_m, as_of_s=query.as_of_s, context=query.name)
@@ -196,7 +195,7 @@ def _skill_candidates(bank: BankView, query: QuerySettings) -> Iterator[str]:
     yield from _table("Robots, cheapest first", rows) if rows else [f"No robot can {query.skill} there now."]
 
 
-def _places(bank: BankView, query: QuerySettings) -> Iterator[str]:
+def _places(bank: BankView, query: CompletedQuery) -> Iterator[str]:
     """Yields a place and, indented below it, its content; the former extent of a removed place is not shown."""
     places = bank.places(as_of_s=query.as_of_s)
     inside: dict[str, list[Place]] = {}
@@ -207,7 +206,7 @@ def _places(bank: BankView, query: QuerySettings) -> Iterator[str]:
     rows = []
     while todo:
         place, depth = todo.pop()
-        rows.append((f"{'  ' * depth}{place.name}", f"{place.level}{_extent(place)}"))
+        rows.append((f"{'  ' * depth}{query.shown(place.name)}", f"{place.level}{_extent(place)}"))
         todo += [(below, depth + 1) for below in inside.get(place.name, ())][::-1]
     yield from _table(f"Places{_left_out(len(rows), query)}", rows[-query.limit :]) if rows else ["None yet."]
 
@@ -222,7 +221,7 @@ def _extent(place: Place) -> str:
     )
 
 
-def _similar(bank: BankView, query: QuerySettings) -> Iterator[str]:
+def _similar(bank: BankView, query: CompletedQuery) -> Iterator[str]:
     asked = embed(query.similar)
     if asked is None:
         raise ConfigError("An instruction must have words.", value=query.similar, remedy="Write similar='open it'.")
@@ -237,10 +236,10 @@ def _similar(bank: BankView, query: QuerySettings) -> Iterator[str]:
     )
 
 
-def _changes(bank: BankView, query: QuerySettings, since: int) -> Iterator[str]:
+def _changes(bank: BankView, query: CompletedQuery, since: int) -> Iterator[str]:
     wanted = EventFilter(kinds=tuple(query.kinds), robot=query.robot, task=query.episode)
     found = bank.changes_since(since, wanted=wanted, limit=query.limit)
-    yield from _lines(found, str)
+    yield from _lines(found, query)
     if not found:
         what = "Nothing" if wanted == EventFilter() else "Nothing that fits"
         yield f"{what} has changed since event {since}; the newest event is {bank.head}."
@@ -250,7 +249,7 @@ def _left_out(count: int, query: QuerySettings) -> str:
     return f", the last {query.limit} of {count}" if count > query.limit else ""
 
 
-def _moments(bank: BankView, query: QuerySettings) -> Iterator[str]:
+def _moments(bank: BankView, query: CompletedQuery) -> Iterator[str]:
     wanted = Query(
         time_s=_interval(query), region=query.place or None, robot=query.robot or None,
         episode=query.episode or None, entities=(query.name,) if query.name else (), top_k=query.limit,
@@ -260,24 +259,34 @@ def _moments(bank: BankView, query: QuerySettings) -> Iterator[str]:
     for one in found:
         moment = one.moment
         x, y, z = moment.position_m
-        things = ", ".join(moment.entities)
+        things = ", ".join(map(query.shown, moment.entities))
         at = f"({x:.2f}, {y:.2f}, {z:.2f}) m"
-        yield f"{moment.time_s:>10.2f} s  {one.seq:>8}  {moment.robot}  {at}  {moment.model_id}  {things}".rstrip()
+        when = f"{moment.time_s - query.start_s:>10.2f} s"
+        yield f"{when}  {one.seq:>8}  {moment.robot}  {at}  {moment.model_id}  {things}".rstrip()
     if not found:
         yield "No moments fit. Other questions: where=, contents=, places=, skill=, similar=, why=, nth=, since=."
 
 
-def _interval(query: QuerySettings) -> tuple[float, float]:
+def _interval(query: CompletedQuery) -> tuple[float, float]:
     from_s = -math.inf if query.from_s is None else query.from_s
     to_s = math.inf if query.to_s is None else query.to_s
     return validation.interval((from_s, to_s))
 
 
-def _lines(events: Sequence[Event], shown: Shown) -> Iterator[str]:
+def _interval_in_episode(query: CompletedQuery) -> tuple[float, float]:
+    """Returns the interval of a query, by default that of its episode."""
+    if not query.episode:
+        return _interval(query)
+    from_s = query.start_s if query.from_s is None else query.from_s
+    to_s = query.end_s if query.to_s is None else query.to_s
+    return validation.interval((from_s, to_s))
+
+
+def _lines(events: Sequence[Event], query: CompletedQuery) -> Iterator[str]:
     width = max((len(event.robot) for event in events), default=0)
     for event in events:
-        text = describe(event, shown=shown)
-        yield f"{event.valid_time_s:>10.2f} s  {event.seq:>8}  {event.robot:<{width}}  {text}"
+        text = describe(event, shown=query.shown)
+        yield f"{event.valid_time_s - query.start_s:>10.2f} s  {event.seq:>8}  {event.robot:<{width}}  {text}"
 
 
 def _table(title: str, rows: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -310,6 +319,6 @@ def _skills(bank: BankView) -> set[str]:
     return found
 
 
-def _not_seen(name: str, as_of_s: float | None) -> str:
-    when = "" if as_of_s is None else f" by {as_of_s:g} s"
-    return f"No location of {name} has been recorded{when}."
+def _not_seen(name: str, query: CompletedQuery) -> str:
+    when = "" if query.as_of_s is None else f" by {query.as_of_s - query.start_s:g} s"
+    return f"No location of {query.shown(name)} has been recorded{when}."

@@ -5,16 +5,16 @@ from collections.abc import Collection, Iterator
 
 from embodied.memory import BankView, EntitySeen, EventFilter
 from launch.memory_names import ALL, unknown
-from launch.memory_query import QuerySettings
+from launch.memory_query import CompletedQuery
 
 PAGE = 2000
 
 
-def things(bank: BankView, query: QuerySettings) -> Iterator[str]:
+def things(bank: BankView, query: CompletedQuery) -> Iterator[str]:
     """Yields a row for each thing whose looks or name have the word `query.things`, or for all.
 
-    They are those of `query.episode`, where it is given, as of `query.as_of_s`. Raises `UnknownNameError` for a word
-    that fits none.
+    They are those of `query.episode`, where it is given, as of `query.as_of_s`; shown times count from its beginning.
+    Raises `UnknownNameError` for a word that fits none.
     """
     seen = {name: one for name, one in _sightings(bank, query).items() if name.startswith(query.episode)}
     word = query.things.lower()
@@ -25,7 +25,10 @@ def things(bank: BankView, query: QuerySettings) -> Iterator[str]:
     if not found:
         raise unknown("word for things", query.things, {word for looks, _ in seen.values() for word in looks.split()})
     names = shortest_ends(seen)
-    rows = [(names[name], seen[name][0], _place(bank, name, query.as_of_s), f"{seen[name][1]:.2f} s") for name in found]
+    rows = [
+        (names[name], seen[name][0], _place(bank, name, query.as_of_s), f"{seen[name][1] - query.start_s:.2f} s")
+        for name in found
+    ]
     rows = [("name", "looks", "where", "last seen"), *rows[: query.limit]]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
@@ -41,7 +44,7 @@ def shortest_ends(names: Collection[str]) -> dict[str, str]:
     return {name: next((end for end in own if counts[end] == 1), name) for name, own in ends.items()}
 
 
-def _sightings(bank: BankView, query: QuerySettings) -> dict[str, tuple[str, float]]:
+def _sightings(bank: BankView, query: CompletedQuery) -> dict[str, tuple[str, float]]:
     """Returns what each thing looked like when it was last seen, and when that was."""
     found: dict[str, tuple[str, float]] = {}
     after, wanted = 0, EventFilter(kinds=("entity_seen",))

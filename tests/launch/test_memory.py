@@ -15,6 +15,7 @@ from embodied.geometry import Pose
 from embodied.memory import (
     EntitySeen,
     EpisodeBegun,
+    EpisodeEnded,
     Interaction,
     RobotRegistered,
     SkillEnded,
@@ -146,6 +147,45 @@ def test_the_end_of_several_names_lists_ten_of_them_and_how_many_more(worlds):
     assert len(re.findall(r"  run/expert/task/\d+/block\n", str(several.value))) == 10
     assert "... and 1 more" in str(several.value)
     assert "episode=" in str(several.value)
+
+
+@pytest.fixture(scope="module")
+def slots():
+    """A bank of two episodes that began at 1,000 s and 1,200 s of the site, in each of which a cup is moved at 5 s."""
+    factory = EventFactory()
+    with open_bank(":memory:") as bank:
+        for name, start_s in (("run/expert/task/0", 1000.0), ("run/expert/task/1", 1200.0)):
+            cup = f"{name}/cup"
+            bank.append(factory.event(EpisodeBegun(name, "tidy up"), start_s, task=name))
+            bank.append([factory.seen(cup, float(second), start_s + second) for second in range(10)])
+            moved = Interaction("pick_place", cup, start_s + 5.0, start_s + 5.5, start_s + 6.0, start_s + 6.5)
+            bank.append(factory.event(moved, start_s + 9.0, robot="panda", task=name))
+            bank.append(factory.moment(episode=name, time_s=start_s + 9.5, entities=(cup,)))
+            bank.append(factory.event(EpisodeEnded(name, "success"), start_s + 12.0, task=name))
+        yield bank
+
+
+def test_with_an_episode_times_count_from_its_beginning(slots):
+    def ask(**asked):
+        return "\n".join(answer(slots, QuerySettings(**asked)))
+
+    for episode, number in (("task/0", 2), ("task/1", 16)):
+        assert f"since    3.00 s, event {number + 3}" in ask(where="cup", episode=episode, as_of_s=3.5)
+        assert ask(where="cup", episode=episode, as_of_s=-1.0) == "No location of cup has been recorded by -1 s."
+        assert re.search(rf"^ +9\.50 s +{number + 11}  panda .* cup$", ask(name="cup", episode=episode, from_s=9.0))
+        assert ask(name="cup", episode=episode, to_s=9.0).startswith("No moments fit")
+        assert re.search(r"9\.00 s$", ask(things="all", episode=episode))
+        assert re.search(r"3\.00 s$", ask(things="all", episode=episode, as_of_s=3.0))
+        assert re.search(rf"^ +9\.00 s +{number + 10}  panda  pick place: cup", ask(nth=-1, episode=episode))
+        assert ask(nth=-1, episode=episode, to_s=8.0) == "There is no such interaction."
+        lines = list(timeline(slots, QuerySettings(episode=episode, from_s=8.0, to_s=9.0, kinds=["entity_seen"])))
+        assert lines == ["Nothing that fits has happened."]  # Sightings here belong to no episode.
+        lines = list(timeline(slots, QuerySettings(episode=episode, kinds=["interaction"])))
+        assert [line.split()[:2] for line in lines] == [["9.00", "s"]]
+        (line,) = json_lines(slots, QuerySettings(episode=episode, from_s=8.0, kinds=["interaction"]))
+        assert json.loads(line)["valid_time_s"] == {"task/0": 1009.0, "task/1": 1209.0}[episode]
+    assert "since    1003.00 s" in ask(where="0/cup", as_of_s=1003.5)
+    assert "1209.00 s" in ask(nth=-1)
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_end(worlds):
