@@ -33,10 +33,10 @@ class QuerySettings:
         why: what led to the event of this number
         nth: the interaction of this number: from 1, or from -1 backwards
         since: what has changed since the event of this number
-        as_of_s: the time to which the answer refers, since the start of episode= where it is given; null for now
+        as_of_s: the time to which the answer refers; null for now
         name: an entity, robot or place that moments or events are about
         action: of interactions, such as pick_place
-        episode: entities and events of this episode only; times count from its start
+        episode: things and events of this episode only; times count from its start
         robot: events of this robot only
         place: the place in which moments were stored
         kinds: of events, such as [interaction]
