@@ -33,6 +33,7 @@ from embodied.rollout.recording.video_observer import VideoConfig, with_spectato
 from embodied.rollout.records import on_failure_of, record_of
 from embodied.rollout.team import Agent, AgentConfig, team_agents
 from embodied.scenes.scene import Scene
+from embodied.simulators.rendering.gl_context import SOFTWARE_THREADS, software_threads
 from embodied.types import NORMAL, Episode, Outcome, Progress
 
 # Read by the libraries when they load, so a pool puts them into the environment of a worker before it starts.
@@ -41,7 +42,6 @@ THREAD_VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
-    "LP_NUM_THREADS",  # Mesa's software renderer
 )
 _BROKEN_START = "the episode that it starts from is invalid"
 
@@ -281,7 +281,7 @@ def limit_threads(threads: int) -> None:
 
 def thread_environment(threads: int) -> dict[str, str]:
     """Returns the environment variables that set `threads` threads in libraries that are loaded later."""
-    return dict.fromkeys(THREAD_VARIABLES, str(threads))
+    return dict.fromkeys(THREAD_VARIABLES, str(threads)) | {SOFTWARE_THREADS: software_threads(threads)}
 
 
 def _present(*observers: Observer | None) -> list[Observer]:

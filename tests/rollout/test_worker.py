@@ -153,7 +153,7 @@ def test_threads_are_set_and_not_inherited():
     )
     inherited = os.environ | {"OMP_NUM_THREADS": "7", "LP_NUM_THREADS": "7"}
     shown = subprocess.run([sys.executable, "-c", code], env=inherited, capture_output=True, text=True, check=True)
-    assert shown.stdout.split() == ["1", "1", "1"]
+    assert shown.stdout.split() == ["1", "1", "0"]  # llvmpipe counts the threads beside the calling one.
 
 
 def test_inline_rollouts_import_neither_ray_nor_torch():

@@ -122,16 +122,19 @@ class Votes:
         if reference is None:
             return
         ahead_m = seen.depth_m - reference.depth_m
-        pairs = seen.mask * things + reference.label
-        clear = (ahead_m > -SAME_M) & ~ours[seen.mask]
+        clear = (ahead_m > -SAME_M) & ~ours.take(seen.mask)
         same = clear & (ahead_m < SAME_M)
-        things_at = np.flatnonzero(same & narrow[reference.label])  # The colour of surfaces does not change.
+        things_at = np.flatnonzero(same & narrow.take(reference.label))  # The colour of surfaces does not change.
         now, before = seen.image.rgb.reshape(-1, 3)[things_at], reference.rgb[things_at]
         same[things_at] = np.abs(now.astype(np.int16) - before).sum(axis=1) < SAME_RGB
-        self._same = np.bincount(pairs[same], minlength=masks * things).reshape(masks, things)
-        changed = np.bincount(pairs[clear & ~same], minlength=masks * things)
-        self._open = self._same + changed.reshape(masks, things)
-        self._own_px = np.bincount(reference.label, minlength=things)
+        groups = np.add(clear, same, dtype=np.intp)  # 0 hidden, 1 changed, 2 the same.
+        groups *= masks
+        groups += seen.mask
+        groups *= things
+        groups += reference.label
+        hidden, changed, self._same = np.bincount(groups, minlength=3 * masks * things).reshape(3, masks, things)
+        self._open = self._same + changed
+        self._own_px = (hidden + self._open).sum(axis=0)
 
     def best(self, mask: int) -> int:
         """Returns the index of the thing that most pixels of a mask showed before, 0 for none."""

@@ -111,13 +111,13 @@ class SegmentedImage:
         row, column = np.divmod(indices, self.image.depth_m.shape[1])
         wide = self.image.depth_m.shape[1] + 2
         at = (row + 1) * wide + column + 1
-        sound = ~rim[at]
+        sound = ~rim.take(at)
         at = at[~sound, None]
         around = at + (_ROWS * wide + _COLUMNS)
-        step_m = np.abs(depth_m[around] - depth_m[at])
-        near = step_m <= JUMP_PX * depth_m[at] / self.image.intrinsics[1, 1]
-        same = mask[around] == mask[at]
-        inner = same & ~rim[around]
+        step_m = np.abs(depth_m.take(around) - depth_m.take(at))
+        near = step_m <= JUMP_PX * depth_m.take(at) / self.image.intrinsics[1, 1]
+        same = mask.take(around) == mask.take(at)
+        inner = same & ~rim.take(around)
         kept = (near & inner).any(axis=1)
         doubted = np.flatnonzero(~kept)
         inner, same, step_m = inner[doubted], same[doubted], step_m[doubted]

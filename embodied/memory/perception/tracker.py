@@ -303,7 +303,7 @@ class SceneTracker:
         index_of = np.zeros(len(seen.pixels), dtype=np.intp)
         for mask, thing in found.items():
             index_of[mask] = thing.index
-        label, hidden = index_of[seen.mask], ours[seen.mask]
+        label, hidden = index_of.take(seen.mask), ours.take(seen.mask)
         reference, rgb = self._references.get(camera), seen.image.rgb.reshape(-1, 3)
         if reference is None:
             self._references[camera] = Reference(np.where(hidden, 0.0, seen.depth_m), rgb.copy(), label)
@@ -312,7 +312,7 @@ class SceneTracker:
         np.copyto(reference.label, label, where=shown)
         np.copyto(reference.depth_m, seen.depth_m, where=shown)
         narrow = np.array([one is not None and not one.measured.surface for one in self._by_index])
-        at = np.flatnonzero(shown & narrow[label])
+        at = np.flatnonzero(shown & narrow.take(label))
         reference.rgb[at] = rgb[at]
 
 

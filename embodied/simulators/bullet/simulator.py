@@ -36,7 +36,7 @@ class BulletConfig:
 
     Attributes:
         renderer: of the images: opengl, tiny (PyBullet's own) or auto (opengl where it starts)
-        render_threads: threads of a software renderer
+        render_threads: threads of a software renderer, that of the simulator included
     """
 
     world: WorldConfig = field(default_factory=WorldConfig)

@@ -6,9 +6,19 @@ from typing import Any
 from embodied.errors import MissingDependencyError
 
 OPENGL_VERSION = 430
+SOFTWARE_THREADS = "LP_NUM_THREADS"  # Read by Mesa when the process makes its first context.
 MAX_DEVICES = 32
 _SOFTWARE = ("llvmpipe", "softpipe", "swrast", "software")
 _REMEDY = "On Debian: apt-get install libegl1 libgl1 libgl1-mesa-dri; or choose the renderer `tiny`."
+
+
+def software_threads(threads: int) -> str:
+    """Returns the value of `SOFTWARE_THREADS` with which llvmpipe uses `threads` threads in all.
+
+    Mesa counts those beside the calling one, which alone draws just as fast as with one helper, for which it would wait
+    at every image.
+    """
+    return str(threads if threads > 1 else 0)
 
 
 def create_context() -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from embodied.errors import ConfigError, SceneError
 from embodied.geometry import intrinsics_matrix
 from embodied.scenes.scene import Rgba
-from embodied.simulators.rendering.gl_context import create_context
+from embodied.simulators.rendering.gl_context import SOFTWARE_THREADS, create_context, software_threads
 from embodied.simulators.rendering.surfaces import Surface, joined, shaded_surface
 from embodied.types import CameraImage
 
@@ -99,13 +99,13 @@ class OpenGLRenderer:
     """
 
     def __init__(self, *, threads: int = 1, near_m: float = NEAR_M, far_m: float = FAR_M) -> None:
-        """Starts OpenGL on a GPU if there is one; `threads` is llvmpipe's, unless LP_NUM_THREADS is set.
+        """Starts OpenGL on a GPU if there is one, else on llvmpipe with `threads`, unless LP_NUM_THREADS is set.
 
         Raises `MissingDependencyError` where no OpenGL 4.3 can be had through EGL.
         """
         if not 0.0 < near_m < far_m:
             raise ConfigError("A renderer must see from near to far, both positive.", value=(near_m, far_m))
-        os.environ.setdefault("LP_NUM_THREADS", str(threads))  # Read by Mesa when the process makes its first context.
+        os.environ.setdefault(SOFTWARE_THREADS, software_threads(threads))
         self._context: Any = create_context()
         self._range_m = (near_m, far_m)
         with self._context:
@@ -184,7 +184,7 @@ class OpenGLRenderer:
                 if self._array is not None:
                     self._program["first"] = index * len(self._part_nodes)
                     self._array.render()
-            # Read only now: llvmpipe fills one camera's pixels while the next one's triangles are prepared.
+            # Read only now: several threads of llvmpipe fill one camera's pixels while the next is prepared.
             images = {view.name: self._targets[key].image(view) for view, key in zip(cameras, keys, strict=True)}
         self._drawn.update(keys)
         return images

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from embodied.simulators.rendering.gl_context import create_context
+from embodied.simulators.rendering.gl_context import SOFTWARE_THREADS, create_context, software_threads
 from policies.sam2act.geometry import COLUMNS, DEPTHS, ROWS, VIEWS
 
 FAR_M = 200.0  # The distance of Open3D's pinhole camera, for nearly parallel rays.
@@ -65,7 +65,7 @@ class PointSprites:
     """OpenGL's own squares around points, nearest first, drawn by a GPU or by llvmpipe on `threads` threads."""
 
     def __init__(self, *, size: int, radius_px: int, threads: int) -> None:
-        os.environ.setdefault("LP_NUM_THREADS", str(threads))
+        os.environ.setdefault(SOFTWARE_THREADS, software_threads(threads))
         gl, self._context = import_module("moderngl"), create_context()
         self.name = f"moderngl {version('moderngl')}: {self._context.info['GL_RENDERER']}"
         self._size = size
