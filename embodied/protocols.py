@@ -185,6 +185,23 @@ class ChoiceTask(Task, Protocol):
 
 
 @runtime_checkable
+class ShapedTask(Task, Protocol):
+    """A task that knows how far its next phase is: what the shaped rewards of learners are made of."""
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """All phases, in the order in which they are usually completed."""
+        ...
+
+    def remaining_m(self, episode: Episode, progress: Progress, state: WorldState) -> float:
+        """Returns how far the first phase that `progress` lacks is from `state` in an `episode`, in metres, at least 0.
+
+        It is continuous in `state`, and may depend on what the robot is to remember. No judgement depends on it.
+        """
+        ...
+
+
+@runtime_checkable
 class ChainTask(Task, Protocol):
     """A task whose episodes form chains, each starting in the final world of the one before.
 

@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from embodied.environments.keyframe import KeyframeEnv
+from embodied.environments.keyframe import ON_FAILURE, KeyframeEnv
 from embodied.errors import IntentError
 from embodied.geometry import Pose, compose, invert, quaternion, vector3
 from embodied.specs import KEYFRAME
-from embodied.tasks.registry import suite_named
+from embodied.tasks.judging import OnFailure
+from embodied.tasks.registry import TASKS, option_types, suite_named
 from embodied.types import CameraImage, Observation, Outcome
 
 IMAGE_PARTS = ("depth_m", "intrinsics", "world_from_camera")  # Beside `images`.
@@ -76,7 +77,7 @@ class VlaEvalBenchmark:
         del recorder
         name = str(task["name"])
         if name not in self._envs:
-            self._envs[name] = _SeenEnv(name, self._tier, **self._options)
+            self._envs[name] = _SeenEnv(name, self._tier, **{**_ends_on_failure(name), **self._options})
         self._env, self._steps = self._envs[name], 0
         seed = self._seed + int(task.get("episode_idx", 0))
         _, self._info = self._env.reset(seed=seed, options={"split": self._split})
@@ -159,6 +160,11 @@ class VlaEvalBenchmark:
         base = self._begun()._episode.scene.robots[0].base
         tool = compose(invert(base), Pose(vector3(row[:3]), quaternion(row[3:7])))
         return np.array([*tool.position_m, *tool.orientation, *row[7:]])
+
+
+def _ends_on_failure(task: str) -> dict[str, str]:
+    """Returns the option by which a failed keyframe ends an episode, as in our evaluations, where a task has it."""
+    return {ON_FAILURE: OnFailure.END.value} if ON_FAILURE in option_types(TASKS[task]) else {}
 
 
 def _rgb(image: CameraImage) -> np.ndarray:

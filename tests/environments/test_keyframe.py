@@ -153,11 +153,34 @@ def test_the_limit_of_keyframes_truncates_at_once(env):
     assert info["reason"] == "limit of 12 intents"
 
 
-def test_an_unreachable_pose_ends_the_episode_with_the_reason(env):
+FAR = np.array([-1.0, -1.0, -1.0, 1, 0, 0, 0, 1, 1], dtype=np.float64)
+
+
+@pytest.mark.parametrize(
+    ("action", "reason"),
+    [
+        (FAR, "unreachable: "),
+        (FAR * 1e9, "the position is more than 50 m away"),
+        (np.array([0.5, 0, 0.5, 0, 0, 0, 0, 1, 1.0]), "the quaternion of the action is zero"),
+    ],
+)
+def test_a_keyframe_that_cannot_be_carried_out_moves_nothing_and_says_why(env, action, reason):
+    before, _ = env.reset(seed=0)
+    after, reward, terminated, truncated, info = env.step(action)
+    assert (reward, terminated, truncated, info["outcome"]) == (0.0, False, False, "running")
+    assert info["keyframe_failure"].startswith(reason)
+    np.testing.assert_allclose(after["proprio"], before["proprio"], atol=1e-3)
+    *_, info = env.step(HOME)
+    assert (info["keyframe_failure"], info["reason"]) == ("", "")
+
+
+def test_on_request_a_failed_keyframe_ends_the_episode_as_in_evaluations():
+    env = gymnasium.make("embodied/PutBlockBack-strict-v0", camera_px=8, on_failure="end")
     env.reset(seed=0)
-    _, reward, terminated, truncated, info = env.step(np.array([-1.0, -1.0, -1.0, 1, 0, 0, 0, 1, 1], dtype=np.float64))
+    _, reward, terminated, truncated, info = env.step(FAR)
+    env.close()
     assert (reward, terminated, truncated) == (0.0, True, False)
-    assert info["reason"].startswith("controller: ")
+    assert info["reason"] == f"controller: {info['keyframe_failure']}"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +194,6 @@ def test_an_unreachable_pose_ends_the_episode_with_the_reason(env):
         ([[0.5], 0.5], "9 finite numbers"),
         ({"position": 1}, "9 finite numbers"),
         (np.full(9, 1j), "9 finite numbers"),
-        (np.array([0.5, 0, 0.5, 0, 0, 0, 0, 1, 1.0]), "must not be zero"),
     ],
 )
 def test_a_malformed_action_is_refused_and_the_episode_goes_on(env, action, message):
@@ -199,6 +221,11 @@ def test_a_name_settles_task_and_tier(option):
         gymnasium.make("embodied/PutBlockBack-strict-v0", camera_px=16, **option)
     assert refused.value.value in option.values()
     assert "Leave" in refused.value.remedy
+
+
+def test_a_task_for_several_robots_is_refused():
+    with pytest.raises(ConfigError, match="one robot"):
+        gymnasium.make("embodied/TwoRobots-v0", camera_px=8)
 
 
 def test_options_reach_the_task():

@@ -4,10 +4,10 @@ import os
 from typing import Any
 
 from embodied.errors import MissingDependencyError
+from embodied.simulators.rendering.forking import MAX_DEVICES, note_context
 
 OPENGL_VERSION = 430
 SOFTWARE_THREADS = "LP_NUM_THREADS"  # Read by Mesa when the process makes its first context.
-MAX_DEVICES = 32
 _SOFTWARE = ("llvmpipe", "softpipe", "swrast", "software")
 _REMEDY = "On Debian: apt-get install libegl1 libgl1 libgl1-mesa-dri; or choose the renderer `tiny`."
 
@@ -25,7 +25,8 @@ def create_context() -> Any:
     """Returns a moderngl context of OpenGL 4.3, made current in the calling thread.
 
     Devices are tried in EGL's order, hardware first. GLCONTEXT_DEVICE_INDEX names the one to use instead, and
-    LIBGL_ALWAYS_SOFTWARE asks for llvmpipe. Raises `MissingDependencyError` naming the packages to install.
+    LIBGL_ALWAYS_SOFTWARE asks for llvmpipe. Raises `MissingDependencyError` naming the packages to install, and in a
+    process whose parent left it contexts (see `forking`).
     """
     try:
         import moderngl
@@ -38,6 +39,7 @@ def create_context() -> Any:
         settings: dict[str, Any] = {"backend": "egl"} | ({} if device is None else {"device_index": device})
         return moderngl.create_context(require=OPENGL_VERSION, standalone=True, **settings)
 
+    note_context()
     try:
         return create(None) if "GLCONTEXT_DEVICE_INDEX" in os.environ else _best_device(create)
     except Exception as error:  # glcontext raises bare Exception for whatever EGL lacks

@@ -1,7 +1,8 @@
 """All cameras of a scene with OpenGL through EGL: colour, metric depth and instance ids; GPU or llvmpipe."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from embodied.errors import ConfigError, SceneError
 from embodied.geometry import intrinsics_matrix
 from embodied.scenes.scene import Rgba
+from embodied.simulators.rendering.forking import suspend_before_forks, using_opengl
 from embodied.simulators.rendering.gl_context import SOFTWARE_THREADS, create_context, software_threads
 from embodied.simulators.rendering.surfaces import Surface, joined, shaded_surface
 from embodied.types import CameraImage
@@ -94,8 +96,9 @@ class CameraView:
 class OpenGLRenderer:
     """Draws the triangles of one scene into any number of cameras.
 
-    It belongs to the process and thread that made it: GL contexts cannot be moved. Every camera is drawn whole into a
-    target of its own, so an image never depends on the other requested ones: the same scene gives the same bits.
+    It belongs to the thread that made it: GL contexts cannot be moved. Before a fork its context is released, and each
+    process makes one of its own when it next renders. Every camera is drawn whole into a target of its own, so an image
+    never depends on the other requested ones: the same scene gives the same bits.
     """
 
     def __init__(self, *, threads: int = 1, near_m: float = NEAR_M, far_m: float = FAR_M) -> None:
@@ -106,21 +109,24 @@ class OpenGLRenderer:
         if not 0.0 < near_m < far_m:
             raise ConfigError("A renderer must see from near to far, both positive.", value=(near_m, far_m))
         os.environ.setdefault(SOFTWARE_THREADS, software_threads(threads))
-        self._context: Any = create_context()
+        self._context: Any = None
         self._range_m = (near_m, far_m)
-        with self._context:
-            self._program = self._context.program(_VERTEX_SHADER, _FRAGMENT_SHADER)
         self._buffers: dict[str, Any] = {}
         self._array: Any = None
         self._part_nodes = np.zeros(0, dtype=np.int64)
         self._surfaces: dict[tuple[int, int], tuple[Visual, Surface]] = {}
         self._targets: dict[tuple[int, int, int], _Target] = {}
         self._drawn: set[tuple[int, int, int]] = set()
+        self._visuals: tuple[Visual, ...] = ()
+        self._rgba: np.ndarray | None = None  # Of the visuals, once they were painted.
+        with self._in_context():
+            self._device = str(self._context.info["GL_RENDERER"])
+        suspend_before_forks(self)
 
     @property
     def name(self) -> str:
         """The renderer for the record, such as `opengl: llvmpipe (LLVM 15.0.6, 256 bits)`."""
-        return f"opengl: {self._context.info['GL_RENDERER']}"
+        return f"opengl: {self._device}"
 
     def load(self, visuals: Sequence[Visual]) -> None:
         """Replaces the scene. Visuals that share their arrays with the last scene are not prepared again.
@@ -132,27 +138,13 @@ class OpenGLRenderer:
         for visual in visuals:
             key = (id(visual.vertices), id(visual.faces))
             surfaces[key] = self._surfaces.get(key) or (visual, shaded_surface(visual.vertices, visual.faces))
-        vertices, indices = joined([surfaces[id(visual.vertices), id(visual.faces)][1] for visual in visuals])
-        paint = np.array([visual.rgba for visual in visuals], dtype=np.float32)
-        instances = np.array([visual.instance for visual in visuals], dtype=np.int32)
-        with self._context:
+        with self._in_context():
             self._release_scene()
             self._release_targets(set(self._targets) - self._drawn)
             self._drawn = set()
-            if len(visuals):
-                self._buffers = {
-                    "vertices": self._context.buffer(vertices.tobytes()),
-                    "indices": self._context.buffer(indices.tobytes()),
-                    "paint": self._context.buffer(paint.tobytes()),
-                    "instance": self._context.buffer(instances.tobytes()),
-                    "world": self._context.buffer(reserve=64 * len(visuals), dynamic=True),
-                    "clip": self._context.buffer(reserve=64 * len(visuals), dynamic=True),
-                }
-                layout = (self._buffers["vertices"], "3f 4i1 1u", "position", "normal", "part")
-                self._array = self._context.vertex_array(self._program, [layout], self._buffers["indices"])
-                self._bind()
-        self._surfaces = surfaces
-        self._part_nodes = np.array([visual.node for visual in visuals], dtype=np.int64)
+            self._surfaces, self._visuals, self._rgba = surfaces, tuple(visuals), None
+            self._part_nodes = np.array([visual.node for visual in visuals], dtype=np.int64)
+            self._upload()
 
     def paint(self, rgba: np.ndarray) -> None:
         """Gives the loaded visuals other colours: `rgba` (V, 4) in [0, 1], in the order of `load`.
@@ -161,9 +153,10 @@ class OpenGLRenderer:
         """
         if rgba.shape != (len(self._part_nodes), 4):
             raise SceneError("There must be one colour per visual.", value=rgba.shape)
-        if self._array is not None:
-            with self._context:
-                self._buffers["paint"].write(np.asarray(rgba, dtype=np.float32).tobytes())
+        with self._in_context():
+            self._rgba = np.array(rgba, dtype=np.float32)
+            if self._array is not None:
+                self._buffers["paint"].write(self._rgba.tobytes())
 
     def render(self, node_poses: np.ndarray, cameras: Sequence[CameraView]) -> dict[str, CameraImage]:
         """Returns an image per camera, nodes standing at `node_poses` (N, 4, 4), world from node.
@@ -173,7 +166,7 @@ class OpenGLRenderer:
         if len(self._part_nodes) and len(node_poses) <= self._part_nodes.max():
             raise SceneError("Every node of the loaded scene must have a pose.", value=len(node_poses))
         keys = []
-        with self._context:
+        with self._in_context():
             self._place(np.asarray(node_poses, dtype=np.float64), cameras)
             for index, view in enumerate(cameras):
                 slot = sum(key[:2] == (view.width_px, view.height_px) for key in keys)
@@ -189,8 +182,8 @@ class OpenGLRenderer:
         self._drawn.update(keys)
         return images
 
-    def close(self) -> None:
-        """Frees the context and all it holds; calling it twice is harmless."""
+    def suspend(self) -> None:
+        """Frees the context; the next call makes another one, with the same scene and colours."""
         if self._context is None:
             return
         with self._context:
@@ -199,7 +192,45 @@ class OpenGLRenderer:
             self._program.release()
         self._context.release()
         self._context = None
-        self._surfaces = {}
+
+    def close(self) -> None:
+        """Frees the context and all it holds; calling it twice is harmless."""
+        with using_opengl():
+            self.suspend()
+        self._surfaces, self._visuals = {}, ()
+
+    @contextmanager
+    def _in_context(self) -> Iterator[None]:
+        """Makes the context current inside, and before that the context itself where there is none."""
+        with using_opengl():
+            if self._context is None:
+                self._context = create_context()
+                with self._context:
+                    self._program = self._context.program(_VERTEX_SHADER, _FRAGMENT_SHADER)
+                    self._upload()
+            with self._context:
+                yield
+
+    def _upload(self) -> None:
+        """Sends the triangles and colours of the scene."""
+        visuals = self._visuals
+        if not visuals:
+            return
+        vertices, indices = joined([self._surfaces[id(one.vertices), id(one.faces)][1] for one in visuals])
+        own = np.array([visual.rgba for visual in visuals], dtype=np.float32)
+        paint = own if self._rgba is None else self._rgba
+        instances = np.array([visual.instance for visual in visuals], dtype=np.int32)
+        self._buffers = {
+            "vertices": self._context.buffer(vertices.tobytes()),
+            "indices": self._context.buffer(indices.tobytes()),
+            "paint": self._context.buffer(paint.tobytes()),
+            "instance": self._context.buffer(instances.tobytes()),
+            "world": self._context.buffer(reserve=64 * len(visuals), dynamic=True),
+            "clip": self._context.buffer(reserve=64 * len(visuals), dynamic=True),
+        }
+        layout = (self._buffers["vertices"], "3f 4i1 1u", "position", "normal", "part")
+        self._array = self._context.vertex_array(self._program, [layout], self._buffers["indices"])
+        self._bind()
 
     def _place(self, node_poses: np.ndarray, cameras: Sequence[CameraView]) -> None:
         if self._array is None or not cameras:

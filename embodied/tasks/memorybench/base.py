@@ -148,6 +148,10 @@ class MemoryTask(ChoosesOne, ABC):
     def advance(self, episode: Episode, progress: Progress, state: WorldState) -> Progress:
         """Returns the progress after one more control period has led to `state`."""
 
+    def _next_phase(self, progress: Progress) -> str:
+        """Returns the first phase that `progress` lacks, the last one where it lacks none."""
+        return next((phase for phase in self.phases if phase not in progress.reached), self.phases[-1])
+
     @abstractmethod
     def _scene(self, name: str, variant: int, random: np.random.Generator) -> Scene:
         """Returns the scene; draws from `random` must not depend on `variant`."""

@@ -10,11 +10,22 @@ import numpy as np
 from embodied.errors import ConfigError
 from embodied.geometry import Pose
 from embodied.scenes.scene import Scene
-from embodied.scenes.tabletop import CENTRE, block, button, centre_mark, detector, patch, place_detector, tabletop_scene
+from embodied.scenes.tabletop import (
+    BUTTON,
+    CENTRE,
+    block,
+    button,
+    centre_mark,
+    detector,
+    patch,
+    place_detector,
+    tabletop_scene,
+)
 from embodied.tasks.expert import ExpertCourse, ExpertState, TaskExpert
 from embodied.tasks.judging import choose, complete, fail, succeed
 from embodied.tasks.memorybench import keyframes as to
 from embodied.tasks.memorybench.base import MemoryTask, Tier
+from embodied.tasks.memorybench.distances import to_button_m, to_carry_m
 from embodied.tasks.memorybench.layout import (
     CENTRE_DETECTOR_M,
     PUBLISHED_PATCHES,
@@ -128,6 +139,16 @@ class PutBlockBack(MemoryTask):
         if phase.startswith("pressed"):
             return button_pressed(state)
         return button_released(state) if phase.startswith("released") else True
+
+    def remaining_m(self, episode: Episode, progress: Progress, state: WorldState) -> float:
+        """Returns the way of the tool to block or button, and of the block to the centre or to its own patch."""
+        phase = self._next_phase(progress)
+        if phase.startswith("pressed"):
+            return to_button_m(episode, state)
+        if phase.startswith("released"):
+            return max(0.0, state.joint[BUTTON])
+        place = CENTRE if phase in ("left", "centred") else episode.choice_goal.target
+        return to_carry_m(state, BLOCK, episode.scene.body(place).pose)
 
     def _judge_return(self, episode: Episode, progress: Progress, state: WorldState) -> Progress:
         for name in episode.choice_goal.candidates:

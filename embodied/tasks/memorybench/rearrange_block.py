@@ -14,6 +14,7 @@ from embodied.tasks.expert import ExpertCourse, ExpertState, TaskExpert
 from embodied.tasks.judging import choose, complete, fail, succeed
 from embodied.tasks.memorybench import keyframes as to
 from embodied.tasks.memorybench.base import MemoryTask, Tier
+from embodied.tasks.memorybench.distances import to_button_m, to_carry_m, to_lift_m
 from embodied.tasks.memorybench.layout import (
     CENTRE_DETECTOR_M,
     PUBLISHED_PAIR,
@@ -119,6 +120,22 @@ class RearrangeBlock(MemoryTask):
             case "other_lifted":
                 return lifted(state, other)
         return left_on(state, other, scene.region(detector(CENTRE))) and on_patch[mover]
+
+    def remaining_m(self, episode: Episode, progress: Progress, state: WorldState) -> float:
+        """Returns the way of the tool to block or button, and of the block to where it belongs next."""
+        other = episode.choice_goal.target
+        target = BLOCKS.index(other)
+        mover = BLOCKS[1 - target]
+        match self._next_phase(progress):
+            case "lifted":
+                return to_lift_m(state, mover)
+            case "placed":
+                return to_carry_m(state, mover, episode.scene.body(PATCHES[1 - target]).pose)
+            case "pressed":
+                return to_button_m(episode, state)
+            case "other_lifted":
+                return to_lift_m(state, other)
+        return to_carry_m(state, other, episode.scene.body(CENTRE).pose)
 
     def _advance_in_any_order(self, episode: Episode, progress: Progress, state: WorldState) -> Progress:
         scene, other = episode.scene, episode.choice_goal.target

@@ -14,6 +14,7 @@ from embodied.tasks.expert import ExpertCourse, ExpertState, TaskExpert
 from embodied.tasks.judging import choose, complete, fail, succeed
 from embodied.tasks.memorybench import keyframes as to
 from embodied.tasks.memorybench.base import MemoryTask, Tier
+from embodied.tasks.memorybench.distances import opening_m, to_button_m, to_handle_m
 from embodied.tasks.memorybench.layout import ChestLayout, published_chest, random_chest
 from embodied.tasks.memorybench.predicates import button_pressed
 from embodied.types import Episode, Progress, WorldState
@@ -90,6 +91,16 @@ class ReopenDrawer(MemoryTask):
             return fail(progress, f"wrong first choice: {progress.choice}")
         done = opening[episode.choice_goal.target] > REOPENED_M if strict else _front_in_box(episode, state)
         return succeed(progress, "reopened") if done else progress
+
+    def remaining_m(self, episode: Episode, progress: Progress, state: WorldState) -> float:
+        """Returns the way of the tool to what is handled next, and how far drawers still have to slide."""
+        target = episode.choice_goal.target
+        match self._next_phase(progress):
+            case "closed":
+                return to_handle_m(state, target) + opening_m(state, target)
+            case "pressed":
+                return to_button_m(episode, state) + sum(opening_m(state, drawer) for drawer in DRAWERS)
+        return to_handle_m(state, target) + max(0.0, REOPENED_M - opening_m(state, target))
 
     def _scene(self, name: str, variant: int, random: np.random.Generator) -> Scene:
         strict = self.tier is Tier.STRICT
