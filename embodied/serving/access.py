@@ -1,5 +1,6 @@
 """Who may use a server: this machine by default, others with a token over TLS."""
 
+import base64
 import hmac
 import os
 import ssl
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from embodied.errors import ConfigError
 
-SCHEMES = ("Api-Key", "Bearer")
+SCHEMES = ("Api-Key", "Bearer", "Basic")
 SHORTEST_TOKEN = 16
 
 
@@ -36,11 +37,16 @@ class Access:
         )
 
     def admits(self, authorization: str) -> bool:
-        """Returns whether the header `Authorization` holds the token, compared in constant time."""
+        """Returns whether the header `Authorization` holds the token, compared in constant time.
+
+        `Basic` holds it as the password of any user: so clients send it that take nothing but a URL, such as vla-eval's
+        (`wss://user:TOKEN@host:port/vla-eval`).
+        """
         if not self.token:
             return True
         scheme, _, given = authorization.partition(" ")
-        matches = hmac.compare_digest(given.strip().encode(), self.token.encode())
+        secret = _password(given) if scheme == "Basic" else given.strip().encode()
+        matches = hmac.compare_digest(secret, self.token.encode())
         return matches and scheme in SCHEMES
 
     def tls(self) -> ssl.SSLContext | None:
@@ -57,6 +63,14 @@ class Access:
                 remedy=str(error),
             ) from error
         return context
+
+
+def _password(credentials: str) -> bytes:
+    """Returns the password of credentials as RFC 7617 writes them, b"" where they are malformed."""
+    try:
+        return base64.b64decode(credentials.strip(), validate=True).partition(b":")[2]
+    except ValueError:
+        return b""
 
 
 def is_loopback(host: str) -> bool:

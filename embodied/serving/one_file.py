@@ -25,10 +25,13 @@ from __future__ import annotations
 import hmac
 import inspect
 import secrets
+import ssl
 import threading
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from typing import Any
+from urllib.parse import urlsplit
 
 import msgpack
 import numpy as np
@@ -111,12 +114,19 @@ class Client:
     """Asks a policy server. `metadata` is what the server has stated of itself.
 
     It is one session after another: `reset` begins a new one, with an empty memory. `token` is sent as
-    `Authorization: Api-Key`; `timeout_s` bounds each answer. Raises what `websockets` raises for a server that is not
-    there, and `PolicyError` for an answer that reports a failure.
+    `Authorization: Api-Key`, beyond this machine over `wss://` alone, unless `insecure`. `certificate` is a PEM file to
+    trust, for a server whose certificate no authority has signed. `timeout_s` bounds each answer. Raises what
+    `websockets` raises for a server that is not there, and `PolicyError` for an answer that reports a failure.
     """
 
-    def __init__(self, url, token="", timeout_s=60.0, connect_timeout_s=10.0):
+    def __init__(  # noqa: PLR0913 - settings of one connection, all by name
+        self, url, token="", *, timeout_s=60.0, connect_timeout_s=10.0, certificate="", insecure=False
+    ):
+        address = urlsplit(url)
+        if token and address.scheme == "ws" and address.hostname not in LOOPBACK and not insecure:
+            raise PolicyError("A token must not travel in the clear beyond this machine: use wss://, or insecure=True.")
         self._url = url
+        self._certificate = certificate
         self._headers = {"Authorization": "Api-Key " + token} if token else None
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s
@@ -158,6 +168,9 @@ class Client:
             "compression": None,
             "max_size": MESSAGE_BYTES,
         }
+        if self._url.startswith("wss:"):
+            trusted = ssl.create_default_context(cafile=self._certificate or None)
+            options.update(_with_tls(_client.connect, trusted))
         if "proxy" in inspect.signature(_client.connect).parameters:  # Since websockets 15.
             options["proxy"] = None
         self._socket = self._open.enter_context(_client.connect(self._url, **options))
@@ -253,11 +266,33 @@ class _Handler:
         return pack(dict(answer) if isinstance(answer, dict) else {"actions": np.asarray(answer)})
 
 
+def _with_tls(function, context) -> dict[str, Any]:
+    """Returns the argument for TLS, which websockets before 13 calls otherwise."""
+    return {"ssl" if "ssl" in inspect.signature(function).parameters else "ssl_context": context}
+
+
+def _tls(certificate, key):
+    if not certificate and not key:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key or None)
+    except OSError as error:
+        raise PolicyError(f"certificate and key must be PEM files that belong together: {error}") from error
+    return context
+
+
 @contextmanager
-def serving(policy, *, host="127.0.0.1", port=0, token="", **stated):
+def serving(  # noqa: PLR0913 - settings of one server, all by name
+    policy, *, host="127.0.0.1", port=0, token="", certificate="", key="", insecure=False, **stated
+):
     """Serves within the block, in a thread, and yields the URL; the arguments are those of `serve`."""
-    if host not in LOOPBACK and not token:
-        raise PolicyError("A server that other machines can reach must have a token.")
+    if host not in LOOPBACK and not (token and certificate) and not insecure:
+        raise PolicyError(
+            "A server that other machines can reach must have a token and a certificate; "
+            "insecure=True serves without, in a network that you trust."
+        )
+    tls = _tls(certificate, key)
     known = {"protocol": PROTOCOL, "sessions": True, "reset": True, "memory": True, "name": "policy"}
     handler = _Handler(policy, {**known, **stated})
 
@@ -270,28 +305,41 @@ def serving(policy, *, host="127.0.0.1", port=0, token="", **stated):
         return None
 
     with _server.serve(
-        handler, host, port, process_request=on_http, compression=None, max_size=MESSAGE_BYTES, origins=[None]
+        handler,
+        host,
+        port,
+        process_request=on_http,
+        compression=None,
+        max_size=MESSAGE_BYTES,
+        origins=[None],
+        **_with_tls(_server.serve, tls),
     ) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
             name, number = server.socket.getsockname()[:2]
-            yield f"ws://[{name}]:{number}" if ":" in name else f"ws://{name}:{number}"
+            scheme = "ws" if tls is None else "wss"
+            yield f"{scheme}://[{name}]:{number}" if ":" in name else f"{scheme}://{name}:{number}"
         finally:
             server.shutdown()
             thread.join()
             handler.close()
 
 
-def serve(policy, *, host="127.0.0.1", port=8000, token="", **stated):
+def serve(  # noqa: PLR0913 - settings of one server, all by name
+    policy, *, host="127.0.0.1", port=8000, token="", certificate="", key="", insecure=False, **stated
+):
     """Serves a callable until it is interrupted.
 
     `policy(observation, memory)` returns rows of actions, or a dict that holds them as `actions`. `memory` is a dict of
-    its session, empty at first. Beyond this machine a `token` is needed; put TLS before it. `stated` is what the server
-    states of itself: `name`, `version` and `weights` (a digest) say what is served, and runs are resumed only where
-    these are the same.
+    its session, empty at first. With `certificate` and `key`, PEM files, clients use `wss://`. Beyond this machine a
+    `token` and a certificate are needed, unless `insecure` in a network that you trust; take the token from a file or
+    an environment variable. `stated` is what the server states of itself: `name`, `version` and `weights` (a digest)
+    say what is served, and runs are resumed only where these are the same.
     """
-    with serving(policy, host=host, port=port, token=token, **stated) as url:
+    with serving(
+        policy, host=host, port=port, token=token, certificate=certificate, key=key, insecure=insecure, **stated
+    ) as url:
         print(f"Serving {stated.get('name', 'policy')} at {url}", flush=True)  # noqa: T201 - it is a program of its own
         try:
             threading.Event().wait()

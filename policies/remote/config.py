@@ -33,6 +33,7 @@ class RemotePolicyConfig:
         identity: what is served, in words, where the server does not state its weights; without it nothing is resumed
         token_file: a file whose first line is the token
         token_env: the environment variable that holds the token
+        tls_certificate: a PEM file to trust, for a server whose certificate no authority has signed
         insecure: whether the token may travel in the clear beyond this machine
         connect_timeout_s: until a connection is open and the server has introduced itself
         answer_timeout_s: until an answer has come
@@ -49,6 +50,7 @@ class RemotePolicyConfig:
     identity: str = ""
     token_file: str = ""
     token_env: str = ""
+    tls_certificate: str = ""
     insecure: bool = False
     connect_timeout_s: float = 10.0
     answer_timeout_s: float = 60.0
@@ -68,7 +70,7 @@ class RemotePolicyConfig:
         from policies.remote.names import load_names
 
         self._check()
-        address = self.address(self.read_token())
+        address = self.address(self.read_token(), self.read_certificate())
         try:
             connection = Connection(address)
         except ConfigError:
@@ -79,7 +81,14 @@ class RemotePolicyConfig:
         facts = facts_of(connection.metadata, chosen_dialect(self.dialect, connection.metadata))
         ours = facts.action_spec is not None  # Servers with sessions may yet have keys of their own.
         names, digest = (None, "") if ours else load_names(self.names, self.names_root)
-        served = ServedPolicy(settings=self, facts=facts, names=names, names_sha256=digest, token=address.token)
+        served = ServedPolicy(
+            settings=self,
+            facts=facts,
+            names=names,
+            names_sha256=digest,
+            token=address.token,
+            certificate=address.certificate,
+        )
         served.build()  # Whatever does not fit is refused here, before anything starts.
         return served
 
@@ -87,13 +96,14 @@ class RemotePolicyConfig:
         """Returns the policy. Raises as `pinned`."""
         return self.pinned().build()
 
-    def address(self, token: str) -> "Address":
+    def address(self, token: str, certificate: str) -> "Address":
         """Returns where the server is, and how it is spoken to. Raises `ConfigError`."""
         from policies.remote.connection import Address
 
         address = Address(
             url=self.url,
             token=token,
+            certificate=certificate,
             connect_timeout_s=self.connect_timeout_s,
             answer_timeout_s=self.answer_timeout_s,
             message_bytes=self.message_mb * 2**20,
@@ -116,6 +126,24 @@ class RemotePolicyConfig:
         if not lines or not lines[0].strip().isprintable() or not lines[0].strip():
             raise ConfigError("The first line of a token's file must be the token.", value=self.token_file)
         return lines[0].strip()
+
+    def read_certificate(self) -> str:
+        """Returns the certificate to trust, PEM text, "" without one: workers elsewhere need not have the file.
+
+        Raises `ConfigError` where it cannot be read.
+        """
+        from policies.remote.connection import trusting
+
+        if not self.tls_certificate:
+            return ""
+        try:
+            certificate = Path(self.tls_certificate).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                "tls_certificate must be a text file that can be read.", value=self.tls_certificate
+            ) from error
+        trusting(certificate)
+        return certificate
 
     def _check(self) -> None:
         if not self.url:
@@ -144,6 +172,7 @@ class ServedPolicy:
     names: "ServerNames | None" = None
     names_sha256: str = ""
     token: str = field(default="", repr=False)
+    certificate: str = field(default="", repr=False)
     run_id: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
@@ -173,7 +202,9 @@ class ServedPolicy:
 
         settings, dialect = self.settings, self.facts.chosen_dialect()
         endurance = Endurance(outage_s=settings.outage_s, replay_bytes=settings.replay_mb * 2**20)
-        sessions = shared_sessions(settings.address(self.token), dialect, endurance, self._require_same)
+        sessions = shared_sessions(
+            settings.address(self.token, self.certificate), dialect, endurance, self._require_same
+        )
         kind = ResettableRemotePolicy if dialect.resets and self.facts.remembers else RemotePolicy
         return kind(
             self._translation(),

@@ -1,6 +1,7 @@
 """One websocket to a policy server: its metadata, then strictly one answer per message, each by its deadline."""
 
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -51,6 +52,7 @@ class Address:
     Attributes:
         url: ws://host:port or wss://host:port, perhaps with a path
         token: sent as `Authorization: Api-Key`, "" for none; never printed
+        certificate: PEM text of a certificate that is trusted beside those of the system, "" for none
         connect_timeout_s: until the connection is open and the server's metadata has come
         answer_timeout_s: until a message is sent and its answer has come
         message_bytes: the longest answer that is read
@@ -58,6 +60,7 @@ class Address:
 
     url: str
     token: str = ""
+    certificate: str = ""
     connect_timeout_s: float = 10.0
     answer_timeout_s: float = 60.0
     message_bytes: int = 64 * 2**20
@@ -191,6 +194,22 @@ def last_line(text: str) -> str:
     return shown[:LONGEST_REASON]
 
 
+def trusting(certificate: str) -> ssl.SSLContext:
+    """Returns a context that trusts the authorities of the system and `certificate`, PEM text, "" for none.
+
+    Raises `ConfigError` where the text holds no certificate.
+    """
+    context = ssl.create_default_context()
+    if certificate:
+        try:
+            context.load_verify_locations(cadata=certificate)
+        except ssl.SSLError as error:
+            raise ConfigError(
+                "tls_certificate of a remote policy must be a PEM file with a certificate.", remedy=f"{error}."
+            ) from error
+    return context
+
+
 def _open(address: Address, opened: ExitStack) -> ClientConnection:
     """Returns a connection that `opened` closes."""
     headers = {"Authorization": f"Api-Key {address.token}"} if address.token else None
@@ -206,6 +225,7 @@ def _open(address: Address, opened: ExitStack) -> ClientConnection:
             max_queue=2,
             proxy=None,
             logger=_log,
+            ssl=trusting(address.certificate) if address.url.startswith("wss:") else None,
         )
         return opened.enter_context(waiting)
     except InvalidStatus as error:

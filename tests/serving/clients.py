@@ -1,12 +1,16 @@
 """A policy that remembers, and what clients of a server are made of."""
 
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from embodied.codec import decision_from_plain, decode, encode, request_to_plain
@@ -17,6 +21,7 @@ from embodied.types import CameraImage, Decision, Moment, MoveTo, Observation, R
 IDENTITY = Identity("counting", "1", "sha")
 NOBODY_REFUSED = Access()
 DOWN = (1.0, 0.0, 0.0, 0.0)
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
 
 
 @dataclass
@@ -125,3 +130,17 @@ def refusal(connection: ClientConnection, message: bytes | str) -> str:
     words = connection.recv(timeout=20)
     assert isinstance(words, str), words
     return words
+
+
+def made_certificate(folder: Path) -> tuple[Path, Path]:
+    """Writes a certificate for 127.0.0.1 that no authority has signed, and its key, and returns their files."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-out", certificate, "-keyout", key),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return certificate, key

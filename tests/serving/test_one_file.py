@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from embodied.codec import decode, encode
+from embodied.errors import ConfigError
 from embodied.serving import one_file
 from embodied.serving.one_file import Client, PolicyError, pack, unpack
 from policies.remote.config import RemotePolicyConfig
 from policies.remote.policy import ResettableRemotePolicy
 from tests.policies.remote.requests import played
-from tests.serving.clients import Counting, served
+from tests.serving.clients import Counting, made_certificate, needs_openssl, served
 
 SOURCE = Path(one_file.__file__)
 NAMES = """
@@ -138,15 +139,54 @@ def test_its_server_calls_the_policy_for_one_client_at_a_time():
     assert most == [1]
 
 
-def test_its_server_is_for_this_machine_unless_it_has_a_token():
-    with pytest.raises(PolicyError, match="token"), one_file.serving(counting, host="0.0.0.0"):
-        pass
+def test_its_server_is_for_this_machine_unless_it_has_a_token_and_a_certificate_or_may_be_insecure():
+    for options in ({}, {"token": "secret"}, {"certificate": "c.pem", "key": "k.pem"}):
+        refused = pytest.raises(PolicyError, match="token and a certificate")
+        with refused, one_file.serving(counting, host="0.0.0.0", **options):
+            pass
+    with one_file.serving(counting, host="0.0.0.0", insecure=True) as url, Client(url) as client:
+        assert client.infer({})["actions"].shape == (5, 7)
     with one_file.serving(counting, token="secret") as url:
         with Client(url, token="secret") as client:
             assert client.infer({})["actions"].shape == (5, 7)
         for wrong in ("", "other"):
             with pytest.raises(Exception, match="401"), Client(url, token=wrong):
                 pass
+
+
+def test_its_client_sends_no_token_in_the_clear_beyond_this_machine():
+    with pytest.raises(PolicyError, match="in the clear"):
+        Client("ws://192.0.2.1:8000", token="secret")
+    refused = pytest.raises(PolicyError, match="PEM files that belong together")
+    with refused, one_file.serving(counting, certificate="none.pem", key="none.pem"):
+        pass
+
+
+@needs_openssl
+def test_with_a_certificate_its_server_speaks_tls_alone_to_its_client_and_to_our_policy(tmp_path):
+    certificate, key = made_certificate(tmp_path)
+    (tmp_path / "names.yaml").write_text(NAMES)
+    (tmp_path / "token").write_text("secret\n")
+    options = {"certificate": str(certificate), "key": str(key), "token": "secret"}
+    with one_file.serving(counting, name="mine", version="1", weights="ab12", **options) as url:
+        assert url.startswith("wss://127.0.0.1:")
+        with Client(url, token="secret", certificate=str(certificate)) as client:
+            assert client.infer({})["actions"].shape == (5, 7)
+        for wrong in ({"token": "secret"}, {"token": "other", "certificate": str(certificate)}):
+            with pytest.raises(Exception, match=r"CERTIFICATE_VERIFY_FAILED|401"), Client(url, **wrong):
+                pass
+        with pytest.raises(Exception, match=r"HTTP|response|closed|reset"), Client(url.replace("wss", "ws")):
+            pass
+        settings = {"url": url, "names": "names.yaml", "names_root": str(tmp_path)}
+        trusting = {"tls_certificate": str(certificate), "token_file": str(tmp_path / "token")}
+        served = RemotePolicyConfig(**settings, **trusting).pinned()
+        assert len(played(served.build(), 2)) == 2
+        assert "BEGIN CERTIFICATE" not in repr(served)
+        with pytest.raises(ConfigError, match=r"must answer at its address.*CERTIFICATE_VERIFY_FAILED"):
+            RemotePolicyConfig(**settings, token_file=str(tmp_path / "token")).pinned()
+    for broken, words in ((tmp_path / "none.pem", "can be read"), (tmp_path / "token", "PEM file with a certificate")):
+        with pytest.raises(ConfigError, match=words):
+            RemotePolicyConfig(**settings, tls_certificate=str(broken)).pinned()
 
 
 def test_our_remote_policy_drives_its_server_in_sessions_under_the_names_of_a_file(tmp_path):

@@ -1,13 +1,11 @@
 """A served policy answers many sessions, each with its own memory, and no client harms another one."""
 
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from urllib.error import HTTPError
 from urllib.request import Request as HttpRequest
@@ -31,7 +29,20 @@ from embodied.serving import (
     serving,
 )
 from embodied.specs import KEYFRAME
-from tests.serving.clients import IDENTITY, Built, Counting, asked, client, counted, received, refusal, request, served
+from tests.serving.clients import (
+    IDENTITY,
+    Built,
+    Counting,
+    asked,
+    client,
+    counted,
+    made_certificate,
+    needs_openssl,
+    received,
+    refusal,
+    request,
+    served,
+)
 
 TOKEN = "a-token-of-enough-characters"
 
@@ -254,6 +265,11 @@ def test_without_the_token_nothing_but_health_is_answered():
         for scheme in ("Api-Key", "Bearer"):
             with client(server, additional_headers={"Authorization": f"{scheme} {TOKEN}"}) as connection:
                 assert counted(connection) == 1
+        for user, secret, admitted in (("any", TOKEN, True), ("any", TOKEN[:-1], False), (TOKEN, "", False)):
+            named = server.url.replace("ws://", f"ws://{user}:{secret}@")  # As clients send it that take a URL alone.
+            refused = nullcontext() if admitted else pytest.raises(InvalidStatus, match="401")
+            with refused, connect(named, open_timeout=5, close_timeout=1):
+                pass
         assert TOKEN not in page(server, "/metrics", Authorization=f"Bearer {TOKEN}")
 
 
@@ -398,17 +414,9 @@ def test_policies_that_need_the_truth_and_addresses_in_use_are_refused():
             ServingSettings(**wrong)
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
+@needs_openssl
 def test_with_a_certificate_the_server_speaks_tls_alone(tmp_path):
-    files = {name: tmp_path / f"{name}.pem" for name in ("certificate", "key")}
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"),
-            *("-addext", "subjectAltName=IP:127.0.0.1", "-out", files["certificate"], "-keyout", files["key"]),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    files = dict(zip(("certificate", "key"), made_certificate(tmp_path), strict=True))
     trusting = ssl.create_default_context(cafile=files["certificate"])
     with served(access=Access(token=TOKEN, **files)) as server:
         assert server.url.startswith("wss://127.0.0.1:")
