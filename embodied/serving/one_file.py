@@ -224,9 +224,10 @@ class _Sessions:
 class _Handler:
     """Answers the messages of each connection, one call of the policy at a time."""
 
-    def __init__(self, policy, metadata):
+    def __init__(self, policy, metadata, token):
         self._policy = policy
         self._metadata = metadata
+        self._token = token.encode()
         self._sessions = _Sessions()
         self._thread = ThreadPoolExecutor(1)
 
@@ -246,6 +247,15 @@ class _Handler:
             return
         finally:
             self._sessions.end(own)
+
+    def on_http(self, connection, request):
+        """Answers health, and those without the token; None lets a websocket be opened."""
+        if request.path == "/healthz":
+            return connection.respond(200, "OK\n")
+        given = request.headers.get("Authorization", "").rpartition(" ")[2]
+        if self._token and not hmac.compare_digest(given.encode(), self._token):
+            return connection.respond(401, "A valid token must be sent.\n")
+        return None
 
     def close(self):
         self._thread.shutdown(wait=False)
@@ -294,21 +304,12 @@ def serving(  # noqa: PLR0913 - settings of one server, all by name
         )
     tls = _tls(certificate, key)
     known = {"protocol": PROTOCOL, "sessions": True, "reset": True, "memory": True, "name": "policy"}
-    handler = _Handler(policy, {**known, **stated})
-
-    def on_http(connection, request):
-        if request.path == "/healthz":
-            return connection.respond(200, "OK\n")
-        given = request.headers.get("Authorization", "").rpartition(" ")[2]
-        if token and not hmac.compare_digest(given.encode(), token.encode()):
-            return connection.respond(401, "A valid token must be sent.\n")
-        return None
-
+    handler = _Handler(policy, {**known, **stated}, token)
     with _server.serve(
         handler,
         host,
         port,
-        process_request=on_http,
+        process_request=handler.on_http,
         compression=None,
         max_size=MESSAGE_BYTES,
         origins=[None],
