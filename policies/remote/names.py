@@ -28,6 +28,7 @@ import yaml
 
 from embodied.errors import ConfigError, unknown_name
 from embodied.paths import confined
+from embodied.robots.model_file import is_model_path, load_robot
 
 SHIPPED = Path(__file__).parent
 VERSION = 1
@@ -91,7 +92,7 @@ class AnswerLayout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ServerNames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file of names, checked."""
+    """A file of names, checked. `robot` is a name, or the path of a model file."""
 
     version: int
     robot: str
@@ -112,8 +113,9 @@ class ServerNames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def load_names(name: str, root: str) -> tuple[ServerNames, str]:
     """Returns the names called `name` (`libero`, `robomme`), or those of the file at the path `name` below `root`.
 
-    The second value is the SHA-256 of the file. Raises `UnknownNameError`, `PathError` for a file outside `root`, and
-    `ConfigError` for one that is not as `ServerNames` says.
+    A robot that is a model file lies below `root` as well; its path is absolute afterwards. The second value is the
+    SHA-256 of the file, and of the robot's files where it has some. Raises `UnknownNameError`, `PathError` for a file
+    outside `root`, `ConfigError` for one that is not as `ServerNames` says, and `RobotModelError`.
     """
     shipped = {path.stem: path for path in SHIPPED.glob("*.yaml")}
     if name not in shipped and not name.endswith((".yaml", ".yml")):
@@ -123,7 +125,12 @@ def load_names(name: str, root: str) -> tuple[ServerNames, str]:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise ConfigError(f"A file of names must have at most {MOST_BYTES} bytes.", value=name)
-    return _parsed(content, name), hashlib.sha256(content).hexdigest()
+    names, digest = _parsed(content, name), hashlib.sha256(content)
+    if is_model_path(names.robot):
+        file = str(confined(Path(root), names.robot))
+        digest.update(load_robot(file).files_sha256.encode())
+        names = msgspec.structs.replace(names, robot=file)
+    return names, digest.hexdigest()
 
 
 def _parsed(content: bytes, name: str) -> ServerNames:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from embodied.errors import ConfigError, PathError, UnknownNameError
+from embodied.robots.catalogue import robot_model
+from embodied.robots.model_file import _loaded
 from embodied.scenes.scene import Scene
 from embodied.types import (
     ActionChunk,
@@ -22,8 +24,10 @@ from embodied.types import (
     WorldState,
 )
 from policies.remote.config import RemotePolicyConfig
+from policies.remote.names import load_names
 from tests.policies.remote.requests import LAYOUT, observation, played, request
 from tests.policies.remote.servers import OURS, PolicyServer, arrays, pack, running
+from tests.robots.small_robot import write_small_robot
 
 LIBERO_KEYS = {"observation/image", "observation/wrist_image", "observation/state", "prompt"}
 
@@ -265,6 +269,30 @@ def test_a_file_of_names_lies_in_its_root(tmp_path):
                 built(url, names=name, names_root=str(tmp_path / "inner"))
         with pytest.raises(UnknownNameError, match="Did you mean 'libero'"):
             built(url, names="libro")
+
+
+def test_the_model_file_of_a_robot_lies_in_the_root_of_its_file_of_names_and_belongs_to_its_digest(tmp_path):
+    root = tmp_path / "inner"
+    for folder in (tmp_path, root / "robots"):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_small_robot(folder)
+    (root / "link.json").symlink_to(tmp_path / "small.json")
+
+    def loaded(robot: str):
+        (root / "mine.yaml").write_text(GOOD.replace("robot: panda", f"robot: {robot}") + FIELDS)
+        return load_names("mine.yaml", str(root))
+
+    names, digest = loaded("robots/small.json")
+    assert robot_model(names.robot).name == "small"
+    for outside in ("../small.json", str(tmp_path / "small.json"), str(root / "robots/small.json"), "link.json"):
+        with pytest.raises(PathError, match="inside its root"):
+            loaded(outside)
+    with pytest.raises(PathError, match="must exist"):
+        loaded("robots/none.json")
+    mesh = root / "robots/gripper/meshes/palm.obj"
+    mesh.write_text(mesh.read_text().replace("0.06", "0.05"))
+    _loaded.cache_clear()  # A process reads a robot once.
+    assert loaded("robots/small.json")[1] != digest
 
 
 def test_the_layout_of_the_tests_is_that_of_the_panda():
