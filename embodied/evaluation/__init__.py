@@ -1,4 +1,4 @@
-"""From records to rates, intervals and reports.
+"""Evaluations: records of episodes become rates, intervals and reports.
 
 Scripts start with `evaluate_policies`; command lines with `evaluator.evaluate`.
 """

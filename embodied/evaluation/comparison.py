@@ -25,7 +25,7 @@ class ComparisonError(DataError):
 
 @dataclass(frozen=True)
 class Pair:
-    """One episode under one control, as run A and run B have played it."""
+    """One episode under one control, as played in run A and in run B."""
 
     a: EpisodeRecord
     b: EpisodeRecord
@@ -37,12 +37,12 @@ class Pair:
 
     @property
     def parts(self) -> bool:
-        """Whether the outcomes differ, or the choices."""
+        """Whether the outcomes or the choices differ."""
         return self.a.outcome != self.b.outcome or chosen(self.a) != chosen(self.b)
 
     @property
     def same_course(self) -> bool:
-        """Whether nothing but wall time differs in what was recorded."""
+        """Whether the records are equal in everything but wall time."""
         names = ("outcome", "reason", "phases", "choice", "steps", "sim_time_s", "donor", "metrics", "robots")
         return all(getattr(self.a, name) == getattr(self.b, name) for name in names)
 
@@ -51,8 +51,8 @@ class Pair:
 class Contrast:
     """How often something is true in run A and in run B, of the same episodes, under one control of one task.
 
-    `only_a` counts the episodes in which it is true in A alone. `ci95` is of the rate of B less that of A. `p` is
-    McNemar's exact two-sided probability; None for chains of episodes, which depend on one another.
+    `only_a` counts the episodes in which it is true only in A. `ci95` is the interval of the rate of B minus that of A.
+    `p` is McNemar's exact two-sided probability; None for chains of episodes, which depend on one another.
     """
 
     task: str
@@ -80,7 +80,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs, all pairs of their episodes, and what may be concluded from them."""
+    """Two runs, all pairs of their episodes, and the statistics of these."""
 
     a: FinishedRun
     b: FinishedRun
@@ -124,7 +124,7 @@ def compare(a: FinishedRun, b: FinishedRun, *, policies: tuple[str, str] | None 
 
 
 def mcnemar_p(only_a: int, only_b: int) -> float:
-    """Returns the exact two-sided probability of such unequal counts, or more unequal ones, if both were as likely.
+    """Returns the exact two-sided probability of counts at least as unequal, if both kinds are equally likely.
 
     Source: Q. McNemar, Note on the sampling error of the difference between correlated proportions, Psychometrika 12
     (1947), in its exact form: a binomial test of the pairs that differ.
@@ -158,7 +158,7 @@ def chosen(record: EpisodeRecord) -> str:
 
 
 def settings_that_differ(a: FinishedRun, b: FinishedRun) -> list[str]:
-    """Returns the lines of config.yaml that differ, marked - for A and + for B, and what else the identities name."""
+    """Returns the lines of config.yaml that differ, marked - for A and + for B, and other parts of the identities."""
     texts = [(run.folder / "config.yaml").read_text().splitlines() for run in (a, b)]
     diff = [line for line in difflib.ndiff(texts[0], texts[1]) if line[0] in "+-"]
     lines = [line for line in diff if not line[2:].startswith(IRRELEVANT_SETTINGS)]
@@ -181,7 +181,7 @@ def _paired_policies(a: FinishedRun, b: FinishedRun, chosen_pair: tuple[str, str
     if chosen_pair is not None:
         for name, known, run in zip(chosen_pair, (of_a, of_b), "ab", strict=True):
             if name not in known:
-                rule = f"policy_{run} must be one that the run has played."
+                rule = f"policy_{run} must be a policy of the run."
                 raise ComparisonError(rule, value=name, remedy=f"Known: {', '.join(known)}.")
         return [chosen_pair]
     common = [(name, name) for name in of_a if name in of_b]
@@ -210,7 +210,7 @@ def _pairs(a: FinishedRun, b: FinishedRun, task: str, named: Sequence[tuple[str,
                     raise ComparisonError(
                         "Both runs must have played every episode of the list.",
                         value=f"{episode} by {names[first is not None]}, {control}, is missing",
-                        remedy="The same command plays what is missing; shards are put together by launch.merge.",
+                        remedy="The same command plays missing episodes; launch.merge merges shards.",
                     )
                 yield Pair(first, second)
 
@@ -271,6 +271,6 @@ def _remarks(a: FinishedRun, b: FinishedRun, pairs: Sequence[Pair], tasks: Seque
     if invalid := sum(not pair.valid for pair in pairs):
         yield f"{invalid} of {len(pairs)} pairs are left out of the figures, since one of the two episodes is invalid."
     same = sum(pair.same_course for pair in pairs)
-    yield f"{same} of {len(pairs)} pairs took the same course in every recorded detail."
+    yield f"{same} of {len(pairs)} pairs are equal in every recorded detail."
     if a.run["id"] == b.run["id"]:
         yield f"Both are of the same run, {a.run['id']}: settings, code and weights are equal."

@@ -16,11 +16,11 @@ LISTED_IN_TERMINAL = 20
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """Returns the table of contrasts, the remarks and the first episodes that part, for a terminal."""
+    """Returns the table of contrasts, the remarks and the first episodes that differ, for a terminal."""
     rows = [_row(contrast) for contrast in comparison.contrasts]
     columns = [(title, [row[key] for row in rows]) for title, key in _COLUMNS]
     parting = comparison.parting
-    found = [f"The runs part in {len(parting)} of {len(comparison.pairs)} episodes."]
+    found = [f"The runs differ in {len(parting)} of {len(comparison.pairs)} episodes."]
     found += [f"  {_line(pair)}" for pair in parting[:LISTED_IN_TERMINAL]]
     if len(parting) > LISTED_IN_TERMINAL:
         found.append(f"  and {len(parting) - LISTED_IN_TERMINAL} more; output=FILE.html lists them all.")
@@ -29,7 +29,7 @@ def comparison_text(comparison: Comparison) -> str:
 
 
 def comparison_html(comparison: Comparison) -> str:
-    """Returns the page: what is compared, contrasts, and every episode that parts, with the videos that there are."""
+    """Returns the page: the runs, contrasts, and every episode that differs, with the available videos."""
     return templates().get_template("comparison.html.j2").render(
         runs=[
             {"name": name, "folder": str(run.folder), "run": run.run, "report": (run.folder / "report.html").as_posix()}

@@ -34,8 +34,7 @@ def controls_figure(
     """Returns how often `column` was right under each control of one `task`, policy by policy.
 
     `entries` are those of `results.json`, by policy and control, `colour` gives the colour of each policy. For swapped
-    memories a second, hatched bar shows how often the choice was the one that the donor would have made. Grey is the
-    band of chance.
+    memories a second, hatched bar shows how often the choice was the donor's target. The band of chance is grey.
     """
     bars = [
         bar

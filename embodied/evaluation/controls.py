@@ -1,4 +1,4 @@
-"""Controls of memory: the policy's memory is off, wiped, exchanged for that of another episode, or not needed."""
+"""Controls of memory: the policy's memory is off, wiped, exchanged with another episode's, or replaced by hints."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ NO_HINTS = "takes no hints"
 
 @dataclass(kw_only=True)
 class Off:
-    """The memory is empty at every decision: that in the carry is wiped, and the policy is built anew."""
+    """The memory is empty at every decision: the carry is wiped, and the policy is built anew."""
 
     def obstacle(self, policy: Policy) -> str:
         """Returns that the policy has no memory, if that is so."""
@@ -61,8 +61,8 @@ class Swapped(Off):
     """The memory is replaced by that of a donor, at the first decision of the open choice, and continues from there.
 
     The donor is the same policy in the episode's counterfactual (the same layout, the next variant), played up to the
-    moment at which its own choice opens. It is not logged to a memory bank and gets no moments from one. What a policy
-    keeps in itself is the donor's as well from then on.
+    moment at which its own choice opens. It is not logged to a memory bank and gets no moments from one. From then on
+    the state that the policy object itself keeps is the donor's as well.
     """
 
     def prepare(self, episode: Episode, context: EpisodeContext) -> Controlled:
@@ -183,10 +183,10 @@ def _memory_of(policy: Policy) -> ResettableMemory:
 
 @dataclass(frozen=True, eq=False)
 class _ControlState:
-    """What a control carries beside the policy's own `carry`.
+    """The state of a control in the carry, beside the policy's own `carry`.
 
-    `open` is whether a decision of the open choice has been made, `stored` how many moments have been since then,
-    `expert_state` where the expert would be.
+    `open` is whether a decision of the open choice has been made, `stored` the number of moments since then,
+    `expert_state` the state that the expert would have.
     """
 
     carry: Carry | None = None
@@ -318,5 +318,5 @@ class _WithHint(_ControlledPolicy):
         episode, state, expert = truth.episode, truth.state, keyframe_expert(truth.expert, truth.episode.task)
         expert_state = control.expert_state or expert.at_choice(episode, state, episode.choice_goal.target)
         intent, expert_state = expert.next_keyframe(episode, truth.progress, state, expert_state)
-        hint = intent if isinstance(intent, MoveTo) else None  # After the last keyframe the expert rests.
+        hint = intent if isinstance(intent, MoveTo) else None  # After its last keyframe the expert does not move.
         return replace(request, hint=hint), replace(control, expert_state=expert_state)

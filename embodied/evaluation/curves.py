@@ -1,4 +1,4 @@
-"""Learning curves of policies: read from where their training left them, drawn for the report."""
+"""Learning curves of policies: read from the files of their training, drawn for the report."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -37,14 +37,14 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RobotFeatures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What every recording of one robot declares: see `embodied.trajectories`."""
+    """The declarations of every recording of one robot: see `embodied.trajectories`."""
 
     features: tuple[FeatureRecord, ...]
     spaces: tuple[SpaceRecord, ...]
 
     @classmethod
     def of(cls, trajectory: Trajectory) -> "RobotFeatures":
-        """Returns what `trajectory` declares."""
+        """Returns the declarations of `trajectory`."""
         return cls(
             tuple(FeatureRecord.of(feature) for feature in trajectory.features),
             tuple(SpaceRecord.of(space) for space in trajectory.spaces),

@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Collection:
-    """What is collected: `demos` episodes of each task of `worker.tasks` that the only policy of `worker` solved.
+    """The demonstrations to collect: `demos` episodes of each task of `worker.tasks`, solved by its only policy.
 
     Seeds of the split `split` are tried in order from `seed * SEED_STRIDE`, so the same settings give the same files.
     With an `episode_list`, the first `demos` episodes of each task on the list are played instead, once each: one that
@@ -312,7 +312,7 @@ def _missing_jobs(shelf: _CollectionFolder) -> Iterator[EpisodeJob]:
 
 
 def _known_failures(collection: Collection, output: Path) -> dict[tuple[str, int], Failure]:
-    """Returns what the same run has failed at before; lost workers get another chance."""
+    """Returns the earlier failures of the same run; episodes of lost workers are played again."""
     if not (output / INDEX_FILE).exists():
         return {}
     before = read_dataset(output)

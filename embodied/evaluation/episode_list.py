@@ -1,4 +1,4 @@
-"""Frozen lists of episodes: which seeds of which tasks, in which order, with digests that show any change."""
+"""Frozen lists of episodes: the seeds of each task, in order, with digests that show any change."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ class TaskSeeds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class EpisodeList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Episodes of one suite and split; `tasks` by the name under which results list them, such as `task/tier`."""
+    """Episodes of one suite and split; `tasks` by their name in results, such as `task/tier`."""
 
     suite: str
     split: str
@@ -147,7 +147,7 @@ def read_list(path: Path) -> EpisodeList:
     episodes = EpisodeList(suite=found.suite, split=found.split, tasks=found.tasks)
     if episodes.sha256 != found.sha256:
         raise ListError(
-            "The digest of an episode list must fit its content: a list that was edited is another list.",
+            "The digest of an episode list must match its content: an edited list is another list.",
             value=f"{path} states {found.sha256}, its content has {episodes.sha256}",
             remedy="Restore the file, or write a list of its own with launch.lists.",
         )
@@ -156,19 +156,19 @@ def read_list(path: Path) -> EpisodeList:
 
 
 def require_same_episodes(episodes: EpisodeList, tasks: Mapping[str, Task]) -> None:
-    """Raises `ListError` unless each of `tasks` makes the very episodes that the list was written for."""
+    """Raises `ListError` unless each of `tasks` makes the same episodes as when the list was written."""
     own = episodes.shortened(tasks, None)
     now = listed(tasks, {name: one.seeds for name, one in own.tasks.items()}, suite=own.suite, split=own.split)
     for name, difference in differences(own, now):
         raise ListError(
-            f"The episodes of {name} must be those that the list was written for.",
+            f"The episodes of {name} must be the ones for which the list was written.",
             value=difference,
             remedy="Use the settings and the version with which it was written, or write another list.",
         )
 
 
 def differences(first: EpisodeList, second: EpisodeList) -> Iterator[tuple[str, str]]:
-    """Yields the name of each task of both lists whose episodes differ, and in words what differs first."""
+    """Yields the name of each task of both lists whose episodes differ, and a description of the first difference."""
     for name in [name for name in first.tasks if name in second.tasks]:
         one, other = first.tasks[name], second.tasks[name]
         if first.split != second.split:

@@ -1,4 +1,4 @@
-"""Which seeds an evaluation plays: a balanced list in random order, drawn once from the settings of the run."""
+"""The seeds of an evaluation: a balanced list in random order, drawn once from the settings of the run."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -18,12 +18,11 @@ DRAWS_PER_EPISODE = 64
 def balanced_seeds(task: Task, split: str, seed: int, count: int) -> tuple[int, ...]:
     """Returns the seeds of `count` episodes of `task`: a pure function of task, tier, `split`, `seed` and `count`.
 
-    Where the goal is a choice, each place among the candidates is the target equally often, or once more than others
-    where `count` cannot be divided: seeds are drawn from [0, 2**48), the first ones of each target are taken until it
-    has its share, and the order is shuffled. So neither a seed nor its place in the list says anything about the
-    target that the seeds before it do not say. Seeds of other goals are as they are drawn. A chain of episodes has
-    consecutive seeds, from a multiple of its length on. Tasks with `seeds_in_order` get consecutive seeds from
-    `seed * SEED_STRIDE` on.
+    If the goal is a choice, each position among the candidates is the target equally often, or once more than others if
+    `count` cannot be divided: seeds are drawn from [0, 2**48), the first ones of each target are taken until it has its
+    share, and the order is shuffled. So a seed and its position in the list give no information about the target beyond
+    what the earlier seeds give. Seeds of other goals are used as drawn. A chain of episodes has consecutive seeds, from
+    a multiple of its length on. Tasks with `seeds_in_order` get consecutive seeds from `seed * SEED_STRIDE` on.
 
     Raises:
         ConfigError: For a chain of wrong length.
@@ -68,7 +67,7 @@ def _chosen(task: Task, split: str, seed: int, count: int) -> list[int]:
         if wanted[target] > 0:
             wanted[target] -= 1
             chosen.append(number)
-    # A task whose targets do not come up all gets what is missing as it is drawn.
+    # If some targets never occur, the missing seeds are used as drawn.
     return chosen + [next(numbers) for _ in range(count - len(chosen))]
 
 

@@ -91,14 +91,14 @@ def evaluate(  # noqa: PLR0913
 
 
 def _checked_list(evaluation: Evaluation) -> EpisodeList:
-    """Returns the list of the episodes that are played. Raises `ListError` where a given list was of others."""
+    """Returns the list of the episodes to play. Raises `ListError` where a given list is for other episodes."""
     if evaluation.episode_list is not None:
         require_same_episodes(evaluation.episode_list, evaluation.worker.tasks)
     return evaluation.as_list()
 
 
 def _parts(evaluation: Evaluation, compute: Compute | None = None) -> Parts:
-    """Builds every part, and refuses what cannot be played, on `compute` where it is given."""
+    """Builds every part and refuses unplayable ones, on `compute` if it is given."""
     first = {name: seeds[0] for name, seeds in evaluation.seeds.items()}
     parts = preflight(evaluation.worker, seeds=first, split=evaluation.split)
     if compute is not None:
@@ -118,7 +118,7 @@ def _require_own_rows(done: Sequence[EpisodeRecord], jobs: Jobs, evaluation: Eva
 
 
 def _chosen(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts, videos: int) -> list[EpisodeRecord]:
-    """Returns the episodes of which videos are made."""
+    """Returns the episodes to make videos of."""
     # For a video of a chain the whole chain would have to be played again.
     single = [record for record in records if not record.chain]
     policies = list(evaluation.worker.policies)
@@ -144,7 +144,7 @@ def _remembered(
     clips: Sequence[report.Clip],
     truth: Bank | None,
 ) -> list[tuple[EpisodeRecord, Page]]:
-    """Returns the bank's view of one episode per task: one that has a video, else one that succeeded."""
+    """Returns the bank's content of one episode per task: one that has a video, else one that succeeded."""
     if worker.memory is None:
         return []
     with_video = [clip.record for clip in clips]
@@ -170,7 +170,7 @@ def _played(  # noqa: PLR0913
     pool: Callable[[], Compute],
     truth: Bank | None,
 ) -> list[EpisodeRecord]:
-    """Returns the record of every job, in their order; one that says so for those of a policy that is stopped."""
+    """Returns the record of every job, in their order; episodes of a stopped policy have a record that states it."""
     known = {_key(record): record for record in done}
     units = [job for job in jobs.values() if not job.chain or job.later]
     missing = [unit for unit in units if any(_key(job) not in known for job in unit.unit)]
@@ -196,7 +196,7 @@ def _played(  # noqa: PLR0913
 
 
 def _watch(first: FirstEpisodes, record: EpisodeRecord, folder: ResultsFolder, *, watched: bool) -> None:
-    """Stops the run where its first episodes say that no other can be valid; their rows are removed."""
+    """Stops the run if its first episodes show that no other can be valid; their rows are removed."""
     if not watched:
         return
     try:

@@ -1,4 +1,4 @@
-"""Policies that fail: their tracebacks, when a run stops playing one, and what the results say about it."""
+"""Failing policies: their tracebacks, when a run stops playing one, and their entry in the results."""
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,9 +32,9 @@ def failure_of(record: EpisodeRecord) -> str:
 
 
 def policy_failures(records: Iterable[EpisodeRecord]) -> dict[str, Any]:
-    """Returns the policies that have made episodes invalid: how many, how many were not played then, and why at first.
+    """Returns the policies that made episodes invalid: how many, how many were then not played, and the first reason.
 
-    The reason is that of the lowest seed, so that it does not depend on the order in which episodes have ended.
+    The reason is that of the lowest seed, so that it does not depend on the order in which episodes end.
     """
     found: dict[str, Any] = {}
     for record in sorted(records, key=lambda record: (record.policy, record.task_and_tier, record.seed)):
@@ -48,9 +48,9 @@ def policy_failures(records: Iterable[EpisodeRecord]) -> dict[str, Any]:
 
 
 class FailingPolicies:
-    """Decides which policies are played no more: those that broke one rule in each of their first episodes.
+    """Decides which policies are stopped: those that broke the same rule in each of their first episodes.
 
-    A policy is judged under each control by itself. `done` are the episodes that the output `folder` holds already.
+    A policy is judged separately under each control. `done` are the episodes that the output `folder` holds already.
     """
 
     def __init__(self, folder: Path, done: Iterable[EpisodeRecord]) -> None:
@@ -60,7 +60,7 @@ class FailingPolicies:
             self._note(record)
 
     def note(self, result: JobResult) -> None:
-        """Takes the result of an episode into account, and logs the first failure of each policy, and that it stops."""
+        """Records the result of an episode; logs the first failure of each policy, and when it is stopped."""
         record, key = result.record, (result.record.policy, result.record.control)
         append_traceback(self._folder, result)
         new = failure_of(record) and not any(self._first.get(key, ()))
@@ -73,7 +73,7 @@ class FailingPolicies:
             _log.warning("No more episodes are played with %s: it failed in its first %d.", key[0], FIRST_EPISODES)
 
     def stopped(self, policy: str, control: str) -> bool:
-        """Returns whether `policy` is played no more under `control`."""
+        """Returns whether `policy` is stopped under `control`."""
         first = self._first.get((policy, control), [])
         return len(first) == FIRST_EPISODES and first[0] != "" and len(set(first)) == 1
 
@@ -83,7 +83,7 @@ class FailingPolicies:
         return f"{NOT_PLAYED}the first {FIRST_EPISODES} episodes of {job.policy} ended with {rule}"
 
     def still_played(self, units: Sequence[EpisodeJob]) -> Sequence[EpisodeJob]:
-        """Returns `units` as a sequence whose iteration leaves out those of policies that are stopped by then."""
+        """Returns `units` as a sequence whose iteration omits those of policies that have been stopped by then."""
         return _StillPlayed(units, self)
 
     def _note(self, record: EpisodeRecord) -> None:

@@ -1,4 +1,4 @@
-"""What an evaluation has left in its output folder, read back to be merged or compared."""
+"""The output of an evaluation, read from its folder to be merged or compared."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from embodied.types import NORMAL, EpisodeRecord
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What the output folder of an evaluation, or of a shard of one, holds."""
+    """The content of the output folder of an evaluation, or of a shard of one."""
 
     folder: Path
     results: Mapping[str, Any]
@@ -24,7 +24,7 @@ class FinishedRun:
 
     @property
     def run(self) -> Mapping[str, Any]:
-        """What was played, and with what."""
+        """The settings and the provenance of the run."""
         return self.results["run"]
 
     def played(self, task: str) -> list[tuple[str, str]]:
@@ -38,13 +38,13 @@ class FinishedRun:
 
 
 def read_run(folder: Path) -> FinishedRun:
-    """Returns what an evaluation has left in `folder`. Raises `DataError` where it is unfinished or none."""
+    """Returns the content of the output folder `folder`. Raises `DataError` unless it is a finished evaluation."""
     try:
         results = msgspec.json.decode((folder / RESULTS_FILE).read_bytes(), type=dict[str, Any])
         lines = (folder / EPISODES_FILE).read_bytes().splitlines()
     except (OSError, msgspec.DecodeError) as error:
         raise DataError(
-            "A folder of results must be one of a finished launch.evaluate.",
+            "A folder of results must be that of a finished launch.evaluate.",
             value=f"{folder}: {error}",
             remedy="The command in its config.yaml plays what is missing.",
         ) from error

@@ -1,6 +1,6 @@
-"""Stops a run whose first episodes are all invalid for one reason: no episode after them would be any better.
+"""Stops a run whose first episodes are all invalid for one reason, since later episodes would fail alike.
 
-Episodes that a policy itself has made invalid do not count: `evaluation.failing` stops the policy, and not the run.
+Episodes that a policy itself made invalid do not count: `evaluation.failing` stops that policy instead of the run.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ class NothingPlayedError(EmbodiedError):
 
 
 class FirstEpisodes:
-    """Watches the first episodes of a run that go into `folder`, as they end."""
+    """Watches the first episodes of a run in `folder`, as they end."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -28,9 +28,9 @@ class FirstEpisodes:
         self._over = False
 
     def add(self, record: EpisodeRecord) -> None:
-        """Takes the next record.
+        """Adds the next record.
 
-        Raises `NothingPlayedError` where `FIRST_EPISODES` records have come, all invalid and for the same reason.
+        Raises `NothingPlayedError` if `FIRST_EPISODES` records have come, all invalid and for the same reason.
         """
         if self._over:
             return

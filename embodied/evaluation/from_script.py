@@ -24,15 +24,15 @@ from embodied.specs import KEYFRAME, ActionSpec, ObservationSpec
 from embodied.tasks.registry import make_task, suite_named
 from embodied.types import Carry, Decision, Intent, Request, named
 
-Answer = Intent | tuple[Intent, Carry | None] | Decision  # What a function may return.
+Answer = Intent | tuple[Intent, Carry | None] | Decision  # The types that a function may return.
 
 
 class FunctionPolicy:
     """A policy made of a function from a request to the next intent of the robot.
 
-    A function that remembers something returns a pair of an intent and a carry, a mapping of names to arrays and plain
-    values: it gets the carry back as `request.carry`, which is None at first. It may also return a whole `Decision`.
-    `cameras` are those that the function looks at: None for all. `action_spec` is the space of its intents.
+    A function with memory returns a pair of an intent and a carry, a mapping of names to arrays and plain values: it
+    gets the carry back as `request.carry`, which is None at first. It may also return a whole `Decision`. `cameras` are
+    the cameras that the function needs, None for all. `action_spec` is the space of its intents.
     """
 
     privileged = False
@@ -62,7 +62,7 @@ def _decision(answer: Any) -> Decision:
 
 @dataclass(kw_only=True)
 class _Given:
-    """A policy that is built already, and copied for each episode; the digest of its source is part of the run's id."""
+    """A policy object, copied for each episode; the digest of its source is part of the run's id."""
 
     digest_of_source: str
     policy: InitVar[Policy]
@@ -77,7 +77,7 @@ class _Given:
             return deepcopy(self._policy)
         except (TypeError, ValueError, NotImplementedError) as error:
             raise ConfigError(
-                "A policy must be copied for each episode, so that it keeps nothing of the episodes before.",
+                "It must be possible to copy a policy for each episode, so that it keeps nothing of earlier episodes.",
                 value=f"{type(self._policy).__name__}: {error}",
                 remedy="Give it `stateless = True` if it keeps nothing in itself (`testing.check_policy` proves that).",
             ) from error

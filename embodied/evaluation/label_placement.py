@@ -16,7 +16,7 @@ class LabelPlacement:
     def place(self, x: float, y: float, text: str, *, size_pt: float) -> float | None:
         """Returns the height near `y` at which a label `text` of `size_pt` points, centred at `x`, is free of others.
 
-        The label takes that place. None where no place is free within three lines.
+        The position is then reserved for the label. None if no position within three lines is free.
         """
         half = 0.5 * GLYPH_WIDTH * size_pt * len(text) * self.unit_per_pt
         height = LINE_HEIGHT * size_pt * self.unit_per_pt

@@ -35,7 +35,7 @@ class PageSource(Protocol):
         ...
 
     def where_is(self, entity: str, *, as_of_s: float | None = None) -> LocationBelief | None:
-        """Returns where an entity was believed to be."""
+        """Returns the believed location of an entity."""
         ...
 
 
@@ -53,7 +53,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Map:
-    """Where everything was at `time_s`; `trail` is the path of each tool since the previous map, (x, y) in metres."""
+    """The locations of all things at `time_s`; `trail` is the path (x, y) m of each tool since the previous map."""
 
     time_s: float
     things: tuple[Thing, ...]
@@ -83,7 +83,7 @@ class TimelineRow:
 
 @dataclass(frozen=True)
 class Page:
-    """One episode as a bank has it; `dealt_with` are the things of its interactions, `what` is belief or truth."""
+    """One episode as a bank has it; `dealt_with` are the things that robots handled, `what` is belief or truth."""
 
     name: str
     what: str
@@ -182,7 +182,7 @@ def _maps(bank: PageSource, events: Sequence[Event], shown: Callable[[str], str]
 def _instants(events: Sequence[Event]) -> list[float]:
     """Returns the times of the maps.
 
-    Before the first interaction, after interactions, and the end, at most `MOST_MAPS`.
+    These are before the first interaction, after interactions, and at the end, at most `MOST_MAPS`.
     """
     interactions = [event.payload for event in events if isinstance(event.payload, Interaction)]
     instants = {events[-1].valid_time_s, *(interaction.place_end_s for interaction in interactions)}

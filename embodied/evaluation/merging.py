@@ -1,4 +1,4 @@
-"""Puts the shards of one run together: the rows and results of the run as if it had been played at once."""
+"""Merges the shards of one run: the rows and results equal those of the run played at once."""
 
 import re
 import shutil
@@ -22,8 +22,13 @@ from embodied.evaluation.videos import episodes_to_show, video_path
 from embodied.types import NORMAL, EpisodeRecord, ReportColumn
 
 VIDEOS = "videos"
-_OF_ROWS = ("run", "tasks", "controls", "policy_failures")  # What results.json says of the rows of a shard.
-PER_SHARD = ("shard", "wall_s")  # What `run` of results.json may say otherwise in each shard of a run.
+_OF_ROWS = (
+    "run",
+    "tasks",
+    "controls",
+    "policy_failures",
+)  # The entries of results.json that depend on the rows of a shard.
+PER_SHARD = ("shard", "wall_s")  # The entries of `run` in results.json that may differ between shards.
 
 
 class ShardError(DataError):
@@ -33,8 +38,8 @@ class ShardError(DataError):
 def merge(folders: Sequence[Path], *, output: Path) -> Mapping[str, Any]:
     """Merges the shards in `folders` into `output`, and returns the content of its results.json.
 
-    Rows stand in the order of the episode list. Raises `ShardError` unless `folders` are all shards of one run, each
-    once and finished, and `DataError` for a folder of other things.
+    Rows are in the order of the episode list. Raises `ShardError` unless `folders` are all shards of one run, each once
+    and finished, and `DataError` for a folder of other content.
     """
     shards = [read_run(folder) for folder in folders]
     first = _first_of_all(shards)
@@ -58,7 +63,7 @@ def merge(folders: Sequence[Path], *, output: Path) -> Mapping[str, Any]:
 
 
 def _first_of_all(shards: Sequence[FinishedRun]) -> FinishedRun:
-    """Returns the first shard, after checking that all shards of its run are there, each once and whole."""
+    """Returns the first shard, after checking that all shards of its run are given, each once and complete."""
     by_index: dict[int, FinishedRun] = {}
     for one in shards:
         if "shard" not in one.run:
@@ -112,7 +117,7 @@ def _records(first: FinishedRun, shards: Sequence[FinishedRun]) -> list[EpisodeR
             raise ShardError(
                 "Shards must hold every episode of the run, and no other.",
                 value=f"{len(keys)} {kind} the list, such as {episode} by {policy}, {control}",
-                remedy="Run the command of the shard again: it plays what is missing.",
+                remedy="Run the command of the shard again: it plays missing episodes.",
             )
     return [found[key] for key in wanted]
 

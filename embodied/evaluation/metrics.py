@@ -11,7 +11,7 @@ from embodied.types import CHOICE, EpisodeRecord, Interval, Outcome, ReportColum
 
 CONFIDENCE = 0.95
 _POSITION = re.compile(r"\[[-+.,e\d\s]+\]")
-_CHOICE = re.compile(r"^(wrong first choice): \S+$")  # A table of its own says which.
+_CHOICE = re.compile(r"^(wrong first choice): \S+$")  # A separate table shows which.
 _ERROR = re.compile(r"\b\d+(\.\d+)?(?= (mm|rad) )")
 _STEP = re.compile(r"(?<=, at step )\d+")
 

@@ -1,4 +1,4 @@
-"""What an evaluation must refuse where another process decides for a policy."""
+"""Checks of evaluations whose policies are decided by other processes."""
 
 from embodied.errors import ConfigError
 from embodied.evaluation.plan import Evaluation
@@ -9,7 +9,7 @@ from embodied.types import EpisodeRecord
 
 
 def require_one_at_a_time(parts: Parts, compute: Compute) -> None:
-    """Raises `ConfigError` for policies whose memory episodes side by side would mix."""
+    """Raises `ConfigError` for concurrent episodes of policies whose server would mix their memories."""
     if parts.one_at_a_time and compute.episodes_at_once > 1:
         raise ConfigError(
             "Episodes of a policy whose server does not keep their memories apart must be played one at a time.",
@@ -19,15 +19,15 @@ def require_one_at_a_time(parts: Parts, compute: Compute) -> None:
 
 
 def earlier_records(folder: ResultsFolder, evaluation: Evaluation) -> list[EpisodeRecord]:
-    """Returns the records of an earlier part of the run that stand: episodes that an outage has ended do not.
+    """Returns the valid records of an earlier part of the run, without episodes that an outage ended.
 
-    Raises `ConfigError` where there are some, and nothing says that a policy is still the same.
+    Raises `ConfigError` if there are some and the identity of a policy's server is unknown.
     """
     policies = evaluation.worker.policies
     unknown = [name for name, policy in policies.items() if not getattr(policy, "resumable", True)]
     if folder.has_rows and unknown:
         raise ConfigError(
-            "A run must not go on with a policy whose server does not state its weights.",
+            "A run must not continue with a policy whose server does not state its weights.",
             value=unknown,
             remedy="Choose another output folder; give policy_options.NAME.identity=TEXT from the beginning of a run "
             "that is to be resumed.",

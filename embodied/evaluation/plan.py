@@ -53,12 +53,12 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What is evaluated: `episodes` of each task of `worker.tasks` with each policy of `worker.policies`.
+    """The plan of an evaluation: `episodes` of each task of `worker.tasks` with each policy of `worker.policies`.
 
-    The episodes of a task are those of `seeds` in the split `split`; each is played as it is and under each control of
-    `worker.controls`. `episode_list` gives the seeds, where there is one; else they follow from `seed`. Of a run in
-    shards, only `shard` is played. `sources` identify the code from outside that is used. `salt` decides the seeds that
-    policies get: None where `evaluate` shall draw one, "" for seeds as they were before there were salts.
+    The episodes of a task are those of `seeds` in the split `split`; each is played unchanged and under each control of
+    `worker.controls`. If `episode_list` is given it has the seeds; otherwise they follow from `seed`. With `shard`,
+    only that part of the run is played. `sources` identify the code of plugins that is used. `salt` determines the
+    seeds that policies get: None lets `evaluate` draw one, "" stands for runs from before there were salts.
 
     Raises:
         ConfigError: For numbers out of range, controls that cannot be played, more shards than episodes, and a shard
@@ -112,7 +112,7 @@ class Evaluation:
         refuse_resuming(self.worker.memory.feed if self.worker.memory else None)
         if settings := self.worker.team_settings:
             raise ConfigError(
-                "Controls of memory must be played by one policy for all robots, which decides at once.",
+                "Controls of memory must be played by one policy for all robots, without latency.",
                 value=sorted(settings),
                 remedy="Set controls=[normal], or leave team, dispatcher and latency out.",
             )
@@ -147,12 +147,12 @@ class Evaluation:
 
     @property
     def parts(self) -> dict[str, str]:
-        """The digest of each part of the identity, by name, such as `policies.expert`: what two runs differ in."""
+        """The digest of each part of the identity, by name, such as `policies.expert`, to compare two runs."""
         return digests(self._decisive)
 
     @property
     def _decisive(self) -> dict[str, Any]:
-        """All that determines rows besides libraries and this project's code."""
+        """Returns everything that determines rows besides libraries and this project's code."""
         worker = self.worker
         memory = worker.memory
         # What a bank records and gives to policies belongs to the run; its location does not.
@@ -202,7 +202,7 @@ class Evaluation:
     def jobs(self, obstacles: Mapping[str, Container[str]] | None = None) -> Iterator[EpisodeJob]:
         """Yields every episode, task by task and seed by seed, all policies and controls of a seed together.
 
-        A chain of episodes is one job that holds the later ones. Of a shard only its own jobs are yielded.
+        A chain of episodes is one job that holds the later ones. With a shard, only its own jobs are yielded.
 
         `obstacles` are the controls under which a policy cannot be played. On the site clock all episodes, those of
         other shards included, follow one another in this order, from 0 on.
@@ -234,7 +234,7 @@ class Evaluation:
         return replace(jobs[0], later=tuple(jobs[1:]))
 
     def _slot_s(self) -> float:
-        """Returns the length of a slot: as the longest of the tasks' first episodes may need.
+        """Returns the length of a slot: the longest time that any of the tasks' first episodes may need.
 
         Raises `ConfigError` where an episode without a time limit would be written to a bank.
         """

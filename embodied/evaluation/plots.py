@@ -38,7 +38,7 @@ def success_figure(tasks: Tasks, colour: Mapping[str, str]) -> str:
 
 
 def judged_figure(tasks: Tasks, columns: Mapping[str, Mapping[str, Any]], colour: Mapping[str, str]) -> str:
-    """Returns how often `tasks` were right, over the band of blind guessing, "" without such tasks.
+    """Returns how often choices in `tasks` were right, over the band of blind guessing, "" without such tasks.
 
     `columns` gives the compared column of each task, `colour` the colour of each policy.
     """
@@ -96,7 +96,7 @@ def time_figure(records: Sequence[EpisodeRecord], colour: Mapping[str, str]) -> 
     axes.plot([0, longest], [0, longest], color=INK, alpha=0.5, linewidth=0.9, linestyle=(0, (4, 3)))
     axes.text(longest, longest, " real time", fontsize=8, color=INK, alpha=0.7, va="center")
     axes.set_xlabel("simulated time of the episode (s)")
-    axes.set_ylabel("time it took (s)", color=INK)
+    axes.set_ylabel("wall time (s)", color=INK)
     axes.set_ylim(bottom=0)
     axes.grid(axis="y", color=INK, alpha=0.12, linewidth=0.6)
     axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="center left", bbox_to_anchor=(1.08, 0.5))
@@ -169,4 +169,4 @@ def as_svg(figure: "Figure", name: str) -> str:
         figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
     body = text.getvalue()
     body = body[body.index("<svg") :].replace(INK, "currentColor")
-    return re.sub(r' id="[\w.]+_\d+"', "", body)  # Names of artists are not referred to.
+    return re.sub(r' id="[\w.]+_\d+"', "", body)  # Nothing refers to the names of artists.

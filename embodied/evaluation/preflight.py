@@ -18,10 +18,10 @@ from embodied.rollout.worker import WorkerConfig, build_controller
 
 @dataclass(frozen=True)
 class Parts:
-    """What only the built parts know: privileged policies, renderers, and combinations that cannot be played.
+    """Facts that only the built parts show: privileged policies, renderers, and combinations that cannot be played.
 
-    `obstacles` gives by policy and control the reason, such as "no memory"; playable combinations are not in it.
-    `sources` identify the code from outside that is used, by package. `remarks` are what a report must say of policies
+    `obstacles` gives the reason by policy and control, such as "no memory"; it omits playable combinations. `sources`
+    identify the code of plugins that is used, by package. `remarks` must stand in the report: they concern policies
     that other processes decide; those of `one_at_a_time` must not play several episodes at once. One instance of each
     of the `stateless` policies plays many episodes.
     """
@@ -36,10 +36,10 @@ class Parts:
 
 
 def preflight(worker: WorkerConfig, *, seeds: Mapping[str, int], split: str) -> Parts:
-    """Builds every part of `worker` in this process, for one episode of `split` of each task, whose seed `seeds` gives.
+    """Builds every part of `worker` in this process, for one episode of `split` of each task, at the seed in `seeds`.
 
-    A recorder is begun as well. Raises whatever building a part raises, `PolicyFaultError` for what is no policy, and
-    `ConfigError` for a camera that the scenes lack.
+    A recorder is begun as well. Raises whatever building a part raises, `PolicyFaultError` for an object that is not a
+    policy, and `ConfigError` for a camera that the scenes lack.
     """
     with recorded_use() as used:
         parts = _built(worker, seeds=seeds, split=split)

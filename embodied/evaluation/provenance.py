@@ -42,9 +42,9 @@ def policy_settings(policies: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def digests(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Returns a digest of each part of what `fingerprint` identifies: of every setting, library, and this project.
+    """Returns a digest of each part that `fingerprint` covers: of every setting, every library, and this project.
 
-    Settings that are mappings count entry by entry, as `policies.expert`.
+    Settings that are mappings are split by entry, as `policies.expert`.
     """
     everything = {**settings, "libraries": _decisive_versions(), "this project": code_sha256()}
     found: dict[str, str] = {}
@@ -63,9 +63,9 @@ def _decisive_versions() -> dict[str, str]:
 
 
 def outside_sources(worker: WorkerConfig, used: Iterable[OfferedPart]) -> dict[str, dict[str, str]]:
-    """Returns the identity of the code from outside that `worker` uses, by package.
+    """Returns the identity of the plugin code that `worker` uses, by package.
 
-    Empty where all code is this project's. `used` are the parts from outside from which it was built. Raises
+    It is empty if all code is this project's. `used` are the parts of plugins from which it was built. Raises
     `PluginError`.
     """
     played = (
@@ -111,10 +111,10 @@ def cpu() -> str:
 
 @cache
 def code_sha256() -> str:
-    """Returns the digest of the sources that move and judge: an edited task or policy is another run at any version.
+    """Returns the digest of the sources of physics, tasks and policies: an edited one is another run at any version.
 
-    Reports are left out: they may be improved without playing all episodes again. Of the evaluation package, controls
-    alone change what happens in an episode.
+    Reports are left out: they may be improved without playing all episodes again. Of the evaluation package, only
+    controls change what happens in an episode.
     """
     root, digest = Path(__file__).parents[2], hashlib.sha256()
     sources = [*root.glob("embodied/**/*.py"), *root.glob("policies/**/*.py")]

@@ -42,7 +42,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Attached:
-    """Content of a page beside the figures: videos, episodes from a memory bank, learning curves by policy."""
+    """Content of a page besides the figures: videos, episodes from a memory bank, learning curves by policy."""
 
     clips: Sequence[Clip] = ()
     pages: Sequence[tuple[EpisodeRecord, Page]] = ()
@@ -167,7 +167,7 @@ def _controls(results: Mapping[str, Any]) -> dict[str, list[Line]]:
 
 
 def _played(results: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> Iterator[tuple[str, str, list[Any]]]:
-    """Yields each task, each policy with its control in words, and their episodes."""
+    """Yields each task, each policy with its control as text, and their episodes."""
     for task in results["tasks"]:
         for policy, by_control in by_policy(results, task).items():
             for control in by_control:
@@ -176,7 +176,7 @@ def _played(results: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> Ite
 
 
 def _failures(results: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> list[dict[str, Any]]:
-    """Returns the most frequent reasons of each task and policy, and in one row the number of other ones."""
+    """Returns the most frequent reasons of each task and policy, and one row with the number of other ones."""
     rows: list[dict[str, Any]] = []
     for task, policy, played in _played(results, records):
         counts = list(reasons(played).items())

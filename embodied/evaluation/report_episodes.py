@@ -40,7 +40,7 @@ def episode_rows(
 
 
 def choice_tables(results: Mapping[str, Any], records: Sequence[EpisodeRecord]) -> list[ChoiceTable]:
-    """Returns a table for each task and policy that has made a choice, of the episodes played as they are."""
+    """Returns a table for each task and policy that made a choice, of the episodes without a control."""
     tables = []
     for task in results["tasks"]:
         for policy in results["run"]["policies"]:
@@ -55,6 +55,6 @@ def choice_tables(results: Mapping[str, Any], records: Sequence[EpisodeRecord]) 
 
 
 def anchor(record: EpisodeRecord) -> str:
-    """Returns the name of the place of an episode's video on the page."""
+    """Returns the anchor of an episode's video on the page."""
     parts = (record.task, record.tier, record.policy, record.control, str(record.seed))
     return "-".join("".join(sign if sign.isalnum() else "_" for sign in part) for part in parts)

@@ -56,7 +56,7 @@ def remarks(results: Mapping[str, Any]) -> list[str]:
     said = failure_remarks(results) + team_remarks(results["run"]) + memory_remarks(results["run"])
     said += [f"{name}: {remark}" for name, own in results["run"].get("outside", {}).items() for remark in own]
     said += [
-        f"{task}: a failed intent did not end an episode (on_failure={reaction}); rates are not those of others."
+        f"{task}: a failed intent did not end an episode (on_failure={reaction}), so rates differ from other runs."
         for task, reaction in results["run"].get("on_failure", {}).items()
     ]
     for policy, obstacles in results["run"].get("not_played", {}).items():
@@ -89,7 +89,7 @@ def failure_remarks(results: Mapping[str, Any]) -> list[str]:
 
 
 def team_remarks(run: Mapping[str, Any]) -> list[str]:
-    """Returns the remarks on a team: the policy of each robot, the dispatcher, and how long decisions take."""
+    """Returns the remarks on a team: the policy of each robot, the dispatcher, and the latency of decisions."""
     said = []
     for robot, one in run.get("team", {}).items():
         parts = [f"played by {one['policy']}"] if one["policy"] else []
@@ -125,7 +125,7 @@ def memory_remarks(run: Mapping[str, Any]) -> list[str]:
 
 
 def published(results: Mapping[str, Any]) -> list[str]:
-    """Returns the published results of others for the tasks of `results.json`, a sentence each."""
+    """Returns the published results of other authors for the tasks of `results.json`, a sentence each."""
     return [
         f"Published success on {task}: {', '.join(f'{policy} {percent(rate)} %' for policy, rate in rates.items())}."
         for task, rates in results.get("published", {}).items()

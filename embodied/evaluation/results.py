@@ -63,14 +63,14 @@ def decode_row(line: bytes) -> EpisodeRecord:
 
 
 def is_outage(record: EpisodeRecord) -> bool:
-    """Returns whether an episode was lost to an outage: its row says nothing, and it is played again on resuming."""
+    """Returns whether an episode was lost to an outage: it is not counted, and is played again on resuming."""
     return record.outcome is Outcome.INVALID and record.reason.startswith(f"{OutageError.__name__}:")
 
 
 class ResultsFolder:
     """The output of one evaluation, locked while it is open. A context manager.
 
-    Raises `PathError` for a place that cannot hold results and `ConfigError` where another run is writing.
+    Raises `PathError` for a path that cannot hold results and `ConfigError` where another run is writing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -81,9 +81,9 @@ class ResultsFolder:
     def records(self, run: str, parts: Mapping[str, str] | None = None) -> list[EpisodeRecord]:
         """Returns the finished episodes of `run`, each once, after removing an incomplete last line left by a crash.
 
-        `parts` are the digests of what identifies the run. An episode that was lost to an outage counts until it has
-        been played again. Raises `ConfigError` if the rows
-        belong to another run, `DataError` if a complete line cannot be read.
+        `parts` are the digests of the run's identity. An episode that was lost to an outage counts until it has been
+        played again. Raises `ConfigError` if the rows belong to another run, `DataError` if a complete line cannot be
+        read.
         """
         found: dict[tuple[str, str, str], EpisodeRecord] = {}
         whole = 0
@@ -109,9 +109,9 @@ class ResultsFolder:
         return list(found.values())
 
     def salt(self, wanted: str | None) -> str:
-        """Returns the salt of the run in this folder: `wanted`, else the one it has kept, else a new one.
+        """Returns the salt of the run in this folder: `wanted`, else the recorded one, else a new one.
 
-        A folder with rows and no record of a salt holds a run from before there were salts, which has none. Raises
+        A folder with rows but without a recorded salt holds a run from before there were salts, which has none. Raises
         `DataError` for a record that cannot be read.
         """
         if wanted is not None:
@@ -122,7 +122,7 @@ class ResultsFolder:
                 return msgspec.json.decode(file.read_bytes(), type=_RunRecord).salt
             except msgspec.DecodeError as error:
                 raise DataError(
-                    f"{RUN_FILE} must be as it was written: it holds the salt of the run.",
+                    f"{RUN_FILE} must be unchanged: it holds the salt of the run.",
                     value=f"{file}: {error}",
                     remedy="Restore it, or choose another output folder.",
                 ) from error
@@ -131,7 +131,7 @@ class ResultsFolder:
     def keep_salt(self, salt: str, parts: Mapping[str, str] | None = None) -> None:
         """Records the salt, so that the run can be continued with it; for "" there is no file.
 
-        `parts` are the digests of what identifies the run: they show what has changed where another run is asked for.
+        `parts` are the digests of the run's identity, which show what has changed if another run is requested.
         """
         if salt:
             self.write_json(RUN_FILE, {"salt": salt, "parts": dict(parts or {})})
@@ -139,7 +139,7 @@ class ResultsFolder:
             (self.path / RUN_FILE).unlink(missing_ok=True)
 
     def _differences(self, parts: Mapping[str, str]) -> str:
-        """Returns in words which of `parts` are not those of the run in this folder, "" where that is not known."""
+        """Returns a description of the `parts` that differ from the run in this folder, "" if they are unknown."""
         file = self.path / RUN_FILE
         known = msgspec.json.decode(file.read_bytes(), type=_RunRecord).parts if file.exists() else {}
         changed = sorted(name for name in {*known, *parts} if known and known.get(name) != parts.get(name))
@@ -153,7 +153,7 @@ class ResultsFolder:
         return (self.path / EPISODES_FILE).stat().st_size > 0
 
     def append(self, record: EpisodeRecord) -> EpisodeRecord:
-        """Adds one row and returns the record as it will be read back, once it is on the disk."""
+        """Adds one row and returns the record as it will be read back, once it is on disk."""
         line = encode_row(record)
         self._rows.write(line)
         self._rows.flush()
@@ -193,7 +193,7 @@ class ResultsFolder:
 
 
 class _RunRecord(msgspec.Struct, frozen=True):
-    """`run.json`."""
+    """The content of `run.json`."""
 
     salt: str
     parts: dict[str, str] = {}

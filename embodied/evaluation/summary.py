@@ -23,10 +23,9 @@ from embodied.types import NORMAL, EpisodeRecord, ReportColumn
 def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts) -> dict[str, Any]:
     """Returns the content of results.json for the `records` and `parts` of an `evaluation`.
 
-    It depends on the rows alone, not on interruptions of the run. `tasks` describes episodes played as they are,
-    `policy_failures` the policies that made episodes invalid (only where there are any),
-    `controls` (only where there are any) the others, `published` the published results of others for the same tasks
-    (only where there are any).
+    It depends only on the rows, not on interruptions of the run. `tasks` describes episodes without a control,
+    `policy_failures` the policies that made episodes invalid, `controls` episodes under a control, and `published` the
+    published results of other authors for the same tasks; all but `tasks` are left out if empty.
     """
     tasks: dict[str, Any] = {}
     controls: dict[str, Any] = {}
@@ -61,7 +60,7 @@ def summarised(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: 
 
 
 def _run(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts) -> dict[str, Any]:
-    """Returns what was played, and the provenance."""
+    """Returns the settings and the provenance of the run."""
     run = {
         "id": evaluation.run,
         "suite": evaluation.suite,
@@ -111,16 +110,16 @@ def _sampling(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _team(worker: WorkerConfig) -> dict[str, Any]:
-    """Returns the policy of each robot, the dispatcher, and how long decisions take; empty for the defaults."""
+    """Returns the policy of each robot, the dispatcher, and the latency of decisions; empty for the defaults."""
     settings = worker.team_settings
     plain = {name: asdict(settings[name]) for name in ("dispatcher", "latency") if name in settings}
     return {**({"team": {robot: asdict(one) for robot, one in worker.team.items()}} if worker.team else {}), **plain}
 
 
 def _memory(worker: WorkerConfig, records: Sequence[EpisodeRecord]) -> dict[str, Any]:
-    """Returns what the bank of beliefs was given, how often robots looked, and how many events the bank has refused.
+    """Returns the sources of the bank of beliefs, the rate of looks, and the number of events that the bank refused.
 
-    Empty without a bank.
+    It is empty without a bank.
     """
     if worker.memory is None:
         return {}
@@ -139,7 +138,7 @@ def _weights(policies: Mapping[str, PolicyBuilder]) -> dict[str, dict[str, str]]
 
 
 def _published(task: Task) -> Mapping[str, float]:
-    """Returns the published results of others for a task, empty for most tasks."""
+    """Returns the published results of other authors for a task, empty for most tasks."""
     return getattr(task, "published", {})
 
 
@@ -153,7 +152,7 @@ def entry_of(
 ) -> dict[str, Any]:
     """Returns the entry of the `records` of one task, policy and `control`.
 
-    `chance`, `phases`, `columns` are the task's.
+    `chance`, `phases` and `columns` are those of the task.
     """
     entry = summarise(records, chance=chance, phases=phases, columns=columns)
     return {**entry, "follows_donor": following(records)} if control == SWAPPED else entry

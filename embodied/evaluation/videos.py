@@ -44,7 +44,7 @@ def video_path(folder: Path, record: EpisodeRecord) -> Path:
 
 
 def same_replay(first: EpisodeRecord, second: EpisodeRecord) -> bool:
-    """Returns whether two plays of an episode had the same course."""
+    """Returns whether two plays of an episode are equal in everything but wall time."""
     keys = ("episode", "policy", "outcome", "reason", "phases", "choice", "steps", "control", "donor")
     return all(getattr(first, key) == getattr(second, key) for key in keys)
 

@@ -1,4 +1,4 @@
-"""The robots by name: those that come with the project, those from outside, and those of model files."""
+"""Robots by name: those of this project, those of installed plugins, and those of model files."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from embodied.robots.robot import Arm, DifferentialDrive, Gripper, HolonomicDriv
 from embodied.scenes.tabletop import WRIST_CAMERA, WRIST_FOV_Y_RAD
 
 _PEDESTAL_SIZE_M = (0.3, 0.8, 0.4)
-# Where the arm of the mobile manipulator stands on its base, whose frame lies on the floor between the wheels.
+# Where the mobile manipulator's arm is mounted, in the frame of the base, which lies on the floor between the wheels.
 _ON_WHEELS_M = (0.1, 0.0, 0.32)
 _WRIST_CAMERA = RobotCamera("wrist", WRIST_CAMERA, fov_y_rad=WRIST_FOV_Y_RAD)
 
@@ -20,7 +20,7 @@ def _panda_arm(name: str, *, prefix: str = "", mount_m: Vector3 = (0.0, 0.0, 0.0
         name=name,
         urdf="franka_panda/panda.urdf",
         joints=tuple(f"{prefix}panda_joint{index}" for index in range(1, 8)),
-        # Tool 0.548 m ahead of the base, 0.55 m above it, pointing down. MemoryBench's home is said to be 0.72 m above,
+        # Tool 0.548 m ahead of the base, 0.55 m above it, pointing down. MemoryBench states a home 0.72 m above it,
         # which this arm cannot reach with an upright tool.
         home_rad=(0.0, 0.003, 0.0, -1.4912, 0.0, 1.4942, 0.785398),
         # Franka's published soft limits: tighter than the URDF's hard stops.
@@ -78,7 +78,7 @@ _MODELS = {
                     effort_limit_nm=(300.0,) * 7,
                     tool_link="lbr_iiwa_link_7",
                     tool_in_link=Pose((0.0, 0.0, 0.045)),
-                    reach_m=0.8,  # Of either arm of the series; the URDF does not say which it is, nor what it carries.
+                    reach_m=0.8,  # Both arms of the series reach this far; the URDF states no type and no payload.
                 ),
             ),
         ),
@@ -107,16 +107,16 @@ _MODELS = {
 
 
 def robot_model(name: str) -> RobotModel:
-    """Returns the robot called `name`, or that of the model file at the path `name`.
+    """Returns the robot called `name`, or the robot of the model file at the path `name`.
 
-    Raises `UnknownNameError` with the nearest right name, `PluginError` for a robot from outside that is broken, and as
-    `model_file.load_robot`.
+    Raises `UnknownNameError` with the nearest right name, `PluginError` for a broken robot of a plugin, and what
+    `model_file.load_robot` raises.
     """
     return load_robot(name) if is_model_path(name) else ROBOTS[name]
 
 
 def robot_names() -> tuple[str, ...]:
-    """Returns the names of all robots, sorted; nothing from outside is loaded for that."""
+    """Returns the names of all robots, sorted, without loading those of plugins."""
     return tuple(sorted(ROBOTS))
 
 

@@ -1,4 +1,4 @@
-"""What a command must satisfy, and what `Observation.proprio` holds: shapes, bounds and layouts by robot model."""
+"""Checks of commands, and the layout of `Observation.proprio`, for each robot model."""
 
 from collections.abc import Mapping
 
@@ -61,9 +61,9 @@ def joint_targets(model: RobotModel, command: Command, last_rad: np.ndarray) -> 
 
 
 def arm_targets(model: RobotModel, command: Command) -> dict[str, np.ndarray]:
-    """Returns the joint targets (its joints,) that a command has for each arm, by end effector; {} where it has none.
+    """Returns the joint targets of `command` by end effector, each (joints of the arm,); {} if it has none.
 
-    The command fits the model, as `check_command` checks it.
+    `command` must have passed `check_command` for `model`.
     """
     wanted = command.joint_position_rad
     if wanted is None:
@@ -75,9 +75,9 @@ def arm_targets(model: RobotModel, command: Command) -> dict[str, np.ndarray]:
 
 
 def openings(model: RobotModel, command: Command) -> dict[str, float]:
-    """Returns the gripper openings that a command has, by end effector; {} where it has none.
+    """Returns the gripper openings of `command` by end effector, {} if it has none.
 
-    The command fits the model, as `check_command` checks it.
+    `command` must have passed `check_command` for `model`.
     """
     if command.gripper is None:
         return {}
@@ -87,13 +87,13 @@ def openings(model: RobotModel, command: Command) -> dict[str, float]:
 
 
 def check_command(robot: str, model: RobotModel, command: Command) -> None:
-    """Raises `CommandError` unless `command` fits `model`: parts that exist, shapes, finite values, limits.
+    """Raises `CommandError` unless `command` fits `model`: existing parts, shapes, finite values, limits.
 
-    `robot` is named in the message. PyBullet accepts a NaN target and is invalid until its next reset, so this check
-    comes first.
+    The message names `robot`. PyBullet accepts a NaN target and is unusable until its next reset, so commands are
+    checked before they reach it.
     """
     if not isinstance(command, Command):
-        raise CommandError(f"What {robot!r} is sent must be a `Command`.", value=type(command).__name__)
+        raise CommandError(f"A command of {robot!r} must be a `Command`.", value=type(command).__name__)
     if command.joint_position_rad is not None:
         _check_joints(robot, model, command.joint_position_rad)
     if command.gripper is not None:

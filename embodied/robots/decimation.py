@@ -1,4 +1,4 @@
-"""Fewer triangles for robots: hidden ones go, visible ones are merged by Open3D."""
+"""Reduces the triangles of robot meshes: hidden ones are dropped, visible ones are merged by Open3D."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,9 +17,9 @@ _LIFT_M = 1e-5
 def decimate(meshes: Sequence[LinkMesh], *, triangles: int) -> tuple[LinkMesh, ...]:
     """Returns `meshes` with at most about `triangles` triangles together, each facing outwards.
 
-    Triangles that cannot be seen from outside their link are dropped; the budget is shared by the root of visible area.
-    Quadric decimation after Garland and Heckbert, Surface Simplification Using Quadric Error Metrics, 1997.
-    Raises `MissingDependencyError` without Open3D.
+    Triangles that cannot be seen from outside their link are dropped. The meshes share the budget in proportion to the
+    square root of their visible area. Quadric decimation after Garland and Heckbert, Surface Simplification Using
+    Quadric Error Metrics, 1997. Raises `MissingDependencyError` without Open3D.
     """
     open3d = _open3d()
     # Twice: visibility is cheap on a coarse mesh, and the final budget must not be spent on invisible parts.
@@ -39,7 +39,7 @@ def _share(open3d: Any, meshes: Sequence[LinkMesh], triangles: int) -> tuple[Lin
     counts = np.array([len(mesh.faces) for mesh in meshes])
     targets = np.zeros(len(meshes))
     simple = np.zeros(len(meshes), dtype=bool)
-    for _ in meshes:  # What simple meshes do not need goes to the others.
+    for _ in meshes:  # The others get what simple meshes leave of the budget.
         targets = np.where(
             simple, counts, sizes / max(sizes[~simple].sum(), 1e-12) * (triangles - counts[simple].sum())
         )
@@ -64,7 +64,7 @@ def _simplify(open3d: Any, mesh: LinkMesh, triangles: int) -> LinkMesh:
 
 
 def _outside(open3d: Any, meshes: Sequence[LinkMesh]) -> list[LinkMesh]:
-    """Keeps the triangles of one link that rays reach from outside, turned towards where the rays come from."""
+    """Keeps the triangles of one link that rays from outside reach, oriented towards the origin of the rays."""
     scene = open3d.t.geometry.RaycastingScene(nthreads=1)
     for mesh in meshes:
         scene.add_triangles(mesh.vertices, mesh.faces.astype(np.uint32))

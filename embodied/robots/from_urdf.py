@@ -1,4 +1,4 @@
-"""Makes a robot model of a model file and its URDF files; what does not fit is refused by its rule."""
+"""Builds a robot model from a model file and its URDF files; entries that do not fit are refused."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ _SLACK_RAD = 1e-6
 def build_model(entry: RobotFile, root: str) -> RobotModel:
     """Returns the robot that `entry` describes, whose files lie below the folder `root`.
 
-    Raises `RobotModelError` and `UnknownNameError` for what does not fit.
+    Raises `RobotModelError` and `UnknownNameError` for entries that do not fit the URDF files.
     """
     source = _source(entry, root)
     urdf = compose(source)
@@ -114,7 +114,7 @@ def _arm(entry: ArmEntry, joints: Mapping[str, UrdfJoint], links: Sequence[str])
 
 
 def _chain(entry: ArmEntry, joints: Mapping[str, UrdfJoint], links: Sequence[str]) -> list[UrdfJoint]:
-    """Returns the joints of an arm, which must be those that carry its tool link."""
+    """Returns the joints of an arm; they must be exactly those between base and tool link."""
     what = f"arm {entry.name!r}"
     if not entry.joints:
         raise RobotModelError(f"The {what} must have joints.", value=list(entry.joints))
@@ -155,7 +155,7 @@ def _check_kind(joint: UrdfJoint, what: str) -> None:
 def _values(
     arm: ArmEntry, key: str, given: Sequence[float] | None, default: Sequence[float | None]
 ) -> tuple[float, ...]:
-    """Returns one number per joint: those of the model file, or those of the URDF where it has none."""
+    """Returns one number per joint, from the model file, or from the URDF if the model file has none."""
     if given is None:
         missing = [name for name, value in zip(arm.joints, default, strict=True) if value is None]
         if missing:
@@ -236,7 +236,7 @@ def _check_cameras(model: RobotModel, links: Sequence[str]) -> None:
 
 
 def _check_all_moving(model: RobotModel, joints: Mapping[str, UrdfJoint]) -> None:
-    """Raises `RobotModelError` for a joint that would move with nothing to move it."""
+    """Raises `RobotModelError` for a movable joint that belongs to no arm, gripper or drive."""
     known = {*model.joints, *(joint for arm in model.arms if arm.gripper for joint in arm.gripper.joints)}
     if isinstance(model.drive, DifferentialDrive):
         known |= {*model.drive.left_joints, *model.drive.right_joints}

@@ -1,4 +1,4 @@
-"""Makes a gripper of its entry in a model file: driven joints, and those that mimic them."""
+"""Builds a gripper from its entry in a model file: driven joints and the joints that mimic them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,13 @@ _SLACK = 1e-3  # m or rad beyond a limit of the URDF, for rounded numbers.
 
 
 def gripper_of(arm: ArmEntry, joints: Mapping[str, UrdfJoint], links: Sequence[str]) -> Gripper:
-    """Returns the gripper of an arm that has one.
+    """Returns the gripper of `arm`, which must have one, with the `joints` and `links` of the robot's URDF.
 
-    It is read from `arm`, with the `joints` and `links` of the robot's URDF. Raises `RobotModelError` for joints that
-    cannot be fingers' ones, positions beyond the limits, a joint that mimics a joint that mimics another, and fingers
-    that do not move; `UnknownNameError` for joints and links that are missing.
+    Raises `RobotModelError` for joints that cannot move fingers, positions beyond the limits, chains of mimic joints,
+    and fingers that do not move; `UnknownNameError` for missing joints and links.
     """
     entry, what = arm.gripper, f"gripper of arm {arm.name!r}"
-    assert entry is not None  # The caller has asked.
+    assert entry is not None  # The caller has checked this.
     ends = {name: (finger.closed, finger.open) for name, finger in entry.joints.items()}
     mimics = _mimics(entry, joints, what)
     for name, mimic in mimics.items():
@@ -50,7 +49,7 @@ def gripper_of(arm: ArmEntry, joints: Mapping[str, UrdfJoint], links: Sequence[s
 
 
 def _mimics(entry: GripperEntry, joints: Mapping[str, UrdfJoint], what: str) -> dict[str, UrdfMimic]:
-    """Returns those of the URDF that follow a joint of this gripper, directly or not, and those of the model file."""
+    """Returns the gripper's mimic joints: those of the URDF that follow its joints, and those of the model file."""
     given = {name: UrdfMimic(one.joint, one.multiplier, one.offset) for name, one in entry.mimic.items()}
     for name in (*entry.joints, *given):
         if name not in joints:

@@ -1,4 +1,4 @@
-"""Where a robot's tool and links are, and which joint angles bring the tool somewhere (pinocchio)."""
+"""Forward and inverse kinematics of robots (pinocchio)."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -81,7 +81,7 @@ class Kinematics:
             damped.flat[:: len(joints) + 1] += 0.5 * float(error @ error) * 0.1 + _DAMPING
             step = np.linalg.solve(damped, jacobian.T @ error).tolist()
             share = min(1.0, _LONGEST_STEP_RAD / max(1e-12, *map(abs, step)))
-            before = joints.tolist()  # Plain numbers: NumPy takes longer over so few.
+            before = joints.tolist()  # Python floats: NumPy is slower for so few.
             after = [
                 min(max(joint + share * change, low), high)
                 for joint, change, low, high in zip(before, step, lower, upper, strict=True)
@@ -94,7 +94,8 @@ class Kinematics:
     def solutions(self, target: pin.SE3) -> Iterator[tuple[np.ndarray, float]]:
         """Yields joint angles and remaining error, as `solve_near`, from each seed of a fixed list, home first.
 
-        A pure function of `target`: were the present joints a seed, postures would betray what the robot did before.
+        This is a pure function of `target`. If the present joints were a seed, postures would leak what the robot did
+        before.
         """
         yield self.solve_near(target, self.home_rad)
         for seed in self._random_seeds:

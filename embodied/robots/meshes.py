@@ -23,7 +23,7 @@ def visual_meshes(urdf: Path, *, triangles: int = TRIANGLES, cache: Path | None 
     """Returns the visuals in `urdf` with about `triangles` triangles in all, one mesh per link and colour.
 
     They are computed once and kept in `cache` (the user's, by default), keyed by the content of the URDF and its
-    meshes; several processes may do so at once, and a damaged entry is made again. The arrays are read-only. Raises
+    meshes. Several processes may do so at once, and a damaged entry is computed again. The arrays are read-only. Raises
     `SceneError` for a URDF or mesh that is missing or malformed, `MissingDependencyError` without Open3D.
     """
     if triangles < 1:
@@ -39,10 +39,10 @@ def visual_meshes(urdf: Path, *, triangles: int = TRIANGLES, cache: Path | None 
 
 
 def write_low_poly_urdf(urdf: Path, *, triangles: int = TRIANGLES, cache: Path | None = None) -> Path:
-    """Returns a copy of `urdf` in the cache whose visuals are `visual_meshes`, as .obj files with one colour each.
+    """Returns a copy of `urdf` in `cache` whose visuals are `visual_meshes`, as .obj files with one colour each.
 
-    The copy lies in `cache`, as in `visual_meshes`. They have about `triangles` triangles. Everything else is kept;
-    paths of collision meshes become absolute. Raises as `visual_meshes` does.
+    The visuals have about `triangles` triangles. Everything else is kept; paths of collision meshes become absolute.
+    Raises as `visual_meshes` does.
     """
     meshes = visual_meshes(urdf, triangles=triangles, cache=cache)
     folder = (cache or cache_folder()) / "meshes" / f"{urdf.stem}-{_key(urdf, triangles)}"
@@ -62,7 +62,7 @@ def write_low_poly_urdf(urdf: Path, *, triangles: int = TRIANGLES, cache: Path |
 
 
 def _key(urdf: Path, triangles: int) -> str:
-    """Digests everything that the meshes depend on."""
+    """Returns the digest of everything that the meshes depend on."""
     digest = hashlib.sha256(f"{_RECIPE} {triangles}".encode())
     files = [urdf]
     for mesh in parse_urdf(urdf).iterfind("link/visual/geometry/mesh"):
@@ -82,7 +82,7 @@ def _store(path: Path, meshes: tuple[LinkMesh, ...]) -> None:
 
 
 def _load(path: Path) -> tuple[LinkMesh, ...] | None:
-    """Reads an entry of the cache: None where there is none, or where it is damaged."""
+    """Returns an entry of the cache, None if it is missing or damaged."""
     try:
         text, arrays = read_archive(path)
         header = json.loads(text)

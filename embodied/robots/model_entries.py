@@ -1,4 +1,4 @@
-"""What stands in a model file of a robot: its fields, as they are written."""
+"""The fields of a robot's model file, as they are written."""
 
 from typing import Annotated, Literal
 
@@ -11,16 +11,17 @@ Positive = Annotated[float, msgspec.Meta(gt=0.0, le=1e6)]
 
 
 class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a frame is in another one: metres, and the fixed-axis roll, pitch and yaw of URDF."""
+    """The pose of a frame in another one: metres, and the fixed-axis roll, pitch and yaw of URDF."""
 
     position_m: Vector3 = (0.0, 0.0, 0.0)
     rpy_rad: Vector3 = (0.0, 0.0, 0.0)
 
 
 class PartEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A URDF file, by its path below the root; all but the first stand on a link `parent` of those before, at `at`.
+    """A URDF file, by its path below the root.
 
-    `prefix` goes before the names of its links and joints; elsewhere in the model file they bear it.
+    Each part but the first is mounted at `at` on the link `parent` of an earlier part. `prefix` is put before the names
+    of its links and joints; the rest of the model file uses the prefixed names.
     """
 
     urdf: str
@@ -30,7 +31,7 @@ class PartEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FingerEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a driven joint of a gripper is, in m or rad, when it is closed and when it is fully open."""
+    """The positions of a driven gripper joint, in m or rad, when the gripper is closed and when it is fully open."""
 
     closed: float
     open: float
@@ -47,9 +48,9 @@ class MimicEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class GripperEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The fingers of an end effector.
 
-    `joints` are those that are driven; `mimic` adds to the <mimic> joints of the URDF and comes before them. `fingers`
-    are the links that touch what is grasped, `stroke_m` how far each of them moves, `force_n` what each presses with,
-    and `tip_m` how far closed fingers reach beyond the tool frame, along its z.
+    `joints` are the driven ones; `mimic` adds to the <mimic> joints of the URDF and takes precedence over them.
+    `fingers` are the links that touch a grasped object, `stroke_m` is how far each of them moves, `force_n` the force
+    that each applies, and `tip_m` how far closed fingers reach beyond the tool frame, along its z.
     """
 
     joints: dict[str, FingerEntry]
@@ -64,7 +65,8 @@ class ArmEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A chain of revolute joints, listed from base to tool, and its end effector, whose name is `name`.
 
     The tool frame is at `tool_at` on `tool_link`: z is the direction of approach, y goes across the fingers. Limits
-    that are left out are those of the URDF; those given must lie within them, and make continuous joints limited ones.
+    that are left out are taken from the URDF. Limits that are given must lie within those, and they bound continuous
+    joints.
     """
 
     name: Name
@@ -83,7 +85,7 @@ class ArmEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CameraEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A camera on a link, "" for the first tool frame; x right, y down, z ahead."""
+    """A camera on the link `link`, "" for the first tool frame; x right, y down, z ahead."""
 
     name: Name
     link: str = ""
@@ -120,7 +122,7 @@ class HolonomicEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
 
 
 class RobotFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model file as it is written; other keys are refused. `load_robot` checks it against its URDF files.
+    """A model file as it is written; unknown keys are refused. `load_robot` checks it against its URDF files.
 
     `locked` joints are fixed at zero. A robot without `drive` is bolted to the world by its root link.
     """

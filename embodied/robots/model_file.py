@@ -1,8 +1,8 @@
-"""A robot of one's own: a model file that says what its URDF files do not.
+"""User-defined robots: a model file adds what URDF files do not state.
 
 The model file is JSON, as scenes are: one strict decoder reads both, and its errors name the field. It lies beside its
-URDF files, or names an installed Python package (`package`) whose folder holds them. Nothing is executed or imported.
-Nothing is guessed either: what is missing or does not fit is refused with its rule, never replaced.
+URDF files, or names an installed Python package (`package`) whose folder holds them. No code is executed or imported.
+No value is guessed either: missing entries and entries that do not fit are refused, never replaced by defaults.
 
     {"version": 1, "name": "my_robot",
      "parts": [{"urdf": "arm/arm.urdf"}, {"urdf": "gripper.urdf", "prefix": "g_", "parent": "flange"}],
@@ -30,16 +30,16 @@ MAX_MODEL_FILE_BYTES = 1 << 20
 
 
 def is_model_path(name: str) -> bool:
-    """Returns whether `name` is meant as the path of a model file, and not as the name of a robot."""
+    """Returns whether `name` is the path of a model file rather than the name of a robot."""
     return name.endswith(".json") or "/" in name
 
 
 def load_robot(path: str | Path, *, root: str | Path | None = None) -> RobotModel:
-    """Returns the robot of the model file at `path`, which a process reads once.
+    """Returns the robot of the model file at `path`; a process reads each file once.
 
     URDF files and meshes must lie below `root`; None stands for the folder of the `package` that the file names, or
-    else for the file's own folder. Raises `RobotModelError` for a file that cannot be read, is not as `RobotFile` says,
-    or does not fit its URDF files, and `UnknownNameError` for a link or joint that is not there.
+    else for the file's own folder. Raises `RobotModelError` for a file that cannot be read, lacks the form of
+    `RobotFile`, or does not fit its URDF files, and `UnknownNameError` for a missing link or joint.
     """
     return _loaded(Path(path).absolute(), None if root is None else Path(root).resolve())
 

@@ -1,4 +1,4 @@
-"""What a robot is: its URDF, its arms with their end effectors, and its wheels."""
+"""Descriptions of robots: the URDF, the arms with their end effectors, and the drive."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from embodied.geometry import Pose, Vector3
 class Gripper:
     """Fingers that open by `stroke_m` each: opening 0 is closed, 1 fully open.
 
-    `joints` are all that move with the fingers, those that mimic others included; each is at its entry of `closed_at`
-    and `open_at` (m, or rad), and in proportion in between. `links` are the fingers that must all touch what is
-    grasped. `force_n` is what each presses with; `tip_m` is how far closed fingers reach beyond the tool frame.
+    `joints` are all joints that move with the fingers, mimic joints included. Their positions are `closed_at` and
+    `open_at` (m or rad) at the ends, and linear in between. `links` are the fingers; an object is grasped when all of
+    them touch it. `force_n` is the force of each finger; `tip_m` is how far closed fingers reach beyond the tool frame.
     """
 
     joints: tuple[str, ...]
@@ -26,13 +26,13 @@ class Gripper:
     tip_m: float = 0.0
 
     def positions(self, opening: float) -> tuple[float, ...]:
-        """Returns where the joints are at `opening` in [0, 1], in m or rad."""
+        """Returns the positions of the joints at `opening` in [0, 1], in m or rad."""
         return tuple(
             closed + opening * (opened - closed) for closed, opened in zip(self.closed_at, self.open_at, strict=True)
         )
 
     def opening(self, positions: Sequence[float]) -> float:
-        """Returns how far fingers with their joints at `positions` (m, or rad) are open, in [0, 1]."""
+        """Returns the opening in [0, 1] of fingers whose joints are at `positions` (m or rad)."""
         travelled = [
             position - closed if opened > closed else closed - position
             for position, closed, opened in zip(positions, self.closed_at, self.open_at, strict=True)
@@ -72,7 +72,7 @@ class DifferentialDrive:
 class HolonomicDrive:
     """A base that moves in any direction at any heading, such as one on Mecanum wheels; x points forward, y left.
 
-    It is moved by a force of up to `force_n` and a torque of up to `torque_nm`, so that a wall can hold it up.
+    It is moved by a force of up to `force_n` and a torque of up to `torque_nm`, so that a wall can stop it.
     """
 
     linear_limit_mps: float
@@ -91,12 +91,12 @@ class HolonomicDrive:
 class Arm:
     """A serial chain with one end effector, whose name is `name`.
 
-    `tool_link` carries the tool frame at `tool_in_link`: z approach, y across the fingers. `gripper` is None for an
-    end effector that cannot grasp. `urdf` is the public file of an arm of the catalogue; its links and joints, which
-    the names here already include, are prefixed by `prefix`, and its root link stands upright at `mount_m` in the
-    frame of the robot's base. An arm of a model file has none of these: its robot's `source` has the files.
-    `reach_m` and `payload_kg` are those that its maker states, 0 where they are not known. `stow_rad` is the compact
-    posture in which it is carried about, None where it has none.
+    `tool_link` carries the tool frame at `tool_in_link`: z approach, y across the fingers. `gripper` is None for an end
+    effector that cannot grasp. `urdf` is the public file of an arm of the catalogue; its links and joints, which the
+    names here already include, are prefixed by `prefix`, and its root link stands upright at `mount_m` in the frame of
+    the robot's base. An arm of a model file leaves these three empty: its files are in the robot's `source`. `reach_m`
+    and `payload_kg` are the manufacturer's figures, 0 if unknown. `stow_rad` is a compact posture for driving, None if
+    there is none.
     """
 
     name: str
@@ -121,8 +121,8 @@ class Arm:
 class UrdfPart:
     """A URDF file below its robot's root; its own root link stands on the link `parent`, "" for the first part.
 
-    Its place there is `position_m` and the fixed-axis roll, pitch and yaw `rpy_rad`; `prefix` is put before the names
-    of its links and joints.
+    It is mounted at `position_m` with the fixed-axis roll, pitch and yaw `rpy_rad`; `prefix` is put before the names of
+    its links and joints.
     """
 
     file: str
@@ -134,7 +134,7 @@ class UrdfPart:
 
 @dataclass(frozen=True)
 class UrdfSource:
-    """The URDF files of a robot, joined in this order; `root` is the folder that all files and meshes lie below.
+    """The URDF files of a robot, joined in this order; all files and meshes lie below the folder `root`.
 
     `locked` joints are fixed at zero; `bounds` are limits (rad) of joints by name, also of continuous ones.
     """
@@ -147,7 +147,7 @@ class UrdfSource:
 
 @dataclass(frozen=True)
 class RobotCamera:
-    """A camera that a robot wears, at `pose` in the frame of `link`, "" for its first tool frame: x right, z ahead."""
+    """A camera mounted on a robot, at `pose` in the frame of `link`, "" for its first tool frame: x right, z ahead."""
 
     name: str
     pose: Pose
@@ -159,10 +159,10 @@ class RobotCamera:
 class RobotModel:
     """One embodiment; `assets.urdf_path` makes its URDF, `catalogue.robot_model` finds it by name.
 
-    Joint vectors (J,) of a robot hold the joints of all `arms` in this order. `pedestal_size_m` is the box that
-    carries the arms of a robot without wheels, its bottom at the base frame; None where the arm stands on the base.
-    `source` has the URDF files of a robot from a model file, None for the catalogue's, and `files_sha256` identifies
-    these files and their meshes. `cameras` are those it wears.
+    Joint vectors (J,) of a robot hold the joints of all `arms` in this order. `pedestal_size_m` is the box that carries
+    the arms of a robot without wheels, its bottom at the base frame; None where the arm stands on the base. `source`
+    has the URDF files of a robot from a model file, None for a robot of the catalogue, and `files_sha256` identifies
+    these files and their meshes. `cameras` are mounted on the robot.
     """
 
     name: str

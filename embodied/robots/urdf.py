@@ -69,10 +69,10 @@ def parse_xml(text: bytes, name: str) -> ElementTree.Element:
 
 
 def load_urdf(root: Path, file: str) -> ElementTree.Element:
-    """Reads the URDF `file` below `root`, with its mesh paths made absolute.
+    """Reads the URDF `file` below `root` and makes its mesh paths absolute.
 
-    A mesh is looked for beside the URDF; `package://NAME/PATH` also below the root, and in the root called NAME.
-    Raises `SceneError` for a file that is too large or no URDF, `PathError` for paths that leave `root` or are missing.
+    A mesh is looked for beside the URDF; `package://NAME/PATH` also below the root, and in the root called NAME. Raises
+    `SceneError` for a file that is too large or no URDF, `PathError` for paths that leave `root` or are missing.
     """
     path = confined(root, file)
     if path.stat().st_size > MAX_URDF_BYTES:
@@ -84,7 +84,7 @@ def load_urdf(root: Path, file: str) -> ElementTree.Element:
         mesh.set("filename", str(_mesh_file(root, path, mesh.get("filename", ""))))
     for link in robot.iter("link"):
         for contact in link.findall("contact"):
-            link.remove(contact)  # Friction is the simulator's to set; anchors carry hidden state.
+            link.remove(contact)  # The simulator sets friction, and contact anchors carry hidden state.
     return robot
 
 
@@ -107,11 +107,11 @@ def _mesh_file(root: Path, urdf: Path, uri: str) -> Path:
 
 
 def compose(source: UrdfSource) -> ElementTree.Element:
-    """Returns the URDF of several joined parts, vendors' elements left out, and every link with a mass.
+    """Returns the URDF of several joined parts, without vendor elements, in which every link has a mass.
 
-    A link without mass weighs 1 g: simulators would make it 1 kg, or fix it to the world. Joints of `source.locked`
-    are fixed at 0; joints of `source.bounds` have these limits, also where they are continuous.
-    Raises `RobotModelError` where the parts do not make one tree, and as `load_urdf` does.
+    A link without mass weighs 1 g: simulators would make it 1 kg, or fix it to the world. Joints of `source.locked` are
+    fixed at 0; joints of `source.bounds` have these limits, also where they are continuous. Raises `RobotModelError`
+    where the parts do not make one tree, and as `load_urdf` does.
     """
     whole = ElementTree.Element("robot", name="robot")
     for index, part in enumerate(source.parts):
@@ -169,9 +169,9 @@ def joints_of(robot: ElementTree.Element) -> dict[str, UrdfJoint]:
 
 
 def root_of(robot: ElementTree.Element, name: str) -> str:
-    """Returns the only link that no joint carries.
+    """Returns the root link.
 
-    Raises `RobotModelError`, naming the file `name`, for joints to missing links, and where the links make no one tree.
+    Raises `RobotModelError`, naming the file `name`, for joints to missing links, and for links that are not one tree.
     """
     links = link_names(robot)
     children = Counter()
@@ -202,7 +202,7 @@ def chain_to(joints: Iterable[UrdfJoint], link: str) -> list[UrdfJoint]:
 
 
 def _clean(urdf: ElementTree.Element) -> None:
-    """Drops what is neither a link, joint nor material, and vendors' attributes; makes massless links light."""
+    """Removes vendor attributes and all elements but links, joints and materials; gives massless links a small mass."""
     for element in list(urdf):
         if element.tag not in _KEPT:
             urdf.remove(element)
@@ -223,7 +223,7 @@ def _clean(urdf: ElementTree.Element) -> None:
                 remedy="Add it to the URDF, or remove its <inertial>: it then weighs 1 g.",
             )
     for limit in urdf.iterfind("joint/limit"):
-        for key in ("velocity", "effort"):  # URDF wants them for fingers too, whose speed and force are the gripper's.
+        for key in ("velocity", "effort"):  # URDF requires them; those of fingers come from the gripper.
             limit.set(key, limit.get(key, "0"))
 
 
@@ -240,7 +240,7 @@ def _make_light(link: ElementTree.Element) -> None:
 
 
 def _prefix(urdf: ElementTree.Element, part: UrdfPart) -> None:
-    """Puts the prefix before all names, which become names of files too: only letters, digits and a few signs."""
+    """Prefixes all names. They become file names too, so only letters, digits and a few signs are allowed."""
     prefix = part.prefix
     for element in (*urdf.findall("link"), *urdf.findall("joint")):
         name = prefix + element.get("name", "")

@@ -1,4 +1,4 @@
-"""What stands in a URDF must be: finite numbers of the right count, sizes above zero, shapes that can be simulated."""
+"""Checks the values in a URDF: finite numbers of the right count, positive sizes, and shapes that can be simulated."""
 
 import math
 from xml.etree import ElementTree
@@ -20,7 +20,7 @@ _NUMBERS = {
 
 
 def check_numbers(robot: ElementTree.Element) -> None:
-    """Raises `RobotModelError` for places, axes, sizes and inertias that are not finite numbers, and other shapes."""
+    """Raises `RobotModelError` for poses, axes, sizes and inertias that are not finite, and for unsupported shapes."""
     for element in robot.iter():
         if not all(name.isascii() for name in (element.tag, *element.attrib)):
             raise RobotModelError("Tags and attributes of a URDF must be ASCII.", value=element.tag)
@@ -46,7 +46,7 @@ def check_numbers(robot: ElementTree.Element) -> None:
 
 
 def number(element: ElementTree.Element, text: str | None) -> float:
-    """Returns the number that `text` of `element` is. Raises `RobotModelError` unless it is a finite one."""
+    """Returns `text` of `element` as a finite number. Raises `RobotModelError` for any other text."""
     try:
         value = float(text or "")
     except ValueError:

@@ -39,7 +39,7 @@ def parse_urdf(urdf: Path) -> ElementTree.Element:
 def mesh_path(mesh: ElementTree.Element, urdf: Path) -> Path:
     """Returns the file of a <mesh>; `package://` and relative paths start at the URDF's folder.
 
-    Raises `SceneError` naming file and URDF where it is missing.
+    Raises `SceneError`, naming the file and the URDF, if it is missing.
     """
     name = mesh.get("filename", "")
     path = urdf.parent / name.removeprefix("package://")
@@ -71,7 +71,7 @@ def link_visuals(urdf: Path) -> tuple[LinkMesh, ...]:
 
 
 def _palette(robot: ElementTree.Element) -> dict[str, Rgba]:
-    # A material may be defined at the top or inside whichever link uses it first.
+    # A material may be defined at the top level or inside the link that uses it first.
     return {
         material.get("name", ""): _rgba(colour.get("rgba", ""))
         for material in robot.iter("material")
@@ -88,7 +88,7 @@ def _numbers(text: str | None, count: int, default: str) -> list[float]:
     try:
         values = [float(word) for word in (text or default).split()]
     except ValueError as error:
-        raise SceneError("The numbers of a URDF must be numbers.", value=text) from error
+        raise SceneError("The values of a URDF must be numbers here.", value=text) from error
     if len(values) != count or not np.isfinite(values).all():
         raise SceneError(f"A URDF must give {count} finite numbers here.", value=text)
     return values
@@ -146,7 +146,7 @@ def _primitive(shape: ElementTree.Element) -> Box | Cylinder | Sphere:
 def _joined(meshes: list[TriangleMesh]) -> TriangleMesh:
     starts = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes[:-1])])
     faces = np.concatenate([mesh.faces + start for mesh, start in zip(meshes, starts, strict=True)])
-    # Only corners that a face uses, each place once: neighbours must share corners to be decimated without cracks.
+    # Drop unused vertices and merge equal ones: faces must share vertices to be decimated without cracks.
     used, index = np.unique(faces, return_inverse=True)
     vertices = np.concatenate([mesh.vertices for mesh in meshes])[used]
     places, merged = np.unique(vertices, axis=0, return_inverse=True)

@@ -1,1 +1,1 @@
-"""What a world is made of, as data."""
+"""Descriptions of worlds, as data."""

@@ -1,4 +1,4 @@
-"""What changes of a world mean for a scene: whether they fit it, and which colours its parts then have."""
+"""Changes of a world: checks that they fit a scene, and the resulting properties and colours of its bodies."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class BodyAttributes:
 
     @staticmethod
     def of(scene: Scene) -> BodyAttributes:
-        """Returns what the bodies of `scene` start with."""
+        """Returns the initial attributes of the bodies of `scene`."""
         return BodyAttributes(
             {body.name: {one.name: one.value for one in body.properties} for body in scene.bodies if body.properties},
             {},
         )
 
     def changed(self, changes: Iterable[WorldChange]) -> BodyAttributes:
-        """Returns the attributes after `changes`, in their order; changes of poses and joints are passed over."""
+        """Returns the attributes after `changes`, in their order; changes of poses and joints are ignored."""
         properties, colours = dict(self.properties), dict(self.colours)
         for change in changes:
             if isinstance(change, SetProperty):
@@ -50,7 +50,8 @@ class BodyAttributes:
 def part_colours(body: Body, properties: Properties, colours: PartColours) -> tuple[Rgba, ...]:
     """Returns the colour of every part of `body`.
 
-    From `colours` of events, else from its `properties`, else its own.
+    A colour set by an event (`colours`) takes precedence over one that follows from `properties`, and that over the
+    part's own.
     """
     painted = {part.name: part.rgba for part in body.parts if part.name}
     others: Rgba | None = None
@@ -95,9 +96,9 @@ def check_effect(scene: Scene, effect: MoveBody | WorldChange) -> None:
 
 
 def moved_bodies(effect: MoveBody | WorldChange, scene: Scene) -> frozenset[str]:
-    """Returns the bodies that an effect moves: its own, and all that hang on that one by joints.
+    """Returns the bodies that an effect moves: its own, and all that are attached to it by joints.
 
-    Raises `UnknownNameError` for a joint that is not there.
+    Raises `UnknownNameError` for a missing joint.
     """
     if isinstance(effect, SetColour | SetProperty):
         return frozenset()

@@ -1,4 +1,4 @@
-"""What names and numbers of a scene must be."""
+"""Checks of the names and numbers of a scene."""
 
 import numpy as np
 

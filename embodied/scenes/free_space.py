@@ -1,4 +1,4 @@
-"""Where a round base may stand on a floor plan, and the shortest ways between such places."""
+"""The free space of a round base on a floor plan, and the shortest paths through it."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -25,7 +25,7 @@ class FreeSpace:
         return self.grid.holds(cell) and bool(self.free[cell])
 
     def snap(self, point_m: PointLike) -> Point | None:
-        """Returns the nearest free place to (x, y): itself where it is free, None where nothing is."""
+        """Returns the free point nearest to (x, y), which may be (x, y) itself, or None if no point is free."""
         if self.contains(point_m):
             return (float(point_m[0]), float(point_m[1]))
         cells = np.argwhere(self.free)
@@ -36,10 +36,10 @@ class FreeSpace:
         return self.grid.centre((int(nearest[0]), int(nearest[1])))
 
     def path(self, start_m: PointLike, goal_m: PointLike) -> np.ndarray | None:
-        """Returns corners (N, 2) of a short free way from start to goal, both included, or None where there is none.
+        """Returns corners (N, 2) of a short free path from start to goal, both included, or None where there is none.
 
-        The shortest way over neighbouring cells (Dijkstra), straightened wherever the line of sight is free: from its
-        start and from its goal, of which the shorter one is taken.
+        The shortest path over neighbouring cells (Dijkstra) is straightened wherever the line of sight is free, once
+        from its start and once from its goal; the shorter result is returned.
         """
         return self.paths(start_m, [goal_m])[0]
 
@@ -81,7 +81,7 @@ class FreeSpace:
         return self.first_blocked(start_m, goal_m) is None
 
     def first_blocked(self, start_m: PointLike, goal_m: PointLike) -> Point | None:
-        """Returns the first place on the straight line between two places that is not free, None where all are."""
+        """Returns the first point that is not free on the straight line between two points, None if all are free."""
         start, goal = np.asarray(start_m[:2], dtype=float), np.asarray(goal_m[:2], dtype=float)
         count = int(np.ceil(np.linalg.norm(goal - start) / (self.grid.cell_m / 2))) + 1
         points = start + np.linspace(0.0, 1.0, count)[:, None] * (goal - start)

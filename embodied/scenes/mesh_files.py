@@ -26,7 +26,7 @@ class TriangleMesh:
 
 @dataclass(frozen=True, eq=False)
 class MeshFile:
-    """What a file holds: its surface, and the diffuse `rgb` float32 (F, 3) of each face, white where it names none."""
+    """The content of a mesh file: its surface, and the diffuse `rgb` float32 (F, 3) of each face, white by default."""
 
     mesh: TriangleMesh
     rgb: np.ndarray
@@ -75,7 +75,7 @@ def _read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
                 rgb.append(colour)
         elif word == "usemtl":
             colour = colours.get(rest.strip(), WHITE)
-        elif word == "mtllib" and (path.parent / rest.strip()).is_file():  # Published robots lack some of theirs.
+        elif word == "mtllib" and (path.parent / rest.strip()).is_file():  # Some published robots lack material files.
             colours |= _read_colours(confined(path.parent, rest.strip()))
     return (
         np.array(vertices, dtype=np.float32).reshape(-1, 3),

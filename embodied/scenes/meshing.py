@@ -1,4 +1,4 @@
-"""Shapes into triangles, for renderers and viewers."""
+"""Converts shapes to triangles, for renderers and viewers."""
 
 from pathlib import Path
 

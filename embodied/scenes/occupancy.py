@@ -1,4 +1,4 @@
-"""Which parts of the floor plan are occupied: a grid made from the bodies of a scene and their present poses."""
+"""The occupied cells of the floor plan: a grid made from the bodies of a scene and their present poses."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class OccupancyGrid:
         return int(row), int(column)
 
     def holds(self, cell: tuple[int, int]) -> bool:
-        """Returns whether the grid has a cell (row, column)."""
+        """Returns whether (row, column) is a cell of the grid."""
         return 0 <= cell[0] < self.owner.shape[0] and 0 <= cell[1] < self.owner.shape[1]
 
     def centre(self, cell: tuple[int, int]) -> Point:
@@ -80,11 +80,11 @@ class OccupancyGrid:
 
 @dataclass(frozen=True, kw_only=True)
 class GridOptions:
-    """How a floor plan is made: what stands between the two `heights_m` (world z) is in the way, but for `without`.
+    """Settings of a floor plan: bodies between the two `heights_m` (world z) are obstacles, except those in `without`.
 
-    With `floor_m` (world z), so is the edge of the floor: cells over no part whose top lies within 2 cm of that height,
-    unless there is no such part at all. Cells are `cell_m` wide; `margin_m` is kept around everything. Mesh files are
-    read from `asset_root`.
+    With `floor_m` (world z), the edge of the floor is an obstacle too: every cell without a part below it whose top
+    lies within 2 cm of that height, unless the scene has no such part at all. Cells are `cell_m` wide; `margin_m` is
+    kept around every obstacle. Mesh files are read from `asset_root`.
     """
 
     heights_m: tuple[float, float]
@@ -153,7 +153,7 @@ def _floors(scene: Scene, poses: Mapping[str, Pose], options: GridOptions, floor
 
 
 def _outlines(part: Part, body: Pose, options: GridOptions) -> list[np.ndarray]:
-    """Returns the corners (N, 2) of a part seen from above, nothing for one above or below the band of heights."""
+    """Returns the corners (N, 2) of a part seen from above, none for a part above or below the range of heights."""
     vertices = transform_points(body.matrix, _vertices(part, options.asset_root))
     if vertices[:, 2].max() <= options.heights_m[0] or vertices[:, 2].min() >= options.heights_m[1]:
         return []

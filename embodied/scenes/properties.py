@@ -1,4 +1,4 @@
-"""Properties of bodies, such as `on`, `full` or `charge`, and the colours by which they are seen."""
+"""Properties of bodies, such as `on`, `full` or `charge`, and the colours that show them."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from embodied.types.events import PropertyValue, Rgba
 
 
 class Property(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A property of a body with the value that it starts with; events change the value, never its type."""
+    """A property of a body with its initial value; events change the value, never its type."""
 
     name: str
     value: PropertyValue

@@ -74,10 +74,10 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A rigid thing. `mass_kg` 0 fixes it to the world; a joint's child moves with its joint and needs a mass.
+    """A rigid body. `mass_kg` 0 fixes it to the world; a joint's child moves with its joint and needs a mass.
 
     `pose` is in the world frame; a joint's child leaves it at the identity, since its joint places it. `properties`
-    have the values that it starts with; of several `property_colours` that apply to a part, the last one holds.
+    have their initial values; of several `property_colours` that apply to a part, the last one holds.
     """
 
     name: str
@@ -154,7 +154,7 @@ class Joint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Camera(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A pinhole camera; `pose` is in the world, or in a frame of the robot `mount`. x right, y down, z ahead.
 
-    That frame is the one of its link called `link`; with "" it is its first tool frame, or its base without an arm.
+    That frame is the frame of its link `link`; "" stands for its first tool frame, or for its base if it has no arm.
     """
 
     name: str
@@ -213,7 +213,7 @@ class Scene(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.version not in READABLE_VERSIONS:
             raise SceneError(f"A scene must be of version {SCENE_VERSION} or older.", value=self.version)
-        msgspec.structs.force_setattr(self, "version", SCENE_VERSION)  # Older ones lack nothing but newer fields.
+        msgspec.structs.force_setattr(self, "version", SCENE_VERSION)  # Older versions only lack newer fields.
         _check_names(self)
         _check_joints(self)
         for camera in self.cameras:

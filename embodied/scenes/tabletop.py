@@ -59,7 +59,7 @@ _TABLE: Rgba = (0.8, 0.78, 0.74, 1.0)
 
 _FRONT_LOOKS_AT_M: Vector3 = (0.2, 0.0, 0.95)
 _SHOULDERS_LOOK_AT_M: Vector3 = (0.25, 0.0, 0.80)
-# Of the Panda, in its tool frame: beside the hand, so that it sees the finger tips at its lower edge.
+# The Panda's wrist camera in its tool frame: beside the hand, with the finger tips at the lower edge of the image.
 WRIST_CAMERA = Pose((0.07, 0.0, -0.14), quaternion_from_yaw(np.pi / 2))
 WRIST_FOV_Y_RAD = float(np.radians(60))
 _CABINET_M = 0.26
@@ -89,11 +89,11 @@ def tabletop_scene(
     regions: Iterable[Region] = (),
     camera_px: int = 128,
 ) -> Scene:
-    """Returns a scene of `bodies` on the table with the Panda behind it, and its four square cameras.
+    """Returns the scene `name` with `bodies` on the table, the Panda behind it, and four square cameras.
 
-    Cameras are squares of `camera_px`. It is called `name` and has `joints` and `regions` beside. The cameras `front`,
-    `left_shoulder` and `right_shoulder` (40 degrees) look at the table's middle; `wrist` (60 degrees) is mounted beside
-    the hand, and sees the finger tips at its lower edge.
+    It also has `joints` and `regions`. Images have `camera_px` pixels a side. The cameras `front`, `left_shoulder` and
+    `right_shoulder` (40 degrees) look at the table's middle; `wrist` (60 degrees) is mounted beside the hand, with the
+    finger tips at the lower edge of its image.
     """
     return Scene(
         name=name,
@@ -132,7 +132,7 @@ def block(name: str, x_m: float, y_m: float, yaw_rad: float) -> Body:
 def patch(name: str, place: Pose, size_m: float = PATCH_M) -> Body:
     """Returns a red square, called `name`, on the table at `place`.
 
-    Visible, `size_m` wide, 1 mm thick, without collisions.
+    It is visible, `size_m` wide and 1 mm thick, and collides with nothing.
     """
     return _mark(name, place, size_m, _RED)
 
@@ -151,8 +151,8 @@ def place_detector(place: str, pose: Pose, width_m: float) -> Region:
 def button(place: Pose) -> tuple[tuple[Body, ...], tuple[Joint, ...]]:
     """Returns the bodies and the joint of a push button at `place` on the table.
 
-    The joint `button` is the travel of the cap, downwards: 0 at rest, at most 8 mm; a spring lifts it again.
-    The cap slides in a hollow base, so nothing rubs whatever collides with what.
+    The joint `button` is the travel of the cap, downwards: 0 at rest, at most 8 mm; a spring lifts it again. The cap
+    slides in a hollow base, so its parts never touch each other.
     """
     hole = BUTTON_CAP_M + 2 * _CLEARANCE_M
     rim = (BUTTON_M - hole) / 2
@@ -191,11 +191,11 @@ def button(place: Pose) -> tuple[tuple[Body, ...], tuple[Joint, ...]]:
 
 
 def chest(place: Pose, *, opened: str, detent: Detent | None) -> tuple[tuple[Body, ...], tuple[Joint, ...]]:
-    """Returns the bodies and joints of a chest at `place` of three similar drawers, `opened` pulled out by 0.21 m.
+    """Returns the bodies and joints of a chest of three similar drawers at `place`, `opened` pulled out by 0.21 m.
 
-    `detent` holds shut drawers. Its frame lies on the table, 13.7 cm behind the handles of shut drawers; it faces its
-    own -y. Handles are vertical bars 1.2 cm thick with 3.6 cm of space behind them, 0.114, 0.198 and 0.282 m above the
-    table.
+    `detent` holds closed drawers. The frame of the chest lies on the table, 13.7 cm behind the handles of closed
+    drawers; it faces its own -y. Handles are vertical bars 1.2 cm thick with 3.6 cm of space behind them, 0.114, 0.198
+    and 0.282 m above the table.
     """
     joints = tuple(
         Joint(

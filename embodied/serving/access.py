@@ -1,4 +1,4 @@
-"""Who may use a server: this machine by default, others with a token over TLS."""
+"""Access to a server: only this machine by default, other machines with a token over TLS."""
 
 import base64
 import hmac
@@ -18,7 +18,7 @@ SHORTEST_TOKEN = 16
 class Access:
     """A token, "" for none, and the files of a TLS certificate and its key, None without TLS.
 
-    The token is shown nowhere: neither by `repr` nor in errors, logs or metadata.
+    The token never appears in `repr`, errors, logs or metadata.
     """
 
     token: str = field(default="", repr=False)
@@ -26,7 +26,7 @@ class Access:
     key: Path | None = None
 
     def require_safe(self, host: str, *, insecure: bool) -> None:
-        """Raises `ConfigError` unless `host` is this machine alone, or a token and TLS protect it, or `insecure`."""
+        """Raises `ConfigError` if other machines can reach `host` without a token and TLS, unless `insecure`."""
         if is_loopback(host) or insecure or (self.token and self.certificate is not None):
             return
         raise ConfigError(
@@ -74,7 +74,7 @@ def _password(credentials: str) -> bytes:
 
 
 def is_loopback(host: str) -> bool:
-    """Returns whether an address reaches this machine alone."""
+    """Returns whether only this machine can reach an address."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -82,7 +82,7 @@ def is_loopback(host: str) -> bool:
 
 
 def read_token(*, file: str = "", variable: str = "") -> str:
-    """Returns the token of the first line of `file`, or of the environment variable `variable`; "" where none is named.
+    """Returns the token in the first line of `file` or in the environment variable `variable`, "" if neither is named.
 
     Raises `ConfigError` for both at once, and for a token that is missing or shorter than 16 characters.
     """

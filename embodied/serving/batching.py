@@ -1,4 +1,4 @@
-"""Requests of many sessions in one call of the policy: requests within a short window share a batch."""
+"""Batches requests of many sessions: requests within a short window share one call of the policy."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Decided:
-    """A decision, how long its request waited for its batch, how long the batch took, and its size."""
+    """A decision, the time that its request waited for a batch, the time of the batch, and its size."""
 
     decision: Decision
     wait_s: float
@@ -35,11 +35,11 @@ class _Waiting:
 
 
 class Batcher:
-    """Asks policies off the event loop, in `threads` of its own. Requests for the same one share a call.
+    """Calls policies outside the event loop, in `threads` threads. Requests for the same policy share a call.
 
-    The first request of a batch waits `window_s` at most: less where `most` requests have come, or where all of
-    `clients()` wait already, so that a single client never waits. Requests that arrive while a batch is computed make
-    the next one. Where several threads are free, they share what waits.
+    The first request of a batch waits at most `window_s`: less if `most` requests have come, or if all of `clients()`
+    already wait, so that a single client never waits. Requests that arrive during a batch form the next one. If several
+    threads are free, they share the waiting requests.
     """
 
     def __init__(
@@ -57,18 +57,18 @@ class Batcher:
         self._task = asyncio.create_task(self._run())
 
     async def decide(self, request: Request, policy: Policy) -> Decided:
-        """Returns the decision of `policy` on a request. Raises whatever it raises for this one, and for it alone."""
+        """Returns the decision of `policy` on a request. Raises its error only for the request that caused it."""
         waiting = _Waiting(request, policy, time.monotonic(), asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._arrived.set()
         return await waiting.answer
 
     async def build(self, builder: PolicyBuilder) -> Policy:
-        """Returns a new policy, built off the event loop. Raises whatever building it raises."""
+        """Returns a new policy, built outside the event loop. Raises whatever building it raises."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, builder.build)
 
     async def close(self) -> None:
-        """Ends the batches; requests that still wait are cancelled."""
+        """Ends the batches; waiting requests are cancelled."""
         tasks = [self._task, *self._running]
         for task in tasks:
             task.cancel()
@@ -85,13 +85,13 @@ class Batcher:
             free = max(1, self._threads - len(self._running))
             count = min(self._most, -(-len(self._waiting) // free))
             batch = [self._waiting.popleft() for _ in range(count)]
-            batch = [waiting for waiting in batch if not waiting.answer.done()]  # Their clients have gone.
+            batch = [waiting for waiting in batch if not waiting.answer.done()]  # Their clients have disconnected.
             task = asyncio.create_task(self._decide_all(batch))
             self._running[task] = batch
             task.add_done_callback(self._end)
 
     def _end(self, task: "asyncio.Task[None]") -> None:
-        """Makes sure that no request of a batch stays without an answer."""
+        """Ensures that every request of a batch gets an answer."""
         for waiting in self._running.pop(task):
             if not waiting.answer.done():
                 waiting.answer.cancel()
@@ -122,7 +122,7 @@ class Batcher:
                 return
 
     def _in_progress(self) -> int:
-        """Returns how many requests are being decided."""
+        """Returns the number of requests that are being decided."""
         return sum(len(batch) for batch in self._running.values())
 
     async def _decide(self, batch: list[_Waiting]) -> None:

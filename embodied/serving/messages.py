@@ -1,4 +1,4 @@
-"""What clients and a server say to each other, as plain values that `embodied.codec` encodes.
+"""Messages between clients and a server, as plain values that `embodied.codec` encodes.
 
 At first the server sends its metadata: `protocol`, `name`, `version`, `weights`, `sessions`, `reset`, `memory`,
 `observation_spec`, `action_spec`, `observation_keys`, `instance`. Then each message of a client gets one answer:
@@ -42,7 +42,7 @@ STATE_KEYS = ("observation/proprio", "observation/gripper", "prompt")
 
 @dataclass(frozen=True)
 class Identity:
-    """What a server states of itself: results of one identity may stand beside each other.
+    """The identity of a served policy: results of equal identities are comparable.
 
     Attributes:
         name: of the policy, such as `sam2act_plus`
@@ -66,7 +66,13 @@ class ClientMessage:
 
 
 def metadata(policy: Policy, identity: Identity, *, instance: str) -> dict[str, Any]:
-    """Returns what the server sends first; `instance` differs whenever a server starts, with empty memories."""
+    """Returns the first message of the server.
+
+    Args:
+        policy: The served policy, whose declarations are sent.
+        identity: Its name, version and weights.
+        instance: A text that differs whenever a server starts, with empty memories.
+    """
     cameras = policy.observation_spec.cameras
     named = cameras if cameras is not None else ("CAMERA",)
     return {
@@ -85,7 +91,7 @@ def metadata(policy: Policy, identity: Identity, *, instance: str) -> dict[str, 
 
 
 def parsed(message: object, *, decisions: int) -> ClientMessage:
-    """Returns what a client asks; `decisions` of its session say which step an observation of openpi's kind is.
+    """Returns a client's message; `decisions` of its session give the step of an observation in openpi's format.
 
     Raises `CodecError` for messages that are neither requests nor resets.
     """
@@ -102,7 +108,7 @@ def parsed(message: object, *, decisions: int) -> ClientMessage:
 
 
 def session_of(message: Mapping[str, Any]) -> tuple[str, str]:
-    """Returns the ids of session and episode, "" for those not given. Raises `CodecError` for ids that are no text."""
+    """Returns the ids of session and episode, "" for missing ones. Raises `CodecError` for ids that are not text."""
     found = []
     for name in (SESSION, EPISODE):
         value = message.get(name, "")
@@ -113,7 +119,7 @@ def session_of(message: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def acknowledged(asked: ClientMessage) -> dict[str, Any]:
-    """Returns the answer to a reset, in our words and in those of RoboMME's servers."""
+    """Returns the answer to a reset, with our keys and those of RoboMME's servers."""
     return {RESET: True, "reset_finished": True, SESSION: asked.session, EPISODE: asked.episode}
 
 
@@ -122,8 +128,15 @@ def answered(
 ) -> dict[str, Any]:
     """Returns the answer to a request, without the carry, which stays with the session.
 
-    Raises `CodecError` for intents that cannot be written, and for those that are no actions where openpi's kind of
-    answer is wanted.
+    Args:
+        asked: The request.
+        decision: The decision on it.
+        space: The action space of the policy.
+        timing: Milliseconds by name, sent as `server_timing`.
+
+    Raises:
+        CodecError: For intents that cannot be encoded, and, if the client expects openpi's format, for intents that are
+            not actions of `space`.
     """
     if not asked.own:
         return {"actions": actions_of(decision, space), "server_timing": dict(timing)}
@@ -132,7 +145,13 @@ def answered(
 
 
 def flat_request(message: Mapping[str, Any], stream: str, decisions: int) -> Request:
-    """Returns the request of an observation under flat keys; whatever else it holds is not read."""
+    """Returns the request of an observation under flat keys; other keys are ignored.
+
+    Args:
+        message: The message of the client.
+        stream: The name of the session, from which the seed of the request is drawn.
+        decisions: The number of earlier decisions in the session.
+    """
     images: dict[str, dict[str, Any]] = {}
     for key, value in message.items():
         prefix, _, rest = key.partition("/")
@@ -164,7 +183,7 @@ def flat_request(message: Mapping[str, Any], stream: str, decisions: int) -> Req
 
 
 def _as_ours(image: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the parts of an image, floats in the precision that we use: other clients have float32 or float64."""
+    """Returns the parts of an image with our float precision: other clients send float32 or float64."""
     wanted = {"depth_m": np.float32, "intrinsics": np.float64, "world_from_camera": np.float64}
     return {
         part: value.astype(wanted[part])
@@ -175,7 +194,7 @@ def _as_ours(image: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def actions_of(decision: Decision, space: ActionSpec) -> np.ndarray:
-    """Returns the intents of a decision as rows (rows, size) float32 of its action space. Raises `CodecError`."""
+    """Returns the intents of a decision as rows (rows, size) float32 of `space`. Raises `CodecError` for any other."""
     rows = [_action_rows(intent, space) for intent in decision.intents]
     return np.concatenate([np.zeros((0, space.size)), *rows]).astype(np.float32)
 

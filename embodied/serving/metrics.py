@@ -1,4 +1,4 @@
-"""What a server counts, as Prometheus reads it."""
+"""The metrics of a server, in the format of Prometheus."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -23,7 +23,7 @@ class Histogram:
         self._sum += value
 
     def lines(self, name: str) -> list[str]:
-        """Returns the histogram as text, cumulative as Prometheus wants it."""
+        """Returns the histogram as text, cumulative as Prometheus requires."""
         found, total = [], 0
         for bound, count in zip((*map("{:g}".format, self.bounds), "+Inf"), self._counts, strict=True):
             total += count
@@ -32,7 +32,7 @@ class Histogram:
 
 
 class Metrics:
-    """The counters of one server. `gauges` are read when the text is asked for."""
+    """The counters of one server. `gauges` are evaluated when the text is requested."""
 
     def __init__(self, gauges: dict[str, Callable[[], float]]) -> None:
         self.requests: Counter[str] = Counter(ok=0, refused=0, failed=0)
@@ -44,7 +44,7 @@ class Metrics:
         self._gauges = gauges
 
     def text(self) -> str:
-        """Returns all of them in the text format of Prometheus, version 0.0.4."""
+        """Returns all metrics in the text format of Prometheus, version 0.0.4."""
         lines: list[str] = []
         for name, label, counts in (
             ("requests", "outcome", self.requests),

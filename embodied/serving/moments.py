@@ -1,4 +1,4 @@
-"""The moments of sessions in a memory bank, so that a server that starts again can go on with their memory."""
+"""The moments of sessions in a memory bank, so that a restarted server can continue with their memory."""
 
 import math
 import threading
@@ -17,11 +17,11 @@ PAGE = 1000
 
 
 class SessionMoments:
-    """Stores what policies remember of each session in `bank`, and recalls it; `clock` is that of the site, seconds.
+    """Stores the moments of each session in `bank`, and recalls them; `clock` returns the site time in seconds.
 
-    In the bank a session is an episode, which ends and begins anew when the session is reset. It is restored from its
-    moments alone, as an episode of a killed worker is: its policy must be one that goes on from `Request.memory` where
-    it has no carry.
+    In the bank a session is an episode, which ends and begins anew when the session is reset. A session is restored
+    from its moments only, like an episode of a killed worker: its policy must be able to continue from `Request.memory`
+    without a carry.
     """
 
     def __init__(self, bank: Bank, clock: Callable[[], float] = time.time) -> None:
@@ -37,14 +37,24 @@ class SessionMoments:
             found = self._begun_after(seq)
 
     def begin(self, session: str) -> None:
-        """Ends what the bank holds of a session and begins it anew. Raises `MemoryBankError`."""
+        """Ends the episode of a session in the bank and begins a new one. Raises `MemoryBankError`."""
         name = EPISODE.format(session)
         with self._lock:
             ended = [EpisodeEnded(name, "reset")] if name in self._begun else []
             self._begun[name] = self._append([*ended, EpisodeBegun(name, "")])[-1]
 
     def store(self, session: str, request: Request, decision: Decision, *, step: int) -> None:
-        """Appends the moments of a decision. Raises `MemoryBankError`."""
+        """Appends the moments of a decision.
+
+        Args:
+            session: The name of the session.
+            request: The request that was decided.
+            decision: The decision, with its moments.
+            step: The number of the decision in the session.
+
+        Raises:
+            MemoryBankError: If the bank refuses them.
+        """
         name = EPISODE.format(session)
         if not decision.moments:
             return

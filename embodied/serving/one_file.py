@@ -1,6 +1,6 @@
 """A client and a server of policies in one file, to be copied: Python 3.8 or later, numpy, msgpack and websockets.
 
-It speaks openpi's protocol, with sessions and resets beside it, and needs nothing else of this project. A callable
+It speaks openpi's protocol with sessions and resets, and needs nothing else of this project. A callable
 becomes a server like this::
 
     import numpy as np
@@ -13,7 +13,7 @@ becomes a server like this::
 
     serve(policy, port=8000, name="mine", version="1", weights="sha256 of the weights")
 
-and a server is asked like this::
+and a client calls a server like this::
 
     with Client("ws://127.0.0.1:8000") as client:
         client.reset()
@@ -54,7 +54,7 @@ DTYPES = {
 
 
 class PolicyError(Exception):
-    """A message cannot be written or read, or the other side has answered that it failed."""
+    """A message cannot be encoded or decoded, or the other side has reported a failure."""
 
 
 def pack(value):
@@ -111,12 +111,12 @@ def _from_map(found):
 
 
 class Client:
-    """Asks a policy server. `metadata` is what the server has stated of itself.
+    """A client of a policy server. `metadata` is the server's description of itself.
 
-    It is one session after another: `reset` begins a new one, with an empty memory. `token` is sent as
-    `Authorization: Api-Key`, beyond this machine over `wss://` alone, unless `insecure`. `certificate` is a PEM file to
-    trust, for a server whose certificate no authority has signed. `timeout_s` bounds each answer. Raises what
-    `websockets` raises for a server that is not there, and `PolicyError` for an answer that reports a failure.
+    It holds one session at a time: `reset` begins a new one, with an empty memory. `token` is sent as `Authorization:
+    Api-Key`, to other machines only over `wss://`, unless `insecure`. `certificate` is a PEM file to trust, for a
+    server whose certificate no authority has signed. `timeout_s` bounds each answer. Raises what `websockets` raises
+    for an unreachable server, and `PolicyError` for an answer that reports a failure.
     """
 
     def __init__(  # noqa: PLR0913 - settings of one connection, all by name
@@ -146,7 +146,7 @@ class Client:
         return self._request({**observation, **session})
 
     def reset(self, episode_id=""):
-        """Begins a session with an empty memory: by a reset where the server has one, else by a new connection."""
+        """Begins a session with an empty memory: by a reset if the server supports it, otherwise by a reconnection."""
         if not self.metadata.get("reset"):
             self._connect()
             return
@@ -188,7 +188,7 @@ class Client:
 
 
 class _Sessions:
-    """The memories of a server: a dict for each session; those unused for longest are dropped, and then refused."""
+    """The memories of a server: one dict per session; the least recently used are dropped, and then refused."""
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -222,7 +222,7 @@ class _Sessions:
 
 
 class _Handler:
-    """Answers the messages of each connection, one call of the policy at a time."""
+    """Answers the messages of all connections, one call of the policy at a time."""
 
     def __init__(self, policy, metadata, token):
         self._policy = policy
@@ -238,7 +238,7 @@ class _Handler:
             for message in connection:
                 future = self._thread.submit(self._answer, message, own)
                 error = future.exception()
-                if error is not None:  # As openpi: text reports a failure, and ends the connection.
+                if error is not None:  # As in openpi, a text message reports a failure and ends the connection.
                     connection.send(f"{type(error).__name__}: {error}")
                     connection.close(INTERNAL_ERROR, "the request failed")
                     return
@@ -277,7 +277,7 @@ class _Handler:
 
 
 def _with_tls(function, context) -> dict[str, Any]:
-    """Returns the argument for TLS, which websockets before 13 calls otherwise."""
+    """Returns the argument for TLS, which has another name in websockets before 13."""
     return {"ssl" if "ssl" in inspect.signature(function).parameters else "ssl_context": context}
 
 
@@ -296,7 +296,7 @@ def _tls(certificate, key):
 def serving(  # noqa: PLR0913 - settings of one server, all by name
     policy, *, host="127.0.0.1", port=0, token="", certificate="", key="", insecure=False, **stated
 ):
-    """Serves within the block, in a thread, and yields the URL; the arguments are those of `serve`."""
+    """Serves in a thread; yields the URL. See `serve` for `policy, host, port, token, certificate, key, insecure`."""
     if host not in LOOPBACK and not (token and certificate) and not insecure:
         raise PolicyError(
             "A server that other machines can reach must have a token and a certificate; "
@@ -333,10 +333,10 @@ def serve(  # noqa: PLR0913 - settings of one server, all by name
     """Serves a callable until it is interrupted.
 
     `policy(observation, memory)` returns rows of actions, or a dict that holds them as `actions`. `memory` is a dict of
-    its session, empty at first. With `certificate` and `key`, PEM files, clients use `wss://`. Beyond this machine a
-    `token` and a certificate are needed, unless `insecure` in a network that you trust; take the token from a file or
-    an environment variable. `stated` is what the server states of itself: `name`, `version` and `weights` (a digest)
-    say what is served, and runs are resumed only where these are the same.
+    its session, empty at first. `host` and `port` are the address. With `certificate` and `key`, PEM files, clients use
+    `wss://`. Other machines are served only with a `token` and a certificate, or with `insecure` in a network that you
+    trust; take the token from a file or an environment variable. `stated` are `name`, `version` and `weights` (a
+    digest) of the policy: runs are resumed only if these are equal.
     """
     with serving(
         policy, host=host, port=port, token=token, certificate=certificate, key=key, insecure=insecure, **stated

@@ -1,4 +1,4 @@
-"""The server itself: websockets in, one policy behind them, health and metrics beside."""
+"""The websocket server of one policy, with endpoints for health and metrics."""
 
 import asyncio
 import logging
@@ -41,13 +41,13 @@ except ModuleNotFoundError as missing:
 HEALTH, METRICS = ("/healthz", "/health"), "/metrics"
 INTERNAL_ERROR, GOING_AWAY = 1011, 1001
 SEND_S = 60.0
-MOST_VALUES = 20_000  # Of one message: reading more of them would keep the event loop from other clients.
+MOST_VALUES = 20_000  # Of one message: decoding more of them would delay other clients.
 QUEUED_MESSAGES = 1
 LONGEST_ERROR = 1000
 MILLI = 1000.0
 
 _log = logging.getLogger(__name__)
-_library_log = logging.Logger("websockets")  # Apart from all others: that of the library may print headers.
+_library_log = logging.Logger("websockets")  # A separate logger: the library's own may print headers.
 _library_log.addHandler(logging.NullHandler())
 
 
@@ -60,10 +60,10 @@ class ServerRefusedError(EmbodiedError):
 class PolicyServer:
     """Serves the policy that `builder` builds; `start` and `stop` run in one event loop.
 
-    A policy that declares `stateless` decides for all sessions, whose requests share batches; of any other one each
-    session gets an instance of its own. Inference runs in a thread beside the loop, so that a slow policy delays
-    neither pings nor health. `moments` stores the memory of named sessions in a bank. Raises `ConfigError` for a policy
-    that must be shown the truth: it can only be played in the process of the simulator.
+    A policy that declares `stateless` decides for all sessions, whose requests share batches; otherwise each session
+    gets its own instance. Inference runs in threads outside the event loop, so that a slow policy delays neither pings
+    nor health checks. `moments` stores the memory of named sessions in a bank. Raises `ConfigError` for a policy that
+    needs the truth: it can only be played in the process of the simulator.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class PolicyServer:
 
     @property
     def url(self) -> str:
-        """Where it is served; only after `start`."""
+        """The address of the server; only after `start`."""
         assert self._server is not None
         host, port = next(iter(self._server.sockets)).getsockname()[:2]
         scheme = "ws" if self._access.certificate is None else "wss"
@@ -131,7 +131,7 @@ class PolicyServer:
                 ssl=tls,
                 process_request=self._on_http,
                 origins=[None],  # No page in a browser may use it.
-                compression=None,  # As openpi has it; and a small message cannot unfold into a large one.
+                compression=None,  # As in openpi; and a small message cannot expand to a large one.
                 max_size=settings.message_bytes,
                 max_queue=QUEUED_MESSAGES,
                 server_header=None,
@@ -146,7 +146,7 @@ class PolicyServer:
             ) from error
 
     async def stop(self) -> None:
-        """Takes no more connections, lets requests in progress end within `drain_s`, and closes all connections."""
+        """Refuses new connections, lets requests in progress end within `drain_s`, and closes all connections."""
         assert self._server is not None
         assert self._batcher is not None
         self._server.close(close_connections=False)
@@ -160,7 +160,7 @@ class PolicyServer:
         await self._server.wait_closed()
 
     def _on_http(self, connection: ServerConnection, request: HttpRequest) -> Response | None:
-        """Answers health, metrics, and those who may not connect; None lets a websocket be opened."""
+        """Answers requests for health and metrics and refuses unauthorised clients; None accepts the websocket."""
         path = _path(request)
         if path in HEALTH:
             return connection.respond(HTTPStatus.OK, "OK\n")
@@ -175,7 +175,7 @@ class PolicyServer:
         return None
 
     async def _converse(self, connection: ServerConnection) -> None:
-        """One client, from its metadata to its end: strictly one answer per message."""
+        """Serves one client until it disconnects, with exactly one answer per message."""
         own = f"#{next(self._numbers)}"
         self._connected.add(connection)
         try:
@@ -193,21 +193,21 @@ class PolicyServer:
                         await self._send(connection, answer)
                 finally:
                     self._in_progress -= 1
-                if isinstance(answer, str):  # As openpi: an error is text, and ends the connection.
+                if isinstance(answer, str):  # As in openpi, an error is a text message and ends the connection.
                     await connection.close(INTERNAL_ERROR, "the request failed")
         except (ConnectionClosed, TimeoutError):
-            _log.debug("A client went away.")
+            _log.debug("A client has disconnected.")
         finally:
             self._connected.discard(connection)
             self._sessions.end(own)
 
     async def _send(self, connection: ServerConnection, answer: bytes | str) -> None:
-        async with asyncio.timeout(SEND_S):  # A client that does not read is cut off.
+        async with asyncio.timeout(SEND_S):  # A client that does not read is disconnected.
             await connection.send(answer)
         self.metrics.bytes["out"] += len(answer)
 
     async def _answer(self, message: str | bytes, own: str) -> bytes | str:
-        """Returns the answer to a message: a text where it failed."""
+        """Returns the answer to a message: a text if it failed."""
         (answer,) = await asyncio.gather(self._decided(message, own), return_exceptions=True)
         if isinstance(answer, bytes):
             self.metrics.requests["ok"] += 1
@@ -246,7 +246,7 @@ class PolicyServer:
         return acknowledged(asked)
 
     async def _decision(self, session: Session, request: Request) -> Decided:
-        """Returns the decision of a session, which keeps the carry, and whose moments a bank stores."""
+        """Returns the decision in a session, which keeps the carry; a bank stores its moments."""
         assert self._batcher is not None
         with self._sessions.deciding(session):
             policy = session.policy if self._shared is None else self._shared
@@ -260,7 +260,7 @@ class PolicyServer:
         return decided
 
     def _vla_eval(self, own: str) -> VlaEvalConversation:
-        """Returns the conversation with a client of vla-eval, whose session is its connection."""
+        """Returns the handler of a client of vla-eval, whose session is its connection."""
 
         async def decide(read: Callable[[int], Request]) -> Decided:
             session = self._sessions.found(own, bound=True)
@@ -287,7 +287,17 @@ def serving(
     access: Access = Access(),  # noqa: B008 - a frozen value
     moments: SessionMoments | None = None,
 ) -> Iterator[PolicyServer]:
-    """Serves what `builder` builds in a thread of this process. Raises as `PolicyServer` and its `start`."""
+    """Serves a policy in a thread of this process and yields the server.
+
+    Args:
+        builder: Builds the policy.
+        identity: What the server states of it.
+        settings: The address and the limits.
+        access: The token and TLS.
+        moments: Stores the memory of named sessions in a bank, None for no bank.
+
+    Raises as `PolicyServer` and its `start`.
+    """
     server = PolicyServer(builder, identity, settings, access, moments)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="policy server", daemon=True)

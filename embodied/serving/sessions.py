@@ -1,4 +1,4 @@
-"""The memories that a server keeps: one carry per session, bounded in number, in bytes and in time."""
+"""The memories of a server: one carry per session, bounded in number, bytes and time."""
 
 import time
 from collections import OrderedDict
@@ -16,21 +16,21 @@ from embodied.serving.settings import ServingSettings
 from embodied.types import Decision, MemoryContext, Moment, Request
 
 REMEMBERED_EVICTIONS = 10_000
-VALUE_BYTES = 64  # About what a plain value takes.
+VALUE_BYTES = 64  # The approximate size of a plain value.
 
 
 class SessionError(EmbodiedError):
-    """A session cannot go on: it was evicted, is in use, or there are too many."""
+    """A session cannot continue: it was evicted, is in use, or there are too many."""
 
     usual_remedy = "Send `reset`: true to begin it with an empty memory."
 
 
 @dataclass(eq=False)
 class Session:
-    """One memory. `recalled` are moments of a bank from which a policy without a carry begins; `busy` while it decides.
+    """One memory. `recalled` are moments of a bank for a policy without a carry; `busy` is set during a decision.
 
-    `bound` is whether it belongs to one connection and ends with it, `policy` the instance of its own that decides,
-    None where one decides for all sessions.
+    `bound` is whether it belongs to one connection and ends with it. `policy` is its own instance, None if one instance
+    decides for all sessions.
     """
 
     key: str
@@ -45,13 +45,13 @@ class Session:
     used_s: float = 0.0
 
     def asked(self, request: Request) -> Request:
-        """Returns the request as the policy gets it: with the carry of this session, and what a bank has recalled."""
+        """Returns the request for the policy: with the carry of this session, and the moments recalled from a bank."""
         recalled = self.carry is None and self.recalled and not request.memory.moments
         memory = MemoryContext(self.recalled) if recalled else request.memory
         return replace(request, carry=self.carry, memory=memory)
 
     def keep(self, decision: Decision) -> None:
-        """Keeps what the policy has returned. Raises `CodecError` for a carry that is no mapping of plain values."""
+        """Keeps the carry of a decision. Raises `CodecError` for a carry that is not a mapping of plain values."""
         require_carry(decision.carry)
         self.carry = _owned(decision.carry)
         self.size = _size(self.carry)
@@ -82,7 +82,16 @@ class Sessions:
         return sum(session.size for session in self._open.values())
 
     def begin(self, key: str, *, episode: str, bound: bool = False) -> Session:
-        """Returns session `key` with an empty memory, whatever it held before. Raises `SessionError`."""
+        """Returns session `key` with an empty memory, whatever it held before.
+
+        Args:
+            key: The id of the session.
+            episode: The id of its episode.
+            bound: Whether it ends with its connection.
+
+        Raises:
+            SessionError: If it is in use, or too many sessions are open.
+        """
         before = self._open.get(key)
         if before is not None and before.busy:
             raise SessionError("A session must have answered before it is reset.", value=key)
@@ -90,9 +99,15 @@ class Sessions:
         return self._add(Session(key, bound, episode))
 
     def found(self, key: str, *, episode: str = "", bound: bool = False) -> Session:
-        """Returns session `key`, begun now where it is new, from what a bank holds of it.
+        """Returns session `key`; a new one begins with the moments that a bank holds of it.
 
-        Raises `SessionError` for one that was evicted, and where all places are taken.
+        Args:
+            key: The id of the session.
+            episode: The id of its episode.
+            bound: Whether it ends with its connection.
+
+        Raises:
+            SessionError: If it was evicted, or too many sessions are open.
         """
         self._evict_idle()
         session = self._open.get(key)
@@ -107,7 +122,7 @@ class Sessions:
 
     @contextmanager
     def deciding(self, session: Session) -> Iterator[None]:
-        """Keeps a session from being used twice at once or evicted. Raises `SessionError` where it is in use."""
+        """Marks a session as in use, so that it is neither used twice nor evicted. Raises `SessionError` if it is."""
         if session.busy:
             raise SessionError("A session must answer one request before it gets the next.", value=session.key)
         session.busy = True
@@ -119,7 +134,7 @@ class Sessions:
             self._evict_beyond_bytes(session)
 
     def end(self, key: str) -> None:
-        """Forgets a session."""
+        """Deletes a session."""
         self._open.pop(key, None)
 
     def _add(self, session: Session) -> Session:
@@ -167,7 +182,7 @@ class Sessions:
 
 
 def _owned(value: Any) -> Any:
-    """Returns a carry without views: one would keep the whole message alive of which it shows a part."""
+    """Returns a carry without views, since a view would keep the whole message alive."""
     if isinstance(value, np.ndarray):
         return value if value.base is None else value.copy()
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""How a policy is served: its address, its batches, and the limits that bound what clients can cost."""
+"""The settings of a server: its address, its batches, and limits on the resources that clients can use."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ MOST_PORT = 65535
 
 @dataclass(frozen=True, kw_only=True)
 class ServingSettings:
-    """Raises `ConfigError` for values out of range.
+    """The settings of a server. Raises `ConfigError` for values out of range.
 
     Attributes:
         host: The address to listen on; 127.0.0.1 serves this machine alone.
@@ -18,9 +18,9 @@ class ServingSettings:
         batch: The most requests of one batch.
         threads: How many batches are computed at once, by one policy that declares `stateless` or by several.
         connections: The most that are open at once; each may hold about three messages in memory.
-        sessions: The most whose memory is kept; those unused for longest are evicted.
-        session_idle_s: A session that is not used for so long is evicted.
-        session_bytes: What the memories of all sessions together may take.
+        sessions: The most whose memory is kept; the least recently used are evicted.
+        session_idle_s: A session that is not used for this time is evicted.
+        session_bytes: The most that the memories of all sessions may take together.
         message_bytes: The longest request or answer.
         drain_s: How long requests in progress may take to end when the server stops.
     """

@@ -1,9 +1,9 @@
 """Policies as model servers of vla-eval (PyPI): its envelope, its arrays and images, one action per observation.
 
-A client of it connects to the path `/vla-eval` and speaks first. Its messages are maps of `type`, `payload`, `seq` and
+Clients connect to the path `/vla-eval` and send the first message. Messages are maps of `type`, `payload`, `seq` and
 `timestamp`: a hello and an observation are answered under the same `seq`, the beginning and the end of an episode are
-not. Observations have `images` by camera, `task_description` and `states`; whatever stands under our own flat keys
-(`serving.messages`) is read as well. A chunk of actions is given out row by row.
+not. Observations have `images` by camera, `task_description` and `states`; values under our own flat keys
+(`serving.messages`) are read as well. A chunk of actions is sent row by row.
 """
 
 import asyncio
@@ -35,15 +35,15 @@ LONGEST_ERROR = 500
 
 
 class Decide(Protocol):
-    """Asks the policy in the session of one connection."""
+    """Decides in the session of one connection."""
 
     def __call__(self, read: Callable[[int], Request]) -> Awaitable[Decided]:
-        """Returns the decision on the request that `read` makes, given how many decisions came before."""
+        """Returns the decision on the request that `read` makes from the number of earlier decisions."""
         ...
 
 
 class VlaEvalConversation:
-    """One client of vla-eval. `begin` empties the memory of its session, `decide` asks the policy in it."""
+    """The handler of one client of vla-eval. `begin` empties the memory of its session, `decide` decides in it."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class VlaEvalConversation:
         self._episode = ""
 
     async def answer(self, message: str | bytes) -> bytes | None:
-        """Returns the answer to a message, None where none is due; a failure is an answer, too."""
+        """Returns the answer to a message, None if it needs none; failures are answered too."""
         seq = 0
         try:
             kind, payload, seq = self._read(message)
@@ -120,11 +120,11 @@ class VlaEvalConversation:
             raise CodecError("`images` of an observation must be a map by camera.", value=type(shown).__name__)
         images = {name: _image(image) for name, image in shown.items()}
         wanted = self._observation_spec.cameras
-        if wanted is not None and not set(wanted) <= images.keys():  # Other names: then their order counts.
+        if wanted is not None and not set(wanted) <= images.keys():  # Unknown names are assigned in their order.
             images = dict(zip(wanted, images.values(), strict=False))
         flat: dict[str, Any] = {"prompt": payload.get("task_description", "")}
         for name, rgb in images.items():
-            # Not a number stands for unknown: a policy that needs them must not go on with a guess.
+            # NaN stands for unknown, so that a policy that needs these values does not continue with a guess.
             unknown = {"intrinsics": np.full((3, 3), np.nan), "world_from_camera": np.full((4, 4), np.nan)}
             flat |= {f"observation/{name}/{part}": value for part, value in {"rgb": rgb, **unknown}.items()}
         states = payload.get("states", payload.get("state"))
@@ -137,7 +137,7 @@ class VlaEvalConversation:
 
 
 def _image(value: object) -> object:
-    """Returns an image, decoded where it is compressed. Raises `CodecError`, before decoding, for one too large."""
+    """Returns an image, decoded if it is compressed. Raises `CodecError`, before decoding, for one too large."""
     if not isinstance(value, Mapping) or IMAGE not in value:
         return value
     form, data, shape = value.get("format"), value.get("data"), value.get("shape")
@@ -162,7 +162,7 @@ def _vector(states: object) -> np.ndarray:
 
 
 def _array(row: np.ndarray) -> dict[str, Any]:
-    """Returns an array as vla-eval reads it: with keys that are text."""
+    """Returns an array in vla-eval's form, whose keys are text."""
     row = np.ascontiguousarray(row, "<f4")
     return {ARRAY: True, "data": row.tobytes(), "dtype": row.dtype.str, "shape": list(row.shape)}
 

@@ -1,4 +1,4 @@
-"""Observations and intents into declared columns."""
+"""Converts observations and intents to declared columns."""
 
 from collections.abc import Sequence
 
@@ -30,11 +30,11 @@ def keyframe_trajectory(
     """Returns the exact recording of an episode of keyframes.
 
     Args:
-        label: What the episode was.
-        robot: Whose observations they are.
+        label: The label of the episode.
+        robot: The robot that was recorded.
         proprio_names: The names of the entries of its proprioception.
         observations: One before each intent, and one after the last.
-        intents: What was decided.
+        intents: The intents decided.
 
     Raises:
         DataError: For observations of other robots or cameras, of different sizes, with instance images, or with values
@@ -61,7 +61,7 @@ def observation_features(
     """Returns the declarations of the columns of observations like `seen`.
 
     Args:
-        seen: One of them.
+        seen: An example of these observations.
         proprio_names: The names of the entries of its proprioception.
         rate_hz: Observations per second, None where there is one per decision.
         depth_precision_m: What depth is rounded to, in metres; 0 for exact depth.

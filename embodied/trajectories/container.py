@@ -74,10 +74,10 @@ def write_container(
 
 
 class Container:
-    """Reads from what `write_container` wrote; each member is checked against its digest when it is first read.
+    """Reads a file of `write_container`; each member is checked against its digest when it is first read.
 
     The file is opened for each call, so that a reader can be kept, copied and sent to another process; `bytes_read`
-    counts what was read of it so far. Every method raises `DataError`, naming the file and what is wrong.
+    counts the bytes read so far. Every method raises `DataError`, naming the file and what is wrong.
     """
 
     def __init__(self, path: Path) -> None:
@@ -123,7 +123,7 @@ class Container:
             member = self._members[name + SUFFIX]
             if member.compress_type != zipfile.ZIP_STORED:
                 raise broken(self.path, f"the frames of {name!r} are compressed once more")
-            # The frames are the end of their member, after the header of `.npy`.
+            # The frames follow the `.npy` header, up to the end of the member.
             start = self._data_start(file, member) + member.file_size - int(offsets[-1])
             for row in rows:
                 file.seek(start + int(offsets[row]))
@@ -141,7 +141,7 @@ class Container:
         """Reads the whole file and checks every byte that a reader would use, and that its index names all members."""
         with names_file(self.path), zipfile.ZipFile(self.path) as archive:
             for name in archive.namelist():
-                archive.read(name)  # Against the checksums of the ZIP, which cover the headers of frames as well.
+                archive.read(name)  # This checks the ZIP's own checksums, which cover the headers of frames as well.
         for name in self.arrays:
             self.array(name)
         for name in self.columns:
@@ -165,7 +165,7 @@ class Container:
         return content
 
     def _content(self, file: "_Counting", name: str) -> bytes:
-        """Returns the content of a member, as long as the directory says at most."""
+        """Returns the content of a member, at most as many bytes as the ZIP's directory states."""
         member = self._members[name]
         file.seek(self._data_start(file, member))
         content = file.read(member.compress_size)
@@ -180,7 +180,7 @@ class Container:
 
 
 class _Counting(io.FileIO):
-    """A file that counts, for its container, what is read of it."""
+    """A file that counts the bytes read from it for its container."""
 
     def __init__(self, container: Container) -> None:
         super().__init__(container.path, "rb")

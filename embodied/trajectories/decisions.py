@@ -1,4 +1,4 @@
-"""What was decided, beside what was commanded: intents of any kind as JSON, each with the observation it followed."""
+"""Decisions, recorded beside the commanded actions: intents of any kind as JSON, each with the observation before."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -16,7 +16,7 @@ KINDS: Mapping[str, type] = {kind.__name__: kind for kind in get_args(Intent)}
 
 @dataclass(frozen=True, eq=False)
 class RecordedDecision:
-    """The intents that a robot was asked for after observation `row` and before the next one, before any noise."""
+    """The intents decided after observation `row` and before the next one, without action noise."""
 
     row: int
     intents: tuple[Intent, ...]

@@ -1,4 +1,4 @@
-"""What a recording declares: every column as a field with its rate and precision, and action spaces, as JSON."""
+"""The declarations of a recording, as JSON: every column as a field with its rate and precision, and action spaces."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -46,12 +46,12 @@ class Feature:
 
     @property
     def track(self) -> str:
-        """The track whose rows it has."""
+        """The track that the column belongs to."""
         return self.name.partition(".")[0]
 
 
 class FieldRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A `Field` as JSON; no bound stands for infinity."""
+    """A `Field` as JSON; a missing bound means infinity."""
 
     name: str
     shape: tuple[int, ...]
@@ -75,7 +75,7 @@ class FieldRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
 
 class FeatureRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A `Feature` as JSON; no rate stands for one row per decision, no precision for exact values."""
+    """A `Feature` as JSON; a missing rate means one row per decision, a missing precision exact values."""
 
     field: FieldRecord
     rate_hz: float | None = None
@@ -118,7 +118,7 @@ def action_feature(space: ActionSpec) -> Feature:
 
 
 def describe_difference(one: Iterable[Feature], other: Iterable[Feature]) -> str:
-    """Returns in words the first feature that differs, "" where there is none."""
+    """Returns a description of the first feature that differs, "" where there is none."""
     left, right = ({feature.name: feature for feature in features} for features in (one, other))
     for name in sorted(left.keys() | right.keys()):
         if left.get(name) != right.get(name):

@@ -1,7 +1,7 @@
-"""Format 1, which is only read: one robot, keyframes and `MoveTo` alone, every array whole.
+"""Format 1, which is read and no longer written: one robot, keyframes of `MoveTo` only, every array stored whole.
 
 A file is an `archive`: `header.json` holds `FirstHeader`; every other member is one `.npy` array, T keyframes first
-and the camera's name after the dot. It is lossless.
+and the camera's name after the dot. All arrays are exact.
 
     rgb.<camera>                uint8   (T, H, W, 3)
     depth_m.<camera>            float32 (T, H, W)     metres along the optical axis, 0 unknown
@@ -36,7 +36,7 @@ INTENT_PARTS = ("intent_position_m", "intent_orientation", "intent_gripper_open"
 
 
 class FirstHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`header.json`."""
+    """The content of `header.json`."""
 
     schema: str
     version: int
@@ -48,9 +48,9 @@ class FirstHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FirstFormat:
-    """A file of format 1, in the terms of format 2; images are not unpacked before `trajectory` is called.
+    """A file of format 1, read as format 2; images are not unpacked before `trajectory` is called.
 
-    Raises `DataError`, naming the file and what is wrong, as far as it has looked.
+    Raises `DataError`, naming the file and what is wrong, for the parts that it has read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,7 +64,7 @@ class FirstFormat:
         self.actions = _actions(path, header, parts)
 
     def trajectory(self) -> Trajectory:
-        """Returns all of it, checked."""
+        """Returns the whole recording, checked."""
         text, arrays = read_archive(self.path)
         header = _header(self.path, text)
         shapes = {name: array.shape for name, array in arrays.items()}

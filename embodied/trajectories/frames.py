@@ -18,10 +18,11 @@ STEPS = np.iinfo(np.uint16).max
 
 
 class Codec(StrEnum):
-    """How one frame becomes bytes.
+    """How one frame is encoded as bytes.
 
     `deflate` is zlib over the C-ordered little-endian values. `deflate16` is the same over uint16 multiples of the
-    feature's precision, where what does not fit is 0, unknown. `webp` is lossless WebP of uint8 (height, width, 3).
+    feature's precision, where values out of range are stored as 0, unknown. `webp` is lossless WebP of uint8 (height,
+    width, 3).
     """
 
     DEFLATE = "deflate"

@@ -33,7 +33,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Version(msgspec.Struct, frozen=True):
-    """What every header begins with, whatever its version."""
+    """The fields that headers of all versions begin with."""
 
     schema: str
     version: int
@@ -42,7 +42,7 @@ class Version(msgspec.Struct, frozen=True):
 def header_bytes(trajectory: Trajectory, rows: Mapping[str, int], codecs: Mapping[str, Codec]) -> bytes:
     """Returns the header of format 2 as JSON.
 
-    The declarations of `trajectory`, its `rows` and the `codecs` of images.
+    It holds the declarations of `trajectory`, its `rows` by track, and the `codecs` of images.
     """
     header = Header(
         schema=SCHEMA,

@@ -1,4 +1,4 @@
-"""What a recorded episode was and how it ended, in the words of format 2 and of format 1."""
+"""The label of a recorded episode: what it was and how it ended, in formats 2 and 1."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -51,7 +51,7 @@ class FirstLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     first_choice: str | None
 
     def renamed(self, robot: str) -> Label:
-        """Returns the same label in the words of format 2, for an episode of `robot` alone."""
+        """Returns the same label in format 2, for an episode of `robot` alone."""
         return Label(
             episode=self.episode,
             task=self.task,

@@ -1,4 +1,4 @@
-"""Reads recordings of either format: whole, or only the rows and columns that are asked for."""
+"""Reads recordings of either format: whole, or only the requested rows and columns."""
 
 import zlib
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ from embodied.trajectories.trajectory import Trajectory, check_trajectory
 class TrajectoryReader(Protocol):
     """One recording on disk.
 
-    Whatever is returned has been checked against its digest. Every method raises `DataError`, naming the file and what
-    is wrong with it, as far as it has looked. Readers hold no open file, and may be sent to another process.
+    All returned data has been checked against its digest. Every method raises `DataError`, naming the file and what is
+    wrong, for the parts that it has read. Readers hold no open file, and may be sent to another process.
     """
 
     path: Path
@@ -83,9 +83,9 @@ def read_trajectory(path: Path) -> Trajectory:
 
 
 class IndexedReader:
-    """Reads format 2: of images only the frames asked for, of the file only the parts that hold them.
+    """Reads format 2: only the requested frames of images, and only the parts of the file that hold them.
 
-    `bytes_read` counts what was read of the file so far.
+    `bytes_read` counts the bytes of the file read so far.
     """
 
     def __init__(self, path: Path) -> None:
@@ -126,7 +126,7 @@ class IndexedReader:
         return _checked(self.path, found)
 
     def decisions(self) -> tuple[RecordedDecision, ...]:
-        """Returns what was decided, where that is recorded beside the actions."""
+        """Returns the recorded decisions, () for a recording whose actions are the decisions."""
         if DECISIONS not in self._container.arrays:
             return ()
         try:
@@ -160,7 +160,7 @@ class IndexedReader:
 
 
 class FirstReader:
-    """Reads format 1, which has one checksum over the whole: it is checked once anything but intents is asked for."""
+    """Reads format 1, whose single checksum is checked when anything but the intents is first read."""
 
     spaces = (KEYFRAME,)
 

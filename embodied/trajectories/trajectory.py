@@ -1,4 +1,4 @@
-"""One recorded episode of one robot in memory: declared columns, and what they say as observations and intents."""
+"""One recorded episode of one robot in memory: declared columns, and their conversion to observations and intents."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ Column = np.ndarray | Frames
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """What `robot` saw and did: one column of shape (rows, ...) for each feature; arrays are read-only.
+    """A recording of `robot`: one column of shape (rows, ...) for each feature; arrays are read-only.
 
     The actions of each of `spaces` are the column `action.<name of the space>`. An episode has one observation more
     than actions: action t led from observation t to observation t + 1. Observations hold no instance images, which are
-    privileged, and show the clock as a policy without privileges saw it. `decisions` are what recordings at a
-    rate keep of the intents; those of keyframes are actions themselves.
+    privileged, and show the clock as a policy without privileges saw it. `decisions` are the intents of a recording at
+    a rate; in a recording of keyframes the actions are the intents.
     """
 
     label: Label
@@ -96,12 +96,12 @@ def observation_at(robot: str, features: Sequence[Feature], columns: Mapping[str
 
 
 def action_from_move_to(intent: MoveTo) -> np.ndarray:
-    """Returns the action (9,) of space `keyframe` that `intent` is."""
+    """Converts `intent` to an action (9,) of the space `keyframe`."""
     return np.array([*intent.position_m, *intent.orientation, intent.gripper_open, intent.avoid_collisions], np.float64)
 
 
 def move_to_from_action(action: np.ndarray) -> MoveTo:
-    """Returns the intent that an action (9,) of space `keyframe` is."""
+    """Converts an action (9,) of the space `keyframe` to its intent."""
     values = [float(value) for value in action]
     return MoveTo(tuple(values[:3]), tuple(values[3:7]), bool(values[7]), bool(values[8]))  # type: ignore[arg-type]
 
@@ -123,7 +123,7 @@ def check_trajectory(trajectory: Trajectory) -> None:
 
 
 def check_declarations(features: Sequence[Feature], spaces: Sequence[ActionSpec]) -> None:
-    """Raises `DataError` unless `features` are of an observation, whole images, and the actions of `spaces`."""
+    """Raises `DataError` unless `features` declare an observation with whole images, and the actions of `spaces`."""
     wanted = {PROPRIO, GRIPPER, TIME}
     for camera in image_sizes(features):
         wanted |= {f"{OBSERVATION}.{part}.{camera}" for part in IMAGE_PARTS}

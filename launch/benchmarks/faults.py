@@ -34,7 +34,7 @@ POLL_S = 0.02
 class Fault(StrEnum):
     """A fault of a run.
 
-    SIGKILL or SIGSTOP to one worker, SIGINT to the command and its process group, SIGTERM to it.
+    It is SIGKILL or SIGSTOP to one worker, SIGINT to the command and its process group, or SIGTERM to the command.
     """
 
     KILL = "kill"
@@ -75,7 +75,7 @@ class Strike:
 
 @dataclass
 class Run:
-    """One run of the command: what it wrote and what it left behind. `busy_s` is from its first worker to its end."""
+    """One run of the command: its output and remaining processes. `busy_s` is from its first worker to its end."""
 
     rows: list[str]
     code: int

@@ -32,7 +32,7 @@ from launch.benchmark import Benchmark
 BATCH = 1000
 WANTED = {"mib_per_million_events": 150.0, "rebuild_s": 30.0, "rebuild_from_snapshot_s": 2.0}
 SKILL_S = 8.0
-# Of a hundred events of a robot, so many are its state, then sightings of things; the last six carry a thing.
+# The numbers of states and of sightings in a hundred events of a robot; the last six carry a thing.
 STATES, SIGHTINGS = 64, 30
 
 

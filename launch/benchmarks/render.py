@@ -32,7 +32,7 @@ DEPTH_WANTED_M = 0.005
 
 @dataclass(kw_only=True)
 class RenderBenchConfig:
-    """Sides of the square cameras, and how often each method is timed.
+    """The sides of the square cameras, and how often each method is timed.
 
     One slow call is compared with `batch` fast ones.
     """

@@ -1,4 +1,4 @@
-"""How tokens are read from memory: each view of the query attends to its own view of the moments that are kept."""
+"""Reads tokens from memory: each view of the query attends to its own view in the stored moments."""
 
 from dataclasses import dataclass
 
@@ -10,17 +10,17 @@ from policies.memory.codes import RotaryGrid
 from policies.memory.sizes import AttentionSize, TokenGrid
 
 FORGOTTEN = -1e9
-NEARBY = 30.0  # What a fresh score owes to a token's lying at one's own place.
+NEARBY = 30.0  # The initial score of a token in the same place.
 STEPS_AT_ONCE = 4
 LANES = 16
 
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """What is in memory: moments that all steps of a row share, and which of them are there at each step.
+    """The content of memory: moments that all steps of a row share, and which of them are stored at each step.
 
-    `slots` (batch, moment, tokens, slot_dim); `age` (batch, time, moment, slot_dim), the code of how old a moment is at
-    a step; `kept` bool (batch, time, moment).
+    `slots` (batch, moment, tokens, slot_dim); `age` (batch, time, moment, slot_dim), the code of a moment's age at a
+    step; `kept` bool (batch, time, moment).
     """
 
     slots: Tensor
@@ -30,7 +30,7 @@ class Held:
 
 @dataclass(frozen=True)
 class _Span:
-    """The steps `first` to `last` attend to the moments `oldest` to `newest`; all of them are half-open."""
+    """The steps `first` to `last` attend to the moments `oldest` to `newest`; both ranges are half-open."""
 
     first: int
     last: int
@@ -42,8 +42,8 @@ class MemoryAttention(nn.Module):
     """Layers of self-attention within a view, attention to its moments, and a feed-forward part; pre-norm.
 
     Source: the memory attention of SAM 2 (arXiv 2408.00714) as SAM2Act+ uses it (arXiv 2501.18564), with rotary codes
-    by row and column on queries and keys. The code of a moment's age is part of its keys alone, and is not turned:
-    when something was written does not depend on where.
+    by row and column on queries and keys. The code of a moment's age is added to its keys only and is not rotated,
+    since it does not depend on the position.
     """
 
     def __init__(self, grid: TokenGrid, size: AttentionSize) -> None:
@@ -52,9 +52,9 @@ class MemoryAttention(nn.Module):
         self.layers = nn.ModuleList(_Layer(grid, heads=size.heads, hidden=size.hidden) for _ in range(size.layers))
 
     def forward(self, query: Tensor, held: Held) -> tuple[Tensor, Tensor]:
-        """Returns what memory adds to `query` (batch, time, tokens, dim), and the attention (batch, time, moment).
+        """Returns the residual for `query` (batch, time, tokens, dim), and the attention (batch, time, moment).
 
-        The attention is the mean over heads, layers and tokens. Both are zero at steps where nothing is kept.
+        The attention is the mean over heads, layers and tokens. Both are zero at steps where nothing is stored.
         """
         spans = _attended_spans(held.kept)
         if all(span.oldest == span.newest for span in spans):
@@ -107,14 +107,14 @@ class _WithinView(nn.Module):
 
 
 class _ToMoments(nn.Module):
-    """Attention from the cells of a view to those of the same view in all moments that are kept.
+    """Attention from the cells of a view to those of the same view in all stored moments.
 
-    Keys get one more channel per moment, 1 in that moment's own tokens and else 0; queries hold there what the
-    moment's age adds to the score, or `FORGOTTEN`. So one call of the fused kernel serves several steps, each with its
-    own mask and ages. Values get the same channels: what comes out there is the attention paid to each moment.
+    Keys get one more channel per moment, which is 1 in that moment's own tokens and 0 elsewhere; queries hold there the
+    score that the moment's age adds, or `FORGOTTEN`. So one call of the fused kernel serves several steps, each with
+    its own mask and ages. Values get the same channels, whose output is the attention paid to each moment.
 
-    Before anything is learnt, a cell reads what was at its own place, and each head prefers moments of some ages. From
-    equal attention to hundreds of tokens, what to look for is found much later: measured, four times as many steps.
+    At initialisation a cell reads from its own position, and each head prefers moments of some ages. Starting from
+    equal attention to hundreds of tokens, training took four times as many steps.
     """
 
     def __init__(self, grid: TokenGrid, heads: int) -> None:
@@ -125,11 +125,14 @@ class _ToMoments(nn.Module):
         self.key = nn.Linear(grid.slot_dim, grid.dim)
         self.value = nn.Linear(grid.slot_dim, grid.dim)
         self.outward = nn.Linear(grid.dim, grid.dim)
-        for part in (self.query, self.key):  # Turned by the same code, so that their product falls with the distance.
+        for part in (
+            self.query,
+            self.key,
+        ):  # Both start from the same code, so that their product falls with the distance.
             nn.init.constant_(part.bias, (NEARBY / (grid.dim // heads) ** 0.5) ** 0.5)
 
     def forward(self, tokens: Tensor, slots: Tensor, held: Held, spans: list[_Span]) -> tuple[Tensor, Tensor]:
-        """Returns what is read (batch, time, view, cell, dim) and the attention (batch, time, moment)."""
+        """Returns the tokens read (batch, time, view, cell, dim) and the attention (batch, time, moment)."""
         marks = _marks(slots, width=self._marks_wide(spans))
         keys = _marked(self.rotary(self._by_head(self.key(slots))), marks)
         values = _marked(self._by_head(self.value(slots)), marks)
@@ -145,7 +148,7 @@ class _ToMoments(nn.Module):
         return self.outward(torch.cat(read, 3).permute(0, 3, 1, 4, 2, 5).flatten(4)), torch.cat(paid, 1)
 
     def _marks_wide(self, spans: list[_Span]) -> int:
-        """Returns how many extra channels the longest span needs, rounded up to what processors take at once."""
+        """Returns how many extra channels the longest span needs, rounded up to the width of vector registers."""
         head = self.query.out_features // self._heads
         longest = max(span.newest - span.oldest for span in spans)
         return -(-(head + longest) // LANES) * LANES - head
@@ -155,7 +158,7 @@ class _ToMoments(nn.Module):
         return tokens.unflatten(-1, (self._heads, -1)).permute(0, 2, 4, 1, 3, 5)
 
     def _age(self, query: Tensor, held: Held, span: _Span) -> Tensor:
-        """Returns what the ages of a span's moments add to its scores (batch, view, head, time, cell, moment)."""
+        """Returns the scores that the ages of a span's moments add (batch, view, head, time, cell, moment)."""
         steps, moments = slice(span.first, span.last), slice(span.oldest, span.newest)
         age = functional.linear(held.age[:, steps, moments], self.key.weight).unflatten(-1, (self._heads, -1))
         score = query @ age.permute(0, 3, 1, 4, 2)[:, None]
@@ -163,7 +166,7 @@ class _ToMoments(nn.Module):
 
 
 def _attend(query: Tensor, age: Tensor, keys: Tensor, values: Tensor, span: _Span) -> tuple[Tensor, Tensor]:
-    """Returns what `query` reads, in its shape, and the attention to the moments of the span (batch, time, moment)."""
+    """Returns the tokens that `query` reads, in its shape, and the attention to the span (batch, time, moment)."""
     if span.oldest == span.newest:
         return torch.zeros_like(query), query.new_zeros(query.shape[0], query.shape[3], 0)
     cells, width = query.shape[-2:]

@@ -22,10 +22,10 @@ def sine_grid(rows: int, cols: int, width: int) -> Tensor:
 
 
 class RotaryGrid(nn.Module):
-    """Turns pairs of channels of a token by its row (first half of the pairs) and column (second half).
+    """Rotates pairs of channels of a token by its row (first half of the pairs) and column (second half).
 
-    The inner product of two turned tokens depends on where they lie relative to each other only.
-    Source: Su et al., RoFormer, arXiv 2104.09864; by axis as in Heo et al., arXiv 2403.13298.
+    The inner product of two rotated tokens depends only on their relative position. Source: Su et al., RoFormer, arXiv
+    2104.09864; by axis as in Heo et al., arXiv 2403.13298.
     """
 
     def __init__(self, rows: int, cols: int, width: int) -> None:
@@ -39,23 +39,23 @@ class RotaryGrid(nn.Module):
         self.register_buffer("sin", angle.sin(), persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Returns `tokens` (..., row by row, width) turned."""
+        """Returns `tokens` (..., row by row, width) rotated."""
         one, other = tokens.chunk(2, -1)
         return torch.cat((one * self.cos - other * self.sin, other * self.cos + one * self.sin), -1)
 
 
 class AgeCode(nn.Module):
-    """Encodes how old a moment is, twice: one learned vector per slot, and a projection of the sine code of the gap.
+    """Encodes the age of a moment twice: one learned vector per slot, and a projection of the sine code of the gap.
 
-    The slot counts entries (that of the newest is the first of a window), the gap keyframes: where only some keyframes
-    are written, both differ.
+    Slots count entries (the newest entry of a window has the first slot), gaps count keyframes: they differ where only
+    some keyframes are written.
     """
 
     def __init__(self, slots: int, width: int) -> None:
         super().__init__()
         self.slot = nn.Parameter(torch.empty(slots, width))
         self.gap = nn.Linear(width, width)
-        # Not faintly: attention finds the right moment in half the steps where ages differ from the start.
+        # Large initial weights: attention finds the right moment in half the steps if ages differ from the start.
         nn.init.normal_(self.slot)
 
     def forward(self, slot: Tensor, gap: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The settings of memories, each with `build(grid)`; none of them needs PyTorch to be read."""
+"""The settings of memories, each with `build(grid)`; they can be read without PyTorch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class NeuralMemoryConfig(ABC):
-    """A memory's settings; `build` makes the memory that fits a policy's tokens."""
+    """The settings of a memory; `build` makes a memory for the tokens of a policy."""
 
     @abstractmethod
     def build(self, grid: TokenGrid) -> Memory:
@@ -25,10 +25,10 @@ class NeuralMemoryConfig(ABC):
 
 @dataclass(kw_only=True)
 class NoMemoryConfig(NeuralMemoryConfig):
-    """A memory that keeps nothing, so that a policy has the parts around a memory and no information from the past."""
+    """A memory that stores nothing: the policy has the modules around a memory, but no information from the past."""
 
     def build(self, grid: TokenGrid) -> Memory:
-        """Returns the memory that keeps nothing."""
+        """Returns the memory that stores nothing."""
         from policies.memory.none import NoMemory
 
         return NoMemory(grid)
@@ -93,7 +93,7 @@ class KeepFirstMemoryConfig(AttendedMemoryConfig):
 
 @dataclass(kw_only=True)
 class MergingMemoryConfig(AttendedMemoryConfig):
-    """All moments in `capacity` slots, by merging the most alike; fewer than an episode has, so that it is trained."""
+    """Keeps all moments in `capacity` slots by merging the most similar; set it below the length of an episode."""
 
     capacity: int = 8
 
@@ -124,7 +124,7 @@ class RecurrentMemoryConfig(NeuralMemoryConfig):
 
 @dataclass(kw_only=True)
 class MomentEncoderConfig:
-    """How a moment becomes tokens to be written: the heat map is halved `halvings` times, then `blocks` mix both."""
+    """How a moment is encoded: the heat map is halved `halvings` times, then `blocks` mix it with the embedding."""
 
     halvings: int = 4
     blocks: int = 2

@@ -1,4 +1,4 @@
-"""What every neural memory is: a module plus explicit state, a dict of tensors of fixed shapes, batch first."""
+"""The interface of neural memories: a module and an explicit state, a dict of tensors of fixed shapes, batch first."""
 
 from abc import ABC, abstractmethod
 
@@ -12,10 +12,10 @@ State = dict[str, Tensor]
 
 
 class Memory(nn.Module, ABC):
-    """Remembers tokens of one episode per row.
+    """Stores tokens, one episode per row.
 
-    `dim` is the width of queries, `slot_dim` that of what is written, `tokens` the number of both per moment. Time is
-    counted in keyframes everywhere. The module keeps no state: the memory is the state.
+    `dim` is the width of queries, `slot_dim` the width of written tokens, `tokens` the number of both per moment. Time
+    is always counted in keyframes. The module holds no state: the state is passed in and returned.
     """
 
     def __init__(self, *, dim: int, slot_dim: int, tokens: int) -> None:
@@ -26,21 +26,21 @@ class Memory(nn.Module, ABC):
 
     @abstractmethod
     def init_state(self, batch: int, *, device: torch.device | str = "cpu") -> State:
-        """Returns the state that remembers nothing; every tensor is float32, int64 or bool and starts with `batch`."""
+        """Returns the empty state; every tensor is float32, int64 or bool and starts with `batch`."""
 
     @abstractmethod
     def read(self, state: State, query: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns what `state` remembers about `query` (batch, tokens, dim) at `time` (batch,), and the attention paid.
+        """Returns what `state` holds for `query` (batch, tokens, dim) at `time` (batch,), and the attention paid.
 
-        The first is (batch, tokens, dim), zero in rows that remember nothing; the second (batch, moment), summing to 1
-        over the moments in rows that remember something.
+        The first is (batch, tokens, dim), zero in empty rows; the second (batch, moment), summing to 1 over the moments
+        in rows that hold something.
         """
 
     @abstractmethod
     def fuse(self, query: Tensor, read: Tensor, state: State) -> Tensor:
-        """Returns `query` enriched by what was `read` from `state` (batch, tokens, dim).
+        """Returns `query` enriched by `read` from `state` (batch, tokens, dim).
 
-        Unchanged for an empty memory.
+        An empty memory leaves it unchanged.
         """
 
     @abstractmethod
@@ -48,11 +48,11 @@ class Memory(nn.Module, ABC):
         """Returns `state` after `written` (batch, tokens, slot_dim) at `time` (batch,) in rows of `mask` (batch,)."""
 
     def consolidate(self, state: State) -> State:
-        """Returns the state once it has been brought within its capacity; the same where there is nothing to do."""
+        """Returns the state reduced to its capacity, or unchanged if it is within it."""
         return state
 
     def reset(self, state: State, done: Tensor) -> State:
-        """Returns the state with the rows of `done` (batch,) as new; the others are bitwise what they were."""
+        """Returns the state with the rows of `done` (batch,) emptied; the others are bitwise unchanged."""
         return chosen(done, self.init_state(len(done), device=done.device), state)
 
     def unroll(  # noqa: PLR0913 - a sequence is these five
@@ -61,8 +61,8 @@ class Memory(nn.Module, ABC):
         """Returns fused queries (batch, time, tokens, dim), attention (batch, time, moment) and the last state.
 
         At each step a row is reset where `first`, read, fused, and written to where `valid`, all (batch, time): the
-        same as that loop over single steps. `query` is (batch, time, tokens, dim), `written` (batch, time, tokens,
-        slot_dim); `time` counts keyframes; with `detach_writes` no gradient flows into earlier writes.
+        result equals that of a loop over single steps. `query` is (batch, time, tokens, dim), `written` (batch, time,
+        tokens, slot_dim); `time` counts keyframes; with `detach_writes` no gradient flows into earlier writes.
         """
         state = self.init_state(len(query), device=query.device)
         fused, attended = [], []
@@ -77,12 +77,12 @@ class Memory(nn.Module, ABC):
 
 
 def as_carry(state: State, row: int) -> Carry:
-    """Returns one row of a state as the carry of a policy: arrays of its own, which keep no batch alive."""
+    """Returns one row of a state as the carry of a policy, copied so that the batch can be freed."""
     return {name: value[row : row + 1].detach().cpu().numpy().copy() for name, value in state.items()}
 
 
 def as_state(carry: Carry, *, device: torch.device | str = "cpu") -> State:
-    """Returns the state of one row that `as_carry` has made a carry of, as tensors of its own."""
+    """Returns the state of one row from a carry of `as_carry`, copied."""
     return {name: torch.tensor(np.asarray(value), device=device) for name, value in carry.items()}
 
 

@@ -1,4 +1,4 @@
-"""What is written to memory: what a policy saw, and where on it the waypoint was that it chose."""
+"""Encodes what is written to memory: the policy's view and the position of the chosen waypoint in it."""
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,8 @@ GROWTH = 4
 class MomentEncoder(nn.Module):
     """Adds a downsampled heat map to the embedding of each view and mixes them in ConvNeXt blocks.
 
-    A fixed sine code of row and column is part of what comes out. Source: the memory encoder of SAM 2 (arXiv
-    2408.00714) as SAM2Act+ uses it (arXiv 2501.18564); blocks: ConvNeXt, arXiv 2201.03545.
+    The output includes a fixed sine code of row and column. Source: the memory encoder of SAM 2 (arXiv 2408.00714) as
+    SAM2Act+ uses it (arXiv 2501.18564); blocks: ConvNeXt, arXiv 2201.03545.
     """
 
     def __init__(self, grid: TokenGrid, *, halvings: int, blocks: int) -> None:
@@ -53,7 +53,7 @@ class MomentEncoder(nn.Module):
 
 
 class _Block(nn.Module):
-    """Mixes places by a wide depthwise convolution, then channels by two layers; added to what came in, faintly."""
+    """Mixes places by a wide depthwise convolution, then channels by two layers; residual, small initial weights."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -70,12 +70,12 @@ class _Block(nn.Module):
 class _ChannelNorm(nn.LayerNorm):
     """Normalises the channels (batch, channel, row, col) of each place."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - so PyTorch calls it
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name that PyTorch uses
         return super().forward(input.movedim(1, -1)).movedim(-1, 1)
 
 
 def _halvings(count: int, dim: int) -> nn.Sequential:
-    """One channel to `dim`, each halving with four times the channels of the one before."""
+    """Maps one channel to `dim`; each halving has four times the channels of the one before."""
     layers: list[nn.Module] = []
     for step in range(count):
         after = GROWTH ** (step + 1)

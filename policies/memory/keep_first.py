@@ -11,7 +11,7 @@ from policies.memory.slots import PlacedMemory, moment_of, pushed
 class KeepFirstMemory(PlacedMemory):
     """Keeps the first `first` moments, oldest first, then a window of the newest, newest first.
 
-    What a task asks for is often how things were before anything was touched; a window forgets it.
+    Tasks often ask for the state before anything was touched, which a window forgets.
     """
 
     def __init__(self, grid: TokenGrid, size: AttentionSize, *, capacity: int, first: int) -> None:
@@ -19,7 +19,7 @@ class KeepFirstMemory(PlacedMemory):
         self.first = first
 
     def write(self, state: State, written: Tensor, time: Tensor, mask: Tensor) -> State:
-        """Returns the state with the moment in the next of the first slots, or else as the newest of the window."""
+        """Returns the state with the moment in the next free slot of the first ones, or else as the window's newest."""
         new = moment_of(written, time)
         first, window = ({name: part(value) for name, value in state.items()} for part in (self._first, self._window))
         filled = first["valid"].sum(1)
@@ -32,7 +32,7 @@ class KeepFirstMemory(PlacedMemory):
         return chosen(mask, {name: torch.cat((first[name], window[name]), 1) for name in state}, state)
 
     def place(self, before: Tensor, age: Tensor) -> Tensor:
-        """Returns the slot of moments: by their number if they are among the first, else by their age."""
+        """Returns the slot of moments: by their number if they are among the first, otherwise by their age."""
         slot = torch.where(before < self.first, before, self.first + age - 1)
         return torch.where(slot < self.slots, slot, -1)
 

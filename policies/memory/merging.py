@@ -12,9 +12,9 @@ from policies.memory.slots import SlotMemory, moment_of, pushed
 class MergingMemory(SlotMemory):
     """Keeps at most `capacity` moments, newest first, each standing for `mass` writes (int64, batch slot).
 
-    One slot more holds what is written until `consolidate` makes room: it merges the neighbours whose tokens have the
-    highest mean cosine, the older of equals, into their mean by mass, tokens and time alike; so no write counts twice.
-    Source: MemoryVLA, arXiv 2508.19236, section 3.3; weighting ours.
+    One more slot holds the latest write until `consolidate` merges the two neighbours whose tokens have the highest
+    mean cosine (the older pair of equals) into their mean, weighted by mass, of tokens and time alike. So every write
+    counts once. Source: MemoryVLA, arXiv 2508.19236, section 3.3; the weighting is ours.
     """
 
     def __init__(self, grid: TokenGrid, size: AttentionSize, *, capacity: int) -> None:
@@ -49,7 +49,7 @@ def _most_similar(slots: Tensor) -> Tensor:
 
 
 def _merged(state: State, newer: Tensor) -> State:
-    """Returns full rows with slot `newer` (batch,) and the one after it as one, and the last slot empty."""
+    """Returns full rows with slot `newer` (batch,) merged with the one after it, and the last slot empty."""
     count = state["mass"].shape[1]
     index = torch.arange(count, device=newer.device)
     source = (index + (index > newer[:, None])).clamp(max=count - 1)

@@ -15,9 +15,9 @@ from policies.memory.contract import Memory, State
 def to_moment(written: Tensor, time: float, *, model_id: str, position_m: Vector3, robot: str) -> Moment:
     """Returns `written`, the tokens (tokens, slot_dim) of keyframe `time`, as a moment to be stored.
 
-    `model_id` names the weights; `position_m` and `robot` are those of the request. Its tokens are exact, its embedding
-    is their mean at unit length. The feed that appends it to the bank adds the episode. Raises `MemoryBankError` where
-    tokens are not finite, or no model is named.
+    `model_id` names the weights; `position_m` and `robot` are those of the request. The moment's tokens are exact, its
+    embedding is their mean at unit length. The feed that appends it to the bank adds the episode. Raises
+    `MemoryBankError` for tokens that are not finite, and for an empty `model_id`.
     """
     tokens = np.array(written.detach().cpu().numpy(), np.float32)
     if not model_id:
@@ -37,8 +37,8 @@ def replay(memory: Memory, moments: Sequence[Moment], *, model_id: str) -> State
     """Returns the state, of one row, of `memory` after writing `moments` in their order: bitwise the original one.
 
     A window needs the newest `capacity` of an episode, every other memory all of them. Raises `MemoryBankError` for
-    moments of another model than `model_id`, without steps in rising order, or with tokens that this memory cannot have
-    written.
+    moments of another model than `model_id`, without steps in rising order, or with tokens of another shape than this
+    memory's.
     """
     device = next(memory.parameters(), torch.empty(0)).device
     state, newest = memory.init_state(1, device=device), -1
@@ -68,4 +68,4 @@ def _tokens_of(moment: Moment, shape: tuple[int, int], model_id: str) -> Tensor:
             f"Tokens of a moment must be finite, of shape {shape}.",
             value=None if moment.tokens is None else moment.tokens.shape,
         )
-    return torch.from_numpy(np.array(moment.tokens, np.float32))  # A copy: what the bank gives is read-only.
+    return torch.from_numpy(np.array(moment.tokens, np.float32))  # A copy, since arrays from the bank are read-only.

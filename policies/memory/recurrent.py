@@ -1,4 +1,4 @@
-"""A recurrent memory: an LSTM that starts out able to keep things for long."""
+"""A recurrent memory: an LSTM that is initialised to keep its inputs for long."""
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,8 @@ class RecurrentMemory(Memory):
     """An LSTM over the mean token of each view and the gap since the last write; the read scales and shifts queries.
 
     State: `hidden` and `cell` (batch, hidden), `time` (batch,) of the last write in keyframes, `valid` bool (batch,).
-    There is one moment to attend to: all that was written. Source of the initialisation: Tallec and Ollivier 2018, Can
-    recurrent neural networks warp time?, arXiv 1804.11188.
+    All writes together count as one moment. Source of the initialisation: Tallec and Ollivier 2018, Can recurrent
+    neural networks warp time?, arXiv 1804.11188.
     """
 
     def __init__(self, grid: TokenGrid, *, hidden: int, horizon: int) -> None:
@@ -27,7 +27,7 @@ class RecurrentMemory(Memory):
         _remember_long(self.cell, horizon)
 
     def init_state(self, batch: int, *, device: torch.device | str = "cpu") -> State:
-        """Returns `batch` rows of an LSTM that has seen nothing."""
+        """Returns `batch` rows of an LSTM without inputs."""
         return {
             "hidden": torch.zeros(batch, self.hidden, device=device),
             "cell": torch.zeros(batch, self.hidden, device=device),
@@ -36,7 +36,7 @@ class RecurrentMemory(Memory):
         }
 
     def read(self, state: State, query: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns how the query is to be changed, alike for all tokens, and attention 1 where something was written."""
+        """Returns the change of the query, equal for all tokens, and attention 1 where something was written."""
         known = torch.cat((state["hidden"], self._gap(state, time)), 1)
         scale, shift = self.modulation(known)[:, None].chunk(2, -1)
         valid = state["valid"]
@@ -62,7 +62,7 @@ class RecurrentMemory(Memory):
 
 @torch.no_grad()
 def _remember_long(cell: nn.LSTMCell, horizon: int) -> None:
-    """Spreads the times over which units forget, by log, between 1 and `horizon` keyframes; they take in as slowly."""
+    """Spreads the time constants of the units, on a log scale, between 1 and `horizon` keyframes, for both gates."""
     hidden = cell.hidden_size
     span = torch.empty(hidden).uniform_(1.0, horizon - 1.0).log()
     cell.bias_hh.zero_()

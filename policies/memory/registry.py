@@ -1,4 +1,4 @@
-"""The kinds of neural memories by name: this project's, and those from outside."""
+"""The kinds of neural memories by name: those of this project and those of plugins."""
 
 from collections.abc import Mapping
 from dataclasses import fields

@@ -7,11 +7,11 @@ from embodied.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class TokenGrid:
-    """How the tokens of a policy lie: `views` images of `rows` x `cols` tokens, view by view and row by row.
+    """The layout of a policy's tokens: `views` images of `rows` x `cols` tokens, view by view and row by row.
 
-    Queries are `dim` wide, what is written `slot_dim`. The policy knows them; its memory is built to fit. The published
-    SAM2Act+ has three views of 16 x 16, 128 and 64 wide. Raises `ConfigError` for counts below 1, and for widths that
-    are no multiples of 4.
+    Queries are `dim` wide, written tokens `slot_dim`. The policy determines them, and its memory is built to fit. The
+    published SAM2Act+ has three views of 16 x 16, 128 and 64 wide. Raises `ConfigError` for counts below 1, and for
+    widths that are not multiples of 4.
     """
 
     views: int
@@ -41,7 +41,7 @@ class TokenGrid:
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionSize:
-    """The size of memory attention: `layers`, `heads` of each, and the width `hidden` of their feed-forward parts."""
+    """The size of memory attention: `layers`, `heads` per layer, and the width `hidden` of the feed-forward parts."""
 
     layers: int
     heads: int

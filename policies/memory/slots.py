@@ -1,4 +1,4 @@
-"""Memories that keep whole moments in slots and read them by attention; they differ in which they keep."""
+"""Memories that store whole moments in slots and read them by attention; they differ in which moments they keep."""
 
 from abc import abstractmethod
 
@@ -14,7 +14,7 @@ from policies.memory.sizes import AttentionSize, TokenGrid
 class SlotMemory(Memory):
     """State: `slots` (batch, slot, tokens, slot_dim), `time` (batch, slot) in keyframes, `valid` bool (batch, slot).
 
-    Slots that are not valid hold zeros, so that what is remembered alone decides the state.
+    Invalid slots hold zeros, so that the state depends only on the stored moments.
     """
 
     def __init__(self, grid: TokenGrid, size: AttentionSize, *, slots: int) -> None:
@@ -32,7 +32,7 @@ class SlotMemory(Memory):
         }
 
     def read(self, state: State, query: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns what memory adds to the query, and the attention paid to each slot."""
+        """Returns the residual for the query, and the attention paid to each slot."""
         age = self.age(torch.arange(self.slots, device=time.device), time[:, None] - state["time"])
         held = Held(state["slots"], age[:, None], state["valid"][:, None])
         added, attention = self.attention(query[:, None], held)
@@ -44,9 +44,9 @@ class SlotMemory(Memory):
 
 
 class PlacedMemory(SlotMemory):
-    """A memory in which the number of writes before and after a moment alone decides its slot.
+    """A memory in which the slot of a moment depends only on the number of writes before and after it.
 
-    So all steps of a sequence can be read at once: which moments each of them keeps is known beforehand.
+    All steps of a sequence can then be read at once, since it is known beforehand which moments each of them keeps.
     """
 
     @abstractmethod
@@ -56,7 +56,7 @@ class PlacedMemory(SlotMemory):
     def unroll(  # noqa: PLR0913 - as in the contract
         self, query: Tensor, written: Tensor, time: Tensor, first: Tensor, valid: Tensor, *, detach_writes: bool = False
     ) -> tuple[Tensor, Tensor, State]:
-        """Does what the loop of the contract does, for all steps in one batch."""
+        """Computes the result of the contract's loop for all steps in one batch."""
         time = time.to(torch.float32)
         written = torch.where(valid[..., None, None], written.detach() if detach_writes else written, 0.0)
         slot = self._slot_of_each(first, valid)
@@ -69,7 +69,7 @@ class PlacedMemory(SlotMemory):
         return fused, attention, self._state_of(written, time, slot[:, -1])
 
     def _slot_of_each(self, first: Tensor, valid: Tensor) -> Tensor:
-        """Returns the slot (batch, time + 1, moment) of what step `moment` wrote, as step `time` reads it; -1 if none.
+        """Returns the slot (batch, time + 1, moment) of the write of step `moment` at step `time`; -1 if none.
 
         The last step is the one after the sequence, in the same episode.
         """
@@ -94,7 +94,7 @@ class PlacedMemory(SlotMemory):
 
 
 def pushed(state: State, new: State) -> State:
-    """Returns `state` with the one slot of `new` as its newest, and its oldest gone."""
+    """Returns `state` with the one slot of `new` as its newest, and without its oldest."""
     return {name: torch.cat((new[name], value[:, :-1]), 1) for name, value in state.items()}
 
 

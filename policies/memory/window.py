@@ -19,7 +19,7 @@ class WindowMemory(PlacedMemory):
         super().__init__(grid, size, slots=capacity)
 
     def write(self, state: State, written: Tensor, time: Tensor, mask: Tensor) -> State:
-        """Returns the state with the moment as its newest; what is older than the capacity is gone."""
+        """Returns the state with the moment as its newest, and without moments beyond the capacity."""
         return chosen(mask, pushed(state, moment_of(written, time)), state)
 
     def place(self, before: Tensor, age: Tensor) -> Tensor:  # noqa: ARG002

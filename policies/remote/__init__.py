@@ -1,1 +1,1 @@
-"""A policy that runs elsewhere, behind a websocket: openpi's protocol, its dialects, and our own sessions."""
+"""Policies in another process, behind a websocket: openpi's protocol, its dialects, and our own sessions."""

@@ -1,4 +1,4 @@
-"""Answers of a server as intents: its rows checked, scaled, and cut to those that run before the next request."""
+"""Converts answers of a server to intents: rows are checked, scaled, and cut to those run before the next request."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,8 +24,8 @@ ROTATION_SIZES = (4, 6)  # A quaternion, two columns of a matrix.
 class AnswerNames:
     """Reads answers as a file of names describes them; `spec` is the action space.
 
-    Raises `ConfigError` for fields that are not those of the space, and `UnknownNameError` for a space or robot that
-    does not exist.
+    Raises `ConfigError` for fields that differ from those of the space, and `UnknownNameError` for an unknown space or
+    robot.
     """
 
     def __init__(self, names: ServerNames) -> None:
@@ -86,7 +86,7 @@ class AnswerNames:
         return tuple(self._keyframe(row) for row in actions[:rows])
 
     def moments(self, answer: Mapping[str, Any]) -> tuple[Moment, ...]:
-        """Returns what the server wants stored in a bank. Raises `BadAnswerError`."""
+        """Returns the moments that the server wants to store in a bank. Raises `BadAnswerError`."""
         given = answer.get(self._answer.moments, ()) if self._answer.moments else ()
         if not isinstance(given, list | tuple):
             raise BadAnswerError("Moments must come as a list.", value=type(given).__name__)

@@ -1,4 +1,4 @@
-"""The settings of a policy behind a socket, and what is found out about its server before a run begins."""
+"""The settings of a policy behind a socket, and the checks of its server before a run begins."""
 
 import os
 import secrets
@@ -25,21 +25,21 @@ class RemotePolicyConfig:
     """A policy that another process serves, on this machine or another one; see docs/tutorials/remote.md.
 
     Attributes:
-        url: where it is served, such as ws://127.0.0.1:8000
-        names: the server's keys: libero, robomme, or a YAML file below names_root; not used where the server is ours
+        url: the address of the server, such as ws://127.0.0.1:8000
+        names: the server's keys: libero, robomme, or a YAML file below names_root; not used for servers of this project
         names_root: the folder that must hold a file of names
         dialect: how episodes begin: auto, openpi, robomme, behavior, roboarena or embodied
         replan_rows: rows of each answer that are carried out before the next request
-        identity: what is served, in words, where the server does not state its weights; without it nothing is resumed
+        identity: a name of the served policy if its server does not state its weights; without it no run is resumed
         token_file: a file whose first line is the token
         token_env: the environment variable that holds the token
         tls_certificate: a PEM file to trust, for a server whose certificate no authority has signed
-        insecure: whether the token may travel in the clear beyond this machine
-        connect_timeout_s: until a connection is open and the server has introduced itself
+        insecure: whether the token may be sent unencrypted to other machines
+        connect_timeout_s: until a connection is open and the server has sent its metadata
         answer_timeout_s: until an answer has come
-        outage_s: how long a server that is away is tried again
+        outage_s: how long an unreachable server is tried again
         message_mb: the longest answer
-        replay_mb: requests that are kept to come back from an outage
+        replay_mb: requests that are kept to restore sessions after an outage
     """
 
     url: str = ""
@@ -59,7 +59,7 @@ class RemotePolicyConfig:
     replay_mb: int = 256
 
     def pinned(self) -> "ServedPolicy":
-        """Returns the policy as its server states it to be now.
+        """Returns the policy with the identity that its server states now.
 
         Raises `ConfigError` for settings out of range, a server that does not answer, and one that does not fit them;
         what `load_names` raises; `MissingDependencyError` without the extra `serving`.
@@ -79,7 +79,7 @@ class RemotePolicyConfig:
             raise ConfigError(error.rule, value=error.value, remedy=error.remedy) from error
         connection.close()
         facts = facts_of(connection.metadata, chosen_dialect(self.dialect, connection.metadata))
-        ours = facts.action_spec is not None  # Servers with sessions may yet have keys of their own.
+        ours = facts.action_spec is not None  # Servers with sessions may still use keys of their own.
         names, digest = (None, "") if ours else load_names(self.names, self.names_root)
         served = ServedPolicy(
             settings=self,
@@ -89,7 +89,7 @@ class RemotePolicyConfig:
             token=address.token,
             certificate=address.certificate,
         )
-        served.build()  # Whatever does not fit is refused here, before anything starts.
+        served.build()  # Settings that do not fit are refused here, before anything starts.
         return served
 
     def build(self) -> "RemotePolicy":
@@ -97,7 +97,7 @@ class RemotePolicyConfig:
         return self.pinned().build()
 
     def address(self, token: str, certificate: str) -> "Address":
-        """Returns where the server is, and how it is spoken to. Raises `ConfigError`."""
+        """Returns the address of the server with its limits. Raises `ConfigError`."""
         from policies.remote.connection import Address
 
         address = Address(
@@ -162,9 +162,9 @@ class RemotePolicyConfig:
 
 @dataclass(kw_only=True, frozen=True)
 class ServedPolicy:
-    """A remote policy with what is known of its server: the builder that workers get.
+    """A remote policy with the facts about its server: the builder that workers get.
 
-    `run_id` stands for a server that does not state what it serves: no two runs are then the same.
+    `run_id` identifies the run if the server does not state what it serves: no two runs are then the same.
     """
 
     settings: RemotePolicyConfig
@@ -177,12 +177,12 @@ class ServedPolicy:
 
     @property
     def resumable(self) -> bool:
-        """Whether it is known what is served, so that rows of an earlier run may stand beside new ones."""
+        """Whether the identity of the served policy is known, so that rows of earlier and later runs are comparable."""
         return bool(self.settings.identity or self.facts.identity.get("weights"))
 
     @property
     def decisive(self) -> Mapping[str, Any]:
-        """What determines results, and so belongs to the identity of a run: never the address, nor the token."""
+        """The settings that determine results, and so the identity of a run: never the address or the token."""
         settings = self.settings
         return {
             "server": self.facts.identity,
@@ -221,7 +221,7 @@ class ServedPolicy:
         return own_translation(self.facts.observation_spec, self.facts.action_spec)
 
     def _require_same(self, metadata: Mapping[str, Any]) -> None:
-        """Raises `ConnectionLostError` for a server that has come back as another one; the right one still may."""
+        """Raises `ConnectionLostError` if the server has another identity after an outage; the right one may return."""
         from policies.remote.connection import ConnectionLostError
         from policies.remote.dialects import chosen_dialect
         from policies.remote.facts import facts_of

@@ -29,25 +29,25 @@ CLOSING_S = 0.5
 LONGEST_REASON = 300
 REFUSED_TOKEN = (401, 403)
 
-_log = logging.Logger("websockets")  # A logger of its own: that of the library may print headers, and so the token.
+_log = logging.Logger("websockets")  # A separate logger: the library's own may print headers, and so the token.
 _log.addHandler(logging.NullHandler())
 
 
 class ConnectionLostError(EmbodiedError):
-    """The server cannot be reached, has gone, or did not answer in time; another attempt may succeed."""
+    """The server is unreachable, has disconnected, or did not answer in time; another attempt may succeed."""
 
-    usual_remedy = "Look whether the server still runs."
+    usual_remedy = "Check that the server still runs."
 
 
 class BadAnswerError(EmbodiedError):
-    """The server has answered with something that cannot be used."""
+    """The server sent an unusable answer."""
 
     usual_remedy = "Correct the policy server; nothing moved."
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server is, how long it may take, and how large a message may be.
+    """The address of a server, its timeouts, and the largest message.
 
     Attributes:
         url: ws://host:port or wss://host:port, perhaps with a path
@@ -74,7 +74,7 @@ class Address:
         remedy = "Write such as policy_options.remote.url=ws://127.0.0.1:8000."
         try:
             complete = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # The port is no number.
+        except ValueError:  # The port is not a number.
             complete = False
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ConfigError(
@@ -88,14 +88,14 @@ class Address:
                               remedy=remedy)  # fmt: skip
         if self.token and parts.scheme == "ws" and not insecure and not _is_loopback(parts.hostname or ""):
             raise ConfigError(
-                "A token must not travel in the clear beyond this machine.",
+                "A token must not be sent unencrypted to another machine.",
                 value=self.url,
                 remedy="Use wss://, or set insecure=true in a network that you trust.",
             )
 
 
 class Connection:
-    """An open connection; `metadata` is what the server stated at first.
+    """An open connection; `metadata` is the first message of the server.
 
     Raises `ConnectionLostError`, `BadAnswerError`, and `ConfigError` for a token that the server refuses.
     """
@@ -118,7 +118,7 @@ class Connection:
             raise
 
     def exchange(self, message: Mapping[str, Any], *, text: bool = False) -> Mapping[str, Any]:
-        """Sends `message` and returns the answer; with `text` an answer in words counts as one, too, as {"text": ...}.
+        """Sends `message` and returns the answer; with `text` a text answer is accepted too, as {"text": ...}.
 
         Raises `ConnectionLostError`, `BadAnswerError`, and `CodecError` for a message that cannot be sent.
         """
@@ -133,13 +133,13 @@ class Connection:
         return value if isinstance(value, Mapping) else {"": value}  # DreamZero's servers answer with a bare array.
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Sends `message`, to which no answer comes. Raises as `exchange`."""
+        """Sends `message`, which the server does not answer. Raises as `exchange`."""
         content = encode(message, self._limits)
         with self._within(self._address.answer_timeout_s, "to take a message"):
             self._socket.send(content)
 
     def close(self) -> None:
-        """Closes it, in half a second at most; calling it twice is harmless."""
+        """Closes it within half a second; calling it twice is harmless."""
         cut = threading.Timer(CLOSING_S, self._cut)
         cut.daemon = True
         cut.start()
@@ -161,7 +161,7 @@ class Connection:
 
     @contextmanager
     def _within(self, limit_s: float, what: str) -> Iterator[None]:
-        """Bounds what is done in it: a peer that reads slowly, or not at all, cannot hold it up."""
+        """Bounds the time of the block: a peer that reads slowly, or not at all, cannot block it."""
         cut = threading.Timer(limit_s, self._cut)
         cut.daemon = True
         begun_s = time.monotonic()
@@ -180,7 +180,7 @@ class Connection:
             cut.cancel()
 
     def _cut(self) -> None:
-        """Ends the connection at once: whatever waits for it, also for room to send, wakes up with an error."""
+        """Ends the connection at once: everything that waits for it, including senders, gets an error."""
         try:
             self._socket.socket.shutdown(SHUT_RDWR)
         except OSError:
@@ -188,7 +188,7 @@ class Connection:
 
 
 def last_line(text: str) -> str:
-    """Returns the last line of a text from outside that says something: printable, and cut to a readable length."""
+    """Returns the last line of a text from a server that is not empty: printable, and cut to a readable length."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     shown = "".join(sign if sign.isprintable() else "?" for sign in (lines[-1] if lines else ""))
     return shown[:LONGEST_REASON]
@@ -217,7 +217,7 @@ def _open(address: Address, opened: ExitStack) -> ClientConnection:
         waiting = connect(
             address.url,
             additional_headers=headers,
-            compression=None,  # As openpi has it; and a small message cannot unfold into a large one.
+            compression=None,  # As in openpi; and a small message cannot expand to a large one.
             open_timeout=address.connect_timeout_s,
             close_timeout=CLOSING_S,
             ping_interval=None,  # openpi's servers answer no pings while they infer; answers have deadlines anyway.

@@ -1,4 +1,4 @@
-"""How a policy server learns where an episode begins: openpi's silence, the resets of its relatives, and our own.
+"""Dialects: how a policy server is informed that an episode begins, by openpi, its derivatives, and ourselves.
 
 | name | a new session | side by side |
 |---|---|---|
@@ -21,11 +21,11 @@ AUTO, OPENPI, ROBOMME, BEHAVIOR, ROBOARENA, EMBODIED = "auto", "openpi", "robomm
 
 @dataclass(frozen=True)
 class Dialect:
-    """What a server understands beside requests.
+    """The abilities of a server besides answering requests.
 
     Attributes:
         resets: whether its memory can be emptied on an open connection
-        sessions: whether several memories live side by side
+        sessions: whether it keeps several memories at once
     """
 
     name: str
@@ -33,7 +33,16 @@ class Dialect:
     sessions: bool = False
 
     def begin(self, connection: Connection, session: str, episode: str) -> None:
-        """Begins `session` on a connection. Raises `BadAnswerError` for a reset that is not acknowledged."""
+        """Begins `session` on a connection.
+
+        Args:
+            connection: The open connection.
+            session: The id of the session.
+            episode: The id of its episode.
+
+        Raises:
+            BadAnswerError: For a reset that is not acknowledged.
+        """
         if self.name == ROBOMME:
             _require(connection.exchange({"reset": True}), "reset_finished")
         elif self.name == BEHAVIOR:
@@ -46,7 +55,7 @@ class Dialect:
             _require(connection.exchange({"reset": True, "session_id": session, "episode_id": episode}), "reset")
 
     def tagged(self, message: Mapping[str, Any], session: str, episode: str) -> dict[str, Any]:
-        """Returns a request with what says to which session it belongs."""
+        """Returns the request `message` with the ids `session` and `episode`, if the dialect has a place for them."""
         if self.name == ROBOARENA:
             return {**message, "endpoint": "infer", "session_id": session}
         if self.name == EMBODIED:
@@ -64,7 +73,7 @@ DIALECTS: Mapping[str, Dialect] = {
 
 
 def chosen_dialect(name: str, metadata: Mapping[str, Any]) -> Dialect:
-    """Returns the dialect called `name`; `auto` is what the metadata of a server say. Raises `UnknownNameError`."""
+    """Returns the dialect called `name`; `auto` chooses by the metadata of a server. Raises `UnknownNameError`."""
     if name == AUTO:
         if str(metadata.get("protocol", "")).startswith(EMBODIED) and metadata.get("sessions"):
             return DIALECTS[EMBODIED]

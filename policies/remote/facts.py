@@ -1,4 +1,4 @@
-"""What a policy server states of itself: how it is spoken to, who it is, and what it reads and emits."""
+"""The facts that a policy server states: its dialect, its identity, its observations and its actions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,10 +12,10 @@ MOST_TEXT = 200
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What is kept of a server's metadata: its dialect, its identity, and, for servers of ours, their declarations.
+    """The relevant metadata of a server: its dialect, its identity, and, for servers of ours, their declarations.
 
-    `observation_spec` and `action_spec` are as `embodied.codec` writes them, None where requests go under the names of
-    a file. `remembers` is whether the server says that its policy has a memory.
+    `observation_spec` and `action_spec` are in the form of `embodied.codec`, None for a server that needs a file of
+    names. `remembers` is whether the server states that its policy has a memory.
     """
 
     dialect: str
@@ -30,7 +30,7 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 def facts_of(metadata: Mapping[str, Any], dialect: Dialect) -> Facts:
-    """Returns what matters of a server's metadata: the texts under `name`, `version` and `weights` are its identity."""
+    """Returns the relevant metadata of a server: the texts under `name`, `version` and `weights` are its identity."""
     identity = {key: str(metadata[key])[:MOST_TEXT] for key in IDENTITY if isinstance(metadata.get(key), str)}
     ours = dialect.name == EMBODIED
     return Facts(

@@ -1,6 +1,6 @@
-"""The names of a policy server: which key of its requests holds what, and what the columns of its answers mean.
+"""The names of a policy server: the content of each key of its requests, and the columns of its answers.
 
-A file of names is YAML. It chooses among what is listed here; it can name no code::
+A file of names is YAML. It chooses among the options listed here and cannot name code::
 
     version: 1
     robot: panda
@@ -40,7 +40,7 @@ FLAGS = ("first_step",)
 
 
 class Numbers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Some numbers of a state: those that `of` names (see `NUMBERS`), times `scale`, plus `offset`."""
+    """Some numbers of a state: those called `of` (see `NUMBERS`), times `scale`, plus `offset`."""
 
     of: str
     scale: float = 1.0
@@ -48,10 +48,10 @@ class Numbers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one key of a request holds: exactly one of the first six.
+    """The content of one key of a request: exactly one of the first six fields.
 
-    `image` and `depth_m` name a camera; `size_px` (height, width) resizes with padding. `numbers` are put into one
-    float32 vector. With `each` the key holds a list: one item for each observation since the last request.
+    `image` and `depth_m` name a camera; `size_px` (height, width) resizes with padding. `numbers` are concatenated to
+    one float32 vector. With `each` the key holds a list: one item for each observation since the last request.
     """
 
     image: str = ""
@@ -65,9 +65,9 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a field of an action begins in a row of the server: each of its numbers times `scale`, plus `offset`.
+    """The position of an action's field in a row of the server: each of its numbers times `scale`, plus `offset`.
 
-    `form` says how a rotation is written, "" as the action space has it.
+    `form` is the representation of a rotation, "" for that of the action space.
     """
 
     column: int
@@ -77,10 +77,10 @@ class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AnswerLayout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which actions a server answers with: rows of `key` ("" where the answer is a bare array) in a space of ours.
+    """The actions in an answer: rows of `key` ("" if the answer is a bare array) in a space of ours.
 
-    Rows are clipped to the bounds of the space where `clip` is true, else refused. `moments` is the key of what is to
-    be stored in a bank, "" for none.
+    Rows are clipped to the bounds of the space if `clip` is true, otherwise refused. `moments` is the key of the
+    moments to store in a bank, "" for none.
     """
 
     space: str
@@ -92,7 +92,7 @@ class AnswerLayout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ServerNames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file of names, checked. `robot` is a name, or the path of a model file."""
+    """The checked content of a file of names. `robot` is a name, or the path of a model file."""
 
     version: int
     robot: str
@@ -115,7 +115,7 @@ def load_names(name: str, root: str) -> tuple[ServerNames, str]:
 
     A robot that is a model file lies below `root` as well; its path is absolute afterwards. The second value is the
     SHA-256 of the file, and of the robot's files where it has some. Raises `UnknownNameError`, `PathError` for a file
-    outside `root`, `ConfigError` for one that is not as `ServerNames` says, and `RobotModelError`.
+    outside `root`, `ConfigError` for one that does not fit `ServerNames`, and `RobotModelError`.
     """
     shipped = {path.stem: path for path in SHIPPED.glob("*.yaml")}
     if name not in shipped and not name.endswith((".yaml", ".yml")):

@@ -1,4 +1,4 @@
-"""The policy whose decisions come from a server: its carry names the session that holds its memory there."""
+"""A policy whose decisions come from a server: its carry names the session that holds its memory there."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,10 @@ SESSION, EPISODE, ROWS = "session", "episode", "rows"
 
 
 class RemotePolicy:
-    """Sends requests to a server, one session per robot and episode, and returns what it answers.
+    """Sends requests to a server, one session per robot and episode, and returns its answers.
 
-    Nothing privileged crosses: only what its translation writes. The connection is opened at the first request and
-    closed with the last policy that uses it. `remarks` are what a report must say of the server.
+    Only the output of its translation is sent, which contains nothing privileged. The connection is opened at the first
+    request and closed with the last policy that uses it. `remarks` on the server are for reports.
     """
 
     privileged = False
@@ -37,9 +37,9 @@ class RemotePolicy:
         self._sessions = sessions
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
-        """Returns one decision per request. Raises `OutageError` where the server does not give a usable one in time.
+        """Returns one decision per request. Raises `OutageError` if the server does not give a usable one in time.
 
-        The carry is a mapping: `session` names the memory on the server, "" asks for an empty one.
+        The carry is a mapping: `session` names the memory on the server, "" requests an empty one.
         """
         return [self._decide(request) for request in requests]
 
@@ -69,10 +69,10 @@ class ResettableRemotePolicy(RemotePolicy):
         return {**carry, SESSION: ""}
 
     def swapped(self, carry: Mapping[str, Any], donor: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the carry with the memory of the donor: the next request goes on in its session."""
+        """Returns the carry with the memory of the donor: the next request continues its session."""
         return {**carry, SESSION: donor[SESSION]}
 
 
 def _stopped(request: Request) -> bool:
-    """Returns whether the last chunk did not run through: then nothing says how many observations are new."""
+    """Returns whether the last chunk was interrupted, so that the number of new observations is unknown."""
     return request.feedback is not None and request.feedback.status is not ControllerStatus.DONE

@@ -1,4 +1,4 @@
-"""Requests in the words of a server: the observation, under the names of its file, and nothing else."""
+"""Encodes requests for a server: the observation under the names of its file, and nothing else."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,17 +20,17 @@ BASE = ("base_x_m", "base_y_m", "base_yaw_rad")
 
 
 class RequestNames:
-    """Writes requests under the names of a server. Raises `UnknownNameError` for a robot that does not exist."""
+    """Encodes requests under the names of a server. Raises `UnknownNameError` for an unknown robot."""
 
     def __init__(self, names: ServerNames) -> None:
         self._names = names
         self._layout = proprio_layout(robot_model(names.robot))
 
     def message(self, request: Request, *, first: bool, since: int) -> dict[str, Any]:
-        """Returns the message of a request: only what the file of names lists.
+        """Returns the message of `request`: only the keys that the file of names lists.
 
-        `first` is whether it opens a session, `since` how many observations the server has not seen, with this one.
-        Raises `ConfigError` for an observation without a camera of the file, or of another robot.
+        `first` is whether it opens a session, `since` the number of observations that the server has not seen, this one
+        included. Raises `ConfigError` for an observation without a camera of the file, or of another robot.
         """
         past = request.history[:-1][-(since - 1) :] if since > 1 else ()
         fresh = (*past, request.observation)
@@ -60,7 +60,7 @@ class RequestNames:
     def _numbers(self, of: str, observation: Observation) -> np.ndarray:
         if observation.proprio.shape != (len(self._layout),):
             raise ConfigError(
-                f"What this policy observes must hold the proprioception of {self._names.robot!r}, "
+                f"The observations of this policy must hold the proprioception of {self._names.robot!r}, "
                 f"{len(self._layout)} numbers.",
                 value=observation.proprio.shape,
                 remedy="Play the robot that the file of names is for.",
@@ -76,7 +76,7 @@ class RequestNames:
             values = observation.proprio[[self._layout.index(name) for name in named]].astype(np.float64)
         except ValueError as error:
             raise ConfigError(
-                f"Robot {self._names.robot!r} must have what a file of names asks for.", value=of,
+                f"Robot {self._names.robot!r} must have the numbers that a file of names lists.", value=of,
                 remedy="Name the numbers of a robot with one arm, or with a base.",
             ) from error  # fmt: skip
         if of == "tool_axis_angle":
@@ -85,7 +85,7 @@ class RequestNames:
 
 
 def resized(rgb: np.ndarray, size_px: tuple[int, int] | None) -> np.ndarray:
-    """Returns an image uint8 (H, W, 3) at `size_px` (height, width): bilinear, its shape kept, padded with black."""
+    """Returns an image uint8 (H, W, 3) at `size_px` (height, width): bilinear, aspect ratio kept, padded with black."""
     if size_px is None or rgb.shape[:2] == size_px:
         return rgb
     height, width = size_px
@@ -101,7 +101,7 @@ def resized(rgb: np.ndarray, size_px: tuple[int, int] | None) -> np.ndarray:
 def _camera(observation: Observation, name: str) -> CameraImage:
     if name not in observation.images:
         raise ConfigError(
-            "What this policy observes must hold the images of all cameras of its file of names.",
+            "The observations of this policy must hold the images of all cameras of its file of names.",
             value=(name, sorted(observation.images)),
             remedy="Observe through `policy.observation_spec.cameras`.",
         )

@@ -1,4 +1,4 @@
-"""Rotations as servers write them: axis times angle, roll-pitch-yaw, quaternions; all in the world frame."""
+"""Rotations in the forms of servers: axis times angle, roll-pitch-yaw, quaternions; all in the world frame."""
 
 import numpy as np
 
@@ -27,7 +27,10 @@ def rpy_of(orientation: np.ndarray) -> np.ndarray:
 
 
 def as_field(form: str, values: np.ndarray, size: int) -> np.ndarray:
-    """Returns rotations (rows, n) of `form` as a field of `size` numbers: a quaternion xyzw (4) or two columns (6)."""
+    """Returns rotations `values` (rows, n) of `form` as a field of `size` numbers.
+
+    The field is a quaternion xyzw for `size` 4, or the first two columns of the matrix for 6.
+    """
     turns = np.stack([_quaternion(form, row) for row in values])
     if size == 4:
         return turns

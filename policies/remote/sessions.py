@@ -1,4 +1,4 @@
-"""The memories of a server, one per session, which begin again with the same requests after an outage."""
+"""The memories of a server, one per session, which are restored after an outage by repeating their requests."""
 
 import logging
 import secrets
@@ -20,9 +20,9 @@ from policies.remote.dialects import Dialect
 MOST_BAD_ANSWERS = 3
 MOST_SESSIONS = 64
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
-TOLERANCE = 1e-5  # Of numbers that a server repeats: it may batch otherwise.
+TOLERANCE = 1e-5  # For repeated answers: the server may use another batch size.
 
-# Servers that have stayed away for `outage_s`: the episodes after that try once each, instead of waiting as long again.
+# Servers that were unreachable for `outage_s`: later episodes try once each, instead of waiting as long again.
 _AWAY: set[str] = set()
 
 _log = logging.getLogger(__name__)
@@ -30,9 +30,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What an answer comes to. `numbers` (n,) are those of its actions: whether a repeated answer is the same.
+    """A decoded answer. `numbers` (n,) are those of its actions, which show whether a repeated answer is the same.
 
-    `rows` is how many actions are carried out before the next request.
+    `rows` is the number of actions to carry out before the next request.
     """
 
     intents: tuple[Intent, ...]
@@ -48,7 +48,7 @@ Read = Callable[[Mapping[str, Any]], Reading]
 
 @dataclass(frozen=True)
 class Endurance:
-    """How long an outage may last, and how much is kept to come back from it.
+    """How long an outage may last, and how many requests are kept to restore sessions after it.
 
     Attributes:
         outage_s: how long an unreachable server is tried again, with growing pauses
@@ -61,7 +61,7 @@ class Endurance:
 
 @dataclass(eq=False)
 class _Session:
-    """One memory on the server. `wire_id` names it there, anew whenever it is begun again; "" where it is not alive."""
+    """One memory on the server. `wire_id` is its id there, renewed whenever it is restored; "" if it is not alive."""
 
     episode: str
     wire_id: str = ""
@@ -72,7 +72,7 @@ class _Session:
 
 @dataclass(eq=False)
 class _Line:
-    """Holds the connection of `RemoteSessions`, and can close it when these are gone."""
+    """Holds the connection of `RemoteSessions`, and can close it after these are garbage-collected."""
 
     connection: Connection | None = None
 
@@ -83,12 +83,12 @@ class _Line:
 
 
 class RemoteSessions:
-    """Asks in sessions, over one connection that is opened when it is needed and again when it is lost.
+    """Sends requests in sessions, over one connection that is opened when needed and reopened when lost.
 
-    After an outage, or where a server keeps one memory at a time and has kept another one since, a session is begun
-    again and gets all of its requests once more, in order. Its answers must be those of the first time: so the memory
-    is what it would have been, or the episode is given up. `require_same` raises where the metadata of a server that
-    has come back are not those of the one that began.
+    After an outage, or if a server with a single memory has served another session since, a session is restored by
+    sending all of its requests again, in order. The answers must equal the earlier ones, which proves that the memory
+    is the same; otherwise the episode is given up. `require_same` raises if the metadata of a server after an outage
+    differ from those at the beginning.
     """
 
     def __init__(
@@ -103,11 +103,11 @@ class RemoteSessions:
         self._endurance = endurance
         self._require_same = require_same
         self._line = _Line()
-        weakref.finalize(self, self._line.close)  # A connection has a thread, so that nothing else would close it.
+        weakref.finalize(self, self._line.close)  # Nothing else would close a connection, since it has a thread.
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
 
     def begin(self, episode: str) -> str:
-        """Returns the key of a new session with an empty memory; the server hears of it with its first request."""
+        """Returns the key of a new session with an empty memory; its first request creates it on the server."""
         key = secrets.token_hex(8)
         self._sessions[key] = _Session(episode)
         while len(self._sessions) > MOST_SESSIONS:
@@ -115,10 +115,10 @@ class RemoteSessions:
         return key
 
     def infer(self, key: str, message: Mapping[str, Any], read: Read) -> Reading:
-        """Returns what `read` makes of the answer to `message` in session `key`.
+        """Returns `read` of the answer to `message` in session `key`.
 
-        A server that has stayed away before is tried once. Raises `OutageError` where the server stays away, keeps
-        answering what `read` refuses (`BadAnswerError`), or does not repeat its answers.
+        A server that was unreachable before is tried once. Raises `OutageError` if the server stays unreachable, keeps
+        sending answers that `read` refuses (`BadAnswerError`), or does not repeat its answers.
         """
         session = self._known(key)
         outage_s = 0.0 if self._address.url in _AWAY else self._endurance.outage_s
@@ -150,7 +150,7 @@ class RemoteSessions:
     def _known(self, key: str) -> _Session:
         if key not in self._sessions:
             raise OutageError(
-                "A session must go on in the process that began it.",
+                "A session must continue in the process that began it.",
                 value=key,
                 remedy="Play the episode from its beginning.",
             )
@@ -165,7 +165,7 @@ class RemoteSessions:
         return read(connection.exchange(self._tagged(session, message)))
 
     def _repeat(self, connection: Connection, session: _Session, read: Read) -> None:
-        """Sends all requests of a session once more. Raises `OutageError` where an answer is another one."""
+        """Sends all requests of a session once more. Raises `OutageError` if an answer differs."""
         for place, (earlier, numbers) in enumerate(session.log, start=1):
             repeated = read(connection.exchange(self._tagged(session, earlier))).numbers
             if repeated.shape != numbers.shape or not np.allclose(repeated, numbers, rtol=0.0, atol=TOLERANCE):
@@ -173,7 +173,7 @@ class RemoteSessions:
                 raise OutageError(
                     "A server must answer the requests of a session as before when it is begun again.",
                     value=f"request {place} of {len(session.log)}",
-                    remedy="Serve a policy that draws from the request's seed alone; the episode is played again.",
+                    remedy="Serve a policy whose only randomness is the request's seed; the episode is played again.",
                 )
 
     def _ready(self, session: _Session) -> Connection:
@@ -185,7 +185,7 @@ class RemoteSessions:
                 remedy="Raise policy_options.remote.replay_mb.",
             )
         if session.wire_id == "" and not self._dialect.resets:
-            self.close()  # The only way to begin anew: another connection.
+            self.close()  # Only a new connection empties the memory.
         if self._line.connection is None:
             connection = self._line.connection = Connection(self._address)
             self._require_same(connection.metadata)
@@ -203,7 +203,7 @@ class RemoteSessions:
         return self._dialect.tagged(message, session.wire_id, session.episode)
 
     def _append(self, session: _Session, message: Mapping[str, Any], numbers: np.ndarray) -> None:
-        """Keeps a request that was answered; sessions that were not used for longest lose their requests first."""
+        """Keeps an answered request; the least recently used sessions lose their requests first."""
         session.log.append((message, numbers))
         session.size += _size(message)
         excess = sum(one.size for one in self._sessions.values()) - self._endurance.replay_bytes
@@ -223,6 +223,12 @@ def shared_sessions(
     """Returns the sessions of a server in this process, which live as long as a policy uses them.
 
     Instances of one policy share them: the donor of the control `swapped` is another instance.
+
+    Args:
+        address: The address of the server and its timeouts.
+        dialect: How episodes begin.
+        endurance: How outages are handled.
+        require_same: Raises `ConnectionLostError` for metadata of another server.
     """
     key = (address, dialect, endurance)
     sessions = _SHARED.get(key)
@@ -232,7 +238,7 @@ def shared_sessions(
 
 
 def _size(value: Any) -> int:
-    """Returns about how many bytes a message keeps alive."""
+    """Returns the approximate number of bytes that a message keeps alive."""
     if isinstance(value, np.ndarray):
         return value.nbytes + 100
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""What is sent for a request and what an answer means: under the names of a server's own file, or as we encode it."""
+"""Converts requests to messages and answers to decisions: under a server's own names, or in our encoding."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,29 +25,33 @@ from policies.remote.sessions import Reading
 
 
 class Translation(Protocol):
-    """Requests into messages, answers into decisions."""
+    """Converts requests to messages, and answers to decisions."""
 
     @property
     def observation_spec(self) -> ObservationSpec:
-        """What the server reads."""
+        """The observations that the server reads."""
         ...
 
     @property
     def action_spec(self) -> ActionSpec:
-        """What it emits."""
+        """The actions that it emits."""
         ...
 
     def message(self, request: Request, *, first: bool, since: int) -> dict[str, Any]:
-        """Returns what is sent; `since` observations of the history have not been sent yet, `first` of a session."""
+        """Returns the message of `request`.
+
+        `since` is the number of observations in the history that have not been sent yet; `first` is whether it opens a
+        session.
+        """
         ...
 
     def read(self, answer: Mapping[str, Any]) -> Reading:
-        """Returns what an answer means. Raises `BadAnswerError`."""
+        """Returns a decoded answer. Raises `BadAnswerError`."""
         ...
 
 
 class NamedTranslation:
-    """Under the names of a file: `rows` actions of each answer are carried out before the next request."""
+    """Uses the names of a file; `rows` actions of each answer are carried out before the next request."""
 
     def __init__(self, names: ServerNames, *, rows: int) -> None:
         self._requests = RequestNames(names)
@@ -60,11 +64,11 @@ class NamedTranslation:
         )
 
     def message(self, request: Request, *, first: bool, since: int) -> dict[str, Any]:
-        """Returns what is sent: the keys of the file, and no others."""
+        """Returns the message of `request` with the keys of the file; `first` and `since` as in `Translation`."""
         return self._requests.message(request, first=first, since=since)
 
     def read(self, answer: Mapping[str, Any]) -> Reading:
-        """Returns the rows that are carried out. Raises `BadAnswerError`."""
+        """Returns the rows to carry out. Raises `BadAnswerError`."""
         actions = self._answers.actions(answer)
         return Reading(
             intents=self._answers.intents(actions, rows=self._rows),
@@ -75,14 +79,14 @@ class NamedTranslation:
 
 
 class OwnTranslation:
-    """As `embodied.codec` writes requests and decisions, for servers of ours; the carry stays with the server."""
+    """Uses the encoding of `embodied.codec`, for servers of ours; the carry stays with the server."""
 
     def __init__(self, observation_spec: ObservationSpec, action_spec: ActionSpec) -> None:
         self.observation_spec = observation_spec
         self.action_spec = action_spec
 
     def message(self, request: Request, *, first: bool, since: int) -> dict[str, Any]:
-        """Returns what is sent: all of a request but truth, hints and instance images."""
+        """Returns `request` without truth, hints and instance images; `first` and `since` as in `Translation`."""
         del first, since
         plain = replace(
             request,
@@ -113,7 +117,7 @@ class OwnTranslation:
 
 
 def own_translation(observation_spec: object, action_spec: object) -> OwnTranslation:
-    """Returns the translation for a server of ours with these declarations. Raises `CodecError`, `SpecError`."""
+    """Returns the translation for a server of ours with these declarations. Raises `CodecError` and `SpecError`."""
     return OwnTranslation(observation_spec_from_plain(observation_spec), action_spec_from_plain(action_spec))
 
 

@@ -1,4 +1,4 @@
-"""One branch of SAM2Act: views of a cube become tokens that attend to each other, and those a heat map per view."""
+"""One branch of SAM2Act: views of a cube become tokens, which attend to each other and give one heat map per view."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -19,10 +19,10 @@ SKIP = "side"
 
 
 class Conditioning(NamedTuple):
-    """What conditions a branch besides its views.
+    """The inputs of a branch besides its views.
 
-    `words` (frame, word, width) are the embedded instruction, of which `known` (frame, word) marks those that belong to
-    it; `proprioception` (frame, number) is `inputs.proprioception_numbers`.
+    `words` (frame, word, width) are the embedded instruction; `known` (frame, word) is False in its padding.
+    `proprioception` (frame, number) is `inputs.proprioception_numbers`.
     """
 
     words: Tensor
@@ -31,9 +31,9 @@ class Conditioning(NamedTuple):
 
 
 class BranchFeatures(NamedTuple):
-    """What a branch makes of its cube: its views, its skip connections, and tokens (frame, view, grid ** 2, dim).
+    """The output of a branch for its cube: views, skip connections, and tokens (frame, view, grid ** 2, dim).
 
-    `visualisations` are (frame, view, channel, size, size); `skips` are those of `Branch.skips`.
+    `visualisations` are (frame, view, channel, size, size); `skips` are as `Branch.skips` returns them.
     """
 
     visualisations: Tensor
@@ -42,10 +42,10 @@ class BranchFeatures(NamedTuple):
 
 
 class CoarseFeatures(NamedTuple):
-    """Features of the coarse branch from which memory learns; all but `needed` are as in `BranchFeatures`.
+    """Features of the coarse branch from which memory is trained; all but `needed` are as in `BranchFeatures`.
 
-    `skips` are (frame, view, channel, y, x) each; `needed` (frame,) marks the waypoints that are not known without
-    memory, None where that has not been computed.
+    `skips` are (frame, view, channel, y, x) each; `needed` (frame,) marks the frames whose waypoint cannot be found
+    without memory, None if it has not been computed.
     """
 
     tokens: Tensor
@@ -60,7 +60,7 @@ class CoarseFeatures(NamedTuple):
 
     @classmethod
     def cached(cls, arrays: Mapping[str, Tensor]) -> "CoarseFeatures | None":
-        """Returns the features that `named` made earlier and a batch holds; None where it holds none."""
+        """Returns the cached features that `batch` holds, as `named` wrote them, or None."""
         kept = {name.removeprefix(FROZEN): value for name, value in arrays.items() if name.startswith(FROZEN)}
         if not kept:
             return None
@@ -68,7 +68,7 @@ class CoarseFeatures(NamedTuple):
         return cls(kept["tokens"].float(), tuple(kept[name].float() for name in skips), kept["needed"])
 
     def named(self, valid: Tensor) -> dict[str, Tensor]:
-        """Returns what is to be cached, (batch, time, ...) where `valid` (batch, time): numbers in half precision."""
+        """Returns the arrays to cache, (batch, time, ...) where `valid` (batch, time); floats in half precision."""
         skips = {f"{SKIP}{index}": skip.half() for index, skip in enumerate(self.skips)}
         kept = {"tokens": self.tokens.half(), **skips} | ({} if self.needed is None else {"needed": self.needed})
         return {name: scatter_valid(flat, valid) for name, flat in kept.items()}
@@ -81,9 +81,9 @@ class CoarseFeatures(NamedTuple):
 class Branch(nn.Module):
     """Tokens and heat maps of one cube.
 
-    `channels` counts those of its views, `proprioception` the proprioceptive numbers, `words` the width of an embedded
-    word. Names of modules are keys of shipped weights, so they stay: `beside` and `normed` belong to the skip
-    connections, `place` is the position code of the tokens.
+    `channels` is the number of channels of a view, `proprioception` the number of proprioceptive values, `words` the
+    width of an embedded word. Names of modules are keys of shipped weights, so they stay: `beside` and `normed` belong
+    to the skip connections, `place` is the position code of the tokens.
     """
 
     def __init__(
@@ -113,8 +113,8 @@ class Branch(nn.Module):
     def embed(self, maps: tuple[Tensor, ...], visualisations: Tensor, conditioning: Conditioning) -> Tensor:
         """Returns tokens (frame, view, grid ** 2, dim) that have attended to all views, words and proprioception.
 
-        `conditioning` holds words and proprioception. `maps` are the encoder's of all frames' views, from fine to
-        coarse; `visualisations` are the views themselves (frame, view, channel, size, size).
+        `maps` are the encoder's feature maps of the views of all frames, from fine to coarse; `visualisations` are the
+        views themselves (frame, view, channel, size, size); `conditioning` holds words and proprioception.
         """
         frames, views = visualisations.shape[:2]
         parts = [self.from_features(maps[-1])]
@@ -155,10 +155,9 @@ class MultiViewTransformer(nn.Module):
         self.leave = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, dim))
 
     def forward(self, image: Tensor, extra: Tensor, known: Tensor) -> Tensor:
-        """Returns the image tokens (frame, view, token, dim) after they have attended to each other and the extra ones.
+        """Returns the tokens `image` (frame, view, token, dim) after attention to each other and to the tokens `extra`.
 
-        `image` are the tokens of the views. `extra` are (frame, word, dim), of which `known` (frame, word) marks those
-        to attend to.
+        `extra` are (frame, word, dim); tokens attend only to those that `known` (frame, word) marks.
         """
         frames, views, tokens, _ = image.shape
         mixed = self.enter(image).flatten(0, 1)

@@ -14,9 +14,9 @@ ATTENDED = ("capacity", "layers", "heads", "hidden")
 
 
 class MemoryKind(StrEnum):
-    """The memories of this project: `off` is SAM2Act, without the parts around a memory.
+    """The memories of this project.
 
-    `none` has them and keeps nothing.
+    `off` is SAM2Act, without the modules around a memory; `none` has these modules and a memory that stores nothing.
     """
 
     off = "off"
@@ -74,7 +74,7 @@ class MemoryChoice:
 
 
 class EncoderKind(Enum):
-    """Which image encoder."""
+    """The kinds of image encoders."""
 
     convolutional = "convolutional"
     hiera = "hiera"
@@ -92,14 +92,14 @@ class EncoderChoice:
     rank: int = 16
 
     def config(self, *, channels: int) -> ConvolutionalConfig | HieraConfig:
-        """Returns the settings of the encoder that was chosen, for visualisations of so many channels."""
+        """Returns the settings of the encoder that was chosen, for visualisations of `channels` channels."""
         if self.kind is EncoderKind.hiera:
             return HieraConfig(size=self.size, weights=self.weights, rank=self.rank)
         return ConvolutionalConfig(inputs=channels, widths=tuple(self.widths), blocks=self.blocks)
 
 
 class LanguageKind(Enum):
-    """Which encoder of instructions."""
+    """The kinds of encoders of instructions."""
 
     hashed = "hashed"
     clip = "clip"

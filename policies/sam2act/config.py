@@ -14,7 +14,7 @@ class Sam2ActConfig(Sam2ActSettings):
     """A SAM2Act policy; `Sam2ActSettings` explains the fields."""
 
     def build(self) -> "Sam2ActLearner":
-        """Returns the policy, not yet trained, in the form in which it learns. Raises `ConfigError`."""
+        """Returns the untrained policy as a learner. Raises `ConfigError`."""
         from policies.sam2act.learner import Sam2ActLearner
 
         self.check()

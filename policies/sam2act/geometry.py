@@ -1,4 +1,4 @@
-"""The cube that a branch sees, the cloud of points in it, and the three orthographic views of it."""
+"""The cube that a branch sees, the point cloud in it, and its three orthographic views."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +18,7 @@ DEPTHS = ((2, -1.0), (0, -1.0), (1, 1.0))
 
 @dataclass(frozen=True)
 class Cube:
-    """A cube in the world: `centre_m` and half its side, both in metres."""
+    """A cube in the world: its centre `centre_m` and half its side `half_m`."""
 
     centre_m: tuple[float, float, float]
     half_m: float

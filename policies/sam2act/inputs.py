@@ -1,4 +1,4 @@
-"""What SAM2Act reads: point cloud, instruction and proprioception of each frame, and the keyframes of a batch."""
+"""The inputs of SAM2Act: point cloud, instruction and proprioception of each frame, and the keyframes of a batch."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,7 +28,7 @@ class Proprioception(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """All that the network reads of a batch of frames.
+    """All inputs of the network for a batch of frames.
 
     `words` int64 (frame, word) are the ids of the instruction, padded with 0.
     """
@@ -40,7 +40,7 @@ class Inputs(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Keyframes:
-    """The valid keyframes of a batch, one after another, with what was observed and what was demonstrated.
+    """The valid keyframes of a batch, one after another, with observations and demonstrated actions.
 
     `arrays` are the batch's own by name, (frame, ...); `words` int64 (frame, word); `position_m` (frame, 3) in the
     world; `rotation` int64 (frame, 3) of `RotationBins`; `gripper_open` and `avoid_collisions` int64 (frame,), 0 or 1.
@@ -70,7 +70,7 @@ class Keyframes:
 
     @cached_property
     def inputs(self) -> Inputs:
-        """What the network reads of these keyframes."""
+        """The inputs of the network for these keyframes."""
         arrays = self.arrays
         cloud = point_cloud(arrays["rgb"], arrays["depth_m"], arrays["intrinsics"], arrays["world_from_camera"])
         proprioception = Proprioception(
@@ -80,7 +80,7 @@ class Keyframes:
 
 
 def proprioception_numbers(settings: Sam2ActSettings, proprioception: Proprioception) -> Tensor:
-    """Returns (frame, number): gripper opening and time; with `tool_channel` also the pose and waves of time.
+    """Returns (frame, number): gripper opening and time; with `tool_channel` also the pose and sine codes of time.
 
     The pose is the tool's position in the cube, [-1, 1], and the first two axes of its orientation.
     """
@@ -105,7 +105,7 @@ def mark_tool(position_m: Tensor, centre_m: Tensor, half_m: float, size: int) ->
 
 
 def scatter_valid(flat: Tensor, valid: Tensor) -> Tensor:
-    """Returns the values of valid frames (frame, ...) where they belong, (batch, time, ...), zero elsewhere."""
+    """Returns the values of valid frames (frame, ...) in their places (batch, time, ...), zero elsewhere."""
     whole = flat.new_zeros(*valid.shape, *flat.shape[1:])
     whole[valid] = flat
     return whole

@@ -1,4 +1,4 @@
-"""How SAM2Act is trained: sequences of keyframes, the demonstrated waypoints written to memory, one sum of losses."""
+"""Training of SAM2Act: sequences of keyframes, demonstrated waypoints written to memory, one sum of losses."""
 
 from collections.abc import Sequence
 
@@ -35,10 +35,10 @@ SETTINGS = {"moment": ("moment", "slot_dim"), ACTION_HEAD: ("hand_hidden", "glim
 
 
 class Sam2ActLearner(Learner):
-    """Trains both branches on all keyframes at once; only memory goes through each sequence in its order.
+    """Trains both branches on all keyframes at once; only memory processes each sequence in order.
 
-    Memory is written with the waypoints that were demonstrated, as in evaluation with those that were chosen. So what
-    is stored does not depend on what was read, and a whole sequence is encoded in one batch.
+    Training writes the demonstrated waypoints to memory, evaluation the chosen ones. So the stored tokens do not depend
+    on what was read, and a whole sequence is encoded in one batch.
     """
 
     workspace_m = WORKSPACE_M
@@ -88,7 +88,7 @@ class Sam2ActLearner(Learner):
         return self.network.language.tokenise(instruction)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Returns the parts that a stage may freeze: the network's, and of the coarse branch `upsampling` by itself.
+        """Returns the groups that a stage may freeze: the network's children, and the coarse branch's `upsampling`.
 
         The encoder of the region-of-interest crop belongs to the action head.
         """
@@ -100,19 +100,19 @@ class Sam2ActLearner(Learner):
         return {**groups, "coarse": [value for value in groups["coarse"] if id(value) not in others], "upsampling": up}
 
     def settings_of(self, group: str) -> Sequence[str]:
-        """Returns the settings that make this parameter group and no other."""
+        """Returns the settings that affect this parameter group and no other."""
         return SETTINGS.get(group, (group,))
 
     def frozen_features(self, batch: Batch) -> dict[str, Tensor]:
-        """Returns the coarse branch's features of every keyframe, from which memory learns: see `CoarseFeatures`.
+        """Returns the coarse branch's features of every keyframe, from which memory is trained: see `CoarseFeatures`.
 
-        Raises `ConfigError` where the parts before memory learn.
+        Raises `ConfigError` where a module before memory is trained too.
         """
         learning = [name for name in BEFORE_MEMORY if self._learns(name)]
         if learning:
             raise ConfigError(
-                "Features can be cached of what does not learn.",
-                value=f"{', '.join(learning)} learn",
+                "Features can be cached only where the parts before memory are frozen.",
+                value=f"{', '.join(learning)} not frozen",
                 remedy=f"Set stage.frozen to {', '.join(BEFORE_MEMORY)} at least, or stage.cache_features=false.",
             )
         keyframes, config = Keyframes.of(batch), self.policy_config
@@ -122,9 +122,9 @@ class Sam2ActLearner(Learner):
         return CoarseFeatures.of(features)._replace(needed=needed).named(batch["valid"])
 
     def forward(self, batch: Batch) -> tuple[Tensor, Metrics]:
-        """Returns the sum of all losses, each a mean over the valid keyframes, and what they are.
+        """Returns the sum of all losses, each a mean over the valid keyframes, and the losses by name.
 
-        In training, the fine branch and the action head are left out where neither learns.
+        In training, the fine branch and the action head are left out where both are frozen.
         """
         config, keyframes = self.policy_config, Keyframes.of(batch)
         aim = config.cube.normalised(keyframes.position_m)
@@ -186,7 +186,7 @@ class Sam2ActLearner(Learner):
         return fused[valid].view_as(tokens), entropy(attention[valid])
 
     def _coarse_errors(self, features: CoarseFeatures, scores: Tensor, aim: Tensor) -> Metrics:
-        """Returns how far the coarse waypoints are off, and how many lie near, with memory and without."""
+        """Returns the errors of the coarse waypoints, and the share that lies near the aim, with memory and without."""
         error_m = waypoint_error_m(scores, aim, self.policy_config)
         metrics = {"coarse_error_m": error_m.mean(), "coarse_within_5cm": share_near(error_m)}
         if self.network.memory is not None:
@@ -213,6 +213,6 @@ class Sam2ActLearner(Learner):
         return waypoint_loss(scores, point, sigma_px=self.policy_config.heat_sigma_px)
 
     def _shift(self, position_m: Tensor) -> Tensor:
-        """Returns how far the fine cube is off, drawn anew for every frame; half as much, fixed, in evaluation."""
+        """Returns the offset of the fine cube, drawn anew for every frame; in evaluation fixed and half as large."""
         drawn = torch.rand_like(position_m) if self.training else torch.full_like(position_m, 0.75)
         return (2 * drawn - 1) * self.policy_config.fine_shift_m

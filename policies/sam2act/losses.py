@@ -1,4 +1,4 @@
-"""The losses of SAM2Act, and measures of how well it knows its waypoints."""
+"""The losses of SAM2Act, and measures of the accuracy of its waypoints."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from policies.sam2act.inputs import Keyframes
 from policies.sam2act.settings import Sam2ActSettings
 
 NEAR_M = 0.05
-KNOWN_SHARE = 0.7  # Of two places that look alike, each gets about a half.
+KNOWN_SHARE = 0.7  # Two places that look alike get about a half each.
 
 
 def waypoint_loss(scores: Tensor, point: Tensor, *, sigma_px: float) -> Tensor:
@@ -34,11 +34,12 @@ def action_losses(logits: ActionLogits, keyframes: Keyframes) -> dict[str, Tenso
 
 
 def needs_memory(scores: Tensor, aim: Tensor, settings: Sam2ActSettings) -> Tensor:
-    """Returns the frames (frame,) whose waypoint `aim` (frame, 3) in the cube is not known by these heat maps.
+    """Returns the frames (frame,) whose waypoint `aim` (frame, 3) in the cube these heat maps do not find.
 
-    `settings` give the width of the targets. `scores` (frame, view, size, size) are those without memory: in one view
-    or another, the heat near the waypoint is less than `KNOWN_SHARE` of what should be there. What counts is the heat
-    that is missing, not whether the guess was right: learning from wrong guesses alone would teach to avoid guesses.
+    `settings` give the width of the targets; `scores` (frame, view, size, size) are computed without memory. A frame
+    needs memory if, in some view, the heat near the waypoint is less than `KNOWN_SHARE` of the target's. The missing
+    heat counts, not whether the likeliest point was right: training on wrong guesses alone would teach the network to
+    avoid guesses.
     """
     size = scores.shape[-1]
     at = pixels(aim, size)

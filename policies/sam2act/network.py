@@ -19,7 +19,7 @@ class Sam2Act(nn.Module):
     """Both branches, the image encoder that they share, the language encoder, the action head and the memory.
 
     Names of modules are keys of shipped weights, so they stay: `hand` is the action head, `glimpse` encodes the
-    region-of-interest crop, `moment` what is written to memory. Source: SAM2Act, arXiv 2501.18564, after the
+    region-of-interest crop, `moment` encodes what is written to memory. Source: SAM2Act, arXiv 2501.18564, after the
     descriptions of RVT-2 (arXiv 2406.08545) and SAM2Act.
     """
 
@@ -55,19 +55,19 @@ class Sam2Act(nn.Module):
             self.moment = config.moment.build(tokens)
 
     def coarse_features(self, inputs: Inputs) -> BranchFeatures:
-        """Returns the coarse branch's features, of the whole workspace."""
+        """Returns the coarse branch's features of the whole workspace."""
         position_m = inputs.proprioception.position_m
         centre_m = position_m.new_tensor(self.config.cube.centre_m)
         return self._features(self.coarse, inputs, centre_m.expand_as(position_m), zoom=1.0)
 
     def fine_features(self, inputs: Inputs, centre_m: Tensor) -> BranchFeatures:
-        """Returns the fine branch's features, of the cube around `centre_m` (frame, 3) in the world."""
+        """Returns the fine branch's features of the cube around `centre_m` (frame, 3) in the world."""
         return self._features(self.fine, inputs, centre_m, zoom=self.config.zoom)
 
     def memory_tokens(self, tokens: Tensor, chosen: Tensor) -> Tensor:
-        """Returns what is written to memory for frames, (frame, view * grid ** 2, slot_dim).
+        """Returns the tokens to write to memory, (frame, view * grid ** 2, slot_dim).
 
-        It encodes the coarse `tokens` before memory is read, and the waypoints `chosen` (frame, 3) in the cube.
+        They encode the coarse `tokens` before memory is read, and the waypoints `chosen` (frame, 3) in the cube.
         """
         size = self.config.branch.size
         heat = gaussian(pixels(chosen, size), size, sigma_px=self.config.heat_sigma_px)
@@ -77,7 +77,7 @@ class Sam2Act(nn.Module):
         return self.moment(tokens.view(frames, views, grid, grid, dim), heat)
 
     def action_features(self, features: BranchFeatures, point: Tensor) -> Tensor:
-        """Returns what the action head reads: each view's maximum over tokens, the tokens at `point`, and its crop.
+        """Returns the input of the action head: each view's maximum over tokens, the tokens at `point`, and its crop.
 
         `point` (frame, 3) is in the cube of the features; the result is (frame, 2 * view * dim + crop).
         """
@@ -108,9 +108,9 @@ class Sam2Act(nn.Module):
 class RegionCrop(nn.Module):
     """Encodes a region-of-interest crop of each view around one point, with convolutions that all views share.
 
-    The point is always in the middle of the crop. A token covers `size / grid` pixels and may lie anywhere about the
-    point, so that tokens show the position of an object far better than its rotation; the published head reads tokens
-    alone.
+    The point is always in the middle of the crop. A token covers `size / grid` pixels, and the point may lie anywhere
+    in it, so tokens alone show the rotation of an object far worse than its position. The published action head reads
+    tokens alone.
     """
 
     def __init__(self, config: RegionCropConfig, *, channels: int) -> None:
@@ -124,7 +124,7 @@ class RegionCrop(nn.Module):
     def forward(self, visualisations: Tensor, at_px: Tensor) -> Tensor:
         """Returns (frame, dim) of visualisations (frame, view, channel, size, size) around `at_px` (frame, view, 2).
 
-        Points are (row, column) from the outer corner; what lies outside a view is zero.
+        Points are (row, column) from the outer corner; pixels outside a view are zero.
         """
         seen = self._stages(crops(visualisations, at_px, self._window).flatten(0, 1))
         return functional.gelu(self._out(seen.reshape(len(visualisations), -1)))

@@ -52,7 +52,7 @@ class Sam2ActPolicy:
     def to_device(self, device: str) -> None:
         """Moves the network to `device`, such as `cuda`; requests, decisions and carries stay numpy."""
         self._device = torch.device(device)
-        torch.backends.cudnn.allow_tf32 = False  # With rounded products, actions would differ from those of a CPU.
+        torch.backends.cudnn.allow_tf32 = False  # TF32 products would make actions differ from those of a CPU.
         self._network.to(self._device)
 
     @torch.inference_mode()
@@ -123,13 +123,13 @@ class Sam2ActPolicy:
         cameras = self._config.cameras
         if not set(cameras) <= seen.images.keys():
             raise ConfigError(
-                f"What this policy observes must hold the images of all its cameras, {list(cameras)}.",
+                f"The observations of this policy must hold the images of all its cameras, {list(cameras)}.",
                 value=sorted(seen.images),
                 remedy="Observe through `policy.observation_spec.cameras`, in a scene that has them.",
             )
         if seen.proprio.shape != (self._proprio_size,):
             raise ConfigError(
-                f"What this policy observes must hold the proprioception of {self._config.robot!r}, "
+                f"The observations of this policy must hold the proprioception of {self._config.robot!r}, "
                 f"{self._proprio_size} numbers.",
                 value=seen.proprio.shape,
                 remedy="Observe a robot of the model that the policy was trained for.",
@@ -150,7 +150,7 @@ class Sam2ActPolicy:
         return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
 
     def _with_memory(self, state: State | None, coarse: BranchFeatures, time: Tensor) -> Tensor:
-        """Returns the coarse tokens, enriched by what memory holds; unchanged for a policy without memory."""
+        """Returns the coarse tokens enriched by memory, or unchanged for a policy without memory."""
         memory = self._network.memory
         if memory is None or state is None:
             return coarse.tokens
@@ -176,7 +176,7 @@ class Sam2ActPolicy:
 
 
 class Sam2ActPlusPolicy(Sam2ActPolicy):
-    """SAM2Act with a memory, which can be wiped and swapped."""
+    """SAM2Act with a memory, which controls can wipe and swap."""
 
     def wiped(self, carry: Carry) -> Carry:
         """Returns the carry with an empty memory."""
@@ -190,7 +190,7 @@ class Sam2ActPlusPolicy(Sam2ActPolicy):
 
 
 class _Written(NamedTuple):
-    """What was written (row, tokens, slot_dim), None without memory, and the carries after it."""
+    """The tokens written (row, tokens, slot_dim), None without memory, and the carries after the write."""
 
     written: Tensor | None
     carries: list[Carry]

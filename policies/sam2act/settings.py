@@ -27,7 +27,7 @@ LONGEST = 24.0
 class TransformerConfig:
     """The multi-view transformer: `alone` layers of attention within each view, then `joint` layers over all views.
 
-    `width` is that of a token inside, `feedforward` times that the width of each feed-forward part.
+    `width` is the width of a token inside it, and `feedforward` times `width` the width of each feed-forward part.
     """
 
     width: int = 96
@@ -38,11 +38,14 @@ class TransformerConfig:
     dropout: float = 0.0
 
     def check(self) -> None:
-        """Raises `ConfigError` for sizes that make no transformer."""
+        """Raises `ConfigError` for invalid sizes."""
         if self.width < 1 or self.heads < 1 or self.width % self.heads:
             raise ConfigError("`heads` must divide `width`.", value=(self.heads, self.width))
         if self.alone < 0 or self.joint < 1 or self.feedforward < 1:
-            raise ConfigError("A transformer needs a joint layer.", value=(self.alone, self.joint, self.feedforward))
+            raise ConfigError(
+                "A transformer must have a joint layer, and no negative sizes.",
+                value=(self.alone, self.joint, self.feedforward),
+            )
         if not 0.0 <= self.dropout < 1.0:
             raise ConfigError("`dropout` must lie in [0, 1).", value=self.dropout)
 
@@ -109,15 +112,15 @@ class RegionCropConfig:
 
 @dataclass(kw_only=True)
 class Sam2ActSettings:
-    """What a SAM2Act policy is made of. Lengths in metres.
+    """The settings of a SAM2Act policy. Lengths are in metres.
 
     `cameras` are those whose depth images are fused. The fine branch sees a cube of `1 / zoom` of the workspace's side,
     in training around the waypoint moved by up to `fine_shift_m` along each axis. Points cover `2 * radius_px + 1`
     pixels; `heat_sigma_px` is the width of the target heat maps. `tool_channel` marks the tool in all views and adds
-    its pose to proprioception, which is otherwise gripper and time alone, as published; `time_input` False hides the
+    its pose to proprioception, which otherwise holds only gripper and time, as published; `time_input` False hides the
     time. `glimpse` is the region-of-interest crop. With `memory.kind` `off` the policy is SAM2Act, otherwise SAM2Act+.
-    Where memory learns from cached features, it learns from all keyframes that need it, and from `easy_share` of the
-    others.
+    Where memory is trained on cached features, it is trained on all keyframes that need it, and on the share
+    `easy_share` of the others.
 
     Attributes:
         robot: model of the robot, as recorded
@@ -130,7 +133,7 @@ class Sam2ActSettings:
         tool_channel: whether the tool is drawn into the views
         time_input: whether the policy sees the time in keyframes
         hand_hidden: width inside the action head
-        slot_dim: width of what memory keeps of a keyframe
+        slot_dim: width of the tokens that memory stores
     """
 
     robot: str = "panda"
@@ -176,7 +179,7 @@ class Sam2ActSettings:
 
     @property
     def proprioception(self) -> int:
-        """Proprioceptive numbers: gripper and time, with `tool_channel` also the tool's pose and waves of time."""
+        """The number of proprioceptive values: gripper and time, with `tool_channel` also tool pose and time codes."""
         return 1 + 1 + (9 + 2 * len(TIME_WAVES)) * int(self.tool_channel)
 
     def check(self) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from policies.encoders.sizes import CHANNELS
 from policies.sam2act.geometry import COLUMNS, DEPTHS, ROWS, VIEWS, PointCloud
 
-# One number per point, how far it is and then its index, so that the least is the nearest, and the first of equals.
+# One number per point holds its distance, then its index: the minimum is the nearest point, the first of equals.
 _STEPS = 1 << 20
 _INDEX_BITS = 32
 _INDEX = (1 << _INDEX_BITS) - 1
@@ -16,10 +16,10 @@ _EMPTY = 1 << 62
 
 
 class Lens(NamedTuple):
-    """How a cube is rendered: as views of `size` x `size` pixels, each point covering 2 * `radius_px` + 1 each way.
+    """How a cube is rendered: views of `size` x `size` pixels, in which a point covers 2 * `radius_px` + 1 each way.
 
-    Each view also shows what lies before and behind the cube, as far as `reach` times half its side from the middle: a
-    cube around a gripper high above the table would otherwise show nothing of what lies below.
+    Each view also shows points before and behind the cube, up to `reach` times half its side from the middle: a cube
+    around a gripper high above the table would otherwise show nothing of the table.
     """
 
     size: int
@@ -31,13 +31,13 @@ def splat(cloud: PointCloud, centre_m: Tensor, half_m: float, lens: Lens) -> Ten
     """Returns views (frame, view, channel, size, size) of the cube of `half_m` around each `centre_m` (frame, 3).
 
     `cloud` holds the points of all frames, `lens` the size of the views. Channels: x, y, z of the visible point in the
-    cube, red, green, blue, depth in units of the reach, row and column position, and 1 where something is seen. All but
-    x, y, z along the view lie in [-1, 1], colours in [0, 1]; where nothing is seen all but the positions are 0.
+    cube, red, green, blue, depth in units of the reach, row and column position, and 1 where a point is visible. All
+    but x, y, z along the view lie in [-1, 1], colours in [0, 1]; where no point is visible all but the positions are 0.
     """
     frames, count = cloud.position_m.shape[:2]
     point = ((cloud.position_m - centre_m[:, None]) / half_m).view(-1, 3)
     apart = point.abs()
-    # A view shows what lies within the cube along two axes.
+    # A view shows the points that lie within the cube along its two image axes.
     shown = ((apart < 1.0).sum(1) >= 2) & (apart < lens.reach).all(1)
     inside = shown.nonzero()[:, 0]
     point = point[inside]
@@ -48,9 +48,9 @@ def splat(cloud: PointCloud, centre_m: Tensor, half_m: float, lens: Lens) -> Ten
 
 
 def _views(point: Tensor, inside: Tensor, rgb: Tensor, nearest: Tensor, *, reach: float) -> Tensor:
-    """Returns all channels of the points that were found nearest; `inside` are their rows of `rgb`.
+    """Returns all channels of the nearest points; `inside` are their rows of `rgb`.
 
-    Where nothing is seen, the row after the last is taken, of zeros: whole rows by number are much faster than masks.
+    Pixels without a point index a last row of zeros, since indexing whole rows is much faster than masking.
     """
     seen = nearest < _EMPTY
     index = (nearest & _INDEX).masked_fill_(~seen, len(point)).view(-1)
@@ -71,19 +71,19 @@ def _views(point: Tensor, inside: Tensor, rgb: Tensor, nearest: Tensor, *, reach
 
 def _nearest(point: Tensor, frame: Tensor, frames: int, lens: Lens) -> Tensor:
     """Returns distance and index of the nearest point of each pixel, (frame, view, size, size)."""
-    # One row per axis, in 32 bits: this takes most of the time of rendering.
+    # One row per axis, in 32 bits: most of the rendering time is spent here.
     size, rows = lens.size, point.T.contiguous()
     cell = ((rows + 1.0) * (size / 2)).floor_().int()
     distance = ((rows / lens.reach + 1.0) * (_STEPS / 2)).int()
     first = frame.int() * (len(VIEWS) * size * size)
     number = torch.arange(len(point), device=point.device)
     pixels = frames * len(VIEWS) * size * size
-    nearest = number.new_full((pixels + 1,), _EMPTY)  # The last is for what a view does not show.
+    nearest = number.new_full((pixels + 1,), _EMPTY)  # The last entry takes the points that a view does not show.
     for view in range(len(VIEWS)):
         row, column = (_along(cell, axis, sign, size - 1) for axis, sign in (ROWS[view], COLUMNS[view]))
         pixel = (row * size).add_(column).add_(first).add_(view * size * size)
         if lens.reach > 1.0:
-            # All that is inside the cube along one of two axes only.
+            # Points that are inside the cube along one of two axes only.
             beyond = (row < 0) | (row >= size) | (column < 0) | (column >= size)
             pixel.masked_fill_(beyond, pixels)
         key = _along(distance, *DEPTHS[view], _STEPS).long()
@@ -97,7 +97,7 @@ def _along(values: Tensor, axis: int, sign: float, most: int) -> Tensor:
 
 
 def _spread(nearest: Tensor) -> Tensor:
-    """Returns the nearest of each pixel and its eight neighbours."""
+    """Returns the nearest point of each pixel and its eight neighbours."""
     for dim in (2, 3):
         length = nearest.shape[dim] - 1
         wider = nearest.clone()

@@ -10,10 +10,10 @@ SCALE = 2
 
 
 def drawn_heat_maps(visualisations: Tensor, scores: Tensor, frame: int) -> np.ndarray:
-    """Returns the views of one `frame` side by side, uint8 (height, width, 3), bright where the waypoint may be.
+    """Returns the views of one `frame` side by side, uint8 (height, width, 3), bright where the waypoint is likely.
 
-    `visualisations` are (frame, view, channel, size, size), `scores` (frame, view, size, size); each view glows most at
-    its own likeliest pixel.
+    `visualisations` are (frame, view, channel, size, size), `scores` (frame, view, size, size); each view is brightest
+    at its own likeliest pixel.
     """
     heat = scores[frame].detach().float().flatten(1).softmax(1).view_as(scores[frame])
     heat = heat / heat.amax((1, 2), keepdim=True)

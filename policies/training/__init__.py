@@ -1,1 +1,1 @@
-"""Training: demonstrations into weights, the same in this process and as a Ray Train job."""
+"""Training of policies from demonstrations, alike in this process and as a Ray Train job."""

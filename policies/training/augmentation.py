@@ -20,9 +20,9 @@ class Augmentation:
         self.copies = config.copies
 
     def draw(self, random: np.random.Generator, intents_m: np.ndarray) -> tuple[np.ndarray, int]:
-        """Returns a transform (4, 4) that keeps `intents_m` (T, 3) in the workspace, and how many draws did not.
+        """Returns a transform (4, 4) that keeps `intents_m` (T, 3) in the workspace, and the number of rejected draws.
 
-        For want of one within the tries, it is the identity. The same generator and intents give the same.
+        If every try is rejected, the transform is the identity. The same generator and intents give the same result.
         """
         for rejected in range(self._config.tries):
             moved = self._draw_once(random)
@@ -44,7 +44,7 @@ class Augmentation:
 def move_world(sequence: Mapping[str, np.ndarray], moved: np.ndarray) -> dict[str, np.ndarray]:
     """Returns a sequence of keyframes (arrays of `learner.Batch`, one episode) expressed in a world moved by `moved`.
 
-    Cameras, tool and intents move; what the cameras saw and all else stays.
+    Cameras, tool and intents move; images and everything else stay.
     """
     turn = _yaw_quaternion(moved)
     return {

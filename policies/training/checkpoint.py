@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A training of `steps` steps was given more, once `step` of them were done."""
+    """An extension of a training to `steps` steps, made once `step` of them were done."""
 
     step: int
     steps: int
@@ -36,8 +36,8 @@ class Growth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """`state.json`: `step` steps are done; `sums` are metrics since the last row of metrics.jsonl, over `summed` steps.
 
-    `settings` is what was asked for, the data's digest included; the rest says what it was done with. `wall_s` counts
-    all sessions. `grown` lists each time that the training was made longer.
+    `settings` are those of the run, with the data's digest; the other fields describe its provenance. `wall_s` is the
+    time of all sessions. `grown` lists the extensions of the training.
     """
 
     schema: str
@@ -57,7 +57,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A whole checkpoint, read."""
+    """A complete checkpoint in memory."""
 
     folder: Path
     state: State
@@ -78,7 +78,7 @@ def save_checkpoint(shelf: Path, state: State, parts: Mapping[str, Mapping[str, 
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
-    """Reads a checkpoint. Raises `DataError`, naming it and what is wrong, where it is not as it was written."""
+    """Reads a checkpoint. Raises `DataError`, naming it and what is wrong, for one that is damaged."""
     files = read_folder(folder, [*(f"{part}.safetensors" for part in PARTS), STATE], kind=KIND)
     try:
         state = msgspec.json.decode(files[STATE], type=State)
@@ -92,16 +92,16 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 
 def newest_checkpoint(shelf: Path) -> Checkpoint | None:
-    """Returns the newest whole checkpoint, None where there is none at all; damaged ones are refused by name.
+    """Returns the newest undamaged checkpoint, None in an empty folder; damaged ones are logged by name.
 
-    Raises `DataError` where there are some, and all are damaged.
+    Raises `DataError` if there are checkpoints and all are damaged.
     """
     folders = _folders(shelf)
     for folder in reversed(folders):
         try:
             return read_checkpoint(folder)
         except DataError as error:
-            _log.warning("%s The last good one before it is used.", error)
+            _log.warning("%s The last undamaged one before it is used.", error)
     if folders:
         raise DataError(
             "One checkpoint of a run must be whole, for the run to go on.",
@@ -112,10 +112,10 @@ def newest_checkpoint(shelf: Path) -> Checkpoint | None:
 
 
 def tidy(shelf: Path, *, step: int, keep: int, keep_every: int) -> None:
-    """Deletes checkpoints in the folder `shelf` that are not needed once that of `step` is there.
+    """Deletes the checkpoints in the folder `shelf` that are not needed once that of `step` is written.
 
-    Those are incomplete ones left by kills, those beyond `step` (damaged, or they would have been used), and of the
-    others all but the last `keep` and every `keep_every`-th step.
+    Deleted are incomplete ones left by kills, those beyond `step` (they are damaged, or they would have been used), and
+    of the others all but the last `keep` and every `keep_every`-th step.
     """
     sweep(shelf)
     folders = _folders(shelf)

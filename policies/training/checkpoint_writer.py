@@ -1,4 +1,4 @@
-"""Files written by the leading worker: checkpoints, and in the end the policy with the history of its training."""
+"""Files written by the leading worker: checkpoints, and at the end the policy with its training history."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -30,9 +30,9 @@ LOCK_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a run stands: `sums` of metrics since the last row, over `summed` steps; `wall_s` of all sessions.
+    """The progress of a run: `sums` of metrics since the last row, over `summed` steps; `wall_s` of all sessions.
 
-    `grown` lists each time that the training was made longer.
+    `grown` lists the extensions of the training.
     """
 
     step: int
@@ -53,7 +53,7 @@ class CheckpointWriter:
         self._settings = plan.settings(prepared.recordings.features)
         self._versions = {**versions(), "safetensors": version("safetensors")}
         self._commit = commit()
-        # Read before the first step: unreadable curves must not waste a training.
+        # Read before the first step, so that unreadable curves are refused before any training.
         self._earlier = curve_rows(prepared.start.folder) if prepared.start else []
 
     def checkpoint(self, standing: Standing, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -78,7 +78,7 @@ class CheckpointWriter:
         tidy(shelf, step=standing.step, keep=log.keep, keep_every=log.keep_every)
 
     def ship(self, standing: Standing, average: Mapping[str, Tensor]) -> Path:
-        """Writes the policy as it is now to `output/policy`, and returns that folder."""
+        """Writes the present policy to `output/policy`, and returns that folder."""
         folder, learner = self._plan.output / POLICY, self._prepared.learner
         sweep(self._plan.output)
         save_pretrained(folder, learner, family=self._plan.family, tensors=average, training=self._story(standing))
@@ -121,9 +121,9 @@ class CheckpointWriter:
 
 @contextmanager
 def held(shelf: Path) -> Iterator[None]:
-    """Holds the lock of a folder of checkpoints inside, waiting a while for a worker that is about to end.
+    """Holds the lock of a folder of checkpoints, waiting a while for a worker that is about to end.
 
-    Raises `ConfigError` where another run keeps it.
+    Raises `ConfigError` if another run holds it.
     """
     shelf.mkdir(parents=True, exist_ok=True)
     latest_s = time.monotonic() + LOCK_TIMEOUT_S

@@ -1,4 +1,4 @@
-"""What may be set about training; checked before anything starts."""
+"""The settings of training, which are checked before anything starts."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -10,7 +10,7 @@ from embodied.rollout.ray.address import check_address
 
 
 class Precision(Enum):
-    """Of the forward pass; weights and optimiser are float32 either way."""
+    """The precision of the forward pass; weights and optimiser are always float32."""
 
     float32 = "float32"
     bfloat16 = "bfloat16"
@@ -18,12 +18,12 @@ class Precision(Enum):
 
 @dataclass(kw_only=True)
 class SamplingConfig:
-    """Which demonstrations are learnt from, and how they are cut into sequences.
+    """The selection of demonstrations, and how they are cut into sequences.
 
     `tasks` read `<task>/<tier>` or `<task>`; none means all. A share `held_out` of each task's episodes is kept for
-    validation. `sequence_length` 0 means whole episodes; otherwise windows of so many keyframes begin every
-    `sequence_stride` keyframes, also before the first and so near the end that each keyframe lies in equally many.
-    `memory_mb` bounds the decoded episodes that each worker keeps in memory.
+    validation. `sequence_length` 0 means whole episodes; otherwise windows of `sequence_length` keyframes begin every
+    `sequence_stride` keyframes, overhanging both ends so that each keyframe lies in equally many windows. `memory_mb`
+    bounds the decoded episodes that each worker keeps in memory.
 
     Attributes:
         split: of the demonstrations: train or test
@@ -62,14 +62,14 @@ class SamplingConfig:
 class AugmentationConfig:
     """How far the world is moved, once per sequence: turned by up to `yaw_rad`, shifted by up to `shift_m` (x, y, z).
 
-    `copies` 0 draws anew each time; otherwise each episode has so many fixed draws, so that features can be cached.
-    After `tries` draws that would take an intent out of the workspace, a sequence is left as it is.
+    With `copies` 0 a move is drawn anew each time; otherwise each episode has `copies` fixed draws, so that features
+    can be cached. After `tries` draws that would take an intent out of the workspace, a sequence is left unmoved.
 
     Attributes:
         yaw_rad: the world is turned by up to this angle, once per sequence
         shift_m: the world is shifted by up to these lengths along x, y and z
         copies: fixed draws per episode, for cached features; 0 draws anew each time
-        tries: draws that may leave the workspace before a sequence is left as it is
+        tries: draws that may leave the workspace before a sequence is left unmoved
     """
 
     yaw_rad: float = 0.7854
@@ -93,8 +93,8 @@ class AugmentationConfig:
 class OptimiserConfig:
     """AdamW: `learning_rate` after `warm_up` steps, down a cosine to the share `final_share` of it at the last step.
 
-    Gradients longer than `clip_norm` are shortened to it. `ema_decay` is what an average of the weights, which is
-    evaluated and shipped, keeps per step; early on it keeps less. A training that is given more steps follows the
+    Gradients longer than `clip_norm` are shortened to it. `ema_decay` is the decay per step of the averaged weights,
+    which are evaluated and shipped; it is smaller in early steps. A training that is extended to more steps follows the
     cosine of the larger number from then on, so that its rate rises once; with `final_share=1` the rate is constant
     after the warm-up, and does not depend on the number of steps.
 
@@ -132,15 +132,15 @@ class OptimiserConfig:
 class StageConfig:
     """One stage of a recipe; a recipe of two stages is two runs, the second with `start` at the first.
 
-    `start`: a pretrained policy's name or folder, such as an earlier run's output/policy; "" for fresh weights. Of the
-    parameter groups, those in `fresh` begin anew though there is a start, and those in `frozen` do not learn; with
-    `cache_features`, what the frozen ones make of each keyframe is computed once and kept on disk.
+    `start` is a pretrained policy's name or folder, such as an earlier run's output/policy; "" for fresh weights.
+    Parameter groups in `fresh` are initialised anew in spite of `start`, those in `frozen` are not trained; with
+    `cache_features`, the output of the frozen ones for each keyframe is computed once and kept on disk.
 
     Attributes:
         start: weights to begin from: the name or the folder of a pretrained policy
-        fresh: groups of parameters that begin anew all the same
-        frozen: groups of parameters that do not learn
-        cache_features: whether what frozen parts compute is kept on disk
+        fresh: groups of parameters that are initialised anew all the same
+        frozen: groups of parameters that are not trained
+        cache_features: whether the output of frozen parts is kept on disk
     """
 
     start: str = ""
@@ -151,9 +151,9 @@ class StageConfig:
 
 @dataclass(kw_only=True)
 class LogConfig:
-    """How often, in steps, with 0 for never, rows of metrics, validation, visualisations and checkpoints are written.
+    """The intervals, in steps, of metrics, validation, visualisations and checkpoints; 0 means never.
 
-    The last `keep` checkpoints stay, and those of every `keep_every`-th step (0: none besides).
+    The last `keep` checkpoints stay, and those of every `keep_every`-th step (0: no others).
 
     Attributes:
         metrics_every: steps between rows of metrics
@@ -161,7 +161,7 @@ class LogConfig:
         pictures_every: steps between visualisations; 0 for none
         checkpoint_every: steps between checkpoints
         keep: newest checkpoints that are kept
-        keep_every: every so many steps a checkpoint is kept permanently; 0 for none
+        keep_every: interval in steps of checkpoints that are kept permanently; 0 for none
         tensorboard: whether curves are written for TensorBoard
     """
 
@@ -189,10 +189,10 @@ class LogConfig:
 
 @dataclass(kw_only=True)
 class TrainingConfig:
-    """How a policy is trained: `steps` batches of `batch` sequences, whatever the number of workers that share them.
+    """The training of a policy: `steps` batches of `batch` sequences, whatever the number of workers that share them.
 
-    Where `epochs` is positive, it counts instead: so many times, every sequence of the largest task is reached. With
-    `minutes`, a run ends after so many, with a checkpoint, and the same command goes on; 0 sets no limit.
+    If `epochs` is positive, it replaces `steps`: every sequence of the largest task is used that many times. With
+    `minutes`, a run ends with a checkpoint after that time, and the same command continues it; 0 sets no limit.
     """
 
     steps: int = 10000
@@ -222,7 +222,7 @@ class TrainingConfig:
             part.check()
         if self.stage.fresh and not self.stage.start:
             raise ConfigError(
-                "Groups begin anew, stage.fresh, only where the others go on from stage.start.",
+                "stage.fresh may name groups only where stage.start gives the weights of the others.",
                 value=list(self.stage.fresh),
                 remedy="Set stage.start=DIR/policy; launch.train recipe=without_memory output=DIR makes one.",
             )
@@ -236,11 +236,11 @@ class TrainingConfig:
 
 @dataclass(kw_only=True)
 class TrainComputeConfig:
-    """Where a policy is trained: in this process, on a Ray of our own, or on an existing Ray cluster.
+    """Where a policy is trained: in this process, on a private Ray, or on an existing Ray cluster.
 
-    `gpus` is 0, or one per worker. `threads_per_worker` 0 shares the cores of this machine out. A worker group in which
-    one dies starts again from the last checkpoint, at most `max_restarts` times; on a cluster, data and output must be
-    on a file system that all nodes see. `address` is for `cluster` alone, `object_store_mb` for `local` alone.
+    `gpus` is 0, or one per worker. `threads_per_worker` 0 divides the cores of this machine among workers. If a worker
+    dies, the group starts again from the last checkpoint, at most `max_restarts` times; on a cluster, data and output
+    must be on a file system that all nodes see. `address` is used by `cluster` only, `object_store_mb` by `local` only.
 
     Attributes:
         kind: inline, local or cluster, as chosen by compute=KIND
@@ -261,7 +261,7 @@ class TrainComputeConfig:
 
     @property
     def place(self) -> str:
-        """Where it trains, in words: `in this process`, `4 workers`."""
+        """The place of the training as text: `in this process`, `4 workers`."""
         if self.kind is ComputeKind.inline:
             return "in this process"
         return f"{self.workers} worker{'s' * (self.workers > 1)}"

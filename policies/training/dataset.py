@@ -43,7 +43,7 @@ class SequenceDataset:
     def batch(self, samples: Sequence[Sample]) -> Batch:
         """Returns the sequences of `samples`, padded to the longest by repeating their last keyframe.
 
-        Raises `DataError`, naming the file, for one that is damaged or holds what is not finite.
+        Raises `DataError`, naming the file, for a file that is damaged or holds values that are not finite.
         """
         longest = max(sample.item.keyframes for sample in samples)
         with self._lock:
@@ -59,7 +59,7 @@ class SequenceDataset:
         return Sample(0, Item(episode, 0, self.recordings[episode].keyframes), copy)
 
     def copy_of(self, sample: Sample) -> int:
-        """Returns which of its fixed augmentation copies a sample shows; 0 where there are none."""
+        """Returns the number of the fixed augmentation copy that a sample shows; 0 where there are none."""
         if sample.copy is not None:
             return sample.copy
         copies = self._augmentation.copies if self._augmentation else 0

@@ -1,4 +1,4 @@
-"""A moving average of the weights: what is validated and shipped."""
+"""A moving average of the weights, which is validated and shipped."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class WeightAverage:
-    """The average of a network's weights over its steps; buffers and whatever is no number with a point are copied."""
+    """The average of a network's weights over its steps; buffers and tensors of integers are copied."""
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self._network = network
@@ -17,7 +17,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Takes in the weights after `step` (from 0); early on, the average forgets faster."""
+        """Adds the weights after `step` (from 0); the decay is smaller in early steps."""
         keep = min(self._decay, (1.0 + step) / (10.0 + step))
         averaged = {name for name, parameter in self._network.named_parameters() if parameter.requires_grad}
         for name, tensor in self._network.state_dict().items():
@@ -27,13 +27,13 @@ class WeightAverage:
                 self.tensors[name].copy_(tensor)
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Puts back an earlier average of the same network."""
+        """Restores an earlier average of the same network."""
         for name, tensor in self.tensors.items():
             tensor.copy_(tensors[name])
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Lends the network the average inside, in evaluation mode; after it, it has its own weights and mode again."""
+        """Gives the network the averaged weights and evaluation mode inside; afterwards both are restored."""
         own = {name: tensor.detach().clone() for name, tensor in self._network.state_dict().items()}
         modes = {module: module.training for module in self._network.modules()}
         self._network.load_state_dict(self.tensors)

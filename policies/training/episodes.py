@@ -1,4 +1,4 @@
-"""Recorded episodes as training sees them: found in folders, checked against each other, decoded, kept in memory."""
+"""Recorded episodes for training: found in folders, checked against each other, decoded, kept in memory."""
 
 import hashlib
 from collections import OrderedDict
@@ -30,7 +30,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """One file that may be learnt from: `intents_m` (T, 3) are the positions of its T intents, world frame."""
+    """One file to train on: `intents_m` (T, 3) are the positions of its T intents, world frame."""
 
     path: Path
     sha256: str
@@ -41,13 +41,13 @@ class Recording:
 
     @property
     def keyframes(self) -> int:
-        """How many keyframes can be learnt from: those on which an intent followed."""
+        """The number of keyframes to train on: those that an intent followed."""
         return len(self.intents_m)
 
 
 @dataclass(frozen=True, eq=False)
 class Recordings:
-    """What is trained on and what is held out, and what both have in common."""
+    """The recordings to train on, the held-out ones, and the features of both."""
 
     train: tuple[Recording, ...]
     held_out: tuple[Recording, ...]
@@ -57,16 +57,16 @@ class Recordings:
 def find_recordings(folders: Sequence[Path], config: SamplingConfig, space: ActionSpec) -> Recordings:
     """Returns the recordings of complete collections, in an order that does not depend on where they lie.
 
-    Images are not looked at yet: each file is checked against its checksum when it is first read.
+    Images are not read yet: each file is checked against its checksum when it is first read.
 
     Args:
-        folders: What `launch.collect` made.
-        config: Which of them are learnt from.
+        folders: The outputs of `launch.collect`.
+        config: The selection of recordings.
         space: The action space that the learner declares.
 
     Raises:
         ConfigError: For settings out of range, and a split that is empty.
-        UnknownNameError: For tasks that are not there.
+        UnknownNameError: For missing tasks.
         DataError: For collections that are missing, broken, incomplete, of another split, or of actions that are not of
             `space`, and for files that differ in robot, cameras, image size or proprioception.
     """
@@ -86,9 +86,9 @@ def find_recordings(folders: Sequence[Path], config: SamplingConfig, space: Acti
 
 
 class EpisodeStore:
-    """Decodes recordings and keeps them while they fit into `memory_bytes`; the least recently used one goes first.
+    """Decodes recordings and keeps them while they fit into `memory_bytes`; the least recently used goes first.
 
-    Not for several threads at once. The same recording gives the same arrays, in memory or not.
+    It must not be used by several threads at once. A recording always gives the same arrays, in memory or not.
     """
 
     def __init__(self, recordings: Sequence[Recording], cameras: Sequence[str], *, memory_bytes: int) -> None:
@@ -100,9 +100,9 @@ class EpisodeStore:
         self._verified: set[int] = set()
 
     def __getitem__(self, number: int) -> Arrays:
-        """Returns the arrays of `learner.Batch` of one recording, without batch axis, float64 where they are geometry.
+        """Returns the arrays of `learner.Batch` of one recording, without batch axis, geometry in float64.
 
-        Raises `DataError`, naming the file, where it is missing, damaged, or not the one that its index lists.
+        Raises `DataError`, naming the file, if it is missing, damaged, or differs from its index.
         """
         if number in self._kept:
             self._kept.move_to_end(number)
@@ -121,7 +121,7 @@ class EpisodeStore:
         recording = self.recordings[number]
         try:
             decoded = decode(open_trajectory(recording.path), self._cameras)
-            # Digests within the file are looked at on every read; that of the index, which finds swapped files, once.
+            # Digests within the file are checked at every read; that of the index, which finds swapped files, once.
             if number not in self._verified and file_sha256(recording.path) != recording.sha256:
                 raise DataError("A demonstration must be the file that its index lists, by SHA-256.")
         except DataError as error:
@@ -135,9 +135,9 @@ class EpisodeStore:
 
 
 def decode(reader: TrajectoryReader, cameras: Sequence[str]) -> Arrays:
-    """Returns the T observations on which an intent followed, and the T intents, as arrays with T first.
+    """Returns the T observations that an intent followed, and the T intents, as arrays with T first.
 
-    Only these are read of the file. Raises `DataError` where they are damaged.
+    Only these are read from the file. Raises `DataError` where they are damaged.
     """
     shown = {f"{part}.{camera}": f"{OBSERVATION}.{part}.{camera}" for part in IMAGE_PARTS for camera in cameras}
     rows = range(len(reader) - 1)
@@ -163,7 +163,7 @@ def _listed(folder: Path, config: SamplingConfig, space: ActionSpec) -> Iterator
         raise DataError(
             f"The demonstrations must be of the split {config.split!r}.",
             value=f"{folder} with split {dataset.split!r}",
-            remedy="Name a folder of that split, or set sampling.split: testing on what was trained on shows nothing.",
+            remedy="Name a folder of that split, or set sampling.split: results on training episodes prove nothing.",
         )
     if not dataset.complete:
         raise DataError(
@@ -187,7 +187,7 @@ def _chosen(found: Sequence[tuple[Path, str, str, int]], tasks: Sequence[str]) -
         if task not in known:
             raise unknown_name("task with demonstrations", task, known)
     chosen = [entry for entry in found if not tasks or {entry[2], entry[2].partition("/")[0]} & set(tasks)]
-    # By content, not by place: a copy of the folder elsewhere is the same data. What lies in two folders counts once.
+    # By content, not by path: a copy of the folder is the same data, and a file in two folders counts once.
     return [entry for _, entry in sorted({(entry[2], entry[3], entry[1]): entry for entry in chosen}.items())]
 
 
@@ -211,7 +211,7 @@ def _outlined(
 
 
 def _split(recordings: Sequence[Recording], share: float) -> tuple[list[Recording], list[Recording]]:
-    """Holds out the last episodes of each task: at least one where any is asked for, and never all."""
+    """Holds out the last episodes of each task: at least one if `share` is positive, and never all."""
     train: list[Recording] = []
     held_out: list[Recording] = []
     for task in sorted({recording.task for recording in recordings}):

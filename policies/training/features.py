@@ -1,4 +1,4 @@
-"""What frozen parts make of each keyframe, computed once per episode and augmentation copy, and kept on disk."""
+"""The output of frozen parts for each keyframe, computed once per episode and augmentation copy, and kept on disk."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ IDENTITY_LENGTH = 16
 class FeatureCache:
     """The frozen features of the sequences of `dataset`, in a folder of `root` that is named for the frozen weights.
 
-    They are always computed for whole episodes, one at a time, so that they do not depend on who asks first.
+    They are always computed for whole episodes, one at a time, so that they do not depend on the order of requests.
     """
 
     def __init__(self, learner: Learner, dataset: SequenceDataset, frozen: Iterable[str], root: Path) -> None:
@@ -59,7 +59,7 @@ class FeatureCache:
 
 
 def _digest(learner: Learner, frozen: Iterable[str]) -> str:
-    """Names the weights that the features depend on: other weights must not find them."""
+    """Returns the digest of the weights that the features depend on, so that other weights do not find them."""
     groups, digest = learner.parameter_groups(), hashlib.sha256()
     for name in sorted(frozen):
         for parameter in groups[name]:

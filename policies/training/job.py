@@ -48,17 +48,17 @@ _log = logging.getLogger(__name__)
 
 
 class RunReport(msgspec.Struct):
-    """What the workers return at the end: a summary, or a refusal as type, rule, value and remedy."""
+    """The result of a worker: a summary, or an error as type, rule, value and remedy."""
 
     summary: tuple[int, int, float] = (0, 0, 0.0)
     error: tuple[str, str, str, str] | None = None
 
 
 def run_job(plan: TrainingPlan, compute: TrainComputeConfig, *, config: str) -> Summary:
-    """Trains `plan` on `compute`, going on where its output folder stands; `config` becomes config.yaml there.
+    """Trains `plan` on `compute`, continuing the run in its output folder; `config` becomes config.yaml there.
 
     Raises, before the folder is made, what `prepare` and `try_out` raise; `ConfigError` where it is another run's or
-    being written, `PathError` where it is something else's, and `TrainingError`.
+    being written, `PathError` where it has other content, and `TrainingError`.
     """
     compute.check(plan.training.batch)
     _require_gpus(compute)
@@ -84,7 +84,7 @@ def run_job(plan: TrainingPlan, compute: TrainComputeConfig, *, config: str) -> 
 
 
 def _require_gpus(compute: TrainComputeConfig) -> None:
-    """Raises `ConfigError` where this machine lacks the GPUs: Ray would wait for them without end."""
+    """Raises `ConfigError` if this machine lacks the GPUs, for which Ray would wait indefinitely."""
     found = torch.cuda.device_count()
     if compute.kind is not ComputeKind.cluster and compute.gpus > found:
         raise ConfigError(
@@ -95,7 +95,7 @@ def _require_gpus(compute: TrainComputeConfig) -> None:
 
 
 def _sign(plan: TrainingPlan, recordings: Recordings) -> None:
-    """Writes the settings that determine the result of the plan's run, once those written before have been compared."""
+    """Writes the settings that determine the result of the plan's run, after comparing them with recorded ones."""
     path = plan.output / RUN
     if path.exists():
         plan.steps_before(msgspec.json.decode(path.read_bytes()), recordings)
@@ -137,7 +137,7 @@ def _run_on_ray(plan: TrainingPlan, compute: TrainComputeConfig) -> Summary:
 
 @contextmanager
 def _interrupts() -> Iterator[None]:
-    """Turns Ray Train's reaction to an interrupt into `KeyboardInterrupt`; restores the signal handler at the end."""
+    """Converts Ray Train's reaction to an interrupt to `KeyboardInterrupt`; restores the signal handler at the end."""
     main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGINT)
     try:
@@ -150,7 +150,7 @@ def _interrupts() -> Iterator[None]:
 
 
 def _work(config: dict[str, Any]) -> None:
-    """The work of each Ray Train worker.
+    """Runs one Ray Train worker.
 
     Errors that the caller must correct are returned, since a retry would not help.
     """
@@ -204,7 +204,7 @@ def _cluster(compute: TrainComputeConfig) -> AbstractContextManager[None]:
 
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
-    """The folder of Ray Train's own files, which is deleted at the end; checkpoints lie elsewhere."""
+    """Yields the folder of Ray Train's own files, and deletes it at the end; checkpoints lie elsewhere."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:

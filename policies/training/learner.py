@@ -25,7 +25,7 @@ Cameras are in the order of `Learner.cameras`.
     tool_position_m          float32 (B, T, 3)            world frame
     tool_orientation         float32 (B, T, 4)            xyzw
     gripper                  float32 (B, T)               opening, 0 closed to 1 open
-    time                     int64   (B, T)               number of the keyframe in its episode, not the clock
+    time                     int64   (B, T)               number of the keyframe in its episode, no clock time
     intent_position_m        float32 (B, T, 3)            target: world frame
     intent_orientation       float32 (B, T, 4)            target: xyzw
     intent_gripper_open      bool    (B, T)               target
@@ -34,8 +34,8 @@ Cameras are in the order of `Learner.cameras`.
     first                    bool    (B, T)               where a memory begins anew: the first keyframe of a sequence
     words                    int64   (B, W)               `Learner.tokenise` of the instruction, padded with zeros
     episode                  int64   (B,)                 number among the episodes trained on, for messages
-    redrawn                  int64   (B,)                 augmentations refused: they led an intent out of the workspace
-    frozen.<name>                    (B, T, ...)          what `Learner.frozen_features` gave, where it is cached
+    redrawn                  int64   (B,)                 augmentations rejected: an intent left the workspace
+    frozen.<name>                    (B, T, ...)          cached results of `Learner.frozen_features`
 """
 
 FROZEN = "frozen."
@@ -43,7 +43,7 @@ FROZEN = "frozen."
 
 @dataclass(frozen=True)
 class DatasetFeatures:
-    """What all demonstrations have in common.
+    """The common features of all demonstrations.
 
     `image_px` (height, width) by camera; `intent_low_m` and `intent_high_m` bound all intents, world frame; `longest`
     counts the intents of the longest episode; `digest` is a SHA-256 over all files.
@@ -66,11 +66,12 @@ class TrainingError(EmbodiedError):
 
 
 class Learner(nn.Module, ABC):
-    """A policy that can be trained: `forward` is the only thing that a step calls, so DDP can wrap it.
+    """A policy that can be trained: a training step calls only `forward`, so DDP can wrap it.
 
-    `cameras` are those it is shown, in its order; `workspace_m` ((low, high) for x, y, z, world frame) is where
-    augmented intents must stay; `policy_config` is the dataclass, JSON-able, whose `build()` made it, and of its fields
-    `learning_settings` decide only how it learns. `action_spec` is what it learns: demonstrations must declare it.
+    `cameras` are the cameras of its images, in order; augmented intents must stay in `workspace_m` ((low, high) for x,
+    y, z, world frame). `policy_config` is the dataclass, JSON-able, whose `build()` made it; of its fields
+    `learning_settings` affect only the training. `action_spec` is the action space that it learns: demonstrations must
+    declare it.
     """
 
     cameras: Sequence[str]
@@ -95,7 +96,7 @@ class Learner(nn.Module, ABC):
         """Returns the words of an instruction as int64 (W,); 0 is kept for padding."""
 
     def normalisation(self) -> dict[str, Any]:
-        """Returns, JSON-able, what numbers are scaled by: kept with the weights, and compared when they are loaded."""
+        """Returns the scales of numbers, JSON-able: stored with the weights, and compared when these are loaded."""
         return {"cameras": list(self.cameras), "workspace_m": [list(axis) for axis in self.workspace_m]}
 
     @abstractmethod
@@ -113,21 +114,21 @@ class Learner(nn.Module, ABC):
         return {name: parameters for name, parameters in groups.items() if parameters}
 
     def settings_of(self, group: str) -> Sequence[str]:
-        """Returns the fields of `policy_config` that make this parameter group and no other; the one of its name."""
+        """Returns the fields of `policy_config` that affect only this parameter group; by default that of its name."""
         return (group,)
 
     def frozen_features(self, batch: Batch) -> dict[str, Tensor]:
-        """Returns what frozen parts make of each keyframe, (B, T, ...) by name; none by default.
+        """Returns the output of the frozen parts for each keyframe, (B, T, ...) by name; none by default.
 
-        They are computed once per episode and augmentation copy, without dropout and gradients, and come back as
-        `frozen.<name>`. Only asked for in stages with `cache_features`.
+        They are computed once per episode and augmentation copy, without dropout and gradients, and returned to the
+        learner as `frozen.<name>`. Only stages with `cache_features` call this.
         """
         del batch
         return {}
 
 
 def set_modes(learner: Learner) -> None:
-    """Puts a learner into training mode, and its frozen parts into evaluation mode: they do not drop out or adapt."""
+    """Puts a learner into training mode, and its frozen parts into evaluation mode, without dropout and adaptation."""
     learner.train()
     for part in learner.modules():
         own = list(part.parameters())

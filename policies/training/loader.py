@@ -1,4 +1,4 @@
-"""Batches made in the background, one or two ahead: faster, and the same ones in the same order."""
+"""Batches made in the background, one or two ahead; they are the same as without it, in the same order."""
 
 from collections.abc import Callable, Iterator
 from queue import Full, Queue

@@ -1,4 +1,4 @@
-"""The one loop: in this process or in each worker of a Ray Train job, the same steps."""
+"""The training loop: the same steps in this process and in each worker of a Ray Train job."""
 
 import logging
 import time
@@ -46,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Summary:
-    """How a session ended: `step` of `steps` are done, after `wall_s` of all sessions."""
+    """The end of a session: `step` of `steps` are done, after `wall_s` of all sessions."""
 
     step: int
     steps: int
@@ -64,15 +64,15 @@ class Portion:
 
 
 def train(plan: TrainingPlan, group: ProcessGroup) -> Summary:
-    """Trains until the last step, or until the minutes are over, going on where the output folder's run stands.
+    """Trains until the last step, or until the minutes are over, continuing the run in the output folder.
 
     The same plan gives the same weights, bit for bit on a CPU with the same threads and workers, however often it was
-    interrupted. Where the plan has more steps than the run had, the run goes on after its last checkpoint, with the
-    learning rates of the longer one; where the rate is constant, the weights are those of a run that was begun with
-    that many steps.
+    interrupted. If the plan has more steps than the run had, the run continues after its last checkpoint with the
+    learning rates of the longer plan; with a constant rate, the weights are those of a run that was begun with that
+    many steps.
 
     Raises what `prepare` raises, `ConfigError` where the folder holds another run, one of more steps, or is being
-    written, and `TrainingError` where a loss or gradient is not finite: no weight is touched by such a step.
+    written, and `TrainingError` where a loss or gradient is not finite: no weight is changed by such a step.
     """
     torch.set_num_threads(plan.threads)
     with ExitStack() as stack:
@@ -80,7 +80,7 @@ def train(plan: TrainingPlan, group: ProcessGroup) -> Summary:
             group.together(lambda: stack.enter_context(held(plan.output / CHECKPOINTS)))
         else:
             group.together(lambda: None)
-        # Steps seed torch anew; what it was before is given back.
+        # Each step seeds torch; its previous random state is restored at the end.
         stack.enter_context(torch.random.fork_rng(devices=[group.device] if group.device.type == "cuda" else []))
         trainer = group.together(lambda: Trainer(plan, group))
         group.require_same(trainer.step, "checkpoints")
@@ -88,7 +88,7 @@ def train(plan: TrainingPlan, group: ProcessGroup) -> Summary:
 
 
 class Trainer:
-    """One worker of one run, as it stands in its output folder."""
+    """One worker of one run, in the state of its output folder."""
 
     def __init__(self, plan: TrainingPlan, group: ProcessGroup) -> None:
         self._plan, self._group, self._training = plan, group, plan.training
@@ -126,7 +126,7 @@ class Trainer:
             self._scribe.ship(self._standing(), self._average.tensors)
         return Summary(self.step, self._steps, self._standing().wall_s)
 
-    # --- What is learnt from ------------------------------------------------------------------------------------------
+    # --- Data ---------------------------------------------------------------------------------------------------------
 
     def _dataset(self, recordings: Sequence[Recording], augmentation: Augmentation | None) -> SequenceDataset:
         sampling = self._training.sampling
@@ -178,7 +178,7 @@ class Trainer:
         return bool(totals[0])
 
     def _forward(self, network: torch.nn.Module, portion: Portion) -> tuple[Portion, Tensor, dict[str, float]]:
-        """Returns the loss and all metrics; randomness in the network is that of this step, whatever came before."""
+        """Returns the loss and all metrics; the network's random state depends on this step alone."""
         training = self._training
         torch.manual_seed(derive_seed(training.seed, "step", portion.step, self._group.rank))
         set_modes(self._learner)
@@ -189,7 +189,7 @@ class Trainer:
             loss, metrics = network(self._moved(batch))
         if not loss.requires_grad:
             raise ConfigError(
-                "The loss of a stage must depend on something that learns.",
+                "The loss of a stage must depend on parameters that are trained.",
                 value=f"frozen are {', '.join(training.stage.frozen) or 'none'}, and the rest has no part in it",
                 remedy="Freeze less, or choose other parts: memory.kind=none, for one, has nothing to learn.",
             )
@@ -219,10 +219,10 @@ class Trainer:
         self._sums = {name: self._sums.get(name, 0.0) + value for name, value in values.items()}
         self._summed += 1
 
-    # --- What is written down -----------------------------------------------------------------------------------------
+    # --- Output -------------------------------------------------------------------------------------------------------
 
     def _write(self, metrics_logger: MetricsLogger | None, *, last: bool) -> None:
-        """Writes what is due after a step, and a checkpoint also at the `last` one; all workers take part."""
+        """Writes the files that are due after a step, and a checkpoint at the `last` one; all workers take part."""
         log = self._training.log
         if metrics_logger and self.step % log.metrics_every == 0:
             metrics_logger.row(self.step, self._row(), self._pace())
@@ -233,7 +233,7 @@ class Trainer:
         if metrics_logger and log.tensorboard and _due(self.step, log.pictures_every):
             metrics_logger.visualisations(self.step, self._visualisations(self._held_out or self._data))
         if metrics_logger and (last or self.step % log.checkpoint_every == 0):
-            metrics_logger.sync()  # Before the checkpoint: a run that goes on from it must find its rows.
+            metrics_logger.sync()  # Before the checkpoint: a run that continues from it must find its rows.
             parts = {
                 "weights": self._learner.state_dict(),
                 "average": self._average.tensors,
@@ -242,7 +242,7 @@ class Trainer:
             self._scribe.checkpoint(self._standing(), parts)
 
     def _row(self) -> dict[str, float]:
-        """Returns the means since the last row, which this ends."""
+        """Returns the means since the last row, and begins a new one."""
         means = {name: value / self._summed for name, value in self._sums.items()}
         self._sums, self._summed = {}, 0
         rate = learning_rate(self._training.optimiser, self.step - 1, self._steps)
@@ -257,7 +257,7 @@ class Trainer:
 
     @torch.no_grad()
     def _validation(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Returns the metrics of the averaged weights on all that is held out, and how long that took."""
+        """Returns the metrics of the averaged weights on all held-out episodes, and the time taken."""
         begun_s, size, held_out = time.monotonic(), self._training.batch, self._held_out or self._data
         samples = [Sample(number, item) for number, item in enumerate(held_out.items)]
         chunks = [samples[start : start + size] for start in range(0, len(samples), size)]
@@ -279,7 +279,7 @@ class Trainer:
         with self._average.applied():
             return self._learner.visualisations(self._moved(dataset.batch(samples)))
 
-    # --- Where it stands ----------------------------------------------------------------------------------------------
+    # --- State --------------------------------------------------------------------------------------------------------
 
     def _resume(self) -> None:
         checkpoint = newest_checkpoint(self._plan.output / CHECKPOINTS)

@@ -81,7 +81,7 @@ def _whole_rows(path: Path) -> Iterator[dict[str, Any]]:
         try:
             yield json.loads(line)
         except json.JSONDecodeError:
-            _log.warning("A row of %s was not whole; it and what follows are taken back.", path)
+            _log.warning("A row of %s was incomplete; it and all rows after it are removed.", path)
             return
 
 

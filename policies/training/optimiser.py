@@ -16,7 +16,7 @@ STATE = ("exp_avg", "exp_avg_sq", "step")
 
 
 def make_optimiser(network: nn.Module, config: OptimiserConfig) -> torch.optim.AdamW:
-    """Returns the optimiser of all parameters that learn; biases, norms and other vectors do not decay."""
+    """Returns the optimiser of all trained parameters; biases, norms and other vectors have no weight decay."""
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [
         {"params": [parameter for parameter in learning if parameter.ndim >= 2], "weight_decay": config.weight_decay},

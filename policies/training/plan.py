@@ -27,10 +27,11 @@ LENGTH = {"steps": None, "epochs": None}  # Settings that may grow between two s
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
-    """One run: `policy` is the config of a learner of `family`, `command` what was typed, `threads` those per worker.
+    """One run: `policy` is the config of a learner of `family`, `command` the command line, `threads` those per worker.
 
-    `folders` hold demonstrations; `output` is the run's folder; `start` that of the weights that `stage.start` names,
-    since workers elsewhere have a working folder of their own. `sources` identify the code from outside that is used.
+    `folders` hold demonstrations; `output` is the run's folder; `start` is the folder of the weights that `stage.start`
+    names, since workers on other machines have another working folder. `sources` identify the code of plugins that is
+    used.
     """
 
     family: str
@@ -82,7 +83,7 @@ class TrainingPlan:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A learner at the beginning of its stage, the recordings that it fits, and the weights from which it starts."""
+    """A learner at the beginning of its stage, the recordings for it, and the weights from which it starts."""
 
     learner: Learner
     recordings: Recordings
@@ -90,7 +91,7 @@ class Prepared:
 
 
 def prepare(plan: TrainingPlan) -> Prepared:
-    """Returns what `plan` begins with; the same plan gives the same weights, and torch's random state is left alone.
+    """Returns the learner and data of `plan`; a plan always gives the same weights, and torch's random state stays.
 
     Raises `ConfigError`, `DataError` and `UnknownNameError` for settings out of range, demonstrations that are missing,
     disagree or do not fit the policy, and weights to start from that are not of its architecture.
@@ -106,7 +107,7 @@ def prepare(plan: TrainingPlan) -> Prepared:
 
 
 def check_fit(learner: Learner, features: DatasetFeatures) -> None:
-    """Raises `ConfigError` or `UnknownNameError` where a learner cannot be shown the demonstrations."""
+    """Raises `ConfigError` or `UnknownNameError` for demonstrations that do not fit a learner."""
     for camera in learner.cameras:
         if camera not in features.image_px:
             raise unknown_name("camera of the policy", camera, features.image_px)
@@ -115,7 +116,7 @@ def check_fit(learner: Learner, features: DatasetFeatures) -> None:
         raise ConfigError(
             "All cameras of a policy must have the same image size.",
             value={camera: features.image_px[camera] for camera in learner.cameras},
-            remedy="Choose cameras that do.",
+            remedy="Choose cameras of equal size.",
         )
     lacking = [name for name in (*TOOL_POSITION, *TOOL_ORIENTATION) if name not in features.proprio_names]
     if lacking:
@@ -152,12 +153,12 @@ def begin_stage(learner: Learner, stage: StageConfig, folder: Path | None) -> Pr
         for parameter in groups[name]:
             parameter.requires_grad_(False)
     if not any(parameter.requires_grad for parameter in learner.parameters()):
-        raise ConfigError("A stage must leave something to learn.", value=list(stage.frozen))
+        raise ConfigError("A stage must leave some parameters to train.", value=list(stage.frozen))
     return start
 
 
 def _go_on(learner: Learner, stage: StageConfig, start: Pretrained) -> None:
-    """Loads what does not begin anew. Raises `DataError` and `ConfigError` for weights of another policy."""
+    """Loads all groups but the fresh ones. Raises `DataError` and `ConfigError` for weights of another policy."""
     if start.normalisation != jsonable(learner.normalisation()):
         raise DataError(
             "A stage must start from weights with the same normalisation.",
@@ -175,7 +176,7 @@ def _go_on(learner: Learner, stage: StageConfig, start: Pretrained) -> None:
     differing = _differences(jsonable(then), jsonable(now))
     if stage.frozen and differing:
         raise ConfigError(
-            "What a stage freezes must be shown what it was trained with: the start's settings.",
+            "Frozen parts must get the inputs that they were trained with: the start's settings.",
             value=f"{start.folder}: {'; '.join(differing)}",
             remedy="Give the settings of the start here, too; or freeze nothing, so that all parts can adapt.",
         )
@@ -190,7 +191,7 @@ def _names_in(learner: Learner, wanted: Sequence[str]) -> set[str]:
 
 
 def refuse_other_settings(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    """Raises `ConfigError` where the run of `folder` had other settings `before` than it has `now`.
+    """Raises `ConfigError` if the settings of the run in `folder` were others `before` than `now`.
 
     The message has at most five that differ.
     """
@@ -204,7 +205,7 @@ def refuse_other_settings(before: Mapping[str, Any], now: Mapping[str, Any], fol
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Returns in words, at most `DIFFERENCES_LISTED`, which settings differ."""
+    """Returns descriptions of the settings that differ, at most `DIFFERENCES_LISTED`."""
     old, new = dict(flat(before)), dict(flat(now))
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return [f"{name} was {old.get(name)!r}, is {new.get(name)!r}" for name in names[:DIFFERENCES_LISTED]]

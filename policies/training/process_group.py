@@ -18,12 +18,12 @@ CPU = torch.device("cpu")
 
 
 class ProcessStoppedError(TrainingError):
-    """Another worker cannot continue, for the reason given."""
+    """Another worker cannot continue; the error gives its reason."""
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """This worker's place in the group; a single worker sends nothing. All workers must call the same methods."""
+    """This worker's membership in the group; a single worker sends nothing. All workers must call the same methods."""
 
     rank: int = 0
     workers: int = 1
@@ -35,7 +35,7 @@ class ProcessGroup:
         return self.rank == 0
 
     def total(self, values: Sequence[float]) -> list[float]:
-        """Returns the sums over all workers, of as many values from each."""
+        """Returns the element-wise sums of `values` over all workers, which all give equally many."""
         if self.workers == 1:
             return list(values)
         sums = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -43,10 +43,10 @@ class ProcessGroup:
         return sums.tolist()
 
     def together(self, work: Callable[[], _T]) -> _T:
-        """Returns what `work` returns, once all workers have done theirs.
+        """Returns the result of `work` once all workers have finished theirs.
 
-        Where it raises an `EmbodiedError` in one of them, that one raises it, and the others `ProcessStoppedError`:
-        no worker is left waiting.
+        If it raises an `EmbodiedError` in one worker, that worker raises it, and the others raise
+        `ProcessStoppedError`, so that no worker is left waiting.
         """
         try:
             done = work()

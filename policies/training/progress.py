@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 def progress(folder: Path, steps: int) -> Iterator[None]:
     """Shows the progress of the run in `folder` towards `steps` inside.
 
-    A bar in a terminal, elsewhere a line a minute.
+    It is a bar in a terminal, and one line per minute elsewhere.
     """
     watch = _watch if sys.stderr.isatty() else _log_lines
     ended = Event()
@@ -62,7 +62,7 @@ def _last(folder: Path) -> tuple[int, float]:
     with path.open("rb") as file:
         begins = max(0, path.stat().st_size - TAIL_BYTES)
         file.seek(begins)
-        # The last may be part of a row, and so may the first, where the file begins earlier.
+        # The last row may be incomplete, and so may the first, if the file begins earlier.
         lines = file.read().split(b"\n")[bool(begins) : -1]
     rows = [row for row in map(json.loads, lines) if "loss" in row]
     return (rows[-1]["step"], rows[-1]["loss"]) if rows else (0, float("nan"))

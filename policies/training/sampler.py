@@ -1,4 +1,4 @@
-"""Which sequences make up the batch of a step: a pure function of seed, step and data."""
+"""The sequences of each batch: a pure function of seed, step and data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ class Item:
 
     @property
     def keyframes(self) -> int:
-        """How many there are."""
+        """The number of its keyframes."""
         return self.stop - self.start
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The `number`-th sequence that the seed gives; `copy` is its augmentation where that is asked for by number."""
+    """The `number`-th sequence that the seed gives; `copy` is its augmentation if that is selected by number."""
 
     number: int
     item: Item
@@ -51,9 +51,9 @@ def _cut_one(episode: int, length: int, config: SamplingConfig) -> list[Item]:
 
 
 class Sampler:
-    """Deals sequences out: tasks in turn, and within a task each sequence once before any comes again.
+    """Distributes sequences: tasks in turn, and within a task each sequence once before any is repeated.
 
-    `tasks[e]` is the task of episode e. Nothing is remembered: sample i can be asked for at any time.
+    `tasks[e]` is the task of episode e. There is no state: sample i can be computed at any time.
     """
 
     def __init__(self, items: Sequence[Sequence[Item]], tasks: Sequence[str], *, seed: int) -> None:
@@ -67,7 +67,7 @@ class Sampler:
 
     @property
     def epoch(self) -> int:
-        """How many samples reach every sequence of the largest task once."""
+        """The number of samples that contain every sequence of the largest task once."""
         return len(self._names) * max(map(len, self._decks.values()))
 
     def batch(self, step: int, size: int) -> list[Sample]:

@@ -15,17 +15,17 @@ from policies.training.episodes import EpisodeStore, Recordings
 from policies.training.learner import Learner, set_modes
 from policies.training.sampler import Item, Sample
 
-KEYFRAMES = 2  # Of the first demonstration: with a second one a memory is read as well.
+KEYFRAMES = 2  # Of the first demonstration: at the second one a memory is read as well.
 
 
 @contextmanager
 def refused_as_settings(policy: Any) -> Iterator[None]:
-    """Inside, an error that is not one of this project is raised as `ConfigError` about the settings `policy`."""
+    """Converts any error inside that is not one of this project to a `ConfigError` about the settings `policy`."""
     try:
         yield
     except (EmbodiedError, ModuleNotFoundError):
         raise
-    except (Exception, SystemExit) as error:  # What PyTorch and the code of others may raise is not known here.
+    except (Exception, SystemExit) as error:  # PyTorch and plugins may raise anything.
         raise ConfigError(
             "The settings of a policy must fit each other and the demonstrations.",
             value=f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}",
@@ -36,8 +36,8 @@ def refused_as_settings(policy: Any) -> Iterator[None]:
 def try_out(learner: Learner, recordings: Recordings, sampling: SamplingConfig) -> None:
     """Computes the loss of two keyframes of the first of the `recordings`, as a step of training does.
 
-    `sampling` is that of the training. Raises `ConfigError` where the `learner` cannot process them. A damaged file is
-    left to the training. No weight changes, and torch's random state stays as it is.
+    `sampling` is that of the training. Raises `ConfigError` if the `learner` cannot process them. Damaged files are
+    left for the training to report. No weight changes, and torch's random state stays as it is.
     """
     first = recordings.train[:1]
     store = EpisodeStore(first, learner.cameras, memory_bytes=0)
@@ -52,10 +52,10 @@ def try_out(learner: Learner, recordings: Recordings, sampling: SamplingConfig) 
 
 
 def _remedy(policy: Any) -> str:
-    """Returns which settings differ from the defaults of their class, which is where to look."""
+    """Returns the settings that differ from the defaults of their class, which are the likely cause."""
     try:
         defaults = dict(flat(jsonable(asdict(type(policy)()))))
-    except TypeError:  # A class with settings that must be given.
+    except TypeError:  # A class with required settings.
         return "Change the settings of the policy."
     changed = [
         f"policy.{name}={value}" for name, value in flat(jsonable(asdict(policy))) if defaults.get(name) != value

@@ -90,7 +90,7 @@ def test_a_run_compared_with_itself_parts_nowhere(runs):
     found = compare(runs[0], runs[0])
     assert found.parting == []
     assert all((c.only_a, c.only_b, c.p, c.ci95) == (0, 0, 1.0, (0.0, 0.0)) for c in found.contrasts)
-    assert "24 of 24 pairs took the same course" in comparison_text(found)
+    assert "24 of 24 pairs are equal" in comparison_text(found)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_another_tier_and_policies_that_cannot_be_paired_are_refused(tmp_path, r
         compare(runs[0], other)
     mine = play(tmp_path / "mine", name="mine")
     assert len(compare(runs[0], mine).pairs) == 24
-    with pytest.raises(ComparisonError, match="policy_b must be one"):
+    with pytest.raises(ComparisonError, match="policy_b must be a policy of the run"):
         compare(runs[0], mine, policies=("expert", "expert"))
 
 

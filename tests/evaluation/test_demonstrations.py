@@ -154,7 +154,7 @@ def test_a_list_that_a_collection_cannot_use_is_refused(tmp_path):
         replace(collection(demos=2, tasks=("other/strict",)), episode_list=of_list((9, 4), demos=2).episode_list)
     what = of_list((9, 4), demos=2)
     others = replace(what.worker, tasks={TASK: ImpossibleTask(name="bin_block")})
-    with pytest.raises(ListError, match="must be those that the list was written for"):
+    with pytest.raises(ListError, match="must be the ones for which the list was written"):
         gather(replace(what, worker=others), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -50,7 +50,7 @@ def test_a_list_that_was_edited_is_refused_with_both_digests(tmp_path, before, a
     content = encode_list(made())
     assert before in content
     (tmp_path / "list.json").write_bytes(content.replace(before, after))
-    with pytest.raises(ListError, match="was edited is another list") as refused:
+    with pytest.raises(ListError, match="an edited list is another list") as refused:
         read_list(tmp_path / "list.json")
     assert made().sha256 in str(refused.value)
 
@@ -67,7 +67,7 @@ def test_a_file_that_is_no_list_is_refused(tmp_path, content):
 def test_a_list_of_episodes_that_a_task_no_longer_makes_is_refused():
     require_same_episodes(made(), TASKS)
     others = {**TASKS, "put_block_back/strict": FakeTask(patches=8)}
-    with pytest.raises(ListError, match=r"put_block_back/strict must be those that the list was written for"):
+    with pytest.raises(ListError, match=r"put_block_back/strict must be the ones for which the list was written"):
         require_same_episodes(made(), others)
     assert [name for name, _ in differences(made(), made(tasks=others))] == ["put_block_back/strict"]
 

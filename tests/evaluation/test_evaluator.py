@@ -200,7 +200,7 @@ def test_a_run_without_a_salt_stays_one_and_leaves_no_file(tmp_path):
 def test_a_record_of_a_salt_that_cannot_be_read_is_refused(tmp_path):
     _run(tmp_path, plan=evaluation(salt=None))
     (tmp_path / "run.json").write_text('{"sal')
-    with pytest.raises(DataError, match=r"run\.json must be as it was written"):
+    with pytest.raises(DataError, match=r"run\.json must be unchanged"):
         _run(tmp_path, plan=evaluation(salt=None))
 
 

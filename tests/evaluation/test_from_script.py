@@ -57,7 +57,7 @@ def test_each_episode_gets_a_copy_of_a_policy_that_is_as_it_was_given():
 def test_a_policy_that_cannot_be_copied_must_declare_that_it_keeps_nothing():
     given = Remembering()
     given.asked = (number for number in range(3))
-    with pytest.raises(ConfigError, match="must be copied for each episode"):
+    with pytest.raises(ConfigError, match="possible to copy a policy for each episode"):
         _Given(digest_of_source="", policy=given).build()
 
 

@@ -72,7 +72,7 @@ def test_shards_that_are_missing_doubled_or_of_another_run_are_refused_and_nothi
     ):
         with pytest.raises(ShardError, match=said):
             merge(folders, output=tmp_path / "merged")
-    with pytest.raises(DataError, match="must be one of a finished"):
+    with pytest.raises(DataError, match="must be that of a finished"):
         merge([one, two, tmp_path], output=tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
 

@@ -1,4 +1,4 @@
-"""What a bank of beliefs costs: the same rollouts without it and with it, one after the other."""
+"""The cost of a bank of beliefs: the same rollouts without it and with it, one after the other."""
 
 import statistics
 import time
@@ -24,9 +24,15 @@ PARTS = ("perception", "rendering", "bank")
 def cost(run: BenchmarkRun, config: BeliefBenchConfig, task: Task, simulator: Simulator) -> dict[str, Any]:
     """Returns CPU seconds of a rollout without a bank and with one, and of its parts: medians over `timed` episodes.
 
-    Each episode is played without and with the bank in turn, so that other load on the machine meets both alike; shares
-    are medians over these pairs. The expert sees nothing. As most policies see, all is measured again with the expert
-    being shown the images of all cameras at each decision.
+    Each episode is played without and with the bank in turn, so that both meet the same other load on the machine;
+    shares are medians over these pairs. The expert needs no images. All is measured again while the expert gets the
+    images of all cameras at each decision, as most policies do.
+
+    Args:
+        run: The run, with the worker and the first seed.
+        config: The settings of this benchmark.
+        task: The task to play.
+        simulator: The simulator to play in.
     """
     blind, seeing = (
         _Rollouts(run, config.look_hz, task, simulator, policy)
@@ -52,8 +58,8 @@ def cost(run: BenchmarkRun, config: BeliefBenchConfig, task: Task, simulator: Si
 class _Timed(BeliefFeed):
     """Counts its looks and their CPU seconds.
 
-    Perception is rendering, segmenting, finding things and what is logged of them; rendering is a part of it, and what
-    the bank itself takes comes on top.
+    Perception covers rendering, segmentation, tracking and logging; rendering is a part of it, and the time of the bank
+    itself is added.
     """
 
     def __init__(self, config: MemoryFeedConfig, belief: BeliefConfig, bank: EventBank, name: str) -> None:
@@ -88,7 +94,7 @@ class _TimedRendering:
         return getattr(self._simulator, name)
 
     def observe(self, robot: str, cameras: Sequence[str] | None = None) -> Observation:
-        """Returns what the simulator does."""
+        """Returns the observation of the simulator, and times it."""
         begun_s = time.process_time()
         observation = self._simulator.observe(robot, cameras)
         self._spent_s["rendering"] += time.process_time() - begun_s
@@ -96,7 +102,7 @@ class _TimedRendering:
 
 
 class _Seeing:
-    """The expert, which is shown the images of all cameras and does not look at them."""
+    """The expert with the images of all cameras, which it ignores."""
 
     observation_spec = ObservationSpec(cameras=None)
 
@@ -106,7 +112,7 @@ class _Seeing:
         self.privileged = self._expert.privileged
 
     def act(self, requests: Sequence[Request]) -> list[Decision]:
-        """Returns what the expert decides."""
+        """Returns the decisions of the expert."""
         return self._expert.act(requests)
 
 

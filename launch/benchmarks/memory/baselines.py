@@ -35,9 +35,9 @@ def truth(moments: Moments, question: BenchmarkQuery, top_k: int) -> list[int]:
 
 
 def brute_force(moments: Moments, question: BenchmarkQuery, top_k: int) -> list[int]:
-    """Returns the same by float32 dot products.
+    """Returns the numbers of the `top_k` most similar moments by float32 dot products.
 
-    `question` with every one of `moments`, then filters, then the best `top_k`.
+    It compares `question` with every one of `moments`, then filters, then selects the best.
     """
     scores = moments.embedding @ question.embedding
     if question.filtered:

@@ -48,7 +48,7 @@ def write(bank: Bank, writer: str) -> None:
 def payload_of(bank: Bank, writer: str, number: int) -> Payload:
     """Returns the payload of event `number` of a `writer`.
 
-    A sighting, an observation, or a change of an object of all writers in `bank`.
+    It is a sighting, an observation, or a change of an object that all writers in `bank` share.
     """
     thing = f"object_{number % OBJECTS}"
     if number % BATCH == 0:

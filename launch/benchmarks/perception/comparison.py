@@ -26,8 +26,8 @@ OBLONG = 1.15  # Boxes with a smaller ratio of sides count as square.
 class Compared:
     """One visible thing against the truth: metres, radians.
 
-    `yaw_rad` is the yaw error of its outline, None for shapes other than boxes; `crossed` is set where the shorter of
-    two sides was taken for the longer.
+    `yaw_rad` is the yaw error of its outline, None for shapes other than boxes; `crossed` is set if the shorter of two
+    sides was taken for the longer.
     """
 
     found: bool

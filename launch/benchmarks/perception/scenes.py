@@ -1,4 +1,4 @@
-"""Random tables with things on them, and images of them as a poorer sensor would give them."""
+"""Random tables with things on them, and images with the errors of a real sensor."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -50,7 +50,7 @@ def random_scene(seed: int, *, camera_px: int) -> Scene:
 
 
 def things(scene: Scene) -> list[Body]:
-    """Returns the bodies of a random scene that are to be found."""
+    """Returns the bodies of a random scene that perception should find."""
     return [body for body in scene.bodies if body.category != "table"]
 
 
@@ -64,7 +64,7 @@ def most_pixels(scene: Scene, images: Mapping[str, CameraImage]) -> dict[str, in
 
 
 def worn(images: Mapping[str, CameraImage], seed: int, *, noise_m: float) -> dict[str, CameraImage]:
-    """Returns the `images` as a poorer sensor would give them, with errors drawn from `seed`.
+    """Returns the `images` with the errors of a poorer sensor, drawn from `seed`.
 
     Depth has Gaussian noise of `noise_m`; half of the pixels on an edge of a mask have a depth between the two sides;
     masks bleed by one pixel to the right.

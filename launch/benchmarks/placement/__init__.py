@@ -1,6 +1,6 @@
-"""Measures how far blocks come to rest from their place.
+"""Measures how far from their place blocks come to rest.
 
-Set down by keyframes, steps, chunks, and with true feedback.
+They are set down by keyframes, steps, chunks, and with true feedback.
 """
 
 from collections.abc import Mapping

@@ -20,10 +20,10 @@ MEMORY_SHARE_WANTED = 0.2
 
 
 def measure(config: DecisionBenchConfig) -> dict[str, Any]:
-    """Returns milliseconds per decision with a full memory and without one, and what memory costs.
+    """Returns milliseconds per decision with a full memory and without one, and the cost of memory.
 
-    The default size with random weights, on four cameras of one MemoryBench table; both are measured in turns, under
-    the same load.
+    The policy has the default size and random weights, on four cameras of one MemoryBench table; both are measured in
+    turns, under the same load.
     """
     config.check()
     before = torch.get_num_threads()

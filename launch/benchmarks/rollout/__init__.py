@@ -103,7 +103,7 @@ def _jobs(worker: WorkerConfig, seeds: Sequence[int], *, split: str) -> list[Epi
 
 @dataclass(frozen=True)
 class _Played:
-    """What is kept of an episode: its recording holds shared memory, which a run frees as soon as it has been saved."""
+    """The part of an episode that is kept: its recording holds shared memory, which a run frees after saving."""
 
     task: str
     record: EpisodeRecord

@@ -23,7 +23,7 @@ from embodied.simulators.bullet.simulator import SOLVER_ITERATIONS
 from embodied.simulators.world import WorldConfig
 
 START_TIMEOUT_S = 120.0
-SWING_STEPS = 120  # Every arm reverses after so many steps.
+SWING_STEPS = 120  # Every arm reverses after this number of steps.
 SWING_RADPS = 0.2
 WARM_UP_STEPS = 500
 
@@ -38,8 +38,8 @@ class _Motors:
 def steps_per_s(scenes: Sequence[Scene], world: WorldConfig, *, steps: int, processes: int) -> float:
     """Returns physics steps per second of wall time, of all `processes` together.
 
-    Each process makes `steps` steps in each of `scenes` with the rates of `world`, in which every arm swings, and
-    nothing else; they begin together. Raises `SimulationError` where one of them fails.
+    Each process makes `steps` steps in each of `scenes` with the rates of `world`, in which every arm swings; they
+    begin together. Raises `SimulationError` if one of them fails.
     """
     context = multiprocessing.get_context("spawn")
     start, seconds = context.Barrier(processes), context.SimpleQueue()

@@ -1,4 +1,4 @@
-"""Measures a served policy: decisions per second of many sessions against one, how long they wait, and the loopback."""
+"""Measures a served policy: decisions per second of many sessions against one, waiting times, and the loopback."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from launch.benchmarks.serving.config import ServingBenchConfig
 
 
 def measure(config: ServingBenchConfig) -> dict[str, Any]:
-    """Returns decisions per second, waits and round trips, and whether they are as wanted. Raises `ConfigError`."""
+    """Returns decisions per second, waits and round trips, and whether the goals are met. Raises `ConfigError`."""
     from launch.benchmarks.serving import load
 
     config.check()

@@ -7,17 +7,17 @@ from embodied.errors import ConfigError
 
 @dataclass(kw_only=True)
 class ServingBenchConfig:
-    """A server of `policy` in a process of its own, asked for `seconds` by one session and by many.
+    """A server of `policy` in its own process, loaded for `seconds` by one session and by many.
 
     Attributes:
         policy: a policy that sees four cameras, such as sam2act_plus
-        sessions: clients that ask at once, each as soon as it has its answer
-        seconds: how long each number of sessions asks
-        rounds: requests of the loopback, which a policy answers that computes nothing
+        sessions: concurrent clients, each of which sends a request as soon as it has its answer
+        seconds: how long each number of sessions sends requests
+        rounds: requests of the loopback, which a policy answers without computing anything
         camera_px: the sides of the four images of a request
         batches: how many the server computes at once (`threads` of `launch.serve`)
         window_ms: how long a request may wait for others of its batch
-        threads: numbers of threads that PyTorch is given, one server for each
+        threads: numbers of threads of PyTorch, one server for each
     """
 
     policy: str = "sam2act_plus"

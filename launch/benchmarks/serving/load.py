@@ -1,4 +1,4 @@
-"""The server as a process, and clients that ask it as fast as it answers."""
+"""Starts the server as a process, with clients that send requests as fast as it answers."""
 
 import os
 import statistics
@@ -33,7 +33,7 @@ ANSWERS_NOTHING = "random"
 
 @dataclass(frozen=True)
 class Load:
-    """What the clients of one server saw: decisions per second, and per request its latency and its batch in ms."""
+    """The measurements of one server's clients: decisions per second; latency and batch time of requests in ms."""
 
     rate_hz: float
     latency_ms: np.ndarray
@@ -41,7 +41,7 @@ class Load:
     batch: np.ndarray
 
     def summary(self, window_ms: float) -> dict[str, Any]:
-        """Returns its numbers; `p95_allowed_ms` is the window and two batches."""
+        """Returns the summary; `p95_allowed_ms` is the window plus two batches."""
         batch_ms = float(np.median(self.infer_ms))
         return {
             "decisions_per_s": self.rate_hz,
@@ -54,7 +54,7 @@ class Load:
 
 
 def measure(config: ServingBenchConfig) -> dict[str, Any]:
-    """Returns the loads of one session and of many for each number of threads, the loopback, and what is met.
+    """Returns the loads of one session and of many for each number of threads, the loopback, and the goals met.
 
     Raises `ConfigError` for a policy that cannot be served.
     """
@@ -91,7 +91,7 @@ def measure(config: ServingBenchConfig) -> dict[str, Any]:
 
 
 def load(url: str, message: bytes, sessions: int, seconds: float) -> Load:
-    """Asks with `message` in as many sessions at once for `seconds`, each as soon as it has its answer."""
+    """Sends `message` to the server at `url` in `sessions` concurrent sessions for `seconds`, without pauses."""
     with ThreadPoolExecutor(sessions) as pool:
         begun_s = time.monotonic()
         found = list(pool.map(lambda _: list(_played(url, message, begun_s + seconds)), range(sessions)))
@@ -102,13 +102,13 @@ def load(url: str, message: bytes, sessions: int, seconds: float) -> Load:
 
 
 def loopback(url: str, message: bytes, rounds: int) -> list[float]:
-    """Returns milliseconds from a request to its answer, one after another."""
+    """Returns milliseconds from each of `rounds` requests `message` at `url` to its answer, one after another."""
     with connected(url) as connection:
         return [_asked(connection, message)[0] for _ in range(rounds + WARMING_UP)][WARMING_UP:]
 
 
 def observed(camera_px: int) -> Request:
-    """Returns the first request of an episode, with four cameras of that size."""
+    """Returns the first request of an episode, with four cameras of `camera_px`."""
     episode = PutBlockBack(camera_px=camera_px).sample(0)
     world = BulletConfig().build()
     try:
@@ -121,7 +121,17 @@ def observed(camera_px: int) -> Request:
 
 @contextmanager
 def server(policy: str, *, window_ms: float, threads: int, batches: int = 1) -> Iterator[str]:
-    """Starts `launch.serve` with so many threads of PyTorch, yields its URL, and ends it. Raises `ConfigError`."""
+    """Starts `launch.serve`, yields its URL, and ends it.
+
+    Args:
+        policy: The policy to serve.
+        window_ms: How long a request may wait for others of its batch.
+        threads: The threads of PyTorch.
+        batches: How many batches are computed at once.
+
+    Raises:
+        ConfigError: If the server does not start.
+    """
     process = subprocess.Popen(  # noqa: S603 - our own command
         [
             sys.executable,
@@ -140,7 +150,7 @@ def server(policy: str, *, window_ms: float, threads: int, batches: int = 1) -> 
     try:
         words = process.stdout.readline().split()
         if not words:
-            raise ConfigError("The policy must be one that can be served.", value=policy)
+            raise ConfigError("It must be possible to serve the policy.", value=policy)
         yield words[-1]
     finally:
         process.terminate()
@@ -162,7 +172,7 @@ def _played(url: str, message: bytes, until_s: float) -> Iterator[tuple[float, f
 
 
 def _asked(connection: ClientConnection, message: bytes) -> tuple[float, float, float]:
-    """Returns the latency of one request and the time of its batch in ms, and how many were in that."""
+    """Returns the latency of one request and the time of its batch in ms, and the size of the batch."""
     begun_s = time.perf_counter()
     connection.send(message)
     answer = connection.recv(timeout=ANSWER_S)

@@ -207,7 +207,7 @@ def test_a_token_is_sent_and_stands_nowhere_else(tmp_path, caplog, monkeypatch):
         ({"url": "ws://127.0.0.1:abc"}, "ws:// or wss://"),
         ({"url": "ws://user:pass@127.0.0.1:8000"}, "neither user, password"),
         ({"url": "ws://127.0.0.1:8000?token=x"}, "neither user, password"),
-        ({"url": "ws://10.1.2.3:8000", "token_env": "MY_TOKEN"}, "in the clear"),
+        ({"url": "ws://10.1.2.3:8000", "token_env": "MY_TOKEN"}, "unencrypted"),
         ({"url": "ws://127.0.0.1:8000", "token_env": "NOT_SET"}, "must be set"),
         ({"url": "ws://127.0.0.1:8000", "token_file": "/nowhere"}, "readable text"),
         ({"url": "ws://127.0.0.1:8000", "token_file": "/nowhere", "token_env": "MY_TOKEN"}, "not both"),

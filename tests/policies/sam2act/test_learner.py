@@ -172,5 +172,5 @@ def test_memory_is_needed_where_two_places_look_alike(learner):
 
 
 def test_features_of_what_learns_are_not_cached(learner):
-    with pytest.raises(ConfigError, match=r"does not learn.*encoder, language, coarse learn.*stage\.frozen"):
+    with pytest.raises(ConfigError, match=r"only where.*encoder, language, coarse not frozen.*stage\.frozen"):
         learner.frozen_features(shown(learner))

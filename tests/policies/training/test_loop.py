@@ -428,7 +428,7 @@ def test_a_loss_that_nothing_that_learns_decides_is_refused_at_the_first_step(de
         return loss.detach(), metrics
 
     monkeypatch.setattr(Tiny, "forward", deaf)
-    with pytest.raises(ConfigError, match=r"depend on something that learns.*frozen are eye.*memory\.kind=none"):
+    with pytest.raises(ConfigError, match=r"depend on parameters that are trained.*frozen are eye.*memory\.kind=none"):
         run(demonstrations, tmp_path / "two", stage=StageConfig(frozen=["eye"]))
 
 
@@ -439,7 +439,7 @@ def test_a_stage_from_another_architecture_or_of_unknown_groups_is_refused(demon
         run(demonstrations, tmp_path / "two", stage=StageConfig(start=start))
     with pytest.raises(UnknownNameError, match="Did you mean 'eye'"):
         run(demonstrations, tmp_path / "two", stage=StageConfig(frozen=["eyes"]))
-    with pytest.raises(ConfigError, match="leave something to learn"):
+    with pytest.raises(ConfigError, match="leave some parameters to train"):
         run(demonstrations, tmp_path / "two", stage=StageConfig(frozen=["eye", "head"]))
 
 

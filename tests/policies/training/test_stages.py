@@ -65,7 +65,7 @@ def test_a_part_that_begins_anew_may_be_left_out_or_be_of_another_size(start):
 
 
 def test_groups_that_begin_anew_need_others_that_go_on():
-    with pytest.raises(ConfigError, match=r"only where the others go on.*recipe=without_memory"):
+    with pytest.raises(ConfigError, match=r"may name groups only where.*recipe=without_memory"):
         TrainingConfig(stage=StageConfig(fresh=["memory"])).check()
 
 
