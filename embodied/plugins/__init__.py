@@ -25,7 +25,7 @@ from embodied.plugins.shared_code import (
     require_same_code,
     shipped_code,
 )
-from embodied.plugins.sources import module_folders, require_same_modules, source_digest, sources_of
+from embodied.plugins.sources import module_folders, source_digest, sources_of
 
 __all__ = [
     "GROUPS",
@@ -43,7 +43,6 @@ __all__ = [
     "offered",
     "recorded_use",
     "require_same_code",
-    "require_same_modules",
     "shipped_code",
     "source_digest",
     "sources_of",

@@ -2,7 +2,7 @@
 
 import hashlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -81,14 +81,3 @@ def module_folders() -> list[str]:
             places = spec.submodule_search_locations or [spec.origin or ""]
             folders |= {str(Path(place).absolute().parent): None for place in places}
     return list(folders)
-
-
-def require_same_modules(digests: Mapping[str, str]) -> None:
-    """Raises `PluginError` unless the source of each module has the SHA-256 in `digests`, by module."""
-    for name, expected in digests.items():
-        if source_digest(name) != expected:
-            raise PluginError(
-                "A module that plugins names must be the same on every node.",
-                value=f"{name} with SHA-256 {source_digest(name)}, on the driver {expected}",
-                remedy="Copy the driver's version to all nodes.",
-            )

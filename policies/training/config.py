@@ -5,7 +5,8 @@ from enum import Enum
 from math import inf
 
 from embodied.errors import ConfigError
-from embodied.rollout.compute import ComputeKind, require_capacity
+from embodied.plugins import SHIP_MB
+from embodied.rollout.compute import LARGEST_SHIP_MB, ComputeKind, require_capacity
 from embodied.rollout.ray.address import check_address
 
 
@@ -240,7 +241,8 @@ class TrainComputeConfig:
 
     `gpus` is 0, or one per worker. `threads_per_worker` 0 divides the cores of this machine among workers. If a worker
     dies, the group starts again from the last checkpoint, at most `max_restarts` times; on a cluster, data and output
-    must be on a file system that all nodes see. `address` is used by `cluster` only, `object_store_mb` by `local` only.
+    must be on a file system that all nodes see; code is shipped to them, or compared with the driver's before the first
+    step. `address` is used by `cluster` only, `object_store_mb` by `local` only.
 
     Attributes:
         kind: inline, local or cluster, as chosen by compute=KIND
@@ -249,6 +251,7 @@ class TrainComputeConfig:
         threads_per_worker: threads of each worker; 0 shares the cores of this machine
         max_restarts: restarts from the last checkpoint after a worker has died
         object_store_mb: shared memory of a local Ray
+        ship_mb: code that is shipped to a cluster at most, in MB; 0 ships none
     """
 
     kind: ComputeKind = ComputeKind.local
@@ -258,6 +261,7 @@ class TrainComputeConfig:
     threads_per_worker: int = 0
     max_restarts: int = 10
     object_store_mb: int = 256
+    ship_mb: int = SHIP_MB
 
     @property
     def place(self) -> str:
@@ -279,6 +283,8 @@ class TrainComputeConfig:
                 "compute.threads_per_worker and max_restarts must not be negative, object_store_mb at least 80.",
                 value=(self.threads_per_worker, self.max_restarts, self.object_store_mb),
             )
+        if not 0 <= self.ship_mb <= LARGEST_SHIP_MB:
+            raise ConfigError(f"compute.ship_mb must lie in [0, {LARGEST_SHIP_MB}].", value=self.ship_mb)
         if self.kind is ComputeKind.local:
             require_capacity(self.workers, self.object_store_mb)
         if (self.kind is ComputeKind.cluster) != bool(self.address):

@@ -18,14 +18,7 @@ from torch import distributed
 from embodied.errors import ConfigError, EmbodiedError, NotGiven
 from embodied.evaluation.output_folder import claim
 from embodied.paths import write_atomically
-from embodied.plugins import (
-    import_modules,
-    named_modules,
-    recorded_use,
-    require_same_modules,
-    source_digest,
-    sources_of,
-)
+from embodied.plugins import import_failure, not_importable, recorded_use, sources_of
 from embodied.rollout.compute import ComputeKind
 from embodied.rollout.ray.address import require_answer
 from policies.folders import json_bytes
@@ -42,7 +35,7 @@ from policies.training.trial import try_out
 RUN = "run.json"
 RAY_FOLDER = ".ray"
 OUTCOME = "outcome.json"
-PLAN, MODULES = "plan", "modules"
+PLAN, CODE = "plan", "code"
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +51,8 @@ def run_job(plan: TrainingPlan, compute: TrainComputeConfig, *, config: str) -> 
     """Trains `plan` on `compute`, continuing the run in its output folder; `config` becomes config.yaml there.
 
     Raises, before the folder is made, what `prepare` and `try_out` raise; `ConfigError` where it is another run's or
-    being written, `PathError` where it has other content, and `TrainingError`.
+    being written, `PathError` where it has other content, `PluginError` where a node has other code than the driver, or
+    lacks some, and `TrainingError`.
     """
     compute.check(plan.training.batch)
     _require_gpus(compute)
@@ -109,21 +103,24 @@ def _run_on_ray(plan: TrainingPlan, compute: TrainComputeConfig) -> Summary:
 
         from embodied.rollout.ray.node import driver_code
 
+        code = driver_code()
         trainer = TorchTrainer(
             _work,
-            train_loop_config={PLAN: plan, MODULES: {name: source_digest(name) for name in named_modules()}},
+            train_loop_config={PLAN: plan, CODE: code},
             scaling_config=ScalingConfig(num_workers=compute.workers, use_gpu=bool(compute.gpus)),
             run_config=RunConfig(
                 name="training",
                 storage_path=str(scratch),
                 failure_config=FailureConfig(max_failures=compute.max_restarts),
-                worker_runtime_env={"env_vars": {"PYTHONPATH": driver_code().python_path}},
+                worker_runtime_env={"env_vars": {"PYTHONPATH": code.python_path}},
             ),
         )
         try:
             with _interrupts():
                 trainer.fit()
         except TrainingFailedError as error:
+            if missing := import_failure(str(error)):
+                raise not_importable(missing) from error
             raise TrainingError(
                 f"The workers of a training may be restarted {compute.max_restarts} times.",
                 value=str(error).strip().splitlines()[-1],
@@ -161,8 +158,7 @@ def _work(config: dict[str, Any]) -> None:
     group = ProcessGroup(place.get_world_rank(), place.get_world_size(), torch.device(str(get_device())))
     outcome = RunReport()
     try:
-        import_modules(list(config[MODULES]))
-        require_same_modules(config[MODULES])
+        config[CODE].load()
         summary = train(config[PLAN], group)
         outcome.summary = (summary.step, summary.steps, summary.wall_s)
     except EmbodiedError as error:
@@ -198,7 +194,7 @@ def _cluster(compute: TrainComputeConfig) -> AbstractContextManager[None]:
     from embodied.rollout.ray.cluster import existing_cluster, local_cluster
 
     if compute.kind is ComputeKind.cluster:
-        return existing_cluster(compute.address)
+        return existing_cluster(compute.address, ship_mb=compute.ship_mb)
     return local_cluster(cpus=compute.workers, object_store_mb=compute.object_store_mb)
 
 

@@ -14,7 +14,6 @@ from embodied.plugins import (
     parts,
     recorded_use,
     require_same_code,
-    require_same_modules,
     shipped_code,
     source_digest,
     sources_of,
@@ -199,8 +198,8 @@ def test_an_edited_helper_of_a_named_module_is_other_code_and_its_neighbours_do_
             source_digest.cache_clear()
             assert (sources_of([], [])[module] == before) is same
             if not same:
-                with pytest.raises(PluginError, match="same on every node"):
-                    require_same_modules({module: before["sha256"]})
+                with pytest.raises(PluginError, match="code of every node"):
+                    require_same_code({module: f"SHA-256 {before['sha256']}"})
     finally:
         parts._named.pop(module)
 
@@ -216,9 +215,9 @@ def test_offers_are_found_again_after_the_search_path_has_changed(site):
 
 
 def test_a_worker_refuses_a_module_that_is_not_the_drivers():
-    require_same_modules({"json": source_digest("json")})
-    with pytest.raises(PluginError, match=r"same on every node.*json"):
-        require_same_modules({"json": "0" * 64})
+    require_same_code({"json": f"SHA-256 {source_digest('json')}"})
+    with pytest.raises(PluginError, match=r"code of every node.*json"):
+        require_same_code({"json": f"SHA-256 {'0' * 64}"})
 
 
 def test_a_worker_refuses_code_and_libraries_that_are_not_the_drivers_and_names_both():

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
 from time import monotonic, sleep
@@ -16,7 +17,8 @@ import psutil
 import pytest
 import torch
 
-from embodied.errors import DataError, EmbodiedError
+from embodied.errors import DataError, EmbodiedError, PluginError
+from embodied.rollout.ray.node import driver_code
 from launch.benchmarks.training_faults import TrainingFaultsConfig, measure
 from policies.training import job, progress
 from policies.training.config import LogConfig, SamplingConfig, TrainingConfig
@@ -149,12 +151,36 @@ def test_what_a_worker_refuses_reaches_the_driver_in_the_same_words(demonstratio
     plan = TrainingPlan(
         family="tiny", policy=TinyConfig(nan=True), training=training, folders=(demonstrations,), output=tmp_path
     )
-    job._work({job.PLAN: plan, job.MODULES: {}})
+    job._work({job.PLAN: plan, job.CODE: driver_code()})
     outcome = msgspec.json.decode((tmp_path / job.RAY_FOLDER / job.OUTCOME).read_bytes(), type=job.RunReport)
     logged = job._error_from(outcome.error)
     assert isinstance(logged, TrainingError)
     assert str(logged).startswith("The loss of a step must be finite. Got 'nan at step 0 on ")
     assert not list((tmp_path / "checkpoints").glob("[0-9]*"))
+
+
+def test_a_worker_whose_code_differs_from_the_drivers_is_refused_before_the_first_step(
+    demonstrations, tmp_path, monkeypatch
+):
+    place = SimpleNamespace(get_world_rank=lambda: 0, get_world_size=lambda: 1)
+    monkeypatch.setattr("ray.train.get_context", lambda: place)
+    monkeypatch.setattr("ray.train.torch.get_device", lambda: "cpu")
+    training = TrainingConfig(steps=5, batch=2, log=LogConfig(tensorboard=False))
+    plan = TrainingPlan(
+        family="tiny", policy=TinyConfig(), training=training, folders=(demonstrations,), output=tmp_path
+    )
+    code = driver_code()
+    edited = replace(code, identity={**code.identity, "policies": "SHA-256 of an edited clone"})
+    job._work({job.PLAN: plan, job.CODE: edited})
+    outcome = msgspec.json.decode((tmp_path / job.RAY_FOLDER / job.OUTCOME).read_bytes(), type=job.RunReport)
+    refused = job._error_from(outcome.error)
+    assert isinstance(refused, PluginError)
+    assert "policies: SHA-256 " in str(refused)
+    assert "SHA-256 of an edited clone on the driver" in str(refused)
+    assert not (tmp_path / "metrics.jsonl").exists()
+    job._work({job.PLAN: plan, job.CODE: code})
+    outcome = msgspec.json.decode((tmp_path / job.RAY_FOLDER / job.OUTCOME).read_bytes(), type=job.RunReport)
+    assert (outcome.error, outcome.summary[0]) == (None, 5)
 
 
 class Threads(ProcessGroup):
