@@ -179,8 +179,17 @@ class FakeSimulator:
         camera = self._scene.camera(name)
         shape = (camera.height_px, camera.width_px)
         rgb = np.full((*shape, 3), self._ticks % 256, dtype=np.uint8)
+        self._paint(rgb)
         depth_m, instance = np.ones(shape, dtype=np.float32), np.ones(shape, dtype=np.int32)
         return CameraImage(rgb, depth_m, instance, intrinsics_matrix(*shape[::-1], camera.fov_y_rad), np.eye(4))
+
+    def _paint(self, rgb: np.ndarray) -> None:
+        """Draws bodies and grippers from above as squares: held bodies white, closed grippers red, open ones green."""
+        for index, (name, place) in enumerate(self._place.items()):
+            shade = 255 if name in self._held.values() else 100 + 10 * index
+            _square(rgb, place, (shade, shade, shade), share=0.1)
+        for robot, place in self._hand.items():
+            _square(rgb, place, (0, 255, 0) if self._gripper[robot] > 0.5 else (255, 0, 0), share=0.04)
 
     @property
     def time_s(self) -> float:
@@ -216,6 +225,16 @@ class FakeSimulator:
 
     def close(self) -> None:
         self.closed = True
+
+
+def _square(rgb: np.ndarray, place: np.ndarray, colour: tuple[int, int, int], *, share: float) -> None:
+    """Fills a square of `share` of the image's height, and one pixel at least; the image shows x and y in [-1, 1] m."""
+    size = np.array(rgb.shape[:2])
+    middle, half = (place[:2] + 1.0) / 2.0 * size, max(0.5, share * size[0] / 2.0)
+    (top, left), (bottom, right) = (
+        np.clip(np.floor(edge), 0, size).astype(int) for edge in (middle - half, middle + half)
+    )
+    rgb[top:bottom, left:right] = colour
 
 
 @dataclass(kw_only=True)

@@ -102,6 +102,22 @@ def test_a_video_shows_simulated_time_at_its_rate_and_changes_nothing():
     assert len(visualisations) == pytest.approx(recorded.record.sim_time_s * 10 + 1, abs=1)
 
 
+def test_a_video_shows_its_own_episode():
+    """Two episodes of equal length, whose block ends in different bins: the frames agree up to where it is taken."""
+    config = replace(CONFIG, video=VideoConfig(width_px=64, height_px=48, fps=10))
+    by_target = {FakeTask().sample(seed).choice_goal.target: seed for seed in range(8)}
+    left, right = (
+        frames(
+            SimulatorWorker(config).run(replace(JOB, episode=f"bin_block/strict/{seed}", seed=seed, video=True)).video
+        )[0]
+        for _, seed in sorted(by_target.items())
+    )
+    assert len(left) == len(right)
+    apart = [float(np.abs(one.astype(int) - other).max()) for one, other in zip(left, right, strict=True)]
+    assert max(apart[:3]) < 20.0, apart
+    assert apart[-1] > 60.0, apart
+
+
 def test_policies_that_read_all_cameras_do_not_see_the_spectator():
     class Curious(FakePolicyConfig):
         def build(self):
