@@ -49,6 +49,38 @@ def test_the_narrow_side_of_a_block_that_is_seen_from_above_is_kept():
     assert shown(depth_m, mask, 7, rgb=rgb).sum() == 110
 
 
+@pytest.mark.parametrize(
+    ("table", "side", "top"),
+    [((130, 130, 130), (120, 120, 120), (122, 122, 122)), ((120, 120, 120), (22, 98, 33), (200, 0, 0))],
+    ids=["like the table, and more like its top", "like neither"],
+)
+def test_a_side_of_a_block_is_bled_only_where_it_looks_like_the_table_and_less_like_the_top(table, side, top):
+    mask = np.zeros((64, 64), np.int32)
+    mask[20:31, 20:30] = 7
+    depth_m = np.full((64, 64), 1.075)
+    depth_m[20:30, 20:30], depth_m[30, 20:30] = 1.0, 1.07
+    rgb = np.full((64, 64, 3), table, np.uint8)
+    rgb[20:30, 20:30], rgb[30, 20:30] = top, side
+    assert shown(depth_m, mask, 7, rgb=rgb).sum() == 110
+
+
+def test_neighbours_on_a_rim_that_agree_on_a_depth_far_from_the_inside_are_left_out():
+    mask = np.zeros((64, 64), np.int32)
+    mask[20:30, 20:30] = 7
+    depth_m = np.full((64, 64), 2.0)
+    depth_m[20:30, 20:30] = 1.0
+    depth_m[25:27, 29] = 0.85
+    sound = shown(depth_m, mask, 7)
+    assert not sound[25:27, 29].any()
+    assert sound.sum() == 98
+
+
+def test_a_narrow_part_of_a_mask_is_kept_though_it_has_no_inside():
+    mask = np.zeros((64, 64), np.int32)
+    mask[20:30, 20:30] = mask[25, 30:36] = 7
+    assert shown(np.full((64, 64), 1.0), mask, 7).sum() == 106
+
+
 @pytest.mark.parametrize("mixed_m", [1.0, 1.1, 0.7], ids=["as the inside", "off", "far off"])
 def test_pixels_on_a_rim_that_mix_two_depths_are_left_out(mixed_m):
     mask = np.zeros((64, 64), np.int32)
