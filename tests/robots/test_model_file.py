@@ -78,6 +78,32 @@ def test_a_robot_of_ones_own_picks_a_block_up_and_is_seen(tmp_path):
     assert {scene.instance_ids()["robot"], scene.instance_ids()["block"]} <= seen
 
 
+@pytest.mark.parametrize("carrier", ["palm", "left_finger"])
+def test_links_that_a_gripper_carries_beside_its_fingers_do_not_push_on_what_it_holds(tmp_path, carrier):
+    path = str(write_small_robot(tmp_path))
+    gripper = tmp_path / "gripper" / "gripper.urdf"
+    pad = '<link name="pad"><collision><geometry><box size="0.03 0.03 0.03"/></geometry></collision></link>'
+    joint = (
+        f'<joint name="pad" type="fixed"><parent link="{carrier}"/><child link="pad"/><origin xyz="0 0 0.08"/></joint>'
+    )
+    gripper.write_text(gripper.read_text().replace("</robot>", f"{pad}{joint}</robot>"))
+    model = robot_model(path)
+    tool = kinematics(model).tool(np.array(model.home_rad))
+    scene = Scene("held", (TABLE, box("block", (0.05, 0.05, 0.05), tool.position_m, 0.2)),
+                  robots=(RobotPlacement("robot", path, gripper=0.0),))  # fmt: skip
+    simulator = BulletConfig().build()
+    simulator.reset(scene)
+    simulator._attachments.hold(("robot", "gripper"), "block")
+    for _ in range(3):
+        simulator.advance({})
+    robot, block = simulator._robots["robot"].uid, simulator._handles["block"].uid
+    contacts = simulator._bullet.getContactPoints(robot, block)
+    moved_m = np.linalg.norm(np.subtract(simulator.state().pose["block"].position_m, tool.position_m))
+    simulator.close()
+    assert contacts == ()
+    assert moved_m < 0.002
+
+
 def test_two_arms_of_ones_own_on_a_base_of_ones_own_move_and_drive(tmp_path):
     """Each arm and gripper has a prefix; the second arm stands beside the first."""
 
