@@ -47,6 +47,19 @@ def test_a_held_block_moves_with_the_tool_and_must_not_hit_the_wall():
     assert loaded.deepest_collision(joints_at(Pose((0.5, 0.0, 0.12), DOWN))) == "wall with block"
 
 
+def test_a_tall_held_block_may_touch_the_hand_that_holds_it_and_no_other_link():
+    tall = box("block", (0.04, 0.05, 0.22), (0.5, 0.2, 0.11), 0.3)
+    scene = table_scene(tall)
+    start = joints_at(Pose((0.5, 0.2, 0.11), DOWN))
+    world = CollisionWorld(scene, "robot", world_state(scene, start, held="block", gripper=0.6))
+    touching = {
+        other for other, part in world.pairs if part == "block" and other.startswith("panda_")
+    }  # fmt: skip
+    assert not touching & {"panda_hand", "panda_leftfinger", "panda_rightfinger"}
+    assert {"panda_link2", "panda_link3", "panda_link4", "panda_link5"} <= touching
+    assert world.free(joints_at(Pose((0.5, 0.0, 0.2), DOWN)))
+
+
 def test_a_grasped_block_is_lifted_off_the_table_and_set_down_on_it():
     scene = table_scene(BLOCK)
     planner = Planner(MOVING, PlannerConfig())
