@@ -1,5 +1,7 @@
 """Embodiment: the robots, their skills and success rates, and the leases of subtasks."""
 
+from collections.abc import Sequence
+
 from embodied.errors import ConflictError, MemoryBankError
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import LeaseGranted, RobotRegistered, SkillEnded, SubtaskEnded
@@ -54,6 +56,12 @@ class Embodiment:
                     "UPDATE lease SET ended_seq = ? WHERE subtask = ? AND epoch = ?",
                     event.seq, intern(subtask), epoch,
                 )  # fmt: skip
+
+    def release(self, tables: Tables, events: Sequence[Event]) -> None:
+        """Nothing: no event of a robot's record may be removed."""
+
+    def prune(self, tables: Tables) -> None:
+        """Nothing, as `release`."""
 
 
 def newest_lease(tables: Tables, subtask: str) -> tuple[int, str, float, int | None]:

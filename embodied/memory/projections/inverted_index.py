@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kind_table import KIND_OF_PAYLOAD, KINDS
-from embodied.memory.schema.kinds import Forgotten
 from embodied.memory.storage.tables import Tables
 
 RARE = frozenset(tag for tag, kind in KINDS.items() if kind.timeline)
@@ -26,15 +25,29 @@ class InvertedIndex:
         """Accepts every event: it may be about any name."""
 
     def apply(self, tables: Tables, event: Event) -> None:
-        """Adds one row per name that the event is about; drops the rows of events that were removed."""
+        """Adds one row per name that the event is about."""
         intern = tables.names.intern
         kind = intern(event.kind)
         tables.write_many(
             "INSERT INTO mention VALUES (?, ?, ?, ?)",
             [(intern(subject), kind, event.valid_time_s, event.seq) for subject in indexed_names(event)],
         )
-        if isinstance(event.payload, Forgotten):
-            tables.write("DELETE FROM mention WHERE seq NOT IN (SELECT seq FROM event)")
+
+    def release(self, tables: Tables, events: Sequence[Event]) -> None:
+        """Drops the rows of events that were removed."""
+        find = tables.names.find
+        tables.write_many(
+            "DELETE FROM mention WHERE subject = ? AND kind = ? AND valid_time_s = ? AND seq = ?",
+            [
+                (find(subject), find(event.kind), event.valid_time_s, event.seq)
+                for event in events
+                for subject in indexed_names(event)
+            ],
+        )
+
+    def prune(self, tables: Tables) -> None:
+        """Drops the rows of all events that the log no longer has."""
+        tables.write("DELETE FROM mention WHERE seq NOT IN (SELECT seq FROM event)")
 
 
 def rare_events(tables: Tables, wanted: Sequence[str], after: int, to: int) -> list[int]:

@@ -1,5 +1,6 @@
 """The protocol of projections: tables derived from the log alone."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from embodied.memory.schema.event import Event
@@ -12,8 +13,9 @@ class Projection(Protocol):
     """Tables derived from the log.
 
     `check` raises `MemoryBankError` for an event that the state of the tables forbids; `apply` writes the effect of an
-    event, and depends on the tables and the event alone, so that a rebuild from the log gives the same rows. Both run
-    inside the caller's transaction.
+    event, and depends on the tables and the event alone, so that a rebuild from the log gives the same rows. `release`
+    drops the effect of events that were removed from the log, so that the rows are those of a rebuild without them. All
+    run inside the caller's transaction.
     """
 
     @property
@@ -32,4 +34,12 @@ class Projection(Protocol):
 
     def apply(self, tables: Tables, event: Event) -> None:
         """Writes the effect of the event, whose `seq` is set."""
+        ...
+
+    def release(self, tables: Tables, events: Sequence[Event]) -> None:
+        """Drops the effect of events of removable kinds that the log no longer has."""
+        ...
+
+    def prune(self, tables: Tables) -> None:
+        """As `release`, for all events that the log no longer has, after the tables came from an older snapshot."""
         ...

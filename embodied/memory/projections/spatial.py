@@ -1,6 +1,7 @@
 """Space: the tree of places, one parent per entity, other relations, and merged entities."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from embodied.errors import ConflictError, MemoryBankError
@@ -85,6 +86,12 @@ class Spatial:
                 _link(tables, event, payload)
             case EntityMerged() as payload:
                 _merge(tables, event, payload)
+
+    def release(self, tables: Tables, events: Sequence[Event]) -> None:
+        """Nothing: no event of space may be removed."""
+
+    def prune(self, tables: Tables) -> None:
+        """Nothing, as `release`."""
 
 
 def parent_of(tables: Tables, subject: int) -> Parent:

@@ -1,9 +1,13 @@
 """Time: episodes, moments of policies, and the watermark of the past."""
 
+from collections.abc import Sequence
+
 from embodied.errors import MemoryBankError
 from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import EpisodeBegun, EpisodeEnded, Forgotten, MomentStored, Watermark
+from embodied.memory.schema.kinds import EpisodeBegun, EpisodeEnded, MomentStored, Watermark
 from embodied.memory.storage.tables import Tables
+
+MOMENT_TABLES = ("moment_key", "moment_entity_key", "moment_label_key")
 
 
 class Temporal:
@@ -39,7 +43,7 @@ class Temporal:
     CREATE VIEW IF NOT EXISTS moment_label AS
         SELECT key.seq, name.text AS label FROM moment_label_key AS key JOIN name ON name.id = key.label;
     """
-    tables = ("episode", "closed", "moment_key", "moment_entity_key", "moment_label_key")
+    tables = ("episode", "closed", *MOMENT_TABLES)
 
     def check(self, tables: Tables, event: Event) -> None:
         """Raises `MemoryBankError` for a closed past, another size of embedding, and invalid episode boundaries."""
@@ -51,7 +55,7 @@ class Temporal:
             _check_size(tables, payload.model_id, len(payload.embedding))
 
     def apply(self, tables: Tables, event: Event) -> None:
-        """Writes episodes, watermarks and the keys of moments; drops those of removed moments."""
+        """Writes episodes, watermarks and the keys of moments."""
         intern = tables.names.intern
         match event.payload:
             case MomentStored() as payload:
@@ -68,9 +72,17 @@ class Temporal:
                     "UPDATE episode SET ended_seq = ? WHERE episode = ? AND begun_seq = ?",
                     event.seq, intern(episode), _running(tables, episode),
                 )  # fmt: skip
-            case Forgotten():
-                for table in ("moment_key", "moment_entity_key", "moment_label_key"):
-                    tables.write(f"DELETE FROM {table} WHERE seq NOT IN (SELECT seq FROM event)")  # noqa: S608
+
+    def release(self, tables: Tables, events: Sequence[Event]) -> None:
+        """Drops the keys of removed moments."""
+        gone = [(event.seq,) for event in events if isinstance(event.payload, MomentStored)]
+        for table in MOMENT_TABLES:
+            tables.write_many(f"DELETE FROM {table} WHERE seq = ?", gone)  # noqa: S608
+
+    def prune(self, tables: Tables) -> None:
+        """Drops the keys of all moments that the log no longer has."""
+        for table in MOMENT_TABLES:
+            tables.write(f"DELETE FROM {table} WHERE seq NOT IN (SELECT seq FROM event)")  # noqa: S608
 
 
 def _store(tables: Tables, event: Event, payload: MomentStored) -> None:

@@ -2,19 +2,25 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 
 from embodied.geometry import Pose, angle_between
 from embodied.memory.schema.event import LogPosition
 
+GiveWay = Callable[[], object]  # Lets waiting writers proceed; see `Tables.give_way`.
+TURN = 100  # Steps of a calculation, each of some microseconds, between two calls of it.
 
-@dataclass(frozen=True)
-class Sighting:
-    """A measured pose; two that differ in `payload` (category, labels, status) are never equivalent."""
+
+class Sighting(msgspec.Struct, frozen=True, gc=False):
+    """A measured pose; two that differ in `payload` (category, labels, status) are never equivalent.
+
+    A bank has a million of them, so the garbage collector does not visit them.
+    """
 
     position: LogPosition
     name: str
@@ -54,11 +60,12 @@ class RestTolerance:
     gap_s: float
 
 
-def redundant_sightings(history: SightingHistory, still: RestTolerance) -> list[int]:
-    """Returns the sequence numbers of the sightings in the middle of a run of equivalent ones.
+def redundant_sightings(history: SightingHistory, still: RestTolerance, give_way: GiveWay) -> list[int]:
+    """Returns the sequence numbers of the sightings of `history` in the middle of a run of equivalent ones.
 
     The first and the last of a run stay: they give the time range in which the thing was seen there. Sightings of held
-    things and of the robots that held them stay, since the pose of one follows from the other.
+    things and of the robots that held them stay, since the pose of one follows from the other. `still` is the tolerance
+    of equivalent poses; `give_way` is called between steps.
     """
     ordered = sorted(history.sightings, key=lambda one: one.position)
     breaks, held = sorted(history.breaks), _union(history.held)
@@ -66,7 +73,9 @@ def redundant_sightings(history: SightingHistory, still: RestTolerance) -> list[
     if not ordered:
         return candidates
     kept, at = ordered[0], 0
-    for one, following in pairwise(ordered[1:]):
+    for number, (one, following) in enumerate(pairwise(ordered[1:])):
+        if not number % TURN:
+            give_way()
         at = _next_break(breaks, at, kept.position)
         unbroken = at == len(breaks) or breaks[at] > following.position
         close = following.position[0] - kept.position[0] <= still.gap_s
@@ -83,16 +92,18 @@ def redundant_sightings(history: SightingHistory, still: RestTolerance) -> list[
     return candidates
 
 
-def similar_moments(embeddings: np.ndarray, *, alike: float, among: int = 512) -> np.ndarray:
+def similar_moments(embeddings: np.ndarray, *, alike: float, among: int = 512, give_way: GiveWay = int) -> np.ndarray:
     """Returns which rows of `embeddings` (N, D), unit length, are repetitions.
 
     A row is one if its cosine with one of the last `among` kept rows is at least `alike`. The last row stays, so that
-    the time range of the memory does not change.
+    the time range of the memory does not change. `give_way` is called between steps.
     """
     repeated = np.zeros(len(embeddings), bool)
     kept = np.empty_like(embeddings)
     count = 0
     for row in range(len(embeddings) - 1):
+        if not row % TURN:
+            give_way()
         similarity = kept[max(0, count - among) : count] @ embeddings[row]
         repeated[row] = bool(np.any(similarity >= alike))
         if not repeated[row]:
@@ -101,17 +112,18 @@ def similar_moments(embeddings: np.ndarray, *, alike: float, among: int = 512) -
     return repeated
 
 
-def keyframes(embeddings: np.ndarray, count: int) -> np.ndarray:
-    """Returns the rows of (N, D), ascending, that differ most from one another: the first, the last, and novel ones.
+def keyframes(embeddings: np.ndarray, count: int, give_way: GiveWay = int) -> np.ndarray:
+    """Returns the `count` rows of `embeddings` (N, D), ascending, that differ most: the first, the last, novel ones.
 
     Farthest-point sampling: each choice is the row whose most similar chosen row is least similar, the earliest in
-    ties.
+    ties. `give_way` is called between steps.
     """
     if len(embeddings) <= count:
         return np.arange(len(embeddings))
     chosen = [0, len(embeddings) - 1][: max(1, count)]
     nearest = np.max(embeddings @ embeddings[chosen].T, axis=1)
     while len(chosen) < count:
+        give_way()
         nearest[chosen] = math.inf
         newest = int(np.argmin(nearest))
         chosen.append(newest)
@@ -130,10 +142,12 @@ def runs_of(numbers: Iterable[int]) -> list[tuple[int, int]]:
     return ranges
 
 
-def oldest_beyond(positions: Sequence[LogPosition], needed: Mapping[int, object] | set[int], most: int) -> list[int]:
-    """Returns the oldest of `positions` beyond the `most` that may stay, without those that are `needed`."""
-    too_many = max(0, len(positions) - most)
-    return [seq for _, seq in sorted(positions) if seq not in needed][:too_many]
+def steps_of(numbers: Sequence[int], most: int) -> Iterator[tuple[tuple[tuple[int, int], ...], int]]:
+    """Yields contiguous ranges as in `runs_of` for at most `most` of the `numbers` at a time, and their count."""
+    ordered = sorted(numbers)
+    for start in range(0, len(ordered), most):
+        part = ordered[start : start + most]
+        yield tuple(runs_of(part)), len(part)
 
 
 def _next_break(breaks: Sequence[LogPosition], at: int, position: LogPosition) -> int:

@@ -7,28 +7,34 @@ episodes and their summaries with their ranges of sequence numbers, the last sig
 current location beliefs (such as the state of the robot that carried a thing there), and the causes of events that
 stay. The file keeps its size, and later events fill the free space. Half-lives of existence are computed at query time
 from the last sighting, so nothing has to be deleted for them.
+
+The events go in many small commits, each with one `Forgotten` event: in between robots append and ask, and if the owner
+is killed, the next retention removes the rest.
 """
 
 import math
+from array import array
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from numbers import Integral, Real
+from time import sleep
 from typing import Any
 
 import numpy as np
 
 from embodied.errors import ConfigError
+from embodied.geometry import Pose
 from embodied.memory.retention.compaction import (
+    GiveWay,
     LogPosition,
     RestTolerance,
     Sighting,
     SightingHistory,
     keyframes,
-    oldest_beyond,
     redundant_sightings,
-    runs_of,
     similar_moments,
+    steps_of,
 )
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kind_table import KINDS, Removal
@@ -49,8 +55,9 @@ from embodied.memory.service.bank import Bank
 
 WRITER = "retention"
 OBSERVATIONS = frozenset(tag for tag, kind in KINDS.items() if kind.removal is Removal.BY_RETENTION)
-PAGE = 2000
-MOST_RANGES = 10_000
+PAGE = 250
+STEP = 250  # Events removed by one commit: some milliseconds, in which others wait.
+PAUSE_S = 0.001
 SAME, ALIKE, PLAIN, OLD = "sightings that say the same", "moments alike", "moments that are not novel", "oldest first"
 
 
@@ -106,78 +113,92 @@ class RetentionConfig:
 
 
 class Retention:
-    """Removes events that a bank does not need, in one append; equal logs and settings remove equal events."""
+    """Removes events that a bank does not need, in steps; equal logs and settings remove equal events."""
 
     def __init__(self, config: RetentionConfig) -> None:
         self._config = config
 
     def apply(self, bank: Bank) -> RetentionResult:
-        """Removes events, and returns the counts. Raises what `Bank.append` raises; then nothing is removed."""
-        log = Contents.read(bank)
-        chosen = self.choose(log)
-        number, time_s = bank.last_of_writer(WRITER)
-        events: list[Event] = []
-        for reason, numbers in chosen.items():
-            ranges = runs_of(numbers)
-            for start in range(0, len(ranges), MOST_RANGES):
-                part = tuple(ranges[start : start + MOST_RANGES])
-                count = sum(last - first + 1 for first, last in part)
-                number += 1
-                payload = Forgotten(reason, part, count)
-                events.append(Event(WRITER, number, max(time_s, log.newest_s), payload))
-        if events:
-            bank.append(events)
-        counts = {reason: len(numbers) for reason, numbers in chosen.items()}
-        return RetentionResult(counts, log.count - sum(counts.values()) + len(events))
+        """Removes events, and returns the counts.
 
-    def choose(self, log: "Contents") -> dict[str, list[int]]:
-        """Returns the sequence numbers to remove, by reason; no number is in two of them."""
+        Raises what `Bank.append` raises; then the steps before are done, and another call does the rest.
+        """
+        log = Contents.read(bank)
+        chosen = self.choose(log, bank.give_way)
+        number, time_s = bank.last_of_writer(WRITER)
+        first = number
+        for reason, numbers in chosen.items():
+            for ranges, count in steps_of(numbers, STEP):
+                number += 1
+                bank.append(Event(WRITER, number, max(time_s, log.newest_s), Forgotten(reason, ranges, count)))
+                sleep(PAUSE_S)  # Threads that wait for the lock do not queue: the one that runs would take it again.
+        counts = {reason: len(numbers) for reason, numbers in chosen.items()}
+        return RetentionResult(counts, log.count - sum(counts.values()) + number - first)
+
+    def choose(self, log: "Contents", give_way: GiveWay = int) -> dict[str, list[int]]:
+        """Returns the sequence numbers of `log` to remove, by reason; no number is in two of them.
+
+        `give_way` is called between steps.
+        """
         config = self._config
         still = RestTolerance(config.still_m, config.still_rad, config.gap_s)
-        same = [seq for history in log.histories().values() for seq in redundant_sightings(history, still)]
-        alike, plain = self._moments(log)
-        chosen = {SAME: same, ALIKE: alike, PLAIN: plain}
-        limit_s = log.newest_s - config.fresh_s
-        free = {seq for time_s, seq in log.observations if time_s <= limit_s} - log.running - log.causes - log.evidence
-        chosen = {reason: [seq for seq in numbers if seq in free] for reason, numbers in chosen.items()}
-        gone = {seq for numbers in chosen.values() for seq in numbers}
-        left = [position for position in log.observations if position[1] not in gone]
-        needed = log.needed() | {seq for _, seq in left if seq not in free}
-        chosen[OLD] = oldest_beyond(left, needed, config.observations)
+        same = [seq for history in log.histories().values() for seq in redundant_sightings(history, still, give_way)]
+        alike, plain = self._moments(log, give_way)
+        seqs, times = np.asarray(log.seqs), np.asarray(log.times)
+        free = times <= log.newest_s - config.fresh_s
+        for kept in (log.running, log.causes, log.evidence):
+            free[_indices(seqs, kept)] = False
+        left = np.ones(len(seqs), bool)
+        chosen = {}
+        for reason, numbers in ((SAME, same), (ALIKE, alike), (PLAIN, plain)):
+            rows = _indices(seqs, numbers)
+            rows = rows[free[rows]]
+            left[rows] = False
+            chosen[reason] = seqs[rows].tolist()
+        too_many = max(0, int(np.count_nonzero(left)) - config.observations)
+        spare = left & free
+        spare[_indices(seqs, log.needed())] = False
+        oldest = np.flatnonzero(spare)
+        oldest = oldest[np.lexsort((seqs[oldest], times[oldest]))][:too_many]
+        chosen[OLD] = seqs[oldest].tolist()
         return {reason: numbers for reason, numbers in chosen.items() if numbers}
 
-    def _moments(self, log: "Contents") -> tuple[list[int], list[int]]:
+    def _moments(self, log: "Contents", give_way: GiveWay) -> tuple[list[int], list[int]]:
         alike: list[int] = []
         plain: list[int] = []
         for found in log.moments.values():
-            numbers = np.array([seq for (_, seq), _ in sorted(found, key=lambda one: one[0])])
-            embeddings = np.stack([vector for _, vector in sorted(found, key=lambda one: one[0])])
-            repeated = similar_moments(embeddings, alike=self._config.alike)
+            ordered = sorted(found)
+            numbers = np.array([seq for (_, seq), _ in ordered])
+            embeddings = np.frombuffer(b"".join(vector for _, vector in ordered), "<f4").reshape(len(ordered), -1)
+            repeated = similar_moments(embeddings, alike=self._config.alike, give_way=give_way)
             alike += numbers[repeated].tolist()
             numbers, embeddings = numbers[~repeated], embeddings[~repeated]
-            novel = keyframes(embeddings, self._config.keyframes)
+            novel = keyframes(embeddings, self._config.keyframes, give_way)
             plain += np.delete(numbers, novel).tolist()
         return alike, plain
 
 
 @dataclass(eq=False)
 class Contents:
-    """The content of the log that retention needs, read once from its beginning."""
+    """The content of the log that retention needs, read once from its beginning.
+
+    `seqs` and `times` (seconds) are those of the observations, in the order of the log.
+    """
 
     count: int = 0
     newest_s: float = -math.inf
-    observations: list[LogPosition] = field(default_factory=list)
+    seqs: "array[int]" = field(default_factory=lambda: array("q"))
+    times: "array[float]" = field(default_factory=lambda: array("d"))
     running: set[int] = field(default_factory=set)
     causes: set[int] = field(default_factory=set)
-    moments: dict[tuple[Any, ...], list[tuple[LogPosition, np.ndarray]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    moments: dict[tuple[Any, ...], list[tuple[LogPosition, bytes]]] = field(default_factory=lambda: defaultdict(list))
     evidence: set[int] = field(default_factory=set)
     _sightings: list[Sighting] = field(default_factory=list)
     _absent: list[tuple[str, LogPosition]] = field(default_factory=list)
     _relations: list[tuple[str, str, str, LogPosition]] = field(default_factory=list)
     _roots: dict[str, str] = field(default_factory=dict)
     _tasks: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    _payloads: dict[tuple[Any, ...], tuple[Any, ...]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, bank: Bank) -> "Contents":
@@ -187,8 +208,10 @@ class Contents:
             log._take(event)
         for numbers in log._tasks.values():
             log.running.update(numbers)
-        for name in {sighting.name for sighting in log._sightings} | {relation[0] for relation in log._relations}:
+        names = {sighting.name for sighting in log._sightings} | {relation[0] for relation in log._relations}
+        for name in names:
             log.evidence.update(bank.evidence(name))
+            bank.give_way()
         return log
 
     def histories(self) -> dict[str, SightingHistory]:
@@ -229,7 +252,8 @@ class Contents:
         self.count += 1
         self.newest_s = max(self.newest_s, event.valid_time_s)
         if event.kind in OBSERVATIONS:
-            self.observations.append(position)
+            self.seqs.append(event.seq)
+            self.times.append(event.valid_time_s)
             task = event.payload.episode if isinstance(event.payload, MomentStored) else event.task
             if task in self._tasks:
                 self._tasks[task].append(event.seq)
@@ -238,10 +262,10 @@ class Contents:
         match event.payload:
             case EntitySeen() as payload:
                 what = (payload.category, payload.labels, payload.hypothesis, payload.size_m, payload.confidence)
-                self._sightings.append(Sighting(position, payload.entity, payload.pose, what))
+                self._see(position, payload.entity, payload.pose, what)
             case RobotReported() as payload:
                 what = (payload.status, round(payload.battery, 1))
-                self._sightings.append(Sighting(position, event.robot, payload.pose, what, payload.tool))
+                self._see(position, event.robot, payload.pose, what, payload.tool)
             case AbsenceSeen(entity=entity):
                 self._absent.append((entity, position))
             case RelationSet(subject=subject, object=holder) as payload if payload.predicate in CONTAINMENT:
@@ -256,7 +280,13 @@ class Contents:
                 self._tasks.pop(episode, None)
             case MomentStored() as payload:
                 key = (event.robot, payload.episode, payload.model_id, payload.entities, payload.labels)
-                self.moments[key].append((position, np.frombuffer(payload.embedding, "<f4")))
+                self.moments[key].append((position, payload.embedding))
+
+    def _see(
+        self, position: LogPosition, name: str, pose: Pose, what: tuple[Any, ...], tool: Pose | None = None
+    ) -> None:
+        what = self._payloads.setdefault(what, what)  # Few differ, so the others take no memory.
+        self._sightings.append(Sighting(position, name, pose, what, tool))
 
     def _root(self, name: str) -> str:
         while name in self._roots:
@@ -291,9 +321,17 @@ def _is(kind: type, value: object) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
+def _indices(seqs: np.ndarray, numbers: Collection[int]) -> np.ndarray:
+    """Returns where those of `numbers` that are among the ascending `seqs` stand there."""
+    wanted = np.fromiter(numbers, np.int64, len(numbers))
+    rows = np.minimum(np.searchsorted(seqs, wanted), max(0, len(seqs) - 1))
+    return rows[seqs[rows] == wanted] if len(seqs) else rows[:0]
+
+
 def _all_events(bank: Bank) -> Iterator[Event]:
     after, head = 0, bank.head
     while after < head:
+        bank.give_way()
         page = bank.changes_since(after, limit=PAGE)
         if not page:
             return

@@ -134,6 +134,10 @@ class Bank(BankView):
             self._snapshots.note(self._log.head)
         return results
 
+    def give_way(self) -> None:
+        """Waits while another thread appends, at most a second; for long work in the background."""
+        self._log.tables.give_way()
+
     def last_of_writer(self, writer: str) -> tuple[int, float]:
         """Returns the last number and valid time (seconds) of a writer, (0, -inf) for an unknown one."""
         validation.text("writer", writer)

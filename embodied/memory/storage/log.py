@@ -56,7 +56,7 @@ class EventLog:
         A refused batch leaves nothing behind and does not affect the others. Raises `StorageError` where the disk
         fails: then nothing of any batch is written.
         """
-        with self.tables.lock:
+        with self.tables.writing(), self.tables.lock:
             names = len(self.tables.names)
             head, digest = self._head, self._digest
             try:
@@ -149,11 +149,15 @@ class EventLog:
         self._check(event)
         self._insert(event, received_ms, body, bulk)
         if isinstance(event.payload, Forgotten):
-            forget(self.tables, event.payload)
+            forget(self.tables, event.payload, self._event, self._released)
         for projection in self.projections:
             projection.apply(self.tables, event)
         self._writers[event.writer] = (event.writer_seq, event.valid_time_s)
         return seq
+
+    def _released(self, events: list[Event]) -> None:
+        for projection in self.projections:
+            projection.release(self.tables, events)
 
     def _check(self, event: Event) -> None:
         _, last_s = self.last_of_writer(event.writer)

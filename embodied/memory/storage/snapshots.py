@@ -91,6 +91,8 @@ def rebuild(log: EventLog, path: Path | None) -> int:
             if start:
                 for table in TABLES:
                     db.execute(f"INSERT INTO main.{table} SELECT * FROM snapshot.{table}")  # noqa: S608
+                for projection in PROJECTIONS:
+                    projection.prune(tables)
             replay(log, tables, after=start)
             db.execute("COMMIT")
         except BaseException as error:

@@ -2,12 +2,14 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from embodied.errors import DataError, EmbodiedError, MemoryBankError, StorageError
 from embodied.memory.storage.names import Names
 
+LONGEST_WAY_S = 1.0  # Writers that never pause do not stop the work in the background for longer.
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -21,6 +23,8 @@ class Tables:
         self._db = db
         self._names = names
         self._open = True
+        self._writers = 0
+        self._written = threading.Condition()
         self.lock = threading.RLock()
 
     @property
@@ -43,6 +47,27 @@ class Tables:
                 value="a closed bank",
                 remedy="Open it again with `open_bank`, and close it at the end.",
             )
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Has precedence over work in the background for as long as it lasts; see `give_way`."""
+        with self._written:
+            self._writers += 1
+        try:
+            yield
+        finally:
+            with self._written:
+                self._writers -= 1
+                self._written.notify_all()
+
+    def give_way(self) -> None:
+        """Waits while an append is in progress or waits for the lock, which the caller must not hold.
+
+        SQLite releases the interpreter's lock at every statement, and a thread that computes returns it only after 5
+        ms: an append of thirty statements would take 150 ms. Long work in the background calls this every millisecond.
+        """
+        with self._written:
+            self._written.wait_for(lambda: not self._writers, timeout=LONGEST_WAY_S)
 
     def close(self) -> None:
         """Closes the connection; SQLite merges the write-ahead log into the file."""

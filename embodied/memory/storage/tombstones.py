@@ -1,10 +1,13 @@
 """Tombstones: events are removed from the log; their numbers and the digest at the end of each gap stay."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from embodied.errors import MemoryBankError
+from embodied.memory.schema.event import Event
 from embodied.memory.schema.kind_table import KINDS, Removal
 from embodied.memory.schema.kinds import Forgotten
+from embodied.memory.storage.row_codec import COLUMNS
 from embodied.memory.storage.tables import Tables
 
 SCHEMA = """
@@ -14,6 +17,7 @@ CREATE TABLE IF NOT EXISTS writer_mark (
 );
 """
 # All other kinds determine the state (containment, places, skills, leases, episodes) and are never removed.
+SLICE = 1000
 FORGETTABLE = tuple(sorted(tag for tag, kind in KINDS.items() if kind.removal is not Removal.NEVER))
 
 
@@ -60,18 +64,37 @@ def check_forgotten(tables: Tables, payload: Forgotten, head: int) -> None:
             )
 
 
-def forget(tables: Tables, payload: Forgotten) -> None:
-    """Deletes the events of all runs, and keeps the last number of each writer; inside the caller's transaction."""
+def forget(
+    tables: Tables,
+    payload: Forgotten,
+    decode: Callable[[Sequence[Any]], Event],
+    released: Callable[[list[Event]], None],
+) -> None:
+    """Deletes the events of all runs of `payload`, and keeps the last number of each writer, in the open transaction.
+
+    `decode` gives the event of a row of the log in `tables`. `released` takes the deleted events, in slices in the
+    order of the log, so that the projections drop what they derived from them. Every statement deletes one run or
+    writes one row: with a savepoint open, SQLite would keep the state before a statement that writes many rows.
+    """
+    marks: dict[int, tuple[int, float]] = {}
+    gone: list[Event] = []
     for first, last in runs(payload):
-        tables.write(
-            "INSERT INTO writer_mark SELECT writer, MAX(writer_seq), MAX(valid_time_s) FROM event "
-            "WHERE seq BETWEEN ? AND ? GROUP BY writer "
-            "ON CONFLICT (writer) DO UPDATE SET writer_seq = MAX(writer_seq, excluded.writer_seq), "
-            "valid_time_s = MAX(valid_time_s, excluded.valid_time_s)",
-            first, last,
-        )  # fmt: skip
+        for row in tables.select(f"SELECT {COLUMNS} FROM event WHERE seq BETWEEN ? AND ? ORDER BY seq", first, last):  # noqa: S608
+            _, writer, writer_seq, valid_time_s, *_ = row
+            known_seq, known_s = marks.get(writer, (0, -float("inf")))
+            marks[writer] = (max(known_seq, writer_seq), max(known_s, valid_time_s))
+            gone.append(decode(row))
         _open_gap(tables, first, last)
         tables.write("DELETE FROM event WHERE seq BETWEEN ? AND ?", first, last)
+        if len(gone) >= SLICE:
+            released(gone)
+            gone = []
+    released(gone)
+    tables.write_many(
+        "INSERT INTO writer_mark VALUES (?, ?, ?) ON CONFLICT (writer) DO UPDATE SET "
+        "writer_seq = MAX(writer_seq, excluded.writer_seq), valid_time_s = MAX(valid_time_s, excluded.valid_time_s)",
+        [(writer, *mark) for writer, mark in marks.items()],
+    )
 
 
 def forgotten_writer(tables: Tables, writer: str) -> tuple[int, float]:
