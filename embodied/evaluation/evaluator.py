@@ -10,6 +10,7 @@ from typing import Any
 
 from embodied.errors import ConfigError
 from embodied.evaluation import report
+from embodied.evaluation.attached_content import preferred, write_attached
 from embodied.evaluation.curves import curves_of
 from embodied.evaluation.episode_list import LIST_FILE, EpisodeList, encode_list, require_same_episodes
 from embodied.evaluation.failing import FailingPolicies
@@ -30,7 +31,7 @@ from embodied.rollout.compute import Compute
 from embodied.rollout.job import EpisodeJob
 from embodied.rollout.records import lost_record
 from embodied.rollout.worker import WorkerConfig
-from embodied.types import NORMAL, EpisodeRecord, Outcome
+from embodied.types import EpisodeRecord, Outcome
 
 Jobs = Mapping[tuple[str, str, str], EpisodeJob]  # By policy, control and episode.
 
@@ -55,10 +56,10 @@ def evaluate(  # noqa: PLR0913
 
     `compute` is entered only if there is something to play; `config` becomes config.yaml; `videos` is the largest
     number of videos per task and tier; `truth` is the bank of ground truth, which only this process opens. Rows are on
-    the disk as soon as their episodes end, so the same call of `evaluation` continues after a kill, and ends in the
-    same report; policies that fail in their first episodes are stopped (see `evaluation.failing`). Raises
-    `PolicyFaultError` for what cannot be built, `ConfigError` where the folder holds another run, or is being written,
-    and `NothingPlayedError` where the first episodes are invalid for one reason, or, once all is written, all are.
+    the disk as soon as their episodes end: the same call continues after a kill, and ends in the same report. Policies
+    that fail in their first episodes are stopped (see `evaluation.failing`). Raises `PolicyFaultError` for what cannot
+    be built, `ConfigError` where the folder holds another run, or is being written, and `NothingPlayedError` where the
+    first episodes are invalid for one reason, or, once all is written, all are.
     """
     _check_videos(videos)
     curves = curves_of(evaluation.worker.policies)
@@ -72,22 +73,25 @@ def evaluate(  # noqa: PLR0913
         _require_own_rows(done, jobs, evaluation, folder.path)
         folder.write("config.yaml", config)
         folder.write(LIST_FILE, encode_list(episodes).decode())
-
-        @cache
-        def pool() -> Compute:
-            _log.info("Writing to %s, %s.", output, compute.place)
-            return stack.enter_context(compute)
-
+        pool = cache(lambda: _entered(compute, stack, output))
         records = _played(evaluation, jobs, folder, done=done, pool=pool, truth=truth)
         results = summarised(evaluation, records, parts)
         # Results are written before the videos, which may still lose a worker.
         folder.write_json(RESULTS_FILE, results)
         folder.write("report.md", report.markdown(results, records))
         clips = _video_clips(_chosen(evaluation, records, parts, videos), jobs, folder.path, pool=pool)
-        attached = report.Attached(clips, _remembered(evaluation.worker, jobs, records, clips, truth), curves)
+        pages = _remembered(evaluation.worker, jobs, records, clips, truth)
+        write_attached(folder.path, curves, pages)
+        attached = report.Attached(clips, pages, curves)
         folder.write("report.html", report.html(results, records, config=config, attached=attached))
         _report_invalid(records, folder.path)
     return results
+
+
+def _entered(compute: Compute, stack: ExitStack, output: Path) -> Compute:
+    """Starts `compute`, which ends with `stack`, and logs where the run writes: to the folder `output`."""
+    _log.info("Writing to %s, %s.", output, compute.place)
+    return stack.enter_context(compute)
 
 
 def _checked_list(evaluation: Evaluation) -> EpisodeList:
@@ -151,8 +155,7 @@ def _remembered(
     pages: list[tuple[EpisodeRecord, Page]] = []
     with worker.memory.connect() as bank:
         for task in worker.tasks:
-            own = [record for record in records if record.task_and_tier == task]
-            own.sort(key=lambda r: (r not in with_video, r.control != NORMAL, r.outcome is not Outcome.SUCCESS))
+            own = preferred([record for record in records if record.task_and_tier == task], with_video)
             job = replace(jobs[_key(own[0])], attempt=own[0].attempt)
             for source, what in ((bank, "belief"), (truth, "truth")):
                 page = None if source is None else episode_page(source, worker.memory.name_of(job), what=what)

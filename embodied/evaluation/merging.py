@@ -11,6 +11,7 @@ import msgspec
 
 from embodied.errors import DataError
 from embodied.evaluation import report
+from embodied.evaluation.attached_content import merged_pages, read_attached, write_attached
 from embodied.evaluation.episode_list import LIST_FILE, encode_list
 from embodied.evaluation.failing import policy_failures
 from embodied.evaluation.finished_run import FinishedRun, read_run
@@ -45,6 +46,7 @@ def merge(folders: Sequence[Path], *, output: Path) -> Mapping[str, Any]:
     first = _first_of_all(shards)
     records = _records(first, shards)
     results = _results(first, shards, records)
+    attached = [read_attached(one.folder) for one in shards]
     with ExitStack() as stack:
         target = stack.enter_context(ResultsFolder(output))
         if target.records(str(first.run["id"])):
@@ -58,7 +60,11 @@ def merge(folders: Sequence[Path], *, output: Path) -> Mapping[str, Any]:
         target.write_json(RESULTS_FILE, results)
         target.write("report.md", report.markdown(results, records))
         clips = _clips(shards, results, records, output)
-        target.write("report.html", report.html(results, records, config=config, attached=report.Attached(clips)))
+        pages = merged_pages(attached, records, [clip.record for clip in clips])
+        curves = next((one.curves for one in attached if one.curves), {})
+        write_attached(output, curves, pages)
+        shown = report.Attached(clips, pages, curves)
+        target.write("report.html", report.html(results, records, config=config, attached=shown))
     return results
 
 

@@ -1,15 +1,21 @@
 """Shards of a run are merged into what the run would have been at once, or refused."""
 
 import json
+import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
 from embodied.errors import ConfigError, DataError
+from embodied.evaluation.attached_content import read_attached
 from embodied.evaluation.evaluator import evaluate
 from embodied.evaluation.merging import ShardError, merge
 from embodied.evaluation.plan import Shard
-from tests.evaluation.fakes import FakeCompute, FakeTask, evaluation
+from embodied.memory import BankService, EpisodeBegun, EpisodeEnded, open_bank
+from embodied.rollout.bank_feed.run_memory import RunMemory
+from tests.evaluation.fakes import FakeCompute, FakePolicy, FakeTask, evaluation
+from tests.memory.writers import EventFactory
 
 
 @dataclass(kw_only=True)
@@ -49,6 +55,66 @@ def test_eight_shards_merged_equal_the_run_played_at_once(tmp_path):
         assert (tmp_path / "merged" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert "<video" in (tmp_path / "merged" / "report.html").read_text()
     assert "shard: ''" in (tmp_path / "merged" / "config.yaml").read_text()
+
+
+@dataclass(kw_only=True)
+class Learned(FakePolicy):
+    curves: Path | None = None
+
+
+class Logging(FakeCompute):
+    """Writes the beginning and the end of each episode to a bank as well."""
+
+    def __init__(self, worker, bank):
+        super().__init__(worker)
+        self._bank = bank
+        self._writer = EventFactory()
+
+    def run(self, jobs):
+        for result in super().run(jobs):
+            name = self.worker.memory.name_of(result.job)
+            events = (EpisodeBegun(name, f"tidy up {name}"), EpisodeEnded(name, "ended"))
+            if not result.job.video:
+                self._bank.append([self._writer.event(event, task=name) for event in events])
+            yield result
+
+
+def remembered(folder, *, shard=None):
+    """Plays an evaluation with a bank and a trained policy, whose curves lie in a folder that is removed afterwards."""
+    folder.mkdir(parents=True)
+    curves = folder.parent / "curves.json"
+    curves.write_text(json.dumps({"step": [0, 1, 2], "loss": [2.5, None, 1.25], "stage": [1, 1, 2]}))
+    plan = evaluation(episodes=5)
+    with open_bank(":memory:") as bank, BankService(bank) as service:
+        worker = replace(
+            plan.worker,
+            memory=RunMemory(link=service),
+            policies={**plan.worker.policies, "learned": Learned(curves=curves)},
+        )
+        plan = replace(plan, worker=worker, shard=shard)
+        evaluate(plan, compute=Logging(worker, bank), output=folder / "out", config="shard: ''\n", videos=1)
+    curves.unlink()
+    return folder / "out"
+
+
+def test_a_merged_report_shows_the_learning_curves_and_the_pages_of_the_bank_as_that_of_the_whole_run(tmp_path):
+    whole = remembered(tmp_path / "whole")
+    parts = [remembered(tmp_path / f"part{index}", shard=Shard(index, 2)) for index in (1, 2)]
+    merge(parts, output=tmp_path / "merged")
+    shown = [(folder / "report.html").read_text() for folder in (whole, tmp_path / "merged")]
+    for text in shown:
+        assert text.count("Stage 2 of 2") == 1
+        assert "What the memory banks hold" in text
+        assert len(re.findall(r"episode begins: tidy up", text)) == 2
+    one, merged = read_attached(whole), read_attached(tmp_path / "merged")
+    assert merged.curves == one.curves
+    assert merged.curves["learned"][0].metrics == {"loss": (2.5, None)}
+    assert [(page.episode, page.policy) for page in merged.pages] == [(page.episode, page.policy) for page in one.pages]
+    assert [page.page.rows[0].text for page in merged.pages] == [page.page.rows[0].text for page in one.pages]
+    (parts[1] / "attached.json").write_text("{}x")
+    with pytest.raises(DataError, match=r"attached\.json must be as"):
+        merge(parts, output=tmp_path / "again")
+    assert not (tmp_path / "again").exists()
 
 
 def test_a_merged_run_goes_on_as_the_whole_run(tmp_path):
