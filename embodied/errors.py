@@ -5,6 +5,8 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import ClassVar
 
+LONGEST_VALUE = 2_000
+
 
 class NotGiven(Enum):
     """Stands for no value, where None may be one; an enum member keeps its identity across processes."""
@@ -25,7 +27,7 @@ class EmbodiedError(Exception):
         self.rule = rule
         self.value = value
         self.remedy = remedy or self.usual_remedy
-        shown = "" if value is NotGiven.VALUE else f" Got {value!r}."
+        shown = "" if value is NotGiven.VALUE else f" Got {_shown(value)}."
         super().__init__(f"{rule}{shown}{' ' + self.remedy if self.remedy else ''}")
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -157,6 +159,15 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     hint = f"Did you mean {near[0]!r}? " if near else ""
     listed = ", ".join(options) or "nothing is registered"
     return UnknownNameError(f"A {kind} must be one that exists.", value=name, remedy=f"{hint}Known: {listed}.")
+
+
+def _shown(value: object) -> str:
+    """Returns a value as text of bounded length: a message is printed, logged, and sent to other processes."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        return f"a {type(value).__name__} that is nested too deeply to be shown"
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}... ({len(text)} characters)"
 
 
 def _rebuild(kind: type[EmbodiedError], rule: str, value: object, remedy: str) -> EmbodiedError:

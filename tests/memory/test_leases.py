@@ -54,6 +54,34 @@ def test_an_outcome_under_a_stale_epoch_is_rejected_and_that_of_the_newest_count
         site.office.acquire("wash", "a", duration_s=1.0)
 
 
+def test_a_subtask_that_ended_without_a_lease_stays_ended(site):
+    def end(writer, epoch=0):
+        return site.bank.append(Event(writer, 1, 100.0, SubtaskEnded("wash", "success", epoch=epoch), robot="a"))
+
+    end("a/first")
+    with pytest.raises(MemoryBankError, match=r"only once.*It ended with event 1"):
+        end("a/second")
+    with pytest.raises(ConflictError, match="ended must not be leased again"):
+        site.office.acquire("wash", "b", duration_s=10.0)
+    with pytest.raises(MemoryBankError):
+        end("b/third", epoch=1)
+    assert site.office.acquire("dry", "b", duration_s=10.0).epoch == 1
+    assert site.bank.verify().problems == ()
+
+
+def test_an_older_bank_in_which_a_subtask_ended_twice_is_rebuilt_and_the_first_end_counts(site):
+    log = site.bank._log
+    spatial, *others = log.projections
+    for number in (1, 2):
+        log.projections = ()  # As an older version wrote them: without the check.
+        site.bank.append(Event("a", number, 100.0, SubtaskEnded("wash", "success"), robot="a"))
+    log.projections = (spatial, *others)
+    site.bank.rebuild()
+    assert site.bank.verify().problems == ()
+    with pytest.raises(ConflictError, match="It ended with event 1"):
+        site.office.acquire("wash", "b", duration_s=10.0)
+
+
 def test_a_renewal_prolongs_and_outdates_the_lease_before(site):
     first = site.office.acquire("wash", "a", duration_s=10.0)
     site.now_s = 109.0

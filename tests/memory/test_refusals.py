@@ -19,6 +19,7 @@ from embodied.memory import (
     Interaction,
     LeaseGranted,
     MomentStored,
+    Observed,
     PlaceDefined,
     RelationEnded,
     RelationSet,
@@ -26,6 +27,7 @@ from embodied.memory import (
     RobotReported,
     SkillSpec,
     SubtaskEnded,
+    ToolCalled,
     Watermark,
     decode_event,
     open_bank,
@@ -103,6 +105,22 @@ REFUSED = {
     "episode that never began": (EpisodeEnded("nowhere", "success"), "runs"),
     "closed future": (Watermark(11.0), "past"),
     "nothing closed": (Watermark(-INF), "finite"),
+    "a number beyond 64 bits": (EpisodeEnded("e", "success", first_seq=2**70), "documented types"),
+    "a number beyond 64 bits with a sign": (SubtaskEnded("s", "done", epoch=2**63), "fit into 64 bits"),
+    "hypothesis beyond 64 bits with a sign": (EntitySeen("b", "cube", HERE, hypothesis=2**63), "fit into 64 bits"),
+    "count beyond 64 bits": (kinds.Forgotten("old", ((1, 2),), 2**64), "documented types"),
+    "range beyond 64 bits": (kinds.Forgotten("old", ((1, 2**64),), 1), "documented types"),
+    "a long name": (EntitySeen("b" * 1_001, "cube", HERE), "not be longer than 1000 characters"),
+    "a long label": (EntitySeen("b", "cube", HERE, labels=("ok", "x" * 1_001)), "not be longer than 1000 characters"),
+    "many labels": (EntitySeen("b", "cube", HERE, labels=tuple(map(str, range(1_001)))), "more than 1000 entries"),
+    "a long name of a skill": (RobotRegistered("panda", "arm", (SkillSpec("s" * 1_001),)), "1000 characters"),
+    "a long text": (Observed("x" * (2**16 + 1)), "longer than 65536 characters"),
+    "a large event": (MomentStored("e", "m", unit(4), (0.0, 0.0, 0.0), bytes(2**23 + 4), 1), "8388608 bytes"),
+    "JSON nested too deeply": (ToolCalled("t", '{"a":' * 65 + "1" + "}" * 65), "at most 64 deep. Got '65 deep'"),
+    "JSON with a number that is too large": (ToolCalled("t", '{"a": 1e999}'), "JSON text"),
+    "JSON with half of a surrogate pair": (ToolCalled("t", '{"a": "\\ud800"}'), "JSON text"),
+    "many corners": (PlaceDefined("hall", "region", "home", ((0.0, 0.0),) * 501), "not have more than 500 corners"),
+    "many corners of a workspace": (RobotRegistered("panda", "arm", workspace=((0.0, 0.0),) * 501), "500 corners"),
     "lease that has ended": (LeaseGranted("wash", 2, 9.0), "after it begins"),
     "forgetting what others build on": (kinds.Forgotten("old", ((1, 2),), 2), "no state is built"),
     "forgetting the future": (kinds.Forgotten("old", ((90, 99),), 10), "past"),
@@ -170,6 +188,12 @@ def test_what_builds_on_something_stale_is_a_conflict(bank, case):
         ({"schema_version": 2}, "schema version"),
         ({"schema_version": 0}, "schema version"),
         ({"cause": (99,)}, "before it"),
+        ({"cause": (2**64,)}, "before it"),
+        ({"cause": (1,) * 1_001}, "more than 1000 causes"),
+        ({"writer": "w" * 1_001}, "not be longer than 1000 characters"),
+        ({"robot": "r" * 1_001}, "not be longer than 1000 characters"),
+        ({"task": "t" * 1_001}, "not be longer than 1000 characters"),
+        ({"writer_seq": 2**63}, "count from 1"),
         ({"cause": (0,)}, "before it"),
         ({"seq": 7}, "bank itself"),
         ({"received_time_s": 7.0}, "bank itself"),
@@ -181,6 +205,49 @@ def test_what_builds_on_something_stale_is_a_conflict(bank, case):
 def test_an_invalid_envelope_is_refused(bank, fields, match):
     event = Event("panda", 2, 10.0, EntitySeen("b", "cube", HERE), robot="panda")
     refuse(bank, msgspec.structs.replace(event, **fields), MemoryBankError, match)
+
+
+def test_what_is_as_large_as_allowed_is_accepted(bank):
+    deep = '{"a":' * 64 + "1" + "}" * 64
+    around = tuple((float(np.cos(a)), float(np.sin(a))) for a in np.linspace(0.0, 2 * np.pi, 500, endpoint=False))
+    fits = (
+        ToolCalled("t" * 1_000, deep, feedback="x" * 2**16),
+        ToolCalled("t", '{"brackets": "' + "[" * 1_000 + '\\""}'),
+        EntitySeen("b" * 1_000, "cube", HERE, labels=tuple(map(str, range(1_000)))),
+        MomentStored("e", "m", unit(4), (0.0, 0.0, 0.0), bytes(2**23 - 1024), 1),
+        PlaceDefined("hall", "region", "home", tuple((1.0 + x / 2, 1.0 + y / 2) for x, y in around)),
+        EntitySeen("c", "cube", HERE, hypothesis=2**63 - 1),
+    )
+    for payload in fits:
+        bank.append(Event("large", bank.last_of_writer("large")[0] + 1, 10.0, payload, robot="large"))
+    assert bank.verify().problems == ()
+
+
+@pytest.mark.parametrize("number", [2**63, 2**70, -(2**70), 10**400], ids=["2**63", "2**70", "-2**70", "10**400"])
+def test_questions_with_numbers_beyond_64_bits_are_refused(bank, number):
+    for ask in (
+        lambda: bank.changes_since(0, limit=number),
+        lambda: bank.changes_since(number),
+        lambda: bank.why(number),
+        lambda: bank.nth_interaction(number),
+        lambda: bank.snapshot(number),
+        lambda: bank.evidence(number),
+        lambda: bank.subscribe(after_seq=number),
+        lambda: bank.subscribe().poll(limit=number),
+    ):
+        with pytest.raises(MemoryBankError):
+            ask()
+
+
+def test_a_message_about_something_large_is_short(bank):
+    with pytest.raises(MemoryBankError) as caught:
+        bank.append(Event("panda", 2, 10.0, ToolCalled("t", "[" + "1," * 30_000 + "1]"), robot="panda"))
+    assert len(str(caught.value)) < 3_000
+    nested = []
+    for _ in range(5_000):
+        nested = [nested]
+    with pytest.raises(MemoryBankError, match="nested too deeply"):
+        bank.append(nested)
 
 
 def test_a_number_below_the_last_that_was_never_sent_is_refused(bank):

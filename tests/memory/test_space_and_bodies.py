@@ -1,5 +1,10 @@
 """Where things are and were, who can do what, and the n-th time something happened."""
 
+import math
+import random
+import time
+from itertools import combinations
+
 import pytest
 
 from embodied.errors import MemoryBankError
@@ -20,6 +25,7 @@ from embodied.memory import (
     SkillSpec,
     open_bank,
 )
+from embodied.memory.schema import places
 from embodied.memory.schema.places import check_polygon, inside_polygon
 from tests.memory.writers import EventFactory, home
 
@@ -273,3 +279,34 @@ def test_a_polygon_that_touches_itself_is_refused(polygon):
 def test_a_confidence_of_a_relation_is_kept_with_its_event(bank, factory):
     bank.append(factory.event(RelationSet("a", "near", "b", 0.25)))
     assert bank.history("a")[0].payload.confidence == 0.25
+
+
+def crossing_edges(corners):
+    """All pairs of edges that meet, found by looking at every pair."""
+    return [(i, j) for i, j in combinations(range(len(corners)), 2) if places._cross(corners, i, j)]
+
+
+@pytest.mark.parametrize("grid", [3, 8, 1_000, 10**9])
+def test_the_fast_search_for_crossing_edges_finds_what_looking_at_every_pair_finds(grid):
+    choose = random.Random(grid)
+    crossing = 0
+    for count in (3, 5, 13, 20, 40) * 20:
+        corners = [(choose.randrange(grid) / grid, choose.randrange(grid) / grid) for _ in range(count)]
+        if choose.random() < 0.5:
+            corners.sort(key=lambda one: math.atan2(one[1] - 0.5, one[0] - 0.5))  # Mostly simple.
+        expected = crossing_edges(corners)
+        assert [pair for pair in places._meeting_edges(corners) if places._cross(corners, *pair)] == expected
+        crossing += bool(expected)
+    assert crossing > 10, "both kinds of polygons must occur"
+
+
+def test_a_place_with_as_many_corners_as_allowed_is_checked_within_milliseconds():
+    def around(k):
+        return [(math.cos(2 * math.pi * i * k / 499), math.sin(2 * math.pi * i * k / 499)) for i in range(499)]
+
+    check_polygon(around(1))  # Imports what is imported lazily.
+    started_s = time.process_time()
+    check_polygon(around(1))
+    with pytest.raises(MemoryBankError, match="cross itself"):
+        check_polygon(around(2))
+    assert time.process_time() - started_s < 0.15  # Looking at every pair takes 0.3 s.

@@ -9,7 +9,10 @@ from embodied.memory.storage.tables import Tables
 
 
 class Embodiment:
-    """`robot` points to registrations, `skill_run` counts successes per context, `lease` has one row per epoch."""
+    """`robot` points to registrations, `skill_run` counts successes per context, `lease` has one row per epoch.
+
+    A subtask that ended without ever having been leased has a row of epoch 0, which no robot holds.
+    """
 
     schema = """
     CREATE TABLE IF NOT EXISTS robot (
@@ -51,7 +54,12 @@ class Embodiment:
                     "INSERT INTO lease VALUES (?, ?, ?, ?, ?, NULL)",
                     intern(payload.subtask), payload.epoch, intern(event.robot), payload.expires_s, event.seq,
                 )  # fmt: skip
-            case SubtaskEnded(subtask=subtask, epoch=epoch) if epoch:
+            case SubtaskEnded(subtask=subtask, epoch=0):
+                # An older bank may contain several such ends of one subtask: the first one counts.
+                tables.write(
+                    "INSERT OR IGNORE INTO lease VALUES (?, 0, 0, 0, ?, ?)", intern(subtask), event.seq, event.seq
+                )
+            case SubtaskEnded(subtask=subtask, epoch=epoch):
                 tables.write(
                     "UPDATE lease SET ended_seq = ? WHERE subtask = ? AND epoch = ?",
                     event.seq, intern(subtask), epoch,

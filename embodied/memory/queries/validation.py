@@ -15,6 +15,7 @@ from embodied.errors import MemoryBankError
 from embodied.geometry import UNIT_TOLERANCE, Vector3, vector3
 from embodied.memory.schema.kind_table import KINDS
 from embodied.memory.schema.kinds import MomentStored
+from embodied.memory.schema.limits import LARGEST_NUMBER
 from embodied.memory.schema.places import check_polygon
 from embodied.memory.schema.query import EventFilter, Order, Query
 
@@ -86,9 +87,9 @@ def text(what: str, value: object, *, empty: bool = False) -> str:
 def whole(what: str, value: Any, *, least: int) -> int:
     """Returns `value` as a whole number of at least `least`; raises `MemoryBankError` otherwise, for booleans too.
 
-    `what` names the argument in the message.
+    It must fit into 64 bits. `what` names the argument in the message.
     """
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not least <= int(value) <= LARGEST_NUMBER:
         raise MemoryBankError(
             f"`{what}` must be a whole number from {least}.", value=value, remedy=f"Write {what}={least} or more."
         )
@@ -97,7 +98,8 @@ def whole(what: str, value: Any, *, least: int) -> int:
 
 def ordinal(what: str, value: Any) -> int:
     """Returns an ordinal, from 1 or from -1 backwards; raises `MemoryBankError` for anything else."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not value:
+    whole_number = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole_number or not value or abs(int(value)) > LARGEST_NUMBER:
         raise MemoryBankError(
             f"`{what}` must count from 1, or from -1 backwards.", value=value, remedy="1 is the first, -1 the last."
         )

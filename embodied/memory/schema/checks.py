@@ -10,8 +10,8 @@ from embodied.errors import MemoryBankError
 from embodied.memory.schema.codec import with_plain_numbers
 from embodied.memory.schema.event import SCHEMA_VERSION, Event
 from embodied.memory.schema.kind_table import KIND_OF_PAYLOAD, KINDS
+from embodied.memory.schema.limits import LARGEST_NUMBER, LONGEST_NAME, MOST_NAMES, check_name
 
-LARGEST_NUMBER = 2**63 - 1
 LARGEST_TIME_S = sys.float_info.max
 
 
@@ -22,7 +22,7 @@ def decode_event(raw: bytes | str) -> Event:
     """
     try:
         event = msgspec.json.decode(raw, type=Event)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise MemoryBankError(
             "An event must be JSON of a known kind with its documented fields.",
             value=str(error),
@@ -67,13 +67,20 @@ def _check_version(version: int) -> None:
 def check_envelope(event: Event) -> None:
     """Raises `MemoryBankError` unless all fields beside the payload are valid."""
     texts = (event.writer, event.robot, event.task)
-    causes = event.cause if isinstance(event.cause, tuple) else (repr(event.cause),)
+    causes = event.cause if isinstance(event.cause, tuple) else (type(event.cause).__name__,)
     numbers = (event.writer_seq, event.schema_version, *causes)
     if not all(map(_is_text, texts)) or not all(type(number) is int for number in numbers):
         raise MemoryBankError(
             "Names of an event must be text, its numbers whole.",
             value=(*texts, *numbers),
             remedy="Writer, robot and task are Unicode text; `cause` is a tuple of sequence numbers.",
+        )
+    for name in texts:
+        if len(name) > LONGEST_NAME:
+            check_name("writer, robot or task", name)
+    if len(causes) > MOST_NAMES:
+        raise MemoryBankError(
+            f"An event must not have more than {MOST_NAMES} causes.", value=len(causes), remedy="Name the last ones."
         )
     if not event.writer or not 1 <= event.writer_seq <= LARGEST_NUMBER:
         raise MemoryBankError(

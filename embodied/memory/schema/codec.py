@@ -16,18 +16,19 @@ def encode_events(events: Sequence[Event]) -> bytes:
     """Returns events as bytes. Raises `MemoryBankError` for values that could not be decoded as events."""
     try:
         return _encode(events)
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise MemoryBankError("Events must be of documented types.", value=str(error)) from error
 
 
 def decode_events(content: bytes) -> list[Event]:
     """Returns the events of `encode_events`.
 
-    Raises `MemoryBankError` for unknown kinds, fields of the wrong type, poses that are not finite, and cut bytes.
+    Raises `MemoryBankError` for unknown kinds, fields of the wrong type, poses that are not finite, cut bytes, and for
+    what is nested too deeply.
     """
     try:
         return _decode(content)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
         raise MemoryBankError(
             "Events must be of known kinds, with fields of their documented types and ranges.",
             value=str(error),

@@ -10,6 +10,7 @@ from embodied.geometry import UNIT_TOLERANCE
 from embodied.memory.schema import kinds
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import CONTAINMENT, PLACE_KINDS, PREDICATES, finite
+from embodied.memory.schema.limits import check_depth
 from embodied.memory.schema.places import check_polygon
 
 LEAST_VISIBLE = 0.5
@@ -51,9 +52,10 @@ def _choice(what: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def _json_object(what: str, text: str) -> None:
+    check_depth(what, text)
     try:
         value = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise MemoryBankError(f"{what} must be JSON text.", value=text, remedy=str(error)) from error
     if not isinstance(value, dict):
         raise MemoryBankError(f"{what} must be a JSON object.", value=text)

@@ -1,15 +1,19 @@
 """The tree of places: simple polygons on the ground with a height range, and the place around a point."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
+
+import numpy as np
 
 from embodied.errors import MemoryBankError
 from embodied.geometry import Vector3
 from embodied.memory.schema.kinds import Polygon
+from embodied.memory.schema.limits import MOST_CORNERS
 
 SMALLEST_AREA_M2 = 1e-9
+FEW_CORNERS = 12  # Up to here a loop over all pairs of edges is faster than arrays.
 
 
 @dataclass(frozen=True)
@@ -32,20 +36,29 @@ class Place:
 
 
 def check_polygon(polygon: Sequence[Sequence[float]]) -> None:
-    """Raises `MemoryBankError` unless a polygon is finite, has an area and does not cross or touch itself."""
+    """Raises `MemoryBankError` unless a polygon is finite, has an area and does not cross or touch itself.
+
+    At most 500 corners are allowed, since every question about a place looks at all of them.
+    """
+    count = len(polygon)
+    if count > MOST_CORNERS:
+        raise MemoryBankError(
+            f"A region must not have more than {MOST_CORNERS} corners.",
+            value=f"{count} corners",
+            remedy="Leave out corners that change the border by less than a centimetre.",
+        )
     if any(len(corner) != 2 or not all(map(math.isfinite, corner)) for corner in polygon):
         raise MemoryBankError("The corners of a region must be finite pairs (x, y).", value=tuple(polygon))
-    count = len(polygon)
     if _is_flat(polygon):
         raise _empty(polygon)
-    for i in range(count):
-        for j in range(i + 1, count):
-            if _cross(polygon, i, j):
-                raise MemoryBankError(
-                    "A region must not cross itself.",
-                    value=tuple(polygon),
-                    remedy=f"Its edges {i} and {j} meet: list the corners along the border.",
-                )
+    pairs = combinations(range(count), 2) if count <= FEW_CORNERS else _meeting_edges(polygon)
+    for i, j in pairs:
+        if _cross(polygon, i, j):
+            raise MemoryBankError(
+                "A region must not cross itself.",
+                value=tuple(polygon),
+                remedy=f"Its edges {i} and {j} meet: list the corners along the border.",
+            )
     if abs(signed_area(polygon)) < SMALLEST_AREA_M2:
         raise _empty(polygon)
 
@@ -106,6 +119,25 @@ def _empty(polygon: Sequence[Sequence[float]]) -> MemoryBankError:
         value=tuple(polygon),
         remedy="Give at least three corners, in metres, that span an area.",
     )
+
+
+def _meeting_edges(polygon: Sequence[Sequence[float]]) -> Iterator[tuple[int, int]]:
+    """Yields all pairs of edges for which `_cross` may be true, in order; most of the others are left out.
+
+    Left out are edges with all corners of one on the same side of the other, as `_turn` calculates it.
+    """
+    start = np.array(polygon, float)
+    end = np.roll(start, -1, axis=0)
+    along = end - start
+    with np.errstate(over="ignore", invalid="ignore"):
+        # [i, j]: the side of edge i on which edge j starts; it ends where edge j + 1 starts.
+        side = np.sign(
+            along[:, None, 0] * (start[None, :, 1] - start[:, None, 1])
+            - along[:, None, 1] * (start[None, :, 0] - start[:, None, 0])
+        )
+    apart = side * np.roll(side, -1, axis=1) > 0
+    for i, j in np.argwhere(np.triu(~(apart | apart.T), 1)):
+        yield int(i), int(j)
 
 
 def _cross(polygon: Sequence[Sequence[float]], i: int, j: int) -> bool:

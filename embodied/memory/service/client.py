@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from embodied.errors import ConflictError, DataError, EmbodiedError, MemoryBankError, StorageError
+from embodied.errors import ConflictError, DataError, MemoryBankError, StorageError
 from embodied.memory.queries.read_call import ReadCall
 from embodied.memory.queries.reads import Reads, RemoteReads
 from embodied.memory.queries.validation import event_filter, number, past_seq, start_seq
@@ -26,7 +26,7 @@ from embodied.memory.schema.kinds import Payload, RelationSet
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.service.leases import Lease, check_lease
 from embodied.memory.service.outbox import Outbox, Parcel
-from embodied.memory.service.service import Link, Result, UnreachableError
+from embodied.memory.service.service import Link, Result, UnreachableError, uncancellable
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class BankClient(RemoteReads):
         self._timeout_s = _waiting_s(timeout_s)
         self._clock = clock
         self._time_s = -float("inf")
-        self._trouble: EmbodiedError | None = None
+        self._trouble: Exception | None = None
         self._open = True
         self._writing = threading.Lock()
         self._changed = threading.Condition()
@@ -207,7 +207,7 @@ class BankClient(RemoteReads):
                 last, _ = self._until_reached(partial(self._link.last_of_writer, writer))
                 self._outbox.adopt(writer, last)
         self._require_open()
-        answer: Future[list[int]] = Future()
+        answer: Future[list[int]] = uncancellable()
         letter = _PendingEvents(self._outbox.add(signed), answer)
         with self._changed:
             self._letters.append(letter)
@@ -262,26 +262,38 @@ class BankClient(RemoteReads):
         )
 
     def _send_all(self) -> None:
-        """Sends pending events in order, all waiting ones at once, until the client is closed."""
-        pause_s = FIRST_PAUSE_S
-        while letters := self._next_pending():
+        """Sends pending events in order, all waiting ones at once, until the client is closed.
+
+        No error ends it: after an unexpected one it sends fewer at once, since one parcel alone may be the cause.
+        """
+        pause_s, most = FIRST_PAUSE_S, LARGEST_SENDING
+        while letters := self._next_pending(most):
             try:
                 results = self._link.commit([letter.parcel.content for letter in letters])
                 self._deliver(letters, results)
-                pause_s = FIRST_PAUSE_S
-            except (UnreachableError, StorageError, DataError) as error:
-                self._trouble = error
+                pause_s, most = FIRST_PAUSE_S, min(2 * most, LARGEST_SENDING)
+            except Exception as error:
+                if not isinstance(error, UnreachableError | StorageError | DataError):
+                    most = max(1, len(letters) // 2)
+                self._note_trouble(error)
                 with self._changed:
                     self._changed.wait_for(lambda: not self._open, timeout=pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
-    def _next_pending(self) -> list[_PendingEvents]:
-        """Returns the events to send now, none once the client is closed."""
+    def _note_trouble(self, error: Exception) -> None:
+        """Keeps the last problem for messages, and logs an unexpected one once in a row."""
+        known = isinstance(error, UnreachableError | StorageError | DataError)
+        if not known and repr(error) != repr(self._trouble):
+            logger.error("Events of %s could not be sent, and are sent again.", self.writer, exc_info=error)
+        self._trouble = error
+
+    def _next_pending(self, most: int) -> list[_PendingEvents]:
+        """Returns the events to send now, at most `most` parcels; none once the client is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._letters or not self._open)
             if not self._open:
                 return []
-            return list(itertools.islice(self._letters, LARGEST_SENDING))
+            return list(itertools.islice(self._letters, most))
 
     def _deliver(self, letters: Sequence[_PendingEvents], results: Sequence[Result]) -> None:
         """Sets results; events leave the outbox before their results are set. Raises for a disk that fails."""

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import embodied
@@ -183,7 +183,9 @@ class RayLink:
             if isinstance(error.cause, EmbodiedError):
                 raise error.cause from error
             raise
-        except (RayActorError, GetTimeoutError, ValueError) as error:  # ValueError: no actor has this name (yet).
+        except (RayError, OSError, ValueError) as error:  # ValueError: no actor has this name (yet).
+            if isinstance(error, RayActorError):
+                self._actor = None  # Another actor may have its name later.
             raise UnreachableError(
                 "The owner of the bank must answer.", value=type(error).__name__, remedy=str(error).split("\n")[0]
             ) from error

@@ -1,22 +1,22 @@
 """The service that owns a bank for many clients: group commits, reads, leases and subscriptions."""
 
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from embodied.errors import MemoryBankError, unknown_name
+from embodied.errors import DataError, MemoryBankError, StorageError, unknown_name
 from embodied.memory.queries import validation
 from embodied.memory.queries.read_call import ReadCall
 from embodied.memory.queries.reads import QUERIES
 from embodied.memory.retention.retention import RetentionConfig, RetentionResult, retain
 from embodied.memory.schema.codec import decode_events
 from embodied.memory.schema.event import Event
+from embodied.memory.schema.limits import LARGEST_COMMIT_BYTES, check_append_size
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.service.bank import Bank
 from embodied.memory.service.leases import Lease, LeaseOffice
@@ -71,30 +71,49 @@ class Link(Protocol):
         ...
 
 
+Group = list[Event] | MemoryBankError  # Decoded events, or why they could not be decoded.
+
+
+def uncancellable() -> Future[Any]:
+    """Returns a future that its receiver cannot cancel: setting the result would fail, among those of others."""
+    answer: Future[Any] = Future()
+    answer.set_running_or_notify_cancel()
+    return answer
+
+
 @dataclass(eq=False)
 class _Request:
-    """The events of one client in one call."""
+    """The events of one client in one call, and the results so far; `sizes` are those of the groups in bytes."""
 
-    groups: list[list[Event] | MemoryBankError]
-    answer: Future[list[Result]] = field(default_factory=Future)
+    groups: list[Group]
+    sizes: list[int]
+    results: list[Result] = field(default_factory=list)
+    answer: Future[list[Result]] = field(default_factory=uncancellable)
 
-    @property
-    def size(self) -> int:
-        return sum(map(len, self.sound))
+    def part(self, events: int, size: int, *, first: bool) -> list[Group]:
+        """Returns the next groups without results: at most so many `events` and bytes, or one group where `first`."""
+        start = end = len(self.results)
+        while end < len(self.groups):
+            group = self.groups[end]
+            events -= len(group) if isinstance(group, list) else 0
+            size -= self.sizes[end]
+            if min(events, size) < 0 and not (first and end == start):
+                break
+            end += 1
+        return self.groups[start:end]
 
-    @property
-    def sound(self) -> list[list[Event]]:
-        return [group for group in self.groups if isinstance(group, list)]
-
-    def take_results(self, results: Iterator[Result]) -> None:
-        self.answer.set_result([next(results) if isinstance(group, list) else group for group in self.groups])
+    def take_results(self, results: Sequence[Result]) -> None:
+        self.results += results
+        if len(self.results) == len(self.groups):
+            self.answer.set_result(self.results)
 
 
 class BankService:
     """Owns a bank. A plain class, safe to call from many threads: tests call it directly, `ray_service` runs it on Ray.
 
-    Events that arrive while the disk is busy become durable together in the next commit; each client gets its own
-    answer, and a refusal for one does not affect the others. `clock` is the site clock, seconds.
+    Events that arrive while the disk is busy become durable together in the next commit, up to a limit in events and
+    bytes; each client gets its own answer, and neither a refusal nor an error of one affects the others. `clock` is
+    the site clock, seconds.
     """
 
     def __init__(self, bank: Bank, *, clock: Callable[[], float] = time.time) -> None:
@@ -118,7 +137,12 @@ class BankService:
 
         Raises `UnreachableError` once the bank is closed.
         """
-        request = _Request([_decoded(group) for group in groups])
+        decoded = [_decoded(group) for group in groups]
+        sizes = [len(content) if isinstance(group, list) else 0 for content, group in zip(groups, decoded, strict=True)]
+        request = _Request(decoded, sizes)
+        if not request.groups:
+            request.answer.set_result([])
+            return request.answer
         self._waiting.append(request)
         try:
             self._committer.submit(self._commit_waiting)
@@ -184,32 +208,54 @@ class BankService:
         self._bank.close()
 
     def _commit_waiting(self) -> None:
-        """Commits all waiting events at once; calls whose events were committed with others have nothing left."""
-        requests = self._take()
-        if not requests:
-            return
-        try:
-            results = iter(self._bank.append_batches([group for request in requests for group in request.sound]))
-            for request in requests:
-                request.take_results(results)
-        finally:
-            for request in requests:
-                if not request.answer.done():  # The disk or this code failed: all waiting callers get the error.
-                    request.answer.set_exception(sys.exception())
+        """Commits all waiting events; calls whose events were committed with others have nothing left."""
+        while taken := self._take():
+            self._commit(taken)
             with self._grown:
                 self._grown.notify_all()
 
-    def _take(self) -> list[_Request]:
-        taken: list[_Request] = []
-        size = 0
-        while self._waiting and (not taken or size + self._waiting[0].size <= LARGEST_COMMIT):
-            taken.append(self._waiting.popleft())
-            size += taken[-1].size
+    def _commit(self, taken: Sequence[tuple[_Request, list[Group]]]) -> None:
+        """Commits the groups of several requests at once, or one after another where that fails unexpectedly."""
+        sound = [group for _, part in taken for group in part if isinstance(group, list)]
+        try:
+            appended = iter(self._bank.append_batches(sound))
+            results = [[next(appended) if isinstance(group, list) else group for group in part] for _, part in taken]
+        except Exception as error:
+            if len(taken) > 1 and not isinstance(error, StorageError | DataError):
+                for one in taken:
+                    self._commit([one])
+                return
+            for request, _ in taken:
+                request.answer.set_exception(error)
+            return
+        for (request, _), own in zip(taken, results, strict=True):
+            request.take_results(own)
+
+    def _take(self) -> list[tuple[_Request, list[Group]]]:
+        """Returns waiting groups up to the limits of a commit; a request with more of them waits for its next turn."""
+        taken: list[tuple[_Request, list[Group]]] = []
+        events, size = LARGEST_COMMIT, LARGEST_COMMIT_BYTES
+        for _ in range(len(self._waiting)):
+            request = self._waiting[0]
+            part = [] if request.answer.done() else request.part(events, size, first=not taken)
+            if not part and not request.answer.done():
+                break
+            self._waiting.popleft()
+            if not part:
+                continue  # An earlier part of it has failed.
+            start = len(request.results)
+            events -= sum(len(group) for group in part if isinstance(group, list))
+            size -= sum(request.sizes[start : start + len(part)])
+            taken.append((request, part))
+            if start + len(part) < len(request.groups):
+                self._waiting.append(request)
+                break
         return taken
 
 
-def _decoded(content: bytes) -> list[Event] | MemoryBankError:
+def _decoded(content: bytes) -> Group:
     try:
+        check_append_size(len(content))
         return decode_events(content)
     except MemoryBankError as error:
         return error

@@ -1,5 +1,6 @@
 """The log: one durable, totally ordered, checksummed sequence of events in SQLite, with its projections beside it."""
 
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -7,11 +8,12 @@ from typing import Any
 
 import msgspec
 
-from embodied.errors import MemoryBankError
+from embodied.errors import DataError, MemoryBankError, StorageError
 from embodied.memory.projections.projection import Projection
 from embodied.memory.schema.checks import as_events, check_envelope, check_payload
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import Forgotten
+from embodied.memory.schema.limits import check_size
 from embodied.memory.storage import row_codec
 from embodied.memory.storage.row_codec import COLUMNS, FIRST_DIGEST, MILLI, EventRow
 from embodied.memory.storage.tables import Tables, translated
@@ -19,6 +21,7 @@ from embodied.memory.storage.tombstones import check_forgotten, forget, forgotte
 
 FORGOTTEN_SEQ = 0
 CHUNK = 500
+_logger = logging.getLogger(__name__)
 
 
 class EventLog:
@@ -53,8 +56,8 @@ class EventLog:
     def append_batches(self, batches: Sequence[Sequence[Event]]) -> list[list[int] | MemoryBankError]:
         """Returns, for each batch, its sequence numbers or the error that refused it; one commit for all.
 
-        A refused batch leaves nothing behind and does not affect the others. Raises `StorageError` where the disk
-        fails: then nothing of any batch is written.
+        A refused batch leaves nothing behind and does not affect the others, whatever error its events caused. Raises
+        `StorageError` where the disk fails: then nothing of any batch is written.
         """
         with self.tables.writing(), self.tables.lock:
             names = len(self.tables.names)
@@ -125,19 +128,20 @@ class EventLog:
         self.tables.db.execute("SAVEPOINT batch")
         try:
             numbers = [self._append(event) for event in as_events(events)]
-        except MemoryBankError as error:
+        except Exception as error:
             if not self.tables.db.in_transaction:
                 raise  # SQLite itself ended the transaction: the disk fails, independently of this batch.
             self.tables.db.execute("ROLLBACK TO batch")
             self.tables.db.execute("RELEASE batch")
             self._return_to(names, head, digest)
-            return error
+            return _refusal(error)
         self.tables.db.execute("RELEASE batch")
         return numbers
 
     def _append(self, event: Event) -> int:
         check_envelope(event)
         payload, body, bulk = row_codec.encode_payload(event.payload)
+        check_size(payload, body, bulk)
         event = msgspec.structs.replace(event, payload=payload, valid_time_s=float(event.valid_time_s))
         check_payload(event)
         known = self._known(event, body, bulk)
@@ -232,6 +236,28 @@ class EventLog:
         self.tables.names.forget_after(names)
         self._head, self._digest = head, digest
         self._writers.clear()
+
+
+def _refusal(error: Exception) -> MemoryBankError:
+    """Returns the error with which a batch is refused; only what concerns the machine may be tried again."""
+    if isinstance(error, sqlite3.Error):
+        error = translated(error)
+    if isinstance(error, MemoryBankError):
+        return error
+    if isinstance(error, MemoryError | OSError):
+        return StorageError(
+            "The machine of a memory bank must have memory and open files left.",
+            value=f"{type(error).__name__}: {error}",
+        )
+    if isinstance(error, DataError):
+        _logger.error("Events were refused because the file of the memory bank is damaged: %s", error)
+        return MemoryBankError(error.rule, value=error.value, remedy=error.remedy)
+    _logger.error("Events were refused because of an unexpected error.", exc_info=error)
+    return MemoryBankError(
+        "An event must be one that this version of the memory bank can process.",
+        value=f"{type(error).__name__}: {error}",
+        remedy="These events alone were refused. The log of the bank's process has the traceback: please report it.",
+    )
 
 
 def last_of(tables: Tables) -> tuple[int, bytes]:

@@ -18,15 +18,21 @@ from embodied.memory.schema.codec import plain
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kind_table import KINDS
 from embodied.memory.schema.kinds import EpisodeBegun, MomentStored
+from embodied.memory.schema.limits import LARGEST_NUMBER
 
 DIGEST_BYTES = 8
 FIRST_DIGEST = bytes(DIGEST_BYTES)
 POSE_VALUES = 7
 MILLI = 1000.0
 _POSES = (Pose, Pose | None)
+_WHOLE = (int, int | None)
 _ALL = (1 << POSE_VALUES) - 1
 _SLOTS = [tuple(bool(mask >> i & 1) for i in range(POSE_VALUES)) for mask in range(_ALL + 1)]
 _PACKED = [struct.Struct(f"<{sum(slots)}d") for slots in _SLOTS]
+_UNENCODABLE = (
+    EmbodiedError, msgspec.ValidationError, TypeError, ValueError, AttributeError, struct.error, OverflowError,
+    RecursionError,
+)  # fmt: skip
 _LENGTH = struct.Struct("<I")
 _encode = msgspec.msgpack.Encoder(enc_hook=plain).encode
 COLUMNS = (
@@ -58,6 +64,7 @@ class _Codec:
         self.kind = kind
         fields = msgspec.structs.fields(kind)
         self.poses = [i for i, field in enumerate(fields) if field.type in _POSES]
+        self.numbers = [field.name for field in fields if field.type in _WHOLE]
         self.defaults = [field.default for field in fields]
         array_like = msgspec.defstruct(kind.__name__, [_array_field(field) for field in fields], array_like=True)
         self.read: Callable[[bytes], Any] = msgspec.msgpack.Decoder(array_like).decode
@@ -96,12 +103,14 @@ def encode_payload(payload: msgspec.Struct) -> tuple[Any, bytes, bytes | None]:
             payload, bulk = _without_bulk(payload)
         payload = codec.decode(codec.encode(payload))
         body = codec.encode(payload)
-    except (EmbodiedError, msgspec.ValidationError, TypeError, ValueError, AttributeError, struct.error) as error:
+    except _UNENCODABLE as error:
         raise MemoryBankError(
             f"The fields of {codec.kind.__struct_config__.tag!r} must be of their documented types and ranges.",
             value=str(error),
             remedy="Correct the event; nothing was written.",
         ) from error
+    for name in codec.numbers:
+        _require_64_bits(name, getattr(payload, name))
     return (payload if bulk is None else _with_bulk(payload, bulk)), body, bulk
 
 
@@ -192,6 +201,15 @@ def _with_bulk(payload: Any, bulk: bytes) -> Any:
     if isinstance(payload, MomentStored):
         return msgspec.structs.replace(payload, embedding=bulk[:length], tokens=bulk[length:])
     return msgspec.structs.replace(payload, embedding=bulk)
+
+
+def _require_64_bits(name: str, value: int | None) -> None:
+    if value is not None and not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+        raise MemoryBankError(
+            "A whole number in an event must fit into 64 bits with a sign.",
+            value=f"{name}={value}",
+            remedy=f"Write at most {LARGEST_NUMBER}.",
+        )
 
 
 def _array_field(field: msgspec.structs.FieldInfo) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ from embodied.memory.storage.names import Names
 
 LONGEST_WAY_S = 1.0  # Writers that never pause do not stop the work in the background for longer.
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_UNFIT = (sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE)
 
 
 class Tables:
@@ -104,8 +105,15 @@ class Tables:
 
 
 def translated(error: sqlite3.Error) -> EmbodiedError:
-    """Returns `DataError` for a file that is damaged, `StorageError` for a disk that is full or fails."""
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+    """Returns the error of this project for one of SQLite.
+
+    It is `DataError` for a file that is damaged, `MemoryBankError` for a value that no database can hold, and
+    `StorageError` for a disk that is full or fails.
+    """
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _UNFIT or isinstance(error, sqlite3.InterfaceError):
+        return MemoryBankError("A value in an event must be one that a database can hold.", value=str(error))
+    if code in _DAMAGE:
         return DataError(
             "A memory bank's file must be an intact SQLite file.",
             value=str(error),

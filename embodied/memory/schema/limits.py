@@ -1,0 +1,105 @@
+"""Limits on what one event, one append and one commit may contain, so that no writer holds up the others.
+
+They apply to what is written. Events that an older bank holds already are read whatever their size.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+from embodied.errors import MemoryBankError
+from embodied.memory.schema.kinds import Forgotten
+
+LARGEST_NUMBER = 2**63 - 1
+LARGEST_EVENT_BYTES = 8 * 2**20
+LARGEST_APPEND_BYTES = 32 * 2**20  # All events of one append together.
+LARGEST_COMMIT_BYTES = 16 * 2**20  # Unless one append alone is larger.
+LONGEST_NAME = 1_000
+LONGEST_TEXT = 2**16
+MOST_NAMES = 1_000
+MOST_CORNERS = 500
+DEEPEST_JSON = 64
+FREE_TEXTS = frozenset({"evidence", "reason", "instruction", "arguments", "feedback"})
+_COUNTED_ELSEWHERE = frozenset({"polygon", "workspace", "covariance", "ranges", "kept"})
+_JSON_TEXT = re.compile(r'"(?:[^"\\]|\\.)*+"')
+
+
+def check_size(payload: Any, body: bytes, bulk: bytes | None) -> None:
+    """Raises `MemoryBankError` for a `payload` with too many bytes, too many names, or too long a text.
+
+    `body` and `bulk` are its encoding, which is never shorter than any text in it.
+    """
+    size = len(body) + (0 if bulk is None else len(bulk))
+    if size > LARGEST_EVENT_BYTES and not isinstance(payload, Forgotten):
+        raise MemoryBankError(
+            f"An event must not be larger than {LARGEST_EVENT_BYTES} bytes.",
+            value=f"{size} bytes of {type(payload).__name__}",
+            remedy="Store large data in a file, and its path in `evidence`.",
+        )
+    if len(body) > min(LONGEST_NAME, MOST_NAMES):
+        _check_fields(payload)
+
+
+def check_append_size(size: int) -> None:
+    """Raises `MemoryBankError` where the events of one append have more than the largest `size`, in bytes."""
+    if size > LARGEST_APPEND_BYTES:
+        raise MemoryBankError(
+            f"The events of one append must not be larger than {LARGEST_APPEND_BYTES} bytes together.",
+            value=f"{size} bytes",
+            remedy="Append them in several parts.",
+        )
+
+
+def check_name(what: str, name: str) -> None:
+    """Raises `MemoryBankError` for a name (`what` says of what) that is too long to be kept in memory."""
+    if len(name) > LONGEST_NAME:
+        raise MemoryBankError(
+            f"A name must not be longer than {LONGEST_NAME} characters.",
+            value=f"{what}: {len(name)} characters, {name[:40]!r}...",
+            remedy="Write long text into `evidence`, `reason`, `instruction`, `arguments` or `feedback`.",
+        )
+
+
+def check_depth(what: str, text: str) -> None:
+    """Raises `MemoryBankError` for JSON `text` that is nested too deeply; `what` names it in the message."""
+    if text.count("{") + text.count("[") <= DEEPEST_JSON:
+        return
+    depth = deepest = 0
+    for one in _JSON_TEXT.sub("", text):
+        depth += (one in "{[") - (one in "}]")
+        deepest = max(deepest, depth)
+    if deepest > DEEPEST_JSON:
+        raise MemoryBankError(
+            f"{what} must be nested at most {DEEPEST_JSON} deep.", value=f"{deepest} deep", remedy="Flatten them."
+        )
+
+
+def _check_fields(payload: msgspec.Struct) -> None:
+    for name in payload.__struct_fields__:
+        value = getattr(payload, name)
+        if isinstance(value, str):
+            _check_text(name, value)
+        elif isinstance(value, tuple) and name not in _COUNTED_ELSEWHERE:
+            if len(value) > MOST_NAMES:
+                raise MemoryBankError(
+                    f"A field of an event must not have more than {MOST_NAMES} entries.",
+                    value=f"{name}: {len(value)} entries",
+                    remedy="Leave out what nothing will ask for, or write several events.",
+                )
+            for one in value:
+                if isinstance(one, str):
+                    check_name(name, one)
+                elif isinstance(one, msgspec.Struct):
+                    _check_fields(one)
+
+
+def _check_text(name: str, text: str) -> None:
+    if name not in FREE_TEXTS:
+        check_name(name, text)
+    elif len(text) > LONGEST_TEXT:
+        raise MemoryBankError(
+            f"A text in an event must not be longer than {LONGEST_TEXT} characters.",
+            value=f"{name}: {len(text)} characters",
+            remedy="Store it in a file, and its path in `evidence`.",
+        )
