@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from embodied.environments.keyframe import ON_FAILURE, KeyframeEnv
-from embodied.errors import IntentError
+from embodied.errors import ConfigError, IntentError
 from embodied.geometry import Pose, compose, invert, quaternion, vector3
 from embodied.specs import KEYFRAME
 from embodied.tasks.judging import OnFailure
@@ -51,6 +51,9 @@ class VlaEvalBenchmark:
         seed: int = 0,
         task_options: Mapping[str, Any] | None = None,
     ) -> None:
+        fixed = {"actions", "observations"} & set(task_options or {})
+        if fixed:
+            raise ConfigError("A benchmark is played by keyframes on all cameras.", value=sorted(fixed))
         self._suite = suite_named(suite)
         self._names = list(tasks or self._suite.tasks)
         self._tier = tier if self._suite.tiers else ""

@@ -16,12 +16,16 @@ DETERMINISM = Rule("determinism", "The same seed and actions must give the same 
 SPACES = Rule("spaces", "The observation space must contain every observation.")
 STEPS = Rule("steps", "A step must give an observation, a finite reward, two flags and information.")
 INFORMATION = Rule("info", "Every key of `info` must be in the documentation of the environment.")
+RESERVED = Rule("reserved_info", "`info` must leave to wrappers the keys that Gymnasium and Stable-Baselines3 reserve.")
 INPUTS = Rule("read_only_inputs", "An environment must not write to an action.", "Copy the array.")
 RESULTS = Rule("results_stay", "Observations that were returned must not change later.", "Return copies.")
 REFUSALS = Rule("refusals", "An action of the wrong shape, or not finite, must raise a documented error.")
 UNMOVED = Rule("refused_moves_nothing", "A refused action must not change what happens next.")
 ORDER = Rule("reset_first", "A step before the first reset must raise `gymnasium.error.ResetNeeded`.")
 CLOSE = Rule("close_twice", "Closing an environment twice must be harmless.")
+RESERVED_KEYS = frozenset(
+    {"episode", "final_obs", "final_info", "final_observation", "terminal_observation", "TimeLimit.truncated"}
+)
 
 
 def check_environment(make: Callable[[], Environment], *, seeds: Sequence[int] = (3, 4), steps: int = 2) -> None:
@@ -94,6 +98,9 @@ def _require_contained(environment: Environment, observation: Any) -> None:
 def _require_documented(environment: Environment, information: Any) -> None:
     kinds = type(environment.unwrapped).__mro__
     text = " ".join(kind.__doc__ or "" for kind in kinds if kind.__module__.partition(".")[0] != "gymnasium")
+    reserved = [key for key in information if key in RESERVED_KEYS or key.startswith("_")]
+    if reserved:
+        raise RESERVED.broken(reserved)
     missing = [key for key in information if f"`{key}`" not in text and f'"{key}"' not in text]
     if missing:
         raise INFORMATION.broken(f"{missing} without a word in the docstring of {kinds[0].__name__}")

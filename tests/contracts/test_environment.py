@@ -89,6 +89,13 @@ class Secretive(Point):
         return {"pushes": self.pushes, "target": 3}
 
 
+class OwnEpisode(Point):
+    """`info` holds the number of `pushes` of an `episode`."""
+
+    def info(self):
+        return {"pushes": self.pushes, "episode": 7}
+
+
 class ArrayReward(Point):
     def reward(self):
         return self.place
@@ -174,6 +181,7 @@ PLANTED = [
     ("spaces", ThreeNumbers),
     ("spaces", Outside),
     ("info", Secretive),
+    ("reserved_info", OwnEpisode),
     ("steps", ArrayReward),
     ("steps", EndlessReward),
     ("steps", FourValues),

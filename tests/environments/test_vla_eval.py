@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from embodied.environments.vla_eval import VlaEvalBenchmark
-from embodied.errors import IntentError
+from embodied.errors import ConfigError, IntentError
 from embodied.serving import Identity, ServingSettings, serving
 from embodied.types import Request, Truth
 from policies.learned import LearnedPolicyConfig
@@ -58,6 +58,11 @@ def test_an_expert_solves_its_episodes_in_rows_of_the_world_frame():
                 asyncio.run(benchmark.apply_action({"actions": wrong}))
     finally:
         benchmark.cleanup()
+
+
+def test_variants_for_learners_are_refused():
+    with pytest.raises(ConfigError, match="all cameras"):
+        VlaEvalBenchmark(task_options={"observations": "low_dim"})
 
 
 @pytest.mark.proof
