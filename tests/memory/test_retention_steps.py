@@ -50,7 +50,7 @@ def test_every_step_removes_few_events_in_a_commit_of_its_own(monkeypatch):
 
 def test_a_step_costs_what_it_removes_however_long_the_log_is(monkeypatch):
     costs = []
-    for rounds in (200, 1600):
+    for rounds in (1500, 6000):
         with open_bank(":memory:") as bank:
             fill(bank, rounds)
             number = bank.head

@@ -1,20 +1,21 @@
 """Embodiment: the robots, their skills and success rates, and the leases of subtasks."""
 
-from collections.abc import Sequence
+from typing import ClassVar
 
 from embodied.errors import ConflictError, MemoryBankError
+from embodied.memory.projections.projection import Projection
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import LeaseGranted, RobotRegistered, SkillEnded, SubtaskEnded
 from embodied.memory.storage.tables import Tables
 
 
-class Embodiment:
+class Embodiment(Projection):
     """`robot` points to registrations, `skill_run` counts successes per context, `lease` has one row per epoch.
 
     A subtask that ended without ever having been leased has a row of epoch 0, which no robot holds.
     """
 
-    schema = """
+    schema: ClassVar[str] = """
     CREATE TABLE IF NOT EXISTS robot (
         robot INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (robot, seq)
     ) WITHOUT ROWID;
@@ -28,7 +29,7 @@ class Embodiment:
     ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS lease_robot ON lease (robot);
     """
-    tables = ("robot", "skill_run", "lease")
+    tables: ClassVar[tuple[str, ...]] = ("robot", "skill_run", "lease")
 
     def check(self, tables: Tables, event: Event) -> None:
         """Raises `ConflictError` for a lease that is not free, and for an outcome logged under a stale lease."""
@@ -64,12 +65,6 @@ class Embodiment:
                     "UPDATE lease SET ended_seq = ? WHERE subtask = ? AND epoch = ?",
                     event.seq, intern(subtask), epoch,
                 )  # fmt: skip
-
-    def release(self, tables: Tables, events: Sequence[Event]) -> None:
-        """Nothing: no event of a robot's record may be removed."""
-
-    def prune(self, tables: Tables) -> None:
-        """Nothing, as `release`."""
 
 
 def newest_lease(tables: Tables, subtask: str) -> tuple[int, str, float, int | None]:

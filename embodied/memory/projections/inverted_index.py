@@ -1,28 +1,28 @@
 """The inverted index: finds the events about a name, by kind and valid time. Poses stay in their events."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
+from embodied.memory.projections.projection import Projection
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kind_table import KIND_OF_PAYLOAD, KINDS
 from embodied.memory.storage.tables import Tables
 
 RARE = frozenset(tag for tag, kind in KINDS.items() if kind.timeline)
+FIRST_PAGE = 1000
 SITE_TIMELINE = ""  # Events of rare kinds are also indexed under the empty name, so that a timeline needs no scan.
 
 
-class InvertedIndex:
+class InvertedIndex(Projection):
     """The table `mention`: subject, kind, valid time, seq."""
 
-    schema = """
+    schema: ClassVar[str] = """
     CREATE TABLE IF NOT EXISTS mention (
         subject INTEGER NOT NULL, kind INTEGER NOT NULL, valid_time_s REAL NOT NULL, seq INTEGER NOT NULL,
         PRIMARY KEY (subject, kind, valid_time_s, seq)
     ) WITHOUT ROWID;
     """
-    tables = ("mention",)
-
-    def check(self, tables: Tables, event: Event) -> None:
-        """Accepts every event: it may be about any name."""
+    tables: ClassVar[tuple[str, ...]] = ("mention",)
 
     def apply(self, tables: Tables, event: Event) -> None:
         """Adds one row per name that the event is about."""
@@ -62,6 +62,24 @@ def rare_events(tables: Tables, wanted: Sequence[str], after: int, to: int) -> l
         tables.names.find(SITE_TIMELINE), *kinds_wanted, after, to,
     )  # fmt: skip
     return sorted(seq for (seq,) in found)
+
+
+def events_about(tables: Tables, subjects: Sequence[int], kinds: Sequence[int], after: int, to: int) -> Iterator[int]:
+    """Yields the numbers of the events of `kinds` about any of `subjects`, after `after` up to `to`, ascending.
+
+    They come from the index in `tables`, a growing page at a time, since the index is in the order of valid time.
+    """
+    marks, more = ", ".join("?" * len(subjects)), ", ".join("?" * len(kinds))
+    page = FIRST_PAGE
+    while after < to:
+        found = tables.select(
+            f"SELECT DISTINCT seq FROM mention WHERE subject IN ({marks}) AND kind IN ({more}) AND seq > ? "  # noqa: S608
+            "AND seq <= ? ORDER BY seq LIMIT ?",
+            *subjects, *kinds, after, to, page,
+        )  # fmt: skip
+        yield from (seq for (seq,) in found)
+        after = found[-1][0] if len(found) == page else to
+        page *= 8
 
 
 def indexed_names(event: Event) -> Sequence[str]:

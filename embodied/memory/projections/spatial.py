@@ -1,10 +1,10 @@
 """Space: the tree of places, one parent per entity, other relations, and merged entities."""
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from embodied.errors import ConflictError, MemoryBankError
+from embodied.memory.projections.projection import Projection
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import (
     CONTAINMENT,
@@ -32,10 +32,10 @@ class Parent(NamedTuple):
 ORPHAN = Parent(NO_NAME, NO_NAME, 0, -math.inf, 0)
 
 
-class Spatial:
+class Spatial(Projection):
     """`place` and `merge` point to events; `containment` holds the current parents, `parent_change` their history."""
 
-    schema = """
+    schema: ClassVar[str] = """
     CREATE TABLE IF NOT EXISTS place (
         place INTEGER NOT NULL, seq INTEGER NOT NULL, level INTEGER NOT NULL, PRIMARY KEY (place, seq)
     ) WITHOUT ROWID;
@@ -58,7 +58,7 @@ class Spatial:
     );
     CREATE INDEX IF NOT EXISTS merge_root ON merge (root);
     """
-    tables = ("place", "containment", "parent_change", "link_change", "merge")
+    tables: ClassVar[tuple[str, ...]] = ("place", "containment", "parent_change", "link_change", "merge")
 
     def check(self, tables: Tables, event: Event) -> None:
         """Raises `MemoryBankError` for a broken tree or a second parent, `ConflictError` for a stale version."""
@@ -86,12 +86,6 @@ class Spatial:
                 _link(tables, event, payload)
             case EntityMerged() as payload:
                 _merge(tables, event, payload)
-
-    def release(self, tables: Tables, events: Sequence[Event]) -> None:
-        """Nothing: no event of space may be removed."""
-
-    def prune(self, tables: Tables) -> None:
-        """Nothing, as `release`."""
 
 
 def parent_of(tables: Tables, subject: int) -> Parent:

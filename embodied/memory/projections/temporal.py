@@ -1,8 +1,10 @@
 """Time: episodes, moments of policies, and the watermark of the past."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from embodied.errors import MemoryBankError
+from embodied.memory.projections.projection import Projection
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import EpisodeBegun, EpisodeEnded, MomentStored, Watermark
 from embodied.memory.storage.tables import Tables
@@ -10,10 +12,10 @@ from embodied.memory.storage.tables import Tables
 MOMENT_TABLES = ("moment_key", "moment_entity_key", "moment_label_key")
 
 
-class Temporal:
+class Temporal(Projection):
     """`moment` is a view: its keys lie in `moment_key`, its embedding and tokens with the event."""
 
-    schema = """
+    schema: ClassVar[str] = """
     CREATE TABLE IF NOT EXISTS episode (
         episode INTEGER NOT NULL, begun_seq INTEGER NOT NULL, model_id INTEGER NOT NULL, bytes INTEGER NOT NULL,
         ended_seq INTEGER, PRIMARY KEY (episode, begun_seq)
@@ -43,7 +45,7 @@ class Temporal:
     CREATE VIEW IF NOT EXISTS moment_label AS
         SELECT key.seq, name.text AS label FROM moment_label_key AS key JOIN name ON name.id = key.label;
     """
-    tables = ("episode", "closed", *MOMENT_TABLES)
+    tables: ClassVar[tuple[str, ...]] = ("episode", "closed", *MOMENT_TABLES)
 
     def check(self, tables: Tables, event: Event) -> None:
         """Raises `MemoryBankError` for a closed past, another size of embedding, and invalid episode boundaries."""

@@ -1,11 +1,12 @@
 """The data that queries read: the log up to one sequence number, and the index of moments."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from embodied.errors import MemoryBankError
-from embodied.memory.projections.inverted_index import RARE, rare_events
+from embodied.memory.projections import blocks
+from embodied.memory.projections.inverted_index import RARE, events_about, indexed_names, rare_events
 from embodied.memory.queries import containment_history, validation
 from embodied.memory.queries.containment_history import Instant
 from embodied.memory.queries.moment_search import MomentIndex
@@ -15,7 +16,7 @@ from embodied.memory.schema.kinds import PlaceDefined, Polygon
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.storage.log import EventLog
 
-READ_THROUGH = 20_000
+READ_THROUGH = 1000
 
 
 class LogView:
@@ -47,18 +48,41 @@ class LogView:
         """Returns the instant of a query about a valid time (seconds, None: the latest)."""
         return Instant(self.head, validation.instant_s(as_of_s))
 
-    def wanted_events(self, seq: int, wanted: EventFilter) -> Iterator[Event]:
-        """Yields the events after `seq` that fit a filter, whose entities are not considered, in the order of the log.
+    def wanted_events(self, seq: int, wanted: EventFilter, entities: Set[str]) -> Iterator[Event]:
+        """Yields the events after `seq` that match the filter `wanted`, in the order of the log.
 
-        Rare kinds are looked up in the index once a stretch of the log has been read through.
+        `entities` are the names to be matched, those of the filter and all that are the same. A stretch of the log is
+        read through first; the events after it are looked up.
         """
-        where, values = self._condition(wanted)
+        condition = self._condition(wanted)
         head = self.head
-        to = min(head, seq + READ_THROUGH) if wanted.kinds and RARE.issuperset(wanted.kinds) else head
-        yield from self.log.events(seq, to=to, where=where, values=values)
+        to = min(head, seq + READ_THROUGH)
+        for event in self.log.events(seq, to=to, **condition):
+            if not entities or not entities.isdisjoint(indexed_names(event)):
+                yield event
         if to < head:
-            numbers = rare_events(self.log.tables, wanted.kinds, to, head)
-            yield from self.log.events_of(numbers, where=where, values=values)
+            yield from self._looked_up(to, head, wanted, entities)
+
+    def _looked_up(self, after: int, head: int, wanted: EventFilter, entities: Set[str]) -> Iterator[Event]:
+        condition = self._condition(wanted)
+        tables, log = self.log.tables, self.log
+        find = tables.names.find
+        kinds = [number for kind in wanted.kinds or KINDS if (number := find(kind)) is not None]
+        robot, task = find(wanted.robot), find(wanted.task)
+        whole = min(head, blocks.BLOCK * blocks.block_of(log.head))
+        if entities:
+            subjects = [number for name in entities if (number := find(name)) is not None]
+            yield from log.events_of(events_about(tables, subjects, kinds, after, head), **condition)
+        elif robot:
+            yield from log.events_of(blocks.events_of_robot(tables, robot, kinds, after, whole), **condition)
+            yield from log.events(max(after, whole), to=head, **condition)
+        elif wanted.kinds and RARE.issuperset(wanted.kinds):
+            yield from log.events_of(rare_events(tables, wanted.kinds, after, head), **condition)
+        elif None not in (robot, task):
+            field, names = (blocks.TASK, [task]) if task else (blocks.KIND, kinds)
+            for first, last in blocks.blocks_with(tables, field, names, after, whole):
+                yield from log.events(first, to=last, **condition)
+            yield from log.events(max(after, whole), to=head, **condition)
 
     def event_numbers(self, name: str, from_s: float, to_s: float, kinds: Sequence[str]) -> list[int]:
         """Returns the sequence numbers of the events of `kinds` about `name`, by valid time from `from_s` to `to_s`.
@@ -99,7 +123,8 @@ class LogView:
                 return payload.polygon
         raise MemoryBankError("A region must be a place with an extent.", value=place, remedy="Define it first.")
 
-    def _condition(self, wanted: EventFilter) -> tuple[str, list[Any]]:
+    def _condition(self, wanted: EventFilter) -> dict[str, Any]:
+        """Returns a filter as the arguments `where` and `values` of `EventLog.events`; entities are not considered."""
         find = self.log.tables.names.find
         kinds = [find(kind) for kind in wanted.kinds]
         where, values = ["TRUE"], []
@@ -110,7 +135,7 @@ class LogView:
             if text := getattr(wanted, column):
                 where.append(f"{column} = ?")
                 values.append(find(text))
-        return " AND ".join(where), values
+        return {"where": " AND ".join(where), "values": values}
 
     def _members(self, name: str) -> list[int]:
         """Returns the ids of all entities that are one with this one, none for an unknown name."""

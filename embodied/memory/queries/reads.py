@@ -14,7 +14,8 @@ import numpy as np
 
 from embodied.errors import MemoryBankError
 from embodied.geometry import Vector3
-from embodied.memory.projections.inverted_index import SITE_TIMELINE, indexed_names
+from embodied.memory.projections import blocks
+from embodied.memory.projections.inverted_index import SITE_TIMELINE
 from embodied.memory.queries import containment_history, location_belief, skill_matching, validation
 from embodied.memory.queries.log_view import LogView
 from embodied.memory.queries.read_call import ReadCall
@@ -99,8 +100,8 @@ class Reads:
     @query
     def latest_s(self) -> float | None:
         """Returns the newest valid time of all events, seconds on the site clock, None where there are none."""
-        found = self._view.log.tables.select_one("SELECT MAX(valid_time_s) FROM event WHERE seq <= ?", self._view.head)
-        return found[0] if found else None
+        with self._view.log.tables.lock:
+            return blocks.newest_s(self._view.log.tables, self._view.head)
 
     @query
     def names(self) -> list[str]:
@@ -134,9 +135,7 @@ class Reads:
         seq, limit = validation.whole("seq", seq, least=0), validation.whole("limit", limit, least=1)
         wanted = validation.event_filter(wanted)
         entities = set(self._view.names_of(wanted.entities))
-        events = self._view.wanted_events(seq, wanted)
-        fitting = (event for event in events if not entities or entities.intersection(indexed_names(event)))
-        return list(islice(fitting, limit))  # The log is read in blocks of a thousand events, no further than needed.
+        return list(islice(self._view.wanted_events(seq, wanted, entities), limit))
 
     @query
     def skill_candidates(

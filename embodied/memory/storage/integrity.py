@@ -106,8 +106,10 @@ def inspect_projections(log: EventLog) -> list[str]:
             create_tables(db)
             db.executemany("INSERT OR IGNORE INTO name VALUES (?, ?)", enumerate(log.tables.names.texts))
             db.execute("DROP TABLE event")
-            db.execute("CREATE TABLE event (seq INTEGER PRIMARY KEY)")  # Projections need only this column.
-            db.executemany("INSERT INTO event VALUES (?)", log.tables.db.execute("SELECT seq FROM event"))
+            columns = "seq, valid_time_s, robot, task, kind"  # Projections need only these.
+            db.execute(f"CREATE TABLE event ({columns}, PRIMARY KEY (seq)) WITHOUT ROWID")
+            selected = log.tables.db.execute(f"SELECT {columns} FROM event")  # noqa: S608
+            db.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?)", selected)
             db.execute("BEGIN")
             replay(log, Tables(db, Names(db)))
             return [text for table in TABLES if (text := _difference(log.tables.db, db, table))]

@@ -3,7 +3,8 @@
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -108,13 +109,13 @@ class EventLog:
             yield from map(self._event, found)
             after = found[-1][0] if len(found) == step else to
 
-    def events_of(self, numbers: Sequence[int], *, where: str = "TRUE", values: Sequence[Any] = ()) -> Iterator[Event]:
-        """Yields those of the events with these `numbers` that match, in the order of the log.
+    def events_of(self, numbers: Iterable[int], *, where: str = "TRUE", values: Sequence[Any] = ()) -> Iterator[Event]:
+        """Yields those of the events with these `numbers`, which ascend, that match.
 
         `where` and `values` as in `events`.
         """
-        for start in range(0, len(numbers), CHUNK):
-            chunk = numbers[start : start + CHUNK]
+        left = iter(numbers)
+        while chunk := list(islice(left, CHUNK)):
             marks = ", ".join("?" * len(chunk))
             found = self.tables.select(
                 f"SELECT {COLUMNS} FROM event WHERE seq IN ({marks}) AND {where} ORDER BY seq",  # noqa: S608

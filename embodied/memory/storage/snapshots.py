@@ -17,6 +17,7 @@ from embodied.memory.storage.log import EventLog
 from embodied.memory.storage.tables import Tables, translated
 
 EVERY = 50_000
+SHARE = 10  # The log grows by a tenth from one snapshot to the next, so that all of them together cost as the log.
 KEPT = 2
 DIGEST_BYTES = 8
 LOW_PRIORITY = 19
@@ -25,20 +26,23 @@ _logger = logging.getLogger(__name__)
 
 
 class SnapshotWriter:
-    """Writes a snapshot of the bank at `path` after every `every` new events, in a separate thread."""
+    """Writes a snapshot of the bank at `path` after `every` new events or a tenth of all, in a separate thread."""
 
     def __init__(self, path: Path, *, every: int = EVERY) -> None:
         self._path = path
         self._every = every
         self._thread: threading.Thread | None = None
-        self._next = max([0, *(seq for seq, _ in _found(path))]) + every
+        self._next = self._after(max([0, *(seq for seq, _ in _found(path))]))
 
     def note(self, head: int) -> None:
         """Starts a snapshot where one is due and none is in progress."""
         if head >= self._next and not (self._thread and self._thread.is_alive()):
-            self._next = head + self._every
+            self._next = self._after(head)
             self._thread = threading.Thread(target=self._write, name="stem-snapshot")
             self._thread.start()
+
+    def _after(self, seq: int) -> int:
+        return seq + max(self._every, seq // SHARE)
 
     def close(self) -> None:
         """Waits for the snapshot in progress."""
@@ -110,6 +114,8 @@ def replay(log: EventLog, target: Tables, *, after: int = 0) -> None:
     for event in log.events(after, to=log.head):
         for projection in PROJECTIONS:
             projection.apply(target, event)
+    for projection in PROJECTIONS:
+        projection.settle(target, log.head)
 
 
 def _recreate(db: sqlite3.Connection) -> None:

@@ -1,0 +1,163 @@
+"""Blocks of the log: where the events of a robot, a kind and a task are, and the newest valid time of each block.
+
+A block is summed up at once when the first event after it is appended, so an append costs nothing else. Readers look
+through the block in progress themselves.
+"""
+
+import math
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import ClassVar
+
+from embodied.memory.projections.projection import Projection
+from embodied.memory.schema.event import Event
+from embodied.memory.storage.tables import Tables
+
+BLOCK = 4096
+KIND, TASK = 0, 1  # Fields of `block_name`.
+NEVER_S = -math.inf  # The newest time of a block without events.
+
+
+class Blocks(Projection):
+    """`block` has the newest time of each complete block, `block_name` the kinds and tasks that occur in it.
+
+    `block_robot` has, by robot and kind, the places of the events in the block, 16 bits each.
+    """
+
+    schema: ClassVar[str] = """
+    CREATE TABLE IF NOT EXISTS block (block INTEGER PRIMARY KEY, newest_s REAL NOT NULL);
+    CREATE TABLE IF NOT EXISTS block_name (
+        field INTEGER NOT NULL, name INTEGER NOT NULL, block INTEGER NOT NULL, PRIMARY KEY (field, name, block)
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS block_robot (
+        robot INTEGER NOT NULL, kind INTEGER NOT NULL, block INTEGER NOT NULL, places BLOB NOT NULL,
+        PRIMARY KEY (robot, kind, block)
+    ) WITHOUT ROWID;
+    """
+    tables: ClassVar[tuple[str, ...]] = ("block", "block_name", "block_robot")
+
+    def apply(self, tables: Tables, event: Event) -> None:
+        """Sums up the block before, where the event is the first of its block."""
+        block, place = divmod(event.seq - 1, BLOCK)
+        if block and not place:
+            self.settle(tables, event.seq)
+
+    def release(self, tables: Tables, events: Sequence[Event]) -> None:
+        """Takes the events out of the summaries of their blocks."""
+        by_block = defaultdict(list)
+        for event in events:
+            by_block[block_of(event.seq)].append(event)
+        for block, gone in by_block.items():
+            if tables.select_one("SELECT 1 FROM block WHERE block = ?", block):
+                _release(tables, block, gone)
+
+    def prune(self, tables: Tables) -> None:
+        """Drops all summaries: `settle` makes them again."""
+        for table in self.tables:
+            tables.write(f"DELETE FROM {table}")  # noqa: S608
+
+    def settle(self, tables: Tables, head: int) -> None:
+        """Sums up all complete blocks before that of number `head`."""
+        (known,) = tables.select_one("SELECT MAX(block) FROM block") or (None,)
+        for block in range(0 if known is None else known + 1, block_of(max(1, head))):
+            _sum_up(tables, block)
+
+
+def block_of(seq: int) -> int:
+    """Returns the number of the block of an event."""
+    return (seq - 1) // BLOCK
+
+
+def events_of_robot(tables: Tables, robot: int, kinds: Iterable[int], after: int, to: int) -> list[int]:
+    """Returns the numbers of the events of `robot` and `kinds`, after `after` up to `to`, ascending.
+
+    They come from the complete blocks in `tables`; robot and kinds are ids of names.
+    """
+    found = []
+    for kind in kinds:
+        for block, places in tables.select(
+            "SELECT block, places FROM block_robot WHERE robot = ? AND kind = ? AND block BETWEEN ? AND ?",
+            robot, kind, block_of(after + 1), block_of(to),
+        ):  # fmt: skip
+            found += [seq for place in array("H", places) if after < (seq := block * BLOCK + 1 + place) <= to]
+    return sorted(found)
+
+
+def blocks_with(tables: Tables, field: int, names: Iterable[int], after: int, to: int) -> Iterator[tuple[int, int]]:
+    """Yields the complete blocks, cut to after `after` up to `to`, in which one of `names` occurs as kind or task.
+
+    Each is given by the number before its first event and the number of its last. `tables` are those of the bank, and
+    `field` is `KIND` or `TASK`.
+    """
+    blocks = {
+        block
+        for name in names
+        for (block,) in tables.select(
+            "SELECT block FROM block_name WHERE field = ? AND name = ? AND block BETWEEN ? AND ?",
+            field, name, block_of(after + 1), block_of(to),
+        )
+    }  # fmt: skip
+    for block in sorted(blocks):
+        yield max(after, block * BLOCK), min(to, (block + 1) * BLOCK)
+
+
+def newest_s(tables: Tables, head: int) -> float | None:
+    """Returns the newest valid time of all events up to number `head`, None where there are none."""
+    whole = block_of(head + 1)
+    before = tables.select_one("SELECT MAX(newest_s) FROM block WHERE block < ? AND newest_s > ?", whole, NEVER_S)
+    after = _newest_between(tables, whole * BLOCK, head)
+    times = [time_s for (time_s,) in (before or (None,), (after,)) if time_s is not None]
+    return max(times, default=None)
+
+
+def _newest_between(tables: Tables, after: int, to: int) -> float | None:
+    found = tables.select_one("SELECT MAX(valid_time_s) FROM event WHERE seq > ? AND seq <= ?", after, to)
+    return found[0] if found else None
+
+
+def _sum_up(tables: Tables, block: int) -> None:
+    first, last = block * BLOCK + 1, (block + 1) * BLOCK
+    newest = _newest_between(tables, first - 1, last)
+    tables.write("INSERT INTO block VALUES (?, ?)", block, NEVER_S if newest is None else newest)
+    for field, column in ((KIND, "kind"), (TASK, "task")):
+        tables.write(
+            f"INSERT INTO block_name SELECT DISTINCT {field}, {column}, {block} FROM event "  # noqa: S608
+            "WHERE seq BETWEEN ? AND ?",
+            first, last,
+        )  # fmt: skip
+    rows = tables.select("SELECT robot, kind, seq FROM event WHERE seq BETWEEN ? AND ?", first, last)
+    tables.write_many(
+        "INSERT INTO block_robot VALUES (?, ?, ?, ?)",
+        [
+            (robot, kind, block, array("H", [seq - first for *_, seq in found]).tobytes())
+            for (robot, kind), found in groupby(sorted(rows), key=lambda row: row[:2])
+            if robot
+        ],
+    )
+
+
+def _release(tables: Tables, block: int, events: Sequence[Event]) -> None:
+    first, last = block * BLOCK + 1, (block + 1) * BLOCK
+    find, newest = tables.names.find, "SELECT newest_s FROM block WHERE block = ?"
+    gone: dict[tuple[int | None, int | None], set[int]] = defaultdict(set)
+    for event in events:
+        if event.robot:
+            gone[find(event.robot), find(event.kind)].add(event.seq - first)
+    for (robot, kind), places in gone.items():
+        key = "robot = ? AND kind = ? AND block = ?"
+        (known,) = tables.select_one(f"SELECT places FROM block_robot WHERE {key}", robot, kind, block) or (b"",)  # noqa: S608
+        left = array("H", [place for place in array("H", known) if place not in places])
+        if left:
+            tables.write(f"UPDATE block_robot SET places = ? WHERE {key}", left.tobytes(), robot, kind, block)  # noqa: S608
+        else:
+            tables.write(f"DELETE FROM block_robot WHERE {key}", robot, kind, block)  # noqa: S608
+    for field, column in ((KIND, "kind"), (TASK, "task")):
+        for name in {find(getattr(event, column)) for event in events}:
+            there = f"SELECT 1 FROM event WHERE seq BETWEEN ? AND ? AND {column} = ? LIMIT 1"  # noqa: S608
+            if not tables.select_one(there, first, last, name):
+                tables.write("DELETE FROM block_name WHERE field = ? AND name = ? AND block = ?", field, name, block)
+    if (max(event.valid_time_s for event in events),) >= (tables.select_one(newest, block) or (NEVER_S,)):
+        left_s = _newest_between(tables, first - 1, last)
+        tables.write("UPDATE block SET newest_s = ? WHERE block = ?", NEVER_S if left_s is None else left_s, block)
