@@ -15,6 +15,7 @@ from embodied.evaluation.curves import curves_of
 from embodied.evaluation.episode_list import LIST_FILE, EpisodeList, encode_list, require_same_episodes
 from embodied.evaluation.failing import FailingPolicies
 from embodied.evaluation.first_episodes import FirstEpisodes, NothingPlayedError
+from embodied.evaluation.intent_lists import append_intents, read_intents
 from embodied.evaluation.memory_pages import Page, episode_page
 from embodied.evaluation.output_folder import require_own_folder
 from embodied.evaluation.outside_policies import earlier_records, require_one_at_a_time
@@ -82,7 +83,7 @@ def evaluate(  # noqa: PLR0913
         clips = _video_clips(_chosen(evaluation, records, parts, videos), jobs, folder.path, pool=pool)
         pages = _remembered(evaluation.worker, jobs, records, clips, truth)
         write_attached(folder.path, curves, pages)
-        attached = report.Attached(clips, pages, curves)
+        attached = report.Attached(clips, pages, curves, read_intents(folder.path))
         folder.write("report.html", report.html(results, records, config=config, attached=attached))
         _report_invalid(records, folder.path)
     return results
@@ -188,6 +189,7 @@ def _played(  # noqa: PLR0913
             if truth is not None:
                 append_truth(truth, result.truth)
             if _key(result.record) not in known:  # Rows of an unfinished chain stay on the disk.
+                append_intents(folder.path, result)
                 known[_key(result.record)] = folder.append(result.record)
                 failing.note(result)
                 _watch(first, result.record, folder, watched=not done)

@@ -15,6 +15,7 @@ from embodied.evaluation.attached_content import merged_pages, read_attached, wr
 from embodied.evaluation.episode_list import LIST_FILE, encode_list
 from embodied.evaluation.failing import policy_failures
 from embodied.evaluation.finished_run import FinishedRun, read_run
+from embodied.evaluation.intent_lists import merge_intents, read_intents
 from embodied.evaluation.metrics import phase_order
 from embodied.evaluation.plan import Shard
 from embodied.evaluation.results import RESULTS_FILE, ResultsFolder
@@ -63,7 +64,8 @@ def merge(folders: Sequence[Path], *, output: Path) -> Mapping[str, Any]:
         pages = merged_pages(attached, records, [clip.record for clip in clips])
         curves = next((one.curves for one in attached if one.curves), {})
         write_attached(output, curves, pages)
-        shown = report.Attached(clips, pages, curves)
+        merge_intents([one.folder for one in shards], output)
+        shown = report.Attached(clips, pages, curves, read_intents(output))
         target.write("report.html", report.html(results, records, config=config, attached=shown))
     return results
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from embodied.evaluation import control_plots, memory_plots, plots
 from embodied.evaluation.curves import Curves, curves_figure
+from embodied.evaluation.intent_lists import Key
 from embodied.evaluation.memory_pages import Page
 from embodied.evaluation.metrics import reasons
 from embodied.evaluation.report_episodes import anchor, choice_tables, episode_rows
@@ -27,6 +28,7 @@ from embodied.evaluation.report_lines import (
 )
 from embodied.evaluation.templating import templates
 from embodied.evaluation.text_table import text_table
+from embodied.rollout.intent_outcomes import IntentOutcome
 from embodied.types import NORMAL, EpisodeRecord
 
 REASONS_SHOWN = 6
@@ -42,11 +44,12 @@ class Clip:
 
 @dataclass(frozen=True)
 class Attached:
-    """Content of a page besides the figures: videos, episodes from a memory bank, learning curves by policy."""
+    """Content of a page besides the figures: videos, episodes of a memory bank, learning curves by policy, intents."""
 
     clips: Sequence[Clip] = ()
     pages: Sequence[tuple[EpisodeRecord, Page]] = ()
     curves: Mapping[str, Sequence[Curves]] = field(default_factory=dict)
+    intents: Mapping[Key, Sequence[IntentOutcome]] = field(default_factory=dict)
 
 
 def terminal_table(results: Mapping[str, Any]) -> str:
@@ -131,7 +134,7 @@ def html(
         failures=_failures(results, records),
         times=_times(results, records),
         choices=choice_tables(results, records),
-        episodes=episode_rows(results, records, {anchor(clip.record) for clip in attached.clips}),
+        episodes=episode_rows(results, records, {anchor(clip.record) for clip in attached.clips}, attached.intents),
         videos=_videos(results, attached.clips),
         memories=_memories(attached.pages),
         config=config,

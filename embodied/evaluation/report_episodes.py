@@ -4,7 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from embodied.evaluation.intent_lists import Key, intents_of
+from embodied.rollout.intent_outcomes import IntentOutcome
 from embodied.types import NORMAL, EpisodeRecord
+
+MOST_INTENTS = 40
 
 
 @dataclass(frozen=True)
@@ -18,11 +22,14 @@ class ChoiceTable:
 
 
 def episode_rows(
-    results: Mapping[str, Any], records: Sequence[EpisodeRecord], filmed: Collection[str]
+    results: Mapping[str, Any],
+    records: Sequence[EpisodeRecord],
+    filmed: Collection[str],
+    intents: Mapping[Key, Sequence[IntentOutcome]],
 ) -> dict[str, list[dict[str, Any]]]:
     """Returns the rows of the list of episodes by task, of the `records` of the tasks of `results`.
 
-    `filmed` are the anchors of the videos of the page.
+    `filmed` are the anchors of the videos of the page, `intents` those of each episode; of many the last are shown.
     """
     return {
         task: [
@@ -31,6 +38,8 @@ def episode_rows(
                 "target": "" if record.choice is None else record.choice["target"],
                 "chosen": "" if record.choice is None else record.choice["chosen"],
                 "video": anchor(record) if anchor(record) in filmed else "",
+                "intents": intents_of(record, intents)[-MOST_INTENTS:],
+                "left_out": max(0, len(intents_of(record, intents)) - MOST_INTENTS),
             }
             for record in records
             if record.task_and_tier == task

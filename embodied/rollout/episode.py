@@ -126,8 +126,9 @@ class EpisodeRunner:
     def result(self) -> EpisodeResult:
         """Returns the result so far."""
         robots = {name: slot.record for name, slot in self._slots.items()}
-        steps = sum(one.intents for one in robots.values())
-        return EpisodeResult(self.progress, steps, self._state.time_s - self._start_s, robots, self._traceback)
+        steps, sim_time_s = sum(one.intents for one in robots.values()), self._state.time_s - self._start_s
+        intents = tuple(one for slot in self._slots.values() for one in slot.outcomes)
+        return EpisodeResult(self.progress, steps, sim_time_s, robots, self._traceback, intents)
 
     @contextmanager
     def _ends(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from embodied.rollout.intent_outcomes import IntentOutcome
 from embodied.types import NORMAL, EpisodeRecord, Progress, RobotRecord
 
 
@@ -54,7 +55,8 @@ class EpisodeJob:
 class EpisodeResult:
     """How an episode ended: `steps` counts the intents begun by all robots, `sim_time_s` the simulated seconds.
 
-    `traceback` is that of the exception of a policy which ended it, "" where there was none.
+    `traceback` is that of the exception of a policy which ended it, "" where there was none. `intents` are those of
+    each robot in their order, robot by robot.
     """
 
     progress: Progress
@@ -62,6 +64,7 @@ class EpisodeResult:
     sim_time_s: float
     robots: Mapping[str, RobotRecord] = field(default_factory=dict)
     traceback: str = ""
+    intents: tuple[IntentOutcome, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +72,8 @@ class JobResult:
     """The result of a job: the record, and an H.264 MP4 and recordings where the job requested them.
 
     `truth` are the encoded events of a `TruthReport`, empty where none was requested. `traceback` is that of the
-    exception of a policy which ended the episode. `later` are the results of `EpisodeJob.later`.
+    exception of a policy which ended the episode, `intents` are those of `EpisodeResult`. `later` are the results of
+    `EpisodeJob.later`.
     """
 
     job: EpisodeJob
@@ -78,6 +82,7 @@ class JobResult:
     recordings: tuple[Any, ...] = ()
     truth: bytes = b""
     traceback: str = ""
+    intents: tuple[IntentOutcome, ...] = ()
     later: "tuple[JobResult, ...]" = ()
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from embodied.errors import ConfigError, unknown_name
 from embodied.protocols import Controller, Policy
+from embodied.rollout.intent_outcomes import IntentOutcome, outcome_of
 from embodied.rollout.requests import ObservationHistory
 from embodied.types import (
     Assignment,
@@ -56,7 +57,7 @@ class AgentConfig:
 class RobotSlot:
     """One robot's state in the loop. A decision that takes time is `pending` until `due_s`.
 
-    `intents` counts those begun; `running` is the intent that its controller executes.
+    `intents` counts those begun; `running` is the intent that its controller executes, `ended` are those before it.
     """
 
     robot: str
@@ -74,6 +75,13 @@ class RobotSlot:
     intents: int = 0
     failed: int = 0
     cancelled: int = 0
+    ended: list[IntentOutcome] = field(default_factory=list)
+
+    @property
+    def outcomes(self) -> tuple[IntentOutcome, ...]:
+        """Its intents so far and how each ended, the running one included."""
+        running = [] if self.running is None else [outcome_of(self.robot, self.running, None)]
+        return (*self.ended, *running)
 
     @property
     def busy(self) -> bool:
@@ -98,6 +106,8 @@ class RobotSlot:
     def end_intent(self, report: ControllerReport) -> IntentFeedback:
         """Ends the running intent; after a failure or a cancellation the queued ones are dropped too."""
         feedback = IntentFeedback(type(self.running).__name__, report.status, report.reason)
+        if self.running is not None:
+            self.ended.append(outcome_of(self.robot, self.running, report))
         self.running, self.feedback = None, feedback
         if report.status is not ControllerStatus.DONE:
             self.queue.clear()

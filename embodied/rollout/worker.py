@@ -185,10 +185,8 @@ class SimulatorWorker:
         team = replace(context, policy=policy, agents=self._agents(policy, reminded), visualisations=job.video)
         team = replace(team, continue_world=previous is not None)
         result = play(episode, team, observers=observers)
-        record = replace(
-            record_of(job, episode, result, donor=controlled.donor, started_s=started_s),
-            on_failure=on_failure_of(task),
-        )
+        record = record_of(job, episode, result, donor=controlled.donor, started_s=started_s)
+        record = replace(record, on_failure=on_failure_of(task))
         for observer in observers:
             observer.on_end(record)
         return JobResult(
@@ -198,6 +196,7 @@ class SimulatorWorker:
             recordings=() if recorder is None else recorder.recordings(),
             truth=report.encoded(),
             traceback=result.traceback,
+            intents=result.intents,
         )
 
     def close(self) -> None:
