@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from embodied.errors import ConfigError
@@ -62,6 +63,42 @@ def test_a_file_that_is_no_list_is_refused(tmp_path, content):
         read_list(tmp_path / "list.json")
     with pytest.raises(ListError, match="write one with"):
         read_list(tmp_path / "none.json")
+
+
+def test_a_list_of_another_version_or_kind_is_refused(tmp_path):
+    for before, after in ((b'"version": 1', b'"version": 2'), (b'"schema": "', b'"schema": "other ')):
+        content = encode_list(made())
+        assert before in content
+        (tmp_path / "list.json").write_bytes(content.replace(before, after))
+        with pytest.raises(ListError, match="must be of 'embodied.*version 1"):
+            read_list(tmp_path / "list.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [(made(()), "each once"), (made((5, 5)), "each once"), (made((-1, 5)), "from 0 on"), (made(tasks={}), "one task")],
+    ids=["no seed", "a seed twice", "a seed below 0", "no task"],
+)
+def test_a_list_with_impossible_seeds_or_without_tasks_is_refused(tmp_path, content, rule):
+    write_list(tmp_path / "list.json", content)
+    with pytest.raises(ListError, match=rule):
+        read_list(tmp_path / "list.json")
+
+
+def test_what_differs_first_between_two_lists_is_named():
+    def changed(**fields):
+        tasks = {name: msgspec.structs.replace(one, **fields) for name, one in made().tasks.items()}
+        return msgspec.structs.replace(made(), tasks=tasks)
+
+    others = {
+        "split 'test' and 'train'": msgspec.structs.replace(changed(spec=7), split="train"),
+        "spec 1 and 7": changed(spec=7, seeds=(1, 2)),
+        "4 and 2 seeds, which differ": changed(seeds=(1, 2), episodes_sha256="0"),
+        f"episodes with digest {next(iter(made().tasks.values())).episodes_sha256} and 0": changed(episodes_sha256="0"),
+    }
+    for text, other in others.items():
+        assert [found for _, found in differences(made(), other)][0] == text
+    assert list(differences(made(), made())) == []
 
 
 def test_a_list_of_episodes_that_a_task_no_longer_makes_is_refused():

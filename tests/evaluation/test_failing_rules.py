@@ -66,7 +66,7 @@ def test_the_reason_in_results_is_that_of_the_lowest_seed_that_was_played():
     assert policy_failures([success(), record(reason="The worker died.")]) == {}
 
 
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("count", [1, 3, 5])
 def test_the_first_failure_of_a_policy_is_logged_and_its_stop_but_no_further_failure(tmp_path, caplog, count):
     failing = after(folder=tmp_path)
     for seed in range(count):
@@ -75,4 +75,4 @@ def test_the_first_failure_of_a_policy_is_logged_and_its_stop_but_no_further_fai
     invalid = [line for line in caplog.messages if " is invalid: " in line]
     assert [line.split(" is invalid")[0] for line in invalid] == ["t/0 by mine", "t/0 by other"]
     assert all(line.endswith(f"The traceback is in {tmp_path / ERRORS_FILE}.") for line in invalid)
-    assert ("No more episodes are played with mine" in caplog.text) == (count == 3)
+    assert caplog.text.count("No more episodes are played with mine") == (count >= 3)
