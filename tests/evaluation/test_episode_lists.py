@@ -70,7 +70,7 @@ def test_a_list_of_another_version_or_kind_is_refused(tmp_path):
         content = encode_list(made())
         assert before in content
         (tmp_path / "list.json").write_bytes(content.replace(before, after))
-        with pytest.raises(ListError, match="must be of 'embodied.*version 1"):
+        with pytest.raises(ListError, match=r"must be of 'embodied.*version 1"):
             read_list(tmp_path / "list.json")
 
 
@@ -97,7 +97,7 @@ def test_what_differs_first_between_two_lists_is_named():
         f"episodes with digest {next(iter(made().tasks.values())).episodes_sha256} and 0": changed(episodes_sha256="0"),
     }
     for text, other in others.items():
-        assert [found for _, found in differences(made(), other)][0] == text
+        assert next(found for _, found in differences(made(), other)) == text
     assert list(differences(made(), made())) == []
 
 

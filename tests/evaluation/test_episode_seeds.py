@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from embodied.evaluation import episode_seeds
 from embodied.evaluation.episode_seeds import SEED_SPACE, SEED_STRIDE, balanced_seeds
 from embodied.tasks.registry import make_task
 from embodied.types import Answer, Choice
@@ -115,6 +116,11 @@ class Constant(FakeTask):
 @dataclass(kw_only=True)
 class Chained(FakeTask):
     chain_length: int = 3
+
+
+def test_no_seed_comes_twice_however_small_their_space_is(monkeypatch):
+    monkeypatch.setattr(episode_seeds, "SEED_SPACE", 16)
+    assert len(set(balanced_seeds(Asking(), "test", 0, 12))) == 12
 
 
 def test_tasks_that_cannot_be_balanced_get_seeds_as_they_are_drawn():
