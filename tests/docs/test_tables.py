@@ -7,6 +7,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+from embodied.errors import ConfigError
 from embodied.evaluation import evaluate_policies
 from embodied.geometry import Pose
 from embodied.memory.perception.colours import lab_from_rgb, median_lab
@@ -14,9 +15,10 @@ from embodied.robots.catalogue import robot_model
 from embodied.robots.commands import proprio_layout
 from embodied.scenes import tabletop
 from embodied.specs import ObservationSpec
-from embodied.tasks.memorybench import layout
+from embodied.tasks.memorybench import layout, predicates, reopen_drawer
 from embodied.tasks.memorybench.base import PRESS_KEYFRAMES, PRESS_TIME_S
 from embodied.tasks.registry import make_task, suite_named
+from embodied.tasks.teamwork import two_robots
 from embodied.types import CameraImage, Observation, Request
 from tests.docs.snippets import ROOT
 
@@ -62,6 +64,47 @@ def test_a_task_of_memorybench_is_described_as_it_is(name):
 
 def test_further_presses_lengthen_the_limits_as_described():
     assert f"adds {PRESS_KEYFRAMES} keyframes and {PRESS_TIME_S:g} s" in section(TASKS, "put_block_back")
+
+
+def test_thresholds_of_phases_and_choices_are_those_of_the_predicates():
+    pressed = f"down by more than {1000 * predicates.PRESS_TRAVEL_M:g} mm"
+    lifted = f"more than {100 * predicates.LIFTED_M:g} cm"
+    expected = {
+        "put_block_back": [pressed, f"lower than {100 * predicates.LOWERED_M:g} cm"],
+        "rearrange_block": [pressed, lifted, f"{lifted} up", f"{lifted} above where it lay"],
+        "reopen_drawer": [
+            pressed,
+            f"is open by less than {100 * reopen_drawer.SHUT_M:g} cm",
+            f"drawer that is open by more than {100 * reopen_drawer.SHUT_M:g} cm",
+            f"drawer is open by more than {100 * reopen_drawer.REOPENED_M:g} cm",
+        ],
+        "two_robots": [
+            f"beyond x = {two_robots.AWAY_M:g}",
+            f"within {100 * two_robots.ON_SPOT_M:g} cm of the middle",
+            f"more than {100 * two_robots.LIFTED_M:g} cm above the table",
+        ],
+    }
+    for name, texts in expected.items():
+        found = " ".join(section(TASKS, name).split())
+        assert [text for text in texts if text not in found] == [], name
+        assert set(re.findall(r"by more than (\S+ mm)", found)) <= {f"{1000 * predicates.PRESS_TRAVEL_M:g} mm"}
+
+
+@pytest.mark.parametrize("option", ["patches", "distractor_presses"])
+def test_ranges_of_options_are_as_described(option):
+    low, high = re.search(rf"`{option}` \((\d+) to (\d+)\)", section(TASKS, "put_block_back")).groups()
+    for value in (int(low), int(high)):
+        make_task("put_block_back", tier="strict", options={option: value}).sample(0)
+    for value in (int(low) - 1, int(high) + 1):
+        with pytest.raises(ConfigError, match=option):
+            make_task("put_block_back", tier="strict", options={option: value})
+
+
+def test_patches_become_small_beyond_the_number_that_is_described():
+    most = int(re.search(r"where there are more than (\d+)", TASKS).group(1))
+    for patches, size_m in ((most, tabletop.PATCH_M), (most + 1, layout.SMALL_PATCH_M)):
+        scene = make_task("put_block_back", tier="strict", options={"patches": patches}).sample(0).scene
+        assert scene.body("patch_0").parts[0].shape.size_m[0] == size_m
 
 
 def test_the_task_of_two_robots_is_described_as_it_is():
