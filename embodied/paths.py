@@ -2,7 +2,10 @@
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from embodied.errors import PathError
 
@@ -27,19 +30,26 @@ def confined(root: Path, relative: str) -> Path:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes `content` to `path` such that a reader or a crash sees the old file or the new one, never a part."""
+    with written_atomically(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def written_atomically(path: Path) -> Iterator[BinaryIO]:
+    """Yields a new file that takes the place of `path` when the block ends, and is removed where the block raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not `mkstemp`, whose files are readable by their owner alone, while results are shared.
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with part.open("xb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def cache_folder() -> Path:
@@ -48,7 +58,8 @@ def cache_folder() -> Path:
     return (Path(root) if root else Path.home() / ".cache") / "embodied-memory"
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Makes new names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

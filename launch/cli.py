@@ -32,6 +32,7 @@ from embodied.errors import ConfigError, EmbodiedError, PathError, unknown_name
 from launch.argument_checks import check_words, quote_arguments, tidy_sweep
 from launch.arguments import PLUGINS, Arguments, plugins_record, take_arguments
 from launch.help import help_page
+from launch.printing import PrintableFormatter, printable
 
 CONFIGS = Path(__file__).parents[1] / "sim_configs"
 SCHEMA = "_schema"
@@ -129,9 +130,9 @@ def _adapt_arguments(groups: str, mappings: Sequence[str]) -> None:
 
 
 def print_text(text: str) -> None:
-    """Writes one result to stdout."""
+    """Writes one result to stdout, see `printable`."""
     try:
-        os.write(_results_descriptor(), f"{text}\n".encode())
+        os.write(_results_descriptor(), f"{printable(text)}\n".encode())
     except BrokenPipeError:
         raise SystemExit(BROKEN_PIPE) from None  # The reader, such as `head`, has exited.
     except OSError as error:
@@ -193,7 +194,9 @@ def _results_descriptor() -> int:
 
 def _log_our_own_lines() -> None:
     """Shows the log of this project's packages, and only warnings of libraries."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setFormatter(PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[shown], force=True)
     for package in ("embodied", "policies", "launch"):
         logging.getLogger(package).setLevel(logging.INFO)
     # Matplotlib warns when it builds its font cache, once per machine.
@@ -230,7 +233,7 @@ def _reported_errors() -> Iterator[None]:
 
 
 def _refuse(error: EmbodiedError) -> NoReturn:
-    sys.stderr.write(f"{type(error).__name__}: {error}\n")
+    sys.stderr.write(printable(f"{type(error).__name__}: {error}\n"))
     raise SystemExit(REFUSED) from None
 
 

@@ -1,4 +1,4 @@
-"""Inspects memory banks: `python -m launch.memory summary|query|timeline|export|verify url=sqlite:///run.db`."""
+"""Inspects memory banks: `python -m launch.memory summary|query|timeline|export|verify|backup url=sqlite:///run.db`."""
 
 import logging
 import sys
@@ -10,7 +10,7 @@ from pathlib import Path
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from embodied.errors import ConfigError, PathError
+from embodied.errors import ConfigError, PathError, StorageError
 from embodied.memory import (
     Bank,
     BankView,
@@ -18,13 +18,16 @@ from embodied.memory import (
     Ownership,
     ReadOnlyBank,
     RetentionConfig,
+    back_up,
     bank_path,
     inspect_file,
     open_bank,
     open_read_only,
     require_openable,
     rescue,
+    restore,
 )
+from embodied.paths import written_atomically
 from launch import cli, memory_text
 from launch.arguments import Arguments
 from launch.memory_query import QuerySettings
@@ -44,6 +47,8 @@ class What(Enum):
     verify = "verify"
     retain = "retain"
     rebuild = "rebuild"
+    backup = "backup"
+    restore = "restore"
 
 
 @dataclass(kw_only=True)
@@ -52,12 +57,14 @@ class MemoryCommandConfig(QuerySettings):
 
     Attributes:
         root: a folder that confines the file; empty for any
+        backup: the file that restore reads
     """
 
     what: What = MISSING
     url: str = MISSING
     root: str = ""
     output: str = ""
+    backup: str = ""
     retention: RetentionConfig = field(default_factory=RetentionConfig)
 
 
@@ -66,16 +73,22 @@ def memory(composed: cli.Composed) -> None:
     config: MemoryCommandConfig = composed.config
     root = Path(config.root) if config.root else None
     path = bank_path(config.url, root=root)
+    if config.what is What.restore:
+        _restore(config, path)
+        return
     if path is None or not path.is_file():
         raise PathError(
             "A bank must be a file that exists.", value=config.url, remedy="Check the path after sqlite:///."
         )
+    if config.what is What.backup:
+        _back_up(config, path)
+        return
     if config.what not in READING:
         require_openable(config.url, root=root)
     if config.limit < 1:
         raise ConfigError("limit must be at least 1.", value=config.limit)
     if config.output and config.what not in (What.export, What.verify):
-        raise ConfigError("output belongs to export and verify.", value=config.output)
+        raise ConfigError("output belongs to export, verify and backup.", value=config.output)
     if config.output and Path(config.output).exists():
         raise PathError("output must be a new file.", value=config.output, remedy="Choose another name.")
     if config.what is What.verify:
@@ -92,7 +105,7 @@ def memory(composed: cli.Composed) -> None:
 
 
 def _opened(url: str, root: Path | None) -> Bank | ReadOnlyBank:
-    """Returns the bank, checked; where another process owns it, what it holds now, read beside its owner."""
+    """Returns the bank, checked; beside its owner, or where nothing can be written, what it holds now."""
     try:
         require_openable(url, root=root)
         return open_bank(url, root=root)
@@ -100,6 +113,9 @@ def _opened(url: str, root: Path | None) -> Bank | ReadOnlyBank:
         bank = open_read_only(url, root=root)
         _log.info("Another process has the bank open: the answer is as of event %d.", bank.head)
         return bank
+    except (PathError, StorageError) as error:
+        _log.info("The bank is only read, since its folder cannot be written (%s).", error)
+        return open_read_only(url, root=root)
 
 
 def _verify(config: MemoryCommandConfig, path: Path) -> None:
@@ -142,18 +158,38 @@ def _offer_prefix(config: MemoryCommandConfig, path: Path, sound_seq: int) -> No
         cli.print_text(f"Events 1 to {sound_seq} are sound. To save them into a new file:\n  {again}")
 
 
+def _back_up(config: MemoryCommandConfig, path: Path) -> None:
+    """Writes a checked copy to the new file `output`, also while another process writes the bank."""
+    if not config.output:
+        raise ConfigError("A backup needs a new file.", value="output=''", remedy="Write output=FILE.")
+    head = back_up(path, Path(config.output))
+    cli.print_text(f"{config.output} holds events 1 to {head}, checked.")
+
+
+def _restore(config: MemoryCommandConfig, path: Path | None) -> None:
+    """Writes the bank of `backup` to the new file of the URL."""
+    if path is None or not config.backup:
+        raise ConfigError(
+            "restore needs a backup, and the URL of a new file.",
+            value=f"url={config.url} backup={config.backup!r}",
+            remedy="Write url=sqlite:///NEW.db backup=FILE.",
+        )
+    head = restore(Path(config.backup), path)
+    cli.print_text(
+        f"{path.name} holds events 1 to {head}. Robots send again what their outboxes hold since the backup."
+    )
+
+
 def _export(bank: BankView, config: MemoryCommandConfig) -> Iterator[str]:
     if not config.output:
         yield from memory_text.json_lines(bank, config)
         return
     target = Path(config.output)
-    part = target.with_name(f".{target.name}.part")
     count = 0
-    with part.open("w") as file:
+    with written_atomically(target) as file:
         for line in memory_text.json_lines(bank, config):
-            file.write(f"{line}\n")
+            file.write(f"{line}\n".encode())
             count += 1
-    part.replace(target)
     yield f"{count} events: {target}"
 
 

@@ -62,6 +62,7 @@ from embodied.memory.service.leases import Lease, LeaseOffice
 from embodied.memory.service.outbox import Outbox, OutboxConfig
 from embodied.memory.service.read_only import ReadOnlyBank, open_read_only
 from embodied.memory.service.service import BankService, Link, Result, UnreachableError
+from embodied.memory.storage.backup import back_up, restore
 from embodied.memory.storage.integrity import Damage, inspect_file, rescue
 from embodied.memory.storage.lock import OwnedError, Ownership
 from embodied.memory.storage.url import SCHEME, bank_path
@@ -135,6 +136,7 @@ __all__ = [
     "ToolCalled",
     "UnreachableError",
     "Watermark",
+    "back_up",
     "bank_path",
     "decode_event",
     "decode_events",
@@ -148,6 +150,7 @@ __all__ = [
     "recall_ranked",
     "require_openable",
     "rescue",
+    "restore",
     "retain",
     "validation",
 ]

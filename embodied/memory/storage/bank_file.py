@@ -1,5 +1,6 @@
 """The file of a bank: its format, its settings, and the checks before anything is written to it."""
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from embodied.memory.projections.inverted_index import InvertedIndex
 from embodied.memory.projections.projection import PROJECTIONS_VERSION, Projection
 from embodied.memory.projections.spatial import Spatial
 from embodied.memory.projections.temporal import Temporal
+from embodied.memory.storage.files import OpenFile, create_private
 from embodied.memory.storage.names import SCHEMA as NAME_SCHEMA
 from embodied.memory.storage.names import Names
 from embodied.memory.storage.tables import Tables, translated
@@ -26,6 +28,7 @@ CREATE TABLE IF NOT EXISTS event (
 );
 CREATE UNIQUE INDEX IF NOT EXISTS event_writer ON event (writer, writer_seq);
 CREATE TABLE IF NOT EXISTS projections (version INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS session (open INTEGER NOT NULL);
 """
 CACHE_KIB = 64 * 1024
 BUSY_S = 30.0  # How long SQLite waits for a lock of another connection.
@@ -40,6 +43,8 @@ def open_tables(path: Path | None) -> Tables:
 
     Raises `DataError` for a file that is no bank, damaged, or of a newer version, before anything is written to it.
     """
+    if path is not None:
+        create_private(path)
     db = connect(path)
     try:
         if not fresh(db):
@@ -49,7 +54,9 @@ def open_tables(path: Path | None) -> Tables:
         db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         db.execute("PRAGMA temp_store = MEMORY")
         create_tables(db)
-        return Tables(db, Names(db))
+        if path is not None:
+            _begin_session(db)
+        return Tables(db, Names(db), OpenFile(path), ending="UPDATE session SET open = 0")
     except sqlite3.Error as error:
         db.close()
         raise translated(error) from error
@@ -64,9 +71,7 @@ def read_only_tables(path: Path) -> Tables:
     SQLite's write-ahead log lets other processes write meanwhile, and shows the reader none of it. Raises `DataError`
     for a file that is no bank, is of a newer version, or has no table yet, and as `translated` does.
     """
-    db = sqlite3.connect(
-        f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_S
-    )
+    db = connect_to_read(path)
     try:
         db.execute("BEGIN")  # The first read below fixes what all later ones see.
         if fresh(db):
@@ -88,6 +93,20 @@ def read_only_tables(path: Path) -> Tables:
 def connect(path: Path | None) -> sqlite3.Connection:
     """Returns a connection without implicit transactions, usable from all threads of its owner in turn."""
     return sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False, timeout=BUSY_S)
+
+
+def connect_to_read(path: Path, *, held: bool = False) -> sqlite3.Connection:
+    """Returns a connection that cannot write; with `held` no other process can have the file open.
+
+    SQLite keeps an index of the write-ahead log beside the file, also for readers. Where the log is empty and the file
+    cannot change (it is held, or lies on a medium that cannot be written) it is read without one.
+    """
+    log = path.with_name(path.name + "-wal")
+    still = (held or not os.access(path.parent, os.W_OK)) and not (log.exists() and log.stat().st_size)
+    mode = "immutable=1" if still else "mode=ro"
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_S
+    )
 
 
 def require_database(path: Path) -> None:
@@ -114,6 +133,28 @@ def create_tables(db: sqlite3.Connection) -> None:
     marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT_VERSION};"
     version = f"INSERT INTO projections SELECT {PROJECTIONS_VERSION} WHERE NOT EXISTS (SELECT * FROM projections);"  # noqa: S608
     db.executescript("".join(["BEGIN IMMEDIATE;", marks, *schemas, version, "COMMIT;"]))
+
+
+def lost_write_ahead_log(db: sqlite3.Connection, path: Path) -> bool:
+    """Returns whether the file `path` was copied, without its write-ahead log, from a bank that was open.
+
+    `db` is a connection that has read nothing yet: SQLite makes an empty log at the first reading.
+    """
+    log = path.with_name(path.name + "-wal")
+    if log.exists() and log.stat().st_size:
+        return False
+    known = db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'session'").fetchone()  # Older files have none.
+    return bool(known and db.execute("SELECT 1 FROM session WHERE open").fetchone())
+
+
+def _begin_session(db: sqlite3.Connection) -> None:
+    """Marks the file as open, in the file itself and not only in its write-ahead log, which a copy may lack."""
+    try:
+        db.executescript("BEGIN IMMEDIATE; DELETE FROM session; INSERT INTO session VALUES (1); COMMIT;")
+        db.execute("PRAGMA wal_checkpoint(PASSIVE)")  # Does not empty the log: a killed owner always leaves one.
+    except sqlite3.OperationalError:  # A full disk: the bank can be read all the same.
+        if db.in_transaction:
+            db.execute("ROLLBACK")
 
 
 def outdated(tables: Tables) -> bool:

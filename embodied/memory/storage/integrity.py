@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from embodied.errors import DataError, PathError
-from embodied.memory.storage.bank_file import PROJECTIONS, check_format, connect, create_tables, fresh, open_tables
+from embodied.memory.storage.bank_file import (
+    PROJECTIONS,
+    check_format,
+    connect,
+    connect_to_read,
+    create_tables,
+    fresh,
+    lost_write_ahead_log,
+    open_tables,
+)
 from embodied.memory.storage.log import EventLog
 from embodied.memory.storage.names import Names
 from embodied.memory.storage.row_codec import COLUMNS, FIRST_DIGEST, chained_digest, row_with_names
@@ -20,6 +29,10 @@ from embodied.memory.storage.tables import Tables, translated
 from embodied.memory.storage.write_ahead import write_ahead_damage
 
 MOST_PROBLEMS = 20
+LOST_LOG = (
+    "It was copied while a process had it open, without the -wal file beside it: its newest events are missing. Copy "
+    "both, or use `python -m launch.memory backup`."
+)
 TEXT_COLUMNS = (1, 5, 6, 9)  # Indices in `COLUMNS` of ids of names: writer, robot, task and kind.
 
 
@@ -56,6 +69,8 @@ def inspect_file(path: Path) -> Damage:
     frames = write_ahead_damage(path)
     with _readable(path, copy=bool(frames)) as db:
         try:
+            if lost_write_ahead_log(db, path):
+                frames = (*frames, LOST_LOG)
             if fresh(db):
                 return Damage(frames, 0)  # Its owner was killed before it had made any table.
             check_format(db)
@@ -157,10 +172,7 @@ def _copy_prefix(source: sqlite3.Connection, tables: Tables, sound: int) -> None
 
 @contextmanager
 def _readable(path: Path, *, copy: bool) -> Iterator[sqlite3.Connection]:
-    """Yields a connection to the file, or to a copy.
-
-    Closing a damaged file would merge its write-ahead log and lose evidence.
-    """
+    """Yields a connection that only reads the file, or one to a copy: closing it leaves the write-ahead log alone."""
     if not path.is_file():
         raise PathError("A bank to inspect must exist.", value=str(path))
     with tempfile.TemporaryDirectory(prefix="stem-") as folder:
@@ -170,7 +182,7 @@ def _readable(path: Path, *, copy: bool) -> Iterator[sqlite3.Connection]:
                 if part.exists():
                     shutil.copyfile(part, Path(folder) / (path.name + suffix))
             path = Path(folder) / path.name
-        db = connect(path)
+        db = connect(path) if copy else connect_to_read(path, held=True)
         try:
             yield db
         finally:

@@ -5,6 +5,9 @@ import os
 from pathlib import Path
 
 from embodied.errors import MemoryBankError
+from embodied.memory.storage.files import PRIVATE, ForkGuard, storage_error
+
+_guard = ForkGuard()
 
 
 class OwnedError(MemoryBankError):
@@ -14,27 +17,43 @@ class OwnedError(MemoryBankError):
 class Ownership:
     """The lock `<file>.lock`, held from construction to `release`; the file contains the owner's process id.
 
-    Raises `OwnedError`, with the owner's pid, where another owner holds it, in this process or another.
+    A forked child does not hold it. Raises `OwnedError`, with the owner's pid, where another owner holds it, in this
+    process or another, and `StorageError` where the lock cannot be made, also for a link in its place.
     """
 
     def __init__(self, path: Path) -> None:
         lock = path.with_name(path.name + ".lock")
-        self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            pid = os.read(self._descriptor, 32).decode(errors="replace").strip()
-            os.close(self._descriptor)
-            raise OwnedError(
-                "One process owns a memory bank's file.",
-                value=path.name,
-                remedy=f"Process {pid or 'unknown'} has it open: write through its service, or close it first.",
-            ) from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE)
+        except OSError as error:
+            raise storage_error(lock, error) from error
+        try:
+            _lock(descriptor, path)
+        except OSError as error:
+            os.close(descriptor)
+            raise storage_error(lock, error) from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+        _guard.add(descriptor)
+        self._descriptor = descriptor
 
     def release(self) -> None:
-        """Lets others open the file; safe to call twice."""
+        """Lets others open the file; safe to call twice, and in a forked child, which holds nothing."""
         if self._descriptor >= 0:
-            os.close(self._descriptor)  # Closing releases the lock; the file stays, since removing it would be a race.
+            _guard.remove(self._descriptor)  # Closing releases the lock; removing the file would be a race.
             self._descriptor = -1
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        pid = os.read(descriptor, 32).decode(errors="replace").strip()
+        raise OwnedError(
+            "One process owns a memory bank's file.",
+            value=path.name,
+            remedy=f"Process {pid or 'unknown'} has it open: write through its service, or close it first.",
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, str(os.getpid()).encode(), 0)

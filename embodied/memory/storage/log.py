@@ -75,6 +75,7 @@ class EventLog:
                 if isinstance(error, sqlite3.Error):
                     raise translated(error) from error
                 raise
+            self.tables.file.require_in_place()  # Else they could not be read again: they are not acknowledged.
             return results
 
     def event(self, seq: int) -> Event | None:

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import re
 import sqlite3
 import tempfile
 import threading
@@ -10,15 +11,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from embodied.errors import MemoryBankError
+from embodied.errors import EmbodiedError, MemoryBankError
 from embodied.memory.projections.projection import PROJECTIONS_VERSION
 from embodied.memory.storage.bank_file import PROJECTIONS, connect
+from embodied.memory.storage.files import storage_error
 from embodied.memory.storage.log import EventLog
 from embodied.memory.storage.tables import Tables, translated
 
 EVERY = 50_000
 SHARE = 10  # The log grows by a tenth from one snapshot to the next, so that all of them together cost as the log.
 KEPT = 2
+NAME = re.compile(r"\d{12}-[0-9a-f]{16}")
+WIDTH = len("123456789012-0123456789abcdef")
+UNFINISHED = re.compile(r"[a-z0-9_]{8}")  # What `mkstemp` appends.
 DIGEST_BYTES = 8
 LOW_PRIORITY = 19
 TABLES = tuple(table for projection in PROJECTIONS for table in projection.tables)
@@ -26,12 +31,17 @@ _logger = logging.getLogger(__name__)
 
 
 class SnapshotWriter:
-    """Writes a snapshot of the bank at `path` after `every` new events or a tenth of all, in a separate thread."""
+    """Writes a snapshot of the bank at `path` after `every` new events or a tenth of all, in a separate thread.
+
+    Belongs to the owner of the file. It removes the unfinished snapshots of owners that were killed.
+    """
 
     def __init__(self, path: Path, *, every: int = EVERY) -> None:
         self._path = path
         self._every = every
         self._thread: threading.Thread | None = None
+        for unfinished in _beside(path, f".{path.name}.snapshot-", UNFINISHED):
+            unfinished.unlink(missing_ok=True)
         self._next = self._after(max([0, *(seq for seq, _ in _found(path))]))
 
     def note(self, head: int) -> None:
@@ -54,7 +64,7 @@ class SnapshotWriter:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOW_PRIORITY)
         try:
             write_snapshot(self._path)
-        except (sqlite3.Error, OSError) as error:
+        except EmbodiedError as error:
             # A snapshot only saves time: the log alone is sufficient, and a failing disk is also reported by appends.
             _logger.warning("No snapshot of the memory bank was written: %s", error)
 
@@ -62,8 +72,17 @@ class SnapshotWriter:
 def write_snapshot(path: Path) -> Path:
     """Returns a new file with the current projections of the bank at `path`.
 
-    All but one of the older files are removed.
+    All but one of the older files are removed. Raises `StorageError` where the disk is full or fails.
     """
+    try:
+        return _write_snapshot(path)
+    except sqlite3.Error as error:
+        raise translated(error) from error
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def _write_snapshot(path: Path) -> Path:
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.snapshot-")
     os.close(descriptor)
     try:
@@ -174,9 +193,14 @@ def _snapshot_of(log: EventLog, path: Path | None) -> Iterator[int]:
 
 
 def _found(path: Path) -> list[tuple[int, Path]]:
-    prefix = f"{path.name}.snapshot-"
-    files = [file for file in path.parent.iterdir() if file.name.startswith(prefix)]
-    return [(int(file.name.removeprefix(prefix).partition("-")[0]), file) for file in files]
+    """Returns the snapshots of a bank with their numbers; files that only have similar names are left out."""
+    files = _beside(path, f"{path.name}.snapshot-", NAME)
+    return [(int(file.name[-WIDTH:].partition("-")[0]), file) for file in files]
+
+
+def _beside(path: Path, prefix: str, rest: re.Pattern[str]) -> list[Path]:
+    names = ((file, file.name) for file in path.parent.iterdir())
+    return [file for file, name in names if name.startswith(prefix) and rest.fullmatch(name.removeprefix(prefix))]
 
 
 def _digest(file: Path) -> str:

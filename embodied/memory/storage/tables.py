@@ -3,10 +3,11 @@
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from embodied.errors import DataError, EmbodiedError, MemoryBankError, StorageError
+from embodied.memory.storage.files import OpenFile
 from embodied.memory.storage.names import Names
 
 LONGEST_WAY_S = 1.0  # Writers that never pause do not stop the work in the background for longer.
@@ -17,12 +18,23 @@ _UNFIT = (sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE)
 class Tables:
     """Reads and writes by SQL, one thread at a time. Raises `StorageError` or `DataError` (see `translated`).
 
-    Once it is closed, every call raises `MemoryBankError`: no query is answered from memory.
+    Once it is closed, every call raises `MemoryBankError`: no query is answered from memory. In a forked child every
+    call raises `StorageError`.
     """
 
-    def __init__(self, db: sqlite3.Connection, names: Names) -> None:
+    def __init__(self, db: sqlite3.Connection, names: Names, file: OpenFile | None = None, *, ending: str = "") -> None:
+        """Takes over a connection with the names in it.
+
+        Args:
+            db: a connection without implicit transactions
+            names: all names and their ids
+            file: where the connection reads and writes; None for memory, and for reading alone
+            ending: a statement that is run before the connection is closed
+        """
+        self.file = OpenFile(None) if file is None else file
         self._db = db
         self._names = names
+        self._ending = ending
         self._open = True
         self._writers = 0
         self._written = threading.Condition()
@@ -41,7 +53,8 @@ class Tables:
         return self._names
 
     def require_open(self) -> None:
-        """Raises `MemoryBankError` once the tables are closed."""
+        """Raises `MemoryBankError` once the tables are closed, `StorageError` in a forked child."""
+        self.file.require_owner()
         if not self._open:
             raise MemoryBankError(
                 "A memory bank must be open to be read or written.",
@@ -73,6 +86,9 @@ class Tables:
     def close(self) -> None:
         """Closes the connection; SQLite merges the write-ahead log into the file."""
         with self.lock:
+            if self._open and self._ending:
+                with suppress(sqlite3.Error):  # A disk that is full keeps the write-ahead log, which says the same.
+                    self._db.execute(self._ending)
             self._open = False
             self._db.close()
 
