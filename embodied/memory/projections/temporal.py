@@ -6,7 +6,7 @@ from typing import ClassVar
 from embodied.errors import MemoryBankError
 from embodied.memory.projections.projection import Projection
 from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import EpisodeBegun, EpisodeEnded, MomentStored, Watermark
+from embodied.memory.schema.kinds import EpisodeBegun, EpisodeEnded, Forgotten, MomentStored, Watermark
 from embodied.memory.storage.tables import Tables
 
 MOMENT_TABLES = ("moment_key", "moment_entity_key", "moment_label_key")
@@ -22,6 +22,8 @@ class Temporal(Projection):
     ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS episode_model ON episode (model_id);
     CREATE TABLE IF NOT EXISTS closed (seq INTEGER PRIMARY KEY, before_s REAL NOT NULL);
+    CREATE INDEX IF NOT EXISTS closed_before ON closed (before_s);
+    CREATE TABLE IF NOT EXISTS removal (seq INTEGER PRIMARY KEY);
     CREATE TABLE IF NOT EXISTS moment_key (
         seq INTEGER PRIMARY KEY, valid_time_s REAL NOT NULL, robot INTEGER NOT NULL, episode INTEGER NOT NULL,
         model_id INTEGER NOT NULL, x REAL NOT NULL, y REAL NOT NULL, z REAL NOT NULL, bytes INTEGER NOT NULL,
@@ -45,7 +47,7 @@ class Temporal(Projection):
     CREATE VIEW IF NOT EXISTS moment_label AS
         SELECT key.seq, name.text AS label FROM moment_label_key AS key JOIN name ON name.id = key.label;
     """
-    tables: ClassVar[tuple[str, ...]] = ("episode", "closed", *MOMENT_TABLES)
+    tables: ClassVar[tuple[str, ...]] = ("episode", "closed", "removal", *MOMENT_TABLES)
 
     def check(self, tables: Tables, event: Event) -> None:
         """Raises `MemoryBankError` for a closed past, another size of embedding, and invalid episode boundaries."""
@@ -57,13 +59,15 @@ class Temporal(Projection):
             _check_size(tables, payload.model_id, len(payload.embedding))
 
     def apply(self, tables: Tables, event: Event) -> None:
-        """Writes episodes, watermarks and the keys of moments."""
+        """Writes episodes, watermarks, removals and the keys of moments."""
         intern = tables.names.intern
         match event.payload:
             case MomentStored() as payload:
                 _store(tables, event, payload)
             case Watermark(before_s=before_s):
                 tables.write("INSERT INTO closed VALUES (?, ?)", event.seq, before_s)
+            case Forgotten():
+                tables.write("INSERT INTO removal VALUES (?)", event.seq)
             case EpisodeBegun() as payload:
                 tables.write(
                     "INSERT INTO episode VALUES (?, ?, ?, ?, NULL)",

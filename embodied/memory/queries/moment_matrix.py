@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-COLUMNS = {"seq": "i8", "time_s": "f8", "x": "f8", "y": "f8", "robot": "i4", "episode": "i4"}
+COLUMNS = {"seq": "i8", "time_s": "f8", "x": "f8", "y": "f8", "robot": "i4", "episode": "i4", "gone": "?"}
 SMALLEST_CAPACITY = 1024
 CHEAP_MOVE = 4096
 MOVES_PER_LATE = 8
@@ -14,12 +14,14 @@ class MomentMatrix:
     """Rows of moments; those before `ordered` ascend in (time, seq), and a short tail of late ones follows.
 
     Storage doubles when it is full, so that the cost of adding a row does not depend on their number. `embeddings` is
-    (capacity, D) float32; columns are as in `COLUMNS`: seconds, metres in the site frame, ids of names.
+    (capacity, D) float32; columns are as in `COLUMNS`: seconds, metres in the site frame, ids of names. Rows that
+    are `gone` from the bank remain here until they are many.
     """
 
     def __init__(self, dimensions: int) -> None:
         self.dimensions = dimensions
         self.ordered = 0
+        self.gone = 0
         self._count = 0
         self._embeddings = np.empty((0, dimensions), np.float32)
         self._columns = {name: np.empty(0, kind) for name, kind in COLUMNS.items()}
@@ -33,13 +35,16 @@ class MomentMatrix:
         return stored[: self._count]
 
     def add(self, columns: Mapping[str, np.ndarray], embeddings: np.ndarray) -> None:
-        """Appends rows in any order of time; `settle` sorts them."""
+        """Appends rows in any order of time, but in the order of the log; `settle` sorts them."""
         count = self._count + len(embeddings)
         if count > len(self._embeddings):
             self._resize(max(count, 2 * self._count, SMALLEST_CAPACITY))
         self._embeddings[self._count : count] = embeddings
         for name, stored in self._columns.items():
-            stored[self._count : count] = columns[name]
+            stored[self._count : count] = columns.get(name, False)
+        times = self._columns["time_s"][max(0, self._count - 1) : count]
+        if self.ordered == self._count and bool(np.all(times[:-1] <= times[1:])):
+            self.ordered = count
         self._count = count
 
     def settle(self) -> None:
@@ -59,22 +64,30 @@ class MomentMatrix:
             stored[first : self._count] = stored[moved]
         self.ordered = self._count
 
-    def keep(self, kept: np.ndarray) -> None:
-        """Drops all rows but those of a mask (len,), and their storage."""
-        self.ordered = int(np.count_nonzero(kept[: self.ordered]))
-        self._embeddings = self["embeddings"][kept]
-        self._columns = {name: self[name][kept] for name in COLUMNS}
-        self._count = len(self._embeddings)
+    def drop(self, first: np.ndarray, last: np.ndarray) -> None:
+        """Marks the rows of the ascending ranges of sequence numbers `first` to `last` as gone.
+
+        Once they are the majority, they and their storage are removed.
+        """
+        self["gone"][within(self["seq"], first, last)] = True
+        self.gone = int(np.count_nonzero(self["gone"]))
+        if 2 * self.gone > self._count:
+            kept = ~self["gone"]
+            self.ordered = int(np.count_nonzero(kept[: self.ordered]))
+            self._embeddings = self["embeddings"][kept]
+            self._columns = {name: self[name][kept] for name in COLUMNS}
+            self._count, self.gone = len(self._embeddings), 0
 
     def between(self, first_s: float, last_s: float) -> np.ndarray:
-        """Returns the numbers of the rows of a closed interval of time, ascending."""
+        """Returns the numbers of the rows of a closed interval of time, ascending, without those that are gone."""
         times = self["time_s"]
         ordered = times[: self.ordered]
         start = np.searchsorted(ordered, first_s, side="left")
         end = np.searchsorted(ordered, last_s, side="right")
         late = times[self.ordered :]
         found = np.flatnonzero((late >= first_s) & (late <= last_s))
-        return np.concatenate([np.arange(start, end), self.ordered + found])
+        rows = np.concatenate([np.arange(start, end), self.ordered + found])
+        return rows[~self["gone"][rows]] if self.gone else rows
 
     def _resize(self, capacity: int) -> None:
         for name, kind in COLUMNS.items():
@@ -84,3 +97,11 @@ class MomentMatrix:
         embeddings = np.empty((capacity, self.dimensions), np.float32)
         embeddings[: self._count] = self["embeddings"]
         self._embeddings = embeddings
+
+
+def within(numbers: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Returns which of `numbers` (N,) lie in any of the ranges `first` to `last` (K,), both of which ascend."""
+    if not len(first):
+        return np.zeros(len(numbers), bool)
+    at = np.searchsorted(first, numbers, side="right") - 1
+    return (at >= 0) & (numbers <= last[at])

@@ -5,36 +5,40 @@ remaining rows, and compares only those that pass: see `similarity` for why the 
 in float16 they would take half the memory, but NumPy multiplies those more than ten times slower.
 """
 
+import threading
 from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from embodied.errors import DataError, MemoryBankError
-from embodied.memory.queries.moment_matrix import MomentMatrix
+from embodied.memory.queries.moment_matrix import MomentMatrix, within
 from embodied.memory.queries.similarity import most_similar
 from embodied.memory.queries.validation import MOMENT, check_query
 from embodied.memory.schema.kinds import Polygon
 from embodied.memory.schema.query import Order, Query, Recalled
 from embodied.memory.storage.row_codec import decode_payload
 from embodied.memory.storage.tables import Tables
+from embodied.memory.storage.tombstones import runs
 from embodied.types import Moment
 
-LOADED_AT_ONCE = 4096
+LOADED_AT_ONCE = 1024
 NO_NAME_ID = -1
-SITE_TIMELINE_ID = 0
 
 
 class MomentIndex:
     """Answers `recall` from memory, after taking over what was appended or removed since the last call.
 
     It needs D * 4 + 40 bytes per moment, and 8 per entity or label of one. It is safe to call from several threads, one
-    at a time.
+    at a time. Moments are loaded in slices, and searched without the lock of the tables, so appends go on meanwhile. A
+    caller must not hold that lock, since another thread may hold the index and need it.
     """
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
+        self._turn = threading.Lock()
         self._models: dict[int, MomentMatrix] = {}
         self._tags = {"entity": _Tags(), "label": _Tags()}
         self._seq = 0
@@ -53,21 +57,24 @@ class MomentIndex:
         """
         vector = check_query(query)
         region = resolve_region(query.region) if isinstance(query.region, str) else query.region
-        with self._tables.lock:
-            self._follow()
-            models = self._asked_models(query, vector)
-            survivors = [(rows, self._filter(rows, query, region, up_to_seq)) for rows in models]
-            if vector is None:
-                found = [(seq, float("nan")) for seq in _first_by_time(survivors, query)]
-            else:
-                found = [pair for rows, left in survivors for pair in _alike(rows, left, vector, query)]
-            return [Recalled(self._moment(seq), seq, similarity) for seq, similarity in found]
+        with self._turn:
+            while True:
+                self._follow()
+                models = self._asked_models(query, vector)
+                survivors = [(rows, self._filter(rows, query, region, up_to_seq)) for rows in models]
+                if vector is None:
+                    found = [(seq, float("nan")) for seq in _first_by_time(survivors, query)]
+                else:
+                    found = [pair for rows, left in survivors for pair in _alike(rows, left, vector, query)]
+                with self._tables.lock:
+                    if self._newest_removal() == self._forgotten_seq:  # Else found moments may have been removed.
+                        return [Recalled(self._moment(seq), seq, similarity) for seq, similarity in found]
 
     def __len__(self) -> int:
         """Returns the number of moments of all models."""
-        with self._tables.lock:
+        with self._turn:
             self._follow()
-            return sum(map(len, self._models.values()))
+            return sum(len(rows) - rows.gone for rows in self._models.values())
 
     def _asked_models(self, query: Query, vector: np.ndarray | None) -> list[MomentMatrix]:
         if not query.model_id:
@@ -100,19 +107,26 @@ class MomentIndex:
         return left
 
     def _follow(self) -> None:
-        """Takes over the moments written since the last call."""
+        """Takes over the moments written, and drops those removed, since the last call."""
         tables = self._tables
+        if not self._seq:
+            self._forgotten_seq = self._newest_removal()
         newest = (tables.select_one("SELECT MAX(seq) FROM moment_key") or (0,))[0] or 0
         while self._seq < newest:
+            tables.give_way()
             self._load(newest)
-        forgotten = tables.select_one(
-            "SELECT MAX(seq) FROM mention WHERE subject = ? AND kind = ?",
-            SITE_TIMELINE_ID,
-            tables.names.find("forgotten"),
+        removals = tables.select(
+            "SELECT event.seq, event.body FROM removal JOIN event USING (seq) WHERE removal.seq > ?",
+            self._forgotten_seq,
         )
-        if forgotten and (forgotten[0] or 0) > self._forgotten_seq:
-            self._forget()
-            self._forgotten_seq = forgotten[0]
+        if removals:
+            gone = sorted(run for _, body in removals for run in runs(decode_payload("forgotten", body, None)))
+            self._drop(np.array(gone, np.int64).reshape(-1, 2))
+            self._forgotten_seq = removals[-1][0]
+
+    def _newest_removal(self) -> int:
+        found = self._tables.select_one("SELECT MAX(seq) FROM removal")
+        return (found[0] or 0) if found else 0
 
     def _load(self, newest: int) -> None:
         tables = self._tables
@@ -133,9 +147,8 @@ class MomentIndex:
                 )
             )  # fmt: skip
         self._seq = last
-        if last == newest:
-            for rows in self._models.values():
-                rows.settle()
+        for rows in self._models.values():
+            rows.settle()
 
     def _add(self, model: int, found: Sequence[Sequence[Any]]) -> None:
         seq, _, time_s, x, y, robot, episode, embeddings = zip(*found, strict=True)
@@ -144,17 +157,15 @@ class MomentIndex:
         matrix = np.frombuffer(b"".join(embeddings), "<f4").reshape(len(found), rows.dimensions)
         rows.add({name: np.array(values) for name, values in columns.items()}, matrix)
 
-    def _forget(self) -> None:
-        """Drops moments that retention has removed from the log."""
-        kept = np.array([seq for (seq,) in self._tables.select("SELECT seq FROM moment_key")], np.int64)
+    def _drop(self, ranges: np.ndarray) -> None:
+        """Drops moments that retention has removed from the log: `ranges` (N, 2) of sequence numbers, ascending."""
+        first, last = ranges[:, 0], np.maximum.accumulate(ranges[:, 1])  # Several removals may name the same numbers.
         for model, rows in list(self._models.items()):
-            still = np.isin(rows["seq"], kept)
-            if not still.any():
+            rows.drop(first, last)
+            if not len(rows):
                 del self._models[model]
-            elif not still.all():
-                rows.keep(still)
         for tags in self._tags.values():
-            tags.keep(kept)
+            tags.drop(first, last)
 
     def _moment(self, seq: int) -> Moment:
         """Returns a moment from the log; the index only finds it."""
@@ -188,10 +199,15 @@ class _Tags:
         for seq, name in pairs:
             self._seqs.setdefault(name, array("q")).append(seq)
 
-    def keep(self, kept: np.ndarray) -> None:
-        for name, seqs in list(self._seqs.items()):
-            still = np.intersect1d(np.array(seqs), kept)
-            self._seqs[name] = array("q", still.tolist())
+    def drop(self, first: np.ndarray, last: np.ndarray) -> None:
+        """Drops the ascending ranges of sequence numbers `first` to `last`."""
+        if not len(first):
+            return
+        for seqs in self._seqs.values():
+            part = slice(bisect_left(seqs, first[0]), bisect_right(seqs, last[-1]))
+            if part.start < part.stop:
+                known = np.array(seqs[part])
+                seqs[part] = array("q", known[~within(known, first, last)].tolist())
 
     def has_any(self, names: Iterable[int | None], seqs: np.ndarray) -> np.ndarray:
         """Returns, for each of `seqs`, whether it has any of the names (None: an unknown name)."""

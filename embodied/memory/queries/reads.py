@@ -68,7 +68,8 @@ class Reads:
         validation.check_query(query)
         with self._view.log.tables.lock:
             query = replace(query, entities=tuple(self._view.names_of(query.entities)))
-            return self._view.moments().recall(query, resolve_region=self._view.polygon, up_to_seq=self._view.seq)
+            moments = self._view.moments()
+        return moments.recall(query, resolve_region=self._view.polygon, up_to_seq=self._view.seq)
 
     @query
     def where_is(self, entity: str, *, as_of_s: float | None = None) -> LocationBelief | None:

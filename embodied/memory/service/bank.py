@@ -193,9 +193,10 @@ class Bank(BankView):
 
     def _index(self) -> MomentIndex:
         """Returns the index of moments, created on first use; it follows the log by itself."""
-        if self._indexed is None:
-            self._indexed = MomentIndex(self._log.tables)
-        return self._indexed
+        with self._log.tables.lock:
+            if self._indexed is None:
+                self._indexed = MomentIndex(self._log.tables)
+            return self._indexed
 
 
 class Subscription:
