@@ -1,7 +1,7 @@
 """Collects demonstrations: `python -m launch.collect suite=memorybench tier=strict demos=100 output=DIR`."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,8 @@ def collect(composed: cli.Composed) -> None:
     worker = config.applied(worker, config.policy_options)
     collection = _collection(config, worker)
     output: Path = cli.job_folder(config.output)
-    dataset = run(collection, compute=config.compute.build(worker), output=output, config=composed.text)
+    logging = replace(worker, log_folder=str((output / "logs").absolute()))
+    dataset = run(collection, compute=config.compute.build(logging), output=output, config=composed.text)
     # In a team every robot has its own file.
     made = Counter(task for task, _ in {(file.task, file.seed) for file in dataset.files})
     failures = Counter(failure.task for failure in dataset.failures)

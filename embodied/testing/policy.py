@@ -13,6 +13,11 @@ from embodied.rollout.policy_calls import require_decisions, require_policy
 from embodied.testing.contract import Rule, global_random, leaves, read_only, require_finite_and_unit, shares_memory
 from embodied.types import Carry, Decision, Moment, Request
 
+BUILT = Rule(
+    "built",
+    "A config must be a dataclass whose `build()` returns a policy.",
+    "Write @dataclass(kw_only=True) above the class of the config, and a default for each of its settings.",
+)
 DECLARED = Rule(
     "declared", "A policy must declare an `ObservationSpec`, an `ActionSpec`, and whether it is privileged."
 )
@@ -50,8 +55,10 @@ def check_policy(make: Callable[[], Policy], requests: Sequence[Request], *, tol
     `make()` returns policies of the same weights. Numbers of decisions may differ by `tolerance` between a batch and
     its rows, as they do where a network sums in another order.
     """
-    with DECLARED:
+    with BUILT:
+        _require_decorated(getattr(make, "__self__", None))
         policy = make()
+    with DECLARED:
         require_policy(policy)
     firsts = [request if policy.privileged else replace(request, truth=None) for request in requests]
     decisions = _check_determinism(make, firsts)
@@ -68,6 +75,19 @@ def check_policy(make: Callable[[], Policy], requests: Sequence[Request], *, tol
             TRUTH.require_same("decisions with and without truth", make().act(firsts), make().act(list(requests)))
     if isinstance(policy, ResettableMemory):
         _check_memory(policy, later)
+
+
+def _require_decorated(config: object) -> None:
+    """Raises `ContractError` for a config whose class has settings of its own, but is not decorated as a dataclass."""
+    kind = type(config)
+    own = [name for name, text in vars(kind).get("__annotations__", {}).items() if "ClassVar" not in str(text)]
+    if (
+        config is not None
+        and own
+        and callable(getattr(config, "build", None))
+        and "__dataclass_params__" not in vars(kind)
+    ):
+        raise BUILT.broken(f"{kind.__name__} with the settings {', '.join(own)}, which is not decorated")
 
 
 def _next(request: Request, decision: Decision) -> Request:

@@ -308,3 +308,31 @@ def test_a_broken_policy_is_refused_by_the_rule_that_it_breaks(rule, broken):
     with pytest.raises(ContractError) as caught:
         check_policy(broken, requests_of(FakeTask(), FakeSimulator))
     assert caught.value.name == rule, caught.value
+
+
+class UndecoratedConfig:
+    """Has settings, but nothing makes attributes of them."""
+
+    height_m: float
+
+    def build(self):
+        return scripted() if self.height_m else None
+
+
+class UndecoratedChildConfig(RandomPolicyConfig):
+    extra: int = 3
+
+    def build(self):
+        return super().build()
+
+
+def test_a_config_that_is_no_dataclass_is_named_with_its_settings():
+    for config, words in (
+        (UndecoratedConfig(), "UndecoratedConfig with the settings height_m, which is not decorated"),
+        (UndecoratedChildConfig(), "UndecoratedChildConfig with the settings extra, which is not decorated"),
+    ):
+        with pytest.raises(ContractError, match=words) as refused:
+            check_policy(config.build, requests_of(FakeTask(), FakeSimulator))
+        assert refused.value.name == "built"
+        assert "@dataclass" in str(refused.value)
+        assert "AttributeError" not in str(refused.value)

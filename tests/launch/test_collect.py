@@ -79,6 +79,7 @@ def test_an_interrupted_collection_is_finished_by_ray_in_the_same_bytes(collecte
     assert not list(tmp_path.rglob(".*.part"))
     done = run("demos=3", "compute=local", "compute.workers=2", f"output={tmp_path}")
     assert done.returncode == 0, done.stderr
+    assert f"What policies print goes to worker-N.txt in {tmp_path / 'logs'}." in done.stderr
     assert demonstrations(tmp_path) == demonstrations(collected)
 
 

@@ -33,6 +33,26 @@ def test_what_a_policy_prints_and_logs_is_in_the_file_of_its_worker(tmp_path):
     assert text.splitlines() == ["step 0", "my_policy INFO: at step 0", "step 1", "my_policy INFO: at step 1"]
 
 
+@dataclass(kw_only=True)
+class SharedTalksConfig:
+    def build(self):
+        return SharedTalks()
+
+
+class SharedTalks(Talks):
+    stateless = True
+
+
+def test_what_a_policy_on_a_policy_worker_prints_is_in_the_file_of_that_worker(tmp_path):
+    config = replace(CONFIG, policies={"talks": SharedTalksConfig()}, log_folder=str(tmp_path / "logs"))
+    with ComputeConfig(workers=1, policy_workers=1).build(config) as compute:
+        (result,) = compute.run([replace(JOB, policy="talks")])
+        steps = result.record.steps
+        text = (tmp_path / "logs" / "policy-worker-1.txt").read_text()
+    assert text.splitlines() == [line for n in range(steps) for line in (f"step {n}", f"my_policy INFO: at step {n}")]
+    assert [path.name for path in (tmp_path / "logs").iterdir()] == ["policy-worker-1.txt"]
+
+
 def test_a_worker_that_prints_nothing_leaves_no_file(tmp_path):
     with ComputeConfig(workers=1).build(replace(CONFIG, log_folder=str(tmp_path / "logs"))) as compute:
         list(compute.run([JOB]))

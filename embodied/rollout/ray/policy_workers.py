@@ -21,6 +21,7 @@ from embodied.rollout.builders import PolicyBuilder
 from embodied.rollout.policy_calls import build_policy, decisions_of
 from embodied.rollout.policy_placement import OutsidePolicy, Placeable
 from embodied.rollout.ray.node import WorkerCode, shared_value
+from embodied.rollout.ray.worker_output import POLICY_FILES, redirect_output
 from embodied.rollout.worker import WorkerConfig, limit_threads, thread_environment
 from embodied.specs import ActionSpec, ObservationSpec
 from embodied.types import Decision, Request
@@ -96,9 +97,14 @@ class Batches:
 
 
 class PolicyWorker:
-    """The actor: holds the policies of a run that may be shared, and batches the requests for each."""
+    """The actor: holds the policies of a run that may be shared, and batches the requests for each.
 
-    def __init__(self, code: WorkerCode, limits: "PolicyWorkerLimits", threads: int) -> None:
+    It loads `code`, and computes with `threads` within `limits`. What it prints goes to the file `output` (a folder and
+    a name), also after a restart.
+    """
+
+    def __init__(self, code: WorkerCode, limits: "PolicyWorkerLimits", threads: int, output: tuple[str, str]) -> None:
+        redirect_output(*output)
         self._code = code
         self._limits = limits
         self._threads = threads
@@ -281,7 +287,7 @@ def hosted_policies(config: WorkerConfig, code: WorkerCode, limits: PolicyWorker
     `ConfigError` where an actor does not start in time.
     """
     builders = [ray.put({**config.team_policies, **config.policies})]
-    actors = [_started(config, code, limits) for _ in range(limits.actors)]
+    actors = [_started(config, code, limits, number) for number in range(1, limits.actors + 1)]
     try:
         facts = _facts_of(actors, builders, limits)
         hosted = {
@@ -301,7 +307,7 @@ def hosted_policies(config: WorkerConfig, code: WorkerCode, limits: PolicyWorker
             ray.kill(actor, no_restart=True)
 
 
-def _started(config: WorkerConfig, code: WorkerCode, limits: PolicyWorkerLimits) -> Any:
+def _started(config: WorkerConfig, code: WorkerCode, limits: PolicyWorkerLimits, number: int) -> Any:
     gpus = ray.cluster_resources().get("GPU", 0.0)
     remote_class: Any = ray.remote(PolicyWorker)
     return remote_class.options(
@@ -311,7 +317,7 @@ def _started(config: WorkerConfig, code: WorkerCode, limits: PolicyWorkerLimits)
         max_restarts=limits.max_restarts,
         max_task_retries=limits.max_restarts,  # A decision follows from its request, so that it may be made again.
         runtime_env={"env_vars": {**thread_environment(config.threads), "PYTHONPATH": code.python_path}},
-    ).remote(code, limits, config.threads)
+    ).remote(code, limits, config.threads, (config.log_folder, POLICY_FILES.format(number)))
 
 
 def _facts_of(actors: Sequence[Any], builders: Sequence[Any], limits: PolicyWorkerLimits) -> dict[str, HostedFacts]:

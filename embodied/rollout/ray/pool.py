@@ -23,7 +23,7 @@ from embodied.rollout.progress import with_progress
 from embodied.rollout.ray.cluster import end_processes, signals_ignored
 from embodied.rollout.ray.node import WorkerCode, driver_code, shared_value
 from embodied.rollout.ray.policy_workers import PolicyWorkerLimits, hosted_policies
-from embodied.rollout.ray.worker_output import redirect_output, remove_empty_files
+from embodied.rollout.ray.worker_output import SIMULATOR_FILES, redirect_output, remove_empty_files
 from embodied.rollout.records import lost_record
 from embodied.rollout.worker import SimulatorWorker, WorkerConfig, thread_environment
 
@@ -79,7 +79,7 @@ class PooledWorker:
     """
 
     def __init__(self, code: WorkerCode, config: Sequence[Any], log_folder: str, number: int) -> None:
-        redirect_output(log_folder, number)
+        redirect_output(log_folder, SIMULATOR_FILES.format(number))
         self._code = code
         self._config = config
         self._worker: SimulatorWorker | None = None
@@ -147,7 +147,8 @@ class RayPool:
             if self._limits.policy_workers:
                 config = resources.enter_context(hosted_policies(config, driver_code(), self._limits.of_policies))
             if self._config.log_folder:
-                logger.info("What policies print goes to %s/worker-N.txt.", self._config.log_folder)
+                own = "policy-worker-N.txt and " if self._limits.policy_workers else ""
+                logger.info("What policies print goes to %sworker-N.txt in %s.", own, self._config.log_folder)
             self._shared_config = ray.put(config)  # Once, by reference: it may hold weights.
             self._resources = resources.pop_all()
         return self
