@@ -55,7 +55,7 @@ def test_each_control_and_each_policy_is_judged_by_its_own_episodes():
     assert kept == [job(), job(policy="other")]
 
 
-def test_episodes_that_were_not_played_are_none_of_the_first():
+def test_episodes_that_were_not_played_do_not_count_among_the_first():
     """The rows of an earlier part of a run may have any order."""
     assert after(record(0), record(7, f"{NOT_PLAYED}x"), record(1), record(2)).stopped("mine", "normal")
 
