@@ -1,5 +1,6 @@
 """Triangles from mesh files: Wavefront OBJ, with the colours of its materials, and binary STL."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -64,8 +65,7 @@ def _read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rgb: list[Vector3] = []
     colours: dict[str, Vector3] = {}
     colour = WHITE
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        word, _, rest = line.strip().partition(" ")
+    for word, rest in _statements(path):
         if word == "v":
             vertices.append([float(value) for value in rest.split()[:3]])
         elif word == "f":
@@ -74,14 +74,27 @@ def _read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
                 faces.append((corners[0], second, third))
                 rgb.append(colour)
         elif word == "usemtl":
-            colour = colours.get(rest.strip(), WHITE)
-        elif word == "mtllib" and (path.parent / rest.strip()).is_file():  # Some published robots lack material files.
-            colours |= _read_colours(confined(path.parent, rest.strip()))
+            colour = colours.get(rest, WHITE)
+        elif word == "mtllib" and (path.parent / rest).is_file():  # Some published robots lack material files.
+            colours |= _read_colours(confined(path.parent, rest))
     return (
         np.array(vertices, dtype=np.float32).reshape(-1, 3),
         np.array(faces, dtype=np.int32).reshape(-1, 3),
         np.array(rgb, dtype=np.float32).reshape(-1, 3),
     )
+
+
+def _statements(path: Path) -> Iterator[tuple[str, str]]:
+    """Yields the first word and the rest of each statement of a Wavefront file.
+
+    A backslash at the end of a line continues it, and a byte order mark may come first. Numbers end at a comment (`#`),
+    which names may contain.
+    """
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    for line in text.replace("\\\r\n", " ").replace("\\\n", " ").splitlines():
+        word, *rest = line.split(maxsplit=1) or [""]
+        named = word in ("usemtl", "mtllib", "newmtl")
+        yield word, (rest[0] if named else rest[0].partition("#")[0]).rstrip() if rest else ""
 
 
 def _corner(text: str, vertex_count: int) -> int:
@@ -92,10 +105,9 @@ def _corner(text: str, vertex_count: int) -> int:
 def _read_colours(path: Path) -> dict[str, Vector3]:
     colours: dict[str, Vector3] = {}
     name = ""
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        word, _, rest = line.strip().partition(" ")
+    for word, rest in _statements(path):
         if word == "newmtl":
-            name = rest.strip()
+            name = rest
         elif word == "Kd":
             red, green, blue = (min(1.0, max(0.0, float(value))) for value in rest.split()[:3])
             colours[name] = (red, green, blue)

@@ -1,4 +1,7 @@
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -110,3 +113,17 @@ def test_auto_is_left_to_ray_and_refused_clearly_where_no_cluster_runs(nothing_j
     with pytest.raises(ConfigError, match="ray start"), existing_cluster("auto"):
         pass
     assert [settings["address"] for settings in nothing_joined] == ["auto"]
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "auto", "ray://127.0.0.1:9"])
+def test_a_local_ray_is_started_whatever_cluster_the_environment_names(address):
+    code = (
+        "import ray\n"
+        "from embodied.rollout.ray.cluster import local_cluster\n"
+        "with local_cluster(cpus=1, object_store_mb=128):\n"
+        "    print(len(ray.nodes()))\n"
+    )
+    environment = os.environ | {"RAY_ADDRESS": address}
+    shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert shown.stdout.split()[-1:] == ["1"], shown.stderr[-2000:]

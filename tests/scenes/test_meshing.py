@@ -57,6 +57,31 @@ def test_a_sphere_is_closed_and_inscribed(radius: float) -> None:
     assert np.linalg.norm(mesh.vertices, axis=1) == pytest.approx(radius, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "faces",
+    [
+        "f 1 2 3\nf\t1\t3\t4\n",
+        "f 1 2 \\\n3 4\n",
+        "f 1 2 \\\r\n3 4\n",
+        "f 1 2 3 4 # a quad\n",
+        "  f  1/1 2/1 3/1 4/1  \n",
+    ],
+)
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_wavefront_files_of_any_exporter_are_read_whole(tmp_path: Path, mark: str, faces: str) -> None:
+    corners = "v 0 0 0\nv 1 0 0 # a corner\nv\t1 1 0\nv 0 1 0\n"
+    (tmp_path / "square.obj").write_text(mark + corners + faces, encoding="utf-8")
+    mesh = read_mesh(tmp_path / "square.obj").mesh
+    sides = [mesh.vertices[mesh.faces[:, i]] - mesh.vertices[mesh.faces[:, 0]] for i in (1, 2)]
+    assert np.linalg.norm(np.cross(*sides), axis=1).sum() / 2 == pytest.approx(1.0)
+
+
+def test_names_of_materials_may_contain_the_sign_of_comments(tmp_path: Path) -> None:
+    (tmp_path / "m.mtl").write_text("newmtl Material #25\nKd 1 0 0\n")
+    (tmp_path / "m.obj").write_text("mtllib m.mtl\nusemtl Material #25\n" + TETRAHEDRON)
+    assert (read_mesh(tmp_path / "m.obj").rgb == (1, 0, 0)).all()
+
+
 def test_arrays_have_the_promised_types() -> None:
     for shape in (Box((1, 2, 3)), Cylinder(1, 2), Sphere(1)):
         mesh = triangulate(shape)

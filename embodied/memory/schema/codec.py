@@ -48,11 +48,16 @@ def with_plain_numbers(event: Event) -> Event:
     )
 
 
-def plain(value: object) -> bool | int | float:
-    """Returns a NumPy number as a plain one, for encoders. Raises `TypeError` for other values."""
-    for kind, known in ((bool, np.bool_), (int, np.integer), (float, np.floating)):
+def plain(value: object) -> bool | int | float | str | list[object]:
+    """Returns a NumPy number, text or array as a plain one, for encoders; an array as nested lists.
+
+    Raises `TypeError` for other values.
+    """
+    for kind, known in ((bool, np.bool_), (int, np.integer), (float, np.floating), (str, np.str_)):
         if isinstance(value, known):
             return kind(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufU":
+        return value.tolist()
     raise TypeError(f"A {type(value).__name__} cannot be written.")
 
 

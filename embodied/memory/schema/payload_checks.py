@@ -15,6 +15,7 @@ from embodied.memory.schema.places import check_polygon
 
 LEAST_VISIBLE = 0.5
 FLOAT_BYTES = 4
+ROUNDING = 1e-5
 
 
 def accept(_: Event, __: object) -> None:
@@ -93,10 +94,21 @@ def check_sighting(_: Event, payload: kinds.EntitySeen) -> None:
 def _check_covariance(values: tuple[float, ...]) -> None:
     finite("A covariance", *values)
     matrix = np.array(values).reshape(6, 6) if len(values) == 36 else None
-    if matrix is None or not np.allclose(matrix, matrix.T) or np.linalg.eigvalsh(matrix)[0] < -1e-9:
+    if matrix is None or not _semi_definite(matrix):
         raise MemoryBankError(
             "A covariance must be 6 x 6, symmetric and positive semi-definite, or empty.", value=values
         )
+
+
+def _semi_definite(matrix: np.ndarray) -> bool:
+    """Returns whether a matrix is symmetric without negative eigenvalues, up to the rounding of float32.
+
+    Filters give singular matrices, whose least eigenvalue is rounding in proportion to the largest.
+    """
+    largest = float(np.abs(matrix).max())
+    if np.abs(matrix - matrix.T).max() > ROUNDING * largest:
+        return False
+    return bool(np.linalg.eigvalsh(matrix)[0] >= -ROUNDING * largest)
 
 
 def check_absence(_: Event, payload: kinds.AbsenceSeen) -> None:

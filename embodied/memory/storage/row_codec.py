@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
 from embodied.errors import DataError, EmbodiedError, MemoryBankError, SceneError, UnknownNameError, unknown_name
 from embodied.geometry import Pose
@@ -65,12 +66,16 @@ class _Codec:
         fields = msgspec.structs.fields(kind)
         self.poses = [i for i, field in enumerate(fields) if field.type in _POSES]
         self.numbers = [field.name for field in fields if field.type in _WHOLE]
+        self.flat = {i for i, field in enumerate(fields) if field.type == tuple[float, ...]}  # A matrix by rows.
         self.defaults = [field.default for field in fields]
         array_like = msgspec.defstruct(kind.__name__, [_array_field(field) for field in fields], array_like=True)
         self.read: Callable[[bytes], Any] = msgspec.msgpack.Decoder(array_like).decode
 
     def encode(self, payload: msgspec.Struct) -> bytes:
         values = list(msgspec.structs.astuple(payload))
+        for i, value in enumerate(values):
+            if isinstance(value, np.ndarray):
+                values[i] = plain(value.ravel() if i in self.flat else value)
         for i in self.poses:
             values[i] = values[i] if values[i] is None and self.defaults[i] is None else pack_pose(values[i])
         while values and values[-1] == self.defaults[len(values) - 1]:

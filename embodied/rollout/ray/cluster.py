@@ -46,6 +46,7 @@ def local_cluster(*, cpus: int, object_store_mb: int) -> Iterator[None]:
     _require_token()
     try:
         ray.init(
+            address="local",  # Else Ray would join the cluster that RAY_ADDRESS names.
             num_cpus=cpus,
             include_dashboard=False,
             log_to_driver=False,

@@ -8,6 +8,7 @@ from typing import Any
 from embodied.errors import SceneError
 from embodied.paths import confined
 from embodied.scenes.scene import Body, Box, Cylinder, Joint, Mesh, Part, Scene, Sphere
+from embodied.simulators.bullet.native_paths import native_path
 
 # PyBullet's `useMaximalCoordinates=0` bodies count links from 0; the base is -1.
 BASE = -1
@@ -160,4 +161,4 @@ class _ShapeFactory:
         path = confined(self._asset_root, mesh.file)
         if path.suffix.lower() not in {".obj", ".stl"}:
             raise SceneError("A mesh must be an OBJ or STL file.", value=mesh.file)
-        return path
+        return native_path(path)
