@@ -171,7 +171,7 @@ def test_an_evaluation_ends_in_a_table_and_a_report_and_running_it_again_changes
     out = tmp_path / "out"
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    results = {"results.json", "run.json", "report.html", "report.md"}
+    results = {"results.json", "run.json", "report.html", "report.md", "intents.jsonl"}
     assert set(before) == {".lock", "config.yaml", "episodes.jsonl", "episode_list.json", *results}
     assert yaml.safe_load(before["config.yaml"])["suite"]["put_block_back"]["time_limit_s"] == 1.0
     again = enter(tmp_path, *QUICK, "output=out")

@@ -15,12 +15,13 @@ import pytest
 from PIL import Image
 from websockets.sync.client import ClientConnection, connect
 
-from embodied.serving import PolicyServer
+from embodied.serving import Access, PolicyServer
 from embodied.specs import ActionSpec, Field
 from embodied.types import ActionChunk, Decision
 from tests.serving.clients import Counting, served
 from tests.serving.test_server import page
 
+TOKEN = "a-token-of-enough-characters"
 RATED = ActionSpec("delta", (Field("translation", (2,)),), rate_hz=10.0)
 BENCHMARK = """
 import numpy as np
@@ -180,8 +181,10 @@ def test_the_command_of_vla_eval_plays_episodes_with_our_server(tmp_path: Path):
     python = tmp_path / "env" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", "vla-eval>=0.8"], check=True)
     (tmp_path / "counting_benchmark.py").write_text(BENCHMARK)
-    with served(Counting()) as server:
-        config = CONFIG.replace("URL", f"{server.url}/vla-eval").replace("OUTPUT", str(tmp_path / "results"))
+    with served(Counting(), Access(token=TOKEN)) as server:
+        # Its client takes nothing but a URL, so that the token is a password in it.
+        url = server.url.replace("ws://", f"ws://vla-eval:{TOKEN}@")
+        config = CONFIG.replace("URL", f"{url}/vla-eval").replace("OUTPUT", str(tmp_path / "results"))
         (tmp_path / "config.yaml").write_text(config)
         done = subprocess.run(
             [tmp_path / "env" / "bin" / "vla-eval", "run", "--no-docker", "--yes", "-c", "config.yaml"],
