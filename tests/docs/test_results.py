@@ -30,11 +30,21 @@ def first_choice(found):
     return cell([row["choice"]["correct"] for row in found if row["choice"]])
 
 
+def chance(folder, task):
+    """What chance would score, as a table writes it: 33.3, 25 or 50."""
+    tasks = json.loads((DOCS / "results" / folder / "results.json").read_text())["tasks"]
+    (value,) = {
+        entry["chance"] for name, found in tasks.items() if name.split("/")[0] == task for entry in found.values()
+    }
+    return f"{100 * value:.3g}"
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_the_table_of_expert_and_guesser_is_that_of_its_rows(task):
     bounds = [success(rows("ceiling", task=task, tier=tier, policy="expert")) for tier in ("faithful", "strict")]
     guesses = [first_choice(rows("ceiling", task=task, tier=tier, policy="guesser")) for tier in ("faithful", "strict")]
-    assert f"| {task} | {' | '.join([*bounds, *guesses])} | " in (DOCS / "results.md").read_text()
+    line = f"| {task} | {' | '.join([*bounds, *guesses, chance('ceiling', task)])} |"
+    assert line in (DOCS / "results.md").read_text()
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -46,5 +56,5 @@ def test_the_table_of_memory_is_that_of_its_rows(task, control):
     if control == "swapped":
         with_donor = [row for row in found if row["donor"] and row["choice"]]
         followed = cell([row["choice"]["chosen"] == row["donor"] for row in with_donor])
-    line = f"| {task} | {control} | {success(found)} | {first_choice(found)} | {followed} | "
+    line = f"| {task} | {control} | {success(found)} | {first_choice(found)} | {followed} | {chance('memory', task)} |"
     assert line in (DOCS / "results.md").read_text()
