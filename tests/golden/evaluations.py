@@ -1,4 +1,4 @@
-"""Evaluations as `launch.evaluate` composes them, without its door, for what plays in this process."""
+"""Evaluations as `launch.evaluate` composes them, without its command line, for tests that play in this process."""
 
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
