@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from embodied.errors import SceneError
+from embodied.memory.perception.camera_images import known_depth_m, masks, require_camera_image
 from embodied.types import CameraImage
 
 MOST_POINTS = 250
@@ -23,25 +23,25 @@ JUMP_PX = 4.0  # Of depth, in pixel widths: a larger step between neighbours is 
 
 @dataclass(frozen=True, eq=False)
 class SegmentedImage:
-    """One image whose `instance` are masks: `mask` and `depth_m` are flat, (height * width,)."""
+    """One image whose `instance` are masks: `mask` and `depth_m` are flat, (height * width,).
+
+    Raises `SceneError` for an image that is not as `CameraImage` documents.
+    """
 
     image: CameraImage
 
     def __post_init__(self) -> None:
-        if self.image.instance is None:
-            raise SceneError(
-                "Perception needs a segmentation of each image.", remedy="Let the worker render it, or set its masks."
-            )
+        require_camera_image(self.image)
 
     @cached_property
     def mask(self) -> np.ndarray:
         """The mask of each pixel, 0 for none."""
-        return np.asarray(self.image.instance).ravel().astype(np.intp)
+        return masks(self.image)
 
     @cached_property
     def depth_m(self) -> np.ndarray:
         """The depth of each pixel along the optical axis, 0 where unknown."""
-        return self.image.depth_m.ravel()
+        return known_depth_m(self.image)
 
     @cached_property
     def pixels(self) -> np.ndarray:
@@ -97,7 +97,7 @@ class SegmentedImage:
         rgb = np.zeros((*mask.shape, 3), dtype=np.uint8)
         rim = np.ones(mask.shape, dtype=bool)
         middle = mask[1:-1, 1:-1]
-        middle[:], depth_m[1:-1, 1:-1] = self.mask.reshape(height, width), self.image.depth_m
+        middle[:], depth_m[1:-1, 1:-1] = (part.reshape(height, width) for part in (self.mask, self.depth_m))
         rgb[1:-1, 1:-1] = self.image.rgb
         found = rim[1:-1, 1:-1]
         np.not_equal(middle, mask[1:-1, :-2], out=found)

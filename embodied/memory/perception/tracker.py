@@ -59,7 +59,7 @@ class SceneTracker:
         self._grips: dict[str, Pose] = {}
 
     def look(self, look: Look) -> list[Change]:
-        """Updates the things by one image and returns the changes. Raises `SceneError` for an image without masks."""
+        """Updates the things by one image and returns the changes. Raises `SceneError` for an unsound image."""
         seen = SegmentedImage(look.image)
         ours = np.zeros(len(seen.pixels), dtype=bool)
         ours[[0, *seen.of_robots(look.own_m)]] = True

@@ -1,0 +1,81 @@
+"""Images as cameras and drivers really give them: refused with a remedy, or understood, and never believed wrongly."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from embodied.errors import SceneError
+from embodied.memory.perception.looks import ChangeKind
+from tests.memory.test_tracker import ABOVE_M, THING, drawn, see, thing_of, tracker
+
+
+def changed(look, **parts):
+    return replace(look, image=replace(look.image, **parts))
+
+
+def millimetres(image):
+    return (1000 * image.depth_m).astype(np.float32) + np.linspace(0, 50, image.depth_m.size).reshape(64, 64)
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong", "remedy"),
+    [
+        ("depth_m", lambda image: (1000 * image.depth_m).astype(np.uint16), "Divide millimetres"),
+        ("depth_m", millimetres, "Divide millimetres"),
+        ("depth_m", lambda image: image.depth_m[..., None], "axis of channels"),
+        ("rgb", lambda image: np.dstack([image.rgb, np.full((64, 64), 255, np.uint8)]), "alpha"),
+        ("rgb", lambda image: (image.rgb / 255).astype(np.float32), "multiply"),
+        ("rgb", lambda image: image.rgb[:32], "of the size of the depth"),
+        ("rgb", lambda image: image.rgb[..., 0], "three channels"),
+        ("instance", lambda image: None, "segment"),
+        ("instance", lambda image: image.instance[:, :32], "segment"),
+        ("intrinsics", lambda image: np.eye(3, 4), "fourth column"),
+        ("intrinsics", lambda image: np.zeros((3, 3)), "focal"),
+        ("world_from_camera", lambda image: np.diag([1.0, 1.0, -1.0, 1.0]), "reflection"),
+        ("world_from_camera", lambda image: 2 * image.world_from_camera, "scale"),
+        ("world_from_camera", lambda image: np.full((4, 4), np.nan), "4 x 4"),
+    ],
+)
+def test_an_image_that_is_not_as_documented_is_refused_and_changes_nothing(part, wrong, remedy):
+    known = tracker()
+    see(known, drawn(0.0, thing="wedge"))
+    before = thing_of(known).box
+    look = drawn(1.0, thing="wedge")
+    with pytest.raises(SceneError, match=remedy):
+        known.look(changed(look, **{part: wrong(look.image)}))
+    assert thing_of(known).box == before
+    assert ChangeKind.CONFIRMED in see(known, drawn(2.0, thing="wedge")).values()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0, -1.0, 65.535])
+@pytest.mark.parametrize("rows", [slice(None), slice(0, 30), slice(20, 40)])
+def test_pixels_without_a_return_say_nothing(value, rows):
+    known = tracker()
+    see(known, drawn(0.0, thing="wedge"))
+    before = thing_of(known).box
+    look = drawn(1.0, thing="wedge")
+    depth_m = look.image.depth_m.copy()
+    depth_m[rows] = value
+    assert ChangeKind.GONE not in see(known, changed(look, depth_m=depth_m)).values()
+    assert thing_of(known).box.size_m == pytest.approx(before.size_m, abs=0.005)
+    assert not thing_of(known).lost
+
+
+@pytest.mark.parametrize("patch", [65.535, np.inf, np.nan])
+def test_a_patch_without_a_return_on_a_new_thing_does_not_stretch_it(patch):
+    known, look = tracker(), drawn(0.0, thing="wedge")
+    depth_m = look.image.depth_m.copy()
+    rows, columns = np.nonzero(look.image.instance == THING)
+    depth_m[rows[::3], columns[::3]] = patch
+    see(known, changed(look, depth_m=depth_m))
+    assert max(thing_of(known).box.size_m) < 0.3 * ABOVE_M
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.float32])
+def test_masks_may_have_any_type_and_minus_one_for_the_background(kind):
+    known, look = tracker(), drawn(0.0, thing="wedge")
+    mask = look.image.instance.astype(kind)
+    if kind is not np.uint8:
+        mask[0] = -1
+    assert len(see(known, changed(look, instance=mask))) == 2
