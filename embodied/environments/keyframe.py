@@ -61,9 +61,9 @@ class KeyframeEnv(gymnasium.Env[Any, np.ndarray]):
     holds the true state of the task, so it is privileged, and no result with it may be compared with those of policies
     that see images.
 
-    `reward` "sparse" is 1 for success, else 0; "shaped" adds the shaping of `embodied.environments.rewards`, for
-    learners that discount by `discount`. Success, failure and invalid episodes terminate; the limits of keyframes and
-    time truncate.
+    `reward` "sparse" is 1 for success, else 0; "shaped" adds progress through the phases of the task, and "potential"
+    potential-based shaping for a learner that discounts by `discount` (`embodied.environments.rewards`). Success,
+    failure and invalid episodes terminate; the limits of keyframes and time truncate.
 
     A keyframe that cannot be carried out moves nothing, or stops where the arm is blocked, and counts; the episode goes
     on unless `on_failure="end"` is among the options. Information: `instruction`, `world_from_base`, `outcome`

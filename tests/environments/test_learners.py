@@ -58,9 +58,11 @@ import gymnasium
 from gymnasium.wrappers import RecordEpisodeStatistics, RecordVideo
 import embodied.environments
 
-env = gymnasium.make("embodied/ReopenDrawer-strict-v0", render_mode="rgb_array", camera_px=16, keyframe_limit=4)
+options = {"actions": "tool_down", "camera_px": 16, "keyframe_limit": 4}
+env = gymnasium.make("embodied/ReopenDrawer-strict-v0", render_mode="rgb_array", **options)
 env = RecordEpisodeStatistics(RecordVideo(env, sys.argv[1]))
 env.reset(seed=1)
+env.action_space.seed(1)
 done = False
 while not done:
     *_, terminated, truncated, info = env.step(env.action_space.sample())

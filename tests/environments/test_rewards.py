@@ -1,4 +1,4 @@
-"""Shaped rewards: potentials over phases and distances, which change no order of policies."""
+"""Shaped rewards: progress over phases and distances, and potentials, which change no order of policies."""
 
 from dataclasses import replace
 
@@ -10,6 +10,7 @@ from embodied.environments.rewards import Rewards
 from embodied.errors import ConfigError
 from embodied.geometry import compose, invert
 from embodied.protocols import ShapedTask
+from embodied.tasks.memorybench.reopen_drawer import ReopenDrawer
 from embodied.tasks.registry import make_task
 from embodied.types import Outcome, Progress, Request, Truth
 from policies.scripted import ExpertConfig
@@ -26,11 +27,11 @@ class Plain:
 
 @pytest.fixture(scope="module", params=TASKS)
 def played(request):
-    """An episode of the expert: its rewards, and the potential after every step."""
-    env = KeyframeEnv(request.param, "strict", observations="low_dim", reward="shaped", discount=0.9)
+    """An episode of the expert: its rewards, and the progress before them and after each."""
+    env = KeyframeEnv(request.param, "strict", observations="low_dim", reward="potential", discount=0.9)
     expert, carry = ExpertConfig().build(), None
     env.reset(seed=2)
-    potentials, rewards, done = [env._rewards._potential], [], False
+    progress, rewards, done = [env._rewards._before], [], False
     while not done:
         core = env._performance
         truth = Truth(env._episode, env._simulator.state(), core.progress, env._task.expert)
@@ -41,10 +42,10 @@ def played(request):
         _, reward, terminated, truncated, info = env.step(np.array(row))
         done = terminated or truncated
         rewards.append(reward)
-        potentials.append(env._rewards._potential)
+        progress.append(env._rewards.progress_of(env._episode, env._simulator.state(), core.progress))
     env.close()
     assert info["is_success"]
-    return rewards, potentials
+    return rewards, progress
 
 
 def move_pose(move):
@@ -53,20 +54,18 @@ def move_pose(move):
     return Pose(move.position_m, move.orientation)
 
 
-def test_the_discounted_return_of_shaping_depends_on_the_beginning_alone(played):
-    rewards, potentials = played
+def test_the_discounted_return_of_potentials_depends_on_the_beginning_alone(played):
+    rewards, progress = played
     returned = sum(reward * 0.9**step for step, reward in enumerate(rewards))
-    assert potentials[-1] == 0.0
-    assert returned == pytest.approx(0.9 ** (len(rewards) - 1) - potentials[0])
+    assert returned == pytest.approx(0.9 ** (len(rewards) - 1) - progress[0])
 
 
-def test_the_potential_of_the_expert_rises_with_each_phase(played):
-    _, potentials = played
-    assert all(0.0 <= value <= 1.0 for value in potentials)
-    assert potentials[0] < 0.35
-    assert max(potentials) > 0.6
-    steps = np.diff(potentials[:-1])
-    assert (steps > -0.15).all()  # Backing off from a handle, or from the button, costs a little.
+def test_the_progress_of_the_expert_rises_with_each_phase(played):
+    _, progress = played
+    assert all(0.0 <= value <= 1.0 for value in progress)
+    assert progress[0] < 0.35
+    assert progress[-1] == 1.0
+    assert (np.diff(progress) > -0.15).all()  # Backing off from a handle, or from the button, costs a little.
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -82,14 +81,37 @@ def test_the_tasks_of_memorybench_measure_the_way_to_each_phase(task, tier):
     env.close()
 
 
-def test_without_distances_the_phases_alone_count():
-    rewards = Rewards("shaped", Plain(), discount=1.0)
-    begun = Progress()
-    rewards.begin(None, None, begun)
-    one, both = replace(begun, reached=("one",)), replace(begun, reached=("one", "two"), outcome=Outcome.SUCCESS)
-    assert rewards.step(None, None, one) == 0.5
-    assert rewards.step(None, None, replace(one, outcome=Outcome.TIMEOUT)) == 0.0
-    assert rewards.step(None, None, both) == 1.0 - 0.5
+ONE = Progress(reached=("one",))
+SUCCESS = Progress(reached=("one", "two"), outcome=Outcome.SUCCESS)
+
+
+def rewards_of(name, *progress):
+    """The rewards of a task without distances, as an episode has this progress step by step."""
+    rewards = Rewards(name, Plain(), discount=1.0)
+    rewards.begin(None, None, Progress())
+    return [rewards.step(None, None, one) for one in progress]
+
+
+def test_potentials_are_given_back_where_an_episode_terminates_and_kept_where_it_is_truncated():
+    assert rewards_of("potential", ONE, replace(ONE, outcome=Outcome.TIMEOUT)) == [0.5, 0.0]
+    assert rewards_of("potential", ONE, replace(ONE, outcome=Outcome.FAILURE)) == [0.5, -0.5]
+    assert rewards_of("potential", ONE, SUCCESS) == [0.5, 0.5]
+
+
+def test_progress_is_rewarded_once_and_never_taken_back():
+    assert rewards_of("shaped", ONE, replace(ONE, outcome=Outcome.FAILURE)) == [0.5, 0.0]
+    assert rewards_of("shaped", ONE, SUCCESS) == [0.5, 1.5]
+
+
+def test_a_new_best_is_rewarded_and_a_step_back_is_not():
+    class Line(ReopenDrawer):
+        def remaining_m(self, episode, progress, state):
+            return state
+
+    rewards = Rewards("shaped", Line(), discount=1.0)
+    rewards.begin(None, 0.3, Progress())
+    found = [rewards.step(None, metres, Progress()) for metres in (0.6, 0.3, 0.0, 0.3)]
+    assert found == pytest.approx([0.0, 0.0, (1 - np.exp(-1)) / 3, 0.0])
 
 
 def test_sparse_rewards_need_no_phases():

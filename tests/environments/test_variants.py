@@ -126,11 +126,15 @@ def test_random_actions_are_played_without_an_exception(task, actions):
 
 
 @pytest.mark.proof
-@pytest.mark.parametrize("actions", ["keyframe", "pose6d", "tool_down"])
-@pytest.mark.parametrize("task", TASKS)
-def test_a_thousand_random_actions_are_played_without_an_exception(task, actions):
-    ended = random_steps(task, actions, 1000)
-    assert len(ended) >= 35
+@pytest.mark.timeout(1200)
+def test_a_thousand_random_actions_are_played_without_an_exception():
+    ended = [
+        outcome
+        for task in TASKS
+        for actions in ("keyframe", "pose6d", "tool_down")
+        for outcome in random_steps(task, actions, 112)
+    ]
+    assert len(ended) >= 36
     assert "invalid" not in ended
 
 
