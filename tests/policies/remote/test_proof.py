@@ -19,6 +19,7 @@ from embodied.controllers import ControllerConfig
 from embodied.evaluation.controls import CONTROLS
 from embodied.evaluation.evaluator import evaluate
 from embodied.evaluation.plan import Evaluation
+from embodied.rollout.compute import ComputeConfig
 from embodied.rollout.inline import InlineCompute
 from embodied.rollout.worker import WorkerConfig
 from embodied.simulators.bullet import BulletConfig
@@ -59,11 +60,14 @@ def plan(policy, *, episodes: int, controls: tuple[str, ...] = (), tasks: tuple[
     return Evaluation(suite="memorybench", tier="strict", worker=worker, episodes=episodes, seed=3, salt="proof")
 
 
-def rows(folder: Path, evaluation: Evaluation) -> list[dict]:
-    """Plays an evaluation and returns its rows, without what may differ."""
-    evaluate(evaluation, compute=InlineCompute(evaluation.worker), output=folder, config="", videos=0)
+def rows(folder: Path, evaluation: Evaluation, compute: ComputeConfig | None = None) -> list[dict]:
+    """Plays an evaluation, in this process by default, and returns its rows without what may differ, by episode."""
+    worker = evaluation.worker
+    chosen = InlineCompute(worker) if compute is None else compute.build(worker)
+    evaluate(evaluation, compute=chosen, output=folder, config="", videos=0)
     found = [json.loads(line) for line in (folder / "episodes.jsonl").read_bytes().splitlines()]
-    return [{key: row[key] for key in row if key not in ("run", "wall_s", "attempt")} for row in found]
+    kept = [{key: row[key] for key in row if key not in ("run", "wall_s", "attempt")} for row in found]
+    return sorted(kept, key=lambda row: (row["task"], row["seed"], row.get("control", "")))
 
 
 def free_port() -> int:
@@ -118,11 +122,23 @@ def learned() -> LearnedPolicyConfig:
     return LearnedPolicyConfig(weights=WEIGHTS).pinned()
 
 
-def test_the_rows_of_a_served_policy_are_those_of_the_policy_in_the_process(tmp_path):
-    here = rows(tmp_path / "here", plan(learned(), episodes=24))
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """The rows of 24 episodes of each task, decided in the process of the simulator."""
+    return rows(tmp_path_factory.mktemp("here") / "out", plan(learned(), episodes=24))
+
+
+@pytest.mark.parametrize("workers", [0, 4])
+def test_the_rows_of_a_served_policy_are_those_of_the_policy_in_the_process(here, tmp_path, workers):
+    compute = ComputeConfig(workers=workers) if workers else None
     with served(tmp_path / "server") as server:
-        there = rows(tmp_path / "there", plan(RemotePolicyConfig(url=server.url).pinned(), episodes=24))
+        there = rows(tmp_path / "there", plan(RemotePolicyConfig(url=server.url).pinned(), episodes=24), compute)
     assert here == there
+
+
+def test_the_rows_of_a_policy_on_policy_workers_are_those_of_the_policy_in_the_process(here, tmp_path):
+    compute = ComputeConfig(workers=4, policy_workers=1)
+    assert here == rows(tmp_path / "there", plan(learned(), episodes=24), compute)
 
 
 def test_controls_through_the_socket_give_the_rows_of_controls_in_the_process(tmp_path):
