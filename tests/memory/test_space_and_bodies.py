@@ -310,3 +310,15 @@ def test_a_place_with_as_many_corners_as_allowed_is_checked_within_milliseconds(
     with pytest.raises(MemoryBankError, match="cross itself"):
         check_polygon(around(2))
     assert time.process_time() - started_s < 0.15  # Looking at every pair takes 0.3 s.
+
+
+@pytest.mark.parametrize(("height_m", "place"), [(-0.02, "kitchen"), (0.0, "kitchen"), (-0.2, ""), (3.5, "")])
+def test_what_stands_on_a_floor_is_in_the_room_though_it_is_measured_a_little_below(factory, height_m, place):
+    with open_bank(":memory:") as bank:
+        bank.append([factory.event(one) for one in home()])
+        bank.append(factory.event(RobotReported(Pose((1.0, 1.0, height_m))), robot="panda"))
+        assert bank.where_is("panda").place == place
+        bank.append(factory.event(EntitySeen("shoe", "shoe", Pose((1.0, 1.0, 0.05)))))
+        bank.append(factory.put("shoe", "in", "kitchen"))
+        bank.append(factory.event(EntitySeen("shoe", "shoe", Pose((1.0, 1.0, height_m))), 1.0))
+        assert bank.contents("kitchen") == (["shoe"] if place else [])

@@ -56,7 +56,7 @@ def plain(value: object) -> bool | int | float | str | list[object]:
     for kind, known in ((bool, np.bool_), (int, np.integer), (float, np.floating), (str, np.str_)):
         if isinstance(value, known):
             return kind(value)
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biufU":
+    if isinstance(value, np.ndarray) and value.ndim and value.dtype.kind in "biufU":
         return value.tolist()
     raise TypeError(f"A {type(value).__name__} cannot be written.")
 

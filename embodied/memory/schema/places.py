@@ -13,6 +13,7 @@ from embodied.memory.schema.kinds import Polygon
 from embodied.memory.schema.limits import MOST_CORNERS
 
 SMALLEST_AREA_M2 = 1e-9
+FLOOR_MARGIN_M = 0.03  # Odometry and cameras place things on the floor up to this far below it.
 FEW_CORNERS = 12  # Up to here a loop over all pairs of edges is faster than arrays.
 
 
@@ -30,9 +31,10 @@ class Place:
     seq: int
 
     def holds(self, point_m: Vector3) -> bool:
-        """Returns whether a point lies inside, border included."""
+        """Returns whether a point lies inside, border included; what stands on the floor may be measured below it."""
         x, y, z = point_m
-        return bool(self.polygon) and self.bottom_m <= z <= self.top_m and inside_polygon(self.polygon, x, y)
+        high = self.bottom_m - FLOOR_MARGIN_M <= z <= self.top_m
+        return bool(self.polygon) and high and inside_polygon(self.polygon, x, y)
 
 
 def check_polygon(polygon: Sequence[Sequence[float]]) -> None:
