@@ -1,17 +1,21 @@
-"""The state at an instant: merged entities, parents, last sightings and places."""
+"""The state at an instant: merged entities, parents and last sightings."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from embodied.memory.projections.spatial import ORPHAN, Parent
+from embodied.memory.projections.spatial import ORPHAN, Parent, last_root
 from embodied.memory.schema.event import LogPosition
-from embodied.memory.schema.kinds import PlaceDefined
-from embodied.memory.schema.places import Place
 from embodied.memory.storage.log import EventLog
 
 NEVER: LogPosition = (-math.inf, 0)
 RECENT = 1000
+SEEN_KINDS = ("entity_seen", "robot_state")
+MEMBERS = (  # Of a root, an instant's time and its number: the entities that are the same, breadth first.
+    "WITH RECURSIVE member (entity, into_entity, time_s, merged) AS (SELECT ?1, ?1, 0, 0 UNION ALL "
+    "SELECT merge.entity, merge.root, merge.valid_time_s, merge.seq FROM member "
+    "JOIN merge ON merge.root = member.entity WHERE merge.valid_time_s <= ?2 AND merge.seq <= ?3)"
+)
 
 
 @dataclass(frozen=True)
@@ -34,23 +38,49 @@ class Member:
 def root_at(log: EventLog, entity: int, at: Instant) -> int:
     """Returns the id of `entity` after the merges in `log` that are known `at` that instant."""
     statement = "SELECT root FROM merge WHERE entity = ? AND valid_time_s <= ? AND seq <= ?"
-    while found := log.tables.select_one(statement, entity, at.time_s, at.seq):
-        entity = found[0]
-    return entity
+    found = log.tables.select_one(statement, entity, at.time_s, at.seq)
+    return last_root(log.tables, found[0], at.time_s, at.seq) if found else entity
 
 
 def members_at(log: EventLog, root: int, at: Instant) -> list[Member]:
-    """Returns all entities that are merged into `root` in `log` `at` that instant, itself first."""
-    members = [Member(root, root, NEVER)]
-    for member in members:
-        members += [
-            Member(entity, member.entity, (time_s, seq))
-            for entity, time_s, seq in log.tables.select(
-                "SELECT entity, valid_time_s, seq FROM merge WHERE root = ? AND valid_time_s <= ? AND seq <= ?",
-                member.entity, at.time_s, at.seq,
-            )
-        ]  # fmt: skip
-    return members
+    """Returns all entities that are merged into `root` in `log` `at` that instant, itself first.
+
+    An entity comes before those that were merged into it.
+    """
+    found = log.tables.select(
+        f"{MEMBERS} SELECT entity, into_entity, time_s, merged FROM member LIMIT -1 OFFSET 1",  # noqa: S608
+        root, at.time_s, at.seq,
+    )  # fmt: skip
+    return [Member(root, root, NEVER), *(Member(entity, into, (time_s, seq)) for entity, into, time_s, seq in found)]
+
+
+def members_with(log: EventLog, root: int, at: Instant, table: str) -> set[int]:
+    """Returns which of the entities that `members_at` gives for `log`, `root` and `at` have a row in a `table`.
+
+    It is one of the bank's that has a column `subject`.
+    """
+    found = log.tables.select(
+        f"{MEMBERS} SELECT entity FROM member WHERE EXISTS (SELECT 1 FROM {table} WHERE subject = entity)",  # noqa: S608
+        root, at.time_s, at.seq,
+    )  # fmt: skip
+    return {entity for (entity,) in found}
+
+
+def members_seen(log: EventLog, root: int, at: Instant, time_s: float) -> dict[int, LogPosition]:
+    """Returns what `last_seen` does, for all entities of `members_at` of `root` that were seen by `time_s`.
+
+    The merges in `log` count `at` that instant.
+    """
+    seen: dict[int, LogPosition] = {}
+    for kind in SEEN_KINDS:
+        for entity, *position in log.tables.select(
+            f"{MEMBERS} SELECT entity, event.valid_time_s, event.seq FROM member JOIN event ON event.seq = ("  # noqa: S608
+            "SELECT seq FROM mention WHERE subject = entity AND kind = ? AND valid_time_s <= ? AND seq <= ? "
+            "ORDER BY valid_time_s DESC, seq DESC LIMIT 1)",
+            root, at.time_s, at.seq, log.tables.names.find(kind), time_s, at.seq,
+        ):  # fmt: skip
+            seen[entity] = max(seen.get(entity, NEVER), (position[0], position[1]))
+    return seen
 
 
 def last_seen(log: EventLog, entity: int, at: Instant) -> LogPosition:
@@ -59,7 +89,7 @@ def last_seen(log: EventLog, entity: int, at: Instant) -> LogPosition:
     It comes from `log` as known `at` that instant; `NEVER` for none.
     """
     best = NEVER
-    for kind in ("entity_seen", "robot_state"):
+    for kind in SEEN_KINDS:
         row = log.tables.select_one(
             "SELECT valid_time_s, seq FROM mention WHERE subject = ? AND kind = ? AND valid_time_s <= ? AND seq <= ? "
             "ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
@@ -85,29 +115,11 @@ def parents_at(log: EventLog, subject: int, at: Instant, *, most: int, below: in
     There are at most `most`, of versions under `below`.
     """
     found = log.tables.select(
-        "SELECT predicate, object, version, since_s, seq FROM parent_change "
+        "SELECT predicate, object, version, since_s, seq, first FROM parent_change "
         "WHERE subject = ? AND version < ? AND since_s <= ? AND seq <= ? ORDER BY version DESC LIMIT ?",
         subject, math.inf if below is None else below, at.time_s, at.seq, most,
     )  # fmt: skip
     return [Parent(*row) for row in found]
-
-
-def places_at(log: EventLog, at: Instant) -> list[Place]:
-    """Returns the tree of places, in the order of their first definition."""
-    found = log.tables.select("SELECT seq FROM place WHERE seq <= ? ORDER BY seq", at.seq)
-    places: dict[str, Place] = {}
-    for (seq,) in found:
-        event = log.event(seq)
-        if event is None or not isinstance(event.payload, PlaceDefined) or event.valid_time_s > at.time_s:
-            continue
-        payload = event.payload
-        known = places.get(payload.place)
-        if known is None or known.valid_time_s <= event.valid_time_s:
-            places[payload.place] = Place(
-                payload.place, payload.level, payload.parent or "", payload.polygon, payload.bottom_m, payload.top_m,
-                event.valid_time_s, seq,
-            )  # fmt: skip
-    return list(places.values())
 
 
 def now_s(log: EventLog, at: Instant) -> float:

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 
 from embodied.memory.projections.spatial import ORPHAN, Parent
 from embodied.memory.queries.containment_history import NEVER, Instant, now_s, parent_at, root_at
-from embodied.memory.queries.pose_propagation import DEEPEST, PosePropagation, pose_of
+from embodied.memory.queries.entity_resolution import EntityResolution
+from embodied.memory.queries.pose_propagation import DEEPEST, PosePropagation
+from embodied.memory.queries.tracks import pose_of
 from embodied.memory.schema.event import LogPosition
-from embodied.memory.schema.kinds import AbsenceSeen, EntitySeen, RelationSet
-from embodied.memory.schema.places import is_within, may_hold, smallest_place
+from embodied.memory.schema.kinds import EntitySeen, RelationSet
+from embodied.memory.schema.places import is_within, may_hold
 from embodied.memory.schema.query import LocationBelief
 from embodied.memory.storage.log import EventLog
 
 MAY_BE = "may_be"
+PAGE = 200
 ANY_CATEGORY = ""  # The key of the half-life of all other categories; no entity may have this category.
 
 
@@ -67,9 +70,10 @@ def where_is(log: EventLog, entity: str, at: Instant, half_life_s: Mapping[str, 
 
 def _candidates(log: EventLog, entity: str, at: Instant) -> tuple[str, ...]:
     """Returns the names of the things that an entity may be instead, sorted."""
-    if log.tables.names.find(MAY_BE) is None:
+    number, may_be = log.tables.names.find(entity), log.tables.names.find(MAY_BE)
+    if number is None or may_be is None:
         return ()
-    pairs = [(one, other) for one, predicate, other in related(log, entity, at) if predicate == MAY_BE]
+    pairs = [(one, other) for one, _, other in _related(log, number, at, may_be)]
     return tuple(sorted({name for pair in pairs for name in pair} - {entity}))
 
 
@@ -114,24 +118,41 @@ def related(log: EventLog, name: str, at: Instant) -> list[tuple[str, str, str]]
     number = log.tables.names.find(name)
     if number is None:
         return []
-    resolution = PosePropagation(log, at).resolution
-    members = resolution.members(resolution.root(number))
+    return _related(log, number, at)
+
+
+def _related(log: EventLog, name: int, at: Instant, predicate: int | None = None) -> list[tuple[str, str, str]]:
+    """Returns what `related` does, only relations of one predicate where it is given, by its id."""
+    resolution = EntityResolution(log, at)
+    links = {link for one in resolution.members(resolution.root(name)) for link in _links(log, one.entity, predicate)}
     last: dict[tuple[int, int, int], int] = {}
-    for _, _, subject, predicate, other, holds in sorted(
-        {row for one in members for row in _links(log, one.entity, at)}
-    ):
-        last[resolution.root(subject), predicate, resolution.root(other)] = holds
+    changes = filter(None, (_change_of(log, link, at) for link in links))
+    for _, _, (subject, relation, other), holds in sorted(changes):
+        last[resolution.root(subject), relation, resolution.root(other)] = holds
     text = log.tables.names.text
-    return sorted((text(a), text(predicate), text(b)) for (a, predicate, b), holds in last.items() if holds and a != b)
+    return sorted((text(a), text(relation), text(b)) for (a, relation, b), holds in last.items() if holds and a != b)
 
 
-def _links(log: EventLog, entity: int, at: Instant) -> Sequence[tuple[float, int, int, int, int, int]]:
-    """Returns when (seconds, seq) a relation of an entity, in either role, began or ended to hold, by `at`."""
+def _links(log: EventLog, entity: int, predicate: int | None) -> Sequence[tuple[int, int, int]]:
+    """Returns subject, predicate and object of all relations that an entity ever had, in either role."""
+    only, values = ("", ()) if predicate is None else (" AND predicate = ?", (predicate,))
     return log.tables.select(
-        "SELECT valid_time_s, seq, subject, predicate, object, holds FROM link_change "
-        "WHERE (subject = ? OR object = ?) AND valid_time_s <= ? AND seq <= ?",
-        entity, entity, at.time_s, at.seq,
+        f"SELECT subject, predicate, object FROM link WHERE subject = ?{only} UNION "  # noqa: S608
+        f"SELECT subject, predicate, object FROM link WHERE object = ?{only}",
+        entity, *values, entity, *values,
+    )  # fmt: skip  # type: ignore[return-value]
+
+
+def _change_of(
+    log: EventLog, link: tuple[int, int, int], at: Instant
+) -> tuple[float, int, tuple[int, int, int], int] | None:
+    """Returns when (seconds, seq) a relation last began or ended to hold, the relation, and whether it holds."""
+    found = log.tables.select_one(
+        "SELECT valid_time_s, seq, holds FROM link_change WHERE subject = ? AND predicate = ? AND object = ? "
+        "AND valid_time_s <= ? AND seq <= ? ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
+        *link, at.time_s, at.seq,
     )  # fmt: skip
+    return (found[0], found[1], link, found[2]) if found else None
 
 
 def _logged_in(log: EventLog, propagation: PosePropagation, root: int) -> Iterator[tuple[int, Parent]]:
@@ -156,7 +177,7 @@ def _around(log: EventLog, propagation: PosePropagation, root: int, logged: Pare
     pose = propagation.belief(root, at.time_s).pose
     if pose is None:
         return _Around(place, logged)
-    smallest = smallest_place(places.values(), pose.position_m)
+    smallest = places.smallest(pose.position_m)
     if propagation.left(root, at.time_s):
         return _Around(smallest, ORPHAN)
     if not place or text(holder) != place:
@@ -189,7 +210,7 @@ def _existence(
     """Returns the probability: its own, and at most that of its holder where that was missed since it was seen."""
     own = _trace(log, propagation, root, half_life_s)
     holders = _holders(propagation, root, parent)
-    if not any(any(_absences(log, propagation, holder, own.seen)) for holder in holders):
+    if not any(_last_absence(log, propagation, holder, own.seen) > NEVER for holder in holders):
         return own.probability
     probability, missed = 1.0, NEVER
     for trace in (*(_trace(log, propagation, holder, half_life_s) for holder in reversed(holders)), own):
@@ -229,38 +250,51 @@ def _trace(log: EventLog, propagation: PosePropagation, root: int, half_life_s: 
         category = payload.category if isinstance(payload, EntitySeen) else ANY_CATEGORY
         half_life = half_life_s.get(category, half_life_s.get(ANY_CATEGORY, math.inf))
         probability = payload.confidence * 0.5 ** (max(0.0, now_s(log, at) - since[0]) / half_life)
-    missed = NEVER
-    for missed_at, absence in _absences(log, propagation, root, since):
-        probability *= 1.0 - absence.visible_fraction * absence.confidence
-        missed = max(missed, missed_at)
-    return _Trace(probability, position, missed)
+    for factor in _absences(log, propagation, root, since):
+        probability *= factor
+        if not probability:
+            break  # However often it was missed after that.
+    return _Trace(probability, position, _last_absence(log, propagation, root, since))
 
 
 def _last_related(log: EventLog, propagation: PosePropagation, root: int) -> tuple[LogPosition, RelationSet] | None:
     """Returns the last event that set the parent of an entity, and since when it counts."""
     at, last = propagation.at, NEVER
-    for member in propagation.resolution.members(root):
+    for member in propagation.resolution.members_with(root, "parent_change"):
         found = log.tables.select_one(
             "SELECT since_s, parent_change.seq FROM parent_change JOIN event USING (seq) WHERE subject = ? "
             "AND since_s <= ? AND parent_change.seq <= ? AND event.kind = ? ORDER BY version DESC LIMIT 1",
-            member.entity, at.time_s, at.seq, log.tables.names.find("relation_set"),
+            member, at.time_s, at.seq, log.tables.names.find("relation_set"),
         )  # fmt: skip
         last = max(last, found or NEVER)
     event = log.event(last[1])
     return (last, event.payload) if event and isinstance(event.payload, RelationSet) else None
 
 
-def _absences(
-    log: EventLog, propagation: PosePropagation, root: int, since: LogPosition
-) -> Iterator[tuple[LogPosition, AbsenceSeen]]:
-    """Yields the absences logged after `since`, under any of the thing's names, and their times."""
-    at, kind = propagation.at, log.tables.names.find("absence_seen")
+def _absences(log: EventLog, propagation: PosePropagation, root: int, since: LogPosition) -> Iterator[float]:
+    """Yields the factors of the absences logged after `since`, under any of the thing's names."""
+    at = propagation.at
     for member in propagation.resolution.members(root):
-        for (seq,) in log.tables.select(
-            "SELECT seq FROM mention WHERE subject = ? AND kind = ? AND valid_time_s >= ? AND valid_time_s <= ? "
-            "AND seq <= ?",
-            member.entity, kind, since[0], at.time_s, at.seq,
+        if member.entity not in propagation.resolution.members_with(root, "absence"):
+            continue
+        last = since
+        while found := log.tables.select(
+            "SELECT valid_time_s, seq, factor FROM absence WHERE subject = ? AND (valid_time_s, seq) > (?, ?) "
+            "AND valid_time_s <= ? AND seq <= ? ORDER BY valid_time_s, seq LIMIT ?",
+            member.entity, *last, at.time_s, at.seq, PAGE,
         ):  # fmt: skip
-            event = log.event(seq)
-            if event and isinstance(event.payload, AbsenceSeen) and event.position > since:
-                yield event.position, event.payload
+            yield from (factor for *_, factor in found)
+            last = found[-1][:2]
+
+
+def _last_absence(log: EventLog, propagation: PosePropagation, root: int, since: LogPosition) -> LogPosition:
+    """Returns the last absence logged after `since`, under any of the thing's names, `NEVER` for none."""
+    at, last = propagation.at, NEVER
+    for member in propagation.resolution.members_with(root, "absence"):
+        found = log.tables.select_one(
+            "SELECT valid_time_s, seq FROM absence WHERE subject = ? AND (valid_time_s, seq) > (?, ?) "
+            "AND valid_time_s <= ? AND seq <= ? ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
+            member, *since, at.time_s, at.seq,
+        )  # fmt: skip
+        last = max(last, found or NEVER)
+    return last

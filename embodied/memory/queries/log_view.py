@@ -10,7 +10,7 @@ from embodied.memory.projections.inverted_index import RARE, events_about, index
 from embodied.memory.queries import containment_history, validation
 from embodied.memory.queries.containment_history import Instant
 from embodied.memory.queries.moment_search import MomentIndex
-from embodied.memory.schema.event import Event
+from embodied.memory.schema.event import Event, LogPosition
 from embodied.memory.schema.kind_table import KINDS
 from embodied.memory.schema.kinds import PlaceDefined, Polygon
 from embodied.memory.schema.query import EventFilter
@@ -116,11 +116,17 @@ class LogView:
 
         Raises `MemoryBankError` for a place that never had one.
         """
-        for seq in reversed(self.event_numbers(place, -math.inf, math.inf, ("place_defined",))):
-            event = self.log.event(seq)
-            payload = event.payload if event else None
-            if isinstance(payload, PlaceDefined) and payload.place == place and payload.polygon:
-                return payload.polygon
+        tables = self.log.tables
+        last: LogPosition = (math.inf, 0)
+        while found := tables.select_one(
+            "SELECT valid_time_s, seq FROM place_time WHERE place = ? AND seq <= ? AND (valid_time_s, seq) < (?, ?) "
+            "ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
+            tables.names.find(place), self.head, *last,
+        ):  # fmt: skip
+            last = found  # type: ignore[assignment]
+            event = self.log.event(found[1])
+            if event and isinstance(event.payload, PlaceDefined) and event.payload.polygon:
+                return event.payload.polygon
         raise MemoryBankError("A region must be a place with an extent.", value=place, remedy="Define it first.")
 
     def _condition(self, wanted: EventFilter) -> dict[str, Any]:

@@ -19,52 +19,24 @@ A thing that was last seen with a size has a box (see `extents`). For a holder w
 Evidence of one valid time is simultaneous.
 """
 
-from dataclasses import dataclass, replace
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 
-from embodied.geometry import Pose, compose, invert
-from embodied.memory.queries.containment_history import NEVER, Instant, Member, last_seen, places_at
+from embodied.geometry import compose, invert
+from embodied.memory.queries.containment_history import NEVER, Instant, Member, last_seen
 from embodied.memory.queries.entity_resolution import EntityResolution
 from embodied.memory.queries.extents import MARGIN_M, Extent
+from embodied.memory.queries.place_tree import PlaceTree
+from embodied.memory.queries.tracks import NOTHING, Belief, Track, moved, pose_of, position_of
 from embodied.memory.queries.validity_intervals import FURTHEST, ParentInterval, ValidityIntervals
 from embodied.memory.schema.event import Event, LogPosition
 from embodied.memory.schema.kinds import EntitySeen, RobotReported
-from embodied.memory.schema.places import Place, may_hold
+from embodied.memory.schema.places import may_hold
 from embodied.memory.storage.log import EventLog
 
 DEEPEST = 100  # The maximum containment depth, with earlier states of each holder, per query.
-
-
-@dataclass(frozen=True)
-class Belief:
-    """A pose, None where it is unknown, and the evidence that determined it.
-
-    `guesses` are the events of relations on which the pose rests with unknown relative transform: the difference of two
-    poses of a thing is its motion only where the guesses of the first are among those of the second.
-    """
-
-    pose: Pose | None
-    position: LogPosition
-    guesses: frozenset[int] = frozenset()
-
-
-NOTHING = Belief(None, NEVER)
-
-
-@dataclass(frozen=True)
-class Track:
-    """The knowledge about one thing by some time: the position and the pose of its last sighting, and its parents."""
-
-    seen_at: LogPosition
-    seen: Belief
-    intervals: ValidityIntervals
-
-    def inside(self, interval: ParentInterval) -> bool:
-        """Returns whether the last sighting is of this interval or a later one."""
-        return self.seen_at >= interval.position
-
-    def root_of_guess(self, interval: ParentInterval) -> LogPosition:
-        """Returns the event with which a guess about an interval begins: its last sighting, or its start."""
-        return self.seen_at if self.inside(interval) else interval.position
 
 
 class PosePropagation:
@@ -81,15 +53,10 @@ class PosePropagation:
         self._tracks: dict[tuple[int, float], Track] = {}
         self._logged_places: dict[tuple[int, float], tuple[str, LogPosition]] = {}
         self._events: dict[int, Event] = {}
-        self._places: dict[str, Place] | None = None
+        self._merged: dict[tuple[int, float], Track] = {}
+        self._settled: dict[int, float] = {}
+        self.places = PlaceTree(log, at)
         self._depth = 0
-
-    @property
-    def places(self) -> dict[str, Place]:
-        """The places by name, in the order of their first definition."""
-        if self._places is None:
-            self._places = {place.name: place for place in places_at(self._log, self.at)}
-        return self._places
 
     @property
     def read(self) -> frozenset[int]:
@@ -98,9 +65,11 @@ class PosePropagation:
 
     def sighting(self, root: int, time_s: float) -> Event | None:
         """Returns the last sighting of an entity, or state of a robot, under any of its names."""
-        return self._event(
-            max(self._own_track(member.entity, time_s).seen_at for member in self.resolution.members(root))
-        )
+        members = self.resolution.members(root)
+        if len(members) == 1:
+            return self._event(self._own_track(root, time_s).seen_at)
+        seen = self.resolution.seen(root, self._known_by(root, time_s))
+        return self._event(max(seen.values(), default=NEVER))
 
     def belief(self, root: int, time_s: float) -> Belief:
         """Returns the believed pose of an entity or robot at a time, seconds."""
@@ -163,21 +132,67 @@ class PosePropagation:
 
     def _track(self, entity: int, time_s: float) -> Track:
         """Returns the knowledge about an entity; sightings of entities that were merged into it count."""
-        own = self._own_track(entity, time_s)
-        for member in self.resolution.members(entity)[1:]:
-            if member.into == entity:
-                position, belief = self._other(member, time_s)
-                if belief.position > own.seen.position:
-                    own = Track(position, belief, own.intervals)
-        return own
+        if entity not in self._settled:
+            self._settle(self.resolution.members(entity))
+        time_s = self._known_by(entity, time_s)
+        if (entity, time_s) not in self._merged:
+            members = self.resolution.members(entity)
+            own = self._own_track(entity, time_s)
+            self._merged[entity, time_s] = own if len(members) == 1 else self._with_members(members, time_s)
+        return self._merged[entity, time_s]
 
-    def _other(self, member: Member, time_s: float) -> tuple[LogPosition, Belief]:
+    def _known_by(self, entity: int, time_s: float) -> float:
+        """Returns the latest time at which no more is known about an entity, and those merged into it, than then."""
+        return self.at.time_s if time_s >= self._settled.get(entity, math.inf) else time_s
+
+    def _settle(self, members: Sequence[Member]) -> None:
+        """Notes since when the knowledge about each of the members, with those merged into it, does not change."""
+        root, settled = members[0].entity, defaultdict(lambda: -math.inf)
+        seen = self.resolution.seen(root, self.at.time_s) if len(members) > 1 else {}
+        had_parent = self.resolution.members_with(root, "parent_change")
+        for member in reversed(members):
+            newest = seen.get(member.entity, NEVER)
+            if member.entity in had_parent:
+                own = self._own_track(member.entity, self.at.time_s)
+                newest = max(own.seen_at, own.intervals.newest)
+            own_s = max(settled[member.entity], newest[0])
+            self._settled[member.entity] = own_s
+            settled[member.into] = max(settled[member.into], own_s, member.merged[0])
+
+    def _with_members(self, members: Sequence[Member], time_s: float) -> Track:
+        """Returns the knowledge about the first of the members, each of which comes before those merged into it."""
+        root = members[0].entity
+        seen = self.resolution.seen(root, self._known_by(root, time_s))
+        had_parent = self.resolution.members_with(root, "parent_change") | {root}
+        others: dict[int, list[tuple[LogPosition, Belief | None]]] = defaultdict(list)
+        for member in reversed(members):
+            track = self._own_track(member.entity, time_s) if member.entity in had_parent else None
+            position, belief = seen.get(member.entity, NEVER), track and track.seen
+            for other in reversed(others.pop(member.entity, [])):
+                if position_of(*other) > position_of(position, belief):
+                    position, belief = other
+            if track is None:  # Without a parent, as are most of many, it only passes on the last sighting.
+                others[member.into].append((position, belief))
+                continue
+            track = Track(position, self._plain(position) if belief is None else belief, track.intervals)
+            self._merged[member.entity, time_s] = track
+            if member.entity != root:
+                others[member.into].append(self._other(member, track, time_s))
+        return self._merged[root, time_s]
+
+    def _plain(self, position: LogPosition) -> Belief:
+        """Returns the belief that is a sighting itself."""
+        event = self._event(position)
+        return NOTHING if event is None else Belief(pose_of(event), position)
+
+    def _other(self, member: Member, track: Track, time_s: float) -> tuple[LogPosition, Belief]:
         """Returns the knowledge about an entity before it was merged into another one, and the time of the merge.
 
-        Where the parent of the other is newer than its own, only its own sightings count.
+        Where the parent of the other is newer than its own, only its own sightings count. `track` is that of the
+        `member` at `time_s`.
         """
         merged_s, seq = member.merged
-        track, until_s = self._track(member.entity, time_s), min(time_s, merged_s)
+        until_s = min(time_s, merged_s)
         interval = track.intervals[0]
         if interval is None or track.seen_at[0] > until_s or (interval.holder and merged_s <= time_s):
             return track.seen_at, track.seen
@@ -196,10 +211,10 @@ class PosePropagation:
         if key not in self._tracks:
             by = Instant(self.at.seq, time_s)
             position = last_seen(self._log, entity, by)
-            event = self._event(position)
-            seen = NOTHING if event is None else Belief(pose_of(event), position)
             self._tracks[key] = Track(
-                position, seen, ValidityIntervals(self._log, entity, by, known=self.resolution, enough=position)
+                position,
+                self._plain(position),
+                ValidityIntervals(self._log, entity, by, known=self.resolution, enough=position),
             )
         return self._tracks[key]
 
@@ -247,7 +262,7 @@ class PosePropagation:
         if anchor is not None and anchor.pose:
             there = self._tool(interval, begun[0]) if tool else self.belief(interval.holder, begun[0])
             if there and there.pose and there.guesses <= here.guesses:
-                return _moved(anchor, there, here)
+                return moved(anchor, there, here)
         since = interval.again if outside else begun
         return Belief(here.pose, max(since, here.position), here.guesses | {begun[1]})
 
@@ -332,17 +347,3 @@ class PosePropagation:
         if robot.position == event.position:
             return replace(robot, pose=event.payload.tool)
         return replace(robot, pose=compose(robot.pose, compose(invert(event.payload.pose), event.payload.tool)))
-
-
-def pose_of(event: Event) -> Pose:
-    """Returns the pose of a sighting or a robot's state."""
-    return event.payload.pose if isinstance(event.payload, EntitySeen | RobotReported) else Pose()
-
-
-def _moved(thing: Belief, there: Belief, here: Belief) -> Belief:
-    """Returns the pose of a thing that has moved rigidly with its holder from `there` to `here`."""
-    guesses = thing.guesses | here.guesses
-    position = thing.position if here.position == there.position else max(thing.position, here.position)
-    if here.pose == there.pose or not (thing.pose and there.pose and here.pose):
-        return Belief(thing.pose, position, guesses)
-    return Belief(compose(here.pose, compose(invert(there.pose), thing.pose)), position, guesses)

@@ -16,8 +16,9 @@ from embodied.errors import MemoryBankError
 from embodied.geometry import Vector3
 from embodied.memory.projections import blocks
 from embodied.memory.projections.inverted_index import SITE_TIMELINE
-from embodied.memory.queries import containment_history, location_belief, skill_matching, validation
+from embodied.memory.queries import location_belief, skill_matching, validation
 from embodied.memory.queries.log_view import LogView
+from embodied.memory.queries.place_tree import PlaceTree
 from embodied.memory.queries.read_call import ReadCall
 from embodied.memory.queries.skill_matching import SkillQuery
 from embodied.memory.schema.event import Event
@@ -96,7 +97,7 @@ class Reads:
     def places(self, *, as_of_s: float | None = None) -> list[Place]:
         """Returns the tree of places, in the order of their first definition."""
         with self._view.log.tables.lock:
-            return containment_history.places_at(self._view.log, self._view.at(as_of_s))
+            return list(PlaceTree(self._view.log, self._view.at(as_of_s)).values())
 
     @query
     def latest_s(self) -> float | None:

@@ -1,5 +1,6 @@
 """Validity intervals of the parents of a thing, from the newest back."""
 
+import math
 from dataclasses import dataclass, replace
 
 from embodied.memory.queries.containment_history import NEVER, Instant, parents_at
@@ -24,7 +25,8 @@ class ParentInterval:
 class ValidityIntervals:
     """The parents of an entity up to an instant, the newest first; read only as far back as needed.
 
-    The same parent logged again, or under another of its names, is one interval. A parent that was taken over from a
+    The same parent logged again, or under another of its names, is one interval; of a run of equal ones only the last
+    and the first are read. A parent that was taken over from a
     merged entity counts from when it was logged for that entity, as do the parents before it. The beginning of an
     interval that began before `enough` may be given too late, but not later than `enough`.
     """
@@ -37,6 +39,7 @@ class ValidityIntervals:
         known.members(self._root)
         self._intervals: list[ParentInterval] = []
         self._below: int | None = None
+        self._run = math.inf  # The version with which the run that was read last begins.
         self._page = PAGE
         self._whole = False
         self.newest = NEVER
@@ -57,11 +60,13 @@ class ValidityIntervals:
         self._whole = len(found) < self._page
         self._page *= 2
         for parent in found:
-            position = (parent.since_s, parent.seq)
+            if self._run < parent.version:
+                continue
+            position, self._run = (parent.since_s, parent.seq), parent.first
             self._below, self.newest = parent.version, max(self.newest, position)
             holder, merge = self._known.root(parent.object), self._known.merge(parent.seq)
             if merge is not None and merge.into == self._entity:
-                self._entity, self._below, self._whole = merge.entity, None, False
+                self._entity, self._below, self._whole, self._run = merge.entity, None, False, math.inf
                 return
             if (merge is not None and merge.entity == self._entity) or holder == self._root:
                 continue  # The merged entity remains; an entity that is the same as its holder was never held by it.
@@ -70,3 +75,5 @@ class ValidityIntervals:
                 self._intervals[-1] = replace(last, position=position)
             else:
                 self._intervals.append(ParentInterval(parent.predicate, holder, position, position))
+        if found and self._run < found[-1].version:
+            self._below = int(self._run) + 1

@@ -1,7 +1,7 @@
 """The tree of places: simple polygons on the ground with a height range, and the place around a point."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
@@ -102,12 +102,6 @@ def is_within(places: Mapping[str, Place], inner: str, outer: str) -> bool:
     while place is not None and place.name != outer:
         place = places.get(place.parent)
     return place is not None
-
-
-def smallest_place(places: Iterable[Place], point_m: Vector3) -> str:
-    """Returns the name of the place of least area around a point, "" where there is none."""
-    around = [(abs(signed_area(place.polygon)), place.name) for place in places if place.holds(point_m)]
-    return min(around)[1] if around else ""
 
 
 def _is_flat(polygon: Sequence[Sequence[float]]) -> bool:
