@@ -125,6 +125,12 @@ class PoseError(SceneError, MemoryBankError):
     usual_remedy = "Give finite metres and a unit quaternion xyzw; nothing was built or written."
 
 
+class NumberTakenError(MemoryBankError):
+    """A writer's number belongs to another event or is below its last one: the event is not in the log under it."""
+
+    usual_remedy = "Continue above the writer's last number; nothing was written."
+
+
 class ConflictError(MemoryBankError):
     """The state on which this write was based has changed (a stale version, lease or epoch): read again and retry."""
 

@@ -58,8 +58,11 @@ from embodied.memory.schema.places import Place
 from embodied.memory.schema.query import EventFilter, LocationBelief, Order, Query, Recalled, SkillCandidate
 from embodied.memory.service.bank import Bank, Subscription, open_bank, require_openable
 from embodied.memory.service.client import BankClient, RemoteSubscription
+from embodied.memory.service.laid_aside import read_laid_aside
 from embodied.memory.service.leases import Lease, LeaseOffice
-from embodied.memory.service.outbox import Outbox, OutboxConfig
+from embodied.memory.service.outbox import Outbox
+from embodied.memory.service.outbox_config import OutboxConfig
+from embodied.memory.service.parcels import LaidAside
 from embodied.memory.service.read_only import ReadOnlyBank, open_read_only
 from embodied.memory.service.service import BankService, Link, Result, UnreachableError
 from embodied.memory.storage.backup import back_up, restore
@@ -91,6 +94,7 @@ __all__ = [
     "Forgotten",
     "Interaction",
     "Kind",
+    "LaidAside",
     "Lease",
     "LeaseGranted",
     "LeaseOffice",
@@ -147,6 +151,7 @@ __all__ = [
     "open_bank",
     "open_read_only",
     "rank",
+    "read_laid_aside",
     "recall_ranked",
     "require_openable",
     "rescue",

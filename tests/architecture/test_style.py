@@ -14,8 +14,7 @@ BARE_EXCEPTIONS_COME_FROM_OUTSIDE = {
     "embodied/simulators/rendering/gl_context.py",
     "embodied/memory/storage/log.py",
     "embodied/memory/service/service.py",
-    "embodied/memory/service/client.py",
-    "embodied/memory/service/ray_service.py",
+    "embodied/memory/service/sender.py",
 }
 
 

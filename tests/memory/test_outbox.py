@@ -1,12 +1,14 @@
 """The outbox: durable before a call returns, ordered, numbered, bounded, and with damage reported."""
 
+import random
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
-from embodied.errors import ConfigError, DataError, MemoryBankError, StorageError
+from embodied.errors import ConfigError, DataError, EmbodiedError, MemoryBankError, StorageError
 from embodied.geometry import Pose
 from embodied.memory import EntitySeen, Event, Outbox, OutboxConfig, RelationSet, decode_events
 
@@ -98,22 +100,101 @@ def test_what_no_bank_could_read_is_refused_before_it_blocks_what_comes_after(ou
     assert waiting(outbox) == [(1, "b")]
 
 
-def test_a_parcel_that_was_altered_is_named(tmp_path):
+def alter(path, sql, *values):
+    with closing(sqlite3.connect(path)) as db, db:
+        assert db.execute(sql, values).rowcount > 0
+
+
+ALTERATIONS = {
+    "a bit of the events": ("content", lambda raw: raw[:-1] + bytes([raw[-1] ^ 1])),
+    "a bit of the first byte": ("content", lambda raw: bytes([raw[0] ^ 128]) + raw[1:]),
+    "cut events": ("content", lambda raw: raw[: len(raw) // 2]),
+    "no events": ("content", lambda _: b""),
+    "text in place of bytes": ("content", lambda _: "text"),
+    "a number in place of bytes": ("content", lambda _: 7),
+    "a bit of the checksum": ("digest", lambda raw: raw[:-1] + bytes([raw[-1] ^ 1])),
+    "no checksum": ("digest", lambda _: ""),
+}
+
+
+@pytest.mark.parametrize("case", ALTERATIONS)
+@pytest.mark.parametrize("which", [0, 3, 9], ids=["first", "middle", "last"])
+def test_a_parcel_that_was_altered_is_laid_aside_and_the_others_wait_as_before(tmp_path, case, which, caplog):
     path = tmp_path / "outbox.db"
-    outbox = Outbox(path)
-    outbox.adopt("arm", 0)
-    outbox.add([sighting("a")])
-    number = outbox.add([sighting("b")]).number
-    outbox.close()
-    with sqlite3.connect(path) as db:
-        (content,) = db.execute("SELECT content FROM parcel WHERE number = ?", (number,)).fetchone()
-        flipped = content[:-1] + bytes([content[-1] ^ 1])
-        db.execute("UPDATE parcel SET content = ? WHERE number = ?", (flipped, number))
-    db.close()
-    again = Outbox(path)
-    with pytest.raises(DataError, match=f"Got {number}"):
-        again.waiting()
-    again.close()
+    with closing(Outbox(path)) as outbox:
+        outbox.adopt("arm", 0)
+        numbers = [outbox.add([sighting(f"e{i}")]).number for i in range(10)]
+    column, change = ALTERATIONS[case]
+    with closing(sqlite3.connect(path)) as db:
+        ((before,),) = db.execute(f"SELECT {column} FROM parcel WHERE number = ?", (numbers[which],))
+    alter(path, f"UPDATE parcel SET {column} = ? WHERE number = ?", change(before), numbers[which])
+    with closing(Outbox(path)) as again:
+        assert [name for _, name in waiting(again)] == [f"e{i}" for i in range(10) if i != which]
+        assert again.events == 9
+        ((number, _, reason),) = again.laid_aside()
+        assert (number, "checksum" in reason) == (numbers[which], True)
+        assert f"Parcel {number}" in caplog.text
+        assert decode(again.add([sighting("next")]))[0].writer_seq == 11
+    with closing(Outbox(path)) as later:
+        assert len(later.refused()) == 1
+        assert later.events == 10
+
+
+@pytest.mark.parametrize("count", [0, -5, "many", 10**12])
+def test_a_count_that_was_altered_does_not_move_the_limit(tmp_path, count):
+    path = tmp_path / "outbox.db"
+    with closing(Outbox(path)) as outbox:
+        outbox.adopt("arm", 0)
+        outbox.add([sighting("a")])
+    alter(path, "UPDATE parcel SET count = ?", count)
+    with closing(Outbox(path, limit=3)) as again:
+        assert again.events == 1
+        assert waiting(again) == [(1, "a")]
+
+
+@pytest.mark.parametrize("last", ["text", b"bytes", -1, 2.5])
+def test_a_writers_number_that_was_altered_is_as_if_it_were_unknown(tmp_path, last):
+    path = tmp_path / "outbox.db"
+    with closing(Outbox(path)) as outbox:
+        outbox.adopt("arm", 41)
+    alter(path, "UPDATE writer SET last = ?", last)
+    with closing(Outbox(path)) as again:
+        assert not again.knows("arm")
+
+
+def test_damage_anywhere_in_the_file_is_an_error_of_this_project_and_never_invents_events(tmp_path):
+    path = tmp_path / "outbox.db"
+    with closing(Outbox(path)) as outbox:
+        outbox.adopt("arm", 0)
+        for i in range(30):
+            outbox.add([sighting(f"e{i}")])
+        outbox.refuse(outbox.add([sighting("no")]), "refused")
+    clean, choose, opened = path.read_bytes(), random.Random(3), 0
+    names = {f"e{i}" for i in range(30)} | {"no"}
+    for i in range(50):
+        damaged = bytearray(clean)
+        for _ in range(choose.choice((1, 1, 3, 50))):
+            damaged[choose.randrange(len(damaged))] ^= 1 << choose.randrange(8)
+        box = tmp_path / f"damaged{i}.db"
+        box.write_bytes(damaged[: choose.choice((len(damaged), len(damaged), choose.randrange(len(damaged))))])
+        try:
+            with closing(Outbox(box)) as found:
+                assert {name for _, name in waiting(found)} <= names
+                found.refused()
+                found.adopt("arm", 99)
+                found.remove(found.waiting()[:3], at_once=True)
+                found.add([sighting("more")])
+                opened += 1
+        except EmbodiedError as error:
+            assert error.rule
+        box.unlink()
+    assert opened > 3
+
+
+def test_a_folder_and_a_path_that_does_not_exist_are_errors_of_this_project(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(EmbodiedError):
+        Outbox(tmp_path / "folder")
 
 
 def test_the_file_of_another_program_is_refused_and_left_alone(tmp_path):

@@ -1,21 +1,17 @@
 """The client of a bank: idempotent at-least-once writes through an outbox, and reads that see its own writes."""
 
 import dataclasses
-import itertools
-import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import msgspec
 
-from embodied.errors import ConflictError, DataError, MemoryBankError, StorageError
+from embodied.errors import ConflictError
 from embodied.memory.queries.read_call import ReadCall
 from embodied.memory.queries.reads import Reads, RemoteReads
 from embodied.memory.queries.validation import event_filter, number, past_seq, start_seq
@@ -25,24 +21,13 @@ from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import Payload, RelationSet
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.service.leases import Lease, check_lease
-from embodied.memory.service.outbox import Outbox, Parcel
-from embodied.memory.service.service import Link, Result, UnreachableError, uncancellable
+from embodied.memory.service.outbox import Outbox
+from embodied.memory.service.parcels import LaidAside
+from embodied.memory.service.sender import FIRST_PAUSE_S, LONGEST_PAUSE_S, Sender
+from embodied.memory.service.service import Link, UnreachableError
 
-logger = logging.getLogger(__name__)
-
-FIRST_PAUSE_S = 0.02
-LONGEST_PAUSE_S = 1.0
-LARGEST_SENDING = 1_000
 MOVE_TRIES = 100
 Answer = TypeVar("Answer")
-
-
-@dataclass(eq=False)
-class _PendingEvents:
-    """Events that are being sent; `answer` is None for those left by an earlier process."""
-
-    parcel: Parcel
-    answer: Future[list[int]] | None
 
 
 class BankClient(RemoteReads):
@@ -50,8 +35,9 @@ class BankClient(RemoteReads):
 
     Events are stored in the outbox before `log` and `post` return, and are sent until the owner of the bank answers, in
     this process or the next one on the same outbox; since the bank identifies each event by its writer's number,
-    sending it twice is harmless. `writer` signs events without a writer; `clock` is the site clock, seconds. Safe to
-    call from many threads.
+    sending it twice is harmless. It can start and write while the bank is away. Events that the bank refuses are
+    reported to the caller, or laid aside in the outbox (`laid_aside`) where no caller waits for them any more. `writer`
+    signs events without a writer; `clock` is the site clock, seconds. Safe to call from many threads.
 
     It has the methods of a `Bank` except `evidence`, `newest_lease`, `verify`, `rebuild` and `write_snapshot`, which
     are for the process that owns the file.
@@ -73,13 +59,8 @@ class BankClient(RemoteReads):
         self._timeout_s = _waiting_s(timeout_s)
         self._clock = clock
         self._time_s = -float("inf")
-        self._trouble: Exception | None = None
-        self._open = True
-        self._writing = threading.Lock()
-        self._changed = threading.Condition()
-        self._letters = deque(_PendingEvents(parcel, None) for parcel in outbox.waiting())
-        self._sender = threading.Thread(target=self._send_all, name=f"outbox of {writer}", daemon=True)
-        self._sender.start()
+        self._stamping = threading.Lock()
+        self._sender = Sender(link, outbox, writer=writer)
 
     def __enter__(self) -> Self:
         return self
@@ -94,7 +75,7 @@ class BankClient(RemoteReads):
 
         `robot` and `task` are those of the event, `cause` the events that led to it. Raises as `append`.
         """
-        with self._writing:
+        with self._stamping:  # The times of a writer must be in the order of its events.
             answer = self._post([self._event(payload, robot, task, cause)])
         return self._wait(answer)[0]
 
@@ -110,9 +91,21 @@ class BankClient(RemoteReads):
 
     def post(self, events: Event | Sequence[Event]) -> Future[list[int]]:
         """Returns a future of the answer once the events are stored in the outbox; otherwise as `append`."""
-        listed = as_events(events)
-        with self._writing:
-            return self._post(listed)
+        return self._post(as_events(events))
+
+    def laid_aside(self) -> list[LaidAside]:
+        """Returns the parcels that were laid aside in the outbox: refused while no caller waited, or altered there."""
+        return self._outbox.laid_aside()
+
+    def send_again(self, number: int) -> list[int]:
+        """Returns the sequence numbers of the events of one parcel of `laid_aside`, which is then no longer laid aside.
+
+        Their writer gets a suffix, since its own numbers and times have gone on. Where they are refused again they are
+        laid aside again, and the error is raised; otherwise as `append`. Raises `UnknownNameError` for an unknown
+        number.
+        """
+        self._require_open()
+        return self._wait(self._sender.send_again(number))
 
     def move(self, entity: str, predicate: str, parent: str, *, robot: str = "", task: str = "") -> int:
         """Returns the number of the event that makes `parent` the `predicate` parent of `entity`.
@@ -179,12 +172,7 @@ class BankClient(RemoteReads):
         """Waits until the bank has answered all earlier writes. Raises `UnreachableError` with the last problem."""
         limit_s = self._timeout_s if timeout_s is None else _waiting_s(timeout_s)
         self._require_open()
-        with self._changed:
-            last = self._letters[-1].parcel.number if self._letters else 0
-            done = self._changed.wait_for(
-                lambda: not self._letters or self._letters[0].parcel.number > last, timeout=limit_s
-            )
-        if not done:
+        if not self._sender.wait_until_sent(limit_s):
             raise self._unanswered()
 
     def close(self, *, timeout_s: float = 5.0) -> None:
@@ -193,26 +181,13 @@ class BankClient(RemoteReads):
         Safe to call twice.
         """
         limit_s = _waiting_s(timeout_s)
-        with self._changed:
-            self._changed.wait_for(lambda: not self._letters, timeout=limit_s if self._open else 0.0)
-            self._open = False
-            self._changed.notify_all()
-        self._sender.join(limit_s)
+        self._sender.close(limit_s)
         self._outbox.close()
 
     def _post(self, events: Sequence[Event]) -> Future[list[int]]:
         signed = [event if event.writer else msgspec.structs.replace(event, writer=self.writer) for event in events]
-        for writer in {event.writer for event in signed if not event.writer_seq}:
-            if not self._outbox.knows(writer):
-                last, _ = self._until_reached(partial(self._link.last_of_writer, writer))
-                self._outbox.adopt(writer, last)
         self._require_open()
-        answer: Future[list[int]] = uncancellable()
-        letter = _PendingEvents(self._outbox.add(signed), answer)
-        with self._changed:
-            self._letters.append(letter)
-            self._changed.notify_all()
-        return answer
+        return self._sender.post(signed)
 
     def _event(self, payload: Payload, robot: str, task: str, cause: tuple[int, ...]) -> Event:
         self._time_s = max(self._time_s, self._clock())  # A clock may be set back, a writer's times may not.
@@ -222,6 +197,7 @@ class BankClient(RemoteReads):
         try:
             return answer.result(self._timeout_s)
         except TimeoutError:
+            self._sender.abandon(answer)
             raise self._unanswered() from None
 
     def _read(self, call: ReadCall) -> Any:
@@ -247,7 +223,7 @@ class BankClient(RemoteReads):
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def _require_open(self) -> None:
-        if not self._open:
+        if not self._sender.open:
             raise UnreachableError(
                 "A client must be open to write or read.",
                 value=f"the closed client of {self.writer!r}",
@@ -255,70 +231,12 @@ class BankClient(RemoteReads):
             )
 
     def _unanswered(self) -> UnreachableError:
+        trouble = self._sender.trouble or "none yet"
         return UnreachableError(
             "The bank must answer a write in time.",
-            value=f"{self._outbox.events} events of {self.writer!r} wait",
-            remedy=f"They stay in the outbox and are sent again. The last problem: {self._trouble or 'none yet'}",
+            value=f"{self._sender.events} events of {self.writer!r} wait",
+            remedy=f"They stay in the outbox and are sent again. The last problem: {trouble}",
         )
-
-    def _send_all(self) -> None:
-        """Sends pending events in order, all waiting ones at once, until the client is closed.
-
-        No error ends it: after an unexpected one it sends fewer at once, since one parcel alone may be the cause.
-        """
-        pause_s, most = FIRST_PAUSE_S, LARGEST_SENDING
-        while letters := self._next_pending(most):
-            try:
-                results = self._link.commit([letter.parcel.content for letter in letters])
-                self._deliver(letters, results)
-                pause_s, most = FIRST_PAUSE_S, min(2 * most, LARGEST_SENDING)
-            except Exception as error:
-                if not isinstance(error, UnreachableError | StorageError | DataError):
-                    most = max(1, len(letters) // 2)
-                self._note_trouble(error)
-                with self._changed:
-                    self._changed.wait_for(lambda: not self._open, timeout=pause_s)
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-
-    def _note_trouble(self, error: Exception) -> None:
-        """Keeps the last problem for messages, and logs an unexpected one once in a row."""
-        known = isinstance(error, UnreachableError | StorageError | DataError)
-        if not known and repr(error) != repr(self._trouble):
-            logger.error("Events of %s could not be sent, and are sent again.", self.writer, exc_info=error)
-        self._trouble = error
-
-    def _next_pending(self, most: int) -> list[_PendingEvents]:
-        """Returns the events to send now, at most `most` parcels; none once the client is closed."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._letters or not self._open)
-            if not self._open:
-                return []
-            return list(itertools.islice(self._letters, most))
-
-    def _deliver(self, letters: Sequence[_PendingEvents], results: Sequence[Result]) -> None:
-        """Sets results; events leave the outbox before their results are set. Raises for a disk that fails."""
-        pairs = zip(letters, results, strict=True)
-        answered = list(itertools.takewhile(lambda pair: not isinstance(pair[1], StorageError), pairs))
-        for letter, result in answered:
-            if letter.answer is None and isinstance(result, MemoryBankError):
-                logger.warning("The bank refuses events that %s wrote before it was restarted: %s", self.writer, result)
-                self._outbox.refuse(letter.parcel, str(result))
-        refused = any(isinstance(result, MemoryBankError) for _, result in answered)
-        self._outbox.remove([letter.parcel for letter, _ in answered], at_once=refused)  # It must not be sent again.
-        with self._changed:
-            for _ in answered:
-                self._letters.popleft()
-            self._changed.notify_all()
-        for letter, result in answered:
-            if letter.answer is None:
-                continue
-            if isinstance(result, MemoryBankError):
-                letter.answer.set_exception(result)
-            else:
-                letter.answer.set_result(result)
-        for result in results[len(answered) :]:
-            if isinstance(result, StorageError):
-                raise result
 
 
 class RemoteSubscription:

@@ -1,267 +1,342 @@
 """The outbox of one robot: events that the bank has not answered yet, stored on the robot's own disk."""
 
-import hashlib
-import sqlite3
+import logging
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-import msgspec
-
-from embodied.errors import ConfigError, DataError, MemoryBankError, StorageError
+from embodied.errors import DataError, MemoryBankError, StorageError, UnknownNameError
 from embodied.memory.schema.codec import decode_events, encode_events
 from embodied.memory.schema.event import Event
+from embodied.memory.schema.limits import LARGEST_NUMBER, check_append_size
+from embodied.memory.service.laid_aside import keep, listed
+from embodied.memory.service.outbox_file import open_file, select, synchronise, transaction, translated
+from embodied.memory.service.parcels import (
+    LaidAside,
+    Parcel,
+    digest_of,
+    is_sound,
+    numbered,
+    readdressed,
+)
 from embodied.memory.storage.lock import Ownership
 
-APPLICATION_ID = 0x5354454F  # "STEO", in the header of the SQLite file.
-FORMAT_VERSION = 1
-DIGEST_BYTES = 8
-SCHEMA = f"""
-BEGIN IMMEDIATE;
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {FORMAT_VERSION};
-CREATE TABLE IF NOT EXISTS parcel (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, count INTEGER NOT NULL, content BLOB NOT NULL, digest BLOB NOT NULL
-);
-CREATE TABLE IF NOT EXISTS refused (number INTEGER PRIMARY KEY, content BLOB NOT NULL, reason TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS writer (name TEXT PRIMARY KEY, last INTEGER NOT NULL);
-COMMIT;
-"""
+logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Parcel:
-    """Events that were written together: they reach the bank all or none. `content` is their encoding."""
-
-    number: int
-    count: int
-    content: bytes
-
-
-@dataclass(kw_only=True)
-class OutboxConfig:
-    """The file of an outbox (empty: in memory) and how many events it may hold.
-
-    `durable` waits for the disk at every append, so that a power cut loses nothing; without it, events survive the end
-    of the process but not a crash of the machine.
-    """
-
-    path: str = ""
-    limit: int = 100_000
-    durable: bool = True
-
-    def build(self) -> "Outbox":
-        """Returns the outbox. Raises `ConfigError`; `MemoryBankError` where another process has it open."""
-        if self.limit < 1:
-            raise ConfigError("outbox.limit must be at least 1 event.", value=self.limit)
-        return Outbox(Path(self.path) if self.path else None, limit=self.limit, durable=self.durable)
+MEBIBYTE = 2**20
+LAID_ASIDE_SHARE = 4  # What is laid aside takes at most a quarter of an outbox's limit in bytes.
+ALTERED = "The parcel does not match its checksum: the file was altered."
 
 
 class Outbox:
     """Parcels in the order in which they were written, and the last number that each writer has used.
 
-    It is safe to call from several threads; one process owns the file (None: in memory). Raises `DataError` for a file
-    that is damaged or of another program, and `StorageError` where the disk fails.
+    A parcel whose writers' last numbers are not known yet waits without numbers (`add` with `later`). One that was
+    altered on the disk is laid aside, with a warning, and the others are sent. It is safe to call from several threads;
+    one process owns the file (None: in memory). Raises `DataError` for a file that is damaged or of another program,
+    and `StorageError` where the disk fails.
     """
 
-    def __init__(self, path: Path | None, *, limit: int = 100_000, durable: bool = True) -> None:
+    def __init__(
+        self, path: Path | None, *, limit: int = 100_000, limit_mib: float = 256.0, durable: bool = True
+    ) -> None:
         self._limit = limit
+        self._limit_bytes = limit_mib * MEBIBYTE
+        self._room_aside = self._limit_bytes / LAID_ASIDE_SHARE
         self._durable = durable
         self._lock = threading.RLock()
         self._owner = None if path is None else Ownership(path)
         try:
-            self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
-            self._prepare()
-            (self._events,) = self._select_one("SELECT COALESCE(SUM(count), 0) FROM parcel")
-            self._last: dict[str, int] = dict(self._select("SELECT name, last FROM writer"))
-            self._answered: list[int] = []
-            self._open = True
+            self._db = open_file(path, durable=durable)
+            try:
+                self._load()
+            except BaseException:
+                self._db.close()
+                raise
         except BaseException:
             self._release()
             raise
+        self._open = True
 
     @property
     def events(self) -> int:
         """How many events wait in it."""
         return self._events
 
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes of events wait in it."""
+        return self._bytes
+
     def knows(self, writer: str) -> bool:
         """Returns whether a writer's numbers are kept here."""
         return writer in self._last
 
     def adopt(self, writer: str, last: int) -> None:
-        """Keeps a writer's numbers from now on: `last` is the last that it has used, 0 for none."""
+        """Counts a writer's numbers from `last` on, or from the own last one where that is higher."""
         with self._lock:
-            if writer not in self._last:
-                self._run("INSERT INTO writer VALUES (?, ?)", writer, last)
+            if last > self._last.get(writer, -1):
+                with transaction(self._db):
+                    self._db.execute("INSERT OR REPLACE INTO writer VALUES (?, ?)", (writer, last))
                 self._last[writer] = last
 
-    def add(self, events: Sequence[Event]) -> Parcel:
+    def add(self, events: Sequence[Event], *, later: bool = False) -> Parcel:
         """Returns the parcel of events once it is stored; those with `writer_seq` 0 get their writer's next numbers.
 
-        Raises `MemoryBankError`, and keeps nothing, for events that no bank could read, for a full outbox, and for a
+        With `later` they get them from `number`, for all parcels that wait without numbers in order. Raises
+        `MemoryBankError`, and keeps nothing, for events that no bank could read, for a full outbox, and otherwise for a
         writer without numbers.
         """
         with self._lock:
-            if self._events + len(events) > self._limit:
-                raise MemoryBankError(
-                    "An outbox must not hold more events than its limit.",
-                    value=self._events + len(events),
-                    remedy=f"{self._events} of {self._limit} wait for the bank to come back: write less, or raise the "
-                    "limit.",
-                )
             last = dict(self._last)
-            content = encode_events([_numbered(event, last) for event in events])
+            content = encode_events(events if later else [numbered(event, last) for event in events])
             decode_events(content)  # An unreadable parcel would block all later ones.
-            parcel = Parcel(self._insert(len(events), content, last), len(events), content)
+            self._require_room(len(events), len(content))
+            with transaction(self._db):
+                number = self._insert(len(events), content)
+                if later:
+                    self._db.execute("INSERT OR REPLACE INTO unnumbered VALUES (?)", (number,))
+                self._keep_last(last)
+                self._delete(self._answered)
+            self._answered.clear()
+            self._note(number, len(events), len(content))
             self._last = last
-            self._events += len(events)
-            return parcel
+            if later:
+                self._unnumbered.add(number)
+            return Parcel(number, len(events), content)
+
+    def is_numbered(self, number: int) -> bool:
+        """Returns whether the events of a parcel have their numbers."""
+        return number not in self._unnumbered
+
+    @property
+    def all_numbered(self) -> bool:
+        """Whether no parcel waits without numbers."""
+        return not self._unnumbered
+
+    def number(self, parcel: Parcel) -> Parcel:
+        """Returns a parcel with numbers for its events, once it is stored. Raises as `add`."""
+        with self._lock:
+            last = dict(self._last)
+            events = [numbered(event, last) for event in decode_events(parcel.content)]
+            found = self._replace(parcel, events, last)
+            self._unnumbered.discard(parcel.number)
+            return found
+
+    def readdress(self, parcel: Parcel) -> Parcel:
+        """Returns a parcel whose events have a writer of their own, once it is stored, numbered from 1.
+
+        It is for events whose numbers the bank has given to others, such as after a disk was replaced. The writer's
+        name follows from the content, so that the bank still recognises it where a copy of this outbox does the same.
+        """
+        with self._lock:
+            return self._replace(parcel, readdressed(decode_events(parcel.content), parcel.content), self._last)
 
     def waiting(self) -> list[Parcel]:
-        """Returns all parcels, oldest first. Raises `DataError` for one that was altered."""
+        """Returns all parcels, oldest first, without any that was altered: that is laid aside."""
         with self._lock:
-            self._delete_answered()
-            found = self._select("SELECT number, count, content, digest FROM parcel ORDER BY number")
-        for number, _, content, digest in found:
-            if digest != _digest(content):
-                raise DataError(
-                    "A parcel in an outbox must match its checksum.",
-                    value=number,
-                    remedy="The file was altered; the parcels after it are intact.",
-                )
-        return [Parcel(number, count, content) for number, count, content, _ in found]
+            return [parcel for parcel in self.read(list(self._sizes)) if parcel is not None]
+
+    def numbers(self) -> list[int]:
+        """Returns the numbers of all parcels, oldest first."""
+        with self._lock:
+            return list(self._sizes)
+
+    def read(self, numbers: Sequence[int], *, most_bytes: float = float("inf")) -> list[Parcel | None]:
+        """Returns the first of the parcels with these `numbers`: `most_bytes` bytes of them, but at least one.
+
+        None stands for one that is not there any more, or was altered: that is laid aside.
+        """
+        found: list[Parcel | None] = []
+        with self._lock:
+            for number in numbers:
+                most_bytes -= self._sizes.get(number, (0, 0))[1]
+                if most_bytes < 0 and found:
+                    break
+                rows = list(select(self._db, "SELECT count, content, digest FROM parcel WHERE number = ?", (number,)))
+                if rows and number in self._sizes and not is_sound(*rows[0][1:]):
+                    self._lay_aside([number])
+                known = self._sizes.get(number)
+                found.append(Parcel(number, known[0], rows[0][1]) if rows and known else None)
+        return found
 
     def remove(self, parcels: Sequence[Parcel], *, at_once: bool = False) -> None:
         """Removes parcels that the bank has answered; on disk with the next parcel, unless `at_once`.
 
-        A kill in between sends them again, which is harmless where the bank has accepted them.
+        A kill in between sends them again, which is harmless where the bank has accepted them. Where `at_once` fails
+        it has changed nothing.
         """
         with self._lock:
-            self._answered += [parcel.number for parcel in parcels]
-            self._events -= sum(parcel.count for parcel in parcels)
+            numbers = {parcel.number for parcel in parcels} & self._sizes.keys()
             if at_once:
-                self._delete_answered()
+                self._delete_now(numbers)
+            else:
+                self._answered |= numbers
+            for number in numbers:
+                self._forget(number)
 
     def refuse(self, parcel: Parcel, reason: str) -> None:
         """Keeps a copy of a parcel that the bank refuses and for which no caller waits."""
-        self._run("INSERT OR REPLACE INTO refused VALUES (?, ?, ?)", parcel.number, parcel.content, reason)
+        with self._lock, transaction(self._db):
+            keep(self._db, parcel.number, parcel.content, reason, room_bytes=self._room_aside)
 
     def refused(self) -> list[tuple[list[Event], str]]:
-        """Returns the refused parcels, and the reasons."""
-        found = self._select("SELECT content, reason FROM refused ORDER BY number")
-        return [(decode_events(content), reason) for content, reason in found]
+        """Returns the events of all parcels that were laid aside, and the reasons."""
+        return [(one.events, one.reason) for one in self.laid_aside()]
+
+    def laid_aside(self) -> list[LaidAside]:
+        """Returns the parcels that were laid aside: those that the bank refused, and those that were altered."""
+        with self._lock:
+            return listed(self._db)
+
+    def send_again(self, number: int) -> Parcel:
+        """Puts a parcel that was laid aside at the end of those that wait, and returns it once it is stored.
+
+        Its events get a writer of their own, as in `readdress`: in the meantime its writer has used later numbers and
+        times. Raises `UnknownNameError` for a number that is not among `laid_aside`, `DataError` for one that cannot be
+        decoded.
+        """
+        with self._lock:
+            found = {one.number: one for one in self.laid_aside()}
+            if number not in found:
+                known = ", ".join(map(str, found)) or "none"
+                raise UnknownNameError(
+                    "A parcel must be laid aside to be sent again.", value=number, remedy=f"Laid aside: {known}."
+                )
+            if not found[number].events:
+                raise DataError(
+                    "A parcel must be readable to be sent again.", value=number, remedy=found[number].reason
+                )
+            ((raw,),) = select(self._db, "SELECT content FROM refused WHERE number = ?", (number,))
+            events = readdressed(found[number].events, raw)
+            content = encode_events(events)
+            self._require_room(len(events), len(content))
+            with transaction(self._db):
+                again = self._insert(len(events), content)
+                self._db.execute("DELETE FROM refused WHERE number = ?", (number,))
+            self._note(again, len(events), len(content))
+            return Parcel(again, len(events), content)
 
     def close(self) -> None:
         """Closes the file; safe to call twice. Waiting events are sent when it is opened again."""
         with self._lock:
-            if self._open:
-                self._delete_answered()
-            self._open = False
-            self._db.close()
-            self._release()
+            try:
+                if self._open:
+                    self._delete_now(set())
+            except (StorageError, DataError) as error:
+                logger.warning("Events that the bank has answered are sent once more next time: %s", error)
+            finally:
+                self._open = False
+                self._db.close()
+                self._release()
 
-    def _prepare(self) -> None:
-        try:
-            application, version = (
-                self._select_one("PRAGMA application_id")[0],
-                self._select_one("PRAGMA user_version")[0],
+    def _load(self) -> None:
+        """Reads what the file contains, apart from the events themselves, and lays altered parcels aside."""
+        self._sizes: dict[int, tuple[int, int]] = {}
+        self._events = self._bytes = 0
+        self._answered: set[int] = set()
+        altered = []
+        for number, count, content, digest in select(
+            self._db, "SELECT number, count, content, digest FROM parcel ORDER BY number"
+        ):
+            if is_sound(content, digest):
+                plausible = type(count) is int and 0 < count <= len(content)
+                self._note(number, count if plausible else 1, len(content))
+            else:
+                altered.append(number)
+        self._last: dict[str, int] = {
+            name: last
+            for name, last in select(self._db, "SELECT name, last FROM writer")
+            if isinstance(name, str) and type(last) is int and 0 <= last <= LARGEST_NUMBER
+        }
+        self._unnumbered = {number for (number,) in select(self._db, "SELECT number FROM unnumbered")}
+        self._unnumbered &= self._sizes.keys()
+        self._lay_aside(altered)
+
+    def _require_room(self, count: int, size: int) -> None:
+        check_append_size(size)
+        if self._events + count > self._limit:
+            raise MemoryBankError(
+                "An outbox must not hold more events than its limit.",
+                value=self._events + count,
+                remedy=f"{self._events} of {self._limit} wait for the bank to come back: write less, or raise the "
+                "limit.",
             )
-            fresh = not self._select("SELECT 1 FROM sqlite_schema LIMIT 1")
-            if not fresh and (application, version) != (APPLICATION_ID, FORMAT_VERSION):
-                raise DataError(
-                    "The file must be an outbox of this version.", value=(application, version), remedy="Take another."
-                )
-            self._select_one("PRAGMA journal_mode = WAL")
-            self._db.executescript(SCHEMA)
-            self._synchronise()
-        except sqlite3.Error as error:
-            raise _translated(error) from error
-
-    def _insert(self, count: int, content: bytes, last: Mapping[str, int]) -> int:
-        self._run("BEGIN IMMEDIATE")
-        try:
-            number = self._run(
-                "INSERT INTO parcel (count, content, digest) VALUES (?, ?, ?)", count, content, _digest(content)
+        if self._bytes + size > self._limit_bytes:
+            raise MemoryBankError(
+                "An outbox must not hold more bytes than its limit.",
+                value=self._bytes + size,
+                remedy=f"{self._bytes} of {self._limit_bytes:.0f} bytes wait for the bank to come back: write less, or "
+                "raise `limit_mib`.",
             )
-            for writer, value in last.items():
-                if self._last[writer] != value:
-                    self._run("UPDATE writer SET last = ? WHERE name = ?", value, writer)
-            self._run_each("DELETE FROM parcel WHERE number = ?", self._answered)
-            self._run("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-        self._answered.clear()
-        return number
 
-    def _delete_answered(self) -> None:
+    def _insert(self, count: int, content: bytes) -> int:
+        sql = "INSERT INTO parcel (count, content, digest) VALUES (?, ?, ?)"
+        return int(self._db.execute(sql, (count, content, digest_of(content))).lastrowid or 0)
+
+    def _replace(self, parcel: Parcel, events: Sequence[Event], last: dict[str, int]) -> Parcel:
+        """Stores other events in place of those of a parcel, with the `last` numbers of their writers."""
+        content = encode_events(events)
+        with transaction(self._db):
+            self._db.execute(
+                "UPDATE parcel SET content = ?, digest = ? WHERE number = ?",
+                (content, digest_of(content), parcel.number),
+            )
+            self._db.execute("DELETE FROM unnumbered WHERE number = ?", (parcel.number,))
+            self._keep_last(last)
+        self._last = last
+        count, size = self._sizes[parcel.number]
+        self._note(parcel.number, len(events), len(content))  # It keeps its place among the others.
+        self._events -= count
+        self._bytes -= size
+        return Parcel(parcel.number, len(events), content)
+
+    def _keep_last(self, last: Mapping[str, int]) -> None:
+        for writer, value in last.items():
+            if self._last.get(writer) != value:
+                self._db.execute("INSERT OR REPLACE INTO writer VALUES (?, ?)", (writer, value))
+
+    def _delete(self, numbers: Collection[int]) -> None:
+        self._db.executemany("DELETE FROM parcel WHERE number = ?", [(number,) for number in numbers])
+
+    def _delete_now(self, numbers: set[int]) -> None:
         """Deletes answered parcels; this need not reach the disk, since the bank recognises repeated events."""
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._run("BEGIN IMMEDIATE")
-        self._run_each("DELETE FROM parcel WHERE number = ?", self._answered)
-        self._run("COMMIT")
-        self._synchronise()
+        with translated():
+            synchronise(self._db, durable=False)
+        try:
+            with transaction(self._db):
+                self._delete(self._answered | numbers)
+        finally:
+            with translated():
+                synchronise(self._db, durable=self._durable)
         self._answered.clear()
 
-    def _synchronise(self) -> None:
-        self._db.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
+    def _lay_aside(self, numbers: Sequence[int]) -> None:
+        """Moves altered parcels to those that were refused; where the disk fails, this is tried again next time."""
+        for number in numbers:
+            logger.warning("Parcel %d of an outbox was laid aside, and the others are sent: %s", number, ALTERED)
+            self._forget(number)
+            self._unnumbered.discard(number)
+            try:
+                with transaction(self._db):
+                    for (found,) in self._db.execute("SELECT content FROM parcel WHERE number = ?", (number,)):
+                        content = found if isinstance(found, bytes) else b""
+                        keep(self._db, number, content, ALTERED, room_bytes=self._room_aside)
+                    self._delete([number])
+            except StorageError as error:
+                logger.warning("Parcel %d stays where it is: %s", number, error)
 
-    def _select(self, sql: str, *values: object) -> list[tuple]:
-        try:
-            with self._lock:
-                return self._db.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
-            raise _translated(error) from error
+    def _note(self, number: int, count: int, size: int) -> None:
+        self._sizes[number] = (count, size)
+        self._events += count
+        self._bytes += size
 
-    def _select_one(self, sql: str) -> tuple:
-        return self._select(sql)[0]
-
-    def _run(self, sql: str, *values: object) -> int:
-        try:
-            with self._lock:
-                return int(self._db.execute(sql, values).lastrowid or 0)
-        except sqlite3.Error as error:
-            raise _translated(error) from error
-
-    def _run_each(self, sql: str, values: Sequence[int]) -> None:
-        try:
-            self._db.executemany(sql, [(value,) for value in values])
-        except sqlite3.Error as error:
-            raise _translated(error) from error
+    def _forget(self, number: int) -> None:
+        """Counts a parcel no more; once, however often it is called."""
+        count, size = self._sizes.pop(number, (0, 0))
+        self._events -= count
+        self._bytes -= size
 
     def _release(self) -> None:
         if self._owner is not None:
             self._owner.release()
-
-
-def _numbered(event: Event, last: dict[str, int]) -> Event:
-    """Returns the event with its number, which is noted in `last`."""
-    known = last.get(event.writer)
-    if known is None and not event.writer_seq:
-        raise MemoryBankError(
-            "An outbox must know a writer's last number before it gives the next.",
-            value=event.writer,
-            remedy="Ask the bank for it, and `adopt` it.",
-        )
-    if known is None:
-        return event  # Its writer numbers its own events.
-    number = event.writer_seq or known + 1
-    last[event.writer] = max(known, number)
-    return event if event.writer_seq else msgspec.structs.replace(event, writer_seq=number)
-
-
-def _digest(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
-
-
-def _translated(error: sqlite3.Error) -> DataError | StorageError:
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return DataError("An outbox must be an intact SQLite file.", value=str(error), remedy="Take another file.")
-    return StorageError(
-        "The disk under an outbox must take what is written.",
-        value=str(error),
-        remedy="Free space, then write it again.",
-    )

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from embodied.errors import DataError, MemoryBankError, StorageError
+from embodied.errors import DataError, MemoryBankError, NumberTakenError, StorageError
 from embodied.memory.projections.projection import Projection
 from embodied.memory.schema.checks import as_events, check_envelope, check_payload
 from embodied.memory.schema.event import Event
@@ -212,7 +212,7 @@ class EventLog:
         if found is None:
             if event.writer_seq <= forgotten_writer(self.tables, event.writer)[0]:
                 return FORGOTTEN_SEQ
-            raise MemoryBankError(
+            raise NumberTakenError(
                 "The events of one writer must arrive in the order of their numbers.",
                 value=(event.writer, event.writer_seq),
                 remedy=f"Its last one was {last_seq}: continue above it.",
@@ -224,7 +224,7 @@ class EventLog:
             schema_version=event.schema_version, kind=event.kind, body=body, bulk=bulk,
         )  # fmt: skip
         if row != repeated:
-            raise MemoryBankError(
+            raise NumberTakenError(
                 "A writer must not use a number twice for different events.",
                 value=(event.writer, event.writer_seq),
                 remedy=f"Event {row.seq} has it already: continue above {last_seq}.",

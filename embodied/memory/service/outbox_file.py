@@ -1,0 +1,124 @@
+"""The file of an outbox: its format, its transactions, and SQLite's errors as errors of this project."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from embodied.errors import DataError, EmbodiedError, StorageError
+
+APPLICATION_ID = 0x5354454F  # "STEO", in the header of the SQLite file.
+FORMAT_VERSION = 1
+# `unnumbered` was added later: an older installation sends such parcels as they are, and the bank refuses them.
+SCHEMA = f"""
+BEGIN IMMEDIATE;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {FORMAT_VERSION};
+CREATE TABLE IF NOT EXISTS parcel (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, count INTEGER NOT NULL, content BLOB NOT NULL, digest BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS refused (number INTEGER PRIMARY KEY, content BLOB NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS writer (name TEXT PRIMARY KEY, last INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS unnumbered (number INTEGER PRIMARY KEY);
+COMMIT;
+"""
+# What the disk or the operating system fails at; every other error of SQLite means that the file is damaged.
+_FAILURES = frozenset(
+    {
+        sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOLFS, sqlite3.SQLITE_AUTH,
+    }
+)  # fmt: skip
+
+
+def open_file(path: Path | None, *, durable: bool) -> sqlite3.Connection:
+    """Returns a connection to the outbox at `path` (None: in memory), created where there is none.
+
+    `durable` waits for the disk at every transaction. Raises `DataError` for a file that is damaged or of another
+    program, before anything is written to it, and `StorageError` where the disk fails.
+    """
+    with translated():
+        db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
+    try:
+        with translated():
+            _require_outbox(db)
+            db.execute("PRAGMA journal_mode = WAL").fetchone()
+            db.executescript(SCHEMA)
+            synchronise(db, durable=durable)
+    except EmbodiedError:
+        db.close()
+        raise
+    return db
+
+
+def read_file(path: Path) -> sqlite3.Connection:
+    """Returns a connection that only reads the outbox at `path`, also while a client has it open; raises as above."""
+    with translated():
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    try:
+        with translated():
+            _require_outbox(db)
+    except EmbodiedError:
+        db.close()
+        raise
+    return db
+
+
+def synchronise(db: sqlite3.Connection, *, durable: bool) -> None:
+    """Makes the next transactions of an outbox wait for the disk, or not."""
+    db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Commits what is written inside, or nothing of it where anything fails. Raises as `open_file`."""
+    with translated():
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+
+def select(db: sqlite3.Connection, sql: str, values: Sequence[object] = ()) -> Iterator[tuple]:
+    """Yields the rows of `db` that `sql`, of this package, selects with `values`, one by one. Raises as `open_file`."""
+    with translated():
+        yield from db.execute(sql, values)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Converts errors of SQLite that occur inside."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is not None and code & 0xFF in _FAILURES:
+            raise StorageError(
+                "The disk under an outbox must accept what is written.",
+                value=str(error),
+                remedy="Free space, then write it again.",
+            ) from error
+        raise _damaged(str(error)) from error
+
+
+def _damaged(what: str) -> DataError:
+    return DataError(
+        "An outbox must be an intact SQLite file.",
+        value=what,
+        remedy="Move it away, and start with a new one: what was sent before is in the bank.",
+    )
+
+
+def _require_outbox(db: sqlite3.Connection) -> None:
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    fresh = not db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
+    if not fresh and (application, version) != (APPLICATION_ID, FORMAT_VERSION):
+        raise DataError(
+            "The file must be an outbox of this version.", value=(application, version), remedy="Choose another."
+        )

@@ -1,0 +1,250 @@
+"""The thread of a client that sends the parcels of its outbox until the bank has answered them."""
+
+import itertools
+import logging
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from embodied.errors import DataError, MemoryBankError, NumberTakenError, StorageError
+from embodied.memory.schema.codec import decode_events
+from embodied.memory.schema.event import Event
+from embodied.memory.service.outbox import Outbox
+from embodied.memory.service.parcels import Parcel, is_readdressed
+from embodied.memory.service.service import Link, Result, UnreachableError, uncancellable
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 0.02
+LONGEST_PAUSE_S = 1.0
+LARGEST_SENDING = 1_000
+LARGEST_SENDING_BYTES = 8 * 2**20  # Unless one parcel alone is larger.
+MOST_IN_MEMORY_BYTES = 16 * 2**20
+EXPECTED = (UnreachableError, StorageError, DataError)
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """A parcel that waits for its answer.
+
+    `content` is None where it is to be read from the outbox, `answer` where no caller waits for it. The outbox gave
+    the numbers of `counted` ones, and may give others. Where `kept` it is laid aside again if it is refused.
+    """
+
+    number: int
+    content: bytes | None
+    count: int
+    answer: Future[list[int]] | None
+    counted: bool
+    kept: bool = False
+
+
+class Sender:
+    """Sends what waits in an outbox over a `link`, in order, all at once, as a thread; safe to call from many threads.
+
+    No error ends it: it keeps the events, waits, and tries again, longer each time up to one second. After an error
+    that is not expected it sends fewer parcels at once, since one of them may be the cause. A writer's first events
+    wait without numbers until the bank has answered which it used last; so a robot can start while the bank is away.
+    `trouble` is the last problem, `open` is true until it is closed.
+    """
+
+    def __init__(self, link: Link, outbox: Outbox, *, writer: str) -> None:
+        self._link = link
+        self._outbox = outbox
+        self._writer = writer
+        self._confirmed: set[str] = set()  # Writers whose last number is known from the bank.
+        self._writing = threading.Lock()
+        self._changed = threading.Condition()
+        self._in_memory_bytes = 0
+        self.open = True
+        self.trouble: Exception | None = None
+        self._waiting = deque(_Waiting(number, None, 0, None, counted=True) for number in outbox.numbers())
+        self._thread = threading.Thread(target=self._send_all, name=f"outbox of {writer}", daemon=True)
+        self._thread.start()
+
+    @property
+    def events(self) -> int:
+        """How many events wait."""
+        return self._outbox.events
+
+    def is_alive(self) -> bool:
+        """Returns whether the thread runs: from the beginning until it is closed."""
+        return self._thread.is_alive()
+
+    def post(self, events: Sequence[Event]) -> Future[list[int]]:
+        """Returns a future of the answer once the events are stored in the outbox. Raises as `Outbox.add`."""
+        counted = all(not event.writer_seq for event in events)
+        with self._writing:
+            known = self._outbox.all_numbered and all(
+                event.writer_seq or event.writer in self._confirmed for event in events
+            )
+            return self._add(self._outbox.add(events, later=not known), counted=counted)
+
+    def send_again(self, number: int) -> Future[list[int]]:
+        """Returns a future of the answer for a parcel that was laid aside. Raises as `Outbox.send_again`."""
+        with self._writing:
+            return self._add(self._outbox.send_again(number), counted=True, kept=True)
+
+    def abandon(self, answer: Future[list[int]]) -> None:
+        """Notes that no caller waits any more: what the bank refuses is then laid aside."""
+        with self._changed:
+            for one in self._waiting:
+                if one.answer is answer:
+                    one.answer = None
+
+    def wait_until_sent(self, timeout_s: float) -> bool:
+        """Returns whether the bank has answered within `timeout_s` all that was written before."""
+        with self._changed:
+            last = self._waiting[-1].number if self._waiting else 0
+            return self._changed.wait_for(lambda: not self._waiting or self._waiting[0].number > last, timeout_s)
+
+    def close(self, timeout_s: float) -> None:
+        """Sends waiting events for at most `timeout_s`, and ends the thread; safe to call twice."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting, timeout_s if self.open else 0.0)
+            self.open = False
+            self._changed.notify_all()
+        self._thread.join(timeout_s)
+
+    def _add(self, parcel: Parcel, *, counted: bool, kept: bool = False) -> Future[list[int]]:
+        answer = uncancellable()
+        with self._changed:
+            room = self._in_memory_bytes + len(parcel.content) <= MOST_IN_MEMORY_BYTES
+            content = parcel.content if room else None
+            self._in_memory_bytes += len(content or b"")
+            self._waiting.append(_Waiting(parcel.number, content, parcel.count, answer, counted, kept))
+            self._changed.notify_all()
+        return answer
+
+    def _send_all(self) -> None:
+        pause_s, most = FIRST_PAUSE_S, LARGEST_SENDING
+        while waiting := self._next(most):
+            try:
+                parcels = self._numbered(self._read(waiting))
+                results = self._link.commit([parcel.content for parcel in parcels]) if parcels else []
+                self._deliver(parcels, results)
+                pause_s, most = FIRST_PAUSE_S, min(2 * most, LARGEST_SENDING)
+            except Exception as error:
+                if not isinstance(error, EXPECTED):
+                    most = max(1, len(waiting) // 2)
+                self._note_trouble(error)
+                with self._changed:
+                    self._changed.wait_for(lambda: not self.open, timeout=pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _note_trouble(self, error: Exception) -> None:
+        """Keeps the last problem for messages, and logs an unexpected one once in a row."""
+        if not isinstance(error, EXPECTED) and repr(error) != repr(self.trouble):
+            logger.error("Events of %s could not be sent, and are sent again.", self._writer, exc_info=error)
+        self.trouble = error
+
+    def _next(self, most: int) -> list[_Waiting]:
+        """Returns what to send now, at most `most` parcels; nothing once it is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or not self.open)
+            return list(itertools.islice(self._waiting, most)) if self.open else []
+
+    def _read(self, waiting: Sequence[_Waiting]) -> list[Parcel]:
+        """Returns the first of the waiting parcels, from memory or the outbox, up to the largest sending.
+
+        One that was altered on the disk has been laid aside, and is waited for no more.
+        """
+        found: list[Parcel] = []
+        size = 0
+        for one in waiting:
+            content = one.content
+            parcel = self._outbox.read([one.number])[0] if content is None else Parcel(one.number, one.count, content)
+            if parcel is None:
+                self._drop(one)
+                continue
+            size += len(parcel.content)
+            if found and size > LARGEST_SENDING_BYTES:
+                break
+            found.append(parcel)
+        return found
+
+    def _drop(self, one: _Waiting) -> None:
+        with self._changed:
+            self._waiting.remove(one)
+            self._changed.notify_all()
+        if one.answer is not None:
+            one.answer.set_exception(
+                DataError(
+                    "A parcel in an outbox must be as it was written.", value=one.number, remedy="It was laid aside."
+                )
+            )
+
+    def _numbered(self, parcels: Sequence[Parcel]) -> list[Parcel]:
+        """Returns the parcels with numbers for all events, those of each writer above the last that the bank has."""
+        return [parcel if self._outbox.is_numbered(parcel.number) else self._number(parcel) for parcel in parcels]
+
+    def _number(self, parcel: Parcel) -> Parcel:
+        writers = {event.writer for event in decode_events(parcel.content) if not event.writer_seq}
+        for writer in sorted(writers - self._confirmed):
+            last, _ = self._link.last_of_writer(writer)
+            self._outbox.adopt(writer, last)
+            self._confirmed.add(writer)
+        return self._changed_content(self._outbox.number(parcel))
+
+    def _changed_content(self, parcel: Parcel) -> Parcel:
+        """Keeps the new content of a parcel, where its old one was kept in memory."""
+        with self._changed:
+            for one in self._waiting:
+                if one.number == parcel.number:
+                    if one.content is not None:
+                        self._in_memory_bytes += len(parcel.content) - len(one.content)
+                        one.content = parcel.content
+                    break
+        return parcel
+
+    def _deliver(self, parcels: Sequence[Parcel], results: Sequence[Result]) -> None:
+        """Sets results; events leave the outbox before their results are set. Raises for a disk that fails."""
+        with self._changed:
+            waiting = {one.number: one for one in itertools.islice(self._waiting, len(parcels))}
+        answered: list[tuple[_Waiting, Result]] = []
+        for parcel, result in zip(parcels, results, strict=True):
+            one = waiting[parcel.number]
+            if isinstance(result, StorageError) or self._gets_other_numbers(one, parcel, result):
+                break
+            answered.append((one, result))
+        for parcel, (one, result) in zip(parcels, answered, strict=False):
+            if (one.answer is None or one.kept) and isinstance(result, MemoryBankError):
+                logger.warning("Events of %s are refused and laid aside: %s", self._writer, result)
+                self._outbox.refuse(parcel, str(result))
+        refused = any(isinstance(result, MemoryBankError) for _, result in answered)
+        # What was refused must not be sent again.
+        self._outbox.remove(parcels[: len(answered)], at_once=refused)
+        with self._changed:
+            for one, _ in answered:
+                self._waiting.popleft()
+                self._in_memory_bytes -= len(one.content or b"")
+            self._changed.notify_all()
+        for one, result in answered:
+            _answer(one.answer, result)
+        self._try_again(parcels[len(answered) :], results[len(answered) :], waiting)
+
+    def _gets_other_numbers(self, one: _Waiting, parcel: Parcel, result: Result) -> bool:
+        """Returns whether the bank has given a parcel's numbers to other events, such as after a disk was replaced."""
+        taken = isinstance(result, NumberTakenError) and one.counted
+        return taken and not is_readdressed(decode_events(parcel.content))
+
+    def _try_again(self, parcels: Sequence[Parcel], results: Sequence[Result], waiting: dict[int, _Waiting]) -> None:
+        """Readdresses parcels whose numbers are taken, so that they are sent again; raises for a disk that fails."""
+        for parcel, result in zip(parcels, results, strict=True):
+            if self._gets_other_numbers(waiting[parcel.number], parcel, result):
+                logger.info("Events of %s are sent under another writer: %s", self._writer, result)
+                self._changed_content(self._outbox.readdress(parcel))
+        for result in results:
+            if isinstance(result, StorageError):
+                raise result
+
+
+def _answer(answer: Future[list[int]] | None, result: Result) -> None:
+    if answer is None:
+        return
+    if isinstance(result, MemoryBankError):
+        answer.set_exception(result)
+    else:
+        answer.set_result(result)
