@@ -30,6 +30,7 @@ from embodied.memory import (
 from embodied.paths import written_atomically
 from launch import cli, memory_text
 from launch.arguments import Arguments
+from launch.memory_outbox import laid_aside
 from launch.memory_query import QuerySettings
 
 DAMAGED = 1
@@ -49,6 +50,7 @@ class What(Enum):
     rebuild = "rebuild"
     backup = "backup"
     restore = "restore"
+    refused = "refused"
 
 
 @dataclass(kw_only=True)
@@ -58,6 +60,8 @@ class MemoryCommandConfig(QuerySettings):
     Attributes:
         root: a folder that confines the file; empty for any
         backup: the file that restore reads
+        again: with refused, the parcel to send again
+        bank: with refused, the URL of the bank that gets it
     """
 
     what: What = MISSING
@@ -65,6 +69,8 @@ class MemoryCommandConfig(QuerySettings):
     root: str = ""
     output: str = ""
     backup: str = ""
+    again: int | None = None
+    bank: str = ""
     retention: RetentionConfig = field(default_factory=RetentionConfig)
 
 
@@ -80,8 +86,8 @@ def memory(composed: cli.Composed) -> None:
         raise PathError(
             "A bank must be a file that exists.", value=config.url, remedy="Check the path after sqlite:///."
         )
-    if config.what is What.backup:
-        _back_up(config, path)
+    if config.what in BESIDE:
+        BESIDE[config.what](config, path)
         return
     if config.what not in READING:
         require_openable(config.url, root=root)
@@ -166,6 +172,13 @@ def _back_up(config: MemoryCommandConfig, path: Path) -> None:
     cli.print_text(f"{config.output} holds events 1 to {head}, checked.")
 
 
+def _list_refused(config: MemoryCommandConfig, path: Path) -> None:
+    """Prints what is laid aside in the outbox at `path`, or sends one parcel of it again."""
+    root = Path(config.root) if config.root else None
+    for line in laid_aside(path, again=config.again, bank=config.bank, root=root):
+        cli.print_text(line)
+
+
 def _restore(config: MemoryCommandConfig, path: Path | None) -> None:
     """Writes the bank of `backup` to the new file of the URL."""
     if path is None or not config.backup:
@@ -206,6 +219,10 @@ def _rebuild(bank: Bank, config: MemoryCommandConfig) -> Iterator[str]:
     yield f"The projections are made again, from {f'the snapshot at {start}' if start else 'the first event'} on."
 
 
+BESIDE: Mapping[What, Callable[[MemoryCommandConfig, Path], None]] = {
+    What.backup: _back_up,
+    What.refused: _list_refused,
+}
 READING: Mapping[What, Callable[[BankView, MemoryCommandConfig], Iterator[str]]] = {
     What.summary: memory_text.summary,
     What.query: memory_text.answer,

@@ -6,8 +6,10 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from embodied.errors import ConfigError, EmbodiedError, UnknownNameError
@@ -17,6 +19,7 @@ from embodied.memory import (
     EpisodeBegun,
     EpisodeEnded,
     Interaction,
+    Outbox,
     RobotRegistered,
     SkillEnded,
     SkillSpec,
@@ -307,6 +310,30 @@ def test_retention_says_what_it_forgot(folder):
 def test_invalid_arguments_are_refused_in_one_message(folder, arguments, wanted):
     assert wanted in payload(folder, *arguments, code=2)
     assert not (folder / "none.db").exists()
+
+
+def test_what_an_outbox_has_laid_aside_is_listed_and_sent_again(tmp_path):
+    factory = EventFactory()
+    with closing(Outbox(tmp_path / "arm.outbox")) as outbox:
+        outbox.adopt("arm", 0)
+        for text, payload_ in (("two parents", factory.put("cup", "in", "sink")), ("too late", factory.seen("cup"))):
+            parcel = outbox.add([msgspec.structs.replace(payload_, writer="arm", writer_seq=0)])
+            outbox.refuse(parcel, text)
+            outbox.remove([parcel], at_once=True)
+        arguments = ("refused", "url=sqlite:///arm.outbox")
+        listed = payload(tmp_path, *arguments)
+        assert re.search(
+            r"2 parcels are laid aside.*parcel 1: 1 events of arm\n +two parents\n.*cup.*sink", listed, re.S
+        )
+        assert "has it open" in payload(tmp_path, *arguments, "again=1", code=2)
+    assert "waits as parcel 3" in payload(tmp_path, *arguments, "again=1")
+    open_bank(f"sqlite:///{tmp_path}/run.db").close()
+    assert "the 1 events of parcel 2" in payload(tmp_path, *arguments, "again=2", "bank=sqlite:///run.db")
+    assert "Laid aside: none" in payload(tmp_path, *arguments, "again=2", code=2)
+    assert "no parcel is laid aside" in payload(tmp_path, *arguments)
+    with open_bank(f"sqlite:///{tmp_path}/run.db") as bank:
+        assert [event.kind for event in bank.changes_since(0)] == ["relation_set", "entity_seen"]
+    assert "must be an outbox" in payload(tmp_path, "refused", "url=sqlite:///run.db", code=2)
 
 
 def test_a_bank_that_another_process_owns_is_read_as_of_its_newest_event_and_not_changed(folder):

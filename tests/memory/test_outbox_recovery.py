@@ -377,3 +377,13 @@ def test_an_old_disk_full_of_sightings_is_sent_by_a_client_with_little_memory(se
         link.down = False
         client.flush(timeout_s=30.0)
     assert service.head() == 300
+
+
+def test_an_outbox_is_private_and_a_deleted_one_accepts_nothing_more(tmp_path):
+    with closing(Outbox(tmp_path / "box")) as outbox:
+        outbox.adopt("arm", 0)
+        outbox.add([Event("arm", 0, 1.0, Observed("a"))])
+        assert {path.stat().st_mode & 0o077 for path in tmp_path.iterdir()} == {0}
+        (tmp_path / "box").unlink()
+        with pytest.raises(StorageError, match="stay at its path"):
+            outbox.add([Event("arm", 0, 1.0, Observed("b"))])

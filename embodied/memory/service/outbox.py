@@ -19,6 +19,7 @@ from embodied.memory.service.parcels import (
     numbered,
     readdressed,
 )
+from embodied.memory.storage.files import OpenFile
 from embodied.memory.storage.lock import Ownership
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class Outbox:
         self._owner = None if path is None else Ownership(path)
         try:
             self._db = open_file(path, durable=durable)
+            self._file = OpenFile(path)
             try:
                 self._load()
             except BaseException:
@@ -85,9 +87,11 @@ class Outbox:
 
         With `later` they get them from `number`, for all parcels that wait without numbers in order. Raises
         `MemoryBankError`, and keeps nothing, for events that no bank could read, for a full outbox, and otherwise for a
-        writer without numbers.
+        writer without numbers; `StorageError` where the file was deleted, and in a forked process.
         """
         with self._lock:
+            self._file.require_owner()
+            self._file.require_in_place()
             last = dict(self._last)
             content = encode_events(events if later else [numbered(event, last) for event in events])
             decode_events(content)  # An unreadable parcel would block all later ones.

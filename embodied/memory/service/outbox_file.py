@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from embodied.errors import DataError, EmbodiedError, StorageError
+from embodied.memory.storage.files import create_private
 
 APPLICATION_ID = 0x5354454F  # "STEO", in the header of the SQLite file.
 FORMAT_VERSION = 1
@@ -38,6 +39,8 @@ def open_file(path: Path | None, *, durable: bool) -> sqlite3.Connection:
     `durable` waits for the disk at every transaction. Raises `DataError` for a file that is damaged or of another
     program, before anything is written to it, and `StorageError` where the disk fails.
     """
+    if path is not None:
+        create_private(path)
     with translated():
         db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
     try:
