@@ -40,7 +40,9 @@ def test_the_small_size_is_small():
     assert sum(million_parameters("sam2act_small").values()) < 3.0
 
 
+@pytest.mark.proof
 def test_the_full_size_takes_a_training_step_on_random_data():
+    """It takes a minute of both cores and 9 GB, of which a worker that goes on with other tests keeps the most."""
     torch.manual_seed(0)
     learner = composed("sam2act_full").build()
     cameras = learner.cameras
