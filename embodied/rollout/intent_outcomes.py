@@ -63,4 +63,4 @@ def target_of(intent: Intent) -> str:
 
 
 def _metres(point: Sequence[float]) -> str:
-    return f"({', '.join(f'{value:.3f}' for value in point)}) m"
+    return f"({', '.join(f'{round(value, 3) + 0.0:.3f}' for value in point)}) m"

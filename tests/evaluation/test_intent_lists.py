@@ -56,7 +56,7 @@ def test_each_kind_of_intent_has_its_target_in_words():
         (MoveTo((0.4, 0.1, 1.0), down, gripper_open=False, end_effector="left"), "m, gripper closed, left"),
         (DeltaPose((0.0, 0.0, 0.01), (0.0, 0.0, 0.0), gripper_open=True), "by (0.000, 0.000, 0.010) m, gripper open"),
         (Drive(0.3, 0.1, 2.0), "0.30 m/s, 0.10 rad/s for 2.00 s"),
-        (GoTo((1.0, 2.0)), "(1.000, 2.000) m"),
+        (GoTo((-0.0001, 2.0)), "(0.000, 2.000) m"),
         (Skill("pick", {"target": "cup"}), "pick target=cup"),
         (Wait(0.5), "0.50 s"),
         (ActionChunk(space, np.zeros((5, 3))), "ee_delta, 5 rows"),
