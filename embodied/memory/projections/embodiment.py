@@ -8,28 +8,37 @@ from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import LeaseGranted, RobotRegistered, SkillEnded, SubtaskEnded
 from embodied.memory.storage.tables import Tables
 
+ANY_CONTEXT = ""  # Runs are also counted under it, whatever their context.
+
 
 class Embodiment(Projection):
-    """`robot` points to registrations, `skill_run` counts successes per context, `lease` has one row per epoch.
+    """`robot` has the first registration of each, `lease` one row per epoch, `lease_open` those that are in force.
 
+    `skill_run` has a row per run, with how many runs and successes there were up to it: of its context, and again of
+    all contexts, under the empty name. `newest_s` is the newest valid time of the runs counted.
     A subtask that ended without ever having been leased has a row of epoch 0, which no robot holds.
     """
 
     schema: ClassVar[str] = """
     CREATE TABLE IF NOT EXISTS robot (
-        robot INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (robot, seq)
-    ) WITHOUT ROWID;
+        robot INTEGER PRIMARY KEY, seq INTEGER NOT NULL
+    );
     CREATE TABLE IF NOT EXISTS skill_run (
         robot INTEGER NOT NULL, skill INTEGER NOT NULL, context INTEGER NOT NULL, seq INTEGER NOT NULL,
-        success INTEGER NOT NULL, PRIMARY KEY (robot, skill, context, seq)
+        success INTEGER NOT NULL, valid_time_s REAL NOT NULL, newest_s REAL NOT NULL, runs INTEGER NOT NULL,
+        successes INTEGER NOT NULL, PRIMARY KEY (robot, skill, context, seq)
     ) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS lease (
         subtask INTEGER NOT NULL, epoch INTEGER NOT NULL, robot INTEGER NOT NULL, expires_s REAL NOT NULL,
         seq INTEGER NOT NULL, ended_seq INTEGER, PRIMARY KEY (subtask, epoch)
     ) WITHOUT ROWID;
-    CREATE INDEX IF NOT EXISTS lease_robot ON lease (robot);
+    CREATE TABLE IF NOT EXISTS lease_open (
+        subtask INTEGER PRIMARY KEY, robot INTEGER NOT NULL, expires_s REAL NOT NULL
+    );
+    CREATE INDEX IF NOT EXISTS lease_open_robot ON lease_open (robot, expires_s);
+    CREATE INDEX IF NOT EXISTS lease_robot ON lease (robot, expires_s);
     """
-    tables: ClassVar[tuple[str, ...]] = ("robot", "skill_run", "lease")
+    tables: ClassVar[tuple[str, ...]] = ("robot", "skill_run", "lease", "lease_open")
 
     def check(self, tables: Tables, event: Event) -> None:
         """Raises `ConflictError` for a lease that is not free, and for an outcome logged under a stale lease."""
@@ -44,16 +53,18 @@ class Embodiment(Projection):
         intern = tables.names.intern
         match event.payload:
             case RobotRegistered(robot=robot):
-                tables.write("INSERT INTO robot VALUES (?, ?)", intern(robot), event.seq)
-            case SkillEnded(skill=skill, context=context, success=success):
-                tables.write(
-                    "INSERT INTO skill_run VALUES (?, ?, ?, ?, ?)",
-                    intern(event.robot), intern(skill), intern(context), event.seq, int(success),
-                )  # fmt: skip
+                tables.write("INSERT OR IGNORE INTO robot VALUES (?, ?)", intern(robot), event.seq)
+            case SkillEnded(context=context) as payload:
+                for counted in {context, ANY_CONTEXT}:
+                    _count_run(tables, event, payload, counted)
             case LeaseGranted() as payload:
                 tables.write(
                     "INSERT INTO lease VALUES (?, ?, ?, ?, ?, NULL)",
                     intern(payload.subtask), payload.epoch, intern(event.robot), payload.expires_s, event.seq,
+                )  # fmt: skip
+                tables.write(
+                    "INSERT OR REPLACE INTO lease_open VALUES (?, ?, ?)",
+                    intern(payload.subtask), intern(event.robot), payload.expires_s,
                 )  # fmt: skip
             case SubtaskEnded(subtask=subtask, epoch=0):
                 # An older bank may contain several such ends of one subtask: the first one counts.
@@ -65,6 +76,22 @@ class Embodiment(Projection):
                     "UPDATE lease SET ended_seq = ? WHERE subtask = ? AND epoch = ?",
                     event.seq, intern(subtask), epoch,
                 )  # fmt: skip
+                tables.write("DELETE FROM lease_open WHERE subtask = ?", intern(subtask))
+
+
+def _count_run(tables: Tables, event: Event, payload: SkillEnded, context: str) -> None:
+    intern = tables.names.intern
+    key = intern(event.robot), intern(payload.skill), intern(context)
+    newest_s, runs, successes = tables.select_one(
+        "SELECT newest_s, runs, successes FROM skill_run WHERE robot = ? AND skill = ? AND context = ? "
+        "ORDER BY seq DESC LIMIT 1",
+        *key,
+    ) or (event.valid_time_s, 0, 0)  # fmt: skip
+    success = int(payload.success)
+    tables.write(
+        "INSERT INTO skill_run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        *key, event.seq, success, event.valid_time_s, max(newest_s, event.valid_time_s), runs + 1, successes + success,
+    )  # fmt: skip
 
 
 def newest_lease(tables: Tables, subtask: str) -> tuple[int, str, float, int | None]:

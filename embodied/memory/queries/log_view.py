@@ -84,25 +84,33 @@ class LogView:
                 yield from log.events(first, to=last, **condition)
             yield from log.events(max(after, whole), to=head, **condition)
 
-    def event_numbers(self, name: str, from_s: float, to_s: float, kinds: Sequence[str]) -> list[int]:
-        """Returns the sequence numbers of the events of `kinds` about `name`, by valid time from `from_s` to `to_s`.
+    def event_numbers(
+        self, name: str, between_s: tuple[float, float], kinds: Sequence[str], *, limit: int | None = None
+    ) -> list[int]:
+        """Returns the sequence numbers of the events of `kinds` about `name`, in the order of valid time.
 
-        Times are in seconds; both ends are included.
+        Valid times are `between_s`, seconds, both ends included. With a `limit` they are the first so many, or with a
+        negative one the last.
         """
-        tables, at = self.log.tables, Instant(self.head, math.inf)
+        tables, head = self.log.tables, self.head
+        most = -1 if limit is None else abs(limit)
+        direction = "DESC" if limit is not None and limit < 0 else "ASC"
         with tables.lock:
-            members = self._members(name)
             found: set[tuple[float, int]] = set()
-            for member in members:
+            for member in self._members(name):
                 for kind in kinds or KINDS:
                     found.update(
                         tables.select(
-                            "SELECT valid_time_s, seq FROM mention WHERE subject = ? AND kind = ? "
-                            "AND valid_time_s BETWEEN ? AND ? AND seq <= ?",
-                            member, tables.names.find(kind), from_s, to_s, at.seq,
+                            "SELECT valid_time_s, seq FROM mention WHERE subject = ? AND kind = ? "  # noqa: S608
+                            "AND valid_time_s BETWEEN ? AND ? AND seq <= ? "
+                            f"ORDER BY valid_time_s {direction}, seq {direction} LIMIT ?",
+                            member, tables.names.find(kind), *between_s, head, most,
                         )  # type: ignore[arg-type]
                     )  # fmt: skip
-        return [seq for _, seq in sorted(found)]
+        numbers = [seq for _, seq in sorted(found)]
+        if limit is None:
+            return numbers
+        return numbers[:limit] if limit > 0 else numbers[limit:]
 
     def names_of(self, entities: Sequence[str]) -> Iterator[str]:
         """Yields each name and, after it, those of all entities that are the same."""

@@ -4,7 +4,7 @@ To add a query, write one method of `Reads` with `@query`. Banks, snapshots, the
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
 from itertools import islice
@@ -14,7 +14,7 @@ import numpy as np
 
 from embodied.errors import MemoryBankError
 from embodied.geometry import Vector3
-from embodied.memory.projections import blocks
+from embodied.memory.projections import blocks, interactions
 from embodied.memory.projections.inverted_index import SITE_TIMELINE
 from embodied.memory.queries import location_belief, skill_matching, validation
 from embodied.memory.queries.log_view import LogView
@@ -22,7 +22,7 @@ from embodied.memory.queries.place_tree import PlaceTree
 from embodied.memory.queries.read_call import ReadCall
 from embodied.memory.queries.skill_matching import SkillQuery
 from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import EpisodeBegun, Interaction
+from embodied.memory.schema.kinds import EpisodeBegun
 from embodied.memory.schema.places import Place
 from embodied.memory.schema.query import EventFilter, LocationBelief, Query, Recalled, SkillCandidate
 
@@ -117,15 +117,24 @@ class Reads:
 
     @query
     def history(
-        self, name: str = SITE_TIMELINE, *, from_s: float = -math.inf, to_s: float = math.inf, kinds: Sequence[str] = ()
+        self,
+        name: str = SITE_TIMELINE,
+        *,
+        from_s: float = -math.inf,
+        to_s: float = math.inf,
+        kinds: Sequence[str] = (),
+        limit: int | None = None,
     ) -> list[Event]:
         """Returns the events of `kinds` about `name`, an entity, place or robot, by valid time from `from_s` to `to_s`.
 
         Times are in seconds, both ends included. Without a name it is the timeline of the site: all but sightings,
-        robot states, observations and moments.
+        robot states, observations and moments. With a `limit` it is the first so many of these events, or with a
+        negative one the last, in the order of time too.
         """
         validation.text("name", name, empty=True)
-        numbers = self._view.event_numbers(name, *validation.interval((from_s, to_s)), validation.known_kinds(kinds))
+        limit = None if limit is None else validation.ordinal("limit", limit)
+        between_s = validation.interval((from_s, to_s))
+        numbers = self._view.event_numbers(name, between_s, validation.known_kinds(kinds), limit=limit)
         return [event for seq in numbers if (event := self._view.log.event(seq))]
 
     @query
@@ -184,19 +193,22 @@ class Reads:
         validation.ordinal("number", number)
         for what, name in (("entity", entity), ("robot", robot), ("action", action)):
             validation.text(what, name, empty=True)
-        numbers = self._view.event_numbers(
-            entity or robot or SITE_TIMELINE, *validation.interval(between_s), ("interaction",)
-        )
-        entities = frozenset(self._view.names_of([entity] if entity else []))
-        left = abs(number)
-        for seq in numbers if number > 0 else reversed(numbers):
-            event = self._view.log.event(seq)
-            if event is None or not _fits(event, entities, robot, action):
-                continue
-            left -= 1
-            if not left:
-                return event
-        return None
+        between_s = validation.interval(between_s)
+        log, find = self._view.log, self._view.log.tables.names.find
+        with log.tables.lock:
+            names = {
+                "entity": set(self._view.names_of([entity] if entity else [])),
+                "robot": {robot},
+                "action": {action},
+            }
+            ids = {column: [find(name) for name in texts] for column, texts in names.items() if texts - {""}}
+            wanted = {column: [number for number in found if number is not None] for column, found in ids.items()}
+            if wanted != ids:
+                return None  # One of the names was never used.
+            seq = interactions.nth_interaction(
+                log.tables, number, wanted, between_s=between_s, up_to_seq=self._view.head
+            )
+            return None if seq is None else log.event(seq)
 
     @query
     def similar_episodes(self, embedding: np.ndarray, model_id: str, *, top_k: int = 5) -> list[tuple[str, float]]:
@@ -240,11 +252,3 @@ class RemoteReads(Reads):
 
     def _run(self, answer: Callable[..., Any], arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
         return self._send(ReadCall(answer.__name__, arguments, options))
-
-
-def _fits(event: Event, entities: Collection[str], robot: str, action: str) -> bool:
-    payload: Any = event.payload
-    pairs = ((robot, event.robot), (action, payload.action if isinstance(payload, Interaction) else ""))
-    return all(not wanted or wanted == is_so for wanted, is_so in pairs) and (
-        not entities or payload.entity in entities
-    )

@@ -1,9 +1,11 @@
 """Finds the robots that can do a skill near a point now, cheapest first."""
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from embodied.geometry import Vector3
+from embodied.memory.projections.embodiment import ANY_CONTEXT
 from embodied.memory.queries.containment_history import Instant
 from embodied.memory.schema.kinds import Payload, RobotRegistered, RobotReported
 from embodied.memory.schema.places import inside_polygon
@@ -12,6 +14,7 @@ from embodied.memory.storage.log import EventLog
 
 LEAST_BATTERY = 0.1
 UNABLE = ("charging", "error", "offline")
+NO_RUN = (0, -math.inf, 0, 0)
 PRIOR = (1, 1)  # Beta(1, 1): the uniform prior before the first trial.
 
 
@@ -31,7 +34,7 @@ def skill_candidates(log: EventLog, query: SkillQuery, at: Instant) -> list[Skil
     travel, then the subtasks leased to the robot, then the skill, divided by the probability of success.
     """
     found = []
-    for (robot,) in log.tables.select("SELECT DISTINCT robot FROM robot WHERE seq <= ?", at.seq):
+    for (robot,) in log.tables.select("SELECT robot FROM robot WHERE seq <= ?", at.seq):
         answer = _robot_candidate(log, robot, query, at)
         if answer is not None:
             found.append(answer)
@@ -44,13 +47,29 @@ def success_probability(log: EventLog, robot: str, query: SkillQuery, at: Instan
     Trials count in the context of `query`, or in all contexts where it names none.
     """
     find = log.tables.names.find
-    tries = log.tables.select_one(
-        "SELECT COUNT(*), COALESCE(SUM(run.success), 0) FROM skill_run AS run JOIN event ON event.seq = run.seq "
-        "WHERE run.robot = ? AND run.skill = ? AND run.seq <= ? AND event.valid_time_s <= ? AND (? OR context = ?)",
-        find(robot), find(query.skill), at.seq, at.time_s, not query.context, find(query.context),
+    key = find(robot), find(query.skill), find(query.context or ANY_CONTEXT)
+    last = _run_by(log, key, at.seq)
+    _, newest_s, runs, successes = last or NO_RUN
+    if last and newest_s > at.time_s:  # Count up to the first run that is later, and those after it that are not.
+        seqs = range(last[0] + 1)
+        first = bisect_left(seqs, True, key=lambda seq: (_run_by(log, key, seq) or NO_RUN)[1] > at.time_s)
+        _, _, runs, successes = _run_by(log, key, first - 1) or NO_RUN
+        late = log.tables.select_one(
+            "SELECT COUNT(*), COALESCE(SUM(success), 0) FROM skill_run WHERE robot = ? AND skill = ? AND context = ? "
+            "AND seq BETWEEN ? AND ? AND valid_time_s <= ?",
+            *key, first, at.seq, at.time_s,
+        ) or (0, 0)  # fmt: skip
+        runs, successes = runs + late[0], successes + late[1]
+    return (PRIOR[0] + successes) / (sum(PRIOR) + runs)
+
+
+def _run_by(log: EventLog, key: tuple[int | None, ...], seq: int) -> tuple[int, float, int, int] | None:
+    """Returns the last run of a robot, skill and context up to `seq`: its seq, newest time, and both counts."""
+    return log.tables.select_one(  # type: ignore[return-value]
+        "SELECT seq, newest_s, runs, successes FROM skill_run WHERE robot = ? AND skill = ? AND context = ? "
+        "AND seq <= ? ORDER BY seq DESC LIMIT 1",
+        *key, seq,
     )  # fmt: skip
-    count, successes = tries or (0, 0)
-    return (PRIOR[0] + successes) / (sum(PRIOR) + count)
 
 
 def _robot_candidate(log: EventLog, robot: int, query: SkillQuery, at: Instant) -> SkillCandidate | None:
@@ -84,6 +103,11 @@ def _leased(log: EventLog, robot: int, at: Instant) -> int:
     """Returns how many leases of a robot are neither ended, nor expired, nor passed on."""
     now = log.event(at.seq)
     time_s = at.time_s if at.time_s < math.inf else now.valid_time_s if now else -math.inf
+    if at.seq >= log.head:
+        found = log.tables.select_one(
+            "SELECT COUNT(*) FROM lease_open WHERE robot = ? AND expires_s > ?", robot, time_s
+        )
+        return found[0] if found else 0
     found = log.tables.select_one(
         "SELECT COUNT(*) FROM lease WHERE robot = ? AND seq <= ? AND expires_s > ? "
         "AND (ended_seq IS NULL OR ended_seq > ?) AND NOT EXISTS (SELECT 1 FROM lease AS newer "
