@@ -62,7 +62,7 @@ class RobotFeatures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """`dataset.json`: at least `demos` episodes per task once `complete`; `version` is that of the trajectories.
+    """`dataset.json`: at least `demos` episodes per task once `complete`; `version` is the format of the trajectories.
 
     `episode_list` is the SHA-256 of the list that names the episodes, "" without one; of a list the first `demos`
     episodes of each task were played, and those that were not solved are among `failures`. `robots` gives the declared

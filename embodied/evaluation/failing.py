@@ -34,7 +34,7 @@ def failure_of(record: EpisodeRecord) -> str:
 def policy_failures(records: Iterable[EpisodeRecord]) -> dict[str, Any]:
     """Returns the policies that made episodes invalid: how many, how many were then not played, and the first reason.
 
-    The reason is that of the lowest seed, so that it does not depend on the order in which episodes end.
+    The reason comes from the lowest seed, so that it does not depend on the order in which episodes end.
     """
     found: dict[str, Any] = {}
     for record in sorted(records, key=lambda record: (record.policy, record.task_and_tier, record.seed)):

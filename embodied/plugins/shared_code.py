@@ -36,7 +36,7 @@ def code_identity() -> dict[str, str]:
 
 
 def require_same_code(expected: Mapping[str, str]) -> None:
-    """Raises `PluginError` unless the code of this process is that of `expected`, the identity of the driver's."""
+    """Raises `PluginError` unless the code of this process matches `expected`, the identity of the driver's."""
     for name, on_driver in expected.items():
         here = _state(name, library=name in DECISIVE_LIBRARIES)
         if here != on_driver:

@@ -44,8 +44,8 @@ def with_action_noise(episode: Episode, holder: str, *, grasp_count: int, intent
 def release_errors(episode: Episode, grasp_count: Mapping[str, int]) -> dict[str, tuple[float, float, float]]:
     """Returns the displacement of a body when an end effector releases it: world x and y in metres, yaw in radians.
 
-    `grasp_count` gives the number of its grasp by holder. The draw is that of `with_action_noise`, so both have the
-    same distribution; it acts while the fingers open, after the last command that could have corrected it.
+    `grasp_count` gives the number of its grasp by holder. The draw equals the one of `with_action_noise`, so both
+    have the same distribution; it acts while the fingers open, after the last command that could have corrected it.
     """
     if episode.placement_noise_m == 0.0 and episode.placement_noise_rad == 0.0:
         return {}

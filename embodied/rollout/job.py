@@ -14,7 +14,7 @@ class EpisodeJob:
 
     `episode` is unique in `run` together with `task`, `policy` and `control`, which name entries of `WorkerConfig`;
     `seed` and `split` are what the task samples from. `attempt` starts at 1. Its time 0 lies at `start_s` on the site
-    clock of a memory bank, in any attempt. `salt` is that of the run, "" for none: it decides what seeds policies get,
+    clock of a memory bank, in any attempt. `salt` is the run's, "" for none: it decides what seeds policies get,
     and nothing else.
 
     The first job of a chain holds those that follow it as `later`, each an episode that starts where the one before it
@@ -55,7 +55,7 @@ class EpisodeJob:
 class EpisodeResult:
     """How an episode ended: `steps` counts the intents begun by all robots, `sim_time_s` the simulated seconds.
 
-    `traceback` is that of the exception of a policy which ended it, "" where there was none. `intents` are those of
+    `traceback` is the traceback of a policy's exception that ended it, "" where there was none. `intents` are those of
     each robot in their order, robot by robot.
     """
 

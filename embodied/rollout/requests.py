@@ -79,7 +79,7 @@ def as_seen(request: Request, policy: Policy) -> Request:
 def check_policy_fits(scene: Scene, policy: Policy, *, cameras: Sequence[str] | None, period_s: float) -> None:
     """Raises `ConfigError` unless `scene` has what `policy` reads, and its rates divide the control rate.
 
-    `period_s` is that of control. `cameras` are those that the policy is given: None for all.
+    `period_s` is the control period. `cameras` are those that the policy is given: None for all.
     """
     require_cameras(scene, cameras, user="the policy")
     spec = policy.observation_spec
@@ -102,7 +102,7 @@ def check_policy_fits(scene: Scene, policy: Policy, *, cameras: Sequence[str] | 
 
 
 class ObservationHistory:
-    """The observations of one robot at its policy's own rate, since the reset. `period_s` is that of control."""
+    """The observations of one robot at its policy's own rate, since the reset; `period_s` is the control period."""
 
     def __init__(self, spec: ObservationSpec, period_s: float) -> None:
         self._stride = 0

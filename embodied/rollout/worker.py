@@ -230,7 +230,7 @@ class SimulatorWorker:
     def _agents(self, policy: Policy, reminded: Callable[[Policy], Policy]) -> dict[str, Agent]:
         """Returns the agents of the robots that the team names; robots with one policy share it, so that it is batched.
 
-        `policy` is that of the other robots, already `reminded` where there is a bank.
+        `policy` controls the other robots, already `reminded` where there is a bank.
         """
         named = {one.policy for one in self._config.team.values() if one.policy}
         policies = {"": policy, **{name: reminded(self._policies.new(name)) for name in sorted(named)}}

@@ -42,7 +42,7 @@ def require_state(rule: Rule, scene: Scene, state: WorldState, models: Mapping[s
 def require_observation(rule: Rule, scene: Scene, seen: Observation, state: WorldState, model: RobotModel) -> None:
     """Raises `ContractError` unless `seen` fits its robot's `model`, its cameras in `scene` and `state`.
 
-    `rule` is the rule that is checked; `state` is that of the same instant.
+    `rule` is the rule that is checked; `state` is the state at the same instant.
     """
     here = state.robots[seen.robot]
     expected = proprio(model, here)

@@ -23,7 +23,7 @@ It can cross processes (`codec.require_carry`), and the loop refuses anything el
 class Moment:
     """A stored moment of a policy: `embedding` (D,) of unit length, `tokens` (N, D) or None.
 
-    `step` is that of the request at which it was stored, as the feed gives it back; None where that is unknown.
+    `step` is the step of the request at which it was stored, as the feed returns it; None where it is unknown.
     """
 
     embedding: np.ndarray
@@ -48,7 +48,7 @@ class MemoryContext:
 class Truth:
     """Information for privileged policies alone: experts, guessers, oracle controls.
 
-    `expert` is that of the episode's task (`tasks.expert.RobotExpert`), None where the task has none.
+    `expert` is the expert of the episode's task (`tasks.expert.RobotExpert`), None where the task has none.
     """
 
     episode: Episode

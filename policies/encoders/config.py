@@ -44,7 +44,7 @@ class HieraConfig:
     """SAM 2.1's image encoder, frozen but for low-rank corrections of its attention.
 
     `weights` is a safetensors file of that size, named as transformers names Sam2VisionModel, Sam2Model or
-    Sam2VideoModel; empty: random weights. `rank` is that of the corrections.
+    Sam2VideoModel; empty: random weights. `rank` is the rank of the corrections.
     """
 
     size: HieraSize = HieraSize.base_plus

@@ -36,7 +36,7 @@ def refused_as_settings(policy: Any) -> Iterator[None]:
 def try_out(learner: Learner, recordings: Recordings, sampling: SamplingConfig) -> None:
     """Computes the loss of two keyframes of the first of the `recordings`, as a step of training does.
 
-    `sampling` is that of the training. Raises `ConfigError` if the `learner` cannot process them. Damaged files are
+    `sampling` is the training's. Raises `ConfigError` if the `learner` cannot process them. Damaged files are
     left for the training to report. No weight changes, and torch's random state stays as it is.
     """
     first = recordings.train[:1]
@@ -66,7 +66,7 @@ def _remedy(policy: Any) -> str:
 
 
 def flat(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields the dotted path and the value of each setting; `path` is that of `settings`."""
+    """Yields the dotted path and the value of each setting; `path` is the path of `settings`."""
     for name, value in settings.items():
         if isinstance(value, Mapping) and value:
             yield from flat(value, f"{path}{name}.")

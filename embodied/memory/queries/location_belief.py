@@ -233,7 +233,7 @@ def _holders(propagation: PosePropagation, root: int, parent: Parent) -> list[in
 def _trace(log: EventLog, propagation: PosePropagation, root: int, half_life_s: Mapping[str, float]) -> _Trace:
     """Returns the probability from evidence.
 
-    The confidence, halved per half-life, less the share seen to be empty since. The confidence is that of the last
+    The confidence, halved per half-life, less the share seen to be empty since. The confidence comes from the last
     sighting, or of the relation of a thing that was never seen; both are evidence.
     """
     at = propagation.at

@@ -188,7 +188,7 @@ class PosePropagation:
     def _other(self, member: Member, track: Track, time_s: float) -> tuple[LogPosition, Belief]:
         """Returns the knowledge about an entity before it was merged into another one, and the time of the merge.
 
-        Where the parent of the other is newer than its own, only its own sightings count. `track` is that of the
+        Where the parent of the other is newer than its own, only its own sightings count. `track` is the track of the
         `member` at `time_s`.
         """
         merged_s, seq = member.merged

@@ -78,7 +78,7 @@ class Ranked:
 def recall_ranked(
     recall: Callable[[Query], Sequence[Recalled]], query: Query, here: Situation, ranking: Ranking
 ) -> list[Ranked]:
-    """Returns the `top_k` moments of best score; `recall` is that of a bank, a view or a client.
+    """Returns the `top_k` moments of best score; `recall` is the method of a bank, a view or a client.
 
     `query` restricts and orders them, `here` is the present situation, `ranking` gives the weights. `Order.SIMILARITY`
     puts the best first, the other orders sort the chosen ones by time. Raises as `recall` does.

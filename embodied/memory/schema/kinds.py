@@ -93,8 +93,8 @@ class EntityMerged(msgspec.Struct, frozen=True, tag="entity_merged", forbid_unkn
     Events about either entity count for both, and no answer about earlier times changes. The contents of `entity`
     become contents of `into`, which also takes over the parent of `entity`, unless its own parent was logged later: an
     entity has one parent. A parent that is itself inside `into` is dropped. Each change counts in the version of the
-    entity whose parent it is; `expected_version` of either name is that of `into`. An entity cannot be merged twice,
-    nor into its own contents.
+    entity whose parent it is; `expected_version` of either name is the version of `into`. An entity cannot be merged
+    twice, nor into its own contents.
     """
 
     entity: str
@@ -126,8 +126,8 @@ class RobotRegistered(msgspec.Struct, frozen=True, tag="robot_registered", forbi
 class RobotReported(msgspec.Struct, frozen=True, tag="robot_state", forbid_unknown_fields=True, gc=False):
     """A robot reports its own state: only the robot named in the event's `robot` may write it. `battery` in [0, 1].
 
-    `pose` is that of its base; `tool` that of its gripper, in the site frame too, None where it has none or reports
-    none. `status` is any text. A robot that is `charging`, `offline` or in `error` (`skill_matching.UNABLE`), or whose
+    `pose` is its base's, `tool` its gripper's pose, also in the site frame, None where it has none or reports none.
+    `status` is any text. A robot that is `charging`, `offline` or in `error` (`skill_matching.UNABLE`), or whose
     battery is below 0.1, is not returned by `skill_candidates`; with every other status, such as `idle` or `holding`,
     it is.
     """
@@ -216,7 +216,7 @@ class EpisodeEnded(msgspec.Struct, frozen=True, tag="episode_ended", forbid_unkn
 class MomentStored(msgspec.Struct, frozen=True, tag="moment_stored", forbid_unknown_fields=True, gc=False):
     """A policy's `Moment`: `tokens` is little-endian float32 of shape (`token_count`, dim), empty where it has none.
 
-    `step` is that of the request at which it was stored, None in older banks.
+    `step` is the step of the request at which it was stored, None in older banks.
     """
 
     episode: str

@@ -106,7 +106,7 @@ def forgotten_writer(tables: Tables, writer: str) -> tuple[int, float]:
 
 
 def _open_gap(tables: Tables, first: int, last: int) -> None:
-    """Adds a gap, merged with those it touches; the digest is that of its last event."""
+    """Adds a gap, merged with those it touches; the digest is its last event's."""
     found = tables.select_one("SELECT digest FROM event WHERE seq = ?", last)
     touching = tables.select(
         "SELECT first_seq, last_seq, digest FROM gap WHERE first_seq <= ? AND last_seq >= ? "

@@ -18,7 +18,7 @@ from embodied.types import CameraImage, RobotState
 def shuffled_masks(image: CameraImage, seed: int, camera: str, number: int) -> tuple[CameraImage, np.ndarray]:
     """Returns an `image` whose mask ids have no meaning beyond it, and the old id of each new one.
 
-    `seed` is that of the episode, `number` that of the look through `camera`: the same look is shuffled in the same way
+    `seed` is the episode's, `number` counts the looks through `camera`: the same look is shuffled in the same way
     again.
     """
     instance = image.instance
@@ -35,7 +35,7 @@ def shuffled_masks(image: CameraImage, seed: int, camera: str, number: int) -> t
 class Looking:
     """Looks through the cameras of one scene in turn, and returns images whose masks carry no names.
 
-    `seed` is that of the episode, from which the shuffling of masks follows. With `names_under`, things are called
+    `seed` is the episode's seed, from which the shuffling of masks follows. With `names_under`, things are called
     `<names_under>/<body>` as in the simulator; with `labels`, they have its categories. Without either, a look contains
     none of the simulator's names.
     """

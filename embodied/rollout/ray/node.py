@@ -22,7 +22,7 @@ from embodied.plugins import (
 
 @dataclass(frozen=True)
 class WorkerCode:
-    """`identity` is that of the driver's code, and `modules` are those named by `plugins=`.
+    """`identity` identifies the driver's code, and `modules` are those named by `plugins=`.
 
     `python_path` is the module search path of workers, absolute: this project, `plugins=` modules, the user's
     PYTHONPATH, then the driver's folder.
