@@ -34,9 +34,12 @@ def open_bank(
 
     `root` confines the file; `clock` gives received times, seconds; `half_life_s` is by category the time after which
     the probability of an entity without new events has halved, "" for all other categories. Without it only observed
-    absences lower the probability, not time alone. `thorough` reads every event first and refuses a damaged file, which
-    takes some seconds per million events. Raises `MemoryBankError` where another process owns the file, `DataError` for
-    a file that is damaged, or of a newer version.
+    absences lower the probability, not time alone. `thorough` refuses a damaged file: one that is, to the byte, as a
+    thorough owner has closed it is only read through, which takes some tenths of a second per million events; of any
+    other, such as after a kill, every event is checked, which takes some seconds per million.
+
+    Raises `MemoryBankError` where another process owns the file, `DataError` for a file that is damaged, or of a newer
+    version.
     """
     half_life_s = validation.half_lives(half_life_s)
     path = bank_path(url, root=root)
@@ -44,8 +47,8 @@ def open_bank(
         require_database(path)
     owner = None if path is None else Ownership(path)
     try:
-        if path is not None and thorough and path.exists() and path.stat().st_size:
-            integrity.inspect_file(path).refuse(path.name)
+        if path is not None and owner is not None and thorough and path.exists() and path.stat().st_size:
+            integrity.require_sound(path, owner.note)
         log = EventLog(open_tables(path), PROJECTIONS, clock=clock)
         if outdated(log.tables):
             snapshots.rebuild(log, path)
@@ -53,7 +56,7 @@ def open_bank(
         if owner is not None:
             owner.release()
         raise
-    return Bank(log, path=path, owner=owner, half_life_s=half_life_s)
+    return Bank(log, path=path, owner=owner, half_life_s=half_life_s, sound=thorough)
 
 
 def require_openable(url: str, *, root: Path | None = None) -> None:
@@ -92,9 +95,11 @@ class Bank(BankView):
         path: Path | None = None,
         owner: Ownership | None = None,
         half_life_s: Mapping[str, float] | None = None,
+        sound: bool = False,
     ) -> None:
         super().__init__(log, self._index, half_life_s=half_life_s)
         self.path = path
+        self._sound = sound
         self._owner = owner
         self._snapshots = None if path is None else snapshots.SnapshotWriter(path)
         self._indexed: MomentIndex | None = None
@@ -188,8 +193,8 @@ class Bank(BankView):
         if self._snapshots is not None:
             self._snapshots.close()
         self._log.tables.close()
-        if self._owner is not None:
-            self._owner.release()
+        if self._owner is not None and self.path is not None:
+            self._owner.release(integrity.seal(self.path) if self._sound else None)
 
     def _index(self) -> MomentIndex:
         """Returns the index of moments, created on first use; it follows the log by itself."""

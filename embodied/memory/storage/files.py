@@ -82,6 +82,11 @@ class ForkGuard:
         with self._lock:
             self._open.add(descriptor)
 
+    def holds(self, descriptor: int) -> bool:
+        """Returns whether `descriptor` is open here; it is not in a forked child."""
+        with self._lock:
+            return descriptor in self._open
+
     def remove(self, descriptor: int) -> None:
         """Closes `descriptor` here."""
         with self._lock:

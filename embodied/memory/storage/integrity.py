@@ -1,5 +1,6 @@
 """Finds damage in a bank's file, and saves the intact part of it."""
 
+import hashlib
 import shutil
 import sqlite3
 import tempfile
@@ -29,6 +30,7 @@ from embodied.memory.storage.tables import Tables, translated
 from embodied.memory.storage.write_ahead import write_ahead_damage
 
 MOST_PROBLEMS = 20
+SEAL_BYTES = 32
 LOST_LOG = (
     "It was copied while a process had it open, without the -wal file beside it: its newest events are missing. Copy "
     "both, or use `python -m launch.memory backup`."
@@ -78,6 +80,28 @@ def inspect_file(path: Path) -> Damage:
         except sqlite3.Error as error:
             found = Damage((f"SQLite cannot read it: {error}.",), 0)
     return Damage((*frames, *found.problems), found.sound_seq)
+
+
+def seal(path: Path) -> str:
+    """Returns size and digest of a bank's file, which name its whole content; "" where a write-ahead log belongs to it.
+
+    An owner that has closed a sound bank leaves it for the next one: a file of the same seal need not be inspected.
+    """
+    try:
+        log = path.with_name(path.name + "-wal")
+        if log.exists() and log.stat().st_size:
+            return ""
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=SEAL_BYTES)).hexdigest()
+        return f"{path.stat().st_size} {digest}"
+    except OSError:
+        return ""
+
+
+def require_sound(path: Path, note: str) -> None:
+    """Raises `DataError` for a damaged file; without a check of every event where `note` is its seal."""
+    if not note or note != seal(path):
+        inspect_file(path).refuse(path.name)
 
 
 def inspect_tables(db: sqlite3.Connection) -> Damage:

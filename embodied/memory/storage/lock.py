@@ -7,6 +7,7 @@ from pathlib import Path
 from embodied.errors import MemoryBankError
 from embodied.memory.storage.files import PRIVATE, ForkGuard, storage_error
 
+LONGEST = 256  # Bytes of the content.
 _guard = ForkGuard()
 
 
@@ -16,6 +17,8 @@ class OwnedError(MemoryBankError):
 
 class Ownership:
     """The lock `<file>.lock`, held from construction to `release`; the file contains the owner's process id.
+
+    Its second line is a `note` on the bank that an owner may leave for the next one.
 
     A forked child does not hold it. Raises `OwnedError`, with the owner's pid, where another owner holds it, in this
     process or another, and `StorageError` where the lock cannot be made, also for a link in its place.
@@ -28,7 +31,7 @@ class Ownership:
         except OSError as error:
             raise storage_error(lock, error) from error
         try:
-            _lock(descriptor, path)
+            self.note = _lock(descriptor, path)
         except OSError as error:
             os.close(descriptor)
             raise storage_error(lock, error) from error
@@ -38,22 +41,34 @@ class Ownership:
         _guard.add(descriptor)
         self._descriptor = descriptor
 
-    def release(self) -> None:
-        """Lets others open the file; safe to call twice, and in a forked child, which holds nothing."""
+    def release(self, note: str | None = None) -> None:
+        """Lets others open the file, and leaves them a `note`, None for that which was found.
+
+        It is safe to call twice, and in a forked child, which holds nothing.
+        """
         if self._descriptor >= 0:
+            if note is not None and _guard.holds(self._descriptor):
+                _write(self._descriptor, note)
             _guard.remove(self._descriptor)  # Closing releases the lock; removing the file would be a race.
             self._descriptor = -1
 
 
-def _lock(descriptor: int, path: Path) -> None:
+def _lock(descriptor: int, path: Path) -> str:
+    """Returns the note of the owner before; raises `OwnedError` where there is an owner now."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        pid = os.read(descriptor, 32).decode(errors="replace").strip()
+        pid = os.pread(descriptor, LONGEST, 0).decode(errors="replace").partition("\n")[0].strip()
         raise OwnedError(
             "One process owns a memory bank's file.",
             value=path.name,
             remedy=f"Process {pid or 'unknown'} has it open: write through its service, or close it first.",
         ) from error
+    note = os.pread(descriptor, LONGEST, 0).decode(errors="replace").partition("\n")[2].strip()
+    _write(descriptor, note)
+    return note
+
+
+def _write(descriptor: int, note: str) -> None:
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n{note}".encode(), 0)

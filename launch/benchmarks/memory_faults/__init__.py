@@ -160,6 +160,8 @@ def _small_bank(path: Path) -> list[Event]:
                 if number % 3
                 else Event("eye", number, float(number), RelationSet(thing, "in", "home", expected_version=version))
             )
+        # So that most of the file is in use, although each table has a page of its own.
+        bank.append([Event("eye", number, 301.0, EntitySeen("object_0", "cube", Pose())) for number in range(301, 601)])
         return bank.changes_since(0, limit=bank.head)
 
 
