@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 import numpy as np
 
 from embodied.errors import UnknownNameError
-from embodied.protocols import ChoiceTask, Task
+from embodied.protocols import ChoiceTask, ShapedTask, Task
 from embodied.scenes.scene import Scene
 from embodied.testing.contract import Rule, global_random, leaves
 from embodied.testing.ideal_world import home_state
@@ -42,6 +42,7 @@ PROGRESS = Rule(
 )
 COUNTERFACTUAL = Rule("counterfactual", "A counterfactual must differ from its episode in its variant alone.")
 CHOICE = Rule("choice_open", "`choice_open` must be a bool that follows from the progress alone.")
+REMAINING = Rule("remaining", "`remaining_m` must be finite and not negative, whatever phases were reached.")
 
 
 def check_task(
@@ -59,7 +60,7 @@ def check_task(
         check_task(MyTask)
 
     `states` returns the states on which an episode is judged, one a period; by default some that a robot can reach in
-    the scene. A `ChoiceTask` is checked as such.
+    the scene. A `ChoiceTask` and a `ShapedTask` are checked as such.
     """
     episodes = _check_sampling(make, seeds, splits)
     task = make()
@@ -68,6 +69,8 @@ def check_task(
         _check_judgement(task, episode, visited)
         if isinstance(task, ChoiceTask):
             _check_counterfactual(task, episode, states or visited_states)
+        if isinstance(task, ShapedTask):
+            _check_remaining(task, episode, visited)
 
 
 def visited_states(episode: Episode) -> list[WorldState]:
@@ -82,6 +85,16 @@ def visited_states(episode: Episode) -> list[WorldState]:
                 states.append(_holding(first, robot.name, body.name))
     states += [replace(first, joint=_joints(scene, upper=upper)) for upper in (True, False)]
     return [replace(state, time_s=0.05 * number) for number, state in enumerate(states)]
+
+
+def _check_remaining(task: ShapedTask, episode: Episode, states: Sequence[WorldState]) -> None:
+    with REMAINING:
+        for count in range(len(task.phases) + 1):
+            progress = Progress(reached=tuple(task.phases[:count]))
+            for state in states:
+                metres = task.remaining_m(episode, progress, state)
+                if not (np.isfinite(metres) and metres >= 0.0):
+                    raise REMAINING.broken(f"{metres!r} after {progress.reached}")
 
 
 def _holding(state: WorldState, robot: str, body: str) -> WorldState:

@@ -181,6 +181,13 @@ class OtherBodies(CueTask):
         return replace(other, scene=msgspec.structs.replace(other.scene, bodies=other.scene.bodies[::-1]))
 
 
+class BelowZero(FakeTask):
+    phases = ("taken", "binned")
+
+    def remaining_m(self, episode, progress, state):
+        return 0.5 - len(progress.reached)
+
+
 PLANTED = [
     ("names", Nameless),
     ("names", Tierless),
@@ -201,6 +208,7 @@ PLANTED = [
     ("progress", NoReason),
     ("progress", SaysTrue),
     ("choice_open", Open),
+    ("remaining", BelowZero),
     ("counterfactual", SameVariant),
     ("counterfactual", SameId),
     ("counterfactual", SameTarget),

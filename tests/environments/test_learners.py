@@ -12,7 +12,7 @@ from tests.docs.snippets import ROOT, blocks
 from tests.environments.learners import environment_with
 
 PAGE = ROOT / "docs" / "tutorials" / "gymnasium.md"
-KEYFRAMES = 10_000
+KEYFRAMES = 8_000
 CHECKED = """
 import warnings
 import gymnasium
