@@ -13,7 +13,8 @@ robot that reports its tool, the tool counts as the holder. The effect of such a
                                 the holder has no box
     it leaves a holder          it stays, but where its pose was only such a guess, it is unknown from now on
     it is seen outside the box  it has left the holder that it was logged in or on, and stays where it was seen,
-                                until it is seen in the box, or logged in it, again
+                                until it is seen in the box, or logged in it, again; so it is with what a robot holds
+                                that was seen farther away than it can hold it (see `grasps`)
 
 A thing that was last seen with a size has a box (see `extents`). For a holder without a pose its logged place is used.
 Evidence of one valid time is simultaneous.
@@ -28,6 +29,7 @@ from embodied.geometry import compose, invert
 from embodied.memory.queries.containment_history import NEVER, Instant, Member, last_seen
 from embodied.memory.queries.entity_resolution import EntityResolution
 from embodied.memory.queries.extents import MARGIN_M, Extent
+from embodied.memory.queries.grasps import beyond_grasp
 from embodied.memory.queries.place_tree import PlaceTree
 from embodied.memory.queries.tracks import NOTHING, Belief, Track, moved, pose_of, position_of
 from embodied.memory.queries.validity_intervals import FURTHEST, ParentInterval, ValidityIntervals
@@ -310,10 +312,12 @@ class PosePropagation:
         return False
 
     def _outside(self, track: Track, interval: ParentInterval) -> bool:
-        """Returns whether a thing was last seen outside the box of its logged holder."""
-        if not track.inside(interval) or interval.predicate not in (self._in, self._on):
+        """Returns whether a thing was last seen outside the box of its logged holder, or beyond the robot's grasp."""
+        if not track.inside(interval) or interval.predicate not in (self._in, self._on, self._held_by):
             return False
         event = self._event(track.seen_at) if track.seen.position == track.seen_at else None
+        if interval.predicate == self._held_by:
+            return beyond_grasp(self._log, self.at, event, self.sighting(interval.holder, track.seen_at[0]))
         payload = event.payload if event else None
         half_m = max(payload.size_m) / 2 if isinstance(payload, EntitySeen) and payload.size_m else 0.0
         extent = self.extent(interval.holder, track.seen_at[0])
@@ -325,10 +329,7 @@ class PosePropagation:
     def _in_extent(
         self, interval: ParentInterval, time_s: float, thing: Belief, *, above: bool, sure: bool
     ) -> bool | None:
-        """Returns whether a thing lay in the box of its holder or `above` it, None where one of them is unknown.
-
-        With `sure`, a box whose pose is only a guess is unknown.
-        """
+        """Returns whether a thing lay in its holder's box, or `above` it; None where unknown, if `sure` guesses too."""
         extent = self.extent(interval.holder, time_s)
         if extent is None or thing.pose is None or (sure and extent.guessed):
             return None

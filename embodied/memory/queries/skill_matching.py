@@ -73,8 +73,8 @@ def _run_by(log: EventLog, key: tuple[int | None, ...], seq: int) -> tuple[int, 
 
 
 def _robot_candidate(log: EventLog, robot: int, query: SkillQuery, at: Instant) -> SkillCandidate | None:
-    card = _last_logged(log, robot, "robot_registered", at)
-    now = _last_logged(log, robot, "robot_state", at)
+    card = last_logged(log, robot, "robot_registered", at)
+    now = last_logged(log, robot, "robot_state", at)
     if not isinstance(card, RobotRegistered) or not isinstance(now, RobotReported):
         return None
     spec = next((one for one in card.skills if one.name == query.skill), None)
@@ -117,7 +117,8 @@ def _leased(log: EventLog, robot: int, at: Instant) -> int:
     return found[0] if found else 0
 
 
-def _last_logged(log: EventLog, subject: int, kind: str, at: Instant) -> Payload | None:
+def last_logged(log: EventLog, subject: int | None, kind: str, at: Instant) -> Payload | None:
+    """Returns the newest payload of a `kind` about `subject`, the id of a name, in `log` `at` an instant."""
     found = log.tables.select_one(
         "SELECT seq FROM mention WHERE subject = ? AND kind = ? AND valid_time_s <= ? AND seq <= ? "
         "ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
