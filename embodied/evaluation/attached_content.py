@@ -67,11 +67,11 @@ def read_attached(folder: Path) -> AttachedContent:
 
 
 def merged_pages(
-    attached: Sequence[AttachedContent], records: Sequence[EpisodeRecord], filmed: Sequence[EpisodeRecord]
+    attached: Sequence[AttachedContent], records: Sequence[EpisodeRecord], recorded: Sequence[EpisodeRecord]
 ) -> list[tuple[EpisodeRecord, Page]]:
     """Returns the pages of one episode for each task of `records`: those that the report of the whole run would show.
 
-    That is one among the `filmed`, if there is one, else one that succeeded; `attached` is the content of each shard.
+    That is one among the `recorded`, if there is one, else one that succeeded; `attached` is the content of each shard.
     """
     found = {(one.policy, one.control, one.episode): [] for part in attached for one in part.pages}
     for one in (one for part in attached for one in part.pages):
@@ -79,14 +79,14 @@ def merged_pages(
     kept: list[tuple[EpisodeRecord, Page]] = []
     for task in dict.fromkeys(record.task_and_tier for record in records):
         own = [record for record in records if record.task_and_tier == task and _key(record) in found]
-        for record in preferred(own, filmed)[:1]:
+        for record in preferred(own, recorded)[:1]:
             kept += [(record, page) for page in found[_key(record)]]
     return kept
 
 
-def preferred(records: Sequence[EpisodeRecord], filmed: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
+def preferred(records: Sequence[EpisodeRecord], recorded: Sequence[EpisodeRecord]) -> list[EpisodeRecord]:
     """Returns episodes of one task in the order in which a report would show their pages."""
-    return sorted(records, key=lambda r: (r not in filmed, r.control != NORMAL, r.outcome is not Outcome.SUCCESS))
+    return sorted(records, key=lambda r: (r not in recorded, r.control != NORMAL, r.outcome is not Outcome.SUCCESS))
 
 
 def _key(record: EpisodeRecord) -> tuple[str, str, str]:

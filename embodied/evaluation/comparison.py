@@ -36,12 +36,12 @@ class Pair:
         return Outcome.INVALID not in (self.a.outcome, self.b.outcome)
 
     @property
-    def parts(self) -> bool:
+    def differs(self) -> bool:
         """Whether the outcomes or the choices differ."""
         return self.a.outcome != self.b.outcome or chosen(self.a) != chosen(self.b)
 
     @property
-    def same_course(self) -> bool:
+    def same_record(self) -> bool:
         """Whether the records are equal in everything but wall time."""
         names = ("outcome", "reason", "phases", "choice", "steps", "sim_time_s", "donor", "metrics", "robots")
         return all(getattr(self.a, name) == getattr(self.b, name) for name in names)
@@ -89,9 +89,9 @@ class Comparison:
     remarks: Sequence[str]
 
     @property
-    def parting(self) -> list[Pair]:
+    def differing(self) -> list[Pair]:
         """The pairs whose outcome or choice differs, in the order of the list."""
-        return [pair for pair in self.pairs if pair.parts]
+        return [pair for pair in self.pairs if pair.differs]
 
 
 def compare(a: FinishedRun, b: FinishedRun, *, policies: tuple[str, str] | None = None) -> Comparison:
@@ -270,7 +270,7 @@ def _remarks(a: FinishedRun, b: FinishedRun, pairs: Sequence[Pair], tasks: Seque
             yield f"Only {name} has played {', '.join(alone)}."
     if invalid := sum(not pair.valid for pair in pairs):
         yield f"{invalid} of {len(pairs)} pairs are left out of the figures, since one of the two episodes is invalid."
-    same = sum(pair.same_course for pair in pairs)
+    same = sum(pair.same_record for pair in pairs)
     yield f"{same} of {len(pairs)} pairs are equal in every recorded detail."
     if a.run["id"] == b.run["id"]:
         yield f"Both are of the same run, {a.run['id']}: settings, code and weights are equal."

@@ -19,11 +19,11 @@ def comparison_text(comparison: Comparison) -> str:
     """Returns the table of contrasts, the remarks and the first episodes that differ, for a terminal."""
     rows = [_row(contrast) for contrast in comparison.contrasts]
     columns = [(title, [row[key] for row in rows]) for title, key in _COLUMNS]
-    parting = comparison.parting
-    found = [f"The runs differ in {len(parting)} of {len(comparison.pairs)} episodes."]
-    found += [f"  {_line(pair)}" for pair in parting[:LISTED_IN_TERMINAL]]
-    if len(parting) > LISTED_IN_TERMINAL:
-        found.append(f"  and {len(parting) - LISTED_IN_TERMINAL} more; output=FILE.html lists them all.")
+    differing = comparison.differing
+    found = [f"The runs differ in {len(differing)} of {len(comparison.pairs)} episodes."]
+    found += [f"  {_line(pair)}" for pair in differing[:LISTED_IN_TERMINAL]]
+    if len(differing) > LISTED_IN_TERMINAL:
+        found.append(f"  and {len(differing) - LISTED_IN_TERMINAL} more; output=FILE.html lists them all.")
     heads = [f"{name}: {run.folder}, run {run.run['id']}" for name, run in _named(comparison)]
     return "\n".join([*heads, "", *text_table(columns, words=3), "", *comparison.remarks, "", *found])
 
@@ -40,7 +40,7 @@ def comparison_html(comparison: Comparison) -> str:
         remarks=comparison.remarks,
         settings=settings_that_differ(comparison.a, comparison.b),
         total=len(comparison.pairs),
-        parting=[_parting(pair, comparison) for pair in comparison.parting],
+        differing=[_difference(pair, comparison) for pair in comparison.differing],
         list_sha256=comparison.a.episodes.sha256,
     )  # fmt: skip
 
@@ -86,7 +86,7 @@ def _outcome_text(record: EpisodeRecord) -> str:
     return f"{record.outcome.value}{choice}"
 
 
-def _parting(pair: Pair, comparison: Comparison) -> Mapping[str, Any]:
+def _difference(pair: Pair, comparison: Comparison) -> Mapping[str, Any]:
     target = next((str(one.choice["target"]) for one in (pair.a, pair.b) if one.choice is not None), "")
     sides: Sequence[Mapping[str, Any]] = [
         {
@@ -104,7 +104,7 @@ def _parting(pair: Pair, comparison: Comparison) -> Mapping[str, Any]:
         "seed": pair.a.seed,
         "target": target,
         "sides": sides,
-        "filmed": any(side["video"] for side in sides),
+        "recorded": any(side["video"] for side in sides),
     }
 
 

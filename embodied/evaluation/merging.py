@@ -170,7 +170,8 @@ def _clips(
     for one in shards:
         if (one.folder / VIDEOS).is_dir():
             shutil.copytree(one.folder / VIDEOS, output / VIDEOS, dirs_exist_ok=True)
-    filmed = [record for record in records if video_path(output, record).exists()]
+    with_video = [record for record in records if video_path(output, record).exists()]
     policies = list(results["run"]["policies"])
-    shown = episodes_to_show(filmed, privileged=results["run"]["privileged"], policies=policies, per_task=len(filmed))
+    privileged = results["run"]["privileged"]
+    shown = episodes_to_show(with_video, privileged=privileged, policies=policies, per_task=len(with_video))
     return [report.Clip(record, video_path(output, record)) for record in shown]

@@ -24,12 +24,12 @@ class ChoiceTable:
 def episode_rows(
     results: Mapping[str, Any],
     records: Sequence[EpisodeRecord],
-    filmed: Collection[str],
+    recorded: Collection[str],
     intents: Mapping[Key, Sequence[IntentOutcome]],
 ) -> dict[str, list[dict[str, Any]]]:
     """Returns the rows of the list of episodes by task, of the `records` of the tasks of `results`.
 
-    `filmed` are the anchors of the videos of the page, `intents` those of each episode; of many the last are shown.
+    `recorded` are the anchors of the videos of the page, `intents` those of each episode; of many the last are shown.
     """
     return {
         task: [
@@ -37,7 +37,7 @@ def episode_rows(
                 "record": record,
                 "target": "" if record.choice is None else record.choice["target"],
                 "chosen": "" if record.choice is None else record.choice["chosen"],
-                "video": anchor(record) if anchor(record) in filmed else "",
+                "video": anchor(record) if anchor(record) in recorded else "",
                 "intents": intents_of(record, intents)[-MOST_INTENTS:],
                 "left_out": max(0, len(intents_of(record, intents)) - MOST_INTENTS),
             }

@@ -16,7 +16,7 @@ LANES = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
+class StoredMoments:
     """The content of memory: moments that all steps of a row share, and which of them are stored at each step.
 
     `slots` (batch, moment, tokens, slot_dim); `age` (batch, time, moment, slot_dim), the code of a moment's age at a
@@ -51,7 +51,7 @@ class MemoryAttention(nn.Module):
         self._split = (grid.views, grid.cells)
         self.layers = nn.ModuleList(_Layer(grid, heads=size.heads, hidden=size.hidden) for _ in range(size.layers))
 
-    def forward(self, query: Tensor, held: Held) -> tuple[Tensor, Tensor]:
+    def forward(self, query: Tensor, held: StoredMoments) -> tuple[Tensor, Tensor]:
         """Returns the residual for `query` (batch, time, tokens, dim), and the attention (batch, time, moment).
 
         The attention is the mean over heads, layers and tokens. Both are zero at steps where nothing is stored.
@@ -82,7 +82,7 @@ class _Layer(nn.Module):
         self.forward_norm = nn.LayerNorm(grid.dim)
         self.feed_forward = nn.Sequential(nn.Linear(grid.dim, hidden), nn.ReLU(), nn.Linear(hidden, grid.dim))
 
-    def forward(self, tokens: Tensor, slots: Tensor, held: Held, spans: list[_Span]) -> tuple[Tensor, Tensor]:
+    def forward(self, tokens: Tensor, slots: Tensor, held: StoredMoments, spans: list[_Span]) -> tuple[Tensor, Tensor]:
         tokens = tokens + self.within(self.within_norm(tokens))
         read, paid = self.across(self.across_norm(tokens), slots, held, spans)
         tokens = tokens + read
@@ -131,7 +131,7 @@ class _ToMoments(nn.Module):
         ):  # Both start from the same code, so that their product falls with the distance.
             nn.init.constant_(part.bias, (NEARBY / (grid.dim // heads) ** 0.5) ** 0.5)
 
-    def forward(self, tokens: Tensor, slots: Tensor, held: Held, spans: list[_Span]) -> tuple[Tensor, Tensor]:
+    def forward(self, tokens: Tensor, slots: Tensor, held: StoredMoments, spans: list[_Span]) -> tuple[Tensor, Tensor]:
         """Returns the tokens read (batch, time, view, cell, dim) and the attention (batch, time, moment)."""
         marks = _marks(slots, width=self._marks_wide(spans))
         keys = _marked(self.rotary(self._by_head(self.key(slots))), marks)
@@ -157,7 +157,7 @@ class _ToMoments(nn.Module):
         """Returns (batch, time, view, cell, dim) as (batch, view, head, time, cell, dim / heads)."""
         return tokens.unflatten(-1, (self._heads, -1)).permute(0, 2, 4, 1, 3, 5)
 
-    def _age(self, query: Tensor, held: Held, span: _Span) -> Tensor:
+    def _age(self, query: Tensor, held: StoredMoments, span: _Span) -> Tensor:
         """Returns the scores that the ages of a span's moments add (batch, view, head, time, cell, moment)."""
         steps, moments = slice(span.first, span.last), slice(span.oldest, span.newest)
         age = functional.linear(held.age[:, steps, moments], self.key.weight).unflatten(-1, (self._heads, -1))

@@ -5,7 +5,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from policies.memory.attention import Held, MemoryAttention
+from policies.memory.attention import MemoryAttention, StoredMoments
 from policies.memory.codes import AgeCode
 from policies.memory.contract import Memory, State
 from policies.memory.sizes import AttentionSize, TokenGrid
@@ -34,7 +34,7 @@ class SlotMemory(Memory):
     def read(self, state: State, query: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the residual for the query, and the attention paid to each slot."""
         age = self.age(torch.arange(self.slots, device=time.device), time[:, None] - state["time"])
-        held = Held(state["slots"], age[:, None], state["valid"][:, None])
+        held = StoredMoments(state["slots"], age[:, None], state["valid"][:, None])
         added, attention = self.attention(query[:, None], held)
         return added[:, 0], attention[:, 0]
 
@@ -62,7 +62,7 @@ class PlacedMemory(SlotMemory):
         slot = self._slot_of_each(first, valid)
         gap = time[:, :, None] - time[:, None, :]
         now = slot[:, :-1]
-        held = Held(written, self.age(now.clamp(min=0), gap), now >= 0)
+        held = StoredMoments(written, self.age(now.clamp(min=0), gap), now >= 0)
         added, paid = self.attention(query, held)
         fused = torch.where(held.kept.any(-1)[..., None, None], query + added, query)
         attention = paid.new_zeros(*paid.shape[:2], self.slots).scatter_add(2, now.clamp(min=0), paid)

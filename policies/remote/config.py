@@ -198,13 +198,11 @@ class ServedPolicy:
         Raises `ConfigError` and `UnknownNameError` for names that do not fit our spaces and robots.
         """
         from policies.remote.policy import RemotePolicy, ResettableRemotePolicy
-        from policies.remote.sessions import Endurance, shared_sessions
+        from policies.remote.sessions import OutageLimits, shared_sessions
 
         settings, dialect = self.settings, self.facts.chosen_dialect()
-        endurance = Endurance(outage_s=settings.outage_s, replay_bytes=settings.replay_mb * 2**20)
-        sessions = shared_sessions(
-            settings.address(self.token, self.certificate), dialect, endurance, self._require_same
-        )
+        limits = OutageLimits(outage_s=settings.outage_s, replay_bytes=settings.replay_mb * 2**20)
+        sessions = shared_sessions(settings.address(self.token, self.certificate), dialect, limits, self._require_same)
         kind = ResettableRemotePolicy if dialect.resets and self.facts.remembers else RemotePolicy
         return kind(
             self._translation(),

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class DecodedAnswer:
     """A decoded answer. `numbers` (n,) are those of its actions, which show whether a repeated answer is the same.
 
     `rows` is the number of actions to carry out before the next request.
@@ -43,11 +43,11 @@ class Reading:
     visualisations: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-Read = Callable[[Mapping[str, Any]], Reading]
+Read = Callable[[Mapping[str, Any]], DecodedAnswer]
 
 
 @dataclass(frozen=True)
-class Endurance:
+class OutageLimits:
     """How long an outage may last, and how many requests are kept to restore sessions after it.
 
     Attributes:
@@ -71,7 +71,7 @@ class _Session:
 
 
 @dataclass(eq=False)
-class _Line:
+class _ConnectionHolder:
     """Holds the connection of `RemoteSessions`, and can close it after these are garbage-collected."""
 
     connection: Connection | None = None
@@ -95,14 +95,14 @@ class RemoteSessions:
         self,
         address: Address,
         dialect: Dialect,
-        endurance: Endurance,
+        limits: OutageLimits,
         require_same: Callable[[Mapping[str, Any]], None],
     ) -> None:
         self._address = address
         self._dialect = dialect
-        self._endurance = endurance
+        self._limits = limits
         self._require_same = require_same
-        self._line = _Line()
+        self._line = _ConnectionHolder()
         weakref.finalize(self, self._line.close)  # Nothing else would close a connection, since it has a thread.
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
 
@@ -114,14 +114,14 @@ class RemoteSessions:
             self._sessions.popitem(last=False)
         return key
 
-    def infer(self, key: str, message: Mapping[str, Any], read: Read) -> Reading:
+    def infer(self, key: str, message: Mapping[str, Any], read: Read) -> DecodedAnswer:
         """Returns `read` of the answer to `message` in session `key`.
 
         A server that was unreachable before is tried once. Raises `OutageError` if the server stays unreachable, keeps
         sending answers that `read` refuses (`BadAnswerError`), or does not repeat its answers.
         """
         session = self._known(key)
-        outage_s = 0.0 if self._address.url in _AWAY else self._endurance.outage_s
+        outage_s = 0.0 if self._address.url in _AWAY else self._limits.outage_s
         give_up_s, pause_s, bad = time.monotonic() + outage_s, FIRST_PAUSE_S, 0
         while True:
             try:
@@ -157,7 +157,7 @@ class RemoteSessions:
         self._sessions.move_to_end(key)
         return self._sessions[key]
 
-    def _asked(self, session: _Session, message: Mapping[str, Any], read: Read) -> Reading:
+    def _asked(self, session: _Session, message: Mapping[str, Any], read: Read) -> DecodedAnswer:
         connection = self._ready(session)
         if not session.wire_id:
             self._begin(connection, session)
@@ -181,7 +181,7 @@ class RemoteSessions:
         if session.wire_id == "" and not session.complete:
             raise OutageError(
                 "The requests of a session must fit `replay_mb` to be sent again after an outage.",
-                value=f"{self._endurance.replay_bytes >> 20} MB",
+                value=f"{self._limits.replay_bytes >> 20} MB",
                 remedy="Raise policy_options.remote.replay_mb.",
             )
         if session.wire_id == "" and not self._dialect.resets:
@@ -206,7 +206,7 @@ class RemoteSessions:
         """Keeps an answered request; the least recently used sessions lose their requests first."""
         session.log.append((message, numbers))
         session.size += _size(message)
-        excess = sum(one.size for one in self._sessions.values()) - self._endurance.replay_bytes
+        excess = sum(one.size for one in self._sessions.values()) - self._limits.replay_bytes
         for oldest in list(self._sessions.values()):
             if excess <= 0:
                 return
@@ -214,11 +214,11 @@ class RemoteSessions:
             oldest.log, oldest.size, oldest.complete = [], 0, False
 
 
-_SHARED: "WeakValueDictionary[tuple[Address, Dialect, Endurance], RemoteSessions]" = WeakValueDictionary()
+_SHARED: "WeakValueDictionary[tuple[Address, Dialect, OutageLimits], RemoteSessions]" = WeakValueDictionary()
 
 
 def shared_sessions(
-    address: Address, dialect: Dialect, endurance: Endurance, require_same: Callable[[Mapping[str, Any]], None]
+    address: Address, dialect: Dialect, limits: OutageLimits, require_same: Callable[[Mapping[str, Any]], None]
 ) -> RemoteSessions:
     """Returns the sessions of a server in this process, which live as long as a policy uses them.
 
@@ -227,13 +227,13 @@ def shared_sessions(
     Args:
         address: The address of the server and its timeouts.
         dialect: How episodes begin.
-        endurance: How outages are handled.
+        limits: How outages are handled.
         require_same: Raises `ConnectionLostError` for metadata of another server.
     """
-    key = (address, dialect, endurance)
+    key = (address, dialect, limits)
     sessions = _SHARED.get(key)
     if sessions is None:
-        sessions = _SHARED[key] = RemoteSessions(address, dialect, endurance, require_same)
+        sessions = _SHARED[key] = RemoteSessions(address, dialect, limits, require_same)
     return sessions
 
 

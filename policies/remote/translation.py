@@ -21,7 +21,7 @@ from policies.remote.answers import AnswerNames
 from policies.remote.connection import BadAnswerError
 from policies.remote.names import ServerNames
 from policies.remote.requests import RequestNames
-from policies.remote.sessions import Reading
+from policies.remote.sessions import DecodedAnswer
 
 
 class Translation(Protocol):
@@ -45,7 +45,7 @@ class Translation(Protocol):
         """
         ...
 
-    def read(self, answer: Mapping[str, Any]) -> Reading:
+    def read(self, answer: Mapping[str, Any]) -> DecodedAnswer:
         """Returns a decoded answer. Raises `BadAnswerError`."""
         ...
 
@@ -67,10 +67,10 @@ class NamedTranslation:
         """Returns the message of `request` with the keys of the file; `first` and `since` as in `Translation`."""
         return self._requests.message(request, first=first, since=since)
 
-    def read(self, answer: Mapping[str, Any]) -> Reading:
+    def read(self, answer: Mapping[str, Any]) -> DecodedAnswer:
         """Returns the rows to carry out. Raises `BadAnswerError`."""
         actions = self._answers.actions(answer)
-        return Reading(
+        return DecodedAnswer(
             intents=self._answers.intents(actions, rows=self._rows),
             rows=min(self._rows, len(actions)),
             numbers=actions.ravel(),
@@ -98,7 +98,7 @@ class OwnTranslation:
         )
         return {"request": request_to_plain(plain)}
 
-    def read(self, answer: Mapping[str, Any]) -> Reading:
+    def read(self, answer: Mapping[str, Any]) -> DecodedAnswer:
         """Returns the decision of an answer. Raises `BadAnswerError`."""
         try:
             decision = decision_from_plain(answer.get("decision"))
@@ -107,7 +107,7 @@ class OwnTranslation:
         numbers = _numbers(decision_to_plain(replace(decision, carry=None, moments=(), visualisations={})))
         if not np.isfinite(numbers).all():
             raise BadAnswerError("A decision must hold finite numbers.")
-        return Reading(
+        return DecodedAnswer(
             intents=decision.intents,
             numbers=numbers,
             moments=decision.moments,

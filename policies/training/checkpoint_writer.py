@@ -29,7 +29,7 @@ LOCK_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunProgress:
     """The progress of a run: `sums` of metrics since the last row, over `summed` steps; `wall_s` of all sessions.
 
     `grown` lists the extensions of the training.
@@ -56,7 +56,7 @@ class CheckpointWriter:
         # Read before the first step, so that unreadable curves are refused before any training.
         self._earlier = curve_rows(prepared.start.folder) if prepared.start else []
 
-    def checkpoint(self, standing: Standing, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
+    def checkpoint(self, standing: RunProgress, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Saves a checkpoint and deletes those that are no longer needed."""
         plan, shelf, log = self._plan, self._plan.output / CHECKPOINTS, self._plan.training.log
         state = State(
@@ -77,14 +77,14 @@ class CheckpointWriter:
         save_checkpoint(shelf, state, parts)
         tidy(shelf, step=standing.step, keep=log.keep, keep_every=log.keep_every)
 
-    def ship(self, standing: Standing, average: Mapping[str, Tensor]) -> Path:
+    def ship(self, standing: RunProgress, average: Mapping[str, Tensor]) -> Path:
         """Writes the present policy to `output/policy`, and returns that folder."""
         folder, learner = self._plan.output / POLICY, self._prepared.learner
         sweep(self._plan.output)
         save_pretrained(folder, learner, family=self._plan.family, tensors=average, training=self._story(standing))
         return folder
 
-    def _story(self, standing: Standing) -> dict[str, Any]:
+    def _story(self, standing: RunProgress) -> dict[str, Any]:
         features, start = self._prepared.recordings.features, self._prepared.start
         recordings = (*self._prepared.recordings.train, *self._prepared.recordings.held_out)
         return {

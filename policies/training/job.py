@@ -66,7 +66,7 @@ def run_job(plan: TrainingPlan, compute: TrainComputeConfig, *, config: str) -> 
     plan = replace(plan, threads=threads, output=plan.output.absolute())
     with claim(plan.output, kind="training", mark=CHECKPOINTS):
         (plan.output / CHECKPOINTS).mkdir(exist_ok=True)
-        _sign(plan, prepared.recordings)
+        _record_settings(plan, prepared.recordings)
         write_atomically(plan.output / "config.yaml", config.encode())
         steps = plan.steps(prepared.recordings)
         _log.info("Writing to %s, %s.", plan.output, compute.place)
@@ -88,7 +88,7 @@ def _require_gpus(compute: TrainComputeConfig) -> None:
         )
 
 
-def _sign(plan: TrainingPlan, recordings: Recordings) -> None:
+def _record_settings(plan: TrainingPlan, recordings: Recordings) -> None:
     """Writes the settings that determine the result of the plan's run, after comparing them with recorded ones."""
     path = plan.output / RUN
     if path.exists():

@@ -15,7 +15,7 @@ from embodied.evaluation.curves import VALIDATION
 from embodied.seeding import derive_seed
 from policies.training.augmentation import Augmentation
 from policies.training.checkpoint import Growth, newest_checkpoint
-from policies.training.checkpoint_writer import CHECKPOINTS, CheckpointWriter, Standing, held
+from policies.training.checkpoint_writer import CHECKPOINTS, CheckpointWriter, RunProgress, held
 from policies.training.config import Precision
 from policies.training.dataset import SequenceDataset
 from policies.training.ema import WeightAverage
@@ -298,9 +298,9 @@ class Trainer:
             going = "Going on after" if self.step < self._steps else "Finished already:"
             _log.info("%s step %d of %d, from %s.", going, self.step, self._steps, checkpoint.folder)
 
-    def _standing(self) -> Standing:
+    def _standing(self) -> RunProgress:
         wall_s = self._wall_s + time.monotonic() - self._begun_s
-        return Standing(self.step, self._sums, self._summed, wall_s, self._grown)
+        return RunProgress(self.step, self._sums, self._summed, wall_s, self._grown)
 
     def _metrics_logger(self) -> MetricsLogger:
         return MetricsLogger(self._plan.output, step=self.step, tensorboard=self._training.log.tensorboard)

@@ -148,7 +148,7 @@ def begin_stage(learner: Learner, stage: StageConfig, folder: Path | None) -> Pr
             raise unknown_name("parameter group", name, groups)
     start = from_pretrained(folder or stage.start) if stage.start else None
     if start:
-        _go_on(learner, stage, start)
+        _load_start(learner, stage, start)
     for name in stage.frozen:
         for parameter in groups[name]:
             parameter.requires_grad_(False)
@@ -157,7 +157,7 @@ def begin_stage(learner: Learner, stage: StageConfig, folder: Path | None) -> Pr
     return start
 
 
-def _go_on(learner: Learner, stage: StageConfig, start: Pretrained) -> None:
+def _load_start(learner: Learner, stage: StageConfig, start: Pretrained) -> None:
     """Loads all groups but the fresh ones. Raises `DataError` and `ConfigError` for weights of another policy."""
     if start.normalisation != jsonable(learner.normalisation()):
         raise DataError(

@@ -62,9 +62,9 @@ def runs(tmp_path_factory):
 def test_two_runs_that_differ_in_one_weight_file_part_in_the_episodes_that_the_file_decides(runs):
     a, b, seeds = runs
     found = compare(a, b)
-    parting = [pair for pair in found.parting if pair.a.task == "put_block_back"]
-    assert [pair.a.seed for pair in parting] == seeds
-    assert all(pair.b.choice["chosen"] == "patch_9" for pair in parting)
+    differing = [pair for pair in found.differing if pair.a.task == "put_block_back"]
+    assert [pair.a.seed for pair in differing] == seeds
+    assert all(pair.b.choice["chosen"] == "patch_9" for pair in differing)
     (contrast,) = [c for c in found.contrasts if (c.task, c.measure) == ("put_block_back/strict", "success")]
     assert (contrast.both, contrast.only_a, contrast.only_b, contrast.neither) == (8, 4, 0, 0)
     assert contrast.p == pytest.approx(0.125)
@@ -88,7 +88,7 @@ def test_text_and_page_name_every_episode_that_parts_with_both_outcomes_and_the_
 
 def test_a_run_compared_with_itself_parts_nowhere(runs):
     found = compare(runs[0], runs[0])
-    assert found.parting == []
+    assert found.differing == []
     assert all((c.only_a, c.only_b, c.p, c.ci95) == (0, 0, 1.0, (0.0, 0.0)) for c in found.contrasts)
     assert "24 of 24 pairs are equal" in comparison_text(found)
 

@@ -12,7 +12,7 @@ from embodied.scenes.scene import Body, Box, Part, Sphere
 from embodied.scenes.tabletop import ROBOT, TABLE_TOP_M, on_table, tabletop_scene
 from embodied.simulators.bullet import BulletConfig
 from launch.benchmarks.perception.comparison import CAMERAS, TrackedTable, compare, matched, remove_one
-from launch.benchmarks.perception.scenes import most_pixels, random_scene, worn_looks
+from launch.benchmarks.perception.scenes import degraded_looks, most_pixels, random_scene
 
 VISIBLE_PX = 10
 
@@ -72,7 +72,7 @@ def _compared(simulator, seed, *, noise_m=None):
     scene = random_scene(seed, camera_px=128)
     table = table_of(simulator, scene)
     looks = table.looks()
-    table.take_in(looks if noise_m is None else worn_looks(looks, seed, noise_m=noise_m))
+    table.take_in(looks if noise_m is None else degraded_looks(looks, seed, noise_m=noise_m))
     images = simulator.observe(ROBOT, CAMERAS).images
     visible = [name for name, pixels in most_pixels(scene, images).items() if pixels >= VISIBLE_PX]
     surplus = len(table.known()) - len(matched(scene, table.known()))

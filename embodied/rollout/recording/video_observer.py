@@ -66,7 +66,7 @@ class VideoObserver:
     def on_begin(self, episode: Episode, simulator: Simulator) -> None:
         """Takes the first frame."""
         self._simulator, self._robot = simulator, episode.scene.robots[0].name
-        self._film()
+        self._take_frame()
 
     def on_decision(self, request: Request, decision: Decision) -> None:
         """Keeps the visualisations, to be shown until there are newer ones. Raises `ConfigError` for malformed ones."""
@@ -85,7 +85,7 @@ class VideoObserver:
     def on_step(self, state: WorldState, progress: Progress) -> None:
         """Takes a frame when one is due, and the last one."""
         if progress.done or round(state.time_s * self._fps, 6) >= self._frames:
-            self._film()
+            self._take_frame()
 
     def on_end(self, record: EpisodeRecord) -> None:
         """The last frame was taken by `on_step`."""
@@ -96,7 +96,7 @@ class VideoObserver:
         self._release()
         return self._writer.finish()
 
-    def _film(self) -> None:
+    def _take_frame(self) -> None:
         if self._simulator is not None:
             observation = self._simulator.observe(self._robot, (SPECTATOR,))
             self._held_back.append(observation.images[SPECTATOR].rgb)

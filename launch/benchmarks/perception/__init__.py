@@ -21,7 +21,7 @@ from launch.benchmarks.perception.comparison import (
     matched,
     remove_one,
 )
-from launch.benchmarks.perception.scenes import most_pixels, random_scene, worn_looks
+from launch.benchmarks.perception.scenes import degraded_looks, most_pixels, random_scene
 
 CENTRE_WANTED_M = 0.01
 
@@ -71,7 +71,7 @@ def measure(config: PerceptionBenchConfig) -> dict[str, Any]:
 
 
 def _measure_size(config: PerceptionBenchConfig, simulator: BulletSimulator, size_px: int) -> dict[str, Any]:
-    found: dict[str, list[Compared]] = {"as_rendered": [], "worn": []}
+    found: dict[str, list[Compared]] = {"as_rendered": [], "degraded": []}
     surplus = dict.fromkeys(found, 0)
     missed: list[Missed] = []
     times_s: list[float] = []
@@ -81,8 +81,8 @@ def _measure_size(config: PerceptionBenchConfig, simulator: BulletSimulator, siz
         pixels = most_pixels(scene, simulator.observe(ROBOT, CAMERAS).images)
         visible = [name for name, count_px in pixels.items() if count_px >= config.visible_px]
         rendered = TrackedTable(simulator, scene, seed=seed).looks()
-        poorer = worn_looks(rendered, seed, noise_m=config.noise_m)
-        for sensor, looks in (("as_rendered", rendered), ("worn", poorer)):
+        poorer = degraded_looks(rendered, seed, noise_m=config.noise_m)
+        for sensor, looks in (("as_rendered", rendered), ("degraded", poorer)):
             table = TrackedTable(simulator, scene, seed=seed)
             started_s = time.perf_counter()
             table.take_in(looks)

@@ -63,13 +63,13 @@ def most_pixels(scene: Scene, images: Mapping[str, CameraImage]) -> dict[str, in
     }
 
 
-def worn(images: Mapping[str, CameraImage], seed: int, *, noise_m: float) -> dict[str, CameraImage]:
+def degraded(images: Mapping[str, CameraImage], seed: int, *, noise_m: float) -> dict[str, CameraImage]:
     """Returns the `images` with the errors of a poorer sensor, drawn from `seed`.
 
     Depth has Gaussian noise of `noise_m`; half of the pixels on an edge of a mask have a depth between the two sides;
     masks bleed by one pixel to the right.
     """
-    draw = stream(seed, "worn")
+    draw = stream(seed, "degraded")
     poorer: dict[str, CameraImage] = {}
     for name, image in images.items():
         if image.instance is None:
@@ -85,9 +85,9 @@ def worn(images: Mapping[str, CameraImage], seed: int, *, noise_m: float) -> dic
     return poorer
 
 
-def worn_looks(looks: Sequence[Look], seed: int, *, noise_m: float) -> list[Look]:
-    """Returns the `looks` with images of a poorer sensor, see `worn` for `seed` and `noise_m`."""
-    images = worn({look.camera: look.image for look in looks}, seed, noise_m=noise_m)
+def degraded_looks(looks: Sequence[Look], seed: int, *, noise_m: float) -> list[Look]:
+    """Returns the `looks` with images of a poorer sensor, see `degraded` for `seed` and `noise_m`."""
+    images = degraded({look.camera: look.image for look in looks}, seed, noise_m=noise_m)
     return [replace(look, image=images[look.camera]) for look in looks]
 
 

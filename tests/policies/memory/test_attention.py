@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.memory import MomentEncoderConfig, TokenGrid, WindowMemoryConfig
-from policies.memory.attention import Held, MemoryAttention
+from policies.memory.attention import MemoryAttention, StoredMoments
 from policies.memory.codes import RotaryGrid, sine_code, sine_grid
 from policies.memory.sizes import AttentionSize
 
@@ -57,7 +57,7 @@ def test_attention_in_one_call_is_attention_as_it_is_written_down():
     query, slots = torch.randn(1, 2, 4, 8).double(), torch.randn(1, 3, 4, 4).double()
     age = torch.randn(1, 2, 3, 4).double()
     kept = torch.tensor([[[True, False, True], [False, True, True]]])
-    added, paid = attention(query, Held(slots, age, kept))
+    added, paid = attention(query, StoredMoments(slots, age, kept))
     (layer,) = attention.layers
     rotary = RotaryGrid(2, 2, 8).double()
     for step in range(2):
@@ -97,7 +97,7 @@ def test_before_anything_is_learnt_a_cell_reads_what_was_at_its_own_place():
         other = slots.clone()
         other[:, :, here] = torch.randn(grid.slot_dim)
         held = [
-            Held(one, torch.zeros(1, 1, 4, grid.slot_dim), torch.ones(1, 1, 4, dtype=torch.bool))
+            StoredMoments(one, torch.zeros(1, 1, 4, grid.slot_dim), torch.ones(1, 1, 4, dtype=torch.bool))
             for one in (slots, other)
         ]
         with torch.no_grad():
