@@ -122,12 +122,14 @@ def left_by_a_kill(tmp_path):
     """The file and write-ahead log as a killed owner leaves them: all transactions still in the latter."""
     script = textwrap.dedent(f"""
         import os
-        from embodied.memory.service.bank import open_bank
+        from embodied.geometry import Pose
+        from embodied.memory import EntitySeen, open_bank
         from tests.memory.writers import EventFactory
         factory = EventFactory()
         bank = open_bank("sqlite:///{tmp_path}/bank.db")
-        for i in range(8):
-            bank.append(factory.seen(f"block_{{i}}", float(i), float(i)))
+        for i in range(8):  # Together they are longer than the transaction that made the tables.
+            seen = EntitySeen(f"block_{{i}}", "cube", Pose((float(i), 0.0, 0.0)), evidence="x" * 12000)
+            bank.append(factory.event(seen, float(i)))
         os._exit(9)
     """)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
