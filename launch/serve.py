@@ -110,7 +110,7 @@ def serve(composed: cli.Composed) -> None:
 def identity_of(name: str, builder: object) -> "Identity":
     """Returns what a server states of a policy: runs of clients are resumed only where all of it is the same.
 
-    Weights are named by their digest, a policy without weights by that of its settings. The version is that of this
+    Weights are named by their digest, a policy without weights by the digest of its settings. The version is of this
     package, followed by a digest of the source in which the policy's settings lie.
     """
     from embodied.serving import Identity

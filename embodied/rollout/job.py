@@ -71,7 +71,7 @@ class EpisodeResult:
 class JobResult:
     """The result of a job: the record, and an H.264 MP4 and recordings where the job requested them.
 
-    `truth` are the encoded events of a `TruthReport`, empty where none was requested. `traceback` is that of the
+    `truth` are the encoded events of a `TruthReport`, empty where none was requested. `traceback` is the one of the
     exception of a policy which ended the episode, `intents` are those of `EpisodeResult`. `later` are the results of
     `EpisodeJob.later`.
     """

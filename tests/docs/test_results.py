@@ -58,3 +58,30 @@ def test_the_table_of_memory_is_that_of_its_rows(task, control):
         followed = cell([row["choice"]["chosen"] == row["donor"] for row in with_donor])
     line = f"| {task} | {control} | {success(found)} | {first_choice(found)} | {followed} | {chance('memory', task)} |"
     assert line in (DOCS / "results.md").read_text()
+
+
+def described(found):
+    """The cells of the table of beliefs, from one result of its benchmark."""
+    whole, cups = found["all"], found["cups"]
+    right, queries = whole["containers"]["block"]["right"], whole["containers"]["block"]["queries"]
+    alike, unlike = cups["alike_swapped"], cups["unlike_swapped"]
+    costs = [task["cost"] for task in found["tasks"].values()]
+    shares = [
+        [cost[name] for cost in costs]
+        for name in ("perception_share", "all_added_share", "all_added_share_where_the_policy_sees")
+    ]
+    return [
+        f"{whole['within_15_mm']} of {whole['visible_blocks']} (worst {1000 * whole['error_m']['worst']:.1f} mm)",
+        f"{right} of {queries} ({100 * right / queries:.1f} %)",
+        f"{alike['may_be_the_other']} of {alike['cups']}",
+        f"{unlike['placed_by_name']} of {unlike['cups']}",
+        *(f"{100 * min(one):.1f} to {100 * max(one):.1f} %" for one in shares),
+    ]
+
+
+def test_the_table_of_beliefs_is_that_of_its_measurements():
+    folder = DOCS / "results" / "belief"
+    columns = [described(json.loads((folder / f"seeds_{seed}.json").read_text())) for seed in (0, 8000)]
+    table = [line.strip("|").split("|") for line in (folder / "README.md").read_text().splitlines() if line[:1] == "|"]
+    cells = [[cell.strip() for cell in row[1:]] for row in table[2:]]
+    assert cells == [list(row) for row in zip(*columns, strict=True)]
