@@ -2,6 +2,7 @@
 
 import pytest
 
+from embodied.errors import MemoryBankError
 from embodied.geometry import Pose
 from embodied.memory import EntitySeen, RobotRegistered, RobotReported, SkillSpec, open_bank
 from tests.memory.writers import EventFactory
@@ -88,3 +89,22 @@ def test_a_thing_of_unknown_size_is_not_judged(bank):
     scene = Scene(bank)
     scene.see(50.0, (3.0, 3.0, 0.04), size_m=None)
     assert scene.believed()[1]
+
+
+@pytest.mark.parametrize("status", ["error", "ERROR", "Charging", " offline "])
+def test_a_robot_that_is_unable_is_not_offered_however_it_writes_it(bank, status):
+    scene = Scene(bank)
+    assert len(bank.skill_candidates("pick", (0.1, 0.0, 0.0))) == 1
+    bank.append(scene.factory.event(RobotReported(ORIGIN, status=status), 3.0, "arm", robot="arm"))
+    assert bank.skill_candidates("pick", (0.1, 0.0, 0.0)) == []
+
+
+def test_a_silent_robot_can_be_left_out_and_its_age_is_given(bank):
+    scene = Scene(bank)
+    scene.see(601.0, (0.5, 0.0, 0.5))
+    (offered,) = bank.skill_candidates("pick", (0.1, 0.0, 0.0))
+    assert offered.age_s == 600.0
+    assert bank.skill_candidates("pick", (0.1, 0.0, 0.0), max_age_s=599.0) == []
+    assert bank.skill_candidates("pick", (0.1, 0.0, 0.0), as_of_s=1.5, max_age_s=10.0)[0].age_s == 0.5
+    with pytest.raises(MemoryBankError, match="max_age_s"):
+        bank.skill_candidates("pick", (0.1, 0.0, 0.0), max_age_s=-1.0)

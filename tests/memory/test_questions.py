@@ -203,7 +203,9 @@ def test_what_makes_sense_in_other_words_is_taken(asked, way):
     one, two = np.int64(1), np.float32(2.0)
     assert bank.changes_since(one, limit=one) == bank.changes_since(1, limit=1)
     assert bank.where_is("cup", as_of_s=two) == bank.where_is("cup", as_of_s=2)
-    assert bank.skill_candidates("pick", np.zeros(3), as_of_s=two) == bank.skill_candidates("pick", (0.0, 0.0, 0.0))
+    assert bank.skill_candidates("pick", np.zeros(3), as_of_s=two) == bank.skill_candidates(
+        "pick", (0.0, 0.0, 0.0), as_of_s=2.0
+    )
     assert bank.event(np.int64(3)) == bank.event(3)
     assert bank.history("cup", kinds=["entity_seen"], from_s=-math.inf) == bank.history("cup", kinds=("entity_seen",))
     assert bank.similar_episodes([1.0, 0.0, 0.0, 0.0], "m", top_k=np.int64(1)) == [("e", 1.0)]

@@ -34,7 +34,8 @@ def beyond_grasp(log: EventLog, at: Instant, sighting: Event | None, report: Eve
         apart_m = math.dist(state.tool.position_m, seen.pose.position_m)
         if apart_m > slack_m + TOOL_MPS * age_s:
             return True
-    card = last_logged(log, log.tables.names.find(report.robot) if report else None, "robot_registered", at)
+    registered = last_logged(log, log.tables.names.find(report.robot) if report else None, "robot_registered", at)
+    card = registered.payload if registered else None
     if not isinstance(card, RobotRegistered) or not card.reach_m:
         return False
     apart_m = math.dist(state.pose.position_m, seen.pose.position_m)

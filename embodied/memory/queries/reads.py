@@ -150,15 +150,19 @@ class Reads:
 
     @query
     def skill_candidates(
-        self, skill: str, near_m: Vector3, *, as_of_s: float | None = None, context: str = ""
-    ) -> list[SkillCandidate]:
+        self, skill: str, near_m: Vector3, *, as_of_s: float | None = None, context: str = "",
+        max_age_s: float = math.inf,
+    ) -> list[SkillCandidate]:  # fmt: skip
         """Returns the robots that can do `skill` at the point `near_m` (site frame, metres), cheapest first.
 
-        `as_of_s` is the time of the query, `context` selects the statistics. Robots without a reported state, or in one
-        of `skill_matching.UNABLE`, are left out.
+        `as_of_s` is the time of the query, `context` selects the statistics. Robots without a reported state, with one
+        that is older than `max_age_s`, or with a status of `skill_matching.UNABLE`, in any case of letters, are left
+        out.
         """
         validation.text("context", context, empty=True)
-        query = SkillQuery(validation.text("skill", skill), validation.point_m("near_m", near_m), context)
+        if not max_age_s >= 0.0:
+            raise MemoryBankError("max_age_s must not be negative.", value=max_age_s, remedy="Give seconds.")
+        query = SkillQuery(validation.text("skill", skill), validation.point_m("near_m", near_m), context, max_age_s)
         with self._view.log.tables.lock:
             return skill_matching.skill_candidates(self._view.log, query, self._view.at(as_of_s))
 

@@ -5,9 +5,11 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from embodied.geometry import Vector3
+from embodied.memory.projections import blocks
 from embodied.memory.projections.embodiment import ANY_CONTEXT
 from embodied.memory.queries.containment_history import Instant
-from embodied.memory.schema.kinds import Payload, RobotRegistered, RobotReported
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import RobotRegistered, RobotReported
 from embodied.memory.schema.places import inside_polygon
 from embodied.memory.schema.query import SkillCandidate
 from embodied.memory.storage.log import EventLog
@@ -20,11 +22,15 @@ PRIOR = (1, 1)  # Beta(1, 1): the uniform prior before the first trial.
 
 @dataclass(frozen=True)
 class SkillQuery:
-    """A skill at a point (site frame, metres), in a context such as an object's category ("": any)."""
+    """A skill at a point (site frame, metres), in a context such as an object's category ("": any).
+
+    Robots whose last report is older than `max_age_s` are left out.
+    """
 
     skill: str
     near_m: Vector3
     context: str = ""
+    max_age_s: float = math.inf
 
 
 def skill_candidates(log: EventLog, query: SkillQuery, at: Instant) -> list[SkillCandidate]:
@@ -73,12 +79,21 @@ def _run_by(log: EventLog, key: tuple[int | None, ...], seq: int) -> tuple[int, 
 
 
 def _robot_candidate(log: EventLog, robot: int, query: SkillQuery, at: Instant) -> SkillCandidate | None:
-    card = last_logged(log, robot, "robot_registered", at)
-    now = last_logged(log, robot, "robot_state", at)
+    registered = last_logged(log, robot, "robot_registered", at)
+    reported = last_logged(log, robot, "robot_state", at)
+    if registered is None or reported is None:
+        return None
+    card, now = registered.payload, reported.payload
     if not isinstance(card, RobotRegistered) or not isinstance(now, RobotReported):
         return None
+    age_s = max(0.0, _now_s(log, at) - reported.valid_time_s)
     spec = next((one for one in card.skills if one.name == query.skill), None)
-    if spec is None or now.battery < LEAST_BATTERY or now.status in UNABLE:
+    if (
+        spec is None
+        or age_s > query.max_age_s
+        or now.battery < LEAST_BATTERY
+        or now.status.strip().casefold() in UNABLE
+    ):
         return None
     distance = math.dist(now.pose.position_m, query.near_m)
     travel_s = _travel_s(card, distance, query.near_m)
@@ -86,7 +101,16 @@ def _robot_candidate(log: EventLog, robot: int, query: SkillQuery, at: Instant) 
         return None
     success = success_probability(log, card.robot, query, at)
     queue_s = _leased(log, robot, at) * spec.cost_s
-    return SkillCandidate(card.robot, query.skill, success, (travel_s + queue_s + spec.cost_s) / success, distance)
+    cost_s = (travel_s + queue_s + spec.cost_s) / success
+    return SkillCandidate(card.robot, query.skill, success, cost_s, distance, age_s)
+
+
+def _now_s(log: EventLog, at: Instant) -> float:
+    """Returns the time of a query: for the latest, the newest valid time of all events."""
+    if at.time_s < math.inf:
+        return at.time_s
+    newest_s = blocks.newest_s(log.tables, at.seq)
+    return -math.inf if newest_s is None else newest_s
 
 
 def _travel_s(card: RobotRegistered, distance_m: float, near_m: Vector3) -> float | None:
@@ -117,12 +141,11 @@ def _leased(log: EventLog, robot: int, at: Instant) -> int:
     return found[0] if found else 0
 
 
-def last_logged(log: EventLog, subject: int | None, kind: str, at: Instant) -> Payload | None:
-    """Returns the newest payload of a `kind` about `subject`, the id of a name, in `log` `at` an instant."""
+def last_logged(log: EventLog, subject: int | None, kind: str, at: Instant) -> Event | None:
+    """Returns the newest event of a `kind` about `subject`, the id of a name, in `log` `at` an instant."""
     found = log.tables.select_one(
         "SELECT seq FROM mention WHERE subject = ? AND kind = ? AND valid_time_s <= ? AND seq <= ? "
         "ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
         subject, log.tables.names.find(kind), at.time_s, at.seq,
     )  # fmt: skip
-    event = log.event(found[0]) if found else None
-    return event.payload if event else None
+    return log.event(found[0]) if found else None

@@ -87,13 +87,17 @@ class LocationBelief:
 
 @dataclass(frozen=True)
 class SkillCandidate:
-    """A robot that can do a skill near a point now. `cost_s` is travel, queue and duration over success probability."""
+    """A robot that can do a skill near a point now. `cost_s` is travel, queue and duration over success probability.
+
+    `age_s` is the time since the robot reported its state.
+    """
 
     robot: str
     skill: str
     success: float
     cost_s: float
     distance_m: float
+    age_s: float = 0.0
 
 
 @dataclass(frozen=True)
