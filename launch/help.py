@@ -81,12 +81,12 @@ def explanations(kind: type[Any]) -> dict[str, str]:
 def _section(node: DictConfig, path: str, comments: Mapping[str, str], *, fold: bool) -> Iterator[str]:
     """Yields the lines of a section: first its settings, then its sections, which `fold` shows by name alone."""
     kind = OmegaConf.get_type(node)
-    said = explanations(kind) if is_dataclass(kind) else {}
+    explained = explanations(kind) if is_dataclass(kind) else {}
     keys = [str(key) for key in node if f"{path}{key}" != "hydra"]
     sections = [key for key in keys if _is_section(node._get_node(key))]
     for key in keys:
         if key not in sections and not _is_empty_part(node._get_node(key)):
-            why = comments.get(f"{path}{key}") or said.get(key, "")
+            why = comments.get(f"{path}{key}") or explained.get(key, "")
             yield _line(f"{path}{key}={_value(node._get_node(key))}", why)
     for key in sections:
         child: Any = node._get_node(key)

@@ -72,8 +72,8 @@ def terminal_table(results: Mapping[str, Any]) -> str:
     shown = text_table(columns, words=3 if tampered else 2)
     if found := measures(results):
         shown += ["", *text_table(_measure_columns(found, tampered=tampered), words=4 if tampered else 3)]
-    said = [*published(results), *remarks(results)]
-    return "\n".join([*(line.rstrip() for line in shown), *([""] if said else []), *said])
+    notes = [*published(results), *remarks(results)]
+    return "\n".join([*(line.rstrip() for line in shown), *([""] if notes else []), *notes])
 
 
 def _measure_columns(found: Sequence[Measure], *, tampered: bool) -> list[tuple[str, list[str]]]:

@@ -53,23 +53,23 @@ def by_policy(results: Mapping[str, Any], task: str) -> dict[str, dict[str, Mapp
 
 def remarks(results: Mapping[str, Any]) -> list[str]:
     """Returns the remarks on a run: tasks whose failed intents did not end episodes, and controls that are missing."""
-    said = failure_remarks(results) + team_remarks(results["run"]) + memory_remarks(results["run"])
-    said += [f"{name}: {remark}" for name, own in results["run"].get("outside", {}).items() for remark in own]
-    said += [
+    notes = failure_remarks(results) + team_remarks(results["run"]) + memory_remarks(results["run"])
+    notes += [f"{name}: {remark}" for name, own in results["run"].get("outside", {}).items() for remark in own]
+    notes += [
         f"{task}: a failed intent did not end an episode (on_failure={reaction}), so rates differ from other runs."
         for task, reaction in results["run"].get("on_failure", {}).items()
     ]
     for policy, obstacles in results["run"].get("not_played", {}).items():
         for reason in dict.fromkeys(obstacles.values()):
             controls = [control for control, why in obstacles.items() if why == reason]
-            said.append(f"{policy} was not played under {', '.join(controls)}: {reason}.")
+            notes.append(f"{policy} was not played under {', '.join(controls)}: {reason}.")
     for task, policies in results.get("controls", {}).items():
         for policy, by_control in policies.items():
             missing = by_control.get(SWAPPED, {}).get("follows_donor", {}).get("without_donor", 0)
             if missing:
                 total = by_control[SWAPPED]["episodes"]
-                said.append(f"{task}, {policy}: {missing} of {total} swapped episodes had no donor and are invalid.")
-    return said
+                notes.append(f"{task}, {policy}: {missing} of {total} swapped episodes had no donor and are invalid.")
+    return notes
 
 
 def _players(policy: str, run: Mapping[str, Any]) -> set[str]:
@@ -90,19 +90,19 @@ def failure_remarks(results: Mapping[str, Any]) -> list[str]:
 
 def team_remarks(run: Mapping[str, Any]) -> list[str]:
     """Returns the remarks on a team: the policy of each robot, the dispatcher, and the latency of decisions."""
-    said = []
+    notes = []
     for robot, one in run.get("team", {}).items():
         parts = [f"played by {one['policy']}"] if one["policy"] else []
         parts += [f"sees {', '.join(one['cameras']) or 'no camera'}"] if one["cameras"] is not None else []
         parts += [f"instructed {one['instruction']!r}"] if one["instruction"] is not None else []
-        said += [f"Robot {robot}: {'; '.join(parts)}."] if parts else []
+        notes += [f"Robot {robot}: {'; '.join(parts)}."] if parts else []
     if "dispatcher" in run:
-        said.append("Robots wait for the assignments of a dispatcher; see config.yaml.")
+        notes.append("Robots wait for the assignments of a dispatcher; see config.yaml.")
     if "latency" in run:
         mean_s, deviation_s = run["latency"]["mean_s"], run["latency"]["deviation_s"]
         spread = f" (deviation {deviation_s:g} s)" if deviation_s else ""
-        said.append(f"A decision takes {mean_s:g} s{spread}, while the world goes on.")
-    return said
+        notes.append(f"A decision takes {mean_s:g} s{spread}, while the world goes on.")
+    return notes
 
 
 def memory_remarks(run: Mapping[str, Any]) -> list[str]:

@@ -94,7 +94,7 @@ def _run(evaluation: Evaluation, records: Sequence[EpisodeRecord], parts: Parts)
     }
     reactions = {name: reaction for name, task in evaluation.worker.tasks.items() if (reaction := on_failure_of(task))}
     run |= {"on_failure": reactions} if reactions else {}
-    run |= {"outside": {name: list(said) for name, said in parts.remarks.items()}} if parts.remarks else {}
+    run |= {"outside": {name: list(texts) for name, texts in parts.remarks.items()}} if parts.remarks else {}
     run |= _team(evaluation.worker) | _memory(evaluation.worker, records)
     if not evaluation.worker.controls:
         return run
