@@ -1,6 +1,7 @@
 """Checked archives of arrays."""
 
 import io
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -12,6 +13,8 @@ from hypothesis.extra import numpy as hnp
 from embodied import archive
 from embodied.archive import file_sha256, read_archive, write_archive
 from embodied.errors import DataError
+from embodied.trajectories import open_trajectory
+from embodied.trajectories.container import Container
 
 ARRAYS = st.dictionaries(
     st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=8),
@@ -129,3 +132,74 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path, monkeyp
         write_archive(tmp_path / "a.npz", b"new", SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
     assert read_archive(tmp_path / "a.npz")[0] == b"old"
+
+
+def bombed(path, name, mebibytes, *, claimed=None, start=b"", **others):
+    """Writes an archive with one member of zeros, whose size its directory may hide."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for other, content in others.items():
+            file.writestr(other.replace("_", "."), content)
+        with file.open(name, "w", force_zip64=True) as member:
+            member.write(start)
+            for _ in range(mebibytes):
+                member.write(bytes(2**20))
+        if claimed is not None:
+            file.getinfo(name).file_size = claimed
+
+
+def check_whole(path):
+    with archive.names_file(path), zipfile.ZipFile(path) as file:
+        archive.check_content(file)
+        raise ValueError("sound, as far as the ZIP knows")
+
+
+def header_of(shape, dtype="|u1"):
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+BOMBS = {
+    "header": {"name": "header.json"},
+    "index": {"name": "index.json", "header_json": b"{}"},
+    "array without a header": {"name": "rgb.npy", "header_json": b"{}"},
+    "array of another shape": {"name": "rgb.npy", "header_json": b"{}", "start": header_of((7,))},
+    "array as its header says": {"name": "rgb.npy", "header_json": b"{}", "start": header_of((40 * 2**20,))},
+    "size hidden, header": {"name": "header.json", "claimed": 100},
+    "size hidden, array": {"name": "rgb.npy", "header_json": b"{}", "claimed": 100, "start": header_of((7,))},
+    "size hidden, one byte less": {"name": "header.json", "claimed": 2**20 - 1},
+}
+
+
+@pytest.mark.parametrize("case", BOMBS)
+def test_a_small_file_that_unpacks_to_much_is_refused_without_the_memory(tmp_path, case, monkeypatch):
+    path = tmp_path / "bomb.npz"
+    monkeypatch.setattr(archive, "SMALL_BYTES", 32 * 2**20)
+    monkeypatch.setattr(archive, "LARGEST_HEADER_BYTES", 2**20)
+    bombed(path, mebibytes=40, **BOMBS[case])
+    assert path.stat().st_size < 2**17
+    for read in (
+        read_archive, archive.archive_header, lambda one: archive.peek_archive(one, ["rgb"]), open_trajectory,
+        Container, check_whole,
+    ):  # fmt: skip
+        tracemalloc.start()
+        try:
+            read(path)
+        except DataError as error:
+            assert "bomb.npz" in str(error)
+        else:
+            assert read is archive.archive_header, "of the header alone the rest need not be known"
+        finally:
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+        assert peak < 6 * 2**20
+
+
+def test_an_archive_of_black_images_is_read(tmp_path):
+    """Rendered images may be compressed a thousandfold: up to 256 MiB nothing is refused for that."""
+    write_archive(tmp_path / "a.npz", b"{}", {"rgb": np.zeros((50, 256, 256, 3), np.uint8)})
+    assert (tmp_path / "a.npz").stat().st_size < 100_000
+    assert read_archive(tmp_path / "a.npz")[1]["rgb"].shape == (50, 256, 256, 3)
+    header, arrays, shapes = archive.peek_archive(tmp_path / "a.npz", ["rgb"])
+    assert (header, shapes) == (b"{}", {"rgb": (50, 256, 256, 3)})
+    assert not arrays["rgb"].flags.writeable

@@ -12,6 +12,7 @@ from embodied.errors import DataError
 from embodied.trajectories.features import OBSERVATION, Feature
 
 LEVEL = 6
+LARGEST_FRAME_BYTES = 256 * 2**20
 WEBP_METHOD = 2  # Measured on rendered frames: a fifth smaller than 0 in twice the time; 4 gains nothing more.
 IMAGES = (f"{OBSERVATION}.rgb.", f"{OBSERVATION}.depth_m.")
 STEPS = np.iinfo(np.uint16).max
@@ -70,6 +71,8 @@ def decode(feature: Feature, codec: Codec, coded: Sequence[bytes]) -> np.ndarray
     Raises `DataError` for other bytes.
     """
     shape, dtype = feature.field.shape, np.dtype(feature.field.dtype)
+    if feature.field.size * dtype.itemsize > LARGEST_FRAME_BYTES:
+        raise DataError(f"A frame of {feature.name!r} must have at most {LARGEST_FRAME_BYTES} bytes.", value=shape)
     frames = np.empty((len(coded), *shape), dtype)
     for index, content in enumerate(coded):
         frames[index] = _decode(codec, content, feature)
