@@ -168,8 +168,9 @@ def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> memoryview:
         content = memoryview(bytearray(member.file_size))
         content[: len(start)] = start
         done = len(start)
-        while count := stream.readinto(content[done : done + CHUNK_BYTES]):
-            done += count
+        while part := stream.read(min(CHUNK_BYTES, member.file_size - done)):
+            content[done : done + len(part)] = part
+            done += len(part)
     if done != member.file_size:
         raise ValueError(f"{member.filename} ends after {done} of {member.file_size} bytes")
     return content.toreadonly()

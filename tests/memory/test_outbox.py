@@ -191,6 +191,20 @@ def test_damage_anywhere_in_the_file_is_an_error_of_this_project_and_never_inven
     assert opened > 3
 
 
+@pytest.mark.parametrize("raw", [b"\xcc\xcc", b"\xff", b"\xed\xa0\x80"])
+def test_damaged_text_in_an_outbox_does_not_keep_it_from_starting(tmp_path, raw):
+    path = tmp_path / "outbox.db"
+    with closing(Outbox(path)) as outbox:
+        outbox.adopt("arm", 0)
+        outbox.refuse(outbox.add([sighting("no")]), "refused")
+    for column in ("refused SET reason", "writer SET name"):
+        alter(path, f"UPDATE {column} = CAST(? AS TEXT)", raw)
+    with closing(Outbox(path)) as again:
+        assert not again.knows("arm")
+        assert waiting(again) == [(1, "no")]
+        assert again.laid_aside()[0].events
+
+
 def test_a_folder_and_a_path_that_does_not_exist_are_errors_of_this_project(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(EmbodiedError):

@@ -14,7 +14,7 @@ from embodied.memory.schema.kinds import Forgotten
 LARGEST_NUMBER = 2**63 - 1
 LARGEST_EVENT_BYTES = 8 * 2**20
 LARGEST_APPEND_BYTES = 32 * 2**20  # All events of one append together.
-LARGEST_COMMIT_BYTES = 16 * 2**20  # Unless one append alone is larger.
+LARGEST_COMMIT_BYTES = 4 * 2**20  # Unless one append alone is larger.
 LONGEST_NAME = 1_000
 LONGEST_TEXT = 2**16
 MOST_NAMES = 1_000

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 MEBIBYTE = 2**20
 LAID_ASIDE_SHARE = 4  # What is laid aside takes at most a quarter of an outbox's limit in bytes.
+SET_LAST = "INSERT INTO writer VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET last = excluded.last"
 ALTERED = "The parcel does not match its checksum: the file was altered."
 
 
@@ -79,7 +80,7 @@ class Outbox:
         with self._lock:
             if last > self._last.get(writer, -1):
                 with transaction(self._db):
-                    self._db.execute("INSERT OR REPLACE INTO writer VALUES (?, ?)", (writer, last))
+                    self._db.execute(SET_LAST, (writer, last))
                 self._last[writer] = last
 
     def add(self, events: Sequence[Event], *, later: bool = False) -> Parcel:
@@ -298,7 +299,7 @@ class Outbox:
     def _keep_last(self, last: Mapping[str, int]) -> None:
         for writer, value in last.items():
             if self._last.get(writer) != value:
-                self._db.execute("INSERT OR REPLACE INTO writer VALUES (?, ?)", (writer, value))
+                self._db.execute(SET_LAST, (writer, value))
 
     def _delete(self, numbers: Collection[int]) -> None:
         self._db.executemany("DELETE FROM parcel WHERE number = ?", [(number,) for number in numbers])

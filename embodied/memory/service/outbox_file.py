@@ -43,6 +43,7 @@ def open_file(path: Path | None, *, durable: bool) -> sqlite3.Connection:
         create_private(path)
     with translated():
         db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
+        db.text_factory = _text
     try:
         with translated():
             _require_outbox(db)
@@ -59,6 +60,7 @@ def read_file(path: Path) -> sqlite3.Connection:
     """Returns a connection that only reads the outbox at `path`, also while a client has it open; raises as above."""
     with translated():
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        db.text_factory = _text
     try:
         with translated():
             _require_outbox(db)
@@ -98,6 +100,8 @@ def translated() -> Iterator[None]:
     """Converts errors of SQLite that occur inside."""
     try:
         yield
+    except UnicodeError as error:  # Of SQLite's message about damaged text.
+        raise _damaged(str(error)) from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None)
         if code is not None and code & 0xFF in _FAILURES:
@@ -107,6 +111,11 @@ def translated() -> Iterator[None]:
                 remedy="Free space, then write it again.",
             ) from error
         raise _damaged(str(error)) from error
+
+
+def _text(raw: bytes) -> str:
+    """Returns text of the file, also where it was damaged: a writer's name is then one that is not known."""
+    return raw.decode(errors="replace")
 
 
 def _damaged(what: str) -> DataError:
