@@ -3,9 +3,20 @@
 import threading
 from concurrent.futures import Future
 from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import ClassVar
 
 import msgspec
 import pytest
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    GetTimeoutError,
+    ObjectLostError,
+    RayActorError,
+    RayError,
+    RaySystemError,
+)
 
 from embodied.errors import DataError, MemoryBankError, StorageError
 from embodied.geometry import Pose
@@ -25,6 +36,7 @@ from embodied.memory import (
     encode_events,
     open_bank,
 )
+from embodied.memory.service import ray_service
 from tests.memory.test_service import SlowBank
 
 DEEP = 5_000
@@ -276,6 +288,47 @@ def test_a_robot_hears_that_its_event_is_refused_and_goes_on_also_after_a_restar
                     client.log(poison.payload)
                 client.log(Observed(f"life {life}"))
         assert [event.payload.evidence for event in service.read(every_change())] == ["life 0", "life 1"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RayError("x"), RaySystemError("x"), ActorDiedError(), ActorUnavailableError("x", None), GetTimeoutError("x"),
+     ObjectLostError("00" * 28, None, ""), OSError(104, "reset"), ValueError("no actor"), ConnectionError("gone")],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+def test_whatever_ray_raises_means_that_the_owner_is_not_reached_and_it_is_looked_up_again(monkeypatch, error):
+    class Ray:
+        asked = 0
+        raised: ClassVar = [error]
+
+        @staticmethod
+        def is_initialized():
+            return True
+
+        @classmethod
+        def get_actor(cls, name, namespace):
+            cls.asked += 1
+            return SimpleNamespace(head=SimpleNamespace(remote=lambda: 7))
+
+        @classmethod
+        def get(cls, answer, timeout):
+            if cls.raised:
+                raise cls.raised.pop()
+            return answer
+
+    monkeypatch.setattr(ray_service, "ray", Ray)
+    link = ray_service.RayLink("bank")
+    with pytest.raises(UnreachableError):
+        link.head()
+    assert link.head() == 7
+    assert Ray.asked == 1 + isinstance(error, RayActorError)
+
+
+def test_a_link_of_a_process_that_has_left_ray_does_not_start_a_cluster(monkeypatch):
+    monkeypatch.setattr(ray_service.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray_service.ray, "get_actor", lambda *_, **__: pytest.fail("it would start Ray"))
+    with pytest.raises(UnreachableError, match="connected to Ray"):
+        ray_service.RayLink("bank").head()
 
 
 def test_an_answer_that_its_caller_cancels_does_not_end_the_sender():

@@ -99,6 +99,49 @@ def test_a_write_while_the_bank_is_away_says_after_its_time_that_it_waits(servic
     assert logged(service) == ["a"]
 
 
+def stamped(client, name):
+    """Logs as `log` does, without waiting for the bank."""
+    return client._post([client._event(Observed(name), "", "", ())], stamped=True)
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["bank there", "bank away at first"])
+@pytest.mark.parametrize("back_s", [1.0, 3600.0, 1e9])
+def test_a_robot_whose_clock_is_set_back_while_it_is_switched_off_goes_on(service, tmp_path, back_s, away):
+    link, now_s = Fault(service), [2e9]
+    for life in range(3):
+        with BankClient(link, Outbox(tmp_path / "box"), writer="arm", clock=lambda: now_s[0]) as client:
+            link.down = away
+            answers = [stamped(client, f"{life}.{i}") for i in range(2)]
+            link.down = False
+            assert [answer.result(10.0) for answer in answers] == [[2 * life + 1], [2 * life + 2]]
+            client.log(Observed(f"{life}")) if life == 2 else None
+        now_s[0] -= back_s
+    times_s = [event.valid_time_s for event in service.read(every_change())]
+    assert times_s == [2e9] * 7, "its times do not run backwards"
+
+
+def test_waiting_events_are_not_overtaken_by_those_after_the_clock_was_set_back(service, tmp_path):
+    link, now_s = Fault(service), [2e9]
+    link.down = True
+    for life in range(3):
+        client = BankClient(link, Outbox(tmp_path / "box"), writer="arm", clock=lambda: now_s[0])
+        stamped(client, f"{life}")
+        client.close(timeout_s=0.0)
+        now_s[0] -= 3600.0
+    link.down = False
+    with client_of(link, tmp_path / "box") as client:
+        client.flush()
+        assert client.laid_aside() == []
+    assert logged(service) == ["0", "1", "2"]
+
+
+def test_a_time_that_the_caller_chose_is_not_changed(service, tmp_path):
+    with client_of(service, tmp_path / "box") as client:
+        client.append(observed("a", 5.0))
+    with client_of(service, tmp_path / "box") as client, pytest.raises(MemoryBankError, match="run backwards"):
+        client.append(observed("b", 4.0))
+
+
 # --- Disks that are replaced, copied and restored ---------------------------------------------------------------------
 
 
@@ -269,7 +312,7 @@ def test_an_outbox_is_bounded_in_bytes_and_accepts_again_once_there_is_room(serv
     link.down = True
     with client_of(link, tmp_path / "box", limit_mib=10.0, timeout_s=20.0) as client:
         answers = [client.post(moment(3)) for _ in range(3)]
-        with pytest.raises(MemoryBankError, match=r"more bytes than its limit.*of 10485760 bytes wait"):
+        with pytest.raises(MemoryBankError, match=r"more bytes than its limit.*of 10485760 wait"):
             client.post(moment(3))
         link.down = False
         assert [len(answer.result(20.0)) for answer in answers] == [1, 1, 1]

@@ -73,10 +73,11 @@ class BankClient(RemoteReads):
     def log(self, payload: Payload, *, robot: str = "", task: str = "", cause: tuple[int, ...] = ()) -> int:
         """Returns the sequence number of one event of now, with this `payload`, once the bank has it.
 
-        `robot` and `task` are those of the event, `cause` the events that led to it. Raises as `append`.
+        `robot` and `task` are those of the event, `cause` the events that led to it. Where the clock was set back it is
+        at the writer's last time. Raises as `append`.
         """
         with self._stamping:  # The times of a writer must be in the order of its events.
-            answer = self._post([self._event(payload, robot, task, cause)])
+            answer = self._post([self._event(payload, robot, task, cause)], stamped=True)
         return self._wait(answer)[0]
 
     def append(self, events: Event | Sequence[Event]) -> list[int]:
@@ -91,7 +92,7 @@ class BankClient(RemoteReads):
 
     def post(self, events: Event | Sequence[Event]) -> Future[list[int]]:
         """Returns a future of the answer once the events are stored in the outbox; otherwise as `append`."""
-        return self._post(as_events(events))
+        return self._post(as_events(events), stamped=False)
 
     def laid_aside(self) -> list[LaidAside]:
         """Returns the parcels that were laid aside in the outbox: refused while no caller waited, or altered there."""
@@ -184,13 +185,14 @@ class BankClient(RemoteReads):
         self._sender.close(limit_s)
         self._outbox.close()
 
-    def _post(self, events: Sequence[Event]) -> Future[list[int]]:
+    def _post(self, events: Sequence[Event], *, stamped: bool) -> Future[list[int]]:
         signed = [event if event.writer else msgspec.structs.replace(event, writer=self.writer) for event in events]
         self._require_open()
-        return self._sender.post(signed)
+        return self._sender.post(signed, stamped=stamped)
 
     def _event(self, payload: Payload, robot: str, task: str, cause: tuple[int, ...]) -> Event:
-        self._time_s = max(self._time_s, self._clock())  # A clock may be set back, a writer's times may not.
+        # A clock may be set back, also while the robot's program does not run; a writer's times may not.
+        self._time_s = max(self._time_s, self._sender.last_s(self.writer), self._clock())
         return Event(self.writer, 0, self._time_s, payload, robot=robot, task=task, cause=cause)
 
     def _wait(self, answer: Future[list[int]]) -> list[int]:

@@ -16,6 +16,7 @@ from embodied.memory.service.parcels import (
     Parcel,
     digest_of,
     is_sound,
+    not_before,
     numbered,
     readdressed,
 )
@@ -25,7 +26,7 @@ from embodied.memory.storage.lock import Ownership
 logger = logging.getLogger(__name__)
 
 MEBIBYTE = 2**20
-LAID_ASIDE_SHARE = 4  # What is laid aside takes at most a quarter of an outbox's limit in bytes.
+LAID_ASIDE_SHARE = 4  # What is laid aside takes at most a quarter of the limit in bytes.
 SET_LAST = "INSERT INTO writer VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET last = excluded.last"
 ALTERED = "The parcel does not match its checksum: the file was altered."
 
@@ -83,10 +84,11 @@ class Outbox:
                     self._db.execute(SET_LAST, (writer, last))
                 self._last[writer] = last
 
-    def add(self, events: Sequence[Event], *, later: bool = False) -> Parcel:
-        """Returns the parcel of events once it is stored; those with `writer_seq` 0 get their writer's next numbers.
+    def add(self, events: Sequence[Event], *, later: bool = False, stamped: bool = False) -> Parcel:
+        """Returns the parcel of `events` once it is stored; those with `writer_seq` 0 get their writer's next numbers.
 
-        With `later` they get them from `number`, for all parcels that wait without numbers in order. Raises
+        With `later` they get them from `number`, for all parcels that wait without numbers in order; `stamped` says
+        that their times are those of the robot's clock, which may have been set back. Raises
         `MemoryBankError`, and keeps nothing, for events that no bank could read, for a full outbox, and otherwise for a
         writer without numbers; `StorageError` where the file was deleted, and in a forked process.
         """
@@ -100,14 +102,14 @@ class Outbox:
             with transaction(self._db):
                 number = self._insert(len(events), content)
                 if later:
-                    self._db.execute("INSERT OR REPLACE INTO unnumbered VALUES (?)", (number,))
+                    self._db.execute("INSERT OR REPLACE INTO unnumbered VALUES (?, ?)", (number, int(stamped)))
                 self._keep_last(last)
                 self._delete(self._answered)
             self._answered.clear()
             self._note(number, len(events), len(content))
             self._last = last
             if later:
-                self._unnumbered.add(number)
+                self._unnumbered[number] = stamped
             return Parcel(number, len(events), content)
 
     def is_numbered(self, number: int) -> bool:
@@ -119,13 +121,18 @@ class Outbox:
         """Whether no parcel waits without numbers."""
         return not self._unnumbered
 
-    def number(self, parcel: Parcel) -> Parcel:
-        """Returns a parcel with numbers for its events, once it is stored. Raises as `add`."""
+    def number(self, parcel: Parcel, last_s: Mapping[str, float]) -> Parcel:
+        """Returns a parcel with numbers for its events, once it is stored. Raises as `add`.
+
+        Stamped events get the last time of their writer, seconds, where theirs is earlier: `last_s`, by writer.
+        """
         with self._lock:
             last = dict(self._last)
             events = [numbered(event, last) for event in decode_events(parcel.content)]
+            if self._unnumbered.get(parcel.number):
+                events = [not_before(event, last_s.get(event.writer)) for event in events]
             found = self._replace(parcel, events, last)
-            self._unnumbered.discard(parcel.number)
+            self._unnumbered.pop(parcel.number, None)
             return found
 
     def readdress(self, parcel: Parcel) -> Parcel:
@@ -205,13 +212,10 @@ class Outbox:
             found = {one.number: one for one in self.laid_aside()}
             if number not in found:
                 known = ", ".join(map(str, found)) or "none"
-                raise UnknownNameError(
-                    "A parcel must be laid aside to be sent again.", value=number, remedy=f"Laid aside: {known}."
-                )
+                remedy = f"Laid aside: {known}."
+                raise UnknownNameError("A parcel must be laid aside to be sent again.", value=number, remedy=remedy)
             if not found[number].events:
-                raise DataError(
-                    "A parcel must be readable to be sent again.", value=number, remedy=found[number].reason
-                )
+                raise DataError("Only a readable parcel can be sent again.", value=number, remedy=found[number].reason)
             ((raw,),) = select(self._db, "SELECT content FROM refused WHERE number = ?", (number,))
             events = readdressed(found[number].events, raw)
             content = encode_events(events)
@@ -254,26 +258,25 @@ class Outbox:
             for name, last in select(self._db, "SELECT name, last FROM writer")
             if isinstance(name, str) and type(last) is int and 0 <= last <= LARGEST_NUMBER
         }
-        self._unnumbered = {number for (number,) in select(self._db, "SELECT number FROM unnumbered")}
-        self._unnumbered &= self._sizes.keys()
+        self._unnumbered: dict[int, bool] = {
+            number: bool(stamped)
+            for number, stamped in select(self._db, "SELECT number, stamped FROM unnumbered")
+            if number in self._sizes
+        }
         self._lay_aside(altered)
 
     def _require_room(self, count: int, size: int) -> None:
         check_append_size(size)
-        if self._events + count > self._limit:
-            raise MemoryBankError(
-                "An outbox must not hold more events than its limit.",
-                value=self._events + count,
-                remedy=f"{self._events} of {self._limit} wait for the bank to come back: write less, or raise the "
-                "limit.",
-            )
-        if self._bytes + size > self._limit_bytes:
-            raise MemoryBankError(
-                "An outbox must not hold more bytes than its limit.",
-                value=self._bytes + size,
-                remedy=f"{self._bytes} of {self._limit_bytes:.0f} bytes wait for the bank to come back: write less, or "
-                "raise `limit_mib`.",
-            )
+        for what, wait, more, most in (
+            ("events", self._events, count, self._limit),
+            ("bytes", self._bytes, size, int(self._limit_bytes)),
+        ):
+            if wait + more > most:
+                raise MemoryBankError(
+                    f"An outbox must not hold more {what} than its limit.",
+                    value=wait + more,
+                    remedy=f"{wait} of {most} wait for the bank to come back: write less, or raise the limit.",
+                )
 
     def _insert(self, count: int, content: bytes) -> int:
         sql = "INSERT INTO parcel (count, content, digest) VALUES (?, ?, ?)"
@@ -321,7 +324,7 @@ class Outbox:
         for number in numbers:
             logger.warning("Parcel %d of an outbox was laid aside, and the others are sent: %s", number, ALTERED)
             self._forget(number)
-            self._unnumbered.discard(number)
+            self._unnumbered.pop(number, None)
             try:
                 with transaction(self._db):
                     for (found,) in self._db.execute("SELECT content FROM parcel WHERE number = ?", (number,)):

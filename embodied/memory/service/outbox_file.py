@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS parcel (
 );
 CREATE TABLE IF NOT EXISTS refused (number INTEGER PRIMARY KEY, content BLOB NOT NULL, reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS writer (name TEXT PRIMARY KEY, last INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS unnumbered (number INTEGER PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS unnumbered (number INTEGER PRIMARY KEY, stamped INTEGER NOT NULL);
 COMMIT;
 """
 # What the disk or the operating system fails at; every other error of SQLite means that the file is damaged.

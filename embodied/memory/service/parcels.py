@@ -48,6 +48,13 @@ def numbered(event: Event, last: dict[str, int]) -> Event:
     return event if event.writer_seq else msgspec.structs.replace(event, writer_seq=number)
 
 
+def not_before(event: Event, time_s: float | None) -> Event:
+    """Returns the event, at `time_s` where it is earlier."""
+    if time_s is None or event.valid_time_s >= time_s:
+        return event
+    return msgspec.structs.replace(event, valid_time_s=time_s)
+
+
 def readdressed(events: Sequence[Event], content: bytes) -> list[Event]:
     """Returns the events under writers that nothing else uses, numbered from 1; their names follow from `content`."""
     last: dict[str, int] = {}

@@ -175,6 +175,10 @@ class RayLink:
 
     def _call(self, method: str, *arguments: Any, timeout_s: float | None = None, **options: Any) -> Any:
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        if not ray.is_initialized():  # `ray.get_actor` would start a cluster of its own.
+            raise UnreachableError(
+                "The process of a link must be connected to Ray.", value="it is not, or not any more"
+            )
         try:
             if self._actor is None:
                 self._actor = ray.get_actor(self._name, namespace=NAMESPACE)

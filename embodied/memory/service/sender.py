@@ -2,9 +2,10 @@
 
 import itertools
 import logging
+import math
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from embodied.errors import DataError, MemoryBankError, NumberTakenError, Storag
 from embodied.memory.schema.codec import decode_events
 from embodied.memory.schema.event import Event
 from embodied.memory.service.outbox import Outbox
-from embodied.memory.service.parcels import Parcel, is_readdressed
+from embodied.memory.service.parcels import Parcel, events_or_none, is_readdressed
 from embodied.memory.service.service import Link, Result, UnreachableError, uncancellable
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Sender:
         self._link = link
         self._outbox = outbox
         self._writer = writer
-        self._confirmed: set[str] = set()  # Writers whose last number is known from the bank.
+        self._last_s: dict[str, float] = {}  # Of writers whose last number and time are known from the bank.
         self._writing = threading.Lock()
         self._changed = threading.Condition()
         self._in_memory_bytes = 0
@@ -73,14 +74,18 @@ class Sender:
         """Returns whether the thread runs: from the beginning until it is closed."""
         return self._thread.is_alive()
 
-    def post(self, events: Sequence[Event]) -> Future[list[int]]:
-        """Returns a future of the answer once the events are stored in the outbox. Raises as `Outbox.add`."""
+    def last_s(self, writer: str) -> float:
+        """Returns the last time that the bank is known to have of a writer, seconds, -inf for none."""
+        return self._last_s.get(writer, -math.inf)
+
+    def post(self, events: Sequence[Event], *, stamped: bool = False) -> Future[list[int]]:
+        """Returns a future of the answer once the events are stored in the outbox; arguments as in `Outbox.add`."""
         counted = all(not event.writer_seq for event in events)
         with self._writing:
             known = self._outbox.all_numbered and all(
-                event.writer_seq or event.writer in self._confirmed for event in events
+                event.writer_seq or event.writer in self._last_s for event in events
             )
-            return self._add(self._outbox.add(events, later=not known), counted=counted)
+            return self._add(self._outbox.add(events, later=not known, stamped=stamped), counted=counted)
 
     def send_again(self, number: int) -> Future[list[int]]:
         """Returns a future of the answer for a parcel that was laid aside. Raises as `Outbox.send_again`."""
@@ -178,15 +183,26 @@ class Sender:
 
     def _numbered(self, parcels: Sequence[Parcel]) -> list[Parcel]:
         """Returns the parcels with numbers for all events, those of each writer above the last that the bank has."""
-        return [parcel if self._outbox.is_numbered(parcel.number) else self._number(parcel) for parcel in parcels]
+        if self._outbox.all_numbered:
+            return list(parcels)
+        found, last_s = [], {}
+        for parcel in parcels:
+            events = events_or_none(parcel.content)
+            if events and not self._outbox.is_numbered(parcel.number):
+                self._fetch_last({event.writer for event in events if not event.writer_seq})
+                known = {name: max(last_s.get(name, -math.inf), time_s) for name, time_s in self._last_s.items()}
+                found.append(self._changed_content(self._outbox.number(parcel, known)))
+                events = decode_events(found[-1].content)
+            else:
+                found.append(parcel)
+            last_s |= {event.writer: max(event.valid_time_s, last_s.get(event.writer, -math.inf)) for event in events}
+        return found
 
-    def _number(self, parcel: Parcel) -> Parcel:
-        writers = {event.writer for event in decode_events(parcel.content) if not event.writer_seq}
-        for writer in sorted(writers - self._confirmed):
-            last, _ = self._link.last_of_writer(writer)
+    def _fetch_last(self, writers: Set[str]) -> None:
+        for writer in sorted(writers - self._last_s.keys()):
+            last, last_s = self._link.last_of_writer(writer)
             self._outbox.adopt(writer, last)
-            self._confirmed.add(writer)
-        return self._changed_content(self._outbox.number(parcel))
+            self._last_s[writer] = last_s
 
     def _changed_content(self, parcel: Parcel) -> Parcel:
         """Keeps the new content of a parcel, where its old one was kept in memory."""
