@@ -87,6 +87,7 @@ def test_scripts_that_the_reader_saves_run(page, script, tmp_path):
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(4 * LIMIT_S)
 @pytest.mark.parametrize("page", sorted({page for page, _, _ in LAUNCHED}))
 def test_the_commands_of_a_page_run_one_after_another(page, tmp_path):
     files_of(page, tmp_path)

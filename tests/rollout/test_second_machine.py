@@ -141,3 +141,38 @@ def test_another_clone_on_a_node_is_refused_in_one_line_or_gets_the_drivers_code
     assert (shipped.returncode, local.returncode) == (0, 0), shipped.stderr + local.stderr
     assert "33.3" in shipped.stdout
     assert shipped.stdout.splitlines()[3] == local.stdout.splitlines()[3]
+
+
+def trained(driver: Path, data: Path, output: Path, *settings: str) -> "subprocess.CompletedProcess[str]":
+    words = ["-m", "launch.train", f"data={data}", f"output={output}", "steps=1", "batch=1", "log.tensorboard=false"]
+    return subprocess.run(
+        [sys.executable, *words, *settings],
+        cwd=driver, env=environment(driver), capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not may_unshare(), reason="mount namespaces need privileges")
+def test_a_training_on_a_node_with_another_clone_is_refused_before_its_first_step_or_gets_the_drivers_code(
+    tmp_path, clones, node, head
+):
+    node("other")
+    driver, data = clones["driver"], tmp_path / "data"
+    few = ["suite.tasks=[reopen_drawer]", "suite.reopen_drawer.camera_px=64", "demos=2", "compute=inline"]
+    collected = subprocess.run(
+        [sys.executable, "-m", "launch.collect", *few, f"output={data}"],
+        cwd=clones["other"], env=environment(clones["other"]), capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert collected.returncode == 0, collected.stderr
+    cluster = ("compute=cluster", f"address={head}", "compute.workers=1")
+    refused = trained(driver, data, tmp_path / "refused", *cluster, "compute.ship_mb=0")
+    assert refused.returncode == 2, refused.stderr
+    (line,) = [line for line in refused.stderr.splitlines() if "Error" in line]
+    assert line.startswith("PluginError")
+    assert "policies: SHA-256" in line
+    assert len(set(re.findall(r"[0-9a-f]{64}", line))) == 2
+    assert not (tmp_path / "refused" / "metrics.jsonl").exists()
+    shipped = trained(driver, data, tmp_path / "shipped", *cluster)
+    assert shipped.returncode == 0, shipped.stderr
+    assert "1 of 1 steps" in shipped.stdout
