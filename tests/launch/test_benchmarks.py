@@ -20,6 +20,7 @@ NAMES = {
     "leak",
     "memory",
     "memory_faults",
+    "memory_growth",
     "memory_service",
     "memory_size",
     "perception",

@@ -145,14 +145,21 @@ def _release(tables: Tables, block: int, events: Sequence[Event]) -> None:
     for event in events:
         if event.robot:
             gone[find(event.robot), find(event.kind)].add(event.seq - first)
-    for (robot, kind), places in gone.items():
+    if gone:
+        marks = ", ".join(["(?, ?)"] * len(gone))
+        known = tables.select(  # `CROSS JOIN` has SQLite look up each pair, in this order.
+            f"WITH pair (robot, kind) AS (VALUES {marks}) SELECT pair.robot, pair.kind, places FROM pair "  # noqa: S608
+            "CROSS JOIN block_robot AS row ON row.robot = pair.robot AND row.kind = pair.kind AND row.block = ?",
+            *(number for pair in gone for number in pair), block,
+        )  # fmt: skip
+        left = [
+            (array("H", [place for place in array("H", places) if place not in gone[robot, kind]]), robot, kind, block)
+            for robot, kind, places in known
+        ]
         key = "robot = ? AND kind = ? AND block = ?"
-        (known,) = tables.select_one(f"SELECT places FROM block_robot WHERE {key}", robot, kind, block) or (b"",)  # noqa: S608
-        left = array("H", [place for place in array("H", known) if place not in places])
-        if left:
-            tables.write(f"UPDATE block_robot SET places = ? WHERE {key}", left.tobytes(), robot, kind, block)  # noqa: S608
-        else:
-            tables.write(f"DELETE FROM block_robot WHERE {key}", robot, kind, block)  # noqa: S608
+        changed = [(places.tobytes(), *ids) for places, *ids in left if places]
+        tables.write_many(f"UPDATE block_robot SET places = ? WHERE {key}", changed)  # noqa: S608
+        tables.write_many(f"DELETE FROM block_robot WHERE {key}", [tuple(ids) for places, *ids in left if not places])  # noqa: S608
     for field, column in ((KIND, "kind"), (TASK, "task")):
         for name in {find(getattr(event, column)) for event in events}:
             there = f"SELECT 1 FROM event WHERE seq BETWEEN ? AND ? AND {column} = ? LIMIT 1"  # noqa: S608

@@ -6,6 +6,8 @@ from typing import ClassVar, NamedTuple
 
 from embodied.errors import ConflictError, MemoryBankError
 from embodied.memory.projections.projection import Projection
+from embodied.memory.projections.stays import SCHEMA as STAY_SCHEMA
+from embodied.memory.projections.stays import end_stay
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import (
     CONTAINMENT,
@@ -51,7 +53,8 @@ class Spatial(Projection):
     once that `link_change` relates. `absence` has the factor by which a look that found nothing lowers existence.
     """
 
-    schema: ClassVar[str] = """
+    schema: ClassVar[str] = (
+        """
     CREATE TABLE IF NOT EXISTS place (
         place INTEGER NOT NULL, seq INTEGER NOT NULL, level INTEGER NOT NULL, PRIMARY KEY (place, seq)
     ) WITHOUT ROWID;
@@ -70,12 +73,11 @@ class Spatial(Projection):
         subject INTEGER PRIMARY KEY, predicate INTEGER NOT NULL, object INTEGER NOT NULL, version INTEGER NOT NULL,
         since_s REAL NOT NULL, seq INTEGER NOT NULL, first INTEGER NOT NULL
     );
-    CREATE INDEX IF NOT EXISTS containment_object ON containment (object);
+    CREATE INDEX IF NOT EXISTS containment_object ON containment (object, since_s);
     CREATE TABLE IF NOT EXISTS parent_change (
         subject INTEGER NOT NULL, version INTEGER NOT NULL, predicate INTEGER NOT NULL, object INTEGER NOT NULL,
         since_s REAL NOT NULL, seq INTEGER NOT NULL, first INTEGER NOT NULL, PRIMARY KEY (subject, version)
     ) WITHOUT ROWID;
-    CREATE INDEX IF NOT EXISTS parent_change_object ON parent_change (object);
     CREATE TABLE IF NOT EXISTS link_change (
         subject INTEGER NOT NULL, predicate INTEGER NOT NULL, object INTEGER NOT NULL, valid_time_s REAL NOT NULL,
         seq INTEGER NOT NULL, holds INTEGER NOT NULL, PRIMARY KEY (subject, predicate, object, valid_time_s, seq)
@@ -90,6 +92,8 @@ class Spatial(Projection):
     );
     CREATE INDEX IF NOT EXISTS merge_root ON merge (root);
     """
+        + STAY_SCHEMA
+    )
     tables: ClassVar[tuple[str, ...]] = (
         *(
             "place",
@@ -288,6 +292,8 @@ def _change(
     since_s = max(event.valid_time_s, now.since_s, not_before_s)
     same = held == (now.predicate, now.object) and now.version and not isinstance(event.payload, EntityMerged)
     version = now.version + 1
+    if now.object:
+        end_stay(tables, subject, now.object, (now.since_s, now.seq), (since_s, event.seq))
     values = (subject, *held, version, since_s, event.seq, now.first if same else version)
     tables.write("INSERT OR REPLACE INTO containment VALUES (?, ?, ?, ?, ?, ?, ?)", *values)
     tables.write(

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from embodied.memory.projections.spatial import ORPHAN, Parent
+from embodied.memory.projections.stays import held_by
 from embodied.memory.queries.containment_history import NEVER, Instant, now_s, parent_at, root_at
 from embodied.memory.queries.entity_resolution import EntityResolution
 from embodied.memory.queries.pose_propagation import DEEPEST, PosePropagation
@@ -158,10 +159,17 @@ def _change_of(
 def _logged_in(log: EventLog, propagation: PosePropagation, root: int) -> Iterator[tuple[int, Parent]]:
     """Yields the entities whose logged parent is `root` under any of its names, by their root ids, and that parent."""
     at = propagation.at
-    table = "containment" if at.seq >= log.head and at.time_s == math.inf else "parent_change"
+    past = at.seq < log.head or at.time_s < math.inf
     holders = {member.entity for member in propagation.resolution.members(root)}
-    statement = f"SELECT DISTINCT subject FROM {table} WHERE object = ?"  # noqa: S608
-    for subject in {subject for holder in holders for (subject,) in log.tables.select(statement, holder)}:
+    subjects: set[int] = set()
+    for holder in holders:
+        found = log.tables.select(
+            "SELECT subject FROM containment WHERE object = ? AND since_s <= ?", holder, at.time_s
+        )
+        subjects.update(subject for (subject,) in found)
+        if past:
+            subjects |= held_by(log.tables, holder, at.time_s, at.seq)
+    for subject in subjects:
         parent = parent_at(log, subject, at)
         if parent.object in holders and propagation.resolution.root(subject) == subject != root:
             yield subject, parent

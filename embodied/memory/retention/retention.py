@@ -56,7 +56,7 @@ from embodied.memory.service.bank import Bank
 WRITER = "retention"
 OBSERVATIONS = frozenset(tag for tag, kind in KINDS.items() if kind.removal is Removal.BY_RETENTION)
 PAGE = 250
-STEP = 250  # Events removed by one commit: some milliseconds, in which others wait.
+STEP = 400  # Events removed by one commit: some milliseconds, in which others wait.
 PAUSE_S = 0.001
 SAME, ALIKE, PLAIN, OLD = "sightings that say the same", "moments alike", "moments that are not novel", "oldest first"
 
