@@ -21,6 +21,7 @@ class Temporal(Projection):
         ended_seq INTEGER, PRIMARY KEY (episode, begun_seq)
     ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS episode_model ON episode (model_id);
+    CREATE INDEX IF NOT EXISTS episode_begun ON episode (begun_seq);
     CREATE TABLE IF NOT EXISTS closed (seq INTEGER PRIMARY KEY, before_s REAL NOT NULL);
     CREATE INDEX IF NOT EXISTS closed_before ON closed (before_s);
     CREATE TABLE IF NOT EXISTS removal (seq INTEGER PRIMARY KEY);

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from embodied.errors import DataError, MemoryBankError
+from embodied.memory.queries.episode_search import EpisodeIndex
 from embodied.memory.queries.moment_matrix import MomentMatrix, within
 from embodied.memory.queries.similarity import most_similar
 from embodied.memory.queries.validation import MOMENT, check_query
@@ -31,12 +32,15 @@ NO_NAME_ID = -1
 class MomentIndex:
     """Answers `recall` from memory, after taking over what was appended or removed since the last call.
 
+    `episodes` does the same for `similar_episodes`.
+
     It needs D * 4 + 40 bytes per moment, and 8 per entity or label of one. It is safe to call from several threads, one
     at a time. Moments are loaded in slices, and searched without the lock of the tables, so appends go on meanwhile. A
     caller must not hold that lock, since another thread may hold the index and need it.
     """
 
     def __init__(self, tables: Tables) -> None:
+        self.episodes = EpisodeIndex(tables)
         self._tables = tables
         self._turn = threading.Lock()
         self._models: dict[int, MomentMatrix] = {}

@@ -22,7 +22,6 @@ from embodied.memory.queries.place_tree import PlaceTree
 from embodied.memory.queries.read_call import ReadCall
 from embodied.memory.queries.skill_matching import SkillQuery
 from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import EpisodeBegun
 from embodied.memory.schema.places import Place
 from embodied.memory.schema.query import EventFilter, LocationBelief, Query, Recalled, SkillCandidate
 
@@ -222,24 +221,7 @@ class Reads:
         """
         wanted = validation.unit_vector(embedding, model_id)
         validation.whole("top_k", top_k, least=1)
-        found = self._view.log.tables.select(
-            "SELECT begun_seq FROM episode WHERE model_id = ? AND bytes > 0 AND begun_seq <= ?",
-            self._view.log.tables.names.find(model_id), self._view.head,
-        )  # fmt: skip
-        similarity: dict[str, float] = {}
-        for (seq,) in found:
-            event = self._view.log.event(seq)
-            if event is None or not isinstance(event.payload, EpisodeBegun):
-                continue
-            known = np.frombuffer(event.payload.embedding, "<f4")
-            if known.shape != wanted.shape:
-                raise MemoryBankError(
-                    "An embedding must have the size of its model's.",
-                    value=wanted.shape,
-                    remedy=f"{model_id!r} has {len(known)} values.",
-                )
-            similarity[event.payload.episode] = float(known @ wanted)
-        return sorted(similarity.items(), key=lambda pair: (-pair[1], pair[0]))[:top_k]
+        return self._view.moments().episodes.similar(wanted, model_id, top_k=top_k, head=self._view.head)
 
     @query
     def event(self, seq: int) -> Event | None:

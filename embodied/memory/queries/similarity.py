@@ -22,13 +22,13 @@ def most_similar(
     scores = _scores(embeddings, rows, vector)
     if len(rows) > top_k:
         least = np.partition(scores, len(rows) - top_k)[len(rows) - top_k]
-        rows = rows[scores >= float(least) - _slack(len(vector))]
+        rows = rows[scores >= float(least) - rounding_slack(len(vector))]
     similarity = _exact(embeddings, rows, vector)
     best = np.lexsort((seq[rows], -similarity))[:top_k]
     return rows[best], similarity[best]
 
 
-def _slack(dimensions: int) -> float:
+def rounding_slack(dimensions: int) -> float:
     """Returns the largest error in the order of two float32 dot products.
 
     One product errs by at most D u sum|a b| <= D u for unit vectors, with u = eps / 2 (Higham, Accuracy and Stability
