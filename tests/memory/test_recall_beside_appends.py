@@ -7,6 +7,7 @@ import pytest
 
 from embodied.memory import Forgotten, Query, open_bank
 from embodied.memory.queries import moment_matrix, moment_search
+from tests.memory.work import work_of
 from tests.memory.writers import EventFactory
 
 NORTH = np.array([1.0, 0.0, 0.0, 0.0], np.float32)
@@ -87,3 +88,13 @@ def test_rows_that_arrive_in_order_of_time_are_not_moved(monkeypatch):
     rows.settle()
     assert (rows.ordered, moved) == (31, [1])
     assert rows["time_s"].tolist() == sorted([5, *range(30)])
+
+
+def test_a_recall_after_the_first_reads_nothing_but_what_it_returns(monkeypatch):
+    factory = EventFactory()
+    with open_bank(":memory:") as bank:
+        bank.append([factory.moment(time_s=float(i), axis=i % 4) for i in range(20)])
+        bank.recall(ALIKE)
+        few = work_of(monkeypatch, bank, lambda: bank.recall(Query(top_k=3)))
+        bank.append([factory.seen("cup", 0.0, 100.0) for _ in range(2000)])
+        assert work_of(monkeypatch, bank, lambda: bank.recall(Query(top_k=3)))[0] <= few[0] + 5

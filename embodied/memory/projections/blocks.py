@@ -16,6 +16,7 @@ from embodied.memory.schema.event import Event
 from embodied.memory.storage.tables import Tables
 
 BLOCK = 4096
+FEW_BLOCKS = 4
 KIND, TASK = 0, 1  # Fields of `block_name`.
 NEVER_S = -math.inf  # The newest time of a block without events.
 
@@ -70,19 +71,22 @@ def block_of(seq: int) -> int:
     return (seq - 1) // BLOCK
 
 
-def events_of_robot(tables: Tables, robot: int, kinds: Iterable[int], after: int, to: int) -> list[int]:
-    """Returns the numbers of the events of `robot` and `kinds`, after `after` up to `to`, ascending.
+def events_of_robot(tables: Tables, robot: int, kinds: Sequence[int], after: int, to: int) -> Iterator[int]:
+    """Yields the numbers of the events of `robot` and `kinds`, after `after` up to `to`, ascending.
 
-    They come from the complete blocks in `tables`; robot and kinds are ids of names.
+    They come from the complete blocks in `tables`, some at a time; robot and kinds are ids of names.
     """
-    found = []
-    for kind in kinds:
-        for block, places in tables.select(
-            "SELECT block, places FROM block_robot WHERE robot = ? AND kind = ? AND block BETWEEN ? AND ?",
-            robot, kind, block_of(after + 1), block_of(to),
-        ):  # fmt: skip
-            found += [seq for place in array("H", places) if after < (seq := block * BLOCK + 1 + place) <= to]
-    return sorted(found)
+    first, last, most = block_of(after + 1), block_of(to), FEW_BLOCKS
+    while first <= last:
+        found = []
+        for kind in kinds:
+            for block, places in tables.select(
+                "SELECT block, places FROM block_robot WHERE robot = ? AND kind = ? AND block BETWEEN ? AND ?",
+                robot, kind, first, min(last, first + most - 1),
+            ):  # fmt: skip
+                found += [seq for place in array("H", places) if after < (seq := block * BLOCK + 1 + place) <= to]
+        yield from sorted(found)
+        first, most = first + most, most * 4
 
 
 def blocks_with(tables: Tables, field: int, names: Iterable[int], after: int, to: int) -> Iterator[tuple[int, int]]:

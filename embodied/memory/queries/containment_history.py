@@ -47,6 +47,8 @@ def members_at(log: EventLog, root: int, at: Instant) -> list[Member]:
 
     An entity comes before those that were merged into it.
     """
+    if not log.tables.select("SELECT 1 FROM merge WHERE root = ? LIMIT 1", root):
+        return [Member(root, root, NEVER)]
     found = log.tables.select(
         f"{MEMBERS} SELECT entity, into_entity, time_s, merged FROM member LIMIT -1 OFFSET 1",  # noqa: S608
         root, at.time_s, at.seq,

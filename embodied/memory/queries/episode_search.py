@@ -48,7 +48,8 @@ class EpisodeIndex:
         while True:
             found = self._tables.select(
                 "SELECT begun_seq, episode, model_id, substr(event.bulk, 1, bytes) FROM episode "
-                "JOIN event ON event.seq = begun_seq WHERE begun_seq > ? AND bytes > 0 ORDER BY begun_seq LIMIT ?",
+                "CROSS JOIN event ON event.seq = begun_seq WHERE begun_seq > ? AND bytes > 0 "
+                "ORDER BY begun_seq LIMIT ?",
                 self._seq, LOADED_AT_ONCE,
             )  # fmt: skip
             for seq, episode, model, embedding in found:

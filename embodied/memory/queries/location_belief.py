@@ -257,12 +257,15 @@ def _trace(log: EventLog, propagation: PosePropagation, root: int, half_life_s: 
     if payload is not None:
         category = payload.category if isinstance(payload, EntitySeen) else ANY_CATEGORY
         half_life = half_life_s.get(category, half_life_s.get(ANY_CATEGORY, math.inf))
-        probability = payload.confidence * 0.5 ** (max(0.0, now_s(log, at) - since[0]) / half_life)
+        aged_s = max(0.0, now_s(log, at) - since[0]) if half_life < math.inf else 0.0
+        probability = payload.confidence * 0.5 ** (aged_s / half_life)
+    missed = NEVER
     for factor in _absences(log, propagation, root, since):
+        missed = _last_absence(log, propagation, root, since) if missed == NEVER else missed
         probability *= factor
         if not probability:
             break  # However often it was missed after that.
-    return _Trace(probability, position, _last_absence(log, propagation, root, since))
+    return _Trace(probability, position, missed)
 
 
 def _last_related(log: EventLog, propagation: PosePropagation, root: int) -> tuple[LogPosition, RelationSet] | None:

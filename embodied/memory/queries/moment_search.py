@@ -120,7 +120,9 @@ class MomentIndex:
             tables.give_way()
             self._load(newest)
         removals = tables.select(
-            "SELECT event.seq, event.body FROM removal JOIN event USING (seq) WHERE removal.seq > ?",
+            # `CROSS JOIN` forbids SQLite to look through all events for those that are removals.
+            "SELECT event.seq, event.body FROM removal CROSS JOIN event ON event.seq = removal.seq "
+            "WHERE removal.seq > ?",
             self._forgotten_seq,
         )
         if removals:

@@ -29,6 +29,20 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     )
 
 
+class _Process:
+    """The id of this process, which a fork changes; the operating system would take a microsecond per statement."""
+
+    def __init__(self) -> None:
+        self._note()
+        os.register_at_fork(after_in_child=self._note)
+
+    def _note(self) -> None:
+        self.pid = os.getpid()
+
+
+_process = _Process()
+
+
 class OpenFile:
     """The file of an open bank: which process has opened it, and whether it is still at its path.
 
@@ -38,15 +52,15 @@ class OpenFile:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._pid = os.getpid()
+        self._pid = _process.pid
         self._identity = None if path is None else _identity(path)
 
     def require_owner(self) -> None:
         """Raises `StorageError` in any process but the one that opened the file; a fork copies memory."""
-        if self._path is not None and os.getpid() != self._pid:
+        if self._path is not None and _process.pid != self._pid:
             raise StorageError(
                 "A memory bank must be used by the process that opened it.",
-                value=f"process {os.getpid()}, forked from {self._pid}",
+                value=f"process {_process.pid}, forked from {self._pid}",
                 remedy="Open the bank after forking, write through its service, or start processes by `spawn`.",
             )
 

@@ -109,18 +109,20 @@ def _questions(bank: Bank) -> dict[str, Callable[[Bank], Any]]:
     middle_s = (bank.latest_s() or 0.0) / 2.0
     recent = max(0, bank.head - 1000)
     vector = _alike()
+    (first,) = bank.history(kinds=("interaction",), limit=1)
+    carried = str(getattr(first.payload, "entity", ""))
     return {
         "where_is": lambda bank: bank.where_is("thing_1"),
         "where_is_hot": lambda bank: bank.where_is(HOT),
-        "where_is_carried": lambda bank: bank.where_is("own_1"),
+        "where_is_carried": lambda bank: bank.where_is(carried),
         "where_is_as_of": lambda bank: bank.where_is("thing_1", as_of_s=middle_s),
-        "contents": lambda bank: bank.contents("shelf_1"),
-        "contents_as_of": lambda bank: bank.contents("shelf_1", as_of_s=middle_s),
+        "contents": lambda bank: bank.contents("shelf_0"),
+        "contents_as_of": lambda bank: bank.contents("shelf_0", as_of_s=middle_s),
         "changes": lambda bank: bank.changes_since(recent),
         "changes_of_entity": lambda bank: bank.changes_since(0, wanted=RARE_FILTER),
         "changes_of_robot": lambda bank: bank.changes_since(0, wanted=ROBOT_FILTER, limit=20),
         "last_interaction": lambda bank: bank.nth_interaction(-1),
-        "last_interaction_of_entity": lambda bank: bank.nth_interaction(-1, entity="own_1"),
+        "last_interaction_of_entity": lambda bank: bank.nth_interaction(-1, entity=carried),
         "history_end": lambda bank: bank.history(HOT, limit=-10),
         "skill_candidates": lambda bank: bank.skill_candidates("pick_place", (0.0, 0.0, 0.0)),
         "latest_s": lambda bank: bank.latest_s(),
