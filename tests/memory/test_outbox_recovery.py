@@ -354,7 +354,7 @@ def test_of_many_large_parcels_few_are_in_memory_and_in_one_call(service, tmp_pa
 def fail_deletions(outbox):
     """Makes each deletion of a parcel fail as on a full disk, until the returned call."""
     outbox._db.execute(
-        "CREATE TEMP TRIGGER full BEFORE DELETE ON main.parcel BEGIN SELECT RAISE(ROLLBACK, 'database is full'); END"
+        "CREATE TEMP TRIGGER full BEFORE DELETE ON main.parcel BEGIN SELECT RAISE(ABORT, 'database is full'); END"
     )
     return lambda: outbox._db.execute("DROP TRIGGER full")
 
