@@ -1,6 +1,7 @@
 """Kills, full disks, failing disks and flipped bits, on real files and real processes."""
 
 import os
+import random
 import sqlite3
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from embodied.errors import DataError, PathError, StorageError
+from embodied.errors import DataError, EmbodiedError, PathError, StorageError
 from embodied.memory import inspect_file, open_bank, rescue
 from launch.benchmarks.memory_faults import KillTally, MemoryFaultsConfig, flip_bits, kill_once, measure
 from tests.memory.writers import EventFactory, contents_of
@@ -243,3 +244,46 @@ def test_a_disk_that_does_not_take_more_leaves_the_old_state_and_work_goes_on_wh
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
     assert done.stdout == "held\n", done.stderr
+
+
+TEXT = b"\xa3\xed\xa0\x80"  # Half of a surrogate pair, as MessagePack.
+DAMAGE = {
+    "text of an event": ("UPDATE event SET body = ? WHERE seq = 3", b"\x92" + TEXT + TEXT),
+    "arrays in an event": ("UPDATE event SET body = ? WHERE seq = 3", b"\x91" * 5_000),
+    "nothing in an event": ("UPDATE event SET body = ? WHERE seq = 3", b""),
+    "a name": ("UPDATE name SET text = CAST(? AS TEXT) WHERE id = 5", b"\xff\xcc"),
+    "a kind": ("UPDATE event SET kind = ? WHERE seq = 3", 10**6),
+    "a cause": ("UPDATE event SET cause = ? WHERE seq = 3", b"\xc1"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+@pytest.mark.parametrize("thorough", [True, False])
+def test_damaged_text_and_bytes_are_errors_of_this_project(tmp_path, case, thorough):
+    path = tmp_path / "bank.db"
+    filled(path, 5)
+    with sqlite3.connect(path) as db:
+        assert db.execute(DAMAGE[case][0], (DAMAGE[case][1],)).rowcount == 1
+    db.close()
+    with pytest.raises(DataError), open_bank(f"sqlite:///{path}", thorough=thorough) as bank:
+        bank.changes_since(0)
+
+
+def test_damage_of_any_byte_is_an_error_of_this_project(tmp_path):
+    filled(tmp_path / "bank.db", 20)
+    clean, choose, opened = (tmp_path / "bank.db").read_bytes(), random.Random(5), 0
+    for i in range(60):
+        damaged = bytearray(clean)
+        for _ in range(choose.choice((1, 3, 50))):
+            damaged[choose.randrange(len(damaged))] ^= 1 << choose.randrange(8)
+        path = tmp_path / f"damaged{i}.db"
+        path.write_bytes(damaged[: choose.choice((len(damaged), choose.randrange(len(damaged))))])
+        try:
+            with open_bank(f"sqlite:///{path}", thorough=False) as bank:
+                bank.where_is("block_1")
+                bank.changes_since(0)
+                opened += 1
+        except EmbodiedError as error:
+            assert error.rule
+        path.unlink()
+    assert opened > 3

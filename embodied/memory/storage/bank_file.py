@@ -15,7 +15,7 @@ from embodied.memory.projections.temporal import Temporal
 from embodied.memory.storage.files import OpenFile, create_private
 from embodied.memory.storage.names import SCHEMA as NAME_SCHEMA
 from embodied.memory.storage.names import Names
-from embodied.memory.storage.tables import Tables, translated
+from embodied.memory.storage.tables import DATABASE_ERRORS, Tables, translated
 from embodied.memory.storage.tombstones import SCHEMA as GAP_SCHEMA
 
 APPLICATION_ID = 0x5354454D  # "STEM", in the header of the SQLite file.
@@ -58,7 +58,7 @@ def open_tables(path: Path | None) -> Tables:
         if path is not None:
             _begin_session(db)
         return Tables(db, Names(db), OpenFile(path), ending="UPDATE session SET open = 0")
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         db.close()
         raise translated(error) from error
     except DataError:
@@ -83,7 +83,7 @@ def read_only_tables(path: Path) -> Tables:
             )
         check_format(db)
         return Tables(db, Names(db))
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         db.close()
         raise translated(error) from error
     except DataError:

@@ -26,7 +26,7 @@ from embodied.memory.storage.log import EventLog
 from embodied.memory.storage.names import Names
 from embodied.memory.storage.row_codec import COLUMNS, FIRST_DIGEST, chained_digest, row_with_names
 from embodied.memory.storage.snapshots import TABLES, rebuild, replay
-from embodied.memory.storage.tables import Tables, translated
+from embodied.memory.storage.tables import DATABASE_ERRORS, Tables, translated
 from embodied.memory.storage.write_ahead import write_ahead_damage
 
 MOST_PROBLEMS = 20
@@ -77,7 +77,7 @@ def inspect_file(path: Path) -> Damage:
                 return Damage(frames, 0)  # Its owner was killed before it had made any table.
             check_format(db)
             found = inspect_tables(db)
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             found = Damage((f"SQLite cannot read it: {error}.",), 0)
     return Damage((*frames, *found.problems), found.sound_seq)
 
@@ -109,7 +109,7 @@ def inspect_tables(db: sqlite3.Connection) -> Damage:
     try:
         pages = [text for (text,) in db.execute(f"PRAGMA integrity_check({MOST_PROBLEMS})") if text != "ok"]
         chain = inspect_chain(db)
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         return Damage((f"SQLite cannot read it: {error}.",), 0)
     return Damage((*(f"SQLite finds: {text}." for text in pages), *chain.problems), chain.sound_seq)
 
@@ -132,7 +132,7 @@ def inspect_chain(db: sqlite3.Connection) -> Damage:
             sound = sound if problems else seq
             if len(problems) >= MOST_PROBLEMS:
                 break
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         problems.append(f"After event {seq} the file cannot be read: {error}.")
     return Damage(tuple(problems), sound)
 
@@ -152,7 +152,7 @@ def inspect_projections(log: EventLog) -> list[str]:
             db.execute("BEGIN")
             replay(log, Tables(db, Names(db)))
             return [text for table in TABLES if (text := _difference(log.tables.db, db, table))]
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         raise translated(error) from error
     finally:
         db.close()
@@ -171,7 +171,7 @@ def rescue(path: Path, target: Path) -> int:
             sound = inspect_chain(source).sound_seq
             tables = open_tables(target)
             _copy_prefix(source, tables, sound)
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             raise translated(error) from error
     try:
         rebuild(EventLog(tables, PROJECTIONS), None)

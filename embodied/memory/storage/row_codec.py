@@ -34,6 +34,9 @@ _UNENCODABLE = (
     EmbodiedError, msgspec.ValidationError, TypeError, ValueError, AttributeError, struct.error, OverflowError,
     RecursionError,
 )  # fmt: skip
+_UNREADABLE = (
+    SceneError, UnknownNameError, msgspec.DecodeError, struct.error, LookupError, TypeError, ValueError, RecursionError,
+)  # fmt: skip
 _LENGTH = struct.Struct("<I")
 _encode = msgspec.msgpack.Encoder(enc_hook=plain).encode
 COLUMNS = (
@@ -172,7 +175,15 @@ def event_from_row(values: Sequence[Any], text: Callable[[int], str]) -> Event:
     try:
         payload = decode_payload(text(kind), body, bulk)
         causes = _decode_cause(cause) if cause else ()
-    except (SceneError, UnknownNameError, msgspec.DecodeError, struct.error, IndexError, TypeError) as error:
+    except (
+        SceneError,
+        UnknownNameError,
+        msgspec.DecodeError,
+        struct.error,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise DataError(
             "Every event in the memory bank must be readable.", value=seq, remedy=f"{error} Verify the file."
         ) from error

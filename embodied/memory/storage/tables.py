@@ -12,6 +12,7 @@ from embodied.memory.storage.names import Names
 
 LONGEST_WAY_S = 1.0  # Writers that never pause do not stop the work in the background for longer.
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # The latter of SQLite's message about damaged text.
 _UNFIT = (sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE)
 
 
@@ -97,7 +98,7 @@ class Tables:
         try:
             with self.lock:
                 return self.db.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             raise translated(error) from error
 
     def select_one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
@@ -109,18 +110,18 @@ class Tables:
         """Runs one statement, inside the caller's transaction."""
         try:
             self.db.execute(sql, values)
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             raise translated(error) from error
 
     def write_many(self, sql: str, select: Iterable[tuple[Any, ...]]) -> None:
         """Runs one statement for each row, inside the caller's transaction."""
         try:
             self.db.executemany(sql, select)
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             raise translated(error) from error
 
 
-def translated(error: sqlite3.Error) -> EmbodiedError:
+def translated(error: sqlite3.Error | UnicodeDecodeError) -> EmbodiedError:
     """Returns the error of this project for one of SQLite.
 
     It is `DataError` for a file that is damaged, `MemoryBankError` for a value that no database can hold, and
@@ -129,7 +130,8 @@ def translated(error: sqlite3.Error) -> EmbodiedError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _UNFIT or isinstance(error, sqlite3.InterfaceError):
         return MemoryBankError("A value in an event must be one that a database can hold.", value=str(error))
-    if code in _DAMAGE:
+    unreadable = isinstance(error, sqlite3.OperationalError) and not hasattr(error, "sqlite_errorcode")
+    if code in _DAMAGE or unreadable or isinstance(error, UnicodeDecodeError):  # Text of the file is not UTF-8.
         return DataError(
             "A memory bank's file must be an intact SQLite file.",
             value=str(error),
