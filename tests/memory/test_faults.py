@@ -253,6 +253,7 @@ DAMAGE = {
     "nothing in an event": ("UPDATE event SET body = ? WHERE seq = 3", b""),
     "a name": ("UPDATE name SET text = CAST(? AS TEXT) WHERE id = 5", b"\xff\xcc"),
     "a kind": ("UPDATE event SET kind = ? WHERE seq = 3", 10**6),
+    "no text in a digest": ("UPDATE event SET digest = ? WHERE seq = (SELECT MAX(seq) FROM event)", "text"),
     "a cause": ("UPDATE event SET cause = ? WHERE seq = 3", b"\xc1"),
 }
 

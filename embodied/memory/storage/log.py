@@ -263,6 +263,9 @@ def _refusal(error: Exception) -> MemoryBankError:
 
 
 def last_of(tables: Tables) -> tuple[int, bytes]:
-    """Returns the sequence number and the digest at the end of the log."""
+    """Returns the sequence number and the digest at the end of the log. Raises `DataError` where that is damaged."""
     last = tables.select_one("SELECT seq, digest FROM event ORDER BY seq DESC LIMIT 1")
-    return last or (0, FIRST_DIGEST)  # type: ignore[return-value]
+    seq, digest = last or (0, FIRST_DIGEST)
+    if not isinstance(digest, bytes):
+        raise DataError("The last event of a memory bank must have a digest.", value=seq, remedy="Verify the file.")
+    return seq, digest
