@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from embodied.evaluation.metrics import wilson_interval
@@ -85,3 +86,16 @@ def test_the_table_of_beliefs_is_that_of_its_measurements():
     table = [line.strip("|").split("|") for line in (folder / "README.md").read_text().splitlines() if line[:1] == "|"]
     cells = [[cell.strip() for cell in row[1:]] for row in table[2:]]
     assert cells == [list(row) for row in zip(*columns, strict=True)]
+
+
+@pytest.mark.parametrize("agent", ["ppo", "random"])
+@pytest.mark.parametrize("training", sorted({row["training"] for row in rows("gymnasium")}))
+def test_the_table_of_learners_is_that_of_its_rows(agent, training):
+    found = rows("gymnasium", agent=agent, training=training)
+    assert [row["seed"] for row in found] == list(range(100))
+    returns = np.array([row["return"] for row in found])
+    mean, half = returns.mean(), 1.96 * returns.std(ddof=1) / 10
+    reached = [sum(phase in row["phases"] for row in found) for phase in ("closed", "pressed")]
+    cells = [agent, training, f"{mean:.3f} [{mean - half:.3f}, {mean + half:.3f}]", *reached]
+    line = f"| {' | '.join(map(str, cells))} | {sum(row['success'] for row in found)} |"
+    assert line in (DOCS / "results.md").read_text()
