@@ -6,7 +6,7 @@ from typing import ClassVar
 from embodied.memory.schema.event import Event
 from embodied.memory.storage.tables import Tables
 
-PROJECTIONS_VERSION = 8  # Increased whenever a schema or the meaning of an event changes: old tables are then rebuilt.
+PROJECTIONS_VERSION = 9  # Increased whenever a schema or the meaning of an event changes: old tables are then rebuilt.
 
 
 class Projection:

@@ -56,7 +56,7 @@ from embodied.memory.service.bank import Bank
 WRITER = "retention"
 OBSERVATIONS = frozenset(tag for tag, kind in KINDS.items() if kind.removal is Removal.BY_RETENTION)
 PAGE = 250
-STEP = 400  # Events removed by one commit: some milliseconds, in which others wait.
+STEP = 250  # Events removed by one commit: some milliseconds, in which others wait.
 PAUSE_S = 0.001
 SAME, ALIKE, PLAIN, OLD = "sightings that say the same", "moments alike", "moments that are not novel", "oldest first"
 
@@ -132,6 +132,7 @@ class Retention:
                 number += 1
                 bank.append(Event(WRITER, number, max(time_s, log.newest_s), Forgotten(reason, ranges, count)))
                 sleep(PAUSE_S)  # Threads that wait for the lock do not queue: the one that runs would take it again.
+                bank.give_way()
         counts = {reason: len(numbers) for reason, numbers in chosen.items()}
         return RetentionResult(counts, log.count - sum(counts.values()) + number - first)
 

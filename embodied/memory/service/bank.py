@@ -140,7 +140,7 @@ class Bank(BankView):
         return results
 
     def give_way(self) -> None:
-        """Waits while another thread appends, at most a second; for long work in the background."""
+        """Waits while another thread appends, at most a tenth of a second; for long work in the background."""
         self._log.tables.give_way()
 
     def last_of_writer(self, writer: str) -> tuple[int, float]:

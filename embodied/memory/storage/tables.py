@@ -10,7 +10,7 @@ from embodied.errors import DataError, EmbodiedError, MemoryBankError, StorageEr
 from embodied.memory.storage.files import OpenFile
 from embodied.memory.storage.names import Names
 
-LONGEST_WAY_S = 1.0  # Writers that never pause do not stop the work in the background for longer.
+LONGEST_WAY_S = 0.1  # Writers that never pause do not stop the work in the background for longer.
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # The latter of SQLite's message about damaged text.
 _UNFIT = (sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE)
