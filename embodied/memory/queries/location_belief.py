@@ -47,8 +47,8 @@ def where_is(log: EventLog, entity: str, at: Instant, half_life_s: Mapping[str, 
     subject = names.find(entity)
     if subject is None:
         return None
-    root = root_at(log, subject, at)
     propagation = PosePropagation(log, at)
+    root = propagation.resolution.root(subject)
     seen = propagation.sighting(root, at.time_s)
     logged = parent_at(log, root, at)
     if seen is None and logged.version == 0:

@@ -55,10 +55,12 @@ class PlaceTree(Mapping[str, Place]):
         return best[1] if best else ""
 
     def _sizes(self) -> Iterator[int]:
-        found = self._log.tables.select_one("SELECT MIN(size) FROM place_cell")
-        while found and found[0] is not None:
-            yield found[0]
-            found = self._log.tables.select_one("SELECT MIN(size) FROM place_cell WHERE size > ?", found[0])
+        ends = "SELECT (SELECT MIN(size) FROM place_cell), (SELECT MAX(size) FROM place_cell)"
+        size, largest = self._log.tables.select_one(ends) or (None, None)
+        while size is not None:
+            yield size
+            following = "SELECT MIN(size) FROM place_cell WHERE size > ?"
+            (size,) = (self._log.tables.select_one(following, size) if size < largest else None) or (None,)
 
     def _in_cell(self, size: int, x: float, y: float) -> Iterator[tuple[float, str]]:
         """Yields area and name of the places in a cell, the smallest first."""

@@ -21,7 +21,7 @@ from embodied.memory.storage.tables import Tables, translated
 from embodied.memory.storage.tombstones import check_forgotten, forget, forgotten_writer
 
 FORGOTTEN_SEQ = 0
-CHUNK = 500
+FIRST_CHUNK, CHUNK = 32, 500
 _logger = logging.getLogger(__name__)
 
 
@@ -115,8 +115,9 @@ class EventLog:
 
         `where` and `values` as in `events`.
         """
-        left = iter(numbers)
-        while chunk := list(islice(left, CHUNK)):
+        left, size = iter(numbers), FIRST_CHUNK
+        while chunk := list(islice(left, size)):
+            size = min(CHUNK, 4 * size)  # A caller may want only the first few.
             marks = ", ".join("?" * len(chunk))
             found = self.tables.select(
                 f"SELECT {COLUMNS} FROM event WHERE seq IN ({marks}) AND {where} ORDER BY seq",  # noqa: S608
