@@ -13,6 +13,7 @@ from tests.environments.learners import environment_with
 
 PAGE = ROOT / "docs" / "tutorials" / "gymnasium.md"
 KEYFRAMES = 8_000
+FIRST = 1000
 CHECKED = """
 import warnings
 import gymnasium
@@ -117,7 +118,7 @@ def test_a_video_has_a_frame_before_and_after_every_keyframe(python, tmp_path):
 @pytest.mark.proof
 @pytest.mark.timeout(2700)
 def test_ppo_of_the_tutorial_earns_more_than_a_random_agent(python, tmp_path):
-    run(python, script_of_the_page(), str(KEYFRAMES), "0", folder=tmp_path, limit_s=2400)
+    run(python, script_of_the_page(), str(KEYFRAMES), "0", str(FIRST), folder=tmp_path, limit_s=2400)
     rows = [json.loads(line) for line in (tmp_path / "rows_0.jsonl").read_text().splitlines()]
     returns = {agent: np.array([row["return"] for row in rows if row["agent"] == agent]) for agent in ("ppo", "random")}
     assert [len(found) for found in returns.values()] == [100, 100]
@@ -128,4 +129,4 @@ def test_ppo_of_the_tutorial_earns_more_than_a_random_agent(python, tmp_path):
 def test_the_page_trains_as_the_proof_does():
     script = script_of_the_page()
     compile(script, "train_ppo.py", "exec")
-    assert f"python train_ppo.py {KEYFRAMES} 0\n" in PAGE.read_text()
+    assert f"python train_ppo.py {KEYFRAMES} 0 {FIRST}\n" in PAGE.read_text()

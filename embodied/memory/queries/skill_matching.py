@@ -5,7 +5,6 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from embodied.geometry import Vector3
-from embodied.memory.projections import blocks
 from embodied.memory.projections.embodiment import ANY_CONTEXT
 from embodied.memory.queries.containment_history import Instant
 from embodied.memory.schema.event import Event
@@ -106,11 +105,11 @@ def _robot_candidate(log: EventLog, robot: int, query: SkillQuery, at: Instant) 
 
 
 def _now_s(log: EventLog, at: Instant) -> float:
-    """Returns the time of a query: for the latest, the newest valid time of all events."""
+    """Returns the time of a query: for the latest, the valid time of the newest event."""
     if at.time_s < math.inf:
         return at.time_s
-    newest_s = blocks.newest_s(log.tables, at.seq)
-    return -math.inf if newest_s is None else newest_s
+    now = log.event(at.seq)
+    return now.valid_time_s if now else -math.inf
 
 
 def _travel_s(card: RobotRegistered, distance_m: float, near_m: Vector3) -> float | None:
@@ -125,8 +124,7 @@ def _travel_s(card: RobotRegistered, distance_m: float, near_m: Vector3) -> floa
 
 def _leased(log: EventLog, robot: int, at: Instant) -> int:
     """Returns how many leases of a robot are neither ended, nor expired, nor passed on."""
-    now = log.event(at.seq)
-    time_s = at.time_s if at.time_s < math.inf else now.valid_time_s if now else -math.inf
+    time_s = _now_s(log, at)
     if at.seq >= log.head:
         found = log.tables.select_one(
             "SELECT COUNT(*) FROM lease_open WHERE robot = ? AND expires_s > ?", robot, time_s
