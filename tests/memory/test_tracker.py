@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from embodied.geometry import intrinsics_matrix
-from embodied.memory.perception.looks import ChangeKind, Look
+from embodied.memory.perception.looks import ChangeKind, Look, Reference, Votes
 from embodied.memory.perception.segments import SegmentedImage
 from embodied.memory.perception.tracker import SceneTracker
 from embodied.types import CameraImage
@@ -94,3 +94,17 @@ def test_a_thing_that_appears_on_a_known_table_is_gone_once_it_is_taken_away(thi
     name = thing_of(known).name
     assert see(known, drawn(2.0, thing=thing))[name] is ChangeKind.CONFIRMED
     assert see(known, drawn(3.0))[name] is ChangeKind.GONE
+
+
+def test_pixels_of_a_thing_count_for_it_also_where_a_robot_hides_them():
+    """How much of a thing a mask shows is a share of all that the camera knew of it."""
+    before, now = drawn(0.0, thing="wedge").image, drawn(1.0, thing="wedge", robot=True)
+    label = before.instance.ravel().astype(np.intp)
+    reference = Reference(before.depth_m.ravel().copy(), before.rgb.reshape(-1, 3).copy(), label)
+    ours = np.array([False, False, False, True])
+    votes = Votes(SegmentedImage(now.image), reference, ours, np.array([False, False, True]))
+    known_px = int((before.instance == TABLE).sum())
+    assert votes.pixels_of(TABLE) == known_px
+    assert votes.share_of_own(TABLE, TABLE) == (now.image.instance == TABLE).sum() / known_px < 1.0
+    assert votes.pixels_of(THING) == (before.instance == THING).sum()
+    assert votes.share_of_own(THING, THING) == 0.0

@@ -1,3 +1,4 @@
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from embodied.simulators.bullet import BulletConfig
 from embodied.simulators.bullet.bodies import create_bodies
 from embodied.simulators.bullet.client import connect
 from embodied.simulators.rendering.choice import RendererChoice
-from embodied.simulators.rendering.gl_context import create_context
+from embodied.simulators.rendering.gl_context import SOFTWARE_THREADS, create_context
 from embodied.simulators.rendering.opengl import CameraView, OpenGLRenderer, Visual
 from embodied.simulators.rendering.surfaces import shaded_surface
 from embodied.simulators.rendering.tiny import TinyRenderer
@@ -399,3 +400,14 @@ def test_opengl_and_tiny_renderer_agree_on_a_panda_at_a_table() -> None:
     assert set(np.unique(images[0][0].instance)) == set(scene.instance_ids().values()) | {0}
     assert agreement["instance_agreement"] >= 0.99
     assert agreement["depth_difference_median_m"] <= 0.0005
+
+
+@pytest.mark.parametrize(("threads", "given", "asked"), [(1, None, "0"), (3, None, "3"), (1, "2", "2")])
+def test_llvmpipe_draws_in_the_thread_of_the_simulator_unless_more_are_asked_for(monkeypatch, threads, given, asked):
+    monkeypatch.delenv(SOFTWARE_THREADS, raising=False)
+    if given:
+        monkeypatch.setenv(SOFTWARE_THREADS, given)
+    made = OpenGLRenderer(threads=threads)
+    found = os.environ[SOFTWARE_THREADS]
+    made.close()
+    assert found == asked
