@@ -25,16 +25,18 @@ def beyond_grasp(log: EventLog, at: Instant, sighting: Event | None, report: Eve
         sighting: the last sighting of the thing, None where it was not seen
         report: the last state of the robot before it, None where it has reported none
     """
-    seen, state = (event.payload if event else None for event in (sighting, report))
+    if sighting is None or report is None:
+        return False
+    seen, state = sighting.payload, report.payload
     if not isinstance(seen, EntitySeen) or not isinstance(state, RobotReported) or not seen.size_m:
         return False
-    age_s = max(0.0, sighting.valid_time_s - report.valid_time_s) if sighting and report else 0.0
+    age_s = max(0.0, sighting.valid_time_s - report.valid_time_s)
     slack_m = max(seen.size_m) + GRASP_M
     if state.tool is not None:
         apart_m = math.dist(state.tool.position_m, seen.pose.position_m)
         if apart_m > slack_m + TOOL_MPS * age_s:
             return True
-    registered = last_logged(log, log.tables.names.find(report.robot) if report else None, "robot_registered", at)
+    registered = last_logged(log, log.tables.names.find(report.robot), "robot_registered", at)
     card = registered.payload if registered else None
     if not isinstance(card, RobotRegistered) or not card.reach_m:
         return False

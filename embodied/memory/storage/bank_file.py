@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from embodied.errors import DataError
@@ -47,7 +49,7 @@ def open_tables(path: Path | None) -> Tables:
     if path is not None:
         create_private(path)
     db = connect(path)
-    try:
+    with _closed_on_error(db):
         if not fresh(db):
             check_format(db)
         db.execute("PRAGMA journal_mode = WAL")
@@ -58,12 +60,6 @@ def open_tables(path: Path | None) -> Tables:
         if path is not None:
             _begin_session(db)
         return Tables(db, Names(db), OpenFile(path), ending="UPDATE session SET open = 0")
-    except DATABASE_ERRORS as error:
-        db.close()
-        raise translated(error) from error
-    except DataError:
-        db.close()
-        raise
 
 
 def read_only_tables(path: Path) -> Tables:
@@ -73,7 +69,7 @@ def read_only_tables(path: Path) -> Tables:
     for a file that is no bank, is of a newer version, or has no table yet, and as `translated` does.
     """
     db = connect_to_read(path)
-    try:
+    with _closed_on_error(db):
         db.execute("BEGIN")  # The first read below fixes what all later ones see.
         if fresh(db):
             raise DataError(
@@ -83,10 +79,17 @@ def read_only_tables(path: Path) -> Tables:
             )
         check_format(db)
         return Tables(db, Names(db))
+
+
+@contextmanager
+def _closed_on_error(db: sqlite3.Connection) -> Iterator[None]:
+    """Closes a connection where the block raises, and raises errors of SQLite as those of this project."""
+    try:
+        yield
     except DATABASE_ERRORS as error:
         db.close()
         raise translated(error) from error
-    except DataError:
+    except BaseException:
         db.close()
         raise
 
