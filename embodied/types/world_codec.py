@@ -10,8 +10,10 @@ from embodied.types.world import WorldState
 
 
 def world_to_json(state: WorldState) -> bytes:
-    """Returns the state as JSON; `world_from_json` gives back the same numbers."""
-    return msgspec.json.encode(state, enc_hook=_listed)
+    """Returns the state as JSON, equal states as equal bytes; `world_from_json` gives back the same numbers."""
+    fields = msgspec.to_builtins(state, enc_hook=_listed)
+    fields["contact"] = sorted(fields["contact"])  # The order of a set follows the process's hash seed.
+    return msgspec.json.encode(fields)
 
 
 def world_from_json(text: str | bytes) -> WorldState:

@@ -134,3 +134,12 @@ def test_capabilities_are_found_at_run_time(simulator: BulletSimulator) -> None:
     for capability in (Teleportable, Navigable):
         assert isinstance(simulator, capability)
         assert not isinstance(plain, capability)
+
+
+def test_equal_states_are_equal_bytes_in_whatever_order_their_contacts_were_found() -> None:
+    pairs = [(f"block {number}", "table") for number in range(100)]
+    state = WorldState(0.0, {}, {}, frozenset(pairs), {}, {})
+    turned = WorldState(0.0, {}, {}, frozenset(reversed(pairs)), {}, {})
+    assert list(state.contact) != list(turned.contact)
+    assert world_to_json(state) == world_to_json(turned)
+    assert world_from_json(world_to_json(state)).contact == state.contact
