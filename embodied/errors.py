@@ -135,6 +135,15 @@ class ConflictError(MemoryBankError):
     """The state on which this write was based has changed (a stale version, lease or epoch): read again and retry."""
 
 
+class StaleLeaseError(MemoryBankError):
+    """Effects were written under a lease that another has taken over, or of a subtask that has ended.
+
+    Unlike after other errors the events of the call are in the log: these effects as claims, which no belief counts.
+    """
+
+    usual_remedy = "Stop this work: the lease is no longer yours. Nothing needs to be sent again."
+
+
 class StorageError(MemoryBankError):
     """The disk of the memory bank is full or fails; nothing was written, and the write can be tried again."""
 

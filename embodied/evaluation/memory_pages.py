@@ -100,13 +100,14 @@ def episode_page(bank: PageSource, episode: str, *, what: str = "belief") -> Pag
         return None
     events = _without_fixtures(sorted(events, key=lambda event: (event.valid_time_s, event.seq)))
     shown = shortener(episode)
-    interactions = [event.payload for event in events if isinstance(event.payload, Interaction)]
+    counted = [event for event in events if not event.claimed]
+    interactions = [event.payload for event in counted if isinstance(event.payload, Interaction)]
     return Page(
         name=episode,
         what=what,
         dealt_with=tuple(dict.fromkeys(shown(interaction.entity) for interaction in interactions)),
-        intervals=tuple(_intervals(events, shown)),
-        maps=tuple(_maps(bank, events, shown)),
+        intervals=tuple(_intervals(counted, shown)) if counted else (),
+        maps=tuple(_maps(bank, counted, shown)) if counted else (),
         rows=tuple(timeline(events, shown=shown)),
     )
 

@@ -38,6 +38,7 @@ class Blocks(Projection):
         PRIMARY KEY (block, robot, kind)
     ) WITHOUT ROWID;
     """
+    with_claims: ClassVar[bool] = True
     tables: ClassVar[tuple[str, ...]] = ("block", "block_name", "block_robot")
 
     def apply(self, tables: Tables, event: Event) -> None:

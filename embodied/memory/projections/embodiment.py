@@ -5,9 +5,18 @@ from typing import ClassVar
 from embodied.errors import ConflictError, MemoryBankError
 from embodied.memory.projections.projection import Projection
 from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import LeaseGranted, RobotRegistered, SkillEnded, SubtaskEnded
+from embodied.memory.schema.kinds import (
+    Interaction,
+    LeaseGranted,
+    RelationEnded,
+    RelationSet,
+    RobotRegistered,
+    SkillEnded,
+    SubtaskEnded,
+)
 from embodied.memory.storage.tables import Tables
 
+EFFECTS = (RelationSet, RelationEnded, Interaction, SkillEnded, SubtaskEnded)  # What a robot does under a lease.
 ANY_CONTEXT = ""  # Runs are also counted under it, whatever their context.
 
 
@@ -39,6 +48,16 @@ class Embodiment(Projection):
     CREATE INDEX IF NOT EXISTS lease_robot ON lease (robot, expires_s);
     """
     tables: ClassVar[tuple[str, ...]] = ("robot", "skill_run", "lease", "lease_open")
+
+    def claims(self, tables: Tables, event: Event) -> bool:
+        """Returns whether it is an effect that names a lease which is not its robot's newest, or of an ended subtask.
+
+        A lease whose time is over counts as long as no newer one was granted; a subtask that was never leased has none.
+        """
+        if not event.subtask or not isinstance(event.payload, EFFECTS):
+            return False
+        epoch, holder, _, ended_seq = newest_lease(tables, event.subtask)
+        return (event.epoch, event.robot) != (epoch, holder) or ended_seq is not None
 
     def check(self, tables: Tables, event: Event) -> None:
         """Raises `ConflictError` for a lease that is not free, and for an outcome logged under a stale lease."""

@@ -22,6 +22,7 @@ class InvertedIndex(Projection):
         PRIMARY KEY (subject, kind, valid_time_s, seq)
     ) WITHOUT ROWID;
     """
+    with_claims: ClassVar[bool] = True
     tables: ClassVar[tuple[str, ...]] = ("mention",)
 
     def apply(self, tables: Tables, event: Event) -> None:

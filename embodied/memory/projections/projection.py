@@ -20,6 +20,12 @@ class Projection:
 
     schema: ClassVar[str] = ""
     tables: ClassVar[tuple[str, ...]] = ()
+    with_claims: ClassVar[bool] = False  # Whether claims are checked and applied too; see `Event.claimed`.
+
+    def claims(self, tables: Tables, event: Event) -> bool:
+        """Returns whether the state of the bank allows an event only as a claim, which no belief counts."""
+        del tables, event
+        return False
 
     def check(self, tables: Tables, event: Event) -> None:
         """Raises `MemoryBankError` or `ConflictError` where the event contradicts the state of the bank."""
@@ -35,3 +41,8 @@ class Projection:
 
     def settle(self, tables: Tables, head: int) -> None:
         """Writes what depends on many events at once, after all events up to number `head` were applied again."""
+
+
+def counting(projections: Sequence[Projection], event: Event) -> list[Projection]:
+    """Returns those of the `projections` for which the event counts: of a claim, the ones that find it in the log."""
+    return [projection for projection in projections if projection.with_claims or not event.claimed]

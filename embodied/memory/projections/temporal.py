@@ -48,6 +48,7 @@ class Temporal(Projection):
     CREATE VIEW IF NOT EXISTS moment_label AS
         SELECT key.seq, name.text AS label FROM moment_label_key AS key JOIN name ON name.id = key.label;
     """
+    with_claims: ClassVar[bool] = True  # They too must not be written into a closed past.
     tables: ClassVar[tuple[str, ...]] = ("episode", "closed", "removal", *MOMENT_TABLES)
 
     def check(self, tables: Tables, event: Event) -> None:

@@ -260,6 +260,10 @@ class Contents:
                 self._tasks[task].append(event.seq)
         else:
             self.causes.update(event.cause)
+        if not event.claimed:
+            self._take_belief(event, position)
+
+    def _take_belief(self, event: Event, position: LogPosition) -> None:
         match event.payload:
             case EntitySeen() as payload:
                 what = (payload.category, payload.labels, payload.hypothesis, payload.size_m, payload.confidence)

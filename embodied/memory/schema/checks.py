@@ -66,18 +66,18 @@ def _check_version(version: int) -> None:
 
 def check_envelope(event: Event) -> None:
     """Raises `MemoryBankError` unless all fields beside the payload are valid."""
-    texts = (event.writer, event.robot, event.task)
+    texts = (event.writer, event.robot, event.task, event.subtask)
     causes = event.cause if isinstance(event.cause, tuple) else (type(event.cause).__name__,)
-    numbers = (event.writer_seq, event.schema_version, *causes)
+    numbers = (event.writer_seq, event.schema_version, event.epoch, *causes)
     if not all(map(_is_text, texts)) or not all(type(number) is int for number in numbers):
         raise MemoryBankError(
             "Names of an event must be text, its numbers whole.",
             value=(*texts, *numbers),
-            remedy="Writer, robot and task are Unicode text; `cause` is a tuple of sequence numbers.",
+            remedy="Writer, robot, task and subtask are Unicode text; `cause` is a tuple of sequence numbers.",
         )
     for name in texts:
         if len(name) > LONGEST_NAME:
-            check_name("writer, robot or task", name)
+            check_name("writer, robot, task or subtask", name)
     if len(causes) > MOST_NAMES:
         raise MemoryBankError(
             f"An event must not have more than {MOST_NAMES} causes.", value=len(causes), remedy="Name the last ones."
@@ -92,13 +92,28 @@ def check_envelope(event: Event) -> None:
         raise MemoryBankError(
             "A valid time must be a finite number.", value=event.valid_time_s, remedy="Use the site clock, seconds."
         )
-    if event.seq or event.received_time_s:
+    if event.seq or event.received_time_s or event.claimed is not False:
         raise MemoryBankError(
-            "The bank itself sets the order and the received time of an event.",
-            value=(event.seq, event.received_time_s),
-            remedy="Leave `seq` and `received_time_s` at 0.",
+            "The bank itself sets the order and the received time of an event, and whether it is a claim.",
+            value=(event.seq, event.received_time_s, event.claimed),
+            remedy="Leave `seq` and `received_time_s` at 0, and `claimed` false.",
         )
     _check_version(event.schema_version)
+    _check_lease(event)
+
+
+def _check_lease(event: Event) -> None:
+    """Raises `MemoryBankError` unless an event names no lease, or one wholly: subtask, epoch and robot."""
+    if bool(event.subtask) != (event.epoch > 0) or not 0 <= event.epoch <= LARGEST_NUMBER:
+        raise MemoryBankError(
+            "An event of a leased subtask must name the subtask and the epoch of its lease, from 1.",
+            value=(event.subtask, event.epoch),
+            remedy="Give both as the lease has them, or neither.",
+        )
+    if event.subtask and not event.robot:
+        raise MemoryBankError(
+            "An event of a leased subtask must name the robot that has the lease.", value=(event.subtask, event.robot)
+        )
 
 
 def _is_text(value: object) -> bool:

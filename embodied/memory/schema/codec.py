@@ -39,12 +39,16 @@ def decode_events(content: bytes) -> list[Event]:
 def with_plain_numbers(event: Event) -> Event:
     """Returns an event whose envelope has plain numbers in place of NumPy's; its payload stays as it is."""
     cause = event.cause if isinstance(event.cause, tuple) else ()
-    numbers = event.writer_seq, event.valid_time_s, *cause
+    numbers = event.writer_seq, event.valid_time_s, event.epoch, *cause
     if not any(isinstance(number, _NUMPY) for number in numbers):
         return event
-    writer_seq, valid_time_s, *causes = (plain(number) if isinstance(number, _NUMPY) else number for number in numbers)
+    writer_seq, valid_time_s, epoch, *causes = (plain(one) if isinstance(one, _NUMPY) else one for one in numbers)
     return msgspec.structs.replace(
-        event, writer_seq=writer_seq, valid_time_s=valid_time_s, cause=tuple(causes) if cause else event.cause
+        event,
+        writer_seq=writer_seq,
+        valid_time_s=valid_time_s,
+        epoch=epoch,
+        cause=tuple(causes) if cause else event.cause,
     )
 
 

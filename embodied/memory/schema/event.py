@@ -16,6 +16,10 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     received it, set by the bank, as is `seq`, its position in the total order from 1 (both 0 before the append).
     `cause` are the `seq` of the events that led to this one. The valid times of one writer never decrease; a report on
     the past comes from a separate writer (such as `panda/late`).
+
+    What a robot writes while it executes a leased subtask names `subtask` and the `epoch` of the lease ("" and 0
+    otherwise). The bank sets `claimed` on effects (`embodiment.EFFECTS`) of a lease that was stale or had ended when
+    they arrived: they stay in the log and in histories, and no belief counts them.
     """
 
     writer: str
@@ -28,6 +32,9 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     seq: int = 0
     received_time_s: float = 0.0
     schema_version: int = SCHEMA_VERSION
+    subtask: str = ""
+    epoch: int = 0
+    claimed: bool = False
 
     @property
     def kind(self) -> str:

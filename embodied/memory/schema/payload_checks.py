@@ -207,6 +207,12 @@ def check_interaction(event: Event, payload: kinds.Interaction) -> None:
 def check_subtask(event: Event, payload: kinds.SubtaskEnded) -> None:
     """Raises `MemoryBankError` unless a subtask has an outcome and, under a lease epoch, a robot."""
     _named(subtask=payload.subtask, outcome=payload.outcome)
+    if event.subtask == payload.subtask and event.epoch != payload.epoch:
+        raise MemoryBankError(
+            "The outcome of a leased subtask must name the epoch of its lease.",
+            value=(payload.subtask, payload.epoch, event.epoch),
+            remedy="Give the event and its payload the same epoch.",
+        )
     if payload.epoch < 0 or (payload.epoch and not event.robot):
         raise MemoryBankError(
             "A subtask ends under a lease epoch from 0, written by its robot.", value=(event.robot, payload.epoch)

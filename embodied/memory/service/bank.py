@@ -118,7 +118,8 @@ class Bank(BankView):
 
         An event that is sent again keeps its first number (0 where it was removed since). Raises `MemoryBankError` for
         invalid events, `ConflictError` for those that depend on a state that has changed, `StorageError` for a disk
-        that is full or fails; nothing is written then.
+        that is full or fails; nothing is written then. Raises `StaleLeaseError` where effects came under a stale lease:
+        then all events are durable, these as claims.
         """
         (result,) = self.append_batches([as_events(events)])
         if isinstance(result, MemoryBankError):
@@ -128,7 +129,8 @@ class Bank(BankView):
     def append_batches(self, batches: Sequence[Sequence[Event]]) -> list[list[int] | MemoryBankError]:
         """Returns, for each batch, its sequence numbers or the error that refused it; one commit makes all durable.
 
-        Each batch is appended wholly or not at all, independently of the others. Raises `StorageError` as `append`.
+        Each batch is appended wholly or not at all, independently of the others; one with a `StaleLeaseError` is
+        appended. Raises `StorageError` as `append`.
         """
         if isinstance(batches, Event | str | bytes | Mapping) or not isinstance(batches, Iterable):
             raise MemoryBankError(

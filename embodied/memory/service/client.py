@@ -20,7 +20,7 @@ from embodied.memory.schema.checks import as_events
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import Payload, RelationSet
 from embodied.memory.schema.query import EventFilter
-from embodied.memory.service.leases import Lease, check_lease
+from embodied.memory.service.leases import Lease, check_lease, under
 from embodied.memory.service.outbox import Outbox
 from embodied.memory.service.parcels import LaidAside
 from embodied.memory.service.sender import FIRST_PAUSE_S, LONGEST_PAUSE_S, Sender
@@ -70,14 +70,24 @@ class BankClient(RemoteReads):
     ) -> None:
         self.close()
 
-    def log(self, payload: Payload, *, robot: str = "", task: str = "", cause: tuple[int, ...] = ()) -> int:
+    def log(
+        self,
+        payload: Payload,
+        *,
+        robot: str = "",
+        task: str = "",
+        cause: tuple[int, ...] = (),
+        lease: Lease | None = None,
+    ) -> int:
         """Returns the sequence number of one event of now, with this `payload`, once the bank has it.
 
-        `robot` and `task` are those of the event, `cause` the events that led to it. Where the clock was set back it is
-        at the writer's last time. Raises as `append`.
+        `robot` and `task` are those of the event, `cause` the events that led to it, `lease` that of the work in which
+        it came about; its robot is that of the event. Where the clock was set back it is at the writer's last time.
+        Raises as `append`.
         """
         with self._stamping:  # The times of a writer must be in the order of its events.
-            answer = self._post([self._event(payload, robot, task, cause)], stamped=True)
+            event = self._event(payload, robot, task, cause)
+            answer = self._post([event if lease is None else under(lease, event)], stamped=True)
         return self._wait(answer)[0]
 
     def append(self, events: Event | Sequence[Event]) -> list[int]:
@@ -85,8 +95,8 @@ class BankClient(RemoteReads):
 
         An event without a writer is this client's, one with `writer_seq` 0 gets its writer's next number. Raises
         `MemoryBankError` or `ConflictError` for events that the bank refuses, which are then dropped, and for a full
-        outbox; `UnreachableError` where the owner did not answer in time: then they are still in the outbox, and must
-        not be sent again.
+        outbox; `StaleLeaseError` where the bank has kept effects as claims; `UnreachableError` where the owner did not
+        answer in time: then they are still in the outbox, and must not be sent again.
         """
         return self._wait(self.post(events))
 
@@ -108,11 +118,13 @@ class BankClient(RemoteReads):
         self._require_open()
         return self._wait(self._sender.send_again(number))
 
-    def move(self, entity: str, predicate: str, parent: str, *, robot: str = "", task: str = "") -> int:
+    def move(  # noqa: PLR0913 - what is moved, and the fields of its event by name
+        self, entity: str, predicate: str, parent: str, *, robot: str = "", task: str = "", lease: Lease | None = None
+    ) -> int:
         """Returns the number of the event that makes `parent` the `predicate` parent of `entity`.
 
         It works among other writers: it reads the version, writes if it still holds, and otherwise reads again, at most
-        100 times: then the last `ConflictError` is raised. `robot` and `task` are those of the event.
+        100 times: then the last `ConflictError` is raised. `robot`, `task` and `lease` as in `log`.
         """
         tries = 0
         while True:
@@ -121,7 +133,7 @@ class BankClient(RemoteReads):
             version = 0 if there is None else there.version
             try:
                 payload = RelationSet(subject=entity, predicate=predicate, object=parent, expected_version=version)
-                return self.log(payload, robot=robot, task=task)
+                return self.log(payload, robot=robot, task=task, lease=lease)
             except ConflictError:
                 if tries == MOVE_TRIES:
                     raise
@@ -136,9 +148,11 @@ class BankClient(RemoteReads):
     def renew(self, lease: Lease, *, duration_s: float) -> Lease:
         """Returns the lease with its next epoch, which never ends before the lease itself.
 
-        Raises `ConflictError` for a stale one, `MemoryBankError` for other values.
+        What was written before arrives first, since it names the older epoch. Raises `ConflictError` for a stale lease,
+        `MemoryBankError` for other values, `UnreachableError` as `flush`.
         """
         held, ask = check_lease(lease), self._link.lease
+        self.flush()
         return self._until_reached(lambda: ask(held.subtask, held.robot, duration_s=duration_s, epoch=held.epoch))
 
     def retain(self, config: RetentionConfig | None = None) -> RetentionResult:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from embodied.errors import ConflictError, MemoryBankError
 from embodied.memory.queries.validation import number, text, whole
 from embodied.memory.schema.event import Event
@@ -17,7 +19,7 @@ WRITER = "site/leases"
 
 @dataclass(frozen=True)
 class Lease:
-    """`robot` may work on `subtask` until `expires_s` on the site clock; its outcome must name `epoch`.
+    """`robot` may work on `subtask` until `expires_s` on the site clock; effects and outcome must name `epoch`.
 
     The first lease of a subtask has epoch 1, and each grant or renewal the next one.
     """
@@ -32,7 +34,8 @@ class LeaseOffice:
     """Grants leases in the bank's process, so that one clock decides: robots' own clocks do not count.
 
     An expired lease may be renewed by its robot as long as no other robot has taken the subtask. Grants are events
-    (`lease_granted`), and the bank refuses outcomes (`subtask_ended`) under any epoch but the newest.
+    (`lease_granted`). Under any epoch but the newest the bank refuses outcomes (`subtask_ended`), and keeps effects of
+    events that name `subtask` and `epoch` only as claims; see `Event`.
     """
 
     def __init__(self, bank: Bank, *, clock: Callable[[], float] = time.time) -> None:
@@ -89,3 +92,9 @@ def check_lease(lease: object) -> Lease:
     text("subtask", lease.subtask)
     text("robot", lease.robot)
     return lease
+
+
+def under(lease: Lease, event: Event) -> Event:
+    """Returns the `event` as one of the work under this `lease`, by its robot where it names none."""
+    held = check_lease(lease)
+    return msgspec.structs.replace(event, subtask=held.subtask, epoch=held.epoch, robot=event.robot or held.robot)

@@ -9,7 +9,7 @@ from collections.abc import Sequence, Set
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from embodied.errors import DataError, MemoryBankError, NumberTakenError, StorageError
+from embodied.errors import DataError, MemoryBankError, NumberTakenError, StaleLeaseError, StorageError
 from embodied.memory.schema.codec import decode_events
 from embodied.memory.schema.event import Event
 from embodied.memory.service.outbox import Outbox
@@ -226,10 +226,10 @@ class Sender:
                 break
             answered.append((one, result))
         for parcel, (one, result) in zip(parcels, answered, strict=False):
-            if (one.answer is None or one.kept) and isinstance(result, MemoryBankError):
+            if (one.answer is None or one.kept) and _is_refusal(result):
                 logger.warning("Events of %s are refused and laid aside: %s", self._writer, result)
                 self._outbox.refuse(parcel, str(result))
-        refused = any(isinstance(result, MemoryBankError) for _, result in answered)
+        refused = any(_is_refusal(result) for _, result in answered)
         # What was refused must not be sent again.
         self._outbox.remove(parcels[: len(answered)], at_once=refused)
         with self._changed:
@@ -255,6 +255,11 @@ class Sender:
         for result in results:
             if isinstance(result, StorageError):
                 raise result
+
+
+def _is_refusal(result: Result) -> bool:
+    """Returns whether nothing of a parcel was written: claims are in the log."""
+    return isinstance(result, MemoryBankError) and not isinstance(result, StaleLeaseError)
 
 
 def _answer(answer: Future[list[int]] | None, result: Result) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 
 import msgspec
 
-from embodied.errors import DataError, MemoryBankError, NumberTakenError, StorageError
-from embodied.memory.projections.projection import Projection
+from embodied.errors import DataError, MemoryBankError, NumberTakenError, StaleLeaseError, StorageError
+from embodied.memory.projections.projection import Projection, counting
 from embodied.memory.schema.checks import as_events, check_envelope, check_payload
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import Forgotten
 from embodied.memory.schema.limits import check_size
 from embodied.memory.storage import row_codec
+from embodied.memory.storage.context_codec import encode_context
 from embodied.memory.storage.row_codec import COLUMNS, FIRST_DIGEST, MILLI, EventRow
 from embodied.memory.storage.tables import Tables, translated
 from embodied.memory.storage.tombstones import check_forgotten, forget, forgotten_writer
@@ -47,7 +48,8 @@ class EventLog:
     def append(self, events: Sequence[Event]) -> list[int]:
         """Returns the sequence numbers once the events are durable: all of them, or an error and none.
 
-        An event that is sent again keeps its number; one that has been removed since has 0.
+        An event that is sent again keeps its number; one that has been removed since has 0. Raises `StaleLeaseError`
+        where some were kept as claims: then all of them are durable too.
         """
         (result,) = self.append_batches([events])
         if isinstance(result, MemoryBankError):
@@ -130,7 +132,7 @@ class EventLog:
         head, digest = self._head, self._digest
         self.tables.db.execute("SAVEPOINT batch")
         try:
-            numbers = [self._append(event) for event in as_events(events)]
+            appended = [self._append(event) for event in as_events(events)]
         except Exception as error:
             if not self.tables.db.in_transaction:
                 raise  # SQLite itself ended the transaction: the disk fails, independently of this batch.
@@ -139,9 +141,11 @@ class EventLog:
             self._return_to(names, head, digest)
             return _refusal(error)
         self.tables.db.execute("RELEASE batch")
-        return numbers
+        claims = tuple(seq for seq, claimed in appended if claimed)
+        return _kept_as_claims(claims) if claims else [seq for seq, _ in appended]
 
-    def _append(self, event: Event) -> int:
+    def _append(self, event: Event) -> tuple[int, bool]:
+        """Returns the number of an event and whether it is a claim."""
         check_envelope(event)
         payload, body, bulk = row_codec.encode_payload(event.payload)
         check_size(payload, body, bulk)
@@ -152,15 +156,16 @@ class EventLog:
             return known
         seq = self._head + 1
         received_ms = round(self._clock() * MILLI)
-        event = msgspec.structs.replace(event, seq=seq, received_time_s=received_ms / MILLI)
+        claimed = any(projection.claims(self.tables, event) for projection in self.projections)
+        event = msgspec.structs.replace(event, seq=seq, received_time_s=received_ms / MILLI, claimed=claimed)
         self._check(event)
         self._insert(event, received_ms, body, bulk)
         if isinstance(event.payload, Forgotten):
             forget(self.tables, event.payload, self._event, self._released)
-        for projection in self.projections:
+        for projection in counting(self.projections, event):
             projection.apply(self.tables, event)
         self._writers[event.writer] = (event.writer_seq, event.valid_time_s)
-        return seq
+        return seq, claimed
 
     def _released(self, events: list[Event]) -> None:
         for projection in self.projections:
@@ -183,11 +188,11 @@ class EventLog:
             )
         if isinstance(event.payload, Forgotten):
             check_forgotten(self.tables, event.payload, self._head)
-        for projection in self.projections:
+        for projection in counting(self.projections, event):
             projection.check(self.tables, event)
 
     def _insert(self, event: Event, received_ms: int, body: bytes, bulk: bytes | None) -> None:
-        cause = row_codec.encode_cause(event.cause)
+        cause = encode_context(event)
         row = EventRow(
             event.seq, event.writer, event.writer_seq, event.valid_time_s, received_ms, event.robot, event.task,
             cause, event.schema_version, event.kind, body, bulk,
@@ -201,8 +206,8 @@ class EventLog:
         )  # fmt: skip
         self._head, self._digest = event.seq, digest
 
-    def _known(self, event: Event, body: bytes, bulk: bytes | None) -> int | None:
-        """Returns the number of an event that is sent again, None for a new one."""
+    def _known(self, event: Event, body: bytes, bulk: bytes | None) -> tuple[int, bool] | None:
+        """Returns the number of an event that is sent again and whether it is a claim, None for a new one."""
         last_seq, _ = self.last_of_writer(event.writer)
         if event.writer_seq > last_seq:
             return None
@@ -212,16 +217,18 @@ class EventLog:
         )  # fmt: skip
         if found is None:
             if event.writer_seq <= forgotten_writer(self.tables, event.writer)[0]:
-                return FORGOTTEN_SEQ
+                return FORGOTTEN_SEQ, False
             raise NumberTakenError(
                 "The events of one writer must arrive in the order of their numbers.",
                 value=(event.writer, event.writer_seq),
                 remedy=f"Its last one was {last_seq}: continue above it.",
             )
         row = row_codec.row_with_names(found, self.tables.names.text)
+        as_claim = encode_context(msgspec.structs.replace(event, claimed=True))
+        claimed = bool(event.subtask) and row.cause == as_claim
         repeated = row._replace(
             valid_time_s=event.valid_time_s, robot=event.robot, task=event.task,
-            cause=row_codec.encode_cause(event.cause),
+            cause=as_claim if claimed else encode_context(event),
             schema_version=event.schema_version, kind=event.kind, body=body, bulk=bulk,
         )  # fmt: skip
         if row != repeated:
@@ -230,7 +237,7 @@ class EventLog:
                 value=(event.writer, event.writer_seq),
                 remedy=f"Event {row.seq} has it already: continue above {last_seq}.",
             )
-        return row.seq
+        return row.seq, claimed
 
     def _event(self, values: Sequence[Any]) -> Event:
         return row_codec.event_from_row(values, self.tables.names.text)
@@ -239,6 +246,15 @@ class EventLog:
         self.tables.names.forget_after(names)
         self._head, self._digest = head, digest
         self._writers.clear()
+
+
+def _kept_as_claims(numbers: tuple[int, ...]) -> StaleLeaseError:
+    return StaleLeaseError(
+        "Effects must be written under the newest lease of their subtask, before its end, by the robot that has it.",
+        value=numbers,
+        remedy="These events are in the log as claims, which no belief counts; the others of the call count. Stop this "
+        "work, read again, and send nothing again.",
+    )
 
 
 def _refusal(error: Exception) -> MemoryBankError:

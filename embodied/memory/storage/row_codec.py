@@ -20,6 +20,7 @@ from embodied.memory.schema.event import Event
 from embodied.memory.schema.kind_table import KINDS
 from embodied.memory.schema.kinds import EpisodeBegun, MomentStored
 from embodied.memory.schema.limits import LARGEST_NUMBER
+from embodied.memory.storage.context_codec import decode_context
 
 DIGEST_BYTES = 8
 FIRST_DIGEST = bytes(DIGEST_BYTES)
@@ -45,7 +46,10 @@ COLUMNS = (
 
 
 class EventRow(NamedTuple):
-    """The values covered by `chained_digest`, names as text; `received_ms` is on the bank's clock, milliseconds."""
+    """The values covered by `chained_digest`, names as text; `received_ms` is on the bank's clock, milliseconds.
+
+    `cause` is what `context_codec` writes: the causes, and the lease.
+    """
 
     seq: int
     writer: str
@@ -174,7 +178,7 @@ def event_from_row(values: Sequence[Any], text: Callable[[int], str]) -> Event:
     seq, writer, writer_seq, valid_time_s, received_ms, robot, task, cause, version, kind, body, bulk, _ = values
     try:
         payload = decode_payload(text(kind), body, bulk)
-        causes = _decode_cause(cause) if cause else ()
+        context = decode_context(cause)
     except (
         SceneError,
         UnknownNameError,
@@ -188,17 +192,9 @@ def event_from_row(values: Sequence[Any], text: Callable[[int], str]) -> Event:
             "Every event in the memory bank must be readable.", value=seq, remedy=f"{error} Verify the file."
         ) from error
     return Event(
-        text(writer), writer_seq, valid_time_s, payload, text(robot), text(task), causes, seq, received_ms / MILLI,
-        version,
+        text(writer), writer_seq, valid_time_s, payload, text(robot), text(task), context.cause, seq,
+        received_ms / MILLI, version, context.subtask, context.epoch, context.claimed,
     )  # fmt: skip
-
-
-def encode_cause(cause: tuple[int, ...]) -> bytes | None:
-    """Returns the causes as bytes, None where there are none."""
-    return _encode(cause) if cause else None
-
-
-_decode_cause = msgspec.msgpack.Decoder(tuple[int, ...]).decode
 
 
 def _without_bulk(payload: MomentStored | EpisodeBegun) -> tuple[msgspec.Struct, bytes | None]:
