@@ -21,7 +21,7 @@ from embodied.memory.storage.tables import DATABASE_ERRORS, Tables, translated
 from embodied.memory.storage.tombstones import SCHEMA as GAP_SCHEMA
 
 APPLICATION_ID = 0x5354454D  # "STEM", in the header of the SQLite file.
-FORMAT_VERSION = 2  # 1 has no events under a lease; this code reads both.
+FORMAT_VERSION = 1
 PROJECTIONS: tuple[Projection, ...] = (InvertedIndex(), Spatial(), Temporal(), Embodiment(), Interactions(), Blocks())
 EVENT_SCHEMA = """
 CREATE TABLE IF NOT EXISTS event (
