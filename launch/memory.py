@@ -32,6 +32,7 @@ from launch import cli, memory_text
 from launch.arguments import Arguments
 from launch.memory_outbox import laid_aside
 from launch.memory_query import QuerySettings
+from launch.memory_status import outbox_path, serve_metrics, status_lines
 
 DAMAGED = 1
 
@@ -51,6 +52,7 @@ class What(Enum):
     backup = "backup"
     restore = "restore"
     refused = "refused"
+    status = "status"
 
 
 @dataclass(kw_only=True)
@@ -62,6 +64,8 @@ class MemoryCommandConfig(QuerySettings):
         backup: the file that restore reads
         again: with refused, the parcel to send again
         bank: with refused, the URL of the bank that gets it
+        outboxes: with status, the files of robots' outboxes
+        metrics_port: with status, serves the same to Prometheus at this port of loopback until it is interrupted
     """
 
     what: What = MISSING
@@ -71,6 +75,8 @@ class MemoryCommandConfig(QuerySettings):
     backup: str = ""
     again: int | None = None
     bank: str = ""
+    outboxes: list[str] = field(default_factory=list)
+    metrics_port: int | None = None
     retention: RetentionConfig = field(default_factory=RetentionConfig)
 
 
@@ -179,6 +185,16 @@ def _list_refused(config: MemoryCommandConfig, path: Path) -> None:
         cli.print_text(line)
 
 
+def _show_status(config: MemoryCommandConfig, path: Path) -> None:
+    """Prints the state of the bank or outbox at `path` and of the other outboxes, or serves it as metrics."""
+    root = Path(config.root) if config.root else None
+    files = [path, *(outbox_path(name, root) for name in config.outboxes)]
+    if config.metrics_port is not None:
+        serve_metrics(files, config.metrics_port)
+    for line in status_lines(files, limit=config.limit):
+        cli.print_text(line)
+
+
 def _restore(config: MemoryCommandConfig, path: Path | None) -> None:
     """Writes the bank of `backup` to the new file of the URL."""
     if path is None or not config.backup:
@@ -222,6 +238,7 @@ def _rebuild(bank: Bank, config: MemoryCommandConfig) -> Iterator[str]:
 BESIDE: Mapping[What, Callable[[MemoryCommandConfig, Path], None]] = {
     What.backup: _back_up,
     What.refused: _list_refused,
+    What.status: _show_status,
 }
 READING: Mapping[What, Callable[[BankView, MemoryCommandConfig], Iterator[str]]] = {
     What.summary: memory_text.summary,

@@ -57,14 +57,18 @@ from embodied.memory.schema.payload_texts import Shown
 from embodied.memory.schema.places import Place
 from embodied.memory.schema.query import EventFilter, LocationBelief, Order, Query, Recalled, SkillCandidate
 from embodied.memory.service.bank import Bank, Subscription, open_bank, require_openable
+from embodied.memory.service.bank_status import BankStatus, LeaseStatus, SnapshotStatus, WriterStatus
 from embodied.memory.service.client import BankClient, RemoteSubscription
 from embodied.memory.service.laid_aside import read_laid_aside
 from embodied.memory.service.leases import Lease, LeaseOffice
 from embodied.memory.service.outbox import Outbox
 from embodied.memory.service.outbox_config import OutboxConfig
+from embodied.memory.service.outbox_file import is_outbox
+from embodied.memory.service.outbox_status import OutboxStatus, outbox_status
 from embodied.memory.service.parcels import LaidAside
 from embodied.memory.service.read_only import ReadOnlyBank, open_read_only
 from embodied.memory.service.service import BankService, Link, Result, UnreachableError
+from embodied.memory.service.status_metrics import metrics_text
 from embodied.memory.storage.backup import back_up, restore
 from embodied.memory.storage.integrity import Damage, inspect_file, rescue
 from embodied.memory.storage.lock import OwnedError, Ownership
@@ -83,6 +87,7 @@ __all__ = [
     "Bank",
     "BankClient",
     "BankService",
+    "BankStatus",
     "BankView",
     "Damage",
     "EntityMerged",
@@ -98,6 +103,7 @@ __all__ = [
     "Lease",
     "LeaseGranted",
     "LeaseOffice",
+    "LeaseStatus",
     "Link",
     "LocationBelief",
     "LogPosition",
@@ -106,6 +112,7 @@ __all__ = [
     "Order",
     "Outbox",
     "OutboxConfig",
+    "OutboxStatus",
     "OwnedError",
     "Ownership",
     "Payload",
@@ -135,11 +142,13 @@ __all__ = [
     "SkillCandidate",
     "SkillEnded",
     "SkillSpec",
+    "SnapshotStatus",
     "Subscription",
     "SubtaskEnded",
     "ToolCalled",
     "UnreachableError",
     "Watermark",
+    "WriterStatus",
     "back_up",
     "bank_path",
     "decode_event",
@@ -148,8 +157,11 @@ __all__ = [
     "encode_events",
     "indexed_names",
     "inspect_file",
+    "is_outbox",
+    "metrics_text",
     "open_bank",
     "open_read_only",
+    "outbox_status",
     "rank",
     "read_laid_aside",
     "recall_ranked",

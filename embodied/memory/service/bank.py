@@ -15,6 +15,7 @@ from embodied.memory.queries.view import BankView
 from embodied.memory.schema.checks import as_events
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.query import EventFilter
+from embodied.memory.service.bank_status import BankStatus, bank_status
 from embodied.memory.storage import integrity, snapshots
 from embodied.memory.storage.bank_file import PROJECTIONS, open_tables, outdated, require_database
 from embodied.memory.storage.lock import Ownership
@@ -167,6 +168,10 @@ class Bank(BankView):
     def subscribe(self, wanted: EventFilter | None = None, *, after_seq: int | None = None) -> "Subscription":
         """Returns a subscription to the wanted events after `after_seq` (None: future ones), a number that exists."""
         return Subscription(self, validation.event_filter(wanted), validation.start_seq(after_seq, self.head))
+
+    def status(self, *, now_s: float | None = None) -> BankStatus:
+        """Returns the state of the bank for those who operate it; `now_s` is by default the time of this machine."""
+        return bank_status(self._log, self.path, owned=True, now_s=now_s)
 
     def verify(self) -> integrity.Damage:
         """Returns the damage: in pages of the file, events of the log, and projections that differ from it."""

@@ -279,7 +279,7 @@ class Outbox:
                 )
 
     def _insert(self, count: int, content: bytes) -> int:
-        sql = "INSERT INTO parcel (count, content, digest) VALUES (?, ?, ?)"
+        sql = "INSERT INTO parcel (count, content, digest, stored_s) VALUES (?, ?, ?, strftime('%s', 'now'))"
         return int(self._db.execute(sql, (count, content, digest_of(content))).lastrowid or 0)
 
     def _replace(self, parcel: Parcel, events: Sequence[Event], last: dict[str, int]) -> Parcel:

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from embodied.errors import DataError, EmbodiedError, StorageError
@@ -10,13 +10,16 @@ from embodied.memory.storage.files import create_private
 
 APPLICATION_ID = 0x5354454F  # "STEO", in the header of the SQLite file.
 FORMAT_VERSION = 1
-# `unnumbered` was added later: an older installation sends such parcels as they are, and the bank refuses them.
+# `unnumbered` was added later: an older installation sends such parcels as they are, and the bank refuses them. So was
+# `stored_s`, the time of this machine's clock, which parcels of an older installation lack.
+STORED_S = "stored_s"
 SCHEMA = f"""
 BEGIN IMMEDIATE;
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT_VERSION};
 CREATE TABLE IF NOT EXISTS parcel (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, count INTEGER NOT NULL, content BLOB NOT NULL, digest BLOB NOT NULL
+    number INTEGER PRIMARY KEY AUTOINCREMENT, count INTEGER NOT NULL, content BLOB NOT NULL, digest BLOB NOT NULL,
+    {STORED_S} INTEGER
 );
 CREATE TABLE IF NOT EXISTS refused (number INTEGER PRIMARY KEY, content BLOB NOT NULL, reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS writer (name TEXT PRIMARY KEY, last INTEGER NOT NULL);
@@ -49,11 +52,19 @@ def open_file(path: Path | None, *, durable: bool) -> sqlite3.Connection:
             _require_outbox(db)
             db.execute("PRAGMA journal_mode = WAL").fetchone()
             db.executescript(SCHEMA)
+            if not has_times(db):
+                db.execute(f"ALTER TABLE parcel ADD COLUMN {STORED_S} INTEGER")
             synchronise(db, durable=durable)
     except EmbodiedError:
         db.close()
         raise
     return db
+
+
+def is_outbox(path: Path) -> bool:
+    """Returns whether the file at `path` is an outbox, also while a client has it open. Raises as `open_file`."""
+    with translated(), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+        return db.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
 
 
 def read_file(path: Path) -> sqlite3.Connection:
@@ -68,6 +79,11 @@ def read_file(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def has_times(db: sqlite3.Connection) -> bool:
+    """Returns whether an outbox keeps the times at which its parcels were stored: older ones do not."""
+    return any(column == STORED_S for _, column, *_ in db.execute("PRAGMA table_info(parcel)"))
 
 
 def synchronise(db: sqlite3.Connection, *, durable: bool) -> None:

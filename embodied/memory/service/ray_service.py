@@ -3,13 +3,14 @@
 import asyncio
 import gc
 import itertools
+import logging
 import os
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ from embodied.memory.service.leases import Lease
 from embodied.memory.service.service import LONGEST_WAIT_S, BankService, Result, UnreachableError
 from embodied.memory.storage.lock import OwnedError
 from embodied.memory.storage.url import bank_path
+from embodied.prometheus import metrics_served
 
 NAMESPACE = "stem"
 READERS = 32
@@ -39,15 +41,20 @@ TAKE_OVER_S = 20.0
 PAUSE_S = 0.05
 RETAINING_S = 600.0
 Answer = TypeVar("Answer")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Host:
-    """A bank that an actor called `name` owns; `url` and `root` as in `open_bank`."""
+    """A bank that an actor called `name` owns; `url` and `root` as in `open_bank`.
+
+    Its metrics are served at `metrics_port` of the actor's machine, on loopback; None serves none.
+    """
 
     url: str
     name: str = "stem"
     root: str = ""
+    metrics_port: int | None = None
 
 
 class BankActor:
@@ -55,6 +62,9 @@ class BankActor:
 
     def __init__(self, host: Host) -> None:
         self._service = BankService(_take_over(host))
+        self._metrics = ExitStack()
+        if host.metrics_port is not None:
+            self._serve_metrics(host.metrics_port)
         gc.freeze()  # Imported modules are never garbage; collecting them would delay every client.
         self._readers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="reader")
         self._watchers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="watcher")  # Their calls may wait.
@@ -92,8 +102,19 @@ class BankActor:
         """Returns the process that owns the bank now."""
         return os.getpid()
 
+    def _serve_metrics(self, port: int) -> None:
+        """Serves the metrics; a bank that is replaced goes on without them where its port is taken meanwhile."""
+        try:
+            self._metrics.enter_context(metrics_served(self._service.metrics, port))
+        except ConfigError as error:
+            if not _is_replaced():
+                self._service.close()
+                raise
+            _log.error("The metrics of a memory bank are not served: %s", error)
+
     async def close(self) -> None:
         """Commits waiting events and closes the bank."""
+        self._metrics.close()
         await self._read(self._service.close)
 
     async def _read(self, call: Callable[[], Answer]) -> Answer:
@@ -235,7 +256,7 @@ def hosted(host: Host) -> Iterator[RayLink]:
 def _take_over(host: Host) -> Bank:
     """Opens the bank, waiting until a dying owner releases the file."""
     due_s = time.monotonic() + TAKE_OVER_S
-    replaced = bool(ray.get_runtime_context().was_current_actor_reconstructed)
+    replaced = _is_replaced()
     while True:
         try:
             return open_bank(host.url, root=_root(host), thorough=not replaced)
@@ -243,6 +264,11 @@ def _take_over(host: Host) -> Bank:
             if time.monotonic() > due_s:
                 raise
         time.sleep(PAUSE_S)
+
+
+def _is_replaced() -> bool:
+    """Returns whether this actor stands for one that has died."""
+    return bool(ray.get_runtime_context().was_current_actor_reconstructed)
 
 
 def _last_line(error: RayActorError) -> str:

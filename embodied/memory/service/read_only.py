@@ -9,6 +9,7 @@ from embodied.errors import MemoryBankError, PathError
 from embodied.memory.queries import validation
 from embodied.memory.queries.moment_search import MomentIndex
 from embodied.memory.queries.view import BankView
+from embodied.memory.service.bank_status import BankStatus, bank_status
 from embodied.memory.storage.bank_file import PROJECTIONS, outdated, read_only_tables, require_database
 from embodied.memory.storage.log import EventLog
 from embodied.memory.storage.url import bank_path
@@ -44,14 +45,15 @@ def open_read_only(
             value=path.name,
             remedy="Open it with this version once no other process has it open, which makes them again.",
         )
-    return ReadOnlyBank(log, half_life_s)
+    return ReadOnlyBank(log, half_life_s, path)
 
 
 class ReadOnlyBank(BankView):
     """A bank as it was when it was opened, returned by `open_read_only`; safe to call from several threads."""
 
-    def __init__(self, log: EventLog, half_life_s: Mapping[str, float]) -> None:
+    def __init__(self, log: EventLog, half_life_s: Mapping[str, float], path: Path) -> None:
         super().__init__(log, self._index, seq=log.head, half_life_s=half_life_s)
+        self.path = path
         self._indexed: MomentIndex | None = None
 
     def __enter__(self) -> Self:
@@ -61,6 +63,10 @@ class ReadOnlyBank(BankView):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def status(self, *, now_s: float | None = None) -> BankStatus:
+        """Returns the state of the bank for those who operate it; `now_s` is by default the time of this machine."""
+        return bank_status(self._log, self.path, owned=False, now_s=now_s)
 
     def close(self) -> None:
         """Ends the reading; safe to call twice."""

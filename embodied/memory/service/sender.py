@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence, Set
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 
 from embodied.errors import DataError, MemoryBankError, NumberTakenError, StaleLeaseError, StorageError
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 1.0
+IDLE_S = 1.0
 LARGEST_SENDING = 1_000
 LARGEST_SENDING_BYTES = 8 * 2**20  # Unless one parcel alone is larger.
 MOST_IN_MEMORY_BYTES = 16 * 2**20
@@ -146,7 +148,16 @@ class Sender:
         self.trouble = error
 
     def _next(self, most: int) -> list[_Waiting]:
-        """Returns what to send now, at most `most` parcels; nothing once it is closed."""
+        """Returns what to send now, at most `most` parcels; nothing once it is closed.
+
+        While nothing waits, what the bank has answered is deleted from the file too: those who read it beside this
+        process (`outbox_status`) would count it.
+        """
+        with self._changed:
+            found = self._changed.wait_for(lambda: self._waiting or not self.open, IDLE_S)
+        if not found:
+            with suppress(StorageError, DataError):  # It is deleted later, or sent once more, which is harmless.
+                self._outbox.remove([], at_once=True)
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or not self.open)
             return list(itertools.islice(self._waiting, most)) if self.open else []

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -19,7 +19,9 @@ from embodied.memory.schema.event import Event
 from embodied.memory.schema.limits import LARGEST_COMMIT_BYTES, check_append_size
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.service.bank import Bank
+from embodied.memory.service.bank_status import BankStatus
 from embodied.memory.service.leases import Lease, LeaseOffice
+from embodied.memory.service.status_metrics import metrics_text
 
 Result = list[int] | MemoryBankError
 LARGEST_COMMIT = 4_000
@@ -118,6 +120,7 @@ class BankService:
 
     def __init__(self, bank: Bank, *, clock: Callable[[], float] = time.time) -> None:
         self._bank = bank
+        self._clock = clock
         self._waiting: deque[_Request] = deque()
         self._grown = threading.Condition()
         self._committer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="committer")
@@ -201,6 +204,14 @@ class BankService:
         """
         with self._retaining:
             return retain(self._bank, config)
+
+    def status(self) -> BankStatus:
+        """Returns the state of the bank for those who operate it, on the site clock."""
+        return replace(self._bank.status(now_s=self._clock()), waiting=len(self._waiting))
+
+    def metrics(self) -> str:
+        """Returns the same in the text format of Prometheus, for `embodied.prometheus.metrics_served`."""
+        return metrics_text(self.status())
 
     def close(self) -> None:
         """Commits waiting events and closes the bank; safe to call twice."""

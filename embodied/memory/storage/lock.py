@@ -69,6 +69,19 @@ def _lock(descriptor: int, path: Path) -> str:
     return note
 
 
+def owner_note(path: Path) -> tuple[int | None, str]:
+    """Returns the process that owns the bank at `path`, or owned it last (None: unknown), and the note it left.
+
+    The lock is not touched, so that no owner is kept from opening the file.
+    """
+    try:
+        with path.with_name(path.name + ".lock").open("rb") as file:
+            pid, _, note = file.read(LONGEST).decode(errors="replace").partition("\n")
+    except OSError:
+        return None, ""
+    return int(pid) if pid.strip().isdecimal() else None, note.strip()
+
+
 def _write(descriptor: int, note: str) -> None:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n{note}".encode(), 0)

@@ -42,7 +42,7 @@ class SnapshotWriter:
         self._thread: threading.Thread | None = None
         for unfinished in _beside(path, f".{path.name}.snapshot-", UNFINISHED):
             unfinished.unlink(missing_ok=True)
-        self._next = self._after(max([0, *(seq for seq, _ in _found(path))]))
+        self._next = self._after(max([0, *(seq for seq, _ in snapshot_files(path))]))
 
     def note(self, head: int) -> None:
         """Starts a snapshot where one is due and none is in progress."""
@@ -93,7 +93,7 @@ def _write_snapshot(path: Path) -> Path:
         Path(name).replace(final)
     finally:
         Path(name).unlink(missing_ok=True)
-    for _, old in sorted(_found(path))[:-KEPT]:
+    for _, old in sorted(snapshot_files(path))[:-KEPT]:
         old.unlink(missing_ok=True)
     return final
 
@@ -177,7 +177,7 @@ def _copy_out(path: Path, name: str) -> int:
 def _snapshot_of(log: EventLog, path: Path | None) -> Iterator[int]:
     """Attaches the newest usable snapshot as `snapshot` and yields its sequence number, 0 where there is none."""
     db = log.tables.db
-    for _, file in sorted(_found(path), reverse=True) if path else ():
+    for _, file in sorted(snapshot_files(path), reverse=True) if path else ():
         if file.name.rpartition("-")[2] != _digest(file):
             continue
         db.execute("ATTACH ? AS snapshot", (str(file),))
@@ -192,7 +192,7 @@ def _snapshot_of(log: EventLog, path: Path | None) -> Iterator[int]:
     yield 0
 
 
-def _found(path: Path) -> list[tuple[int, Path]]:
+def snapshot_files(path: Path) -> list[tuple[int, Path]]:
     """Returns the snapshots of a bank with their numbers; files that only have similar names are left out."""
     files = _beside(path, f"{path.name}.snapshot-", NAME)
     return [(int(file.name[-WIDTH:].partition("-")[0]), file) for file in files]
