@@ -43,7 +43,7 @@ class Histogram:
 
 
 def counter_lines(name: str, label: str, counts: Mapping[str, float]) -> list[str]:
-    """Returns a counter as text, with one value for each value of its `label`; `name` is without `_total`."""
+    """Returns a counter as text, with the `counts` by the values of its `label`; `name` is without `_total`."""
     lines = [f"# TYPE {name}_total counter"]
     return lines + [f"{name}_total{_labels({label: key})} {count}" for key, count in sorted(counts.items())]
 
