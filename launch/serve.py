@@ -7,7 +7,6 @@ import signal
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
@@ -16,11 +15,12 @@ from omegaconf import MISSING
 from embodied.errors import ConfigError
 from embodied.plugins.sources import source_digest
 from launch import cli, schema
+from launch.access import access_of, signalled
 from launch.arguments import Arguments, names_of
 from launch.parts import policy_options
 
 if TYPE_CHECKING:
-    from embodied.serving import Access, Identity, PolicyServer, ServingSettings
+    from embodied.serving import Identity, PolicyServer, ServingSettings
 
 PACKAGE = "embodied-memory"
 MEGABYTE = 2**20
@@ -69,21 +69,6 @@ class ServeConfig:
             drain_s=self.drain_s,
         )
 
-    def access(self) -> "Access":
-        """Returns who may connect. Raises `ConfigError` for bad tokens or certificates, and for unrestricted access."""
-        from embodied.serving import Access, read_token
-
-        if bool(self.tls_certificate) != bool(self.tls_key):
-            raise ConfigError("tls_certificate and tls_key must be given together.", value=self.tls_certificate)
-        access = Access(
-            token=read_token(file=self.token_file, variable=self.token_env),
-            certificate=Path(self.tls_certificate) if self.tls_certificate else None,
-            key=Path(self.tls_key) if self.tls_key else None,
-        )
-        access.require_safe(self.host, insecure=self.insecure)
-        access.tls()
-        return access
-
 
 def serve(composed: cli.Composed) -> None:
     """Serves until SIGTERM, which exits with 0, or SIGINT, which exits with 130. Raises `ConfigError` and others."""
@@ -91,7 +76,7 @@ def serve(composed: cli.Composed) -> None:
     from embodied.serving import PolicyServer, SessionMoments
 
     config: ServeConfig = composed.config
-    settings, access = config.settings(), config.access()
+    settings, access = config.settings(), access_of(config)
     (name,) = _one_name(config.policy)
     builder = schema.chosen_policies([name], config.policy_options)[name]
     if config.bank:
@@ -124,14 +109,7 @@ def identity_of(name: str, builder: object) -> "Identity":
 
 async def _run(server: "PolicyServer", name: str) -> signal.Signals:
     """Serves until a signal comes, and returns which."""
-    stop: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
-
-    def on_signal(number: signal.Signals) -> None:
-        if not stop.done():
-            stop.set_result(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
+    stop = signalled()
     await server.start()
     cli.print_text(f"Serving {name} at {server.url}")
     number = await stop

@@ -2,8 +2,9 @@
 
 `open_bank` gives the process that owns the file a `Bank`; other processes use a `BankClient` through a `BankService`,
 or read what the file holds at one instant with `open_read_only`.
-All other packages import from here, from `embodied.memory.perception`, and from `embodied.memory.service.ray_service`,
-which needs Ray.
+All other packages import from here, from `embodied.memory.perception`, and from the links between processes, which need
+libraries of their own: `embodied.memory.service.ray_service` (Ray), `socket_link` and `socket_server` beside it
+(websockets).
 
     schema       events, their kinds, queries and answers; checks, encoding and formatting
     storage      the durable log in SQLite, its integrity, snapshots and tombstones

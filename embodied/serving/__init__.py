@@ -6,7 +6,7 @@ request with one message; an error is a text message, after which the connection
 `serving.messages`. `one_file.py` is a client and a server that can be copied into another environment.
 """
 
-from embodied.serving.access import Access, read_token
+from embodied.access import Access, read_token
 from embodied.serving.messages import PROTOCOL, Identity
 from embodied.serving.moments import SessionMoments
 from embodied.serving.server import PolicyServer, ServerRefusedError, serving

@@ -11,11 +11,11 @@ from http import HTTPStatus
 from itertools import count
 from typing import Any
 
+from embodied.access import Access
 from embodied.codec import CodecLimits, decode, encode
 from embodied.errors import CodecError, ConfigError, EmbodiedError, MissingDependencyError
 from embodied.rollout.builders import PolicyBuilder
 from embodied.rollout.episode_policies import is_stateless
-from embodied.serving.access import Access
 from embodied.serving.batching import Batcher, Decided
 from embodied.serving.messages import ClientMessage, Identity, acknowledged, answered, metadata, parsed, session_of
 from embodied.serving.metrics import Metrics

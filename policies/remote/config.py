@@ -132,7 +132,8 @@ class RemotePolicyConfig:
 
         Raises `ConfigError` where it cannot be read.
         """
-        from policies.remote.connection import trusting
+        from embodied.access import trusting
+        from policies.remote.connection import CERTIFICATE
 
         if not self.tls_certificate:
             return ""
@@ -142,7 +143,7 @@ class RemotePolicyConfig:
             raise ConfigError(
                 "tls_certificate must be a text file that can be read.", value=self.tls_certificate
             ) from error
-        trusting(certificate)
+        trusting(certificate, CERTIFICATE)
         return certificate
 
     def _check(self) -> None:

@@ -1,17 +1,16 @@
 """One websocket to a policy server: its metadata, then strictly one answer per message, each by its deadline."""
 
 import logging
-import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
 from socket import SHUT_RDWR
 from typing import Any
 from urllib.parse import urlsplit
 
+from embodied.access import is_loopback, trusting
 from embodied.codec import CodecLimits, decode, encode
 from embodied.errors import CodecError, ConfigError, EmbodiedError, MissingDependencyError
 
@@ -28,6 +27,7 @@ except ModuleNotFoundError as missing:
 CLOSING_S = 0.5
 LONGEST_REASON = 300
 REFUSED_TOKEN = (401, 403)
+CERTIFICATE = "tls_certificate of a remote policy"
 
 _log = logging.Logger("websockets")  # A separate logger: the library's own may print headers, and so the token.
 _log.addHandler(logging.NullHandler())
@@ -86,7 +86,7 @@ class Address:
         if not complete:
             raise ConfigError("A policy server must be named by ws:// or wss://, host and port.", value=self.url,
                               remedy=remedy)  # fmt: skip
-        if self.token and parts.scheme == "ws" and not insecure and not _is_loopback(parts.hostname or ""):
+        if self.token and parts.scheme == "ws" and not insecure and not is_loopback(parts.hostname or ""):
             raise ConfigError(
                 "A token must not be sent unencrypted to another machine.",
                 value=self.url,
@@ -194,22 +194,6 @@ def last_line(text: str) -> str:
     return shown[:LONGEST_REASON]
 
 
-def trusting(certificate: str) -> ssl.SSLContext:
-    """Returns a context that trusts the authorities of the system and `certificate`, PEM text, "" for none.
-
-    Raises `ConfigError` where the text holds no certificate.
-    """
-    context = ssl.create_default_context()
-    if certificate:
-        try:
-            context.load_verify_locations(cadata=certificate)
-        except ssl.SSLError as error:
-            raise ConfigError(
-                "tls_certificate of a remote policy must be a PEM file with a certificate.", remedy=f"{error}."
-            ) from error
-    return context
-
-
 def _open(address: Address, opened: ExitStack) -> ClientConnection:
     """Returns a connection that `opened` closes."""
     headers = {"Authorization": f"Api-Key {address.token}"} if address.token else None
@@ -225,7 +209,7 @@ def _open(address: Address, opened: ExitStack) -> ClientConnection:
             max_queue=2,
             proxy=None,
             logger=_log,
-            ssl=trusting(address.certificate) if address.url.startswith("wss:") else None,
+            ssl=trusting(address.certificate, CERTIFICATE) if address.url.startswith("wss:") else None,
         )
         return opened.enter_context(waiting)
     except InvalidStatus as error:
@@ -244,10 +228,3 @@ def _open(address: Address, opened: ExitStack) -> ClientConnection:
             value=f"{address.url}: {last_line(str(error) or type(error).__name__)}",
             remedy="Start it, or correct policy_options.remote.url.",
         ) from error
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -8,6 +8,7 @@ import pytest
 from embodied.errors import MemoryBankError
 from embodied.memory import BankClient, BankService, Outbox, open_bank
 from embodied.testing import ContractError, check_bank
+from tests.memory.links import socket_link
 
 
 def test_a_bank_in_a_file_keeps_the_contract(tmp_path):
@@ -26,6 +27,14 @@ def test_the_client_of_a_service_keeps_the_contract():
         check_bank(
             lambda: BankClient(service, Outbox(None), writer="arm", timeout_s=20.0),
             reopen=lambda: BankClient(service, Outbox(None), writer="arm", timeout_s=20.0),
+        )
+
+
+def test_the_client_of_a_socket_keeps_the_contract():
+    with BankService(open_bank(":memory:")) as service, socket_link(service) as link:
+        check_bank(
+            lambda: BankClient(link, Outbox(None), writer="arm", timeout_s=20.0),
+            reopen=lambda: BankClient(link, Outbox(None), writer="arm", timeout_s=20.0),
         )
 
 

@@ -149,6 +149,12 @@ ROWS = [
     ("serve", ["policy=random", "port=65536"], ["65536", "port must lie in"]),
     ("serve", ["policy=random", "window_ms=nan"], ["nan", "window_s must be"]),
     ("serve", ["policy=random", "port={proxy}"], ["{proxy}", "port=0 takes any free one"]),
+    ("serve_memory", [], ["url"]),
+    ("serve_memory", ["url=:memory:"], ["must lie in a file", "sqlite:///FILE"]),
+    ("serve_memory", ["url=sqlite:///new.db", "host=0.0.0.0"], ["'0.0.0.0'", "token and TLS", "insecure=true"]),
+    ("serve_memory", ["url=sqlite:///new.db", "port=65536"], ["65536", "port must lie in"]),
+    ("serve_memory", ["url=sqlite:///new.db", "port={proxy}"], ["{proxy}", "port=0 takes any free one"]),
+    ("serve_memory", ["url=sqlite:///README.txt"], ["README.txt", "not a database"]),
     ("serve", ["policy=random", "bank=sqlite:///README.txt"], ["README.txt", "not a database"]),
     # Labels of policies.
     ("evaluate", ["output=out", "policy=[a]", "policy_options.a.margin=20"], ["policy_options.a.kind=POLICY"]),

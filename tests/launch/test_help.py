@@ -35,7 +35,9 @@ def page(monkeypatch, capsys):
     return shown
 
 
-@pytest.mark.parametrize("command", ["bench", "collect", "compare", "evaluate", "lists", "memory", "serve", "train"])
+@pytest.mark.parametrize(
+    "command", ["bench", "collect", "compare", "evaluate", "lists", "memory", "serve", "serve_memory", "train"]
+)
 def test_every_setting_is_explained_in_a_line(page, command):
     lines = page(command).splitlines()
     settings = [line for line in lines[lines.index("Settings, changed by name=VALUE:") :] if SETTING.match(line)]

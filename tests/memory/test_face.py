@@ -8,7 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FACES = ("embodied.memory", "embodied.memory.perception")
-OPEN = (*FACES, "embodied.memory.service.ray_service")  # This one needs Ray.
+SDKS = ("ray_service", "socket_link", "socket_server", "socket_settings")  # These need Ray or websockets.
+OPEN = (*FACES, *(f"embodied.memory.service.{name}" for name in SDKS))
 INSIDE = sorted((ROOT / "embodied" / "memory").rglob("*.py"))
 OUTSIDE = sorted(
     path

@@ -29,6 +29,7 @@ from embodied.memory import (
     open_bank,
     recall_ranked,
 )
+from tests.memory.links import socket_link
 from tests.memory.writers import EventFactory, home, unit
 
 NAN, INF = float("nan"), float("inf")
@@ -116,7 +117,7 @@ SNAPSHOTS = {
 
 @pytest.fixture(scope="module")
 def asked():
-    """One bank, asked in four ways: itself, a view of it, a client, and what the client held still."""
+    """One bank, asked itself, through a view, and by clients beside it and over a socket, now and as they held it."""
     factory = EventFactory()
     with BankService(open_bank(":memory:", clock=lambda: 0.0)) as service:
         bank = service._bank
@@ -124,8 +125,14 @@ def asked():
         bank.append(factory.event(RobotRegistered("panda", "panda", (SkillSpec("pick"),)), robot="panda"))
         bank.append([factory.state("panda"), factory.seen("cup"), factory.moment(entities=("cup",))])
         bank.append([factory.event(EpisodeBegun("e", "wash", "m", unit(4))), factory.moment(time_s=1.0, axis=1)])
-        with BankClient(service, Outbox(None), writer="arm", timeout_s=5.0, clock=lambda: 1.0) as client:
-            yield {"bank": bank, "view": bank.snapshot(), "client": client, "held": client.snapshot()}
+        settings = {"timeout_s": 5.0, "clock": lambda: 1.0}
+        with (
+            BankClient(service, Outbox(None), writer="arm", **settings) as client,
+            socket_link(service) as link,
+            BankClient(link, Outbox(None), writer="leg", **settings) as far,
+        ):
+            own = {"bank": bank, "view": bank.snapshot(), "client": client, "held": client.snapshot()}
+            yield {**own, "far": far, "far held": far.snapshot()}
 
 
 def refused(call):

@@ -2,16 +2,13 @@
 
 import asyncio
 import gc
-import itertools
 import logging
 import os
-import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +27,7 @@ from embodied.memory.schema.query import EventFilter
 from embodied.memory.service.bank import Bank, open_bank
 from embodied.memory.service.leases import Lease
 from embodied.memory.service.service import LONGEST_WAIT_S, BankService, Result, UnreachableError
+from embodied.memory.service.shared_commits import SharedCommits
 from embodied.memory.storage.lock import OwnedError
 from embodied.memory.storage.url import bank_path
 from embodied.prometheus import metrics_served
@@ -121,14 +119,6 @@ class BankActor:
         return await asyncio.get_running_loop().run_in_executor(self._readers, call)
 
 
-@dataclass(eq=False)
-class _Sending:
-    """The events of one thread; they share a call with those of others."""
-
-    groups: Sequence[bytes]
-    answer: Future[list[Result]] = field(default_factory=Future)
-
-
 class RayLink:
     """Reaches the owner of a bank by the name of its actor; it can be sent to other processes of the same cluster.
 
@@ -139,18 +129,14 @@ class RayLink:
         self._name = name
         self._timeout_s = timeout_s
         self._actor: ActorHandle | None = None
-        self._waiting: deque[_Sending] = deque()
-        self._caller = ThreadPoolExecutor(max_workers=1, thread_name_prefix="commits")
+        self._commits = SharedCommits(partial(self._call, "commit"))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _link, (self._name, self._timeout_s)
 
     def commit(self, groups: Sequence[bytes]) -> list[Result]:
         """As `Link.commit`."""
-        sending = _Sending(groups)
-        self._waiting.append(sending)
-        self._caller.submit(self._commit_waiting)
-        return sending.answer.result()
+        return self._commits.commit(groups)
 
     def read(self, call: ReadCall) -> Any:
         """As `Link.read`."""
@@ -179,20 +165,6 @@ class RayLink:
     def pid(self) -> int:
         """Returns the process that owns the bank now."""
         return self._call("pid")
-
-    def _commit_waiting(self) -> None:
-        """Sends all waiting events in one call; threads whose events were sent with others have nothing left to do."""
-        taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        if not taken:
-            return
-        try:
-            results = iter(self._call("commit", [group for sending in taken for group in sending.groups]))
-            for sending in taken:
-                sending.answer.set_result(list(itertools.islice(results, len(sending.groups))))
-        finally:
-            for sending in taken:
-                if not sending.answer.done():
-                    sending.answer.set_exception(sys.exception())
 
     def _call(self, method: str, *arguments: Any, timeout_s: float | None = None, **options: Any) -> Any:
         timeout_s = self._timeout_s if timeout_s is None else timeout_s

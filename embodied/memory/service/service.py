@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from inspect import signature
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -123,6 +124,7 @@ class BankService:
         self._clock = clock
         self._waiting: deque[_Request] = deque()
         self._grown = threading.Condition()
+        self._on_growth: Callable[[], object] | None = None
         self._committer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="committer")
         self._leases = LeaseOffice(bank, clock=clock)
         self._retaining = threading.Lock()  # Two at once would give the same numbers to their events.
@@ -163,8 +165,9 @@ class BankService:
 
     def read(self, call: ReadCall) -> Any:
         """Returns the answer to a query. Raises `UnknownNameError` for an unknown one, and what the bank raises."""
-        if call.name not in QUERIES:
+        if not isinstance(call.name, str) or call.name not in QUERIES:
             raise unknown_name("query of a memory bank", call.name, QUERIES)
+        _check_arguments(call)
         view = self._bank if call.seq is None else self._bank.snapshot(call.seq)
         return getattr(view, call.name)(*call.arguments, **call.options)
 
@@ -187,6 +190,10 @@ class BankService:
         with self._grown:
             self._grown.wait_for(lambda: self._bank.head > after_seq, timeout=limit_s)
         return subscription.poll(), subscription.seq
+
+    def watch(self, on_growth: Callable[[], object] | None) -> None:
+        """Lets `on_growth` be called after each commit, in the committing thread, where it must return at once."""
+        self._on_growth = on_growth
 
     def lease(self, subtask: str, robot: str, *, duration_s: float, epoch: int = 0) -> Lease:
         """Returns a new lease (`epoch` 0) of `robot` on `subtask` for `duration_s`, or the renewal of epoch `epoch`.
@@ -224,6 +231,8 @@ class BankService:
             self._commit(taken)
             with self._grown:
                 self._grown.notify_all()
+            if on_growth := self._on_growth:
+                on_growth()
 
     def _commit(self, taken: Sequence[tuple[_Request, list[Group]]]) -> None:
         """Commits the groups of several requests at once, or one after another where that fails unexpectedly."""
@@ -262,6 +271,16 @@ class BankService:
                 self._waiting.append(request)
                 break
         return taken
+
+
+def _check_arguments(call: ReadCall) -> None:
+    """Raises `MemoryBankError` for arguments that a query does not take."""
+    try:
+        signature(QUERIES[call.name]).bind(None, *call.arguments, **call.options)
+    except TypeError as error:
+        raise MemoryBankError(
+            f"The query {call.name!r} must have its documented arguments.", value=str(error)
+        ) from error
 
 
 def _decoded(content: bytes) -> Group:

@@ -1,4 +1,7 @@
-"""Access to a server: only this machine by default, other machines with a token over TLS."""
+"""Access to a server: only this machine by default, other machines with a token over TLS.
+
+Servers of policies and of memory banks share these rules, and so do their clients.
+"""
 
 import base64
 import hmac
@@ -105,3 +108,17 @@ def read_token(*, file: str = "", variable: str = "") -> str:
             remedy="Make one with: python -c 'import secrets; print(secrets.token_urlsafe())'.",
         )
     return token
+
+
+def trusting(certificate: str, what: str = "tls_certificate") -> ssl.SSLContext:
+    """Returns a client's context that trusts the authorities of the system and `certificate`, PEM text, "" for none.
+
+    Raises `ConfigError` where the text, that of the setting `what`, holds no certificate.
+    """
+    context = ssl.create_default_context()
+    if certificate:
+        try:
+            context.load_verify_locations(cadata=certificate)
+        except ssl.SSLError as error:
+            raise ConfigError(f"{what} must be a PEM file with a certificate.", remedy=f"{error}.") from error
+    return context

@@ -1,0 +1,42 @@
+"""The address at which the owner of a bank listens, and what its clients may use of it."""
+
+from dataclasses import dataclass
+
+from embodied.errors import ConfigError
+
+MOST_PORT = 65535
+PATH = "/bank/1"  # The number is that of the protocol: it changes where old clients could not be served.
+
+
+@dataclass(frozen=True, kw_only=True)
+class SocketSettings:
+    """Where a bank is served, and limits. Raises `ConfigError` for values out of range.
+
+    Attributes:
+        host: The address to listen on; 127.0.0.1 serves this machine alone.
+        port: 0 for any free one; a fixed one, so that clients find the owner again after a restart.
+        connections: The most that are open at once.
+        connections_per_client: The most of one client with a credential; a new one ends the oldest.
+        calls: How many calls of one client are in progress at once; later ones wait in its own connection.
+        readers: How many queries, of all clients, are answered at once.
+        ping_s: A connection whose other end does not answer for twice this time is ended.
+        send_s: A client that does not take an answer for this time is disconnected.
+        drain_s: How long calls in progress may take to end when the server stops.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8100
+    connections: int = 512
+    connections_per_client: int = 4
+    calls: int = 4
+    readers: int = 16
+    ping_s: float = 10.0
+    send_s: float = 30.0
+    drain_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= MOST_PORT:
+            raise ConfigError(f"port must lie in [0, {MOST_PORT}].", value=self.port)
+        for name in ("connections", "connections_per_client", "calls", "readers", "ping_s", "send_s", "drain_s"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ConfigError(f"{name} must be positive.", value=getattr(self, name))

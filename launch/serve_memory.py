@@ -1,0 +1,79 @@
+"""Serves a memory bank to robots on other machines: `python -m launch.serve_memory url=sqlite:///site.db port=8100`."""
+
+import asyncio
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from embodied.errors import ConfigError
+from embodied.memory import BankService, bank_path, open_bank, require_openable
+from launch import cli
+from launch.access import access_of, signalled
+from launch.arguments import Arguments
+
+if TYPE_CHECKING:
+    from embodied.memory.service.socket_server import SocketServer
+
+
+@dataclass(kw_only=True)
+class ServeMemoryConfig:
+    """All settings of `python -m launch.serve_memory`; what they mean stands in sim_configs/serve_memory.yaml."""
+
+    url: str = MISSING
+    root: str = ""
+    host: str = "127.0.0.1"
+    port: int = 8100
+    token_file: str = ""
+    token_env: str = ""
+    tls_certificate: str = ""
+    tls_key: str = ""
+    insecure: bool = False
+    connections: int = 512
+
+
+def serve_memory(composed: cli.Composed) -> None:
+    """Serves until SIGTERM, which exits with 0, or SIGINT, which exits with 130. Raises `ConfigError` and others."""
+    from embodied.memory.service.socket_server import SocketServer
+    from embodied.memory.service.socket_settings import SocketSettings
+
+    config: ServeMemoryConfig = composed.config
+    root = Path(config.root) if config.root else None
+    settings = SocketSettings(host=config.host, port=config.port, connections=config.connections)
+    access = access_of(config)
+    if bank_path(config.url, root=root) is None:
+        raise ConfigError("A bank that is served must lie in a file.", value=config.url, remedy="Write sqlite:///FILE.")
+    require_openable(config.url, root=root)
+    with BankService(open_bank(config.url, root=root)) as service:
+        stopped_by = asyncio.run(_run(SocketServer(service, settings, access), config.url))
+    cli.print_text("Stopped.")
+    if stopped_by is signal.SIGINT:
+        raise SystemExit(cli.INTERRUPTED)
+
+
+async def _run(server: "SocketServer", url: str) -> signal.Signals:
+    """Serves until a signal comes, and returns which."""
+    stop = signalled()
+    await server.start()
+    cli.print_text(f"Serving {url} at {server.url}")
+    number = await stop
+    await server.stop()
+    return number
+
+
+def register(arguments: Arguments) -> None:
+    """Registers with Hydra the schema to which sim_configs/serve_memory.yaml refers."""
+    del arguments
+    ConfigStore.instance().store(name="serve_memory_schema", node=ServeMemoryConfig)
+
+
+def main() -> None:
+    """Starts the command line with the settings of sim_configs/serve_memory.yaml."""
+    cli.enter(serve_memory, config_name="serve_memory", register=register)
+
+
+if __name__ == "__main__":
+    main()
