@@ -37,7 +37,7 @@ class ServeMemoryConfig:
 
 def serve_memory(composed: cli.Composed) -> None:
     """Serves until SIGTERM, which exits with 0, or SIGINT, which exits with 130. Raises `ConfigError` and others."""
-    from embodied.memory.service.socket_server import SocketServer
+    from embodied.memory.service.socket_server import SocketServer, require_usable
     from embodied.memory.service.socket_settings import SocketSettings
 
     config: ServeMemoryConfig = composed.config
@@ -47,6 +47,7 @@ def serve_memory(composed: cli.Composed) -> None:
     if bank_path(config.url, root=root) is None:
         raise ConfigError("A bank that is served must lie in a file.", value=config.url, remedy="Write sqlite:///FILE.")
     require_openable(config.url, root=root)
+    require_usable(settings)
     with BankService(open_bank(config.url, root=root)) as service:
         stopped_by = asyncio.run(_run(SocketServer(service, settings, access), config.url))
     cli.print_text("Stopped.")

@@ -97,7 +97,7 @@ def test_the_commands_of_a_page_run_one_after_another(page, tmp_path):
     with ExitStack() as servers:
         for _, command, settings in (one for one in LAUNCHED if one[0] == page):
             words = [sys.executable, "-m", f"launch.{command}", *settings, *_small(command, settings)]
-            if command == "serve" and "--help" not in settings:
+            if command in ("serve", "serve_memory") and "--help" not in settings:
                 servers.enter_context(_served(words, tmp_path))
                 continue
             done = subprocess.run(

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -119,11 +120,7 @@ class SocketServer:
                 logger=_library_log,
             )
         except OSError as error:
-            raise AddressError(
-                "The owner of a bank must be able to listen at its address.",
-                value=f"{settings.host}:{settings.port}",
-                remedy=f"{error.strerror or error}. {AddressError.usual_remedy}",
-            ) from error
+            raise _unusable(settings, error) from error
         self._service.watch(partial(_call_in, asyncio.get_running_loop(), self._note_growth))
 
     async def stop(self) -> None:
@@ -258,6 +255,23 @@ class SocketServer:
     def _note_growth(self) -> None:
         self._grown.set()
         self._grown = asyncio.Event()
+
+
+def require_usable(settings: SocketSettings) -> None:
+    """Raises `AddressError` where nothing can listen at the address, such as beside another server."""
+    try:
+        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
+        socket.create_server((settings.host, settings.port), family=family).close()
+    except OSError as error:
+        raise _unusable(settings, error) from error
+
+
+def _unusable(settings: SocketSettings, error: OSError) -> AddressError:
+    return AddressError(
+        "The owner of a bank must be able to listen at its address.",
+        value=f"{settings.host}:{settings.port}",
+        remedy=f"{error.strerror or error}. {AddressError.usual_remedy}",
+    )
 
 
 def _call_in(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
