@@ -39,7 +39,7 @@ from embodied.memory import (
     encode_events,
     open_bank,
 )
-from embodied.memory.service import wire
+from embodied.memory.service import messages
 from embodied.memory.service.socket_link import SocketLink
 from embodied.memory.service.socket_server import AddressError, listening
 from embodied.memory.service.socket_settings import PATH, SocketSettings
@@ -172,7 +172,7 @@ def test_leases_and_their_conflicts_cross(service, link):
 
 
 def test_an_answer_about_changes_is_cut_where_it_would_be_too_large_and_goes_on_there(monkeypatch):
-    monkeypatch.setattr(wire, "MOST_EVENT_BYTES", 2_000)
+    monkeypatch.setattr(messages, "MOST_EVENT_BYTES", 2_000)
     with BankService(open_bank(":memory:")) as service, socket_link(service) as link:
         service.commit([encode_events([seen(number) for number in range(1, 101)])])
         found, seq = [], 0
@@ -184,9 +184,9 @@ def test_an_answer_about_changes_is_cut_where_it_would_be_too_large_and_goes_on_
 
 
 def test_an_answer_that_does_not_fit_is_refused_and_the_link_goes_on(service, link, monkeypatch):
-    monkeypatch.setattr(wire, "ANSWER", wire.CodecLimits(message_bytes=10_000))
-    monkeypatch.setattr(wire, "encode_events", lambda _: bytes(20_000))
-    monkeypatch.setitem(wire._EVENTS, wire.answer_kind("read", "why"), (lambda _: bytes(20_000), None))
+    monkeypatch.setattr(messages, "ANSWER", messages.CodecLimits(message_bytes=10_000))
+    monkeypatch.setattr(messages, "encode_events", lambda _: bytes(20_000))
+    monkeypatch.setitem(messages._EVENTS, messages.answer_kind("read", "why"), (lambda _: bytes(20_000), None))
     with pytest.raises(MemoryBankError, match="fit into one message"):
         link.read(ReadCall("why", (9,)))
     assert link.head() == service.head()
@@ -235,44 +235,44 @@ def call_body(method, arguments):
         "text",
         b"",
         b"short",
-        wire.numbered(1, b""),
-        wire.numbered(1, b"\xc1"),
-        wire.numbered(1, encode(3)),
-        wire.numbered(1, call_body("pickle", {})),
-        wire.numbered(1, call_body("__class__", {})),
-        wire.numbered(1, call_body("head", {"x": 1})),
-        wire.numbered(1, call_body("head", 3)),
-        wire.numbered(1, call_body("commit", {"groups": "abc"})),
-        wire.numbered(1, call_body("commit", {"groups": (1, None)})),
-        wire.numbered(1, call_body("commit", {"groups": ({"a": 1},)})),
-        wire.numbered(1, call_body("read", {"call": 1})),
-        wire.numbered(1, call_body("read", {"call": {"class": "ReadCall", "name": ("a",)}})),
-        wire.numbered(1, call_body("read", {"call": {"class": "ReadCall", "name": "why", "arguments": 3}})),
-        wire.numbered(1, call_body("read", {"call": {"class": "ReadCall", "name": "why", "options": {"self": 3}}})),
-        wire.numbered(1, call_body("read", {"call": {"class": "Popen", "args": ("true",)}})),
-        wire.numbered(1, call_body("read", {"call": {"class": "Query", "unknown": 1}})),
-        wire.numbered(1, call_body("read", {"call": {"class": "int", "hexadecimal": "zz"}})),
-        wire.numbered(1, call_body("changes", {"wanted": 1, "after_seq": "x", "wait_s": None})),
-        wire.numbered(1, call_body("changes", {"wanted": {"class": "EventFilter"}, "after_seq": 0, "wait_s": ()})),
-        wire.numbered(1, call_body("lease", {"subtask": 1, "robot": (), "duration_s": "x", "epoch": None})),
-        wire.numbered(1, call_body("lease", {"subtask": "a", "robot": "b", "duration_s": 1.0, "epoch": "c"})),
-        wire.numbered(1, call_body("retain", {"config": None})),
-        wire.numbered(1, call_body("retain", {"config": {"class": "RetentionConfig", "keyframes": "x"}})),
-        wire.numbered(1, call_body("last_of_writer", {"writer": ()})),
-        wire.numbered(1, b"\x81\xa1a" * 5_000 + b"\x01"),
+        messages.numbered(1, b""),
+        messages.numbered(1, b"\xc1"),
+        messages.numbered(1, encode(3)),
+        messages.numbered(1, call_body("pickle", {})),
+        messages.numbered(1, call_body("__class__", {})),
+        messages.numbered(1, call_body("head", {"x": 1})),
+        messages.numbered(1, call_body("head", 3)),
+        messages.numbered(1, call_body("commit", {"groups": "abc"})),
+        messages.numbered(1, call_body("commit", {"groups": (1, None)})),
+        messages.numbered(1, call_body("commit", {"groups": ({"a": 1},)})),
+        messages.numbered(1, call_body("read", {"call": 1})),
+        messages.numbered(1, call_body("read", {"call": {"class": "ReadCall", "name": ("a",)}})),
+        messages.numbered(1, call_body("read", {"call": {"class": "ReadCall", "name": "why", "arguments": 3}})),
+        messages.numbered(1, call_body("read", {"call": {"class": "ReadCall", "name": "why", "options": {"self": 3}}})),
+        messages.numbered(1, call_body("read", {"call": {"class": "Popen", "args": ("true",)}})),
+        messages.numbered(1, call_body("read", {"call": {"class": "Query", "unknown": 1}})),
+        messages.numbered(1, call_body("read", {"call": {"class": "int", "hexadecimal": "zz"}})),
+        messages.numbered(1, call_body("changes", {"wanted": 1, "after_seq": "x", "wait_s": None})),
+        messages.numbered(1, call_body("changes", {"wanted": {"class": "EventFilter"}, "after_seq": 0, "wait_s": ()})),
+        messages.numbered(1, call_body("lease", {"subtask": 1, "robot": (), "duration_s": "x", "epoch": None})),
+        messages.numbered(1, call_body("lease", {"subtask": "a", "robot": "b", "duration_s": 1.0, "epoch": "c"})),
+        messages.numbered(1, call_body("retain", {"config": None})),
+        messages.numbered(1, call_body("retain", {"config": {"class": "RetentionConfig", "keyframes": "x"}})),
+        messages.numbered(1, call_body("last_of_writer", {"writer": ()})),
+        messages.numbered(1, b"\x81\xa1a" * 5_000 + b"\x01"),
     ],
 )  # fmt: skip
 def test_a_malformed_message_is_answered_with_an_error_or_ends_its_own_connection_alone(service, link, message):
     with connect(link._url + PATH, compression=None) as raw:
         raw.send(message)
         try:
-            number, body = wire.split(raw.recv(timeout=10.0))
+            number, body = messages.split(raw.recv(timeout=10.0))
             assert number == 1
             with pytest.raises(Exception, match="Got") as caught:
-                wire.decode_answer(body, "head")
+                messages.decode_answer(body, "head")
             assert caught.value.rule
         except ConnectionClosed:
-            assert isinstance(message, str) or len(message) < wire.NUMBER.size
+            assert isinstance(message, str) or len(message) < messages.NUMBER.size
     assert link.head() == service.head()
 
 
@@ -284,12 +284,12 @@ def test_a_client_that_does_not_read_its_answers_is_disconnected_and_no_other_on
         connect(server.url + PATH, compression=None, max_queue=1, ping_interval=None, close_timeout=0.1) as deaf,
     ):
         deaf.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        body = wire.encode_call("read", {"call": ReadCall("history", ("cup",))})
+        body = messages.encode_call("read", {"call": ReadCall("history", ("cup",))})
 
         def flood():
             try:
                 for number in itertools.count(1):
-                    deaf.send(wire.numbered(number, body))
+                    deaf.send(messages.numbered(number, body))
             except (ConnectionClosed, OSError):
                 pass
 

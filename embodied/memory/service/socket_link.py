@@ -16,7 +16,7 @@ from embodied.memory.queries.read_call import ReadCall
 from embodied.memory.retention.retention import RetentionConfig, RetentionResult
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.query import EventFilter
-from embodied.memory.service import wire
+from embodied.memory.service import messages
 from embodied.memory.service.leases import Lease
 from embodied.memory.service.service import LONGEST_WAIT_S, Result, UnreachableError
 from embodied.memory.service.shared_commits import SharedCommits
@@ -128,14 +128,14 @@ class SocketLink:
 
     def _call(self, method: str, *, query: str = "", timeout_s: float | None = None, **arguments: Any) -> Any:
         self._require_process()
-        body = wire.encode_call(method, arguments)
+        body = messages.encode_call(method, arguments)
         with self._starting:
             if self._channel is None:
                 self._channel = _Channel(self._url, self._token, self._tls)
             channel = self._channel
         answer = channel.call(body, self._timeout_s if timeout_s is None else timeout_s)
         try:
-            return wire.decode_answer(answer, method, query=query, groups=len(arguments.get("groups", ())))
+            return messages.decode_answer(answer, method, query=query, groups=len(arguments.get("groups", ())))
         except CodecError as error:
             raise UnreachableError(
                 "The owner of the bank must answer as its protocol says.", value=str(error), remedy="Update both."
@@ -181,7 +181,7 @@ class _Channel:
             async with asyncio.timeout(timeout_s):
                 connection = await self._connected()
                 answer = self._asked[number] = self._loop.create_future()
-                await connection.send(wire.numbered(number, body))
+                await connection.send(messages.numbered(number, body))
                 return await answer
         except InvalidStatus as error:
             reason = error.response.body.decode(errors="replace").strip() if error.response.body else ""
@@ -205,7 +205,7 @@ class _Channel:
                     close_timeout=CLOSING_S,
                     ping_interval=PING_S,
                     ping_timeout=PING_S,
-                    max_size=wire.LARGEST_ANSWER_BYTES + wire.NUMBER.size,
+                    max_size=messages.LARGEST_ANSWER_BYTES + messages.NUMBER.size,
                     max_queue=4,
                     proxy=None,
                     logger=_log,
@@ -219,7 +219,7 @@ class _Channel:
         reason = "the connection was closed"
         try:
             async for message in connection:
-                number, body = wire.split(message if isinstance(message, bytes) else b"")
+                number, body = messages.split(message if isinstance(message, bytes) else b"")
                 answer = self._asked.get(number)
                 if answer is not None and not answer.done():
                     answer.set_result(body)

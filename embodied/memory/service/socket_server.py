@@ -18,7 +18,7 @@ from embodied.memory.queries import validation
 from embodied.memory.queries.read_call import ReadCall
 from embodied.memory.retention.retention import RetentionConfig
 from embodied.memory.schema.query import EventFilter
-from embodied.memory.service import wire
+from embodied.memory.service import messages
 from embodied.memory.service.service import LONGEST_WAIT_S, BankService
 from embodied.memory.service.socket_settings import PATH, SocketSettings
 
@@ -110,7 +110,7 @@ class SocketServer:
                 process_request=self._on_http,
                 origins=[None],  # No page in a browser may use it.
                 compression=None,  # A small message cannot expand to a large one.
-                max_size=wire.LARGEST_REQUEST_BYTES + wire.NUMBER.size,
+                max_size=messages.LARGEST_REQUEST_BYTES + messages.NUMBER.size,
                 max_queue=1,
                 open_timeout=OPENING_S,
                 close_timeout=CLOSING_S,
@@ -169,13 +169,13 @@ class SocketServer:
         """Answers one message; one without a number ends the connection. Raises `ConnectionClosed`."""
         self._in_progress += 1
         try:
-            if isinstance(message, str) or len(message) < wire.NUMBER.size:
+            if isinstance(message, str) or len(message) < messages.NUMBER.size:
                 await connection.close(UNREADABLE, "messages must be binary and have a number")
                 return
-            number, body = wire.split(message)
+            number, body = messages.split(message)
             answer = await self._answer_to(client, body)
             async with asyncio.timeout(self.settings.send_s):
-                await connection.send(wire.numbered(number, answer))
+                await connection.send(messages.numbered(number, answer))
         except TimeoutError:
             connection.transport.abort()  # It does not read: a closing handshake would take as long again.
         finally:
@@ -185,7 +185,7 @@ class SocketServer:
     async def _answer_to(self, client: _Client, body: memoryview) -> bytes:
         """Returns the answer to a call, which may be an error."""
         try:
-            method, arguments = await self._light(len(body), partial(wire.decode_call, body))
+            method, arguments = await self._light(len(body), partial(messages.decode_call, body))
             if method not in self._answers:
                 raise unknown_name("call to the owner of a bank", method, self._answers)
             try:
@@ -193,10 +193,10 @@ class SocketServer:
             except TypeError as error:
                 raise CodecError("A call must have the documented arguments.", value=f"{error!s:.200}") from error
         except EmbodiedError as error:
-            return wire.encode_error(error)
+            return messages.encode_error(error)
         except Exception as error:
             _log.exception("A call to the bank has failed.")
-            return wire.encode_error(error)
+            return messages.encode_error(error)
 
     async def _light(self, size: int, call: Callable[[], Any]) -> Any:
         """Returns what `call` returns; it runs outside of the event loop where it has many bytes (`size`) to read."""
@@ -211,19 +211,19 @@ class SocketServer:
         return await self._encoded(method, partial(getattr(self._service, method), **arguments))
 
     async def _encoded(self, method: str, call: Callable[[], Any], *, query: str = "") -> bytes:
-        job = self._readers.submit(lambda: wire.encode_answer(method, call(), query))
+        job = self._readers.submit(lambda: messages.encode_answer(method, call(), query))
         return await asyncio.wrap_future(job)
 
     async def _commit(self, client: _Client, groups: tuple[bytes, ...]) -> bytes:
         del client
         size = sum(map(len, groups))
         submitted: Future[Any] = await self._light(size, partial(self._service.submit, groups))
-        return wire.encode_answer("commit", await asyncio.wrap_future(submitted))
+        return messages.encode_answer("commit", await asyncio.wrap_future(submitted))
 
     async def _retain(self, client: _Client, config: RetentionConfig) -> bytes:
         del client
         result = await asyncio.wrap_future(self._retaining.submit(self._service.retain, config))
-        return wire.encode_answer("retain", result)
+        return messages.encode_answer("retain", result)
 
     async def _changes(self, client: _Client, wanted: EventFilter, after_seq: int, wait_s: float) -> bytes:
         """Waits in the event loop, since a thread for each of many waiting clients would be too many."""

@@ -81,7 +81,7 @@ def decode_call(body: memoryview) -> tuple[str, dict[str, Any]]:
 
 
 def encode_answer(method: str, answer: Any, query: str = "") -> bytes:
-    """Returns the body of an answer of a `method` of `Link`, or with "read" of a `query`.
+    """Returns the body of the `answer` of a `method` of `Link`, or with "read" of a `query`.
 
     Raises `MemoryBankError` for one that is too large.
     """
@@ -101,7 +101,7 @@ def encode_error(error: Exception) -> bytes:
 
 
 def decode_answer(body: memoryview, method: str, *, query: str = "", groups: int = 0) -> Any:
-    """Returns the answer, with the types that its method or query declares; a commit had so many `groups`.
+    """Returns the answer in `body`, with the types that `method` or `query` declares; a commit had so many `groups`.
 
     Raises the error that the answer is, and `CodecError` for a malformed one.
     """
