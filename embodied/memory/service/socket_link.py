@@ -7,6 +7,7 @@ import os
 import ssl
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -64,7 +65,7 @@ class SocketLink:
         self, url: str, *, token: str = "", certificate: str = "", timeout_s: float = 10.0, insecure: bool = False
     ) -> None:
         _check_url(url, insecure=insecure)
-        self._arguments = url, token, certificate, timeout_s, insecure
+        self._settings = {"token": token, "certificate": certificate, "timeout_s": timeout_s, "insecure": insecure}
         self._url = url
         self._token = token
         self._tls = trusting(certificate) if url.startswith("wss:") else None
@@ -75,7 +76,7 @@ class SocketLink:
         return f"SocketLink({self._url!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _link, self._arguments
+        return partial(SocketLink, self._url, **self._settings), ()
 
     def commit(self, groups: Sequence[bytes]) -> list[Result]:
         """As `Link.commit`."""
@@ -266,7 +267,3 @@ def _check_url(url: str, *, insecure: bool) -> None:
             value=url,
             remedy="Use wss://, or insecure=True in a network that you trust.",
         )
-
-
-def _link(url: str, token: str, certificate: str, timeout_s: float, insecure: bool) -> SocketLink:
-    return SocketLink(url, token=token, certificate=certificate, timeout_s=timeout_s, insecure=insecure)
