@@ -177,6 +177,18 @@ class _Channel:
         self._loop.close()
 
     async def _exchange(self, body: bytes, timeout_s: float) -> memoryview:
+        """Returns the body of the answer; whatever fails is an `UnreachableError`."""
+        (answer,) = await asyncio.gather(self._asked_and_answered(body, timeout_s), return_exceptions=True)
+        if isinstance(answer, memoryview):
+            return answer
+        if isinstance(answer, InvalidStatus):
+            reason = (answer.response.body or b"").decode(errors="replace").strip()
+            raise self._unreachable(f"HTTP {answer.response.status_code}: {reason}") from None  # It holds headers.
+        if isinstance(answer, TimeoutError):
+            raise self._unreachable(f"no answer within {timeout_s:g} s") from None
+        raise self._unreachable(str(answer) or type(answer).__name__) from answer
+
+    async def _asked_and_answered(self, body: bytes, timeout_s: float) -> memoryview:
         number = next(self._numbers)
         try:
             async with asyncio.timeout(timeout_s):
@@ -184,13 +196,6 @@ class _Channel:
                 answer = self._asked[number] = self._loop.create_future()
                 await connection.send(messages.numbered(number, body))
                 return await answer
-        except InvalidStatus as error:
-            reason = error.response.body.decode(errors="replace").strip() if error.response.body else ""
-            raise self._unreachable(f"HTTP {error.response.status_code}: {reason}") from None  # The cause has headers.
-        except TimeoutError:
-            raise self._unreachable(f"no answer within {timeout_s:g} s") from None
-        except (asyncio.CancelledError, Exception) as error:
-            raise self._unreachable(str(error) or type(error).__name__) from error
         finally:
             self._asked.pop(number, None)
 

@@ -184,19 +184,23 @@ class SocketServer:
 
     async def _answer_to(self, client: _Client, body: memoryview) -> bytes:
         """Returns the answer to a call, which may be an error."""
+        (answer,) = await asyncio.gather(self._called(client, body), return_exceptions=True)
+        if isinstance(answer, bytes):
+            return answer
+        if not isinstance(answer, Exception):
+            raise answer  # The call was cancelled.
+        if not isinstance(answer, EmbodiedError):
+            _log.error("A call to the bank has failed.", exc_info=answer)
+        return messages.encode_error(answer)
+
+    async def _called(self, client: _Client, body: memoryview) -> bytes:
+        method, arguments = await self._light(len(body), partial(messages.decode_call, body))
+        if method not in self._answers:
+            raise unknown_name("call to the owner of a bank", method, self._answers)
         try:
-            method, arguments = await self._light(len(body), partial(messages.decode_call, body))
-            if method not in self._answers:
-                raise unknown_name("call to the owner of a bank", method, self._answers)
-            try:
-                return await self._answers[method](client, **arguments)
-            except TypeError as error:
-                raise CodecError("A call must have the documented arguments.", value=f"{error!s:.200}") from error
-        except EmbodiedError as error:
-            return messages.encode_error(error)
-        except Exception as error:
-            _log.exception("A call to the bank has failed.")
-            return messages.encode_error(error)
+            return await self._answers[method](client, **arguments)
+        except TypeError as error:
+            raise CodecError("A call must have the documented arguments.", value=f"{error!s:.200}") from error
 
     async def _light(self, size: int, call: Callable[[], Any]) -> Any:
         """Returns what `call` returns; it runs outside of the event loop where it has many bytes (`size`) to read."""
