@@ -3,8 +3,10 @@
 import threading
 
 import pytest
+from msgspec.structs import replace
 
 from embodied.memory import EventFilter, Forgotten, Query, RetentionConfig, open_bank, retain
+from embodied.memory.projections.blocks import BLOCK
 from embodied.memory.retention import retention
 from tests.memory.work import work_of
 from tests.memory.writers import EventFactory, contents_of
@@ -60,6 +62,19 @@ def test_a_step_costs_what_it_removes_however_long_the_log_is(monkeypatch):
             assert len(bank.changes_since(0, limit=10**5)) == number - 199
     assert costs[0][1] == costs[1][1]
     assert costs[1][0] <= 1.2 * costs[0][0]
+
+
+def test_a_step_costs_the_same_however_many_tasks_its_events_belong_to(monkeypatch):
+    costs = []
+    for tasks in (1, 150):
+        with open_bank(":memory:") as bank:
+            factory = EventFactory()
+            seen = [factory.seen("cup", float(i), float(i)) for i in range(BLOCK + 1)]
+            bank.append([replace(one, task=f"task {min(i, 200) % tasks}") for i, one in enumerate(seen)])
+            event = factory.event(Forgotten("old", ((1, 200),), 200), 1e6, "clerk")
+            costs.append(work_of(monkeypatch, bank, lambda bank=bank, event=event: bank.append(event))[0])
+            assert bank.verify().problems == ()
+    assert costs[1] <= 1.5 * costs[0]
 
 
 def test_retention_that_ends_in_the_middle_leaves_a_sound_bank_and_goes_on_later(tmp_path, monkeypatch):

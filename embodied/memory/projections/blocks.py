@@ -167,11 +167,13 @@ def _release(tables: Tables, block: int, events: Sequence[Event]) -> None:
         changed = [(places.tobytes(), *ids) for places, *ids in left if places]
         tables.write_many(f"UPDATE block_robot SET places = ? WHERE {key}", changed)  # noqa: S608
         tables.write_many(f"DELETE FROM block_robot WHERE {key}", [tuple(ids) for places, *ids in left if not places])  # noqa: S608
+    there = tables.select("SELECT DISTINCT kind, task FROM event WHERE seq BETWEEN ? AND ?", first, last)
     for field, column in ((KIND, "kind"), (TASK, "task")):
-        for name in {find(getattr(event, column)) for event in events}:
-            there = f"SELECT 1 FROM event WHERE seq BETWEEN ? AND ? AND {column} = ? LIMIT 1"  # noqa: S608
-            if not tables.select_one(there, first, last, name):
-                tables.write("DELETE FROM block_name WHERE field = ? AND name = ? AND block = ?", field, name, block)
+        unused = {find(getattr(event, column)) for event in events} - {names[field] for names in there}
+        tables.write_many(
+            "DELETE FROM block_name WHERE field = ? AND name = ? AND block = ?",
+            [(field, name, block) for name in unused if name is not None],
+        )
     if (max(event.valid_time_s for event in events),) >= (tables.select_one(newest, block) or (NEVER_S,)):
         left_s = _newest_between(tables, first - 1, last)
         tables.write("UPDATE block SET newest_s = ? WHERE block = ?", NEVER_S if left_s is None else left_s, block)

@@ -56,7 +56,7 @@ from embodied.memory.service.bank import Bank
 WRITER = "retention"
 OBSERVATIONS = frozenset(tag for tag, kind in KINDS.items() if kind.removal is Removal.BY_RETENTION)
 PAGE = 250
-STEP = 250  # Events removed by one commit: some milliseconds, in which others wait.
+STEP = 150  # Events removed by one commit: some milliseconds, in which others wait.
 PAUSE_S = 0.001
 SAME, ALIKE, PLAIN, OLD = "sightings that say the same", "moments alike", "moments that are not novel", "oldest first"
 
@@ -125,6 +125,7 @@ class Retention:
         """
         log = Contents.read(bank)
         chosen = self.choose(log, bank.give_way)
+        log.drop_sightings(bank.give_way)
         number, time_s = bank.last_of_writer(WRITER)
         first = number
         for reason, numbers in chosen.items():
@@ -248,6 +249,12 @@ class Contents:
         absent = {position[1] for name, position in self._absent if position > last.get(name, (-math.inf, 0))}
         return self.causes | self.evidence | absent | {seq for _, seq in last.values()}
 
+    def drop_sightings(self, give_way: GiveWay) -> None:
+        """Frees the sightings some at a time: all at once would stop other threads for a second per million."""
+        while self._sightings:
+            give_way()
+            del self._sightings[-PAGE:]
+
     def _take(self, event: Event) -> None:
         position = (event.valid_time_s, event.seq)
         self.count += 1
@@ -335,10 +342,7 @@ def _indices(seqs: np.ndarray, numbers: Collection[int]) -> np.ndarray:
 
 def _all_events(bank: Bank) -> Iterator[Event]:
     after, head = 0, bank.head
-    while after < head:
+    while after < head and (page := bank.changes_since(after, limit=PAGE)):
         bank.give_way()
-        page = bank.changes_since(after, limit=PAGE)
-        if not page:
-            return
         yield from page
         after = page[-1].seq
