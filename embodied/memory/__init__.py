@@ -53,6 +53,7 @@ from embodied.memory.schema.kinds import (
     SubtaskEnded,
     ToolCalled,
     Watermark,
+    Withdrawn,
 )
 from embodied.memory.schema.payload_texts import Shown
 from embodied.memory.schema.places import Place
@@ -149,6 +150,7 @@ __all__ = [
     "ToolCalled",
     "UnreachableError",
     "Watermark",
+    "Withdrawn",
     "WriterStatus",
     "back_up",
     "bank_path",

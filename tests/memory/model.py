@@ -6,6 +6,7 @@ The world is a line: all things lie on the x axis and none is turned. There is o
 
 import math
 from dataclasses import dataclass
+from itertools import takewhile
 
 from embodied.memory import (
     AbsenceSeen,
@@ -17,8 +18,9 @@ from embodied.memory import (
     RelationSet,
     RobotReported,
     Watermark,
+    Withdrawn,
 )
-from tests.memory.parents import NEVER, NOBODY, root, written
+from tests.memory.parents import NEVER, NOBODY, circle, root, written
 
 ROOM = "room"
 THINGS = ("ball", "cup", "box")
@@ -53,6 +55,9 @@ class Model:
     def __init__(self):
         self.events: list[Event] = []
         self.closed_s = -math.inf
+        self.gone = frozenset()
+        self._versions = {}
+        self._highest = {}
         self._written = (-1,)
         self._asked = []
 
@@ -65,7 +70,7 @@ class Model:
     def written(self):
         """Merges and, by thing, the changes (predicate, object, since, number) of its parent, as logged."""
         if self._written[0] != len(self.events):
-            self._written = len(self.events), *written(self.events)
+            self._written = len(self.events), *written(self.events, self.gone)
         return self._written[1:]
 
     def merges(self, known_s):
@@ -100,7 +105,8 @@ class Model:
         found = self.changes(thing, as_of_s)
         predicate, holder, since, _ = found[-1] if found else NOBODY
         holder = self.root(holder, as_of_s)
-        return (predicate, holder, len(found), since) if holder != thing else ("", "", len(found), since)
+        version = self._versions[thing][len(found) - 1] if found else 0
+        return (predicate, holder, version, since) if holder != thing else ("", "", version, since)
 
     # --- What was seen ---
 
@@ -109,7 +115,8 @@ class Model:
         return sorted(
             (event.valid_time_s, number)
             for number, event in enumerate(self.events, 1)
-            if isinstance(event.payload, kind)
+            if number not in self.gone
+            and isinstance(event.payload, kind)
             and name == (event.robot if kind is RobotReported else event.payload.entity)
             and event.valid_time_s <= until
         )
@@ -276,6 +283,8 @@ class Model:
         payload = event.payload
         if isinstance(payload, Watermark):
             return payload.before_s <= event.valid_time_s
+        if isinstance(payload, Withdrawn):
+            return self.accepts_withdrawal(event.writer, payload.seqs)
         if isinstance(payload, EntityMerged):
             entity, into = self.root(payload.entity), self.root(payload.into)
             return entity == payload.entity != into and not self.inside(entity, self.parent(into)[1])
@@ -290,10 +299,33 @@ class Model:
         inside = self.inside(self.root(payload.subject), self.root(payload.object))
         return not (predicate and payload.expected_version is None) and not inside
 
+    def accepts_withdrawal(self, writer, numbers):
+        if max(numbers) > len(self.events) or self.gone.intersection(numbers):
+            return False
+        events = [self.events[number - 1] for number in numbers]
+        kinds = AbsenceSeen | EntityMerged | EntitySeen | RelationEnded | RelationSet | RobotReported
+        own = writer.partition("/")[0]
+        mine = all(own in (event.writer.partition("/")[0], "site") for event in events)
+        if not mine or not all(isinstance(event.payload, kinds) for event in events):
+            return False
+        return not circle(written(self.events, self.gone.union(numbers))[1])
+
     def take(self, event):
+        before = {thing: list(changes) for thing, changes in self.written()[1].items()}
         self.events.append(event)
+        if isinstance(event.payload, Withdrawn):
+            self.gone = self.gone.union(event.payload.seqs)
+        for thing, changes in self.written()[1].items():
+            self.count(thing, before.get(thing, []), changes)
         if isinstance(event.payload, Watermark):
             self.closed_s = max(self.closed_s, event.payload.before_s)
+
+    def count(self, thing, before, changes):
+        """Numbers the changes of a thing's parent: those that stay keep their versions, others get new ones."""
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, changes, strict=False)))
+        kept, highest = self._versions.get(thing, [])[:same], self._highest.get(thing, 0)
+        self._versions[thing] = [*kept, *range(highest + 1, highest + 1 + len(changes) - same)]
+        self._highest[thing] = max([highest, *self._versions[thing]])
 
 
 def world():

@@ -19,6 +19,7 @@ from embodied.memory import (
     RelationSet,
     RobotReported,
     Watermark,
+    Withdrawn,
     open_bank,
 )
 from tests.memory.model import ROOM, THINGS, CircleError, Model, world
@@ -104,6 +105,12 @@ class BankAgainstModel(RuleBasedStateMachine):
     def merge(self, writer, thing, into, time_s):
         self.offer(self.event(writer, self.taken_s(writer, time_s), EntityMerged(thing, into)))
 
+    @rule(writer=st.sampled_from(["ann", "ann/late", "site/desk", "site/desk", "site/desk"]), data=st.data())
+    def withdraw(self, writer, data):
+        numbers = st.integers(3, len(self.model.events) + 1)
+        seqs = data.draw(st.lists(numbers, min_size=1, max_size=3, unique=True))
+        self.offer(self.event(writer, self.taken_s(writer, 0.0), Withdrawn(tuple(seqs))))
+
     @precondition(lambda self: self.model.events)
     @rule(data=st.data())
     def send_again(self, data):
@@ -151,8 +158,7 @@ class BankAgainstModel(RuleBasedStateMachine):
     @rule()
     def hold_a_snapshot(self):
         held = self.bank.snapshot()
-        upto = len(self.model.events)
-        self.answers.append((held, upto, [held.where_is(thing) for thing in THINGS]))
+        self.answers.append((held, None, everything(held)))
 
     @invariant()
     def the_log_holds_what_was_accepted(self):
@@ -187,7 +193,15 @@ class BankAgainstModel(RuleBasedStateMachine):
                 assert self.bank.where_is(thing, as_of_s=asked) == found
             else:
                 held, _, found = answer
-                assert [held.where_is(thing) for thing in THINGS] == found
+                assert everything(held) == found
+
+
+def everything(view):
+    """What a view says about all things, at some times, byte for byte."""
+    times = (None, 0.0, 1.0, 3.5, 6.0)
+    where = [view.where_is(thing, as_of_s=as_of_s) for thing in (*THINGS, "ann") for as_of_s in times]
+    held = [view.contents(holder, as_of_s=as_of_s) for holder in ("box", "shelf", "ann", ROOM) for as_of_s in times]
+    return repr((where, held, view.latest_s(), view.history("cup")))
 
 
 TestBankAgainstModel = BankAgainstModel.TestCase
@@ -220,7 +234,7 @@ def agree(bank, model, thing, *, as_of_s=None):
 
 
 TRAVELS = st.tuples(
-    st.sampled_from(["see", "see", "put", "put", "put", "put", "end", "go", "reach", "miss", "merge"]),
+    st.sampled_from(["see", "see", "put", "put", "put", "put", "end", "go", "reach", "miss", "merge", "back"]),
     st.sampled_from([0.0, 0.0, 1.0]), st.sampled_from([0.0, 0.0, 0.0, 2.0]), ONE_OF, HOLDERS,
     st.sampled_from(CONTAINMENT), XS,
 )  # fmt: skip
@@ -233,7 +247,7 @@ def test_wherever_things_are_carried_the_bank_believes_what_the_model_does(trave
 
     A writer that logs something late logs nothing else.
     """
-    model, time_s = Model(), 0.0
+    model, time_s, answers = Model(), 0.0, {}
     with open_bank(":memory:") as bank:
         for event in world():
             bank.append(event)
@@ -250,6 +264,7 @@ def test_wherever_things_are_carried_the_bank_believes_what_the_model_does(trave
                 "reach": RobotReported(Pose(), tool=pose),
                 "miss": AbsenceSeen(thing, 0.5, 0.5),
                 "merge": EntityMerged(thing, holder) if holder in THINGS else EntityMerged("box", thing),
+                "back": Withdrawn((max(4, len(model.events) - int(8 * abs(x))),)),
             }[what]
             if payload is None:
                 continue
@@ -257,6 +272,11 @@ def test_wherever_things_are_carried_the_bank_believes_what_the_model_does(trave
             if model.accepts(event):
                 bank.append(event)
                 model.take(event)
+            answers[len(model.events)] = everything(bank)
+            if what == "back":
+                assert bank.verify().problems == ()
+                for seq, answer in answers.items():
+                    assert everything(bank.snapshot(seq)) == answer
         for thing in (*THINGS, "ann"):
             for as_of_s in (None, *map(float, range(int(time_s) + 1))):
                 agree(bank, model, thing, as_of_s=as_of_s)

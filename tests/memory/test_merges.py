@@ -129,3 +129,11 @@ def test_what_was_logged_under_the_other_name_is_evidence_that_the_thing_is_ther
     assert bank.where_is("cup").existence == pytest.approx(0.9)
     bank.append(factory.event(AbsenceSeen("cup", 1.0, 0.5), 4.0))
     assert bank.where_is("mug").existence == pytest.approx(0.45)
+
+
+def test_a_thing_that_late_news_makes_its_own_holder_is_in_no_place_either(bank, factory):
+    bank.append(factory.event(RelationSet("shelf", "in", "kitchen"), 0.0))
+    puts = (("shelf", 0.0), ("box", 0.0), ("shelf", 1.0))
+    bank.append([factory.put("cup", "in", holder, at, time_s=time_s) for at, (holder, time_s) in enumerate(puts)])
+    bank.append(merge(factory, "box", "cup", 0.0, "late"))
+    assert [bank.where_is("cup", as_of_s=time_s).place for time_s in (0.0, 1.0)] == ["", "kitchen"]

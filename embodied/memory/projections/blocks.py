@@ -11,13 +11,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import ClassVar
 
-from embodied.memory.projections.projection import Projection
+from embodied.memory.projections.projection import Projection, TakenBack
+from embodied.memory.projections.withdrawals import lived, newest_withdrawn_s
 from embodied.memory.schema.event import Event
 from embodied.memory.storage.tables import Tables
 
 BLOCK = 4096
 FEW_BLOCKS = 4
 KIND, TASK = 0, 1  # Fields of `block_name`.
+NEWEST = 2**63 - 1  # Later than all numbers of events.
 NEVER_S = -math.inf  # The newest time of a block without events.
 
 
@@ -46,6 +48,11 @@ class Blocks(Projection):
         block, place = divmod(event.seq - 1, BLOCK)
         if block and not place:
             self.settle(tables, event.seq)
+
+    def withdraw(self, tables: Tables, back: TakenBack) -> None:
+        """Takes the times of withdrawn events out of the summaries of their blocks."""
+        for block in {block_of(one.seq) for one in back.events}:
+            _find_newest(tables, block, max(one.valid_time_s for one in back.events if block_of(one.seq) == block))
 
     def release(self, tables: Tables, events: Sequence[Event]) -> None:
         """Takes the events out of the summaries of their blocks."""
@@ -113,14 +120,18 @@ def blocks_with(tables: Tables, field: int, names: Iterable[int], after: int, to
 def newest_s(tables: Tables, head: int) -> float | None:
     """Returns the newest valid time of all events up to number `head`, None where there are none."""
     whole = block_of(head + 1)
+    later = newest_withdrawn_s(tables, head)
     before = tables.select_one("SELECT MAX(newest_s) FROM block WHERE block < ? AND newest_s > ?", whole, NEVER_S)
     after = _newest_between(tables, whole * BLOCK, head)
-    times = [time_s for (time_s,) in (before or (None,), (after,)) if time_s is not None]
+    times = [time_s for (time_s,) in (before or (None,), (after,), (later,)) if time_s is not None]
     return max(times, default=None)
 
 
 def _newest_between(tables: Tables, after: int, to: int) -> float | None:
-    found = tables.select_one("SELECT MAX(valid_time_s) FROM event WHERE seq > ? AND seq <= ?", after, to)
+    found = tables.select_one(
+        f"SELECT MAX(valid_time_s) FROM event WHERE seq > ? AND seq <= ?{lived(tables, NEWEST)}",  # noqa: S608
+        after, to,
+    )  # fmt: skip
     return found[0] if found else None
 
 
@@ -147,7 +158,7 @@ def _sum_up(tables: Tables, block: int) -> None:
 
 def _release(tables: Tables, block: int, events: Sequence[Event]) -> None:
     first, last = block * BLOCK + 1, (block + 1) * BLOCK
-    find, newest = tables.names.find, "SELECT newest_s FROM block WHERE block = ?"
+    find = tables.names.find
     gone: dict[tuple[int | None, int | None], set[int]] = defaultdict(set)
     for event in events:
         if event.robot:
@@ -160,7 +171,12 @@ def _release(tables: Tables, block: int, events: Sequence[Event]) -> None:
             *(number for pair in gone for number in pair), block,
         )  # fmt: skip
         left = [
-            (array("H", [place for place in array("H", places) if place not in gone[robot, kind]]), robot, kind, block)
+            (
+                array("H", [place for place in array("H", places) if place not in gone[robot, kind]]),
+                robot,
+                kind,
+                block,
+            )
             for robot, kind, places in known
         ]
         key = "robot = ? AND kind = ? AND block = ?"
@@ -174,6 +190,12 @@ def _release(tables: Tables, block: int, events: Sequence[Event]) -> None:
             "DELETE FROM block_name WHERE field = ? AND name = ? AND block = ?",
             [(field, name, block) for name in unused if name is not None],
         )
-    if (max(event.valid_time_s for event in events),) >= (tables.select_one(newest, block) or (NEVER_S,)):
-        left_s = _newest_between(tables, first - 1, last)
+    _find_newest(tables, block, max(event.valid_time_s for event in events))
+
+
+def _find_newest(tables: Tables, block: int, gone_s: float) -> None:
+    """Finds the newest time of a block again, where one of `gone_s`, seconds, no longer counts."""
+    known = tables.select_one("SELECT newest_s FROM block WHERE block = ?", block)
+    if known and gone_s >= known[0]:
+        left_s = _newest_between(tables, block * BLOCK, (block + 1) * BLOCK)
         tables.write("UPDATE block SET newest_s = ? WHERE block = ?", NEVER_S if left_s is None else left_s, block)

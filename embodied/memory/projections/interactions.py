@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from embodied.memory.projections.projection import Projection
+from embodied.memory.projections.projection import Projection, TakenBack
+from embodied.memory.projections.withdrawals import counted, withdrawn_after
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import Interaction
 from embodied.memory.storage.tables import Tables
 
 
 class Interactions(Projection):
-    """The table `interaction`: valid time, seq, entity, robot, action."""
+    """The table `interaction`: valid time, seq, entity, robot, action; if withdrawn, the last three are negative."""
 
     schema: ClassVar[str] = """
     CREATE TABLE IF NOT EXISTS interaction (
@@ -30,6 +31,14 @@ class Interactions(Projection):
             entity, action = intern(event.payload.entity), intern(event.payload.action)
             row = event.valid_time_s, event.seq, entity, intern(event.robot), action
             tables.write("INSERT INTO interaction VALUES (?, ?, ?, ?, ?)", *row)
+
+    def withdraw(self, tables: Tables, back: TakenBack) -> None:
+        """Moves the rows of withdrawn interactions to where only earlier views look."""
+        tables.write_many(
+            "UPDATE interaction SET entity = -entity, robot = -robot, action = -action "
+            "WHERE valid_time_s = ? AND seq = ?",
+            [(one.valid_time_s, one.seq) for one in back.events if isinstance(one.payload, Interaction)],
+        )
 
     def release(self, tables: Tables, events: Sequence[Event]) -> None:
         """Drops the rows of interactions that were removed."""
@@ -54,10 +63,13 @@ def nth_interaction(
     `tables` are those of the bank; `wanted` has ids of names, any of, for some of the columns `action`, `robot` and
     `entity`. Valid times are `between_s`, seconds, ends included, and only events up to `up_to_seq` count.
     """
+    late = withdrawn_after(tables, up_to_seq)
     where, values = ["valid_time_s BETWEEN ? AND ?", "seq <= ?"], [*between_s, up_to_seq]
+    where.append(counted(up_to_seq, "interaction.seq") if late else "robot > 0")
     for column, ids in wanted.items():
-        where.append(f"{column} IN ({', '.join('?' * len(ids))})")
-        values += ids
+        known = [*ids, *(-number for number in ids)] if late else ids
+        where.append(f"{column} IN ({', '.join('?' * len(known))})")
+        values += known
     index = next(
         (f"INDEXED BY interaction_{column}" for column in ("entity", "robot", "action") if column in wanted), ""
     )

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from embodied.memory.projections.projection import Projection
+from embodied.memory.projections.projection import Projection, TakenBack
+from embodied.memory.projections.withdrawals import with_withdrawn, withdrawn_among
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kind_table import KIND_OF_PAYLOAD, KINDS
 from embodied.memory.storage.tables import Tables
@@ -14,7 +15,7 @@ SITE_TIMELINE = ""  # Events of rare kinds are also indexed under the empty name
 
 
 class InvertedIndex(Projection):
-    """The table `mention`: subject, kind, valid time, seq."""
+    """The table `mention`: subject, kind, valid time, seq. Withdrawn events have the negative of their kind."""
 
     schema: ClassVar[str] = """
     CREATE TABLE IF NOT EXISTS mention (
@@ -34,14 +35,28 @@ class InvertedIndex(Projection):
             [(intern(subject), kind, event.valid_time_s, event.seq) for subject in indexed_names(event)],
         )
 
+    def withdraw(self, tables: Tables, back: TakenBack) -> None:
+        """Moves the rows of withdrawn events to where beliefs do not look."""
+        find = tables.names.find
+        tables.write_many(
+            "UPDATE mention SET kind = -kind WHERE subject = ? AND kind = ? AND valid_time_s = ? AND seq = ?",
+            [
+                (find(subject), find(one.kind), one.valid_time_s, one.seq)
+                for one in back.events
+                for subject in indexed_names(one)
+            ],
+        )
+
     def release(self, tables: Tables, events: Sequence[Event]) -> None:
         """Drops the rows of events that were removed."""
         find = tables.names.find
+        withdrawn = withdrawn_among(tables, [event.seq for event in events])
         tables.write_many(
             "DELETE FROM mention WHERE subject = ? AND kind = ? AND valid_time_s = ? AND seq = ?",
             [
-                (find(subject), find(event.kind), event.valid_time_s, event.seq)
+                (find(subject), kind if event.seq not in withdrawn else -kind, event.valid_time_s, event.seq)
                 for event in events
+                if (kind := find(event.kind)) is not None
                 for subject in indexed_names(event)
             ],
         )
@@ -56,7 +71,8 @@ def rare_events(tables: Tables, wanted: Sequence[str], after: int, to: int) -> l
 
     They come from the index in `tables`; no event is decoded.
     """
-    kinds_wanted = [tables.names.find(kind) for kind in wanted]
+    known = [number for kind in wanted if (number := tables.names.find(kind)) is not None]
+    kinds_wanted = with_withdrawn(tables, known)
     marks = ", ".join("?" * len(kinds_wanted))
     found = tables.select(
         f"SELECT seq FROM mention WHERE subject = ? AND kind IN ({marks}) AND seq > ? AND seq <= ?",  # noqa: S608
@@ -70,6 +86,7 @@ def events_about(tables: Tables, subjects: Sequence[int], kinds: Sequence[int], 
 
     They come from the index in `tables`, a growing page at a time, since the index is in the order of valid time.
     """
+    kinds = with_withdrawn(tables, kinds)
     marks, more = ", ".join("?" * len(subjects)), ", ".join("?" * len(kinds))
     page = FIRST_PAGE
     while after < to:

@@ -39,7 +39,7 @@ def held_by(tables: Tables, holder: int, time_s: float, seq: int) -> set[int]:
 
     Both are ids of names in `tables`; the caller checks which of them it held by time and number.
     """
-    return _found(tables, TIME, holder, _number(time_s)) | _found(tables, SEQ, holder, seq)
+    return found_in(tables, TIME, holder, _number(time_s)) | found_in(tables, SEQ, holder, seq)
 
 
 def node_of(low: int, high: int) -> int:
@@ -49,7 +49,8 @@ def node_of(low: int, high: int) -> int:
     return ((high >> bits) << bits) - OFFSET
 
 
-def _found(tables: Tables, field: int, holder: int, point: int) -> set[int]:
+def found_in(tables: Tables, field: int, holder: int, point: int) -> set[int]:
+    """Returns what `holder` held at a `point` of one `field`, `TIME` or `SEQ`; both are ids of names in `tables`."""
     nodes = [(((point + OFFSET) >> bit | 1) << bit) - OFFSET for bit in range(BITS)]
     left = [node for node in nodes if node <= point]
     right = [node for node in nodes if point < node < OFFSET]

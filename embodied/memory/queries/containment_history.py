@@ -4,26 +4,28 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from embodied.memory.projections.spatial import ORPHAN, Parent, last_root
+from embodied.memory.projections.parents import ORPHAN, Parent
+from embodied.memory.projections.withdrawals import counted, lived
 from embodied.memory.schema.event import LogPosition
 from embodied.memory.storage.log import EventLog
 
 NEVER: LogPosition = (-math.inf, 0)
 RECENT = 1000
 SEEN_KINDS = ("entity_seen", "robot_state")
-MEMBERS = (  # Of a root, an instant's time and its number: the entities that are the same, breadth first.
-    "WITH RECURSIVE member (entity, into_entity, time_s, merged) AS (SELECT ?1, ?1, 0, 0 UNION ALL "
-    "SELECT merge.entity, merge.root, merge.valid_time_s, merge.seq FROM member "
-    "JOIN merge ON merge.root = member.entity WHERE merge.valid_time_s <= ?2 AND merge.seq <= ?3)"
-)
+# The id ? and its negative, under which rows of withdrawn events are kept.
+BOTH_SIGNS = "(WITH one (id) AS (SELECT ?) SELECT id FROM one UNION ALL SELECT -id FROM one)"
 
 
 @dataclass(frozen=True)
 class Instant:
-    """The knowledge of a query: events up to `seq`, of valid times up to `time_s` (infinite for the latest)."""
+    """The knowledge of a query: events up to `seq`, of valid times up to `time_s` (infinite for the latest).
+
+    With `late` some of them were withdrawn by events after `seq`, so they still count.
+    """
 
     seq: int
     time_s: float
+    late: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,54 @@ class Member:
     merged: LogPosition
 
 
+def having(column: str, at: Instant, seq: str) -> str:
+    """Returns the SQL condition that a row which counts `at` an instant has the id `?` in `column`; see `Projection`.
+
+    `seq` is the column with the event of the row, with its table.
+    """
+    return f"{column} = ?" if not at.late else f"{column} IN {BOTH_SIGNS} AND {counted(at.seq, seq)}"
+
+
+def having_then(column: str, at: Instant) -> str:
+    """Returns the SQL condition that a row of `parent_change` or `merge` counts at a number, with an id in `column`.
+
+    Its values are the id and the number of the instant `at`.
+    """
+    if not at.late:
+        return f"{column} = ? AND known_seq <= ?"
+    return f"{column} IN {BOTH_SIGNS} AND known_seq <= ? AND {_until(at)}"
+
+
+def _until(at: Instant) -> str:
+    return f"(until_seq IS NULL OR until_seq > {at.seq:d})" if at.late else "TRUE"
+
+
+def _same(column: str, entity: str, at: Instant) -> str:
+    return f"{column} = {entity}" if not at.late else f"{column} IN ({entity}, -{entity})"
+
+
+def _members(at: Instant) -> str:
+    """Returns SQL for a table of the entities that are the same, by depth: its values are the root, time and number."""
+    return (
+        "WITH RECURSIVE member (entity, into_entity, time_s, merged) AS (SELECT ?1, ?1, 0, 0 UNION ALL "  # noqa: S608
+        "SELECT abs(merge.entity), member.entity, merge.valid_time_s, merge.seq FROM member "
+        f"JOIN merge ON {_same('merge.root', 'member.entity', at)} "
+        f"WHERE merge.valid_time_s <= ?2 AND known_seq <= ?3 AND {_until(at)})"
+    )
+
+
 def root_at(log: EventLog, entity: int, at: Instant) -> int:
     """Returns the id of `entity` after the merges in `log` that are known `at` that instant."""
-    statement = "SELECT root FROM merge WHERE entity = ? AND valid_time_s <= ? AND seq <= ?"
-    found = log.tables.select_one(statement, entity, at.time_s, at.seq)
-    return last_root(log.tables, found[0], at.time_s, at.seq) if found else entity
+    statement = f"SELECT 1 FROM merge WHERE {having_then('entity', at)} AND valid_time_s <= ?"  # noqa: S608
+    if not log.tables.select(statement, entity, at.seq, at.time_s):
+        return entity
+    found = log.tables.select_one(
+        "WITH RECURSIVE up (entity, hops) AS (SELECT ?, 0 UNION ALL SELECT abs(merge.root), hops + 1 FROM up "  # noqa: S608
+        f"JOIN merge ON {_same('merge.entity', 'up.entity', at)} WHERE valid_time_s <= ? AND known_seq <= ? "
+        f"AND {_until(at)}) SELECT entity FROM up ORDER BY hops DESC LIMIT 1",
+        entity, at.time_s, at.seq,
+    )  # fmt: skip
+    return found[0] if found else entity
 
 
 def members_at(log: EventLog, root: int, at: Instant) -> list[Member]:
@@ -47,10 +92,10 @@ def members_at(log: EventLog, root: int, at: Instant) -> list[Member]:
 
     An entity comes before those that were merged into it.
     """
-    if not log.tables.select("SELECT 1 FROM merge WHERE root = ? LIMIT 1", root):
+    if not log.tables.select(f"SELECT 1 FROM merge WHERE {having_then('root', at)} LIMIT 1", root, at.seq):  # noqa: S608
         return [Member(root, root, NEVER)]
     found = log.tables.select(
-        f"{MEMBERS} SELECT entity, into_entity, time_s, merged FROM member LIMIT -1 OFFSET 1",  # noqa: S608
+        f"{_members(at)} SELECT entity, into_entity, time_s, merged FROM member LIMIT -1 OFFSET 1",  # noqa: S608
         root, at.time_s, at.seq,
     )  # fmt: skip
     return [Member(root, root, NEVER), *(Member(entity, into, (time_s, seq)) for entity, into, time_s, seq in found)]
@@ -62,7 +107,8 @@ def members_with(log: EventLog, root: int, at: Instant, table: str) -> set[int]:
     It is one of the bank's that has a column `subject`.
     """
     found = log.tables.select(
-        f"{MEMBERS} SELECT entity FROM member WHERE EXISTS (SELECT 1 FROM {table} WHERE subject = entity)",  # noqa: S608
+        f"{_members(at)} SELECT entity FROM member "  # noqa: S608
+        f"WHERE EXISTS (SELECT 1 FROM {table} WHERE subject IN (entity{', -entity' if at.late else ''}))",
         root, at.time_s, at.seq,
     )  # fmt: skip
     return {entity for (entity,) in found}
@@ -76,9 +122,9 @@ def members_seen(log: EventLog, root: int, at: Instant, time_s: float) -> dict[i
     seen: dict[int, LogPosition] = {}
     for kind in SEEN_KINDS:
         for entity, *position in log.tables.select(
-            f"{MEMBERS} SELECT entity, event.valid_time_s, event.seq FROM member JOIN event ON event.seq = ("  # noqa: S608
-            "SELECT seq FROM mention WHERE subject = entity AND kind = ? AND valid_time_s <= ? AND seq <= ? "
-            "ORDER BY valid_time_s DESC, seq DESC LIMIT 1)",
+            f"{_members(at)} SELECT entity, event.valid_time_s, event.seq FROM member JOIN event ON event.seq = ("  # noqa: S608
+            f"SELECT seq FROM mention WHERE subject = entity AND {having('kind', at, 'mention.seq')} "
+            "AND valid_time_s <= ? AND seq <= ? ORDER BY valid_time_s DESC, seq DESC LIMIT 1)",
             root, at.time_s, at.seq, log.tables.names.find(kind), time_s, at.seq,
         ):  # fmt: skip
             seen[entity] = max(seen.get(entity, NEVER), (position[0], position[1]))
@@ -93,8 +139,8 @@ def last_seen(log: EventLog, entity: int, at: Instant) -> LogPosition:
     best = NEVER
     for kind in SEEN_KINDS:
         row = log.tables.select_one(
-            "SELECT valid_time_s, seq FROM mention WHERE subject = ? AND kind = ? AND valid_time_s <= ? AND seq <= ? "
-            "ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
+            f"SELECT valid_time_s, seq FROM mention WHERE subject = ? AND {having('kind', at, 'mention.seq')} "  # noqa: S608
+            "AND valid_time_s <= ? AND seq <= ? ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
             entity, log.tables.names.find(kind), at.time_s, at.seq,
         )  # fmt: skip
         if row:
@@ -117,9 +163,9 @@ def parents_at(log: EventLog, subject: int, at: Instant, *, most: int, below: in
     There are at most `most`, of versions under `below`.
     """
     found = log.tables.select(
-        "SELECT predicate, object, version, since_s, seq, first FROM parent_change "
-        "WHERE subject = ? AND version < ? AND since_s <= ? AND seq <= ? ORDER BY version DESC LIMIT ?",
-        subject, math.inf if below is None else below, at.time_s, at.seq, most,
+        "SELECT predicate, object, version, since_s, seq, first FROM parent_change "  # noqa: S608
+        f"WHERE {having_then('subject', at)} AND version < ? AND since_s <= ? ORDER BY version DESC LIMIT ?",
+        subject, at.seq, math.inf if below is None else below, at.time_s, most,
     )  # fmt: skip
     return [Parent(*row) for row in found]
 
@@ -129,6 +175,7 @@ def now_s(log: EventLog, at: Instant) -> float:
     if at.time_s < math.inf:
         return at.time_s
     found = log.tables.select_one(
-        "SELECT MAX(valid_time_s) FROM event WHERE seq <= ? AND seq > ?", at.seq, at.seq - RECENT
-    )
+        f"SELECT MAX(valid_time_s) FROM event WHERE seq <= ? AND seq > ?{lived(log.tables, at.seq)}",  # noqa: S608
+        at.seq, at.seq - RECENT,
+    )  # fmt: skip
     return found[0] if found and found[0] is not None else 0.0

@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from embodied.memory.projections.spatial import ORPHAN, Parent
+from embodied.memory.projections.parents import ORPHAN, Parent
 from embodied.memory.projections.stays import held_by
-from embodied.memory.queries.containment_history import NEVER, Instant, now_s, parent_at, root_at
+from embodied.memory.queries.containment_history import NEVER, Instant, having, having_then, now_s, parent_at, root_at
 from embodied.memory.queries.entity_resolution import EntityResolution
 from embodied.memory.queries.pose_propagation import DEEPEST, PosePropagation
 from embodied.memory.queries.tracks import pose_of
@@ -148,10 +148,12 @@ def _change_of(
     log: EventLog, link: tuple[int, int, int], at: Instant
 ) -> tuple[float, int, tuple[int, int, int], int] | None:
     """Returns when (seconds, seq) a relation last began or ended to hold, the relation, and whether it holds."""
+    subject, predicate, other = link
     found = log.tables.select_one(
-        "SELECT valid_time_s, seq, holds FROM link_change WHERE subject = ? AND predicate = ? AND object = ? "
-        "AND valid_time_s <= ? AND seq <= ? ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
-        *link, at.time_s, at.seq,
+        f"SELECT valid_time_s, seq, holds FROM link_change WHERE {having('predicate', at, 'link_change.seq')} "  # noqa: S608
+        "AND subject = ? AND object = ? AND valid_time_s <= ? AND seq <= ? "
+        "ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
+        predicate, subject, other, at.time_s, at.seq,
     )  # fmt: skip
     return (found[0], found[1], link, found[2]) if found else None
 
@@ -181,6 +183,7 @@ def _around(log: EventLog, propagation: PosePropagation, root: int, logged: Pare
     holder = propagation.resolution.root(logged.object)
     # After a merge a thing may be its own holder.
     logged = ORPHAN if holder == root else logged._replace(object=holder)
+    holder = logged.object
     place, _ = propagation.logged_place(holder, (logged.since_s, logged.seq), at.time_s)
     pose = propagation.belief(root, at.time_s).pose
     if pose is None:
@@ -273,9 +276,9 @@ def _last_related(log: EventLog, propagation: PosePropagation, root: int) -> tup
     at, last = propagation.at, NEVER
     for member in propagation.resolution.members_with(root, "parent_change"):
         found = log.tables.select_one(
-            "SELECT since_s, parent_change.seq FROM parent_change JOIN event USING (seq) WHERE subject = ? "
-            "AND since_s <= ? AND parent_change.seq <= ? AND event.kind = ? ORDER BY version DESC LIMIT 1",
-            member, at.time_s, at.seq, log.tables.names.find("relation_set"),
+            "SELECT since_s, parent_change.seq FROM parent_change JOIN event USING (seq) "  # noqa: S608
+            f"WHERE {having_then('subject', at)} AND since_s <= ? AND event.kind = ? ORDER BY version DESC LIMIT 1",
+            member, at.seq, at.time_s, log.tables.names.find("relation_set"),
         )  # fmt: skip
         last = max(last, found or NEVER)
     event = log.event(last[1])
@@ -290,8 +293,8 @@ def _absences(log: EventLog, propagation: PosePropagation, root: int, since: Log
             continue
         last = since
         while found := log.tables.select(
-            "SELECT valid_time_s, seq, factor FROM absence WHERE subject = ? AND (valid_time_s, seq) > (?, ?) "
-            "AND valid_time_s <= ? AND seq <= ? ORDER BY valid_time_s, seq LIMIT ?",
+            f"SELECT valid_time_s, seq, factor FROM absence WHERE {having('subject', at, 'absence.seq')} "  # noqa: S608
+            "AND (valid_time_s, seq) > (?, ?) AND valid_time_s <= ? AND seq <= ? ORDER BY valid_time_s, seq LIMIT ?",
             member.entity, *last, at.time_s, at.seq, PAGE,
         ):  # fmt: skip
             yield from (factor for *_, factor in found)
@@ -303,8 +306,9 @@ def _last_absence(log: EventLog, propagation: PosePropagation, root: int, since:
     at, last = propagation.at, NEVER
     for member in propagation.resolution.members_with(root, "absence"):
         found = log.tables.select_one(
-            "SELECT valid_time_s, seq FROM absence WHERE subject = ? AND (valid_time_s, seq) > (?, ?) "
-            "AND valid_time_s <= ? AND seq <= ? ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
+            f"SELECT valid_time_s, seq FROM absence WHERE {having('subject', at, 'absence.seq')} "  # noqa: S608
+            "AND (valid_time_s, seq) > (?, ?) AND valid_time_s <= ? AND seq <= ? "
+            "ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
             member, *since, at.time_s, at.seq,
         )  # fmt: skip
         last = max(last, found or NEVER)

@@ -7,8 +7,9 @@ from typing import Any
 from embodied.errors import MemoryBankError
 from embodied.memory.projections import blocks
 from embodied.memory.projections.inverted_index import RARE, events_about, indexed_names, rare_events
+from embodied.memory.projections.withdrawals import with_withdrawn, withdrawn_after
 from embodied.memory.queries import containment_history, validation
-from embodied.memory.queries.containment_history import Instant
+from embodied.memory.queries.containment_history import Instant, having
 from embodied.memory.queries.moment_search import MomentIndex
 from embodied.memory.schema.event import Event, LogPosition
 from embodied.memory.schema.kind_table import KINDS
@@ -46,7 +47,9 @@ class LogView:
 
     def at(self, as_of_s: float | None) -> Instant:
         """Returns the instant of a query about a valid time (seconds, None: the latest)."""
-        return Instant(self.head, validation.instant_s(as_of_s))
+        head = self.head
+        late = head < self.log.head and withdrawn_after(self.log.tables, head)
+        return Instant(head, validation.instant_s(as_of_s), late)
 
     def wanted_events(self, seq: int, wanted: EventFilter, entities: Set[str]) -> Iterator[Event]:
         """Yields the events after `seq` that match the filter `wanted`, in the order of the log.
@@ -97,14 +100,15 @@ class LogView:
         direction = "DESC" if limit is not None and limit < 0 else "ASC"
         with tables.lock:
             found: set[tuple[float, int]] = set()
+            known = [number for kind in kinds or KINDS if (number := tables.names.find(kind)) is not None]
             for member in self._members(name):
-                for kind in kinds or KINDS:
+                for kind in with_withdrawn(tables, known):
                     found.update(
                         tables.select(
                             "SELECT valid_time_s, seq FROM mention WHERE subject = ? AND kind = ? "  # noqa: S608
                             "AND valid_time_s BETWEEN ? AND ? AND seq <= ? "
                             f"ORDER BY valid_time_s {direction}, seq {direction} LIMIT ?",
-                            member, tables.names.find(kind), *between_s, head, most,
+                            member, kind, *between_s, head, most,
                         )  # type: ignore[arg-type]
                     )  # fmt: skip
         numbers = [seq for _, seq in sorted(found)]
@@ -124,12 +128,12 @@ class LogView:
 
         Raises `MemoryBankError` for a place that never had one.
         """
-        tables = self.log.tables
+        tables, at = self.log.tables, self.at(None)
         last: LogPosition = (math.inf, 0)
         while found := tables.select_one(
-            "SELECT valid_time_s, seq FROM place_time WHERE place = ? AND seq <= ? AND (valid_time_s, seq) < (?, ?) "
-            "ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
-            tables.names.find(place), self.head, *last,
+            f"SELECT valid_time_s, seq FROM place_time WHERE {having('place', at, 'place_time.seq')} "  # noqa: S608
+            "AND seq <= ? AND (valid_time_s, seq) < (?, ?) ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
+            tables.names.find(place), at.seq, *last,
         ):  # fmt: skip
             last = found  # type: ignore[assignment]
             event = self.log.event(found[1])
@@ -153,7 +157,7 @@ class LogView:
 
     def _members(self, name: str) -> list[int]:
         """Returns the ids of all entities that are one with this one, none for an unknown name."""
-        at = Instant(self.head, math.inf)
+        at = self.at(None)
         subject = self.log.tables.names.find(name)
         if subject is None:
             return []

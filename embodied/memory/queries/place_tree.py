@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from embodied.geometry import Vector3
 from embodied.memory.projections.spatial import cell_at
-from embodied.memory.queries.containment_history import Instant
+from embodied.memory.queries.containment_history import Instant, having
 from embodied.memory.schema.kinds import PlaceDefined
 from embodied.memory.schema.places import Place, signed_area
 from embodied.memory.storage.log import EventLog
@@ -78,7 +78,8 @@ class PlaceTree(Mapping[str, Place]):
 
     def _read(self, name: str) -> Place | None:
         found = self._log.tables.select_one(
-            "SELECT seq FROM place_time WHERE place = ? AND valid_time_s <= ? AND seq <= ? "
+            f"SELECT seq FROM place_time WHERE {having('place', self._at, 'place_time.seq')} "  # noqa: S608
+            "AND valid_time_s <= ? AND seq <= ? "
             "ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
             self._log.tables.names.find(name), self._at.time_s, self._at.seq,
         )  # fmt: skip

@@ -16,6 +16,7 @@ from embodied.errors import MemoryBankError
 from embodied.geometry import Vector3
 from embodied.memory.projections import blocks, interactions
 from embodied.memory.projections.inverted_index import SITE_TIMELINE
+from embodied.memory.projections.withdrawals import withdrawn_by
 from embodied.memory.queries import location_belief, skill_matching, validation
 from embodied.memory.queries.log_view import LogView
 from embodied.memory.queries.place_tree import PlaceTree
@@ -228,6 +229,12 @@ class Reads:
         """Returns one event, None where this view has none of that number or it was removed."""
         number = validation.whole("seq", seq, least=0)
         return self._view.log.event(number) if number <= self._view.head else None
+
+    @query
+    def withdrawn_by(self, seq: int) -> Event | None:
+        """Returns the event that withdrew event `seq`, None where that counts, or was removed."""
+        by_seq = withdrawn_by(self._view.log.tables, validation.whole("seq", seq, least=0))
+        return None if by_seq is None or by_seq > self._view.head else self._view.log.event(by_seq)
 
 
 class RemoteReads(Reads):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from embodied.geometry import Vector3
 from embodied.memory.projections.embodiment import ANY_CONTEXT
-from embodied.memory.queries.containment_history import Instant
+from embodied.memory.queries.containment_history import Instant, having
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import RobotRegistered, RobotReported
 from embodied.memory.schema.places import inside_polygon
@@ -142,7 +142,8 @@ def _leased(log: EventLog, robot: int, at: Instant) -> int:
 def last_logged(log: EventLog, subject: int | None, kind: str, at: Instant) -> Event | None:
     """Returns the newest event of a `kind` about `subject`, the id of a name, in `log` `at` an instant."""
     found = log.tables.select_one(
-        "SELECT seq FROM mention WHERE subject = ? AND kind = ? AND valid_time_s <= ? AND seq <= ? "
+        f"SELECT seq FROM mention WHERE subject = ? AND {having('kind', at, 'mention.seq')} "  # noqa: S608
+        "AND valid_time_s <= ? AND seq <= ? "
         "ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
         subject, log.tables.names.find(kind), at.time_s, at.seq,
     )  # fmt: skip

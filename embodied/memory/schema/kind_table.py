@@ -38,7 +38,9 @@ class Kind:
     are invalid in any state of the bank. `names` returns the entities, places and robots that the event is about, by
     which the inverted index finds it; it may repeat a name. `text` returns one line for a timeline. Kinds with
     `timeline` are also listed in the timeline of the whole site; those without it are frequent (sightings, states,
-    observations).
+    observations). An event of a `withdrawable` kind is a claim about the world that may turn out wrong. The others
+    are acts of the bank itself (leases and the outcomes under them, watermarks, removals, withdrawals) or the frame in
+    which later events stand (robots, episodes): another registration or episode replaces them.
     """
 
     payload: type
@@ -47,6 +49,7 @@ class Kind:
     text: Callable[[Any, Shown], str]
     timeline: bool = True
     removal: Removal = Removal.NEVER
+    withdrawable: bool = False
 
     @property
     def tag(self) -> str:
@@ -93,6 +96,7 @@ _ROWS = (
         text=texts.sighting,
         timeline=False,
         removal=Removal.BY_RETENTION,
+        withdrawable=True,
     ),
     Kind(
         payload=kinds.AbsenceSeen,
@@ -101,24 +105,28 @@ _ROWS = (
         text=texts.absence,
         timeline=False,
         removal=Removal.BY_RETENTION,
+        withdrawable=True,
     ),
     Kind(
         payload=kinds.RelationSet,
         check=payload_checks.check_relation,
         names=lambda _, payload: (payload.subject, payload.object),
         text=texts.relation,
+        withdrawable=True,
     ),
     Kind(
         payload=kinds.RelationEnded,
         check=payload_checks.check_relation,
         names=lambda _, payload: (payload.subject, payload.object),
         text=texts.relation_ended,
+        withdrawable=True,
     ),
     Kind(
         payload=kinds.EntityMerged,
         check=payload_checks.check_merge,
         names=lambda _, payload: (payload.entity, payload.into),
         text=texts.merge,
+        withdrawable=True,
     ),
     Kind(
         payload=kinds.RobotRegistered,
@@ -133,6 +141,7 @@ _ROWS = (
         text=texts.robot_state,
         timeline=False,
         removal=Removal.BY_RETENTION,
+        withdrawable=True,
     ),
     Kind(
         payload=kinds.SkillEnded,
@@ -146,6 +155,7 @@ _ROWS = (
         names=lambda event, payload: (payload.entity, event.robot, payload.source, payload.target),
         text=texts.interaction,
         removal=Removal.ON_REQUEST,
+        withdrawable=True,
     ),
     Kind(
         payload=kinds.ToolCalled,
@@ -153,6 +163,7 @@ _ROWS = (
         names=lambda event, _: (event.robot,),
         text=texts.tool_call,
         removal=Removal.BY_RETENTION,
+        withdrawable=True,
     ),
     Kind(
         payload=kinds.SubtaskEnded,
@@ -205,6 +216,13 @@ _ROWS = (
         text=texts.observation,
         timeline=False,
         removal=Removal.BY_RETENTION,
+        withdrawable=True,
+    ),
+    Kind(
+        payload=kinds.Withdrawn,
+        check=payload_checks.check_withdrawal,  # `withdrawals` checks the events that it names.
+        names=lambda event, _: (event.robot,),
+        text=texts.withdrawal,
     ),
 )
 KINDS = table_of(_ROWS, get_args(kinds.Payload), tagged_classes(vars(kinds)))

@@ -264,6 +264,18 @@ class Observed(msgspec.Struct, frozen=True, tag="observed", forbid_unknown_field
     entities: tuple[str, ...] = ()
 
 
+class Withdrawn(msgspec.Struct, frozen=True, tag="withdrawn", forbid_unknown_fields=True, gc=False):
+    """The events numbered `seqs` were wrong: from this event on no belief counts them, at any valid time.
+
+    They stay in the log, and a snapshot before this event still counts them. Only the writer of an event may withdraw
+    it, under any name with the same part before the slash, or the site (`site/...`). A withdrawal cannot be withdrawn.
+    See `kind_table.Kind.withdrawable` for the kinds that can.
+    """
+
+    seqs: tuple[int, ...]
+    reason: str = ""
+
+
 Payload = (
     PlaceDefined
     | EntitySeen
@@ -284,6 +296,7 @@ Payload = (
     | Watermark
     | Forgotten
     | Observed
+    | Withdrawn
 )
 
 

@@ -266,3 +266,13 @@ def check_watermark(event: Event, payload: kinds.Watermark) -> None:
             value=payload.before_s,
             remedy=f"The event itself is at {event.valid_time_s} s: close up to there at most.",
         )
+
+
+def check_withdrawal(_: Event, payload: kinds.Withdrawn) -> None:
+    """Raises `MemoryBankError` unless it names one event or several, each once, by their numbers."""
+    if not payload.seqs or len(set(payload.seqs)) != len(payload.seqs) or min(payload.seqs) < 1:
+        raise MemoryBankError(
+            "A withdrawal must name one event or several, each once, by their numbers from 1.",
+            value=payload.seqs,
+            remedy="`append` returned the numbers, and every event has its own as `seq`.",
+        )

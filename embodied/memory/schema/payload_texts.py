@@ -9,6 +9,7 @@ from embodied.geometry import Pose
 from embodied.memory.schema import kinds
 
 Shown = Callable[[str], str]
+MOST_SHOWN = 3
 
 
 def place(payload: kinds.PlaceDefined, shown: Shown) -> str:
@@ -111,6 +112,15 @@ def forgotten(payload: kinds.Forgotten, _: Shown) -> str:
 def observation(payload: kinds.Observed, shown: Shown) -> str:
     """Returns the reference to the observation."""
     return f"observation {shown(payload.evidence)}"
+
+
+def withdrawal(payload: kinds.Withdrawn, _: Shown) -> str:
+    """Returns the first of the withdrawn events, how many more there are, and the reason."""
+    more = len(payload.seqs) - MOST_SHOWN
+    numbers = ", ".join(map(str, payload.seqs[:MOST_SHOWN]))
+    return (
+        f"withdrew {numbers}{f' and {more} more' if more > 0 else ''}{f': {payload.reason}' if payload.reason else ''}"
+    )
 
 
 def _point(pose: Pose) -> str:

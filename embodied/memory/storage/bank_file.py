@@ -8,12 +8,14 @@ from pathlib import Path
 
 from embodied.errors import DataError
 from embodied.memory.projections.blocks import Blocks
+from embodied.memory.projections.containment import ContainmentTables
 from embodied.memory.projections.embodiment import Embodiment
 from embodied.memory.projections.interactions import Interactions
 from embodied.memory.projections.inverted_index import InvertedIndex
 from embodied.memory.projections.projection import PROJECTIONS_VERSION, Projection
 from embodied.memory.projections.spatial import Spatial
 from embodied.memory.projections.temporal import Temporal
+from embodied.memory.projections.withdrawals import Withdrawals
 from embodied.memory.storage.files import OpenFile, create_private
 from embodied.memory.storage.names import SCHEMA as NAME_SCHEMA
 from embodied.memory.storage.names import Names
@@ -22,7 +24,9 @@ from embodied.memory.storage.tombstones import SCHEMA as GAP_SCHEMA
 
 APPLICATION_ID = 0x5354454D  # "STEM", in the header of the SQLite file.
 FORMAT_VERSION = 1
-PROJECTIONS: tuple[Projection, ...] = (InvertedIndex(), Spatial(), Temporal(), Embodiment(), Interactions(), Blocks())
+PROJECTIONS: tuple[Projection, ...] = (
+    InvertedIndex(), Spatial(), ContainmentTables(), Temporal(), Embodiment(), Interactions(), Withdrawals(), Blocks(),
+)  # fmt: skip
 EVENT_SCHEMA = """
 CREATE TABLE IF NOT EXISTS event (
     seq INTEGER PRIMARY KEY, writer INTEGER NOT NULL, writer_seq INTEGER NOT NULL, valid_time_s REAL NOT NULL,

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from embodied.errors import DataError, MemoryBankError, NumberTakenError, StaleLeaseError, StorageError
-from embodied.memory.projections.projection import Projection, counting
+from embodied.memory.projections.projection import Projection, apply_event, counting
 from embodied.memory.schema.checks import as_events, check_envelope, check_payload
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import Forgotten
@@ -162,8 +162,7 @@ class EventLog:
         self._insert(event, received_ms, body, bulk)
         if isinstance(event.payload, Forgotten):
             forget(self.tables, event.payload, self._event, self._released)
-        for projection in counting(self.projections, event):
-            projection.apply(self.tables, event)
+        apply_event(self.projections, self.tables, event, self.event)
         self._writers[event.writer] = (event.writer_seq, event.valid_time_s)
         return seq, claimed
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from embodied.errors import EmbodiedError, MemoryBankError
-from embodied.memory.projections.projection import PROJECTIONS_VERSION, counting
+from embodied.memory.projections.projection import PROJECTIONS_VERSION, apply_event
 from embodied.memory.storage.bank_file import PROJECTIONS, connect
 from embodied.memory.storage.files import storage_error
 from embodied.memory.storage.log import EventLog
@@ -131,8 +131,7 @@ def rebuild(log: EventLog, path: Path | None) -> int:
 def replay(log: EventLog, target: Tables, *, after: int = 0) -> None:
     """Applies the events of `log` after the sequence number `after` to the projections in `target`."""
     for event in log.events(after, to=log.head):
-        for projection in counting(PROJECTIONS, event):
-            projection.apply(target, event)
+        apply_event(PROJECTIONS, target, event, log.event)
     for projection in PROJECTIONS:
         projection.settle(target, log.head)
 
