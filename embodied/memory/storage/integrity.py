@@ -126,7 +126,7 @@ def inspect_chain(db: sqlite3.Connection) -> Damage:
                 seq, previous = gaps[seq + 1]
             if seq + 1 != values[0]:
                 problems.append(f"Events {seq + 1} to {values[0] - 1} are missing.")
-            elif _digest(previous, values, names) != values[-1]:
+            elif not _matches(previous, values, names):
                 problems.append(f"Event {values[0]} does not match its digest.")
             seq, previous = values[0], values[-1]
             sound = sound if problems else seq
@@ -213,12 +213,18 @@ def _readable(path: Path, *, copy: bool) -> Iterator[sqlite3.Connection]:
             db.close()
 
 
-def _digest(previous: Any, values: Sequence[Any], names: Mapping[int, str]) -> bytes | None:
-    """Returns the expected digest of a row, None where an id has no name or the values cannot be encoded."""
+def _matches(previous: Any, values: Sequence[Any], names: Mapping[int, str]) -> bool:
+    """Returns whether a row has its digest: not where an id has no name or the values cannot be encoded.
+
+    Events of a time of -0.0 were once written with the digest of that, while SQLite stores 0.0.
+    """
     try:
-        return chained_digest(previous, row_with_names(values, names.__getitem__))
+        row = row_with_names(values, names.__getitem__)
+        return chained_digest(previous, row) == values[-1] or (
+            row.valid_time_s == 0.0 and chained_digest(previous, row._replace(valid_time_s=-0.0)) == values[-1]
+        )
     except (KeyError, TypeError, ValueError, OverflowError):
-        return None
+        return False
 
 
 def _difference(left: sqlite3.Connection, right: sqlite3.Connection, table: str) -> str:

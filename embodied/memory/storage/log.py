@@ -23,6 +23,7 @@ from embodied.memory.storage.tombstones import check_forgotten, forget, forgotte
 
 FORGOTTEN_SEQ = 0
 FIRST_CHUNK, CHUNK = 32, 500
+POSITIVE_ZERO = 0.0  # Added to -0.0 gives 0.0, as which SQLite stores it: the digest covers what is stored.
 _logger = logging.getLogger(__name__)
 
 
@@ -149,7 +150,7 @@ class EventLog:
         check_envelope(event)
         payload, body, bulk = row_codec.encode_payload(event.payload)
         check_size(payload, body, bulk)
-        event = msgspec.structs.replace(event, payload=payload, valid_time_s=float(event.valid_time_s))
+        event = msgspec.structs.replace(event, payload=payload, valid_time_s=float(event.valid_time_s) + POSITIVE_ZERO)
         check_payload(event)
         known = self._known(event, body, bulk)
         if known is not None:
