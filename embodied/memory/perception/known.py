@@ -1,5 +1,6 @@
 """The known state of one thing: its surface as seen, its box, its colour, and other things that it may be."""
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -65,6 +66,16 @@ class Known:
     lost: bool = False
     hidden_s: tuple[float, float] = (0.0, 0.0)
     candidates: set[str] = field(default_factory=set)
+    votes: Counter[str] = field(default_factory=Counter)
+
+    def vote(self, category: str) -> None:
+        """Counts a category that one image gives it; its own is the most frequent one, of several the first."""
+        self.votes[category] += 1
+        self.category = max(self.votes, key=self.votes.__getitem__)
+
+    def learn_colours(self, new: Measured) -> None:
+        """Takes over the colours of a view, after the light has changed."""
+        self.measured = replace(self.measured, colour=new.colour, palette_lab=new.palette_lab)
 
     @property
     def box(self) -> UprightBox:
@@ -184,6 +195,18 @@ def _has_colour(thing: Measured, colour: Colour) -> bool:
 def share_inside(box: UprightBox, points_m: np.ndarray, *, margin_m: float) -> float:
     """Returns the share in [0, 1] of `points_m` (N, 3) that lie in `box`, grown by `margin_m` on every side."""
     return np.count_nonzero(inside(box, points_m, margin_m=margin_m)) / len(points_m)
+
+
+def gap_m(left: Measured, right: Measured) -> float:
+    """Returns the distance between the centres of two boxes."""
+    return float(np.linalg.norm(np.subtract(left.box.pose.position_m, right.box.pose.position_m)))
+
+
+def confuse(one: Known, other: Known) -> None:
+    """Makes two things candidates for one another."""
+    if one is not other:
+        one.candidates.add(other.name)
+        other.candidates.add(one.name)
 
 
 def volume_m3(box: UprightBox) -> float:

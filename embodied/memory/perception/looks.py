@@ -102,6 +102,18 @@ class Segment:
             return 0.0
         return share_inside(box, self.points_m, margin_m=margin_m)
 
+    def left_behind(self, points_m: np.ndarray) -> np.ndarray:
+        """Returns those of the points (N, 3) of a known surface where the image shows that it is not there any more.
+
+        Such a point is in the picture, at least a pixel outside of this mask, and nothing stands before it.
+        """
+        index, depth = self._seen.project(points_m)
+        shown = np.flatnonzero(index >= 0)
+        at = index[shown]
+        ahead_m = depth[shown] - self._seen.depth_m[at]
+        bare = (ahead_m < SAME_M) & (self._seen.depth_m[at] > 0)
+        return points_m[shown[bare & self._seen.apart(at, self._mask)]]
+
     @cached_property
     def measured(self) -> Measured:
         """Its points with box and colours."""
@@ -111,10 +123,19 @@ class Segment:
 class Votes:
     """Counts for each mask the pixels that agree with each thing of the reference, and those of vacated places.
 
-    `ours` marks the masks of robots, `narrow` the indices of things that are not surfaces.
+    `ours` marks the masks of robots, `narrow` the indices of things that are not surfaces. Where the scene is `relit`
+    only depths must agree, else also the colours of things that are not surfaces.
     """
 
-    def __init__(self, seen: SegmentedImage, reference: Reference | None, ours: np.ndarray, narrow: np.ndarray) -> None:
+    def __init__(
+        self,
+        seen: SegmentedImage,
+        reference: Reference | None,
+        ours: np.ndarray,
+        narrow: np.ndarray,
+        *,
+        relit: bool = False,
+    ) -> None:
         self._seen = seen
         masks, things = len(seen.pixels), len(narrow)
         self._same = self._open = np.zeros((masks, things))
@@ -124,9 +145,10 @@ class Votes:
         ahead_m = seen.depth_m - reference.depth_m
         clear = (ahead_m > -SAME_M) & ~ours.take(seen.mask)
         same = clear & (ahead_m < SAME_M)
-        things_at = np.flatnonzero(same & narrow.take(reference.label))  # The colour of surfaces does not change.
-        now, before = seen.image.rgb.reshape(-1, 3)[things_at], reference.rgb[things_at]
-        same[things_at] = np.abs(now.astype(np.int16) - before).sum(axis=1) < SAME_RGB
+        if not relit:
+            things_at = np.flatnonzero(same & narrow.take(reference.label))  # Surfaces keep their colour.
+            now, before = seen.image.rgb.reshape(-1, 3)[things_at], reference.rgb[things_at]
+            same[things_at] = np.abs(now.astype(np.int16) - before).sum(axis=1) < SAME_RGB
         groups = np.add(clear, same, dtype=np.intp)  # 0 hidden, 1 changed, 2 the same.
         groups *= masks
         groups += seen.mask

@@ -88,6 +88,14 @@ class SegmentedImage:
         shown = (camera[:, 2] > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
         return np.where(shown, row * width + column, -1).astype(np.int64), camera[:, 2]
 
+    def apart(self, indices: np.ndarray, mask: int) -> np.ndarray:
+        """Returns which pixels, given by their flat indices, neither belong to a mask nor touch it."""
+        row, column = np.divmod(indices, self.image.depth_m.shape[1])
+        wide = self.image.depth_m.shape[1] + 2
+        _, _, padded, _ = self._padded
+        around = ((row + 1) * wide + column + 1)[:, None] + (_ROWS * wide + _COLUMNS)
+        return (self.mask[indices] != mask) & (padded[around] != mask).all(axis=1)
+
     @cached_property
     def _padded(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Rims of all masks, depths, masks, colours, flat, with one more row and column on each side of the image."""

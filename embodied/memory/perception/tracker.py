@@ -10,7 +10,9 @@ from embodied.memory.perception.known import (
     Known,
     Measured,
     alike,
+    confuse,
     fused,
+    gap_m,
     like_colour,
     moved_to,
     registered,
@@ -29,6 +31,7 @@ from embodied.memory.perception.looks import (
     Votes,
 )
 from embodied.memory.perception.segments import SegmentedImage
+from embodied.memory.perception.shifts import OUTSIDE_M, OUTSIDE_SHARE, Lighting, has_shifted
 from embodied.memory.perception.supports import support_height_m
 
 CONFIRMED_SHARE = 0.97
@@ -36,7 +39,6 @@ STAYED_SHARE, STAYED_OWN_SHARE = 0.3, 0.6
 VACATED_PX, MARK_VACATED_SHARE = 3, 0.25
 GONE_SHARE, IN_SIGHT_SHARE = 0.5, 0.3
 INSIDE_M, INSIDE_SHARE, SHARE_SLACK = 0.015, 0.5, 0.1
-OUTSIDE_M, OUTSIDE_SHARE = 0.004, 0.03
 NEAR_M = 0.05
 HELD_M = 0.025
 MOST_VIEWS = 6
@@ -57,18 +59,22 @@ class SceneTracker:
         self._by_index: list[Known | None] = [None]
         self._references: dict[str, Reference] = {}
         self._grips: dict[str, Pose] = {}
+        self._lighting = Lighting()
+        self._relit = False  # In the present look.
 
     def look(self, look: Look) -> list[Change]:
         """Updates the things by one image and returns the changes. Raises `SceneError` for an unsound image."""
         seen = SegmentedImage(look.image)
         ours = np.zeros(len(seen.pixels), dtype=bool)
         ours[[0, *seen.of_robots(look.own_m)]] = True
+        surfaces = [thing for thing in self.things.values() if thing.measured.surface and not thing.lost]
+        self._relit = self._lighting.changed(look.camera, seen, surfaces)
         reference = self._references.get(look.camera) if look.still else None
         narrow = np.array([one is not None and not one.measured.surface for one in self._by_index])
-        votes = Votes(seen, reference, ours, narrow)
+        votes = Votes(seen, reference, ours, narrow, relit=self._relit)
         found: dict[int, Known] = {}
         changes: list[Change] = []
-        pending = []
+        pending, steady = [], np.zeros(len(narrow), dtype=bool)
         for mask in np.flatnonzero((seen.pixels >= LEAST_PIXELS) & ~ours).tolist():
             thing = self._stayed(mask, votes, found, look)
             if thing is None:
@@ -79,6 +85,7 @@ class SceneTracker:
                 changes.append(self._add_view(thing, Segment(seen, mask), look.time_s))
             else:
                 changes.append(self._confirm(thing, look.time_s))
+                steady[thing.index] = narrow[thing.index] and not self._relit
         new = {mask: one for mask in pending if (one := Segment(seen, mask)).enough}
         held = self._held_boxes(look)
         ours[[mask for mask, one in new.items() if _among(one, held)]] = True
@@ -88,8 +95,9 @@ class SceneTracker:
             found[mask], change = self._placed(one, look, mask, found.values(), vacated)
             changes.append(change)
         changes += self._gone(found, vacated)
+        self._learn(seen, found, look)
         if look.still:
-            self._update_reference(look.camera, seen, found, ours)
+            self._update_reference(look.camera, seen, found, ours, steady)
         return changes
 
     def stand(self, thing: Known) -> None:
@@ -158,11 +166,17 @@ class SceneTracker:
 
     def _add_view(self, thing: Known, new: Segment, time_s: float) -> Change:
         """Adds the newly visible part of a thing at rest."""
+        later = time_s > thing.seen_s
         change = self._confirm(thing, time_s)
-        if thing.views >= MOST_VIEWS or not new.enough:
+        if not new.enough:
             return change
         if not thing.views:
             return self._update_moved(thing, new)
+        if later and not thing.measured.surface and has_shifted(thing, new):
+            self._forget_references(thing)
+            return self._update_moved(thing, new)
+        if thing.views >= MOST_VIEWS:
+            return change
         if new.share_inside(thing.box, margin_m=OUTSIDE_M) > 1.0 - OUTSIDE_SHARE:
             return change
         thing.measured = fused(thing.measured, new.measured)
@@ -209,7 +223,8 @@ class SceneTracker:
             for thing in self.things.values()
             if not thing.held and thing not in taken
             and (share := new.share_inside(thing.box, margin_m=INSIDE_M)) >= INSIDE_SHARE - SHARE_SLACK
-            and _same_kind(thing.measured, new.measured)
+            and thing.measured.surface == new.measured.surface
+            and (self._relit or like_colour(thing.measured, new.measured))
         }  # fmt: skip
         best = max(shares.values(), default=0.0)
         if best < INSIDE_SHARE:
@@ -225,14 +240,14 @@ class SceneTracker:
             thing
             for thing in self.things.values()
             if not thing.held and thing not in taken and alike(thing.measured, new)
-            and (thing.lost or thing.name in vacated or _gap_m(thing.measured, new) <= NEAR_M)
+            and (thing.lost or thing.name in vacated or gap_m(thing.measured, new) <= NEAR_M)
         ]  # fmt: skip
         if not able:
             return None
-        nearest = min(able, key=lambda thing: _gap_m(thing.measured, new))
-        if _gap_m(nearest.measured, new) > NEAR_M:
+        nearest = min(able, key=lambda thing: gap_m(thing.measured, new))
+        if gap_m(nearest.measured, new) > NEAR_M:
             for other in able:
-                _confuse(nearest, other)
+                confuse(nearest, other)
         return nearest
 
     def _first_seen(self, new: Measured, look: Look, name: str, category: str) -> Known:
@@ -253,7 +268,7 @@ class SceneTracker:
                 continue
             begin_s, end_s = (other.seen_s, now_s) if now_s - other.seen_s >= self._swap_s else other.hidden_s
             if min(now_s, end_s) - max(thing.seen_s, begin_s) >= self._swap_s:
-                _confuse(thing, other)
+                confuse(thing, other)
 
     def _vacated(
         self, seen: SegmentedImage, votes: Votes, found: Mapping[int, Known], new: Mapping[int, Segment]
@@ -277,7 +292,7 @@ class SceneTracker:
             in_place = np.bincount(seen.mask[index[np.abs(behind_m) < INSIDE_M]], minlength=len(seen.pixels))
             other = sum(
                 int(in_place[mask]) for mask, one in new.items()
-                if in_place[mask] and not like_colour(one.measured, thing.measured)
+                if in_place[mask] and not (self._relit or like_colour(one.measured, thing.measured))
             )  # fmt: skip
             share = (np.count_nonzero(behind_m > INSIDE_M) + other) / in_sight
             if share >= GONE_SHARE:
@@ -292,14 +307,27 @@ class SceneTracker:
                 self._forget_references(thing)
                 yield Change(name, ChangeKind.GONE, share)
 
+    def _learn(self, seen: SegmentedImage, found: Mapping[int, Known], look: Look) -> None:
+        """Counts the categories that a look gives, and takes over its colours where the light has changed."""
+        self._lighting.learn(look.camera, seen, [thing for thing in found.values() if thing.measured.surface])
+        for mask, thing in found.items():
+            if category := look.given.get(mask, ("", ""))[1]:
+                thing.vote(category)
+            if self._relit and (new := Segment(seen, mask)).enough:
+                thing.learn_colours(new.measured)
+
     def _forget_references(self, thing: Known) -> None:
         for reference in self._references.values():
             reference.label[reference.label == thing.index] = 0
 
     def _update_reference(
-        self, camera: str, seen: SegmentedImage, found: Mapping[int, Known], ours: np.ndarray
+        self, camera: str, seen: SegmentedImage, found: Mapping[int, Known], ours: np.ndarray, steady: np.ndarray
     ) -> None:
-        """Keeps the image of the camera as reference, except where robots hide the scene."""
+        """Keeps the image of the camera as reference, except where robots hide the scene.
+
+        What shows a `steady` thing, by index, stays as it is, so that many small steps add up: its pixels, and those
+        that it has left to the surface behind it.
+        """
         index_of = np.zeros(len(seen.pixels), dtype=np.intp)
         for mask, thing in found.items():
             index_of[mask] = thing.index
@@ -308,27 +336,14 @@ class SceneTracker:
         if reference is None:
             self._references[camera] = Reference(np.where(hidden, 0.0, seen.depth_m), rgb.copy(), label)
             return
-        shown = ~hidden
+        narrow = np.array([one is not None and not one.measured.surface for one in self._by_index])
+        keeps = np.concatenate([steady, np.zeros(len(narrow) - len(steady), dtype=bool)])
+        shown = ~(hidden | keeps.take(label) | (keeps.take(reference.label) & ~narrow.take(label)))
         np.copyto(reference.label, label, where=shown)
         np.copyto(reference.depth_m, seen.depth_m, where=shown)
-        narrow = np.array([one is not None and not one.measured.surface for one in self._by_index])
         at = np.flatnonzero(shown & narrow.take(label))
         reference.rgb[at] = rgb[at]
 
 
 def _among(new: Segment, boxes: Collection[UprightBox]) -> bool:
     return any(new.share_inside(box, margin_m=HELD_M) >= INSIDE_SHARE for box in boxes)
-
-
-def _same_kind(known: Measured, new: Measured) -> bool:
-    return known.surface == new.surface and like_colour(known, new)
-
-
-def _gap_m(left: Measured, right: Measured) -> float:
-    return float(np.linalg.norm(np.subtract(left.box.pose.position_m, right.box.pose.position_m)))
-
-
-def _confuse(one: Known, other: Known) -> None:
-    if one is not other:
-        one.candidates.add(other.name)
-        other.candidates.add(one.name)
