@@ -59,7 +59,7 @@ class Lighting:
         return 0 < known <= 2 * differ
 
     def learn(self, camera: str, seen: SegmentedImage, surfaces: Iterable[Known]) -> None:
-        """Notes the colours of surfaces that an image `seen` by `camera` shows for the first time."""
+        """Notes the colours of those `surfaces` that an image `seen` by `camera` shows for the first time."""
         for surface in surfaces:
             if surface.name not in self._newest:
                 self._note(camera, seen, surface)
