@@ -1,5 +1,6 @@
 """Events that withdraw others: later views do not count those, earlier ones still do."""
 
+import numpy as np
 import pytest
 
 from embodied.errors import ConflictError, MemoryBankError
@@ -9,17 +10,24 @@ from embodied.memory import (
     EntityMerged,
     EntitySeen,
     Event,
+    EventFilter,
     Forgotten,
     Interaction,
     LeaseGranted,
     Observed,
+    Order,
+    PlaceDefined,
+    Query,
     RelationEnded,
     RelationSet,
+    RetentionConfig,
     RobotReported,
     Withdrawn,
     open_bank,
     open_read_only,
+    retain,
 )
+from embodied.memory.queries import log_view
 from tests.memory.writers import contents_of, end, furnished, x_of
 
 MUGS = ("left_mug", "right_mug")
@@ -75,7 +83,7 @@ def test_a_sighting_of_a_wrong_clock_hides_the_later_ones_only_until_it_is_withd
 def test_withdrawn_events_stay_in_the_log_and_say_what_withdrew_them(bank, factory):
     (seq,) = bank.append(factory.event(Observed("frame-1", entities=("cup",)), 1.0, robot="panda"))
     (by,) = bank.append(back(factory, seq, writer="panda/desk"))
-    assert [event.seq for event in bank.history("cup")] == [seq]
+    assert [event.seq for event in bank.history("cup")] == [by, seq]
     assert [event.seq for event in bank.changes_since(seq - 1)] == [seq, by]
     assert (bank.withdrawn_by(seq).seq, bank.withdrawn_by(by), bank.snapshot(seq).withdrawn_by(seq)) == (by, None, None)
 
@@ -211,6 +219,76 @@ def test_many_withdrawn_sightings_cost_a_later_question_nothing(factory):
         bank._log.tables.db.set_progress_handler(lambda: steps.append(1), 100)
         assert x_of(bank, "cup") == 1.0
         assert len(steps) < 30
+
+
+def test_a_withdrawn_moment_is_recalled_by_earlier_snapshots_alone(factory):
+    with open_bank(":memory:") as bank:
+        seqs = bank.append([factory.moment(time_s=float(at), axis=at % 4) for at in range(8)])
+        before = bank.snapshot()
+        assert len(bank.recall(Query())) == 8
+        bank.append(back(factory, seqs[3], seqs[7]))
+        left = [seq for seq in seqs if seq not in (seqs[3], seqs[7])]
+        alike = Query(embedding=np.eye(4, dtype=np.float32)[3], model_id="m")
+        for _ in range(2):
+            assert [one.seq for one in bank.recall(Query(order=Order.OLDEST))] == left
+            assert [one.seq for one in before.recall(Query(order=Order.OLDEST))] == seqs
+            assert ({one.seq for one in before.recall(alike)}, before.recall(alike)[0].seq) == ({*seqs}, seqs[3])
+            assert bank.recall(alike)[0].seq in left
+            bank.rebuild()
+
+
+def test_a_wrong_definition_of_a_place_is_withdrawn(bank, factory):
+    wide = tuple((3.5 * x, 3.5 * y) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1)))
+    bank.append(factory.seen("cup", 3.0))
+    wrong = bank.append(factory.event(PlaceDefined("kitchen", "region", "home", wide), 1.0, "map"))
+    attic = bank.append(factory.event(PlaceDefined("attic", "floor", "home"), 1.0, "map"))
+    before = bank.snapshot()
+    bank.append(back(factory, *wrong, *attic))
+    assert [view.where_is("cup").place for view in (before, bank)] == ["kitchen", "home"]
+    assert [[one.name for one in view.places()] for view in (before, bank)] == [
+        ["home", "kitchen", "attic"],
+        ["home", "kitchen"],
+    ]
+    bank.append(factory.event(PlaceDefined("attic", "region", "home", wide), 2.0, "map"))
+
+
+def test_a_place_that_others_are_part_of_is_withdrawn_with_them(bank, factory):
+    with pytest.raises(MemoryBankError, match="definitions of kitchen"):
+        bank.append(back(factory, 1))
+    bank.append(back(factory, 1, 2, writer="site/map"))
+    assert bank.places() == []
+
+
+def test_a_history_and_a_subscription_about_a_thing_have_the_withdrawals_of_its_events(bank, factory, monkeypatch):
+    seqs = bank.append([factory.seen("cup", 1.0, 1.0), factory.seen("mug", 1.0, 1.0), factory.seen("cup", 1.0, 2.0)])
+    (by,) = bank.append(back(factory, seqs[2], time_s=3.0))
+    for read_through in (1000, 0):
+        monkeypatch.setattr(log_view, "READ_THROUGH", read_through)
+        for name, expected in (("cup", [seqs[0], seqs[2], by]), ("mug", [seqs[1]])):
+            assert [event.seq for event in bank.history(name)] == expected
+            wanted = EventFilter(entities=(name,))
+            assert [event.seq for event in bank.changes_since(0, wanted=wanted)] == expected
+    assert [event.seq for event in bank.history("cup", kinds=("withdrawn",), limit=-1)] == [by]
+    assert [event.seq for event in bank.history("cup", kinds=("entity_seen",))] == [seqs[0], seqs[2]]
+
+
+def test_retention_keeps_what_counts_and_no_removal_lets_a_withdrawn_event_count_again(bank, factory):
+    """The cup stood still, apart from the first sighting, which was wrong."""
+    bank.append(factory.seen("cup", 1.0, 0.0))
+    bank.append(back(factory, 3))
+    bank.append([factory.seen("cup", 1.0, float(at)) for at in range(1, 9)])
+    (late,) = bank.append(factory.seen("cup", 3.0, 9.0, "eye"))
+    (by,) = bank.append(back(factory, late))
+    with pytest.raises(MemoryBankError, match="must stay as long"):
+        bank.append(factory.event(Forgotten("test", ((by, by),), 1), writer="clerk"))
+    still = RetentionConfig(fresh_s=0.0)
+    assert retain(bank, still).forgotten == {"sightings that say the same": 6}
+    answers = [bank.where_is("cup", as_of_s=float(at)) for at in (0, 1, 9)]
+    assert (answers[0], answers[1].since_s, answers[2].since_s) == (None, 1.0, 8.0)
+    bank.append(factory.event(Forgotten("test", ((3, 3), (late, late)), 2), writer="clerk"))
+    assert retain(bank, still).forgotten == {"withdrawals of events that are gone": 2}
+    assert bank.withdrawn() == {}
+    assert [bank.where_is("cup", as_of_s=float(at)) for at in (0, 1, 9)] == answers
 
 
 def event(writer, number, payload, time_s=0.0):

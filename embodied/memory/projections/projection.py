@@ -13,7 +13,7 @@ ReadEvent = Callable[[int], Event | None]  # The event of a number, None where t
 
 
 class TakenBack(NamedTuple):
-    """The events that event `seq` withdraws, in the order of the log, and how others are read."""
+    """The `events` that event `seq` withdraws, in the order of the log, and how others are read."""
 
     seq: int
     events: Sequence[Event]

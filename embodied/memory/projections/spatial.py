@@ -32,13 +32,15 @@ class Spatial(Projection):
     `place_time` finds the definition of a place at an instant, `place_cell` the places around a point: a place lies in
     the cells, of a size of at least its own, that it touches, the smallest areas first. `link` has each pair of names
     once that `link_change` relates. `absence` has the factor by which a look that found nothing lowers existence.
-    Withdrawn are absences of a negative subject, changes of a negative predicate.
+    Withdrawn are absences of a negative subject, changes of a negative predicate, and negative places.
     """
 
     schema: ClassVar[str] = """
     CREATE TABLE IF NOT EXISTS place (
-        place INTEGER NOT NULL, seq INTEGER NOT NULL, level INTEGER NOT NULL, PRIMARY KEY (place, seq)
+        place INTEGER NOT NULL, seq INTEGER NOT NULL, level INTEGER NOT NULL, parent INTEGER NOT NULL,
+        PRIMARY KEY (place, seq)
     ) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS place_parent ON place (parent);
     CREATE TABLE IF NOT EXISTS place_time (
         place INTEGER NOT NULL, valid_time_s REAL NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (place, valid_time_s, seq)
     ) WITHOUT ROWID;
@@ -80,19 +82,30 @@ class Spatial(Projection):
                 _link(tables, event, payload)
 
     def withdraw(self, tables: Tables, back: TakenBack) -> None:
-        """Moves withdrawn absences and other relations to where only earlier views look."""
+        """Moves withdrawn places, absences and other relations to where only earlier views look.
+
+        Raises `MemoryBankError` for a place that others are part of.
+        """
         find = tables.names.find
         for one in back.events:
             match one.payload:
                 case AbsenceSeen(entity=entity):
                     key = find(entity), one.valid_time_s, one.seq
                     tables.write(f"UPDATE absence SET subject = -subject WHERE {ABSENCE}", *key)  # noqa: S608
+                case PlaceDefined(place=place):
+                    key = find(place), one.seq
+                    tables.write("UPDATE place SET place = -place, parent = -parent WHERE place = ? AND seq = ?", *key)
+                    tables.write("UPDATE place_time SET place = -place WHERE place = ? AND seq = ?", *key)
                 case RelationSet() | RelationEnded() as payload if payload.predicate not in CONTAINMENT:
                     tables.write(
                         "UPDATE link_change SET predicate = -predicate "
                         "WHERE subject = ? AND predicate = ? AND object = ? AND valid_time_s = ? AND seq = ?",
                         find(payload.subject), find(payload.predicate), find(payload.object), one.valid_time_s, one.seq,
                     )  # fmt: skip
+
+        for one in back.events:
+            if isinstance(one.payload, PlaceDefined) and not _level(tables, one.payload.place):
+                _refuse_orphans(tables, one.payload.place)
 
     def release(self, tables: Tables, events: Sequence[Event]) -> None:
         """Drops absences that were removed."""
@@ -130,6 +143,17 @@ def _check_place(tables: Tables, payload: PlaceDefined) -> None:
         )
 
 
+def _refuse_orphans(tables: Tables, place: str) -> None:
+    found = tables.select("SELECT DISTINCT place FROM place WHERE parent = ? LIMIT 4", tables.names.find(place))
+    if found:
+        parts = ", ".join(sorted(tables.names.text(part) for (part,) in found))
+        raise MemoryBankError(
+            "A place that others are part of cannot be withdrawn wholly.",
+            value=place,
+            remedy=f"Withdraw first, or in the same event, the definitions of {parts}.",
+        )
+
+
 def _level(tables: Tables, place: str) -> str:
     found = tables.select_one("SELECT level FROM place WHERE place = ? LIMIT 1", tables.names.find(place))
     return tables.names.text(found[0]) if found else ""
@@ -145,7 +169,8 @@ def _link(tables: Tables, event: Event, payload: RelationSet | RelationEnded) ->
 
 def _define(tables: Tables, event: Event, payload: PlaceDefined) -> None:
     place, level = tables.names.intern(payload.place), tables.names.intern(payload.level)
-    tables.write("INSERT INTO place VALUES (?, ?, ?)", place, event.seq, level)
+    parent = tables.names.intern(payload.parent or "")
+    tables.write("INSERT INTO place VALUES (?, ?, ?, ?)", place, event.seq, level, parent)
     tables.write("INSERT INTO place_time VALUES (?, ?, ?)", place, event.valid_time_s, event.seq)
     if payload.polygon:
         area = abs(signed_area(payload.polygon))

@@ -78,6 +78,22 @@ def with_withdrawn(tables: Tables, kinds: Iterable[int]) -> list[int]:
     return [*kinds, *(-kind for kind in kinds)] if any_withdrawn(tables) else kinds
 
 
+def withdrawals_about(tables: Tables, subjects: Sequence[int], after: int, to: int) -> list[int]:
+    """Returns the numbers of the events, after `after` up to `to`, that withdrew events about any of `subjects`.
+
+    Both the ids of names and the answer, which ascends, are of the bank of `tables`.
+    """
+    if not any_withdrawn(tables):
+        return []
+    marks = ", ".join("?" * len(subjects))
+    found = tables.select(
+        f"SELECT DISTINCT by_seq FROM mention JOIN withdrawn USING (seq) WHERE subject IN ({marks}) "  # noqa: S608
+        "AND mention.kind < 0 AND by_seq > ? AND by_seq <= ? ORDER BY by_seq",
+        *subjects, after, to,
+    )  # fmt: skip
+    return [seq for (seq,) in found]
+
+
 def counted(seq: int, column: str) -> str:
     """Returns the SQL condition that the event `column`, as `table.column`, was not withdrawn up to event `seq`."""
     return f"NOT EXISTS (SELECT 1 FROM withdrawn AS gone WHERE gone.seq = {column} AND gone.by_seq <= {seq:d})"  # noqa: S608

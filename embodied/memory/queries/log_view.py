@@ -2,18 +2,20 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from heapq import merge
+from itertools import groupby
 from typing import Any
 
 from embodied.errors import MemoryBankError
 from embodied.memory.projections import blocks
 from embodied.memory.projections.inverted_index import RARE, events_about, indexed_names, rare_events
-from embodied.memory.projections.withdrawals import with_withdrawn, withdrawn_after
+from embodied.memory.projections.withdrawals import KIND, with_withdrawn, withdrawals_about, withdrawn_after
 from embodied.memory.queries import containment_history, validation
 from embodied.memory.queries.containment_history import Instant, having
 from embodied.memory.queries.moment_search import MomentIndex
 from embodied.memory.schema.event import Event, LogPosition
 from embodied.memory.schema.kind_table import KINDS
-from embodied.memory.schema.kinds import PlaceDefined, Polygon
+from embodied.memory.schema.kinds import PlaceDefined, Polygon, Withdrawn
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.storage.log import EventLog
 
@@ -61,7 +63,7 @@ class LogView:
         head = self.head
         to = min(head, seq + READ_THROUGH)
         for event in self.log.events(seq, to=to, **condition):
-            if not entities or not entities.isdisjoint(indexed_names(event)):
+            if not entities or not entities.isdisjoint(self._names_about(event)):
                 yield event
         if to < head:
             yield from self._looked_up(to, head, wanted, entities)
@@ -75,7 +77,9 @@ class LogView:
         whole = min(head, blocks.BLOCK * blocks.block_of(log.head))
         if entities:
             subjects = [number for name in entities if (number := find(name)) is not None]
-            yield from log.events_of(events_about(tables, subjects, kinds, after, head), **condition)
+            about = events_about(tables, subjects, kinds, after, head)
+            numbers = merge(about, withdrawals_about(tables, subjects, after, head))
+            yield from log.events_of((seq for seq, _ in groupby(numbers)), **condition)
         elif robot:
             yield from log.events_of(blocks.events_of_robot(tables, robot, kinds, after, whole), **condition)
             yield from log.events(max(after, whole), to=head, **condition)
@@ -86,6 +90,11 @@ class LogView:
             for first, last in blocks.blocks_with(tables, field, names, after, whole):
                 yield from log.events(first, to=last, **condition)
             yield from log.events(max(after, whole), to=head, **condition)
+
+    def _names_about(self, event: Event) -> set[str]:
+        """Returns the names that an event is about; a withdrawal is also about those of the events that it names."""
+        gone = map(self.log.event, event.payload.seqs) if isinstance(event.payload, Withdrawn) else ()
+        return {name for one in (event, *gone) if one is not None for name in indexed_names(one)}
 
     def event_numbers(
         self, name: str, between_s: tuple[float, float], kinds: Sequence[str], *, limit: int | None = None
@@ -101,7 +110,11 @@ class LogView:
         with tables.lock:
             found: set[tuple[float, int]] = set()
             known = [number for kind in kinds or KINDS if (number := tables.names.find(kind)) is not None]
-            for member in self._members(name):
+            members = self._members(name)
+            if not kinds or KIND in kinds:
+                about = filter(None, map(self.log.event, withdrawals_about(tables, members, 0, head)))
+                found.update(one.position for one in about if between_s[0] <= one.valid_time_s <= between_s[1])
+            for member in members:
                 for kind in with_withdrawn(tables, known):
                     found.update(
                         tables.select(

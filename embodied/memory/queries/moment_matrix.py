@@ -4,7 +4,17 @@ from collections.abc import Mapping
 
 import numpy as np
 
-COLUMNS = {"seq": "i8", "time_s": "f8", "x": "f8", "y": "f8", "robot": "i4", "episode": "i4", "gone": "?"}
+COLUMNS = {
+    "seq": "i8",
+    "time_s": "f8",
+    "x": "f8",
+    "y": "f8",
+    "robot": "i4",
+    "episode": "i4",
+    "gone": "?",
+    "until": "i8",
+}
+NEVER_WITHDRAWN = np.iinfo(np.int64).max
 SMALLEST_CAPACITY = 1024
 CHEAP_MOVE = 4096
 MOVES_PER_LATE = 8
@@ -15,13 +25,14 @@ class MomentMatrix:
 
     Storage doubles when it is full, so that the cost of adding a row does not depend on their number. `embeddings` is
     (capacity, D) float32; columns are as in `COLUMNS`: seconds, metres in the site frame, ids of names. Rows that
-    are `gone` from the bank remain here until they are many.
+    are `gone` from the bank remain here until they are many; others count `until` the event that withdrew them.
     """
 
     def __init__(self, dimensions: int) -> None:
         self.dimensions = dimensions
         self.ordered = 0
         self.gone = 0
+        self.any_withdrawn = False
         self._count = 0
         self._embeddings = np.empty((0, dimensions), np.float32)
         self._columns = {name: np.empty(0, kind) for name, kind in COLUMNS.items()}
@@ -41,7 +52,7 @@ class MomentMatrix:
             self._resize(max(count, 2 * self._count, SMALLEST_CAPACITY))
         self._embeddings[self._count : count] = embeddings
         for name, stored in self._columns.items():
-            stored[self._count : count] = columns.get(name, False)
+            stored[self._count : count] = columns.get(name, NEVER_WITHDRAWN if name == "until" else False)
         times = self._columns["time_s"][max(0, self._count - 1) : count]
         if self.ordered == self._count and bool(np.all(times[:-1] <= times[1:])):
             self.ordered = count
@@ -77,6 +88,12 @@ class MomentMatrix:
             self._embeddings = self["embeddings"][kept]
             self._columns = {name: self[name][kept] for name in COLUMNS}
             self._count, self.gone = len(self._embeddings), 0
+
+    def withdraw(self, seq: int, time_s: float, by_seq: int) -> None:
+        """Notes that event `by_seq` withdrew moment `seq` of the valid time `time_s`, seconds."""
+        at = self.between(time_s, time_s)
+        self["until"][at[self["seq"][at] == seq]] = by_seq
+        self.any_withdrawn = True
 
     def between(self, first_s: float, last_s: float) -> np.ndarray:
         """Returns the numbers of the rows of a closed interval of time, ascending, without those that are gone."""

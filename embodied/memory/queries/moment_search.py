@@ -47,6 +47,7 @@ class MomentIndex:
         self._tags = {"entity": _Tags(), "label": _Tags()}
         self._seq = 0
         self._forgotten_seq = 0
+        self._withdrawn_seq = 0
 
     def recall(
         self, query: Query, *, resolve_region: Callable[[str], Polygon], up_to_seq: int | None = None
@@ -99,6 +100,8 @@ class MomentIndex:
         left = rows.between(*(query.time_s or (-np.inf, np.inf)))
         if up_to_seq is not None and up_to_seq < self._seq:
             left = left[rows["seq"][left] <= up_to_seq]
+        if rows.any_withdrawn:
+            left = left[rows["until"][left] > (self._withdrawn_seq if up_to_seq is None else up_to_seq)]
         for column, name in (("robot", query.robot), ("episode", query.episode)):
             if name is not None:
                 number = self._tables.names.find(name)
@@ -111,7 +114,7 @@ class MomentIndex:
         return left
 
     def _follow(self) -> None:
-        """Takes over the moments written, and drops those removed, since the last call."""
+        """Takes over the moments written and withdrawn, and drops those removed, since the last call."""
         tables = self._tables
         if not self._seq:
             self._forgotten_seq = self._newest_removal()
@@ -119,6 +122,13 @@ class MomentIndex:
         while self._seq < newest:
             tables.give_way()
             self._load(newest)
+        for seq, model, time_s, by_seq in tables.select(
+            "SELECT key.seq, key.model_id, key.valid_time_s, by_seq FROM withdrawn "
+            "JOIN moment_key AS key ON key.seq = withdrawn.seq WHERE by_seq > ? ORDER BY by_seq",
+            self._withdrawn_seq,
+        ):  # fmt: skip
+            self._models[model].withdraw(seq, time_s, by_seq)
+            self._withdrawn_seq = by_seq
         removals = tables.select(
             # `CROSS JOIN` forbids SQLite to look through all events for those that are removals.
             "SELECT event.seq, event.body FROM removal CROSS JOIN event ON event.seq = removal.seq "

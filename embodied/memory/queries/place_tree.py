@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from embodied.geometry import Vector3
 from embodied.memory.projections.spatial import cell_at
+from embodied.memory.projections.withdrawals import counted
 from embodied.memory.queries.containment_history import Instant, having
 from embodied.memory.schema.kinds import PlaceDefined
 from embodied.memory.schema.places import Place, signed_area
@@ -30,8 +31,10 @@ class PlaceTree(Mapping[str, Place]):
 
     def __iter__(self) -> Iterator[str]:
         """Yields the names of all places; reads an index of all definitions."""
+        which = f" AND {counted(self._at.seq, 'place_time.seq')}" if self._at.late else " AND place > 0"
         found = self._log.tables.select(
-            "SELECT place, MIN(seq) FROM place_time WHERE valid_time_s <= ? AND seq <= ? GROUP BY place ORDER BY 2",
+            f"SELECT abs(place), MIN(seq) FROM place_time WHERE valid_time_s <= ? AND seq <= ?{which} "  # noqa: S608
+            "GROUP BY abs(place) ORDER BY 2",
             self._at.time_s, self._at.seq,
         )  # fmt: skip
         return (self._log.tables.names.text(place) for place, _ in found)

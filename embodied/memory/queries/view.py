@@ -39,5 +39,10 @@ class BankView(Reads):
         with self._log.tables.lock:
             return location_belief.evidence(self._log, entity, self._view.at(None))
 
+    def withdrawn(self) -> dict[int, int]:
+        """Returns the numbers of the events that were withdrawn, and of the event that did it."""
+        found = self._log.tables.select("SELECT seq, by_seq FROM withdrawn WHERE by_seq <= ?", self.head)
+        return dict(found)  # type: ignore[arg-type]
+
     def _run(self, answer: Callable[..., Any], arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
         return answer(self, *arguments, **options)

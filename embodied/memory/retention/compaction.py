@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -129,6 +129,13 @@ def keyframes(embeddings: np.ndarray, count: int, give_way: GiveWay = int) -> np
         chosen.append(newest)
         nearest = np.maximum(nearest, embeddings @ embeddings[newest])
     return np.array(sorted(chosen))
+
+
+def indices_of(seqs: np.ndarray, numbers: Collection[int]) -> np.ndarray:
+    """Returns where those of `numbers` that are among the ascending `seqs` stand there."""
+    wanted = np.fromiter(numbers, np.int64, len(numbers))
+    rows = np.minimum(np.searchsorted(seqs, wanted), max(0, len(seqs) - 1))
+    return rows[seqs[rows] == wanted] if len(seqs) else rows[:0]
 
 
 def runs_of(numbers: Iterable[int]) -> list[tuple[int, int]]:

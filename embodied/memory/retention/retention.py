@@ -2,63 +2,44 @@
 
 Three groups are removed, in this order: sightings in the middle of a run of equivalent ones (time), moments that repeat
 another of their episode (similarity) or are not among its keyframes (novelty), and the oldest observations beyond a
-budget. Events on which others depend stay: places, containment, interactions, skills and their statistics, leases,
-episodes and their summaries with their ranges of sequence numbers, the last sighting of everything, the evidence of all
-current location beliefs (such as the state of the robot that carried a thing there), and the causes of events that
-stay. The file keeps its size, and later events fill the free space. Half-lives of existence are computed at query time
-from the last sighting, so nothing has to be deleted for them.
+budget. Withdrawn events count for nothing, and their withdrawal goes once all of them are gone. Events on which others
+depend stay: places, containment, interactions, skills and their statistics, leases, episodes and their summaries with
+their ranges of sequence numbers, the last sighting of everything, the evidence of all current location beliefs (such as
+the state of the robot that carried a thing there), and the causes of events that stay. The file keeps its size, and
+later events fill the free space. Half-lives of existence are computed at query time from the last sighting, so nothing
+has to be deleted for them.
 
 The events go in many small commits, each with one `Forgotten` event: in between robots append and ask, and if the owner
 is killed, the next retention removes the rest.
 """
 
 import math
-from array import array
-from collections import defaultdict
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from numbers import Integral, Real
 from time import sleep
-from typing import Any
 
 import numpy as np
 
 from embodied.errors import ConfigError
-from embodied.geometry import Pose
 from embodied.memory.retention.compaction import (
     GiveWay,
-    LogPosition,
     RestTolerance,
-    Sighting,
-    SightingHistory,
+    indices_of,
     keyframes,
     redundant_sightings,
     similar_moments,
     steps_of,
 )
+from embodied.memory.retention.contents import Contents
 from embodied.memory.schema.event import Event
-from embodied.memory.schema.kind_table import KINDS, Removal
-from embodied.memory.schema.kinds import (
-    CONTAINMENT,
-    AbsenceSeen,
-    EntityMerged,
-    EntitySeen,
-    EpisodeBegun,
-    EpisodeEnded,
-    Forgotten,
-    MomentStored,
-    RelationEnded,
-    RelationSet,
-    RobotReported,
-)
+from embodied.memory.schema.kinds import Forgotten
 from embodied.memory.service.bank import Bank
 
 WRITER = "retention"
-OBSERVATIONS = frozenset(tag for tag, kind in KINDS.items() if kind.removal is Removal.BY_RETENTION)
-PAGE = 250
 STEP = 150  # Events removed by one commit: some milliseconds, in which others wait.
 PAUSE_S = 0.001
 SAME, ALIKE, PLAIN, OLD = "sightings that say the same", "moments alike", "moments that are not novel", "oldest first"
+SPENT = "withdrawals of events that are gone"
 
 
 @dataclass(frozen=True)
@@ -137,7 +118,7 @@ class Retention:
         counts = {reason: len(numbers) for reason, numbers in chosen.items()}
         return RetentionResult(counts, log.count - sum(counts.values()) + number - first)
 
-    def choose(self, log: "Contents", give_way: GiveWay = int) -> dict[str, list[int]]:
+    def choose(self, log: Contents, give_way: GiveWay = int) -> dict[str, list[int]]:
         """Returns the sequence numbers of `log` to remove, by reason; no number is in two of them.
 
         `give_way` is called between steps.
@@ -149,23 +130,24 @@ class Retention:
         seqs, times = np.asarray(log.seqs), np.asarray(log.times)
         free = times <= log.newest_s - config.fresh_s
         for kept in (log.running, log.causes, log.evidence):
-            free[_indices(seqs, kept)] = False
+            free[indices_of(seqs, kept)] = False
         left = np.ones(len(seqs), bool)
         chosen = {}
         for reason, numbers in ((SAME, same), (ALIKE, alike), (PLAIN, plain)):
-            rows = _indices(seqs, numbers)
+            rows = indices_of(seqs, numbers)
             rows = rows[free[rows]]
             left[rows] = False
             chosen[reason] = seqs[rows].tolist()
         too_many = max(0, int(np.count_nonzero(left)) - config.observations)
         spare = left & free
-        spare[_indices(seqs, log.needed())] = False
+        spare[indices_of(seqs, log.needed())] = False
         oldest = np.flatnonzero(spare)
         oldest = oldest[np.lexsort((seqs[oldest], times[oldest]))][:too_many]
         chosen[OLD] = seqs[oldest].tolist()
+        chosen[SPENT] = log.spent()
         return {reason: numbers for reason, numbers in chosen.items() if numbers}
 
-    def _moments(self, log: "Contents", give_way: GiveWay) -> tuple[list[int], list[int]]:
+    def _moments(self, log: Contents, give_way: GiveWay) -> tuple[list[int], list[int]]:
         alike: list[int] = []
         plain: list[int] = []
         for found in log.moments.values():
@@ -178,132 +160,6 @@ class Retention:
             novel = keyframes(embeddings, self._config.keyframes, give_way)
             plain += np.delete(numbers, novel).tolist()
         return alike, plain
-
-
-@dataclass(eq=False)
-class Contents:
-    """The content of the log that retention needs, read once from its beginning.
-
-    `seqs` and `times` (seconds) are those of the observations, in the order of the log.
-    """
-
-    count: int = 0
-    newest_s: float = -math.inf
-    seqs: "array[int]" = field(default_factory=lambda: array("q"))
-    times: "array[float]" = field(default_factory=lambda: array("d"))
-    running: set[int] = field(default_factory=set)
-    causes: set[int] = field(default_factory=set)
-    moments: dict[tuple[Any, ...], list[tuple[LogPosition, bytes]]] = field(default_factory=lambda: defaultdict(list))
-    evidence: set[int] = field(default_factory=set)
-    _sightings: list[Sighting] = field(default_factory=list)
-    _absent: list[tuple[str, LogPosition]] = field(default_factory=list)
-    _relations: list[tuple[str, str, str, LogPosition]] = field(default_factory=list)
-    _roots: dict[str, str] = field(default_factory=dict)
-    _tasks: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    _payloads: dict[tuple[Any, ...], tuple[Any, ...]] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, bank: Bank) -> "Contents":
-        """Returns the content of the log of a bank."""
-        log = cls()
-        for event in _all_events(bank):
-            log._take(event)
-        for numbers in log._tasks.values():
-            log.running.update(numbers)
-        names = {sighting.name for sighting in log._sightings} | {relation[0] for relation in log._relations}
-        for name in names:
-            log.evidence.update(bank.evidence(name))
-            bank.give_way()
-        return log
-
-    def histories(self) -> dict[str, SightingHistory]:
-        """Returns the sighting history of each entity and robot, under its name after merges."""
-        histories: dict[str, SightingHistory] = defaultdict(SightingHistory)
-        for sighting in self._sightings:
-            histories[self._root(sighting.name)].sightings.append(sighting)
-        for name, position in self._absent:
-            histories[self._root(name)].breaks.append(position)
-        held_now: dict[str, tuple[str, float]] = {}
-        for subject, predicate, holder, position in self._relations:
-            name = self._root(subject)
-            left = histories[name].holder
-            since_s = histories[name].change_parent(position, holder if predicate else "")
-            for other in {left, holder} - {""}:
-                histories[self._root(other)].breaks.append((since_s, position[1]))
-            if name in held_now:
-                robot, taken_s = held_now.pop(name)
-                histories[name].held.append((taken_s, since_s))
-                histories[robot].held.append((taken_s, since_s))
-            if predicate == "held_by":
-                held_now[name] = self._root(holder), since_s
-        for name, (robot, taken_s) in held_now.items():
-            histories[name].held.append((taken_s, math.inf))
-            histories[robot].held.append((taken_s, math.inf))
-        return histories
-
-    def needed(self) -> set[int]:
-        """Returns the observations on which current answers rest: causes, evidence, last sightings, later absences."""
-        last: dict[str, LogPosition] = {}
-        for sighting in self._sightings:
-            last[sighting.name] = max(sighting.position, last.get(sighting.name, sighting.position))
-        absent = {position[1] for name, position in self._absent if position > last.get(name, (-math.inf, 0))}
-        return self.causes | self.evidence | absent | {seq for _, seq in last.values()}
-
-    def drop_sightings(self, give_way: GiveWay) -> None:
-        """Frees the sightings some at a time: all at once would stop other threads for a second per million."""
-        while self._sightings:
-            give_way()
-            del self._sightings[-PAGE:]
-
-    def _take(self, event: Event) -> None:
-        position = (event.valid_time_s, event.seq)
-        self.count += 1
-        self.newest_s = max(self.newest_s, event.valid_time_s)
-        if event.kind in OBSERVATIONS:
-            self.seqs.append(event.seq)
-            self.times.append(event.valid_time_s)
-            task = event.payload.episode if isinstance(event.payload, MomentStored) else event.task
-            if task in self._tasks:
-                self._tasks[task].append(event.seq)
-        else:
-            self.causes.update(event.cause)
-        if not event.claimed:
-            self._take_belief(event, position)
-
-    def _take_belief(self, event: Event, position: LogPosition) -> None:
-        match event.payload:
-            case EntitySeen() as payload:
-                what = (payload.category, payload.labels, payload.hypothesis, payload.size_m, payload.confidence)
-                self._see(position, payload.entity, payload.pose, what)
-            case RobotReported() as payload:
-                what = (payload.status, round(payload.battery, 1))
-                self._see(position, event.robot, payload.pose, what, payload.tool)
-            case AbsenceSeen(entity=entity):
-                self._absent.append((entity, position))
-            case RelationSet(subject=subject, object=holder) as payload if payload.predicate in CONTAINMENT:
-                self._relations.append((subject, payload.predicate, holder, position))
-            case RelationEnded(subject=subject, object=holder) as payload if payload.predicate in CONTAINMENT:
-                self._relations.append((subject, "", holder, position))
-            case EntityMerged(entity=entity, into=into):
-                self._roots[entity] = into
-            case EpisodeBegun(episode=episode):
-                self._tasks.setdefault(episode, [])
-            case EpisodeEnded(episode=episode):
-                self._tasks.pop(episode, None)
-            case MomentStored() as payload:
-                key = (event.robot, payload.episode, payload.model_id, payload.entities, payload.labels)
-                self.moments[key].append((position, payload.embedding))
-
-    def _see(
-        self, position: LogPosition, name: str, pose: Pose, what: tuple[Any, ...], tool: Pose | None = None
-    ) -> None:
-        what = self._payloads.setdefault(what, what)  # Few differ, so the others take no memory.
-        self._sightings.append(Sighting(position, name, pose, what, tool))
-
-    def _root(self, name: str) -> str:
-        while name in self._roots:
-            name = self._roots[name]
-        return name
 
 
 def retain(bank: Bank, config: RetentionConfig | None = None) -> RetentionResult:
@@ -331,18 +187,3 @@ def checked(config: RetentionConfig | None) -> RetentionConfig:
 def _is(kind: type, value: object) -> bool:
     """Returns whether a value is a number of a kind; booleans are not."""
     return isinstance(value, kind) and not isinstance(value, bool)
-
-
-def _indices(seqs: np.ndarray, numbers: Collection[int]) -> np.ndarray:
-    """Returns where those of `numbers` that are among the ascending `seqs` stand there."""
-    wanted = np.fromiter(numbers, np.int64, len(numbers))
-    rows = np.minimum(np.searchsorted(seqs, wanted), max(0, len(seqs) - 1))
-    return rows[seqs[rows] == wanted] if len(seqs) else rows[:0]
-
-
-def _all_events(bank: Bank) -> Iterator[Event]:
-    after, head = 0, bank.head
-    while after < head and (page := bank.changes_since(after, limit=PAGE)):
-        bank.give_way()
-        yield from page
-        after = page[-1].seq

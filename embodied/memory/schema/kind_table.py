@@ -88,6 +88,7 @@ _ROWS = (
         check=payload_checks.check_place,
         names=lambda _, payload: (payload.place,),
         text=texts.place,
+        withdrawable=True,
     ),
     Kind(
         payload=kinds.EntitySeen,
@@ -190,6 +191,7 @@ _ROWS = (
         text=texts.moment,
         timeline=False,
         removal=Removal.BY_RETENTION,
+        withdrawable=True,
     ),
     Kind(
         payload=kinds.LeaseGranted,
@@ -223,6 +225,7 @@ _ROWS = (
         check=payload_checks.check_withdrawal,  # `withdrawals` checks the events that it names.
         names=lambda event, _: (event.robot,),
         text=texts.withdrawal,
+        removal=Removal.ON_REQUEST,  # Once the events that it names are gone.
     ),
 )
 KINDS = table_of(_ROWS, get_args(kinds.Payload), tagged_classes(vars(kinds)))

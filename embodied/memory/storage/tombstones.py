@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from embodied.errors import MemoryBankError
+from embodied.memory.projections.withdrawals import any_withdrawn
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kind_table import KINDS, Removal
 from embodied.memory.schema.kinds import Forgotten
@@ -49,6 +50,7 @@ def check_forgotten(tables: Tables, payload: Forgotten, head: int) -> None:
                 remedy=f"The newest event is {head}.",
             )
         last = end
+    _check_withdrawals(tables, payload)
     names = [tables.names.find(kind) for kind in FORGETTABLE]
     marks = ", ".join("?" * len(names))
     for first, end in runs(payload):
@@ -62,6 +64,19 @@ def check_forgotten(tables: Tables, payload: Forgotten, head: int) -> None:
                 value=(found[0], tables.names.text(found[1])),
                 remedy=f"Put it into `kept`. Forgettable: {', '.join(FORGETTABLE)}.",
             )
+
+
+def _check_withdrawals(tables: Tables, payload: Forgotten) -> None:
+    """Raises `MemoryBankError` where an event would count again, since only its withdrawal is to be removed."""
+    gone = list(runs(payload))
+    for first, last in gone if any_withdrawn(tables) else ():
+        for seq, by_seq in tables.select("SELECT seq, by_seq FROM withdrawn WHERE by_seq BETWEEN ? AND ?", first, last):
+            if not any(start <= seq <= end for start, end in gone):
+                raise MemoryBankError(
+                    "A withdrawal must stay as long as an event that it names.",
+                    value=(by_seq, seq),
+                    remedy="Remove that event first, or with it.",
+                )
 
 
 def forget(
