@@ -131,6 +131,12 @@ class NumberTakenError(MemoryBankError):
     usual_remedy = "Continue above the writer's last number; nothing was written."
 
 
+class AheadOfClockError(MemoryBankError):
+    """An event lies further beyond the clock of a bank than the bank accepts."""
+
+    usual_remedy = "Stamp events by the clock of the site, in seconds."
+
+
 class ConflictError(MemoryBankError):
     """The state on which this write was based has changed (a stale version, lease or epoch): read again and retry."""
 

@@ -57,12 +57,12 @@ def evaluate(composed: cli.Composed) -> int | None:
 @contextmanager
 def _truth_bank(url: str) -> "Iterator[Bank | None]":
     """Yields the bank of ground truth, which this process alone opens, or None without one."""
-    from embodied.memory import open_bank
+    from embodied.memory import SimulatedClock, open_bank
 
     if not url:
         yield None
         return
-    with open_bank(url) as bank:
+    with open_bank(url, clock=SimulatedClock()) as bank:
         yield bank
 
 

@@ -24,7 +24,7 @@ from embodied.evaluation.preflight import Parts, preflight
 from embodied.evaluation.results import EPISODES_FILE, KIND, RESULTS_FILE, ResultsFolder
 from embodied.evaluation.summary import summarised
 from embodied.evaluation.videos import episodes_to_show, same_replay, video_path
-from embodied.memory import Bank
+from embodied.memory import Bank, require_resolution
 from embodied.paths import write_atomically
 from embodied.rollout.bank_feed.site_clock import run_start_s
 from embodied.rollout.bank_feed.truth_report import append_truth
@@ -139,6 +139,7 @@ def _placed(evaluation: Evaluation, obstacles: Mapping[str, Container[str]]) -> 
     if start_s is None:
         with memory.connect() as bank:
             start_s = run_start_s(bank, {memory.name_of(job): job.start_s for job in jobs})
+    require_resolution(start_s + max(job.start_s for job in jobs))
     return [job.starting_at(start_s + job.start_s) for job in jobs]
 
 

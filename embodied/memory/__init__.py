@@ -72,6 +72,7 @@ from embodied.memory.service.read_only import ReadOnlyBank, open_read_only
 from embodied.memory.service.service import BankService, Link, Result, UnreachableError
 from embodied.memory.service.status_metrics import metrics_text
 from embodied.memory.storage.backup import back_up, restore
+from embodied.memory.storage.clock import ClockReading, SimulatedClock, SiteClock, WallClock, require_resolution
 from embodied.memory.storage.integrity import Damage, inspect_file, rescue
 from embodied.memory.storage.lock import OwnedError, Ownership
 from embodied.memory.storage.url import SCHEME, bank_path
@@ -91,6 +92,7 @@ __all__ = [
     "BankService",
     "BankStatus",
     "BankView",
+    "ClockReading",
     "Damage",
     "EntityMerged",
     "EntitySeen",
@@ -140,6 +142,8 @@ __all__ = [
     "RobotRegistered",
     "RobotReported",
     "Shown",
+    "SimulatedClock",
+    "SiteClock",
     "Situation",
     "SkillCandidate",
     "SkillEnded",
@@ -149,6 +153,7 @@ __all__ = [
     "SubtaskEnded",
     "ToolCalled",
     "UnreachableError",
+    "WallClock",
     "Watermark",
     "Withdrawn",
     "WriterStatus",
@@ -169,6 +174,7 @@ __all__ = [
     "read_laid_aside",
     "recall_ranked",
     "require_openable",
+    "require_resolution",
     "rescue",
     "restore",
     "retain",

@@ -2,8 +2,7 @@
 
 import math
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from embodied.memory import Bank, EpisodeBegun, EpisodeEnded, Event, EventFilter, Order, Payload, Query
@@ -17,16 +16,15 @@ PAGE = 1000
 
 
 class SessionMoments:
-    """Stores the moments of each session in `bank`, and recalls them; `clock` returns the site time in seconds.
+    """Stores the moments of each session in `bank`, at the time of its clock, and recalls them.
 
     In the bank a session is an episode, which ends and begins anew when the session is reset. A session is restored
     from its moments only, like an episode of a killed worker: its policy must be able to continue from `Request.memory`
     without a carry.
     """
 
-    def __init__(self, bank: Bank, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, bank: Bank) -> None:
         self._bank = bank
-        self._clock = clock
         self._lock = threading.Lock()
         self._number, self._newest_s = bank.last_of_writer(WRITER)
         self._begun: dict[str, int] = {}
@@ -78,7 +76,7 @@ class SessionMoments:
         )
 
     def _append(self, payloads: Sequence[Payload], robots: Sequence[str] = ()) -> list[int]:
-        time_s = max(self._clock(), math.nextafter(self._newest_s, math.inf))
+        time_s = max(self._bank.clock().time_s, math.nextafter(self._newest_s, math.inf))
         named = robots or [""] * len(payloads)
         events = [
             Event(WRITER, self._number + place, time_s, payload, robot)

@@ -12,7 +12,7 @@ from embodied.evaluation.evaluator import evaluate
 from embodied.evaluation.metrics import chance_band
 from embodied.evaluation.plan import Evaluation
 from embodied.evaluation.report import terminal_table
-from embodied.memory import BankService, open_bank
+from embodied.memory import BankService, SimulatedClock, open_bank
 from embodied.rollout.bank_feed.episode_feed import MemoryFeedConfig
 from embodied.rollout.bank_feed.run_memory import RunMemory
 from embodied.rollout.episode import EpisodeContext
@@ -325,7 +325,7 @@ def test_the_identity_of_a_run_counts_its_controls_and_is_as_it_was_without():
 
 
 def test_episodes_under_a_control_have_names_of_their_own_in_a_bank():
-    with open_bank(":memory:") as bank:
+    with open_bank(":memory:", clock=SimulatedClock()) as bank:
         memory = RunMemory(link=BankService(bank))
         worker = SimulatorWorker(config(memory=memory))
         for control in ("normal", "wiped"):

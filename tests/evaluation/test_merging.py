@@ -12,7 +12,7 @@ from embodied.evaluation.attached_content import read_attached
 from embodied.evaluation.evaluator import evaluate
 from embodied.evaluation.merging import ShardError, merge
 from embodied.evaluation.plan import Shard
-from embodied.memory import BankService, EpisodeBegun, EpisodeEnded, open_bank
+from embodied.memory import BankService, EpisodeBegun, EpisodeEnded, SimulatedClock, open_bank
 from embodied.rollout.bank_feed.run_memory import RunMemory
 from tests.evaluation.fakes import FakeCompute, FakePolicy, FakeTask, evaluation
 from tests.memory.writers import EventFactory
@@ -85,7 +85,7 @@ def remembered(folder, *, shard=None):
     curves = folder.parent / "curves.json"
     curves.write_text(json.dumps({"step": [0, 1, 2], "loss": [2.5, None, 1.25], "stage": [1, 1, 2]}))
     plan = evaluation(episodes=5)
-    with open_bank(":memory:") as bank, BankService(bank) as service:
+    with open_bank(":memory:", clock=SimulatedClock()) as bank, BankService(bank) as service:
         worker = replace(
             plan.worker,
             memory=RunMemory(link=service),

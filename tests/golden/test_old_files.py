@@ -33,6 +33,7 @@ from embodied.memory import (
     Order,
     Outbox,
     Query,
+    SimulatedClock,
     SkillEnded,
     open_bank,
 )
@@ -80,7 +81,7 @@ def held(bank, name, **asked):
 
 @pytest.fixture
 def bank(tmp_path):
-    with open_bank(f"sqlite:///{copied('bank.db', tmp_path)}", clock=lambda: 2000.0) as opened:
+    with open_bank(f"sqlite:///{copied('bank.db', tmp_path)}", clock=SimulatedClock(2000.0)) as opened:
         yield opened
 
 
@@ -171,7 +172,7 @@ def test_what_an_old_bank_has_forgotten_stays_forgotten(bank):
 
 
 def test_an_old_bank_takes_new_events_and_leases_and_its_tables_are_made_again_as_they_were(bank):
-    office = LeaseOffice(bank, clock=lambda: 50.0)
+    office = LeaseOffice(bank)
     assert bank.newest_lease("sweep") == (1, "kuka", 506.0)
     assert office.acquire("sweep", "kuka", duration_s=10.0).epoch == 2
     assert bank.last_of_writer("panda") == (14, 9.0)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from embodied.controllers import ControllerConfig
-from embodied.memory import BankService, open_bank
+from embodied.memory import BankService, SimulatedClock, open_bank
 from embodied.protocols import Policy
 from embodied.rollout.bank_feed.episode_feed import MemoryFeedConfig
 from embodied.rollout.bank_feed.run_memory import RunMemory
@@ -88,19 +88,19 @@ def test_a_worker_that_is_killed_after_the_cue_still_chooses_rightly(tmp_path, t
     code = (
         "import sys\n"
         "from tests.launch.test_killed_after_the_cue import *\n"
-        "with BankService(open_bank(sys.argv[1])) as service:\n"
+        "with BankService(open_bank(sys.argv[1], clock=SimulatedClock())) as service:\n"
         "    worker_of(service, sys.argv[2], dies_at=CHOICE[sys.argv[2]]).run(job_of(sys.argv[2], SEED))\n"
     )
     url = f"sqlite:///{tmp_path / 'run.db'}"
     killed = subprocess.run([sys.executable, "-c", code, url, task], check=False, timeout=120)
     assert killed.returncode == -signal.SIGKILL
-    with BankService(open_bank(url)) as service:
+    with BankService(open_bank(url, clock=SimulatedClock())) as service:
         worker = worker_of(service, task)
         resumed = worker.run(replace(job_of(task, SEED), attempt=2)).record
         asked = worker._config.policies["mortal"].built[-1].asked
         assert asked[0] == CHOICE[task], "what was decided before is carried out again"
         worker.close()
-    with BankService(open_bank(":memory:")) as service:
+    with BankService(open_bank(":memory:", clock=SimulatedClock())) as service:
         worker = worker_of(service, task)
         undisturbed = worker.run(job_of(task, SEED)).record
         worker.close()

@@ -21,6 +21,7 @@ from embodied.memory import (
     Interaction,
     Outbox,
     RobotRegistered,
+    SimulatedClock,
     SkillEnded,
     SkillSpec,
     decode_event,
@@ -53,7 +54,7 @@ def payload(folder, *arguments, code=0):
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     factory = EventFactory()
-    with open_bank("sqlite:///site.db", root=folder, clock=lambda: 0.0) as bank:
+    with open_bank("sqlite:///site.db", root=folder, clock=SimulatedClock(1e6)) as bank:
         bank.append([factory.event(place) for place in home()])
         bank.append(factory.event(RobotRegistered("panda", "panda", (SkillSpec("pick"),)), robot="panda"))
         bank.append(factory.state("panda", 0.5))
@@ -493,7 +494,7 @@ def test_benches_of_memory_go_through_the_door_of_benches(tmp_path):
 
 def test_things_are_listed_with_their_looks_place_and_last_sighting(tmp_path):
     factory = EventFactory()
-    with open_bank("sqlite:///things.db", root=tmp_path, clock=lambda: 0.0) as bank:
+    with open_bank("sqlite:///things.db", root=tmp_path, clock=SimulatedClock(1e6)) as bank:
         bank.append([factory.event(place) for place in home()])
         names = [f"run/{episode}/panda/object-000{number}" for episode in (1, 2) for number in (1, 2)]
         for number, (name, colour) in enumerate(zip(names, ("green", "red") * 2, strict=True), start=1):

@@ -25,6 +25,7 @@ from embodied.memory import (
     RetentionConfig,
     RobotRegistered,
     RobotReported,
+    SimulatedClock,
     SkillEnded,
     SkillSpec,
     SubtaskEnded,
@@ -41,13 +42,21 @@ class Site:
     """A bank with two robots, and an office whose clock the test turns."""
 
     def __init__(self, bank):
-        self.bank, self.now_s, self.numbers = bank, 100.0, {}
-        self.office = LeaseOffice(bank, clock=lambda: self.now_s)
+        self.bank, self.numbers = bank, {}
+        self.office = LeaseOffice(bank)
         self.append("map", PlaceDefined("home", "site", polygon=SQUARE))
         for robot in ("a", "b"):
             self.append("map", RobotRegistered(robot, "cart", (SkillSpec("pick"),), speed_mps=1.0))
             self.append(robot, RobotReported(HERE), robot=robot)
         self.append("map", EntitySeen("tray", "tray", HERE))
+
+    @property
+    def now_s(self):
+        return self.bank.clock().time_s
+
+    @now_s.setter
+    def now_s(self, time_s):
+        self.bank.advance(time_s)
 
     def event(self, writer, payload, *, lease=None, **fields):
         self.numbers[writer] = number = self.numbers.get(writer, 0) + 1
@@ -67,7 +76,7 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path):
-    with open_bank(f"sqlite:///{tmp_path / 'bank.db'}", clock=lambda: 5.0) as bank:
+    with open_bank(f"sqlite:///{tmp_path / 'bank.db'}", clock=SimulatedClock(100.0)) as bank:
         yield Site(bank)
 
 
@@ -245,7 +254,7 @@ def test_a_client_learns_of_its_claims_keeps_nothing_back_and_goes_on(site):
         client.move("cup", "on", "tray", lease=lease)
         renewed = client.renew(lease, duration_s=1e-3)
         assert client.where_is("cup").parent == "tray"
-        site.now_s = 1e12
+        site.now_s = 1e9
         site.office.acquire("serve", "b", duration_s=10.0)
         event = Event("a/2", 0, 200.0, RelationEnded("cup", "on", "tray"), "a", subtask="serve", epoch=renewed.epoch)
         unread = client.post(event)
@@ -287,16 +296,18 @@ def test_a_renewal_waits_for_what_was_written_before_it(site):
 
 def test_of_a_thousand_random_effects_exactly_those_under_the_newest_lease_count(tmp_path):
     draw = np.random.default_rng(20)
-    with open_bank(":memory:") as bank, open_bank(":memory:") as other:
+    with (
+        open_bank(":memory:", clock=SimulatedClock(100.0)) as bank,
+        open_bank(":memory:", clock=SimulatedClock(100.0)) as other,
+    ):
         site, plain = Site(bank), Site(other)
         granted, ended, stale = {}, set(), 0
         for _ in range(1_000):
-            site.now_s = plain.now_s = site.now_s + 1.0
+            site.now_s = plain.now_s = site.now_s + 100.0  # Every earlier lease is over.
             subtask, robot = f"task {draw.integers(12)}", str(draw.choice(["a", "b"]))
             if draw.random() < 0.15 and subtask not in ended:
                 epoch = bank.newest_lease(subtask)[0] + 1
-                grant = LeaseOffice(bank, clock=lambda: 1e6 + site.now_s * 100.0)  # Every earlier lease is over.
-                granted[subtask] = grant.acquire(subtask, robot, duration_s=50.0)
+                granted[subtask] = site.office.acquire(subtask, robot, duration_s=50.0)
                 assert granted[subtask].epoch == epoch
             newest = granted.get(subtask, Lease(subtask, robot, 0, 0.0))
             lease = Lease(subtask, robot, int(draw.integers(1, 8)), 0.0) if draw.random() < 0.5 else newest
@@ -325,14 +336,14 @@ def test_of_a_thousand_random_effects_exactly_those_under_the_newest_lease_count
 
 def test_claims_survive_their_owner_and_retention_counts_only_what_is_believed(tmp_path):
     url = f"sqlite:///{tmp_path / 'bank.db'}"
-    with open_bank(url) as bank:
+    with open_bank(url, clock=SimulatedClock(100.0)) as bank:
         site = Site(bank)
         stale, _ = site.passed_on()
         site.append("b", RelationSet("cup", "on", "tray"), robot="b", task="shift")
         with pytest.raises(StaleLeaseError):
             site.append("a", *effects(), lease=stale, task="shift")
         before = beliefs(bank)
-    with open_bank(url) as bank:
+    with open_bank(url, clock=SimulatedClock(100.0)) as bank:
         retain(bank, RetentionConfig(fresh_s=0.0, observations=0))
         assert beliefs(bank) == before
         assert [event.claimed for event in bank.history("cup")] == [False, True, True]

@@ -36,6 +36,7 @@ from embodied.memory import (
     encode_events,
     open_bank,
 )
+from embodied.memory.projections.projection import Projection
 from embodied.memory.service import ray_service
 from tests.memory.test_service import SlowBank
 
@@ -104,7 +105,7 @@ def test_what_one_robot_wrote_badly_is_refused_and_the_others_in_the_same_commit
         assert len(str(refused)) < 10_000
 
 
-class Unforeseen:
+class Unforeseen(Projection):
     """A projection in which one entity always raises an unexpected error."""
 
     schema = "CREATE TABLE IF NOT EXISTS trap (seq INTEGER PRIMARY KEY);"

@@ -5,17 +5,24 @@ from dataclasses import replace
 import pytest
 
 from embodied.errors import ConflictError, MemoryBankError
-from embodied.memory import Event, Lease, LeaseOffice, SubtaskEnded, open_bank
+from embodied.memory import Event, Lease, LeaseOffice, SimulatedClock, SubtaskEnded, open_bank
 
 
 class Site:
     """A bank, an office, and a clock that the test turns."""
 
     def __init__(self, bank):
-        self.now_s = 100.0
         self.bank = bank
-        self.office = LeaseOffice(bank, clock=lambda: self.now_s)
+        self.office = LeaseOffice(bank)
         self.logged = 0
+
+    @property
+    def now_s(self):
+        return self.bank.clock().time_s
+
+    @now_s.setter
+    def now_s(self, time_s):
+        self.bank.advance(time_s)
 
     def end(self, lease):
         self.logged += 1
@@ -25,7 +32,7 @@ class Site:
 
 @pytest.fixture
 def site():
-    with open_bank(":memory:") as bank:
+    with open_bank(":memory:", clock=SimulatedClock(100.0)) as bank:
         yield Site(bank)
 
 
@@ -119,10 +126,10 @@ def test_a_clock_that_is_set_back_does_not_shorten_or_stop_leases(site):
 
 def test_leases_and_epochs_survive_their_owner(tmp_path):
     url = f"sqlite:///{tmp_path / 'bank.db'}"
-    with open_bank(url) as bank:
-        lease = LeaseOffice(bank, clock=lambda: 5.0).acquire("wash", "a", duration_s=10.0)
-    with open_bank(url) as bank:
-        office = LeaseOffice(bank, clock=lambda: 6.0)
+    with open_bank(url, clock=SimulatedClock(5.0)) as bank:
+        lease = LeaseOffice(bank).acquire("wash", "a", duration_s=10.0)
+    with open_bank(url, clock=SimulatedClock(6.0)) as bank:
+        office = LeaseOffice(bank)
         with pytest.raises(ConflictError):
             office.acquire("wash", "b", duration_s=1.0)
         assert office.renew(lease, duration_s=10.0).epoch == 2

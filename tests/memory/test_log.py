@@ -17,6 +17,7 @@ from embodied.memory import (
     Forgotten,
     Observed,
     PlaceDefined,
+    SimulatedClock,
     SkillSpec,
     indexed_names,
     open_bank,
@@ -30,7 +31,7 @@ from tests.memory.writers import EventFactory, contents_of, unit
 
 @pytest.fixture
 def bank():
-    with open_bank(":memory:", clock=lambda: 1234.5678) as made:
+    with open_bank(":memory:", clock=SimulatedClock(1234.5678)) as made:
         yield made
 
 
@@ -119,7 +120,13 @@ def test_each_batch_holds_wholly_or_not_at_all_whatever_becomes_of_the_others(ba
 
 def test_a_number_is_the_newest_only_once_its_event_is_durable(factory):
     seen = []
-    with open_bank(":memory:", clock=lambda: float(seen.append(bank.head) or 0)) as bank:
+
+    class Watching(SimulatedClock):
+        def time_s(self):
+            seen.append(bank.head)
+            return super().time_s()
+
+    with open_bank(":memory:", clock=Watching()) as bank:
         bank.append(factory.seen("block"))
         bank.append([factory.seen("block"), factory.seen("block")])
         assert (seen, bank.head) == ([0, 1, 1], 3)

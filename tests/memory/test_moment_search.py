@@ -23,6 +23,7 @@ from embodied.memory import (
     PlaceDefined,
     Query,
     Recalled,
+    SimulatedClock,
     open_bank,
 )
 from embodied.memory.queries import moment_matrix, moment_search
@@ -42,7 +43,7 @@ class Site:
 
     def __init__(self) -> None:
         tables = open_tables(None)
-        self.log = EventLog(tables, PROJECTIONS, clock=lambda: 0.0)
+        self.log = EventLog(tables, PROJECTIONS, clock=SimulatedClock(1e12))
         self.index = MomentIndex(tables)
         self.written: dict[int, Event] = {}
         self._counts: dict[str, int] = {}

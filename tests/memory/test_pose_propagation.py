@@ -8,14 +8,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embodied.geometry import Pose, compose, invert, quaternion_from_euler
-from embodied.memory import AbsenceSeen, EntityMerged, EntitySeen, PlaceDefined, RelationSet, RobotReported, open_bank
+from embodied.memory import (
+    AbsenceSeen,
+    EntityMerged,
+    EntitySeen,
+    PlaceDefined,
+    RelationSet,
+    RobotReported,
+    SimulatedClock,
+    open_bank,
+)
 from embodied.memory.queries.pose_propagation import FURTHEST
 from tests.memory.writers import EventFactory, end, furnished, hand, x_of
 
 
 @pytest.fixture
 def bank(factory):
-    with furnished(factory, half_life_s={"": 1000.0, "cube": math.inf}) as made:
+    with furnished(factory, half_life_s={"": 1000.0, "cube": math.inf}, clock=SimulatedClock(ahead_s=1e6)) as made:
         yield made
 
 

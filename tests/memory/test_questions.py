@@ -23,6 +23,7 @@ from embodied.memory import (
     Ranking,
     RobotRegistered,
     RobotReported,
+    SimulatedClock,
     Situation,
     SkillSpec,
     UnreachableError,
@@ -119,13 +120,13 @@ SNAPSHOTS = {
 def asked():
     """One bank, asked itself, through a view, and by clients beside it and over a socket, now and as they held it."""
     factory = EventFactory()
-    with BankService(open_bank(":memory:", clock=lambda: 0.0)) as service:
+    with BankService(open_bank(":memory:", clock=SimulatedClock(1e6))) as service:
         bank = service._bank
         bank.append([factory.event(place) for place in home()])
         bank.append(factory.event(RobotRegistered("panda", "panda", (SkillSpec("pick"),)), robot="panda"))
         bank.append([factory.state("panda"), factory.seen("cup"), factory.moment(entities=("cup",))])
         bank.append([factory.event(EpisodeBegun("e", "wash", "m", unit(4))), factory.moment(time_s=1.0, axis=1)])
-        settings = {"timeout_s": 5.0, "clock": lambda: 1.0}
+        settings = {"timeout_s": 5.0}
         with (
             BankClient(service, Outbox(None), writer="arm", **settings) as client,
             socket_link(service) as link,
@@ -366,7 +367,7 @@ def test_a_closed_bank_says_that_it_is_closed_whatever_it_is_asked_or_given(clos
 def test_the_service_of_a_closed_bank_says_so_and_what_is_sent_waits(tmp_path):
     service = BankService(open_bank("sqlite:///bank.db", root=tmp_path))
     outbox = Outbox(tmp_path / "outbox.db")
-    client = BankClient(service, outbox, writer="arm", timeout_s=2.0, clock=lambda: 0.0)
+    client = BankClient(service, outbox, writer="arm", timeout_s=2.0)
     client.append(Event("arm", 0, 0.0, SEEN.payload))
     service.close()
     assert "must be open" in str(refused(lambda: client.where_is("cup")))
@@ -377,6 +378,6 @@ def test_the_service_of_a_closed_bank_says_so_and_what_is_sent_waits(tmp_path):
         client.append(Event("arm", 0, 2.0, SEEN.payload))
     with (
         BankService(open_bank("sqlite:///bank.db", root=tmp_path)) as again,
-        BankClient(again, Outbox(tmp_path / "outbox.db"), writer="arm", clock=lambda: 2.0) as later,
+        BankClient(again, Outbox(tmp_path / "outbox.db"), writer="arm") as later,
     ):
         assert later.last_of_writer("arm") == (2, 1.0)

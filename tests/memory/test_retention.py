@@ -26,6 +26,7 @@ from embodied.memory import (
     RetentionConfig,
     RobotRegistered,
     RobotReported,
+    SimulatedClock,
     SkillEnded,
     SkillSpec,
     ToolCalled,
@@ -41,7 +42,7 @@ NOW = RetentionConfig(fresh_s=0.0)
 
 @pytest.fixture
 def bank():
-    with open_bank(":memory:", clock=lambda: 0.0) as bank:
+    with open_bank(":memory:", clock=SimulatedClock(1e6)) as bank:
         yield bank
 
 
@@ -216,8 +217,8 @@ def test_twenty_rounds_with_retention_stay_small_and_answer_as_if_nothing_was_fo
     rounds, config = 20, RetentionConfig(fresh_s=0.0, observations=60)
     sizes = []
     with (
-        open_bank(f"sqlite:///{tmp_path / 'lean.db'}", clock=lambda: 0.0) as lean,
-        open_bank(":memory:", clock=lambda: 0.0) as full,
+        open_bank(f"sqlite:///{tmp_path / 'lean.db'}", clock=SimulatedClock(1e6)) as lean,
+        open_bank(":memory:", clock=SimulatedClock(1e6)) as full,
     ):
         factories = EventFactory(), EventFactory()
         for bank, factory in zip((lean, full), factories, strict=True):
@@ -252,7 +253,7 @@ def test_twenty_rounds_with_retention_stay_small_and_answer_as_if_nothing_was_fo
 )  # fmt: skip
 def test_whatever_was_logged_where_things_are_and_were_is_answered_as_before(payload):
     factory = EventFactory()
-    with open_bank(":memory:", clock=lambda: 0.0) as bank:
+    with open_bank(":memory:", clock=SimulatedClock(1e6)) as bank:
         time_s = 0.0
         for what, which, x, pause_s in payload:
             time_s += round(pause_s, 1)
@@ -293,7 +294,7 @@ def test_whatever_was_logged_where_things_are_and_were_is_answered_as_before(pay
 
 def test_a_half_life_counts_from_the_last_sighting_and_needs_no_deletion():
     factory = EventFactory()
-    with open_bank(":memory:", half_life_s={"cube": 10.0}) as bank:
+    with open_bank(":memory:", half_life_s={"cube": 10.0}, clock=SimulatedClock(14.0)) as bank:
         bank.append([factory.seen("cup", 0.0, float(t)) for t in range(5)])
         bank.append(factory.state("panda", 0.0, 14.0))
         assert bank.where_is("cup").existence == pytest.approx(0.5)

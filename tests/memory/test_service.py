@@ -236,8 +236,9 @@ def test_a_client_reads_its_own_writes_and_others_numbers_go_on(service):
 def test_a_refused_group_is_reported_to_its_caller_forgotten_and_no_obstacle(service):
     with client_of(service) as client:
         client.log(RelationSet("cup", "in", "sink"))
+        later_s = client.time_s() + 30.0
         with pytest.raises(MemoryBankError, match="two parents"):
-            client.append([seen("a", 9e9), Event("", 0, 9e9, RelationSet("cup", "in", "shelf"))])
+            client.append([seen("a", later_s), Event("", 0, later_s, RelationSet("cup", "in", "shelf"))])
         with pytest.raises(ConflictError, match="version is 1"):
             client.log(RelationSet("cup", "in", "shelf", expected_version=0))
         assert client.where_is("a") is None

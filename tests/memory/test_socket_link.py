@@ -34,6 +34,7 @@ from embodied.memory import (
     RelationSet,
     RetentionConfig,
     RobotRegistered,
+    SimulatedClock,
     SkillSpec,
     UnreachableError,
     encode_events,
@@ -82,7 +83,7 @@ def events():
 
 @pytest.fixture(scope="module")
 def service():
-    with BankService(open_bank(":memory:")) as made:
+    with BankService(open_bank(":memory:", clock=SimulatedClock(1e6))) as made:
         for batch in events():
             assert isinstance(made.commit([encode_events(batch)])[0], list)
         yield made

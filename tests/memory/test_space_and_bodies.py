@@ -21,6 +21,7 @@ from embodied.memory import (
     RelationSet,
     RobotRegistered,
     RobotReported,
+    SimulatedClock,
     SkillEnded,
     SkillSpec,
     open_bank,
@@ -32,7 +33,7 @@ from tests.memory.writers import EventFactory, home
 
 @pytest.fixture
 def bank():
-    with open_bank(":memory:", half_life_s={"cube": 100.0}) as made:
+    with open_bank(":memory:", half_life_s={"cube": 100.0}, clock=SimulatedClock(ahead_s=1e6)) as made:
         map_maker = EventFactory()
         made.append([map_maker.event(place, 0.0, "map") for place in home()])
         yield made

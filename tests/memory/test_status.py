@@ -19,6 +19,7 @@ from embodied.memory import (
     EventFilter,
     Outbox,
     RetentionConfig,
+    SimulatedClock,
     UnreachableError,
     encode_events,
     is_outbox,
@@ -61,10 +62,10 @@ def until(true, limit_s=10.0):
 
 
 def test_the_state_of_a_bank_counts_what_came_in_the_last_hour_and_the_last_day(tmp_path):
-    factory, clock = EventFactory(), [0.0]
-    with open_bank(URL, root=tmp_path, clock=lambda: clock[0]) as bank:
+    factory = EventFactory()
+    with open_bank(URL, root=tmp_path, clock=SimulatedClock()) as bank:
         for received_s, count in ((0.0, 5), (30 * HOUR_S, 7), (47.5 * HOUR_S, 11), (47.9 * HOUR_S, 1)):
-            clock[0] = received_s
+            bank.advance(received_s)
             bank.append([factory.seen("cup", time_s=received_s) for _ in range(count)])
         found = bank.status(now_s=48 * HOUR_S)
         assert (found.head, found.events, found.last_hour, found.last_day) == (24, 24, 12, 19)
@@ -78,7 +79,7 @@ def test_the_state_of_a_bank_counts_what_came_in_the_last_hour_and_the_last_day(
 
 def test_events_that_were_removed_count_as_growth_and_their_writers_are_still_listed(tmp_path):
     factory = EventFactory()
-    with open_bank(URL, root=tmp_path, clock=lambda: 100.0) as bank:
+    with open_bank(URL, root=tmp_path, clock=SimulatedClock(100.0)) as bank:
         bank.append([factory.seen("cup", time_s=float(t), writer="gone") for t in range(50)])
         bank.append([factory.seen("cup", time_s=100.0, writer="stays") for _ in range(2)])
         retain(bank, RetentionConfig(fresh_s=0.0, observations=1))
@@ -89,12 +90,11 @@ def test_events_that_were_removed_count_as_growth_and_their_writers_are_still_li
 
 
 def test_leases_are_listed_with_the_time_that_is_left_and_those_that_have_run_out_apart(tmp_path):
-    clock = [1000.0]
-    with BankService(open_bank(URL, root=tmp_path, clock=lambda: clock[0]), clock=lambda: clock[0]) as service:
+    with BankService(open_bank(URL, root=tmp_path, clock=SimulatedClock(1000.0))) as service:
         service.lease("wash", "a", duration_s=10.0)
         long = service.lease("dry", "b", duration_s=60.0)
         service.lease("dry", "b", duration_s=60.0, epoch=long.epoch)
-        clock[0] = 1020.0
+        service.advance(1020.0)
         found = service.status()
         assert [(one.subtask, one.robot, one.epoch, one.left_s) for one in found.running_leases] == [
             ("dry", "b", 2, 40.0)

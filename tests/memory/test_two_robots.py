@@ -5,7 +5,7 @@ import math
 import msgspec
 import pytest
 
-from embodied.memory import EventFilter, Interaction, open_bank
+from embodied.memory import EventFilter, Interaction, SimulatedClock, open_bank
 from embodied.scenes.hall import BLOCK, MOBILE, STANDING
 from embodied.types import Outcome
 from launch.benchmarks.two_robots.picture import draw
@@ -19,7 +19,7 @@ def url(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def courses(url):
-    with open_bank(url) as bank:
+    with open_bank(url, clock=SimulatedClock()) as bank:
         return {asks: play_variant(bank, asks=asks) for asks in (True, False)}
 
 
@@ -42,7 +42,7 @@ def test_the_robot_without_the_bank_goes_where_it_last_saw_it_and_closes_its_gri
 def test_the_bank_opened_again_knows_who_moved_the_block_and_where_it_was_before(courses, url):
     spots_m, block = courses[True].spots_m, courses[True].entity
     assert block.startswith(f"hall/asking/0/{STANDING}/object-"), "a name of the bank's own"
-    with open_bank(url) as bank:
+    with open_bank(url, clock=SimulatedClock()) as bank:
         moved = bank.nth_interaction(1, entity=block)
         assert isinstance(moved.payload, Interaction)
         assert moved.robot == STANDING
@@ -56,7 +56,7 @@ def test_the_bank_opened_again_knows_who_moved_the_block_and_where_it_was_before
 
 
 def test_the_robots_share_what_they_perceive_and_nothing_of_the_truth(courses, url):
-    with open_bank(url) as bank:
+    with open_bank(url, clock=SimulatedClock()) as bank:
         content = b"".join(msgspec.json.encode(event.payload) for event in bank.changes_since(0, limit=10_000))
         seen = bank.changes_since(0, wanted=EventFilter(kinds=("entity_seen",)), limit=10_000)
     for body in ("table", "floor", "spot_a", "spot_c"):

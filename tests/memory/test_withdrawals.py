@@ -22,6 +22,7 @@ from embodied.memory import (
     RelationSet,
     RetentionConfig,
     RobotReported,
+    SimulatedClock,
     Withdrawn,
     open_bank,
     open_read_only,
@@ -68,7 +69,7 @@ def test_a_wrong_merge_is_withdrawn_and_both_are_where_they_were_seen(bank, fact
 
 
 def test_a_sighting_of_a_wrong_clock_hides_the_later_ones_only_until_it_is_withdrawn(factory):
-    with open_bank(":memory:", half_life_s={"": 86400.0}) as bank:
+    with open_bank(":memory:", half_life_s={"": 86400.0}, clock=SimulatedClock(1.79e9 + 1, ahead_s=1e19)) as bank:
         bank.append(factory.seen("cup", 1.0, 1.79e9))
         wrong = bank.append([factory.seen(name, 9.0, 1.79e18, "bad") for name in ("dust", "cup")])
         bank.append(factory.seen("cup", 2.0, 1.79e9 + 1))

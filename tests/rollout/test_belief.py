@@ -23,6 +23,7 @@ from embodied.memory import (
     EventFilter,
     Interaction,
     Outbox,
+    SimulatedClock,
     SubtaskEnded,
     open_bank,
 )
@@ -117,7 +118,7 @@ def played(simulator, bank, *, belief=OWN, task=None, seed=3):
 
 @pytest.fixture(scope="module")
 def believed(simulator):
-    with open_bank(":memory:") as bank:
+    with open_bank(":memory:", clock=SimulatedClock()) as bank:
         scene, states = played(simulator, bank)
         yield bank, scene, states
 
@@ -203,7 +204,7 @@ def test_playing_it_again_adds_nothing(simulator, believed):
 
 def test_given_names_and_labels_are_those_of_the_simulator(simulator):
     given = BeliefConfig(identity=Source.given, labels=Source.given, look_hz=0.0)
-    with open_bank(":memory:") as bank:
+    with open_bank(":memory:", clock=SimulatedClock()) as bank:
         scene, _ = played(simulator, bank, belief=given)
         seen = {(one.entity, one.category) for one in sightings(bank)}
     assert {(f"{NAME}/block", "block"), (f"{NAME}/centre", "patch"), (f"{NAME}/button_base", "button")} <= seen
@@ -220,8 +221,8 @@ def test_alike_cups_that_were_hidden_together_may_be_one_another(simulator):
 
 
 def test_sightings_of_what_may_be_another_thing_are_unsure(simulator, monkeypatch):
-    with open_bank(":memory:") as bank:
-        monkeypatch.setattr("launch.benchmarks.belief.cups.open_bank", lambda _: nullcontext(bank))
+    with open_bank(":memory:", clock=SimulatedClock()) as bank:
+        monkeypatch.setattr("launch.benchmarks.belief.cups.open_bank", lambda _, **__: nullcontext(bank))
         hidden_swap(simulator, 1, colours=("blue", "blue"), swap=True)
         first, last = {}, {}
         for seen in sightings(bank):
@@ -283,7 +284,7 @@ def test_robots_look_at_their_own_rate_and_a_decision_uses_a_look_that_is_fresh(
     simulator.reset(episode.scene)
     state = simulator.state()
     request = Request(Observation(ROBOT, {}, np.zeros(15, np.float32), 1.0, None), "wait", step=0, seed=0)
-    with open_bank(":memory:") as bank:
+    with open_bank(":memory:", clock=SimulatedClock()) as bank:
         feed = BeliefFeed(MemoryFeedConfig(), BeliefConfig(look_hz=look_hz), bank, NAME)
         feed.on_begin(episode, simulator)
         monkeypatch.setattr(simulator, "observe", lambda *given: times_s.append(feed.now_s) or observe(*given))
@@ -305,7 +306,7 @@ def test_no_two_runs_attempts_or_robots_give_one_name_and_the_same_attempt_gives
         replace(first, control="wiped"),
         replace(first, episode="put_block_back/strict/test/4", seed=4),
     ]
-    with BankService(open_bank(":memory:")) as service:
+    with BankService(open_bank(":memory:", clock=SimulatedClock())) as service:
         memory = MemoryConfig(url="sqlite:///run.db").build(service)
         found = [_first_names(simulator, memory, job) for job in jobs]
         again = _first_names(simulator, memory, first)
@@ -367,7 +368,10 @@ class Noting(FakePolicy):
 
 def test_nothing_that_a_policy_is_handed_leads_to_the_truth(tmp_path):
     secret = f"sqlite:///{tmp_path}/truth.db"
-    with BankService(open_bank(":memory:")) as service, open_bank(secret) as truth:
+    with (
+        BankService(open_bank(":memory:", clock=SimulatedClock())) as service,
+        open_bank(secret, clock=SimulatedClock()) as truth,
+    ):
         memory = MemoryConfig(url="sqlite:///run.db", truth_url=secret).build(service)
         policy = Noting()
         config = WorkerConfig(
@@ -453,7 +457,7 @@ def test_a_report_of_the_truth_is_appended_once_with_its_references():
     context = EpisodeContext(FakeSimulatorConfig().build(), task, FakePolicy(privileged=True), lambda _: controllers)
     play(episode, context, observers=[feed])
     feed.settle()
-    with open_bank(":memory:") as bank, open_bank(":memory:") as direct:
+    with open_bank(":memory:", clock=SimulatedClock()) as bank, open_bank(":memory:", clock=SimulatedClock()) as direct:
         bank.append([*_others()])
         append_truth(bank, report.encoded())
         head = bank.head

@@ -11,7 +11,7 @@ from embodied.errors import ConfigError
 from embodied.evaluation.controls import Off
 from embodied.evaluation.evaluator import evaluate
 from embodied.evaluation.plan import Evaluation
-from embodied.memory import BankService, open_bank
+from embodied.memory import BankService, SimulatedClock, open_bank
 from embodied.rollout.bank_feed.run_memory import RunMemory
 from embodied.rollout.compute import ComputeConfig, ComputeKind
 from embodied.rollout.inline import InlineCompute
@@ -182,7 +182,7 @@ class NotingConfig:
 
 
 def test_what_was_stored_in_a_chain_is_remembered_in_its_later_episodes_on_one_clock():
-    with BankService(open_bank(":memory:")) as service:
+    with BankService(open_bank(":memory:", clock=SimulatedClock())) as service:
         worker = replace(config(memory=RunMemory(link=service)), policies={"expert": NotingConfig()})
         first, second = plan(worker).jobs()
         player = SimulatorWorker(worker)

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from embodied.geometry import Pose, quaternion_from_euler
-from embodied.memory import EpisodeBegun, Event, MomentStored, PlaceDefined, Query, RelationSet, SkillEnded, open_bank
+from embodied.memory import (
+    EpisodeBegun,
+    Event,
+    MomentStored,
+    PlaceDefined,
+    Query,
+    RelationSet,
+    SimulatedClock,
+    SkillEnded,
+    open_bank,
+)
 from embodied.rollout.bank_feed.instruction_embedding import MODEL_ID, SLOTS, embed
 from embodied.rollout.bank_feed.robot_skills import registration
 from embodied.rollout.bank_feed.scene_places import scene_places
@@ -23,7 +33,7 @@ DRAWER = "shut the open drawer, press the button, then open the same drawer agai
 
 @pytest.fixture
 def bank():
-    with open_bank(":memory:") as made:
+    with open_bank(":memory:", clock=SimulatedClock()) as made:
         yield made
 
 
@@ -176,6 +186,7 @@ def test_when_a_world_is_over_its_places_hold_nothing_new_and_what_was_there_is_
     assert bank.where_is("arm", as_of_s=ending.sim_time_s / 2).place == table
     assert bank.where_is("arm").place == ""
     assert bank.where_is(table).place == NAME
+    bank.advance(100.0)
     for number, x in enumerate((0.0, 5.0), start=1):
         bank.append(Event("w", number, 100.0, MomentStored("later", "m", unit(4), (x, 0.0, 0.0)), robot="arm"))
     assert len(bank.recall(Query(region=table))) == 1

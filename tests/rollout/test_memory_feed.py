@@ -27,6 +27,7 @@ from embodied.memory import (
     MomentStored,
     RelationSet,
     RobotReported,
+    SimulatedClock,
     SkillEnded,
     open_bank,
 )
@@ -82,7 +83,7 @@ NAME = "run/policy/episode"
 
 @pytest.fixture
 def bank():
-    with open_bank(":memory:") as made:
+    with open_bank(":memory:", clock=SimulatedClock()) as made:
         yield made
 
 
@@ -161,7 +162,7 @@ def test_the_same_episode_logs_the_same_and_nothing_twice(bank):
     before = logged(bank)
     fed(bank, FakePolicy(privileged=True))
     assert logged(bank) == before
-    with open_bank(":memory:") as other:
+    with open_bank(":memory:", clock=SimulatedClock()) as other:
         fed(other, FakePolicy(privileged=True))
         assert [untimed(event) for event in logged(other)] == [untimed(event) for event in before]
     with pytest.raises(MemoryBankError, match="number twice"):
@@ -644,13 +645,13 @@ def test_a_worker_killed_in_mid_episode_resumes_with_its_memory(tmp_path, dies_a
     code = (
         "import sys\n"
         "from tests.rollout.test_memory_feed import *\n"
-        "with BankService(open_bank(sys.argv[1])) as service:\n"
+        "with BankService(open_bank(sys.argv[1], clock=SimulatedClock())) as service:\n"
         "    SimulatorWorker(config_of(service, dies_at=int(sys.argv[2]))).run(JOB)\n"
     )
     url = f"sqlite:///{tmp_path / 'run.db'}"
     killed = subprocess.run([sys.executable, "-c", code, url, str(dies_at)], check=False)
     assert killed.returncode == -signal.SIGKILL
-    with BankService(open_bank(url)) as service:
+    with BankService(open_bank(url, clock=SimulatedClock())) as service:
         before = service.head()
         worker = SimulatorWorker(config_of(service))
         resumed = worker.run(replace(JOB, attempt=2)).record
@@ -660,7 +661,7 @@ def test_a_worker_killed_in_mid_episode_resumes_with_its_memory(tmp_path, dies_a
     assert before > 0
     assert resumed.outcome is Outcome.SUCCESS
     assert asked == [1] * (resumed.steps - dies_at)  # What it had decided before is not asked again.
-    with BankService(open_bank(":memory:")) as service:
+    with BankService(open_bank(":memory:", clock=SimulatedClock())) as service:
         worker = SimulatorWorker(config_of(service))
         assert row(worker.run(JOB).record) == row(resumed)
         worker.close()
@@ -697,13 +698,13 @@ def test_workers_on_ray_log_to_one_bank_and_resume_when_one_is_killed(tmp_path):
 
     url = f"sqlite:///{tmp_path / 'run.db'}"
     jobs = [replace(JOB, episode=f"bin_block/strict/test/{seed}", seed=seed) for seed in range(4)]
-    with hosted(Host(url, name="run")) as link:
+    with hosted(Host(url, name="run", simulated=True)) as link:
         config = config_of(link, dies_at=3, once=str(tmp_path / "died"))
         with ComputeConfig(kind=ComputeKind.local, workers=2).build(config) as compute:
             records = [result.record for result in compute.run(jobs)]
     assert [record.outcome for record in records] == [Outcome.SUCCESS] * 4
     assert sorted(record.attempt for record in records) == [1, 1, 1, 2]
-    with open_bank(url) as bank:
+    with open_bank(url, clock=SimulatedClock()) as bank:
         ended = [event.payload for event in logged(bank, EpisodeEnded)]
         assert sorted(payload.episode for payload in ended) == [
             f"r/remembering_policy/bin_block/strict/test/{i}" for i in range(4)

@@ -16,6 +16,7 @@ from embodied.memory import (
     Outbox,
     PlaceDefined,
     RelationSet,
+    SimulatedClock,
     UnreachableError,
     open_bank,
 )
@@ -72,7 +73,7 @@ def worker_of(service, policy):
 def test_an_episode_goes_on_without_the_events_that_its_bank_refuses_and_counts_them(caplog):
     records, heads = [], []
     for number in (0, 4):
-        with BankService(open_bank(":memory:")) as service:
+        with BankService(open_bank(":memory:", clock=SimulatedClock())) as service:
             if number:
                 logged_by_another_first(service, number=number)
             worker = worker_of(service, Noting())
@@ -101,7 +102,7 @@ def test_results_and_report_say_how_many_events_a_bank_has_refused(tmp_path, mon
         return append(client, events)
 
     monkeypatch.setattr(BankClient, "append", picky)
-    with BankService(open_bank(":memory:")) as service:
+    with BankService(open_bank(":memory:", clock=SimulatedClock())) as service:
         run(tmp_path / "out", service)
         observed = service._bank.history(kinds=("observed",))
     refused = json.loads((tmp_path / "out" / "results.json").read_text())["run"]["memory"]["refused"]
@@ -114,7 +115,7 @@ def test_results_and_report_say_how_many_events_a_bank_has_refused(tmp_path, mon
 def test_an_episode_is_invalid_where_its_bank_refuses_a_moment_of_its_policy():
     policy = Noting()
     policy.value = np.nan
-    with BankService(open_bank(":memory:")) as service:
+    with BankService(open_bank(":memory:", clock=SimulatedClock())) as service:
         worker = worker_of(service, policy)
         record = worker.run(JOB).record
         worker.close()
@@ -133,7 +134,7 @@ def test_a_bank_out_of_reach_is_no_refusal():
 
 
 def test_belief_goes_on_from_what_another_writer_has_logged_of_a_thing():
-    with open_bank(":memory:") as bank:
+    with open_bank(":memory:", clock=SimulatedClock()) as bank:
         feed = BeliefFeed(MemoryFeedConfig(), BeliefConfig(), bank, "site")
         episode, simulator = FakeTask().sample(3), FakeSimulator()
         simulator.reset(episode.scene)

@@ -7,7 +7,7 @@ import pytest
 from embodied.evaluation.evaluator import evaluate
 from embodied.evaluation.plan import Evaluation
 from embodied.geometry import Pose
-from embodied.memory import BankService, EntitySeen, EpisodeBegun, Event, open_bank
+from embodied.memory import BankService, EntitySeen, EpisodeBegun, Event, SimulatedClock, open_bank
 from embodied.rollout.bank_feed.run_memory import RunMemory
 from embodied.rollout.bank_feed.site_clock import run_start_s, slot_length_s
 from embodied.rollout.worker import SimulatorWorker, WorkerConfig
@@ -34,14 +34,14 @@ def test_a_slot_is_longer_than_its_episode(limit_s, slot_s):
     ("newest_s", "start_s"), [(None, 0.0), (-5.0, 0.0), (0.0, 1000.0), (999.0, 1000.0), (1000.0, 2000.0)]
 )
 def test_a_run_starts_after_all_that_the_bank_holds(newest_s, start_s):
-    with open_bank(":memory:") as bank:
+    with open_bank(":memory:", clock=SimulatedClock(1e4)) as bank:
         if newest_s is not None:
             bank.append(Event("eye", 1, newest_s, EntitySeen("cup", "cup", Pose())))
         assert run_start_s(bank, {"r/p/a": 0.0}) == start_s
 
 
 def test_a_run_that_the_bank_knows_keeps_its_start_whichever_episode_was_logged():
-    with open_bank(":memory:") as bank:
+    with open_bank(":memory:", clock=SimulatedClock(1e4)) as bank:
         bank.append(Event("a", 1, 3000.0, EpisodeBegun("other/p/a", "x")))
         bank.append(Event("b", 1, 5200.0, EpisodeBegun("r/p/c#2", "x")))
         bank.append(Event("eye", 1, 9000.0, EntitySeen("cup", "cup", Pose())))
@@ -107,7 +107,7 @@ SLOTS = {
 
 @pytest.fixture
 def service():
-    with BankService(open_bank(":memory:", clock=lambda: 0.0)) as made:
+    with BankService(open_bank(":memory:", clock=SimulatedClock())) as made:
         yield made
 
 
@@ -122,6 +122,7 @@ def test_each_episode_has_its_slot_in_whatever_order_they_are_played(tmp_path, s
 def test_a_run_that_was_stopped_goes_on_in_its_own_slots_even_when_others_came_between(tmp_path, service, backwards):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "out", service, backwards=backwards, most=1)
+    service.advance(7000.5)
     service._bank.append(Event("eye", 1, 7000.5, EntitySeen("cup", "cup", Pose())))
     run(tmp_path / "out", service)
     assert begun(service._bank)[0] == SLOTS

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from embodied.controllers import ControllerConfig
-from embodied.memory import EntitySeen, RelationEnded, RelationSet, open_bank
+from embodied.memory import EntitySeen, RelationEnded, RelationSet, SimulatedClock, open_bank
 from embodied.rollout.bank_feed.episode_feed import MemoryFeedConfig
 from embodied.rollout.bank_feed.truth_feed import TruthFeed
 from embodied.rollout.episode import EpisodeContext, play
@@ -56,7 +56,7 @@ def test_a_policy_hands_a_block_over_and_the_bank_sees_one_robot_hold_it(simulat
     episode = task.sample(3)
     controllers = {"dual": ControllerConfig().build(SCENE, "dual", period_s=period_s)}
     policy = ScriptedPolicy(((*PICK, *TAKE), (*LET_GO, *PLACE)))
-    with open_bank(":memory:") as bank:
+    with open_bank(":memory:", clock=SimulatedClock()) as bank:
         feed = TruthFeed(MemoryFeedConfig(), bank, "hand_over/3")
         result = play(episode, EpisodeContext(simulator, task, policy, lambda _: controllers), observers=[feed])
         feed.on_end(record_of(episode, result))

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from embodied.memory.projections.parents import ORPHAN, Parent
-from embodied.memory.projections.withdrawals import counted, lived
+from embodied.memory.projections.withdrawals import counted
 from embodied.memory.schema.event import LogPosition
 from embodied.memory.storage.log import EventLog
 
 NEVER: LogPosition = (-math.inf, 0)
-RECENT = 1000
 SEEN_KINDS = ("entity_seen", "robot_state")
 # The id ? and its negative, under which rows of withdrawn events are kept.
 BOTH_SIGNS = "(WITH one (id) AS (SELECT ?) SELECT id FROM one UNION ALL SELECT -id FROM one)"
@@ -20,12 +19,14 @@ BOTH_SIGNS = "(WITH one (id) AS (SELECT ?) SELECT id FROM one UNION ALL SELECT -
 class Instant:
     """The knowledge of a query: events up to `seq`, of valid times up to `time_s` (infinite for the latest).
 
-    With `late` some of them were withdrawn by events after `seq`, so they still count.
+    With `late` some of them were withdrawn by events after `seq`, so they still count. Where it is `live` the clock of
+    the bank goes on, else it stands at the last event.
     """
 
     seq: int
     time_s: float
     late: bool = False
+    live: bool = False
 
 
 @dataclass(frozen=True)
@@ -171,11 +172,11 @@ def parents_at(log: EventLog, subject: int, at: Instant, *, most: int, below: in
 
 
 def now_s(log: EventLog, at: Instant) -> float:
-    """Returns the instant's time, or the newest valid time among the last events, so that no clock is needed."""
+    """Returns the time of the present at an instant, from which ages count, seconds.
+
+    It is the instant's own time; for the latest it is what the clock of the bank shows, or, where the instant is not
+    live, when the last event was received: so the answers of a snapshot never change.
+    """
     if at.time_s < math.inf:
         return at.time_s
-    found = log.tables.select_one(
-        f"SELECT MAX(valid_time_s) FROM event WHERE seq <= ? AND seq > ?{lived(log.tables, at.seq)}",  # noqa: S608
-        at.seq, at.seq - RECENT,
-    )  # fmt: skip
-    return found[0] if found and found[0] is not None else 0.0
+    return log.clock.time_s() if at.live else log.received_s(at.seq)

@@ -51,7 +51,7 @@ class LogView:
         """Returns the instant of a query about a valid time (seconds, None: the latest)."""
         head = self.head
         late = head < self.log.head and withdrawn_after(self.log.tables, head)
-        return Instant(head, validation.instant_s(as_of_s), late)
+        return Instant(head, validation.instant_s(as_of_s), late, live=self.seq is None)
 
     def wanted_events(self, seq: int, wanted: EventFilter, entities: Set[str]) -> Iterator[Event]:
         """Yields the events after `seq` that match the filter `wanted`, in the order of the log.

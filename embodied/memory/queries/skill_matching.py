@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from embodied.geometry import Vector3
 from embodied.memory.projections.embodiment import ANY_CONTEXT
-from embodied.memory.queries.containment_history import Instant, having
+from embodied.memory.queries.containment_history import Instant, having, now_s
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import RobotRegistered, RobotReported
 from embodied.memory.schema.places import inside_polygon
@@ -85,7 +85,7 @@ def _robot_candidate(log: EventLog, robot: int, query: SkillQuery, at: Instant) 
     card, now = registered.payload, reported.payload
     if not isinstance(card, RobotRegistered) or not isinstance(now, RobotReported):
         return None
-    age_s = max(0.0, _now_s(log, at) - reported.valid_time_s)
+    age_s = max(0.0, now_s(log, at) - reported.valid_time_s)
     spec = next((one for one in card.skills if one.name == query.skill), None)
     if (
         spec is None
@@ -104,14 +104,6 @@ def _robot_candidate(log: EventLog, robot: int, query: SkillQuery, at: Instant) 
     return SkillCandidate(card.robot, query.skill, success, cost_s, distance, age_s)
 
 
-def _now_s(log: EventLog, at: Instant) -> float:
-    """Returns the time of a query: for the latest, the valid time of the newest event."""
-    if at.time_s < math.inf:
-        return at.time_s
-    now = log.event(at.seq)
-    return now.valid_time_s if now else -math.inf
-
-
 def _travel_s(card: RobotRegistered, distance_m: float, near_m: Vector3) -> float | None:
     """Returns how long a robot needs to get within reach, None where it cannot."""
     if card.workspace and not inside_polygon(card.workspace, near_m[0], near_m[1]):
@@ -124,7 +116,7 @@ def _travel_s(card: RobotRegistered, distance_m: float, near_m: Vector3) -> floa
 
 def _leased(log: EventLog, robot: int, at: Instant) -> int:
     """Returns how many leases of a robot are neither ended, nor expired, nor passed on."""
-    time_s = _now_s(log, at)
+    time_s = now_s(log, at)
     if at.seq >= log.head:
         found = log.tables.select_one(
             "SELECT COUNT(*) FROM lease_open WHERE robot = ? AND expires_s > ?", robot, time_s

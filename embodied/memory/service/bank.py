@@ -1,7 +1,6 @@
 """The memory bank: one log of events, and projections of it about space, time and robots."""
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -18,6 +17,7 @@ from embodied.memory.schema.query import EventFilter
 from embodied.memory.service.bank_status import BankStatus, bank_status
 from embodied.memory.storage import integrity, snapshots
 from embodied.memory.storage.bank_file import PROJECTIONS, open_tables, outdated, require_database
+from embodied.memory.storage.clock import ClockReading, SiteClock, WallClock
 from embodied.memory.storage.lock import Ownership
 from embodied.memory.storage.log import EventLog
 from embodied.memory.storage.url import bank_path
@@ -27,17 +27,18 @@ def open_bank(
     url: str,
     *,
     root: Path | None = None,
-    clock: Callable[[], float] = time.time,
+    clock: SiteClock | None = None,
     half_life_s: Mapping[str, float] | None = None,
     thorough: bool = True,
 ) -> "Bank":
     """Returns the bank at `url` (see `bank_path`), created where there is none; close it, or use it in `with`.
 
-    `root` confines the file; `clock` gives received times, seconds; `half_life_s` is by category the time after which
-    the probability of an entity without new events has halved, "" for all other categories. Without it only observed
-    absences lower the probability, not time alone. `thorough` refuses a damaged file: one that is, to the byte, as a
-    thorough owner has closed it is only read through, which takes some tenths of a second per million events; of any
-    other, such as after a kill, every event is checked, which takes some seconds per million.
+    `root` confines the file; `clock` is that of the site, of this bank alone: a `WallClock` (None), or a
+    `SimulatedClock`. Events further beyond it than its `ahead_s` are refused. `half_life_s` is by category the time
+    after which the probability of an entity without new events has halved, "" for all other categories. Without it only
+    observed absences lower the probability, not time alone. `thorough` refuses a damaged file: one that is, to the
+    byte, as a thorough owner has closed it is only read through, which takes some tenths of a second per million
+    events; of any other, such as after a kill, every event is checked, which takes some seconds per million.
 
     Raises `MemoryBankError` where another process owns the file, `DataError` for a file that is damaged, or of a newer
     version.
@@ -50,7 +51,7 @@ def open_bank(
     try:
         if path is not None and owner is not None and thorough and path.exists() and path.stat().st_size:
             integrity.require_sound(path, owner.note)
-        log = EventLog(open_tables(path), PROJECTIONS, clock=clock)
+        log = EventLog(open_tables(path), PROJECTIONS, clock=WallClock() if clock is None else clock)
         if outdated(log.tables):
             snapshots.rebuild(log, path)
     except BaseException:
@@ -142,6 +143,19 @@ class Bank(BankView):
             self._snapshots.note(self._log.head)
         return results
 
+    def clock(self) -> ClockReading:
+        """Returns what the site's clock shows now."""
+        self._log.tables.require_open()
+        return ClockReading(self._log.clock.time_s(), self._log.clock.ahead_s, self._log.clock.simulated)
+
+    def advance(self, to_s: float) -> float:
+        """Moves a simulated clock to `to_s`, seconds, and returns its time then; only the driver of a run calls it.
+
+        An earlier time changes nothing. Raises `MemoryBankError` for a wall clock, and for a time that is too large.
+        """
+        self._log.tables.require_open()
+        return self._log.clock.advance(validation.number("to_s", to_s))
+
     def give_way(self) -> None:
         """Waits while another thread appends, at most a tenth of a second; for long work in the background."""
         self._log.tables.give_way()
@@ -171,6 +185,7 @@ class Bank(BankView):
 
     def status(self, *, now_s: float | None = None) -> BankStatus:
         """Returns the state of the bank for those who operate it; `now_s` is by default the time of this machine."""
+        now_s = self._log.clock.time_s() if now_s is None else now_s
         return bank_status(self._log, self.path, owned=True, now_s=now_s)
 
     def verify(self) -> integrity.Damage:

@@ -25,6 +25,8 @@ from embodied.memory.service.outbox import Outbox
 from embodied.memory.service.parcels import LaidAside
 from embodied.memory.service.sender import FIRST_PAUSE_S, LONGEST_PAUSE_S, Sender
 from embodied.memory.service.service import Link, UnreachableError
+from embodied.memory.service.site_time import SiteTime
+from embodied.memory.storage.clock import ClockReading, SiteClock, WallClock
 
 MOVE_TRIES = 100
 Answer = TypeVar("Answer")
@@ -37,7 +39,9 @@ class BankClient(RemoteReads):
     this process or the next one on the same outbox; since the bank identifies each event by its writer's number,
     sending it twice is harmless. It can start and write while the bank is away. Events that the bank refuses are
     reported to the caller, or laid aside in the outbox (`laid_aside`) where no caller waits for them any more. `writer`
-    signs events without a writer; `clock` is the site clock, seconds. Safe to call from many threads.
+    signs events without a writer. `log` stamps events by the clock of the bank, which the client learns from its owner;
+    `clock` is the robot's own, a `WallClock` where it is None, and counts only until the owner has answered once. Safe
+    to call from many threads.
 
     It has the methods of a `Bank` except `evidence`, `newest_lease`, `verify`, `rebuild` and `write_snapshot`, which
     are for the process that owns the file.
@@ -50,17 +54,17 @@ class BankClient(RemoteReads):
         *,
         writer: str,
         timeout_s: float = 30.0,
-        clock: Callable[[], float] = time.time,
+        clock: SiteClock | None = None,
     ) -> None:
         super().__init__(self._read)
         self.writer = writer
         self._link = link
         self._outbox = outbox
         self._timeout_s = _waiting_s(timeout_s)
-        self._clock = clock
+        self._site = SiteTime(link, WallClock() if clock is None else clock)
         self._time_s = -float("inf")
         self._stamping = threading.Lock()
-        self._sender = Sender(link, outbox, writer=writer)
+        self._sender = Sender(link, outbox, writer=writer, site=self._site)
 
     def __enter__(self) -> Self:
         return self
@@ -82,12 +86,13 @@ class BankClient(RemoteReads):
         """Returns the sequence number of one event of now, with this `payload`, once the bank has it.
 
         `robot` and `task` are those of the event, `cause` the events that led to it, `lease` that of the work in which
-        it came about; its robot is that of the event. Where the clock was set back it is at the writer's last time.
-        Raises as `append`.
+        it came about; its robot is that of the event. Its time is that of the bank's clock, or the writer's last time
+        where that is later. Raises as `append`.
         """
         with self._stamping:  # The times of a writer must be in the order of its events.
+            later = not self._site.known
             event = self._event(payload, robot, task, cause)
-            answer = self._post([event if lease is None else under(lease, event)], stamped=True)
+            answer = self._post([event if lease is None else under(lease, event)], stamped=True, later=later)
         return self._wait(answer)[0]
 
     def append(self, events: Event | Sequence[Event]) -> list[int]:
@@ -102,7 +107,7 @@ class BankClient(RemoteReads):
 
     def post(self, events: Event | Sequence[Event]) -> Future[list[int]]:
         """Returns a future of the answer once the events are stored in the outbox; otherwise as `append`."""
-        return self._post(as_events(events), stamped=False)
+        return self._post(as_events(events))
 
     def laid_aside(self) -> list[LaidAside]:
         """Returns the parcels that were laid aside in the outbox: refused while no caller waited, or altered there."""
@@ -174,6 +179,21 @@ class BankClient(RemoteReads):
         self.flush()
         return self._until_reached(self._link.head)
 
+    def clock(self) -> ClockReading:
+        """Returns what the clock of the bank shows now."""
+        return self._until_reached(self._link.clock)
+
+    def time_s(self) -> float:
+        """Returns the time of the site, seconds, without a call to the owner: as `log` stamps events."""
+        return self._site.time_s()
+
+    def advance(self, to_s: float) -> float:
+        """Moves the simulated clock of the bank to `to_s`, and returns its time then, both in seconds.
+
+        Only the driver of a run calls it. Raises as `Bank.advance`.
+        """
+        return self._until_reached(partial(self._link.advance, number("to_s", to_s)))
+
     def last_of_writer(self, writer: str) -> tuple[int, float]:
         """Returns the last number and valid time (seconds) of a writer, (0, -inf) for none."""
         self.flush()
@@ -199,15 +219,18 @@ class BankClient(RemoteReads):
         self._sender.close(limit_s)
         self._outbox.close()
 
-    def _post(self, events: Sequence[Event], *, stamped: bool) -> Future[list[int]]:
+    def _post(self, events: Sequence[Event], *, stamped: bool = False, later: bool = False) -> Future[list[int]]:
         signed = [event if event.writer else msgspec.structs.replace(event, writer=self.writer) for event in events]
         self._require_open()
-        return self._sender.post(signed, stamped=stamped)
+        return self._sender.post(signed, stamped=stamped, later=later)
 
     def _event(self, payload: Payload, robot: str, task: str, cause: tuple[int, ...]) -> Event:
-        # A clock may be set back, also while the robot's program does not run; a writer's times may not.
-        self._time_s = max(self._time_s, self._sender.last_s(self.writer), self._clock())
-        return Event(self.writer, 0, self._time_s, payload, robot=robot, task=task, cause=cause)
+        now_s = self._site.stamp_s()
+        if self._site.known:  # What is stamped by the robot's own clock is stamped again once the owner answers.
+            if self._time_s > self._site.latest_s:  # The owner was replaced, and its clock shows less.
+                self._time_s = now_s
+            now_s = self._time_s = max(self._time_s, self._sender.last_s(self.writer), now_s)
+        return Event(self.writer, 0, now_s, payload, robot=robot, task=task, cause=cause)
 
     def _wait(self, answer: Future[list[int]]) -> list[int]:
         try:

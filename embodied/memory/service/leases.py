@@ -2,8 +2,6 @@
 
 import math
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -15,6 +13,7 @@ from embodied.memory.schema.kinds import LeaseGranted
 from embodied.memory.service.bank import Bank
 
 WRITER = "site/leases"
+LONGEST_LEASE_S = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -31,16 +30,18 @@ class Lease:
 
 
 class LeaseOffice:
-    """Grants leases in the bank's process, so that one clock decides: robots' own clocks do not count.
+    """Grants leases in the bank's process, by the clock of the bank alone: robots' own clocks do not count.
+
+    That clock cannot be set back or forward while the bank is open, so a lease ends on time whatever happens to the
+    system's clock.
 
     An expired lease may be renewed by its robot as long as no other robot has taken the subtask. Grants are events
     (`lease_granted`). Under any epoch but the newest the bank refuses outcomes (`subtask_ended`), and keeps effects of
     events that name `subtask` and `epoch` only as claims; see `Event`.
     """
 
-    def __init__(self, bank: Bank, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, bank: Bank) -> None:
         self._bank = bank
-        self._clock = clock
         self._turn = threading.Lock()
 
     def acquire(self, subtask: str, robot: str, *, duration_s: float) -> Lease:
@@ -72,10 +73,14 @@ class LeaseOffice:
     def _grant(
         self, subtask: str, robot: str, epoch: int, duration_s: float, *, held_until_s: float = -math.inf
     ) -> Lease:
-        if not 0.0 < number("duration_s", duration_s) < math.inf:
-            raise MemoryBankError("The duration of a lease must be finite and above 0 s.", value=duration_s)
+        if not 0.0 < number("duration_s", duration_s) <= LONGEST_LEASE_S:
+            raise MemoryBankError(
+                f"The duration of a lease must lie above 0 s and at most at {LONGEST_LEASE_S:.0f} s.",
+                value=duration_s,
+                remedy="Renew it in time instead: nothing takes a subtask back from a robot that has died.",
+            )
         last, last_s = self._bank.last_of_writer(WRITER)
-        now_s = max(self._clock(), last_s)
+        now_s = max(self._bank.clock().time_s, last_s)
         lease = Lease(subtask, text("robot", robot), epoch, max(now_s + float(duration_s), held_until_s))
         payload = LeaseGranted(subtask=subtask, epoch=epoch, expires_s=lease.expires_s)
         self._bank.append(Event(WRITER, last + 1, now_s, payload, robot=robot))

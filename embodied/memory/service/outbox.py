@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from embodied.errors import DataError, MemoryBankError, StorageError, UnknownNameError
@@ -16,7 +16,6 @@ from embodied.memory.service.parcels import (
     Parcel,
     digest_of,
     is_sound,
-    not_before,
     numbered,
     readdressed,
 )
@@ -121,28 +120,27 @@ class Outbox:
         """Whether no parcel waits without numbers."""
         return not self._unnumbered
 
-    def number(self, parcel: Parcel, last_s: Mapping[str, float]) -> Parcel:
+    def number(self, parcel: Parcel, stamp: Callable[[Event], Event]) -> Parcel:
         """Returns a parcel with numbers for its events, once it is stored. Raises as `add`.
 
-        Stamped events get the last time of their writer, seconds, where theirs is earlier: `last_s`, by writer.
+        Stamped events get the time that `stamp` gives them.
         """
         with self._lock:
             last = dict(self._last)
             events = [numbered(event, last) for event in decode_events(parcel.content)]
             if self._unnumbered.get(parcel.number):
-                events = [not_before(event, last_s.get(event.writer)) for event in events]
+                events = [stamp(event) for event in events]
             found = self._replace(parcel, events, last)
             self._unnumbered.pop(parcel.number, None)
             return found
 
-    def readdress(self, parcel: Parcel) -> Parcel:
-        """Returns a parcel whose events have a writer of their own, once it is stored, numbered from 1.
+    def rewrite(self, parcel: Parcel, events: Sequence[Event]) -> Parcel:
+        """Returns a parcel with these events in place of its own, once it is stored.
 
-        It is for events whose numbers the bank has given to others, such as after a disk was replaced. The writer's
-        name follows from the content, so that the bank still recognises it where a copy of this outbox does the same.
+        They are its own under another writer, or at other times: see `Sender`.
         """
         with self._lock:
-            return self._replace(parcel, readdressed(decode_events(parcel.content), parcel.content), self._last)
+            return self._replace(parcel, events, self._last)
 
     def waiting(self) -> list[Parcel]:
         """Returns all parcels, oldest first, without any that was altered: that is laid aside."""

@@ -48,10 +48,8 @@ def numbered(event: Event, last: dict[str, int]) -> Event:
     return event if event.writer_seq else msgspec.structs.replace(event, writer_seq=number)
 
 
-def not_before(event: Event, time_s: float | None) -> Event:
-    """Returns the event, at `time_s` where it is earlier."""
-    if time_s is None or event.valid_time_s >= time_s:
-        return event
+def at_time(event: Event, time_s: float) -> Event:
+    """Returns the event with another valid time, seconds."""
     return msgspec.structs.replace(event, valid_time_s=time_s)
 
 

@@ -28,6 +28,7 @@ from embodied.memory.service.bank import Bank, open_bank
 from embodied.memory.service.leases import Lease
 from embodied.memory.service.service import LONGEST_WAIT_S, BankService, Result, UnreachableError
 from embodied.memory.service.shared_commits import SharedCommits
+from embodied.memory.storage.clock import AHEAD_S, ClockReading, SimulatedClock, WallClock
 from embodied.memory.storage.lock import OwnedError
 from embodied.memory.storage.url import bank_path
 from embodied.prometheus import metrics_served
@@ -47,12 +48,16 @@ class Host:
     """A bank that an actor called `name` owns; `url` and `root` as in `open_bank`.
 
     Its metrics are served at `metrics_port` of the actor's machine, on loopback; None serves none.
+    Its clock is the wall clock of the actor's machine, or, where it is `simulated`, one that the driver of the run
+    advances through its link. Events further than `ahead_s` beyond it are refused.
     """
 
     url: str
     name: str = "stem"
     root: str = ""
     metrics_port: int | None = None
+    simulated: bool = False
+    ahead_s: float = AHEAD_S
 
 
 class BankActor:
@@ -78,6 +83,14 @@ class BankActor:
     async def head(self) -> int:
         """As `BankService.head`."""
         return self._service.head()
+
+    async def clock(self) -> ClockReading:
+        """As `BankService.clock`."""
+        return self._service.clock()
+
+    async def advance(self, to_s: float) -> float:
+        """As `BankService.advance`."""
+        return self._service.advance(to_s)
 
     async def last_of_writer(self, writer: str) -> tuple[int, float]:
         """As `BankService.last_of_writer`."""
@@ -145,6 +158,14 @@ class RayLink:
     def head(self) -> int:
         """As `Link.head`."""
         return self._call("head")
+
+    def clock(self) -> ClockReading:
+        """As `Link.clock`."""
+        return self._call("clock")
+
+    def advance(self, to_s: float) -> float:
+        """As `Link.advance`."""
+        return self._call("advance", to_s)
 
     def last_of_writer(self, writer: str) -> tuple[int, float]:
         """As `Link.last_of_writer`."""
@@ -231,7 +252,8 @@ def _take_over(host: Host) -> Bank:
     replaced = _is_replaced()
     while True:
         try:
-            return open_bank(host.url, root=_root(host), thorough=not replaced)
+            clock = SimulatedClock(ahead_s=host.ahead_s) if host.simulated else WallClock(ahead_s=host.ahead_s)
+            return open_bank(host.url, root=_root(host), clock=clock, thorough=not replaced)
         except OwnedError:
             if time.monotonic() > due_s:
                 raise

@@ -10,12 +10,21 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 
-from embodied.errors import DataError, MemoryBankError, NumberTakenError, StaleLeaseError, StorageError
+from embodied.errors import (
+    AheadOfClockError,
+    DataError,
+    MemoryBankError,
+    NumberTakenError,
+    StaleLeaseError,
+    StorageError,
+)
 from embodied.memory.schema.codec import decode_events
 from embodied.memory.schema.event import Event
 from embodied.memory.service.outbox import Outbox
-from embodied.memory.service.parcels import Parcel, events_or_none, is_readdressed
+from embodied.memory.service.parcels import Parcel, at_time, events_or_none, is_readdressed, readdressed
 from embodied.memory.service.service import Link, Result, UnreachableError, uncancellable
+from embodied.memory.service.site_time import SiteTime
+from embodied.memory.service.stamping import Stamping
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +42,8 @@ class _Waiting:
     """A parcel that waits for its answer.
 
     `content` is None where it is to be read from the outbox, `answer` where no caller waits for it. The outbox gave
-    the numbers of `counted` ones, and may give others. Where `kept` it is laid aside again if it is refused.
+    the numbers of `counted` ones, and may give others. Where `kept` it is laid aside again if it is refused. `stamped`
+    ones have times of this client's making, which it may change.
     """
 
     number: int
@@ -42,6 +52,7 @@ class _Waiting:
     answer: Future[list[int]] | None
     counted: bool
     kept: bool = False
+    stamped: bool = False
 
 
 class Sender:
@@ -50,14 +61,17 @@ class Sender:
     No error ends it: it keeps the events, waits, and tries again, longer each time up to one second. After an error
     that is not expected it sends fewer parcels at once, since one of them may be the cause. A writer's first events
     wait without numbers until the bank has answered which it used last; so a robot can start while the bank is away.
+    Those that were stamped meanwhile get times of the bank's clock, by the `site` time, once that is known.
     `trouble` is the last problem, `open` is true until it is closed.
     """
 
-    def __init__(self, link: Link, outbox: Outbox, *, writer: str) -> None:
+    def __init__(self, link: Link, outbox: Outbox, *, writer: str, site: SiteTime) -> None:
         self._link = link
         self._outbox = outbox
         self._writer = writer
-        self._last_s: dict[str, float] = {}  # Of writers whose last number and time are known from the bank.
+        self._site = site
+        self._stamping = Stamping(site)
+        self._last_s = self._stamping.last_s  # Of writers whose last number and time are known from the bank.
         self._writing = threading.Lock()
         self._changed = threading.Condition()
         self._in_memory_bytes = 0
@@ -80,14 +94,21 @@ class Sender:
         """Returns the last time that the bank is known to have of a writer, seconds, -inf for none."""
         return self._last_s.get(writer, -math.inf)
 
-    def post(self, events: Sequence[Event], *, stamped: bool = False) -> Future[list[int]]:
-        """Returns a future of the answer once the events are stored in the outbox; arguments as in `Outbox.add`."""
+    def post(self, events: Sequence[Event], *, stamped: bool = False, later: bool = False) -> Future[list[int]]:
+        """Returns a future of the answer once the `events` are stored in the outbox.
+
+        `stamped` and `later` are those of `Outbox.add`; their numbers also come later where that is necessary.
+        """
         counted = all(not event.writer_seq for event in events)
         with self._writing:
             known = self._outbox.all_numbered and all(
                 event.writer_seq or event.writer in self._last_s for event in events
             )
-            return self._add(self._outbox.add(events, later=not known, stamped=stamped), counted=counted)
+            later = later or not known
+            parcel = self._outbox.add(events, later=later, stamped=stamped)
+            if later:
+                self._stamping.note_posted(parcel.number)
+            return self._add(parcel, counted=counted, stamped=stamped)
 
     def send_again(self, number: int) -> Future[list[int]]:
         """Returns a future of the answer for a parcel that was laid aside. Raises as `Outbox.send_again`."""
@@ -115,13 +136,13 @@ class Sender:
             self._changed.notify_all()
         self._thread.join(timeout_s)
 
-    def _add(self, parcel: Parcel, *, counted: bool, kept: bool = False) -> Future[list[int]]:
+    def _add(self, parcel: Parcel, *, counted: bool, kept: bool = False, stamped: bool = False) -> Future[list[int]]:
         answer = uncancellable()
         with self._changed:
             room = self._in_memory_bytes + len(parcel.content) <= MOST_IN_MEMORY_BYTES
             content = parcel.content if room else None
             self._in_memory_bytes += len(content or b"")
-            self._waiting.append(_Waiting(parcel.number, content, parcel.count, answer, counted, kept))
+            self._waiting.append(_Waiting(parcel.number, content, parcel.count, answer, counted, kept, stamped))
             self._changed.notify_all()
         return answer
 
@@ -129,6 +150,7 @@ class Sender:
         pause_s, most = FIRST_PAUSE_S, LARGEST_SENDING
         while waiting := self._next(most):
             try:
+                self._site.refresh()
                 parcels = self._numbered(self._read(waiting))
                 results = self._link.commit([parcel.content for parcel in parcels]) if parcels else []
                 self._deliver(parcels, results)
@@ -137,6 +159,7 @@ class Sender:
                 if not isinstance(error, EXPECTED):
                     most = max(1, len(waiting) // 2)
                 self._note_trouble(error)
+                self._site.doubt()
                 with self._changed:
                     self._changed.wait_for(lambda: not self.open, timeout=pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
@@ -196,17 +219,17 @@ class Sender:
         """Returns the parcels with numbers for all events, those of each writer above the last that the bank has."""
         if self._outbox.all_numbered:
             return list(parcels)
-        found, last_s = [], {}
+        found = []
         for parcel in parcels:
             events = events_or_none(parcel.content)
             if events and not self._outbox.is_numbered(parcel.number):
                 self._fetch_last({event.writer for event in events if not event.writer_seq})
-                known = {name: max(last_s.get(name, -math.inf), time_s) for name, time_s in self._last_s.items()}
-                found.append(self._changed_content(self._outbox.number(parcel, known)))
+                stamp = self._stamping.of_parcel(parcel.number)
+                found.append(self._changed_content(self._outbox.number(parcel, stamp)))
                 events = decode_events(found[-1].content)
             else:
                 found.append(parcel)
-            last_s |= {event.writer: max(event.valid_time_s, last_s.get(event.writer, -math.inf)) for event in events}
+            self._stamping.note_last(events)
         return found
 
     def _fetch_last(self, writers: Set[str]) -> None:
@@ -233,7 +256,11 @@ class Sender:
         answered: list[tuple[_Waiting, Result]] = []
         for parcel, result in zip(parcels, results, strict=True):
             one = waiting[parcel.number]
-            if isinstance(result, StorageError) or self._gets_other_numbers(one, parcel, result):
+            if (
+                isinstance(result, StorageError)
+                or _is_ahead(one, result)
+                or self._gets_other_numbers(one, parcel, result)
+            ):
                 break
             answered.append((one, result))
         for parcel, (one, result) in zip(parcels, answered, strict=False):
@@ -258,14 +285,48 @@ class Sender:
         return taken and not is_readdressed(decode_events(parcel.content))
 
     def _try_again(self, parcels: Sequence[Parcel], results: Sequence[Result], waiting: dict[int, _Waiting]) -> None:
-        """Readdresses parcels whose numbers are taken, so that they are sent again; raises for a disk that fails."""
+        """Changes parcels whose numbers are taken, or that lie ahead of the bank's clock, so that they are sent again.
+
+        Raises for a disk that fails.
+        """
         for parcel, result in zip(parcels, results, strict=True):
             if self._gets_other_numbers(waiting[parcel.number], parcel, result):
                 logger.info("Events of %s are sent under another writer: %s", self._writer, result)
-                self._changed_content(self._outbox.readdress(parcel))
+                self._readdress(parcel)
+            elif _is_ahead(waiting[parcel.number], result):
+                self._restamp(parcel, result)
         for result in results:
             if isinstance(result, StorageError):
                 raise result
+
+    def _readdress(self, parcel: Parcel) -> None:
+        """Gives the events of a parcel a writer of their own, and numbers from 1.
+
+        It is for events whose numbers the bank has given to others, such as after a disk was replaced. The writer's
+        name follows from the content, so that the bank still recognises it where a copy of this outbox does the same.
+        """
+        events = readdressed(decode_events(parcel.content), parcel.content)
+        self._changed_content(self._outbox.rewrite(parcel, events))
+
+    def _restamp(self, parcel: Parcel, result: Result) -> None:
+        """Changes the times of stamped events that lie beyond the bank's clock, such as after its owner was replaced.
+
+        A writer whose own last time lies there, in an older bank, can never write again: its events get another one.
+        """
+        logger.info("Events of %s are stamped again: %s", self._writer, result)
+        now_s = self._site.read().time_s
+        events = decode_events(parcel.content)
+        last_s = {event.writer: self._link.last_of_writer(event.writer)[1] for event in events}
+        self._last_s.update({name: time_s for name, time_s in last_s.items() if name in self._last_s})
+        if max(last_s.values()) > self._site.latest_s:
+            self._readdress(self._outbox.rewrite(parcel, [at_time(event, now_s) for event in events]))
+        else:
+            events = list(map(self._stamping.stamped, events))
+            self._changed_content(self._outbox.rewrite(parcel, events))
+
+
+def _is_ahead(one: _Waiting, result: Result) -> bool:
+    return one.stamped and isinstance(result, AheadOfClockError)
 
 
 def _is_refusal(result: Result) -> bool:

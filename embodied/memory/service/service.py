@@ -1,7 +1,6 @@
 """The service that owns a bank for many clients: group commits, reads, leases and subscriptions."""
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +22,7 @@ from embodied.memory.service.bank import Bank
 from embodied.memory.service.bank_status import BankStatus
 from embodied.memory.service.leases import Lease, LeaseOffice
 from embodied.memory.service.status_metrics import metrics_text
+from embodied.memory.storage.clock import ClockReading
 
 Result = list[int] | MemoryBankError
 LARGEST_COMMIT = 4_000
@@ -49,6 +49,14 @@ class Link(Protocol):
 
     def head(self) -> int:
         """Returns the newest sequence number."""
+        ...
+
+    def clock(self) -> ClockReading:
+        """Returns what the clock of the bank shows now."""
+        ...
+
+    def advance(self, to_s: float) -> float:
+        """Moves a simulated clock to `to_s`, seconds, and returns its time then."""
         ...
 
     def last_of_writer(self, writer: str) -> tuple[int, float]:
@@ -115,18 +123,16 @@ class BankService:
     """Owns a bank. A plain class, safe to call from many threads: tests call it directly, `ray_service` runs it on Ray.
 
     Events that arrive while the disk is busy become durable together in the next commit, up to a limit in events and
-    bytes; each client gets its own answer, and neither a refusal nor an error of one affects the others. `clock` is
-    the site clock, seconds.
+    bytes; each client gets its own answer, and neither a refusal nor an error of one affects the others.
     """
 
-    def __init__(self, bank: Bank, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, bank: Bank) -> None:
         self._bank = bank
-        self._clock = clock
         self._waiting: deque[_Request] = deque()
         self._grown = threading.Condition()
         self._on_growth: Callable[[], object] | None = None
         self._committer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="committer")
-        self._leases = LeaseOffice(bank, clock=clock)
+        self._leases = LeaseOffice(bank)
         self._retaining = threading.Lock()  # Two at once would give the same numbers to their events.
 
     def __enter__(self) -> Self:
@@ -175,6 +181,14 @@ class BankService:
         """Returns the newest sequence number."""
         return self._bank.head
 
+    def clock(self) -> ClockReading:
+        """Returns what the clock of the bank shows now."""
+        return self._bank.clock()
+
+    def advance(self, to_s: float) -> float:
+        """Moves a simulated clock to `to_s`, seconds, and returns its time then. Raises as `Bank.advance`."""
+        return self._bank.advance(to_s)
+
     def last_of_writer(self, writer: str) -> tuple[int, float]:
         """Returns the last number and valid time (seconds) of a writer, (0, -inf) for none."""
         return self._bank.last_of_writer(writer)
@@ -214,7 +228,7 @@ class BankService:
 
     def status(self) -> BankStatus:
         """Returns the state of the bank for those who operate it, on the site clock."""
-        return replace(self._bank.status(now_s=self._clock()), waiting=len(self._waiting))
+        return replace(self._bank.status(), waiting=len(self._waiting))
 
     def metrics(self) -> str:
         """Returns the same in the text format of Prometheus, for `embodied.prometheus.metrics_served`."""

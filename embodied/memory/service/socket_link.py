@@ -22,6 +22,7 @@ from embodied.memory.service.leases import Lease
 from embodied.memory.service.service import LONGEST_WAIT_S, Result, UnreachableError
 from embodied.memory.service.shared_commits import SharedCommits
 from embodied.memory.service.socket_settings import PATH
+from embodied.memory.storage.clock import ClockReading
 
 try:
     from websockets.asyncio.client import ClientConnection, connect
@@ -90,6 +91,14 @@ class SocketLink:
     def head(self) -> int:
         """As `Link.head`."""
         return self._call("head")
+
+    def clock(self) -> ClockReading:
+        """As `Link.clock`."""
+        return self._call("clock")
+
+    def advance(self, to_s: float) -> float:
+        """As `Link.advance`."""
+        return self._call("advance", to_s=to_s)
 
     def last_of_writer(self, writer: str) -> tuple[int, float]:
         """As `Link.last_of_writer`."""

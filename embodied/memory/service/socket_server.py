@@ -38,6 +38,7 @@ UNREADABLE, GOING_AWAY = 1008, 1001
 SMALL_BYTES = 2**16  # Larger commits are decoded outside of the event loop.
 OPENING_S = 10.0
 CLOSING_S = 1.0
+PLAIN = ("head", "clock", "advance", "last_of_writer", "lease")  # Methods whose answers are plain values.
 MOST_WAITING = 64  # Calls of one connection that wait for changes; further ones are answered at once.
 
 _log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class SocketServer:
             "read": self._read,
             "changes": self._changes,
             "retain": self._retain,
-            **{name: partial(self._plain, method=name) for name in ("head", "last_of_writer", "lease")},
+            **{name: partial(self._plain, method=name) for name in PLAIN},
         }
 
     @property

@@ -1,9 +1,9 @@
 """The log: one durable, totally ordered, checksummed sequence of events in SQLite, with its projections beside it."""
 
 import logging
+import math
 import sqlite3
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -16,9 +16,11 @@ from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import Forgotten
 from embodied.memory.schema.limits import check_size
 from embodied.memory.storage import row_codec
+from embodied.memory.storage.clock import SimulatedClock, SiteClock
 from embodied.memory.storage.context_codec import encode_context
 from embodied.memory.storage.row_codec import COLUMNS, FIRST_DIGEST, MILLI, EventRow
 from embodied.memory.storage.tables import Tables, translated
+from embodied.memory.storage.time_bounds import check_times
 from embodied.memory.storage.tombstones import check_forgotten, forget, forgotten_writer
 
 FORGOTTEN_SEQ = 0
@@ -28,17 +30,25 @@ _logger = logging.getLogger(__name__)
 
 
 class EventLog:
-    """Appends to and reads from the tables of a file that this process owns; see `storage`."""
+    """Appends to and reads from the tables of a file that this process owns; see `storage`.
+
+    `clock` is the site's; None is one that stands at the newest received time.
+    """
 
     def __init__(
-        self, tables: Tables, projections: Sequence[Projection], *, clock: Callable[[], float] = time.time
+        self,
+        tables: Tables,
+        projections: Sequence[Projection],
+        *,
+        clock: SiteClock | None = None,
     ) -> None:
         self.tables = tables
         self.projections = tuple(projections)
-        self._clock = clock
+        self.clock: SiteClock = SimulatedClock() if clock is None else clock
         self._writers: dict[str, tuple[int, float]] = {}
         self._head, self._digest = last_of(tables)
         self._durable = self._head
+        self.clock.resume(self.received_s(self._head))
 
     @property
     def head(self) -> int:
@@ -85,6 +95,13 @@ class EventLog:
         """Returns one event, None where there is none or it was removed."""
         found = self.tables.select_one(f"SELECT {COLUMNS} FROM event WHERE seq = ?", seq)  # noqa: S608
         return None if found is None else self._event(found)
+
+    def received_s(self, seq: int) -> float:
+        """Returns when the newest event up to number `seq` was received, seconds; -inf where there is none."""
+        found = self.tables.select_one("SELECT received_ms FROM event WHERE seq <= ? ORDER BY seq DESC LIMIT 1", seq)
+        if found and not isinstance(found[0], int):
+            raise DataError("The received time of an event must be a number.", value=seq, remedy="Verify the file.")
+        return found[0] / MILLI if found else -math.inf
 
     def last_of_writer(self, writer: str) -> tuple[int, float]:
         """Returns the last number and valid time (seconds) of a writer, (0, -inf) for an unknown one."""
@@ -156,7 +173,9 @@ class EventLog:
         if known is not None:
             return known
         seq = self._head + 1
-        received_ms = round(self._clock() * MILLI)
+        now_s = self.clock.time_s()
+        check_times(event, now_s, self.clock.ahead_s)
+        received_ms = round(now_s * MILLI)
         claimed = any(projection.claims(self.tables, event) for projection in self.projections)
         event = msgspec.structs.replace(event, seq=seq, received_time_s=received_ms / MILLI, claimed=claimed)
         self._check(event)

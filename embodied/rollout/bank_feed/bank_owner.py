@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from embodied.errors import ConfigError
-from embodied.memory import SCHEME, BankService, Link, bank_path, open_bank, require_openable
+from embodied.memory import SCHEME, BankService, Link, SimulatedClock, bank_path, open_bank, require_openable
 from embodied.rollout.compute import ComputeConfig, ComputeKind
 
 
 @contextmanager
 def owned_bank(url: str, compute: ComputeConfig) -> Iterator[Link]:
-    """Yields a link to the only owner of the bank at `url`, which runs until the end.
+    """Yields a link to the only owner of the bank at `url`, which runs until the end. Its clock is simulated.
 
     With Ray in `compute` the owner is started or joined here, and the episodes then use the same cluster. Raises
     `MemoryBankError` for a bank that cannot be opened, `PathError` for one in no folder, `ConfigError` for one in
@@ -19,7 +19,7 @@ def owned_bank(url: str, compute: ComputeConfig) -> Iterator[Link]:
     """
     path = bank_path(url)
     if compute.kind is ComputeKind.inline:
-        with BankService(open_bank(url)) as service:
+        with BankService(open_bank(url, clock=SimulatedClock())) as service:
             yield service
         return
     if path is None:
@@ -37,5 +37,5 @@ def owned_bank(url: str, compute: ComputeConfig) -> Iterator[Link]:
     else:
         cluster = local_cluster(cpus=compute.workers, object_store_mb=compute.object_store_mb)
     name = f"stem-{hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()}"
-    with cluster, hosted(Host(f"{SCHEME}{path}", name=name)) as link:
+    with cluster, hosted(Host(f"{SCHEME}{path}", name=name, simulated=True)) as link:
         yield link

@@ -64,6 +64,10 @@ class EventBank(Appending, Protocol):
         """Returns the events after number `seq` that match `wanted`, at most `limit`, in order."""
         ...
 
+    def advance(self, to_s: float) -> float:
+        """Moves the simulated clock of the bank to `to_s`, seconds, and returns its time then."""
+        ...
+
     def where_is(self, entity: str) -> LocationBelief | None:
         """Returns where a thing is believed to be, None for one without events."""
         ...
@@ -262,6 +266,7 @@ class EpisodeFeed(ABC):
 
     def _flush(self) -> list[int]:
         pending, self._pending = self._pending, []
+        self._bank.advance(self.now_s)  # Simulated time is that of the episode that has come furthest.
         return self._append(pending)
 
     def _append(self, events: Sequence[Event]) -> list[int]:

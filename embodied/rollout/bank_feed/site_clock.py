@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from embodied.memory import EpisodeBegun, Event
+from embodied.memory import EpisodeBegun, Event, require_resolution
 
 SLOT_S = 100.0
 RUN_S = 1000.0
@@ -37,7 +37,8 @@ def run_start_s(bank: ClockSource, offset_s: Mapping[str, float]) -> float:
     """Returns the start of a run on the site clock, seconds; `offset_s` gives the offset of each of its episodes.
 
     A run of which the bank knows an episode keeps its start. Another one begins at the first multiple of 1,000 s after
-    everything in the bank, at 0 in an empty bank.
+    everything in the bank, at 0 in an empty bank. Raises `MemoryBankError` where its times would be too large for a
+    float of seconds to resolve a microsecond, such as in a bank with times in nanoseconds.
     """
     for event in bank.history(kinds=("episode_begun",)):
         # Attempts that start again are called `<name>#<attempt>`, and take place in the same slot.
@@ -45,7 +46,9 @@ def run_start_s(bank: ClockSource, offset_s: Mapping[str, float]) -> float:
         if name in offset_s:
             return event.valid_time_s - offset_s[name]
     latest_s = bank.latest_s()
-    return 0.0 if latest_s is None else max(0.0, _above(latest_s, RUN_S))
+    start_s = 0.0 if latest_s is None else max(0.0, _above(latest_s, RUN_S))
+    require_resolution(start_s + max(offset_s.values(), default=0.0))
+    return start_s
 
 
 def _above(time_s: float, step_s: float) -> float:

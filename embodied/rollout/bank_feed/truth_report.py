@@ -32,6 +32,10 @@ class TruthReport:
         self._events += events
         return list(range(first, len(self._events) + 1))
 
+    def advance(self, to_s: float) -> float:
+        """Returns `to_s`: a report has no clock."""
+        return to_s
+
     def recall(self, query: Query) -> list[Recalled]:
         """Returns nothing: policies get no moments from the truth."""
         del query
@@ -63,6 +67,7 @@ def append_truth(bank: Bank, content: bytes) -> None:
     if not events or bank.last_of_writer(events[0].writer)[0]:
         return
     before = bank.head
+    bank.advance(max(event.valid_time_s for event in events))
     bank.append([_numbered(event, before) for event in events])
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from embodied.memory import Bank, EntitySeen, EventFilter, LocationBelief, open_bank
+from embodied.memory import Bank, EntitySeen, EventFilter, LocationBelief, SimulatedClock, open_bank
 from embodied.memory.perception import Known
 from embodied.protocols import Controller, Simulator, Task
 from embodied.rollout.bank_feed.belief_feed import BeliefConfig, BeliefFeed
@@ -110,7 +110,10 @@ def compare(
     """
     episode = task.sample(seed)
     watched = Watched(simulator, episode.scene, config.visible_px)
-    with open_bank(":memory:") as believed, open_bank(":memory:") as true:
+    with (
+        open_bank(":memory:", clock=SimulatedClock()) as believed,
+        open_bank(":memory:", clock=SimulatedClock()) as true,
+    ):
         belief = BeliefFeed(MemoryFeedConfig(), BeliefConfig(look_hz=config.look_hz), believed, SITE)
         truth = TruthFeed(MemoryFeedConfig(pose_rate_hz=20.0), true, SITE)
         historian = HistoryRecorder(belief)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from embodied.memory import Event, open_bank
+from embodied.memory import Event, SimulatedClock, open_bank
 from embodied.protocols import Observer, Policy, Simulator, Task
 from embodied.rollout.bank_feed.belief_feed import BeliefConfig, BeliefFeed
 from embodied.rollout.bank_feed.episode_feed import EventBank, MemoryFeedConfig
@@ -130,7 +130,7 @@ class _Rollouts:
         """Returns the CPU seconds of one episode without and with a bank, and the feed of the latter."""
         seed = self.run.seed + index
         bare_s = self.cpu_s(seed)
-        with open_bank(":memory:") as bank:
+        with open_bank(":memory:", clock=SimulatedClock()) as bank:
             feed = _Timed(MemoryFeedConfig(), BeliefConfig(look_hz=self.look_hz), bank, "cost")
             return bare_s, self.cpu_s(seed, feed), feed
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from embodied.errors import SimulationError
 from embodied.geometry import Pose
-from embodied.memory import Bank, EntitySeen, EventFilter, open_bank
+from embodied.memory import Bank, EntitySeen, EventFilter, SimulatedClock, open_bank
 from embodied.memory.perception import NAMED_RGB
 from embodied.protocols import Simulator, Teleportable
 from embodied.rollout.bank_feed.belief_feed import BeliefConfig, BeliefFeed
@@ -47,7 +47,7 @@ def hidden_swap(simulator: Simulator, seed: int, *, colours: tuple[str, str], sw
     episode = _episode(seed, places, colours)
     simulator.reset(episode.scene)
     truth = dict(zip(("cup_0", "cup_1"), places, strict=True))
-    with open_bank(":memory:") as bank:
+    with open_bank(":memory:", clock=SimulatedClock()) as bank:
         feed = BeliefFeed(MemoryFeedConfig(), BeliefConfig(), bank, "cups")
         feed.on_begin(episode, simulator)
         names = {cup: _named(bank, pose) for cup, pose in truth.items()}

@@ -87,7 +87,7 @@ def _measure_log(config: MemoryGrowthConfig, events: int, seed: int) -> dict[str
     with tempfile.TemporaryDirectory(prefix="memory_growth_") as folder:
         path = Path(folder) / "bank.db"
         url = f"sqlite:///{path}"
-        with open_bank(url, clock=lambda: 0.0) as bank:
+        with open_bank(url) as bank:
             written_ms = _cpu_ms(lambda: fill(bank, events, robots=config.robots, things=config.things, seed=seed))
         mib = path.stat().st_size / 2**20
         found = {"append": written_ms / events, "open_thorough": _cpu_ms(lambda: open_bank(url).close())}

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from embodied.memory import open_bank
+from embodied.memory import SimulatedClock, open_bank
 from launch.benchmark import Benchmark
 from launch.benchmarks.two_robots.picture import draw
 from launch.benchmarks.two_robots.scenario import Course, play_variant
@@ -14,7 +14,10 @@ def measure(*, seed: int, picture: Path | None = None) -> dict[str, Any]:
     """Returns how both variants end, each with a bank file of its own, and draws them into `picture` (PNG)."""
     courses: dict[str, Course] = {}
     for name, asks in (("with the bank", True), ("without", False)):
-        with tempfile.TemporaryDirectory(prefix="stem-") as folder, open_bank(f"sqlite:///{folder}/site.db") as bank:
+        with (
+            tempfile.TemporaryDirectory(prefix="stem-") as folder,
+            open_bank(f"sqlite:///{folder}/site.db", clock=SimulatedClock()) as bank,
+        ):
             courses[name] = play_variant(bank, asks=asks, seed=seed, pictured=picture is not None)
     if picture is not None:
         draw(courses, picture)
