@@ -56,7 +56,7 @@ def summary(bank: BankView, query: QuerySettings) -> Iterator[str]:
                 episodes[episode] = "still runs"
             case EpisodeEnded() as ended:
                 episodes[ended.episode] = f"{ended.outcome}{f': {ended.reason}' if ended.reason else ''}"
-            case SkillEnded() as ended:
+            case SkillEnded() as ended if not event.claimed:
                 skills[event.robot, ended.skill, ended.context, ended.success] += 1
     if not kinds:
         yield "The bank is empty."
@@ -189,7 +189,11 @@ def _skill_candidates(bank: BankView, query: CompletedQuery) -> Iterator[str]:
         near_m = there.pose.position_m
     found = bank.skill_candidates(query.skill, near_m, as_of_s=query.as_of_s, context=query.name)
     rows = [
-        (one.robot, f"{one.cost_s:.1f} s, success {100 * one.success:.0f} %, {one.distance_m:.2f} m away")
+        (
+            one.robot,
+            f"{one.cost_s:.1f} s, success {100 * one.success:.0f} % (lately {100 * one.estimate:.0f} %), "
+            f"{one.distance_m:.2f} m away",
+        )
         for one in found
     ]
     yield from _table("Robots, cheapest first", rows) if rows else [f"No robot can {query.skill} there now."]

@@ -58,6 +58,7 @@ from embodied.memory.schema.kinds import (
 from embodied.memory.schema.payload_texts import Shown
 from embodied.memory.schema.places import Place
 from embodied.memory.schema.query import EventFilter, LocationBelief, Order, Query, Recalled, SkillCandidate
+from embodied.memory.schema.robot_status import RobotStatus
 from embodied.memory.service.bank import Bank, Subscription, open_bank, require_openable
 from embodied.memory.service.bank_status import BankStatus, LeaseStatus, SnapshotStatus, WriterStatus
 from embodied.memory.service.client import BankClient, RemoteSubscription
@@ -141,6 +142,7 @@ __all__ = [
     "RetentionResult",
     "RobotRegistered",
     "RobotReported",
+    "RobotStatus",
     "Shown",
     "SimulatedClock",
     "SiteClock",

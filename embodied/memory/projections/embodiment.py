@@ -1,6 +1,6 @@
 """Embodiment: the robots, their skills and success rates, and the leases of subtasks."""
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from embodied.errors import ConflictError, MemoryBankError
 from embodied.memory.projections.projection import Projection
@@ -17,14 +17,33 @@ from embodied.memory.schema.kinds import (
 from embodied.memory.storage.tables import Tables
 
 EFFECTS = (RelationSet, RelationEnded, Interaction, SkillEnded, SubtaskEnded)  # What a robot does under a lease.
+DECAY = 0.96  # By which the weight of a run falls with each later one: half of it is left after 17.
 ANY_CONTEXT = ""  # Runs are also counted under it, whatever their context.
+
+
+class Experience(NamedTuple):
+    """How many runs of a skill there were and succeeded, and the same with the weights that have faded since.
+
+    Recency-weighted counts of a Beta distribution; source: Raj and Kalyani, Taming Non-Stationary Bandits, 2017.
+    """
+
+    runs: int = 0
+    successes: int = 0
+    weight: float = 0.0
+    won: float = 0.0
+
+    def after(self, *, success: bool) -> "Experience":
+        """Returns the experience after one more run."""
+        return Experience(
+            self.runs + 1, self.successes + success, DECAY * self.weight + 1.0, DECAY * self.won + float(success)
+        )
 
 
 class Embodiment(Projection):
     """`robot` has the first registration of each, `lease` one row per epoch, `lease_open` those that are in force.
 
-    `skill_run` has a row per run, with how many runs and successes there were up to it: of its context, and again of
-    all contexts, under the empty name. `newest_s` is the newest valid time of the runs counted.
+    `skill_run` has a row per run, with the `Experience` up to it: of its context, and again of all contexts, under the
+    empty name. `newest_s` is the newest valid time of the runs counted.
     A subtask that ended without ever having been leased has a row of epoch 0, which no robot holds.
     """
 
@@ -35,7 +54,8 @@ class Embodiment(Projection):
     CREATE TABLE IF NOT EXISTS skill_run (
         robot INTEGER NOT NULL, skill INTEGER NOT NULL, context INTEGER NOT NULL, seq INTEGER NOT NULL,
         success INTEGER NOT NULL, valid_time_s REAL NOT NULL, newest_s REAL NOT NULL, runs INTEGER NOT NULL,
-        successes INTEGER NOT NULL, PRIMARY KEY (robot, skill, context, seq)
+        successes INTEGER NOT NULL, weight REAL NOT NULL, won REAL NOT NULL,
+        PRIMARY KEY (robot, skill, context, seq)
     ) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS lease (
         subtask INTEGER NOT NULL, epoch INTEGER NOT NULL, robot INTEGER NOT NULL, expires_s REAL NOT NULL,
@@ -101,15 +121,15 @@ class Embodiment(Projection):
 def _count_run(tables: Tables, event: Event, payload: SkillEnded, context: str) -> None:
     intern = tables.names.intern
     key = intern(event.robot), intern(payload.skill), intern(context)
-    newest_s, runs, successes = tables.select_one(
-        "SELECT newest_s, runs, successes FROM skill_run WHERE robot = ? AND skill = ? AND context = ? "
+    newest_s, *known = tables.select_one(
+        "SELECT newest_s, runs, successes, weight, won FROM skill_run WHERE robot = ? AND skill = ? AND context = ? "
         "ORDER BY seq DESC LIMIT 1",
         *key,
-    ) or (event.valid_time_s, 0, 0)  # fmt: skip
-    success = int(payload.success)
+    ) or (event.valid_time_s,)  # fmt: skip
     tables.write(
-        "INSERT INTO skill_run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        *key, event.seq, success, event.valid_time_s, max(newest_s, event.valid_time_s), runs + 1, successes + success,
+        "INSERT INTO skill_run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        *key, event.seq, int(payload.success), event.valid_time_s, max(newest_s, event.valid_time_s),
+        *Experience(*known).after(success=payload.success),
     )  # fmt: skip
 
 

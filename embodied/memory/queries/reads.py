@@ -149,20 +149,23 @@ class Reads:
         return list(islice(self._view.wanted_events(seq, wanted, entities), limit))
 
     @query
-    def skill_candidates(
+    def skill_candidates(  # noqa: PLR0913 - the conditions of one query, all by name
         self, skill: str, near_m: Vector3, *, as_of_s: float | None = None, context: str = "",
-        max_age_s: float = math.inf,
+        max_age_s: float = math.inf, explore_seed: int | None = None,
     ) -> list[SkillCandidate]:  # fmt: skip
         """Returns the robots that can do `skill` at the point `near_m` (site frame, metres), cheapest first.
 
         `as_of_s` is the time of the query, `context` selects the statistics. Robots without a reported state, with one
-        that is older than `max_age_s`, or with a status of `skill_matching.UNABLE`, in any case of letters, are left
-        out.
+        that is older than `max_age_s`, or with a status of `skill_matching.UNABLE` are left out. The weight of a run
+        falls by `embodiment.DECAY` with each later one; with an `explore_seed` estimates are drawn (Thompson sampling),
+        so that a robot of which little is known is tried again. Another seed gives another draw.
         """
         validation.text("context", context, empty=True)
         if not max_age_s >= 0.0:
             raise MemoryBankError("max_age_s must not be negative.", value=max_age_s, remedy="Give seconds.")
-        query = SkillQuery(validation.text("skill", skill), validation.point_m("near_m", near_m), context, max_age_s)
+        seed = None if explore_seed is None else validation.whole("explore_seed", explore_seed, least=0)
+        point_m = validation.point_m("near_m", near_m)
+        query = SkillQuery(validation.text("skill", skill), point_m, context, max_age_s, seed)
         with self._view.log.tables.lock:
             return skill_matching.skill_candidates(self._view.log, query, self._view.at(as_of_s))
 

@@ -5,17 +5,20 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from embodied.geometry import Vector3
-from embodied.memory.projections.embodiment import ANY_CONTEXT
+from embodied.memory.projections.embodiment import ANY_CONTEXT, Experience
 from embodied.memory.queries.containment_history import Instant, having, now_s
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import RobotRegistered, RobotReported
 from embodied.memory.schema.places import inside_polygon
 from embodied.memory.schema.query import SkillCandidate
+from embodied.memory.schema.robot_status import RobotStatus
 from embodied.memory.storage.log import EventLog
+from embodied.seeding import stream
 
 LEAST_BATTERY = 0.1
-UNABLE = ("charging", "error", "offline")
-NO_RUN = (0, -math.inf, 0, 0)
+UNABLE = frozenset({RobotStatus.CHARGING, RobotStatus.STOPPED, RobotStatus.ERROR, RobotStatus.OFFLINE})
+NO_RUN = (0, -math.inf, Experience())
+LEAST_DRAW = 1e-6
 PRIOR = (1, 1)  # Beta(1, 1): the uniform prior before the first trial.
 
 
@@ -23,20 +26,21 @@ PRIOR = (1, 1)  # Beta(1, 1): the uniform prior before the first trial.
 class SkillQuery:
     """A skill at a point (site frame, metres), in a context such as an object's category ("": any).
 
-    Robots whose last report is older than `max_age_s` are left out.
+    Robots whose last report is older than `max_age_s` are left out. A seed (`explore_seed`) gives drawn estimates.
     """
 
     skill: str
     near_m: Vector3
     context: str = ""
     max_age_s: float = math.inf
+    explore_seed: int | None = None
 
 
 def skill_candidates(log: EventLog, query: SkillQuery, at: Instant) -> list[SkillCandidate]:
     """Returns the robots in `log` that can do the skill of `query`, cheapest first.
 
     They have the skill, can reach the point, are in working order and have battery, `at` the instant. Cost, seconds:
-    travel, then the subtasks leased to the robot, then the skill, divided by the probability of success.
+    travel, then the subtasks leased to the robot, then the skill, divided by the estimated probability of success.
     """
     found = []
     for (robot,) in log.tables.select("SELECT robot FROM robot WHERE seq <= ?", at.seq):
@@ -46,35 +50,48 @@ def skill_candidates(log: EventLog, query: SkillQuery, at: Instant) -> list[Skil
     return sorted(found, key=lambda candidate: (candidate.cost_s, candidate.robot))
 
 
-def success_probability(log: EventLog, robot: str, query: SkillQuery, at: Instant) -> float:
-    """Returns the mean of Beta(1 + successes, 1 + failures) of `robot` in `log` `at` an instant.
+def experience(log: EventLog, robot: str, query: SkillQuery, at: Instant) -> Experience:
+    """Returns the experience of `robot` with the skill in `log` `at` an instant.
 
-    Trials count in the context of `query`, or in all contexts where it names none.
+    Runs count in the context of `query`, or in all contexts where it names none. They fade in the order of the log.
     """
     find = log.tables.names.find
     key = find(robot), find(query.skill), find(query.context or ANY_CONTEXT)
     last = _run_by(log, key, at.seq)
-    _, newest_s, runs, successes = last or NO_RUN
+    seq, newest_s, known = last or NO_RUN
     if last and newest_s > at.time_s:  # Count up to the first run that is later, and those after it that are not.
-        seqs = range(last[0] + 1)
-        first = bisect_left(seqs, True, key=lambda seq: (_run_by(log, key, seq) or NO_RUN)[1] > at.time_s)
-        _, _, runs, successes = _run_by(log, key, first - 1) or NO_RUN
-        late = log.tables.select_one(
-            "SELECT COUNT(*), COALESCE(SUM(success), 0) FROM skill_run WHERE robot = ? AND skill = ? AND context = ? "
-            "AND seq BETWEEN ? AND ? AND valid_time_s <= ?",
+        first = bisect_left(range(seq + 1), True, key=lambda one: (_run_by(log, key, one) or NO_RUN)[1] > at.time_s)
+        _, _, known = _run_by(log, key, first - 1) or NO_RUN
+        for (success,) in log.tables.select(
+            "SELECT success FROM skill_run WHERE robot = ? AND skill = ? AND context = ? "
+            "AND seq BETWEEN ? AND ? AND valid_time_s <= ? ORDER BY seq",
             *key, first, at.seq, at.time_s,
-        ) or (0, 0)  # fmt: skip
-        runs, successes = runs + late[0], successes + late[1]
-    return (PRIOR[0] + successes) / (sum(PRIOR) + runs)
+        ):  # fmt: skip
+            known = known.after(success=bool(success))
+    return known
 
 
-def _run_by(log: EventLog, key: tuple[int | None, ...], seq: int) -> tuple[int, float, int, int] | None:
-    """Returns the last run of a robot, skill and context up to `seq`: its seq, newest time, and both counts."""
-    return log.tables.select_one(  # type: ignore[return-value]
-        "SELECT seq, newest_s, runs, successes FROM skill_run WHERE robot = ? AND skill = ? AND context = ? "
-        "AND seq <= ? ORDER BY seq DESC LIMIT 1",
+def estimate(known: Experience, query: SkillQuery, robot: str) -> float:
+    """Returns the probability that the next run succeeds: the mean of Beta(1 + won, 1 + lost) of faded experience.
+
+    With a seed in `query` it is a draw from that distribution (Thompson sampling), equal for an equal seed, `robot`,
+    skill and context.
+    """
+    won, lost = PRIOR[0] + known.won, PRIOR[1] + max(0.0, known.weight - known.won)
+    if query.explore_seed is None:
+        return won / (won + lost)
+    draw = stream(query.explore_seed, "exploration", robot, query.skill, query.context)
+    return max(LEAST_DRAW, float(draw.beta(won, lost)))
+
+
+def _run_by(log: EventLog, key: tuple[int | None, ...], seq: int) -> tuple[int, float, Experience] | None:
+    """Returns the last run of a robot, skill and context up to `seq`: its seq, newest time, and the experience."""
+    found = log.tables.select_one(
+        "SELECT seq, newest_s, runs, successes, weight, won FROM skill_run WHERE robot = ? AND skill = ? "
+        "AND context = ? AND seq <= ? ORDER BY seq DESC LIMIT 1",
         *key, seq,
     )  # fmt: skip
+    return (found[0], found[1], Experience(*found[2:])) if found else None
 
 
 def _robot_candidate(log: EventLog, robot: int, query: SkillQuery, at: Instant) -> SkillCandidate | None:
@@ -87,21 +104,18 @@ def _robot_candidate(log: EventLog, robot: int, query: SkillQuery, at: Instant) 
         return None
     age_s = max(0.0, now_s(log, at) - reported.valid_time_s)
     spec = next((one for one in card.skills if one.name == query.skill), None)
-    if (
-        spec is None
-        or age_s > query.max_age_s
-        or now.battery < LEAST_BATTERY
-        or now.status.strip().casefold() in UNABLE
-    ):
+    if spec is None or age_s > query.max_age_s or now.battery < LEAST_BATTERY or now.status in UNABLE:
         return None
     distance = math.dist(now.pose.position_m, query.near_m)
     travel_s = _travel_s(card, distance, query.near_m)
     if travel_s is None:
         return None
-    success = success_probability(log, card.robot, query, at)
+    known = experience(log, card.robot, query, at)
+    expected = estimate(known, query, card.robot)
     queue_s = _leased(log, robot, at) * spec.cost_s
-    cost_s = (travel_s + queue_s + spec.cost_s) / success
-    return SkillCandidate(card.robot, query.skill, success, cost_s, distance, age_s)
+    cost_s = (travel_s + queue_s + spec.cost_s) / expected
+    success = (PRIOR[0] + known.successes) / (sum(PRIOR) + known.runs)
+    return SkillCandidate(card.robot, query.skill, success, cost_s, distance, age_s, expected)
 
 
 def _travel_s(card: RobotRegistered, distance_m: float, near_m: Vector3) -> float | None:

@@ -12,6 +12,7 @@ from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import CONTAINMENT, PLACE_KINDS, PREDICATES, finite
 from embodied.memory.schema.limits import check_depth
 from embodied.memory.schema.places import check_polygon
+from embodied.memory.schema.robot_status import RobotStatus
 
 LEAST_VISIBLE = 0.5
 FLOAT_BYTES = 4
@@ -166,7 +167,7 @@ def check_registration(_: Event, payload: kinds.RobotRegistered) -> None:
 
 
 def check_robot_state(event: Event, payload: kinds.RobotReported) -> None:
-    """Raises `MemoryBankError` unless the robot itself reports a battery in [0, 1] and a status."""
+    """Raises `MemoryBankError` unless the robot itself reports a battery in [0, 1] and a known status."""
     if not event.robot or event.writer.partition("/")[0] != event.robot:
         raise MemoryBankError(
             "Only a robot itself may write its state.",
@@ -174,7 +175,7 @@ def check_robot_state(event: Event, payload: kinds.RobotReported) -> None:
             remedy="Name the robot, and write as `<robot>` or `<robot>/<stream>`.",
         )
     _fraction("A battery", payload.battery)
-    _named(status=payload.status)
+    _choice("status of a robot", payload.status, tuple(RobotStatus))
 
 
 def check_skill(event: Event, payload: kinds.SkillEnded) -> None:

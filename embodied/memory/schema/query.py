@@ -87,9 +87,10 @@ class LocationBelief:
 
 @dataclass(frozen=True)
 class SkillCandidate:
-    """A robot that can do a skill near a point now. `cost_s` is travel, queue and duration over success probability.
+    """A robot that can do a skill near a point now. `cost_s` is travel, queue and duration over `estimate`.
 
-    `age_s` is the time since the robot reported its state.
+    `success` is the mean of Beta(1 + successes, 1 + failures) over all its runs, `estimate` the same of runs that fade,
+    or a draw where the query has a seed. `age_s` is the time since the robot reported its state.
     """
 
     robot: str
@@ -98,6 +99,7 @@ class SkillCandidate:
     cost_s: float
     distance_m: float
     age_s: float = 0.0
+    estimate: float = 0.5
 
 
 @dataclass(frozen=True)

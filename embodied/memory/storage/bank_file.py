@@ -136,11 +136,24 @@ def require_database(path: Path) -> None:
 
 
 def create_tables(db: sqlite3.Connection) -> None:
-    """Creates what is missing: format marks, the log and the projections, in one transaction."""
-    schemas = [EVENT_SCHEMA, GAP_SCHEMA, NAME_SCHEMA, *(projection.schema for projection in PROJECTIONS)]
+    """Creates what is missing: format marks, the log and the projections, in one transaction.
+
+    Projections of another version are left as they are: an index may not fit their columns, and they are made again.
+    """
+    schemas = [EVENT_SCHEMA, GAP_SCHEMA, NAME_SCHEMA]
+    if _projections_version(db) in (None, PROJECTIONS_VERSION):
+        schemas += [projection.schema for projection in PROJECTIONS]
     marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT_VERSION};"
     version = f"INSERT INTO projections SELECT {PROJECTIONS_VERSION} WHERE NOT EXISTS (SELECT * FROM projections);"  # noqa: S608
     db.executescript("".join(["BEGIN IMMEDIATE;", marks, *schemas, version, "COMMIT;"]))
+
+
+def _projections_version(db: sqlite3.Connection) -> int | None:
+    """Returns the version of the projections in a file, None where it has none yet."""
+    if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'projections'").fetchone():
+        return None
+    found = db.execute("SELECT version FROM projections").fetchone()
+    return found[0] if found else None
 
 
 def lost_write_ahead_log(db: sqlite3.Connection, path: Path) -> bool:

@@ -18,6 +18,7 @@ from embodied.memory import (
     RelationEnded,
     RelationSet,
     RobotReported,
+    RobotStatus,
 )
 from embodied.memory.perception import (
     Change,
@@ -261,7 +262,8 @@ class BeliefFeed(EpisodeFeed):
             tool = robot.tool if len(robot.end_effectors) == 1 else None
             holding = any(self._containment.parents.get(thing.name) == ("held_by", name)
                           for thing in self._tracker.things.values() if thing.held)  # fmt: skip
-            self._log(name, RobotReported(robot.base, status="holding" if holding else "idle", tool=tool))
+            status = RobotStatus.HOLDING if holding else RobotStatus.IDLE
+            self._log(name, RobotReported(robot.base, status=status, tool=tool))
             for end_effector, one in robot.end_effectors.items():
                 holder = holder_name(name, end_effector, only=tool is not None)
                 self._log(name, EntitySeen(f"{self.name}/{holder}/tool", "tool", one.tool))

@@ -3,7 +3,15 @@
 from collections.abc import Iterator
 
 from embodied.geometry import Pose, Vector3
-from embodied.memory import EntitySeen, EpisodeEnded, PlaceDefined, RelationSet, RobotReported, SubtaskEnded
+from embodied.memory import (
+    EntitySeen,
+    EpisodeEnded,
+    PlaceDefined,
+    RelationSet,
+    RobotReported,
+    RobotStatus,
+    SubtaskEnded,
+)
 from embodied.protocols import Simulator
 from embodied.rollout.bank_feed.episode_feed import EpisodeFeed, EventBank, MemoryFeedConfig, far
 from embodied.rollout.bank_feed.event_detection import DetectedEvent, EventDetector, category_of
@@ -76,7 +84,8 @@ class TruthFeed(EpisodeFeed):
         for name, robot in state.robots.items():
             tool = robot.tool if len(robot.end_effectors) == 1 else None
             held = [body for holder, body in state.held.items() if body is not None and robot_of(holder) == name]
-            self._log(name, RobotReported(robot.base, status="holding" if held else "idle", tool=tool))
+            status = RobotStatus.HOLDING if held else RobotStatus.IDLE
+            self._log(name, RobotReported(robot.base, status=status, tool=tool))
             for end_effector, one in robot.end_effectors.items():
                 holder = holder_name(name, end_effector, only=tool is not None)
                 self._log(name, EntitySeen(self.entity(f"{holder}/tool"), "tool", one.tool))
