@@ -20,6 +20,7 @@ from embodied.memory import (
     Place,
     Query,
     RobotRegistered,
+    SkillCandidate,
     SkillEnded,
     describe,
     indexed_names,
@@ -177,6 +178,13 @@ def _looks(bank: BankView, entity: str) -> str:
     return newest
 
 
+def _candidate(one: SkillCandidate) -> str:
+    """Returns cost, success rate and distance of a robot, and the estimate where its last runs give another one."""
+    success, lately = f"{100 * one.success:.0f} %", f"{100 * one.estimate:.0f} %"
+    differs = f", lately {lately}" if lately != success else ""
+    return f"{one.cost_s:.1f} s, success {success}, {one.distance_m:.2f} m away{differs}"
+
+
 def _skill_candidates(bank: BankView, query: CompletedQuery) -> Iterator[str]:
     if query.skill not in (known := _skills(bank)):
         raise unknown("skill", query.skill, known)
@@ -188,14 +196,7 @@ def _skill_candidates(bank: BankView, query: CompletedQuery) -> Iterator[str]:
             return
         near_m = there.pose.position_m
     found = bank.skill_candidates(query.skill, near_m, as_of_s=query.as_of_s, context=query.name)
-    rows = [
-        (
-            one.robot,
-            f"{one.cost_s:.1f} s, success {100 * one.success:.0f} % (lately {100 * one.estimate:.0f} %), "
-            f"{one.distance_m:.2f} m away",
-        )
-        for one in found
-    ]
+    rows = [(one.robot, _candidate(one)) for one in found]
     yield from _table("Robots, cheapest first", rows) if rows else [f"No robot can {query.skill} there now."]
 
 
