@@ -58,7 +58,7 @@ from embodied.memory.schema.kinds import (
 from embodied.memory.schema.payload_texts import Shown
 from embodied.memory.schema.places import Place
 from embodied.memory.schema.query import EventFilter, LocationBelief, Order, Query, Recalled, SkillCandidate
-from embodied.memory.schema.robot_status import RobotStatus
+from embodied.memory.schema.reported_status import ReportedStatus
 from embodied.memory.service.bank import Bank, Subscription, open_bank, require_openable
 from embodied.memory.service.bank_status import BankStatus, LeaseStatus, SnapshotStatus, WriterStatus
 from embodied.memory.service.client import BankClient, RemoteSubscription
@@ -136,13 +136,13 @@ __all__ = [
     "RemoteReads",
     "RemoteSubscription",
     "Removal",
+    "ReportedStatus",
     "Result",
     "Retention",
     "RetentionConfig",
     "RetentionResult",
     "RobotRegistered",
     "RobotReported",
-    "RobotStatus",
     "Shown",
     "SimulatedClock",
     "SiteClock",

@@ -5,7 +5,7 @@ import pytest
 
 from embodied.errors import MemoryBankError
 from embodied.geometry import Pose
-from embodied.memory import RobotRegistered, RobotReported, RobotStatus, SkillEnded, SkillSpec, open_bank
+from embodied.memory import ReportedStatus, RobotRegistered, RobotReported, SkillEnded, SkillSpec, open_bank
 from embodied.memory.projections.embodiment import DECAY, Experience
 from embodied.memory.queries.skill_matching import UNABLE, SkillQuery, estimate
 from tests.memory.writers import EventFactory
@@ -136,7 +136,7 @@ def test_faded_experience_with_exploration_does_better_than_the_rate_of_all_runs
 @pytest.mark.parametrize("text", ["error", "ERROR", " Charging ", "STOPPED", "offline", "Idle", "busy"])
 def test_a_status_is_one_of_the_enumeration_in_any_case_of_letters(text):
     status = RobotReported(Pose(), status=text).status
-    assert status is RobotStatus(text.strip().lower())
+    assert status is ReportedStatus(text.strip().lower())
     with open_bank(":memory:") as bank:
         factory = EventFactory()
         registered(bank, factory, ["a"])

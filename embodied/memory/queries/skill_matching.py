@@ -11,12 +11,12 @@ from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import RobotRegistered, RobotReported
 from embodied.memory.schema.places import inside_polygon
 from embodied.memory.schema.query import SkillCandidate
-from embodied.memory.schema.robot_status import RobotStatus
+from embodied.memory.schema.reported_status import ReportedStatus
 from embodied.memory.storage.log import EventLog
 from embodied.seeding import stream
 
 LEAST_BATTERY = 0.1
-UNABLE = frozenset({RobotStatus.CHARGING, RobotStatus.STOPPED, RobotStatus.ERROR, RobotStatus.OFFLINE})
+UNABLE = frozenset({ReportedStatus.CHARGING, ReportedStatus.STOPPED, ReportedStatus.ERROR, ReportedStatus.OFFLINE})
 NO_RUN = (0, -math.inf, Experience())
 LEAST_DRAW = 1e-6
 PRIOR = (1, 1)  # Beta(1, 1): the uniform prior before the first trial.

@@ -6,7 +6,7 @@ import msgspec
 
 from embodied.errors import MemoryBankError
 from embodied.geometry import Pose, Vector3
-from embodied.memory.schema.robot_status import RobotStatus, as_status
+from embodied.memory.schema.reported_status import ReportedStatus, as_status
 
 Embedding = bytes  # little-endian float32, unit length
 Covariance = tuple[float, ...]  # 6 x 6 row-major over (x, y, z, roll, pitch, yaw), or empty where unknown
@@ -128,14 +128,14 @@ class RobotReported(msgspec.Struct, frozen=True, tag="robot_state", forbid_unkno
     """A robot reports its own state: only the robot named in the event's `robot` may write it. `battery` in [0, 1].
 
     `pose` is its base's, `tool` its gripper's pose, also in the site frame, None where it has none or reports none.
-    `status` is a `RobotStatus`, or its text in any case of letters; other texts of older banks stay as they are. A
+    `status` is a `ReportedStatus`, or its text in any case of letters; other texts of older banks stay as they are. A
     robot that is `charging`, `stopped`, `offline` or in `error` (`skill_matching.UNABLE`), or whose battery is below
     0.1, is not returned by `skill_candidates`; with every other status, such as `idle` or `holding`, it is.
     """
 
     pose: Pose
     battery: float = 1.0
-    status: str = RobotStatus.IDLE
+    status: str = ReportedStatus.IDLE
     tool: Pose | None = None
 
     def __post_init__(self) -> None:

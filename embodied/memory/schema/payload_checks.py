@@ -12,7 +12,7 @@ from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import CONTAINMENT, PLACE_KINDS, PREDICATES, finite
 from embodied.memory.schema.limits import check_depth
 from embodied.memory.schema.places import check_polygon
-from embodied.memory.schema.robot_status import RobotStatus
+from embodied.memory.schema.reported_status import ReportedStatus
 
 LEAST_VISIBLE = 0.5
 FLOAT_BYTES = 4
@@ -175,7 +175,7 @@ def check_robot_state(event: Event, payload: kinds.RobotReported) -> None:
             remedy="Name the robot, and write as `<robot>` or `<robot>/<stream>`.",
         )
     _fraction("A battery", payload.battery)
-    _choice("status of a robot", payload.status, tuple(RobotStatus))
+    _choice("status of a robot", payload.status, tuple(ReportedStatus))
 
 
 def check_skill(event: Event, payload: kinds.SkillEnded) -> None:

@@ -17,8 +17,8 @@ from embodied.memory import (
     PlaceDefined,
     RelationEnded,
     RelationSet,
+    ReportedStatus,
     RobotReported,
-    RobotStatus,
 )
 from embodied.memory.perception import (
     Change,
@@ -262,7 +262,7 @@ class BeliefFeed(EpisodeFeed):
             tool = robot.tool if len(robot.end_effectors) == 1 else None
             holding = any(self._containment.parents.get(thing.name) == ("held_by", name)
                           for thing in self._tracker.things.values() if thing.held)  # fmt: skip
-            status = RobotStatus.HOLDING if holding else RobotStatus.IDLE
+            status = ReportedStatus.HOLDING if holding else ReportedStatus.IDLE
             self._log(name, RobotReported(robot.base, status=status, tool=tool))
             for end_effector, one in robot.end_effectors.items():
                 holder = holder_name(name, end_effector, only=tool is not None)

@@ -8,8 +8,8 @@ from embodied.memory import (
     EpisodeEnded,
     PlaceDefined,
     RelationSet,
+    ReportedStatus,
     RobotReported,
-    RobotStatus,
     SubtaskEnded,
 )
 from embodied.protocols import Simulator
@@ -84,7 +84,7 @@ class TruthFeed(EpisodeFeed):
         for name, robot in state.robots.items():
             tool = robot.tool if len(robot.end_effectors) == 1 else None
             held = [body for holder, body in state.held.items() if body is not None and robot_of(holder) == name]
-            status = RobotStatus.HOLDING if held else RobotStatus.IDLE
+            status = ReportedStatus.HOLDING if held else ReportedStatus.IDLE
             self._log(name, RobotReported(robot.base, status=status, tool=tool))
             for end_effector, one in robot.end_effectors.items():
                 holder = holder_name(name, end_effector, only=tool is not None)

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 
-class RobotStatus(StrEnum):
+class ReportedStatus(StrEnum):
     """What a robot does, or why it does nothing. `STOPPED` is by an emergency stop or a person."""
 
     IDLE = "idle"
@@ -21,4 +21,4 @@ def as_status(text: str) -> str:
     return _BY_TEXT.get(text) or _BY_TEXT.get(text.strip().casefold(), text)
 
 
-_BY_TEXT = {str(status): status for status in RobotStatus}
+_BY_TEXT = {str(status): status for status in ReportedStatus}
