@@ -72,7 +72,7 @@ def experience(log: EventLog, robot: str, query: SkillQuery, at: Instant) -> Exp
 
 
 def estimate(known: Experience, query: SkillQuery, robot: str) -> float:
-    """Returns the probability that the next run succeeds: the mean of Beta(1 + won, 1 + lost) of faded experience.
+    """Returns the probability that the next run succeeds: the mean of Beta(1 + won, 1 + lost) of what is `known`.
 
     With a seed in `query` it is a draw from that distribution (Thompson sampling), equal for an equal seed, `robot`,
     skill and context.
