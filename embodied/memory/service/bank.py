@@ -54,6 +54,8 @@ def open_bank(
         log = EventLog(open_tables(path), PROJECTIONS, clock=WallClock() if clock is None else clock)
         if outdated(log.tables):
             snapshots.rebuild(log, path)
+        if path is not None:
+            log.tables.file.inspect_with(lambda: integrity.holds_beside(path, log.head))
     except BaseException:
         if owner is not None:
             owner.release()
@@ -214,9 +216,10 @@ class Bank(BankView):
         self._open = False
         if self._snapshots is not None:
             self._snapshots.close()
+        untouched = self._log.tables.file.untouched
         self._log.tables.close()
         if self._owner is not None and self.path is not None:
-            self._owner.release(integrity.seal(self.path) if self._sound else None)
+            self._owner.release(integrity.seal(self.path) if self._sound and untouched else None)
 
     def _index(self) -> MomentIndex:
         """Returns the index of moments, created on first use; it follows the log by itself."""

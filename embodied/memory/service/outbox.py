@@ -19,8 +19,8 @@ from embodied.memory.service.parcels import (
     numbered,
     readdressed,
 )
-from embodied.memory.storage.files import OpenFile
 from embodied.memory.storage.lock import Ownership
+from embodied.memory.storage.open_file import OpenFile
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,10 @@ from embodied.memory.projections.projection import PROJECTIONS_VERSION, Projecti
 from embodied.memory.projections.spatial import Spatial
 from embodied.memory.projections.temporal import Temporal
 from embodied.memory.projections.withdrawals import Withdrawals
-from embodied.memory.storage.files import OpenFile, create_private
+from embodied.memory.storage.files import create_private
 from embodied.memory.storage.names import SCHEMA as NAME_SCHEMA
 from embodied.memory.storage.names import Names
+from embodied.memory.storage.open_file import OpenFile
 from embodied.memory.storage.tables import DATABASE_ERRORS, Tables, translated
 from embodied.memory.storage.tombstones import SCHEMA as GAP_SCHEMA
 
@@ -63,7 +64,8 @@ def open_tables(path: Path | None) -> Tables:
         create_tables(db)
         if path is not None:
             _begin_session(db)
-        return Tables(db, Names(db), OpenFile(path), ending="UPDATE session SET open = 0")
+        guard = None if path is None else _guard(path)
+        return Tables(db, Names(db), OpenFile(path), ending="UPDATE session SET open = 0", guard=guard)
 
 
 def read_only_tables(path: Path) -> Tables:
@@ -83,6 +85,17 @@ def read_only_tables(path: Path) -> Tables:
             )
         check_format(db)
         return Tables(db, Names(db))
+
+
+def _guard(path: Path) -> sqlite3.Connection | None:
+    """Returns a connection that only reads, and has read, None where it cannot: see `Tables`."""
+    guard = connect_to_read(path)
+    try:
+        guard.execute("SELECT 1 FROM sqlite_schema").fetchall()
+    except sqlite3.Error:
+        guard.close()
+        return None
+    return guard
 
 
 @contextmanager

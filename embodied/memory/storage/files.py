@@ -1,4 +1,4 @@
-"""The files of a bank on disk: private, not links, and noticed when they disappear."""
+"""The files of a bank on disk: private, and with locks that no forked child keeps."""
 
 import os
 import threading
@@ -40,47 +40,7 @@ class _Process:
         self.pid = os.getpid()
 
 
-_process = _Process()
-
-
-class OpenFile:
-    """The file of an open bank: which process has opened it, and whether it is still at its path.
-
-    A forked child shares the connection of its parent: writing through both loses events. A file that is deleted or
-    replaced goes on to take writes, which cannot be read again.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._pid = _process.pid
-        self._identity = None if path is None else _identity(path)
-
-    def require_owner(self) -> None:
-        """Raises `StorageError` in any process but the one that opened the file; a fork copies memory."""
-        if self._path is not None and _process.pid != self._pid:
-            raise StorageError(
-                "A memory bank must be used by the process that opened it.",
-                value=f"process {_process.pid}, forked from {self._pid}",
-                remedy="Open the bank after forking, write through its service, or start processes by `spawn`.",
-            )
-
-    def require_in_place(self) -> None:
-        """Raises `StorageError` where the file was deleted or replaced since it was opened."""
-        if self._path is not None and _identity(self._path) != self._identity:
-            raise StorageError(
-                "A memory bank's file must stay at its path while it is open.",
-                value=str(self._path),
-                remedy="It was deleted, moved or replaced: later events would be lost. Close the bank, restore the "
-                "file from a backup, and open it again.",
-            )
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+process = _Process()
 
 
 class ForkGuard:

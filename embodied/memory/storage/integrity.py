@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -104,6 +104,15 @@ def require_sound(path: Path, note: str) -> None:
         inspect_file(path).refuse(path.name)
 
 
+def holds_beside(path: Path, head: int) -> bool:
+    """Returns whether the file of a bank that this process has open is whole, with all events up to `head`."""
+    if write_ahead_damage(path):
+        return False
+    with closing(connect_to_read(path)) as db:
+        found = inspect_tables(db)
+    return not found.problems and found.sound_seq == head
+
+
 def inspect_tables(db: sqlite3.Connection) -> Damage:
     """Returns the damage of the pages that a connection sees, and of the chain of events."""
     try:
@@ -183,7 +192,7 @@ def rescue(path: Path, target: Path) -> int:
 def _copy_prefix(source: sqlite3.Connection, tables: Tables, sound: int) -> None:
     names = dict(source.execute("SELECT id, text FROM name"))
     db = tables.db
-    db.execute("BEGIN IMMEDIATE")
+    tables.begin()
     for values in source.execute(f"SELECT {COLUMNS} FROM event WHERE seq <= ? ORDER BY seq", (sound,)):  # noqa: S608
         row = [tables.names.intern(names[value]) if i in TEXT_COLUMNS else value for i, value in enumerate(values)]
         db.execute("INSERT INTO event VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", row)
@@ -191,7 +200,8 @@ def _copy_prefix(source: sqlite3.Connection, tables: Tables, sound: int) -> None
     db.executemany("INSERT INTO gap VALUES (?, ?, ?)", gaps)
     for writer, *mark in source.execute("SELECT * FROM writer_mark").fetchall() if gaps else ():
         db.execute("INSERT INTO writer_mark VALUES (?, ?, ?)", (tables.names.intern(names[writer]), *mark))
-    db.execute("COMMIT")
+    tables.commit()
+    tables.file.note_commit()
 
 
 @contextmanager

@@ -77,18 +77,17 @@ class EventLog:
             names = len(self.tables.names)
             head, digest = self._head, self._digest
             try:
-                self.tables.db.execute("BEGIN IMMEDIATE")
+                self.tables.begin()
                 results = [self._append_batch(batch) for batch in batches]
-                self.tables.db.execute("COMMIT")
+                self.tables.commit()
                 self._durable = self._head
             except BaseException as error:
-                if self.tables.db.in_transaction:
-                    self.tables.db.execute("ROLLBACK")
+                self.tables.roll_back()
                 self._return_to(names, head, digest)
                 if isinstance(error, sqlite3.Error):
                     raise translated(error) from error
                 raise
-            self.tables.file.require_in_place()  # Else they could not be read again: they are not acknowledged.
+            self.tables.file.note_commit()  # Else they could not be read again: they are not acknowledged.
             return results
 
     def event(self, seq: int) -> Event | None:
@@ -157,6 +156,8 @@ class EventLog:
             self.tables.db.execute("ROLLBACK TO batch")
             self.tables.db.execute("RELEASE batch")
             self._return_to(names, head, digest)
+            if isinstance(error, sqlite3.Error | DataError):
+                self.tables.file.require_whole()  # Else it is no fault of the events.
             return _refusal(error)
         self.tables.db.execute("RELEASE batch")
         claims = tuple(seq for seq, claimed in appended if claimed)

@@ -109,7 +109,7 @@ def rebuild(log: EventLog, path: Path | None) -> int:
         names = len(tables.names)
         db = tables.db
         try:
-            db.execute("BEGIN IMMEDIATE")
+            tables.begin()
             _recreate(db)
             if start:
                 for table in TABLES:
@@ -117,14 +117,14 @@ def rebuild(log: EventLog, path: Path | None) -> int:
                 for projection in PROJECTIONS:
                     projection.prune(tables)
             replay(log, tables, after=start)
-            db.execute("COMMIT")
+            tables.commit()
         except BaseException as error:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
+            tables.roll_back()
             tables.names.forget_after(names)
             if isinstance(error, sqlite3.Error):
                 raise translated(error) from error
             raise
+        tables.file.note_commit()
     return start
 
 

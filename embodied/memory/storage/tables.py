@@ -7,8 +7,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from embodied.errors import DataError, EmbodiedError, MemoryBankError, StorageError
-from embodied.memory.storage.files import OpenFile
 from embodied.memory.storage.names import Names
+from embodied.memory.storage.open_file import OpenFile
 
 LONGEST_WAY_S = 0.1  # Writers that never pause do not stop the work in the background for longer.
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -23,7 +23,15 @@ class Tables:
     call raises `StorageError`.
     """
 
-    def __init__(self, db: sqlite3.Connection, names: Names, file: OpenFile | None = None, *, ending: str = "") -> None:
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        names: Names,
+        file: OpenFile | None = None,
+        *,
+        ending: str = "",
+        guard: sqlite3.Connection | None = None,
+    ) -> None:
         """Takes over a connection with the names in it.
 
         Args:
@@ -31,11 +39,13 @@ class Tables:
             names: all names and their ids
             file: where the connection reads and writes; None for memory, and for reading alone
             ending: a statement that is run before the connection is closed
+            guard: a connection that only reads: as long as it is open, closing `db` leaves the write-ahead log alone
         """
         self.file = OpenFile(None) if file is None else file
         self._db = db
         self._names = names
         self._ending = ending
+        self._guard = guard
         self._open = True
         self._writers = 0
         self._written = threading.Condition()
@@ -84,14 +94,37 @@ class Tables:
         with self._written:
             self._written.wait_for(lambda: not self._writers, timeout=LONGEST_WAY_S)
 
+    def begin(self) -> None:
+        """Begins a transaction. Raises `StorageError` where something else has changed the files."""
+        self.file.require_unchanged()
+        self.db.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Commits the transaction. Raises `StorageError` before that where something else has changed the files."""
+        self.file.require_whole()
+        self.db.execute("COMMIT")
+
+    def roll_back(self) -> None:
+        """Rolls a transaction back that is open; all commits before are in the file itself where their log is gone."""
+        if self.db.in_transaction:
+            self.db.execute("ROLLBACK")
+        if self.file.log_gone:
+            with suppress(sqlite3.Error):  # SQLite still has it open. Closing the bank tries again.
+                self.db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
     def close(self) -> None:
-        """Closes the connection; SQLite merges the write-ahead log into the file."""
+        """Closes the connection; SQLite merges the write-ahead log into the file.
+
+        Where something else has written into one of the two it leaves both as they are.
+        """
         with self.lock:
-            if self._open and self._ending:
+            if self._open and self._ending and not self.file.altered:
                 with suppress(sqlite3.Error):  # A disk that is full keeps the write-ahead log, which says the same.
                     self._db.execute(self._ending)
             self._open = False
-            self._db.close()
+            for db in (self._db, self._guard) if self.file.altered else (self._guard, self._db):
+                if db is not None:
+                    db.close()
 
     def select(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Returns all rows that a statement selects."""

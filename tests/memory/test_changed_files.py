@@ -1,0 +1,176 @@
+"""Files of a bank that something else changes while it is open: nothing is acknowledged that could not be read."""
+
+import os
+import shutil
+import signal
+import sqlite3
+from contextlib import suppress
+
+import pytest
+
+from embodied.errors import EmbodiedError, StorageError
+from embodied.memory import Event, Observed, back_up, open_bank
+from embodied.memory.storage.open_file import MOST_INSPECTIONS
+
+BEFORE, EVENTS = 500, 2500
+
+
+def observed(first, count=1):
+    return [Event("r", number, 0.0, Observed("x" * 2000)) for number in range(first, first + count)]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run.db"
+
+
+@pytest.fixture
+def bank(path):
+    """A bank of which much is in the file and some in its write-ahead log, and an older backup of it beside it."""
+    bank = open_bank(f"sqlite:///{path}")
+    bank.append(observed(1, BEFORE))
+    back_up(path, path.with_name("older.db"))
+    bank.append(observed(BEFORE + 1, EVENTS - BEFORE))
+    yield bank
+    with suppress(EmbodiedError, sqlite3.Error):
+        bank.close()
+
+
+def head_after_a_kill(path, change):
+    """What a bank has after `change`, five appends that are tried, and a kill: acknowledged ones, and its head then."""
+    read, write = os.pipe()
+    if not os.fork():
+        with os.fdopen(write, "w") as answer:
+            with suppress(StorageError), open_bank(f"sqlite:///{path}") as bank:
+                bank.append(observed(1, 100))
+                change(bank)
+                for number in range(5):
+                    bank.append(observed(bank.head + 1))
+                    print(number, file=answer, flush=True)
+            answer.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.close(write)
+    with os.fdopen(read) as answer:
+        acknowledged = len(answer.readlines())
+    os.wait()
+    with open_bank(f"sqlite:///{path}") as bank:
+        return acknowledged, bank.head
+
+
+def truncate(path):
+    os.truncate(path, 4096)
+
+
+def copy_over(path):
+    path.write_bytes(path.with_name("older.db").read_bytes())
+
+
+def fill_with_zeros(path):
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+@pytest.mark.parametrize("change", [truncate, copy_over, fill_with_zeros])
+def test_a_file_that_is_overwritten_or_cut_takes_nothing_more(bank, path, change, suffix):
+    changed = path.with_name(path.name + suffix)
+    changed.with_name("older.db").rename(path.with_name("older.db"))
+    change(changed)
+    content = [path.with_name(path.name + one).read_bytes() for one in ("", "-wal")]
+    for _ in range(2):
+        with pytest.raises(StorageError, match="Only its owner may write"):
+            bank.append(observed(EVENTS + 1))
+    with suppress(EmbodiedError):
+        bank.close()
+    assert [path.with_name(path.name + one).read_bytes() for one in ("", "-wal")] == content, "left for a rescue"
+
+
+def test_a_file_that_is_overwritten_between_begin_and_commit_takes_nothing(bank, path, monkeypatch):
+    insert = bank._log._insert
+
+    def insert_late(*values):
+        insert(*values)
+        fill_with_zeros(path)
+
+    monkeypatch.setattr(bank._log, "_insert", insert_late)
+    with pytest.raises(StorageError, match="Only its owner may write"):
+        bank.append(observed(EVENTS + 1))
+
+
+def test_events_are_not_refused_for_what_was_done_to_the_file(bank, path, monkeypatch):
+    def fails(*_):
+        fill_with_zeros(path)
+        raise sqlite3.DatabaseError("file is not a database")
+
+    monkeypatch.setattr(bank._log, "_insert", fails)
+    with pytest.raises(StorageError, match="Only its owner may write"):
+        bank.append_batches([observed(EVENTS + 1)])
+
+
+def unlink_log(path):
+    path.with_name(path.name + "-wal").unlink()
+
+
+def replace_log(path):
+    log = path.with_name(path.name + "-wal")
+    shutil.copy(log, log.with_name("other"))
+    log.with_name("other").replace(log)
+
+
+@pytest.mark.parametrize("change", [unlink_log, replace_log])
+def test_a_write_ahead_log_that_is_gone_takes_nothing_more_and_nothing_is_lost(bank, path, change):
+    change(path)
+    with pytest.raises(StorageError, match="later events would be lost"):
+        bank.append(observed(EVENTS + 1))
+    bank.close()
+    with open_bank(f"sqlite:///{path}") as again:
+        assert again.head == EVENTS
+        assert again.append(observed(EVENTS + 1)) == [EVENTS + 1]
+
+
+def test_what_was_acknowledged_before_the_log_was_deleted_survives_a_kill(path):
+    assert head_after_a_kill(path, lambda _: unlink_log(path)) == (0, 100)
+
+
+def test_a_lock_that_is_deleted_stops_nothing_until_another_process_opens_the_bank(bank, path):
+    path.with_name("run.db.lock").unlink()
+    bank.append(observed(EVENTS + 1))
+    with open_bank(f"sqlite:///{path}") as second:
+        with pytest.raises(StorageError, match=r"run\.db\.lock"):
+            bank.append(observed(EVENTS + 2))
+        assert second.append(observed(EVENTS + 2)) == [EVENTS + 2]
+
+
+def test_a_new_time_alone_has_the_bank_inspected_a_few_times_and_work_goes_on(bank, path, caplog):
+    for number in range(MOST_INSPECTIONS + 2):
+        os.utime(path, (number, number))
+        bank.append(observed(EVENTS + 1 + number))
+    assert caplog.text.count("every event is checked") == MOST_INSPECTIONS
+    bank.close()
+    open_bank(f"sqlite:///{path}").close()
+
+
+def test_a_checkpoint_by_another_program_stops_nothing(bank, path):
+    with sqlite3.connect(path) as other:
+        other.execute("PRAGMA wal_checkpoint")
+    other.close()
+    bank.append(observed(EVENTS + 1))
+
+
+def test_events_that_another_program_deletes_are_noticed_by_the_next_append(bank, path):
+    with sqlite3.connect(path) as other:
+        other.execute("DELETE FROM event WHERE seq = 5")
+    other.close()
+    with pytest.raises(StorageError, match="Only its owner may write"):
+        bank.append(observed(EVENTS + 1))
+
+
+def test_a_file_that_took_the_place_of_an_open_bank_is_not_called_sound_without_a_check(bank, path):
+    content = bytearray(path.with_name("older.db").read_bytes())
+    content[content.index(b"x" * 2000)] ^= 1
+    path.with_name("older.db").write_bytes(content)
+    path.with_name("older.db").replace(path)
+    with pytest.raises(StorageError):
+        bank.append(observed(EVENTS + 1))
+    bank.close()
+    with pytest.raises(EmbodiedError, match="does not match its digest"):
+        open_bank(f"sqlite:///{path}")
