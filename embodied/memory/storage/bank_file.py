@@ -20,6 +20,7 @@ from embodied.memory.storage.files import create_private
 from embodied.memory.storage.names import SCHEMA as NAME_SCHEMA
 from embodied.memory.storage.names import Names
 from embodied.memory.storage.open_file import OpenFile
+from embodied.memory.storage.posix_locks import connect_keeping_locks, opened_to_read
 from embodied.memory.storage.tables import DATABASE_ERRORS, Tables, translated
 from embodied.memory.storage.tombstones import SCHEMA as GAP_SCHEMA
 
@@ -113,7 +114,8 @@ def _closed_on_error(db: sqlite3.Connection) -> Iterator[None]:
 
 def connect(path: Path | None) -> sqlite3.Connection:
     """Returns a connection without implicit transactions, usable from all threads of its owner in turn."""
-    return sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False, timeout=BUSY_S)
+    database = path or ":memory:"
+    return connect_keeping_locks(database, path, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
 
 
 def connect_to_read(path: Path, *, held: bool = False) -> sqlite3.Connection:
@@ -125,8 +127,13 @@ def connect_to_read(path: Path, *, held: bool = False) -> sqlite3.Connection:
     log = path.with_name(path.name + "-wal")
     still = (held or not os.access(path.parent, os.W_OK)) and not (log.exists() and log.stat().st_size)
     mode = "immutable=1" if still else "mode=ro"
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_S
+    return connect_keeping_locks(
+        f"{path.absolute().as_uri()}?{mode}",
+        path,
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=BUSY_S,
     )
 
 
@@ -134,7 +141,7 @@ def require_database(path: Path) -> None:
     """Raises `DataError` for a file of another kind, also of another SQLite program, before it is opened."""
     if not path.is_file():
         return
-    with path.open("rb") as file:
+    with opened_to_read(path) as file:
         header = file.read(HEADER_BYTES)
     if header and not header.startswith(MAGIC):
         raise DataError(

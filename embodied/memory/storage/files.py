@@ -15,7 +15,11 @@ def create_private(path: Path) -> None:
     SQLite gives its write-ahead log the same mode. Raises `StorageError` where the disk or the folder refuses.
     """
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, PRIVATE))
+        # A file that exists is not opened: closing it would drop the locks that SQLite holds on it in this process.
+        target = os.path.realpath(path)  # As SQLite does; a link to nothing would count as a file that exists.
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, PRIVATE))
+    except FileExistsError:
+        return
     except OSError as error:
         raise storage_error(path, error) from error
 

@@ -24,6 +24,7 @@ from embodied.memory.storage.bank_file import (
 )
 from embodied.memory.storage.log import EventLog
 from embodied.memory.storage.names import Names
+from embodied.memory.storage.posix_locks import opened_to_read
 from embodied.memory.storage.row_codec import COLUMNS, FIRST_DIGEST, chained_digest, row_with_names
 from embodied.memory.storage.snapshots import TABLES, rebuild, replay
 from embodied.memory.storage.tables import DATABASE_ERRORS, Tables, translated
@@ -91,7 +92,7 @@ def seal(path: Path) -> str:
         log = path.with_name(path.name + "-wal")
         if log.exists() and log.stat().st_size:
             return ""
-        with path.open("rb") as file:
+        with opened_to_read(path) as file:
             digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=SEAL_BYTES)).hexdigest()
         return f"{path.stat().st_size} {digest}"
     except OSError:
@@ -214,7 +215,8 @@ def _readable(path: Path, *, copy: bool) -> Iterator[sqlite3.Connection]:
             for suffix in ("", "-wal"):
                 part = path.with_name(path.name + suffix)
                 if part.exists():
-                    shutil.copyfile(part, Path(folder) / (path.name + suffix))
+                    with opened_to_read(part) as source, (Path(folder) / part.name).open("wb") as target:
+                        shutil.copyfileobj(source, target)
             path = Path(folder) / path.name
         db = connect(path) if copy else connect_to_read(path, held=True)
         try:
