@@ -12,6 +12,7 @@ from embodied.errors import MemoryBankError
 from embodied.memory.schema.kinds import Forgotten
 
 LARGEST_NUMBER = 2**63 - 1
+MOST_SKIPPED = 2**32  # Numbers that a restored bank has lost are skipped: years of a robot.
 LARGEST_EVENT_BYTES = 8 * 2**20
 LARGEST_APPEND_BYTES = 32 * 2**20  # All events of one append together.
 LARGEST_COMMIT_BYTES = 4 * 2**20  # Unless one append alone is larger.
@@ -48,6 +49,16 @@ def check_append_size(size: int) -> None:
             f"The events of one append must not be larger than {LARGEST_APPEND_BYTES} bytes together.",
             value=f"{size} bytes",
             remedy="Append them in several parts.",
+        )
+
+
+def check_next_number(writer: str, number: int, last: int) -> None:
+    """Raises `MemoryBankError` for a `number` so far above the `last` of its `writer` that few are left for it."""
+    if number > min(last + MOST_SKIPPED, LARGEST_NUMBER):
+        raise MemoryBankError(
+            f"A writer must not skip more than {MOST_SKIPPED} numbers, and numbers end at {LARGEST_NUMBER}.",
+            value=(writer, number),
+            remedy=f"Its last one was {last}: continue above it, or under another writer such as {writer + '/2'!r}.",
         )
 
 

@@ -14,7 +14,7 @@ import msgspec
 from embodied.errors import ConflictError
 from embodied.memory.queries.read_call import ReadCall
 from embodied.memory.queries.reads import Reads, RemoteReads
-from embodied.memory.queries.validation import event_filter, number, past_seq, start_seq
+from embodied.memory.queries.validation import event_filter, number, past_seq, start_seq, text
 from embodied.memory.retention.retention import RetentionConfig, RetentionResult, checked
 from embodied.memory.schema.checks import as_events
 from embodied.memory.schema.event import Event
@@ -57,7 +57,7 @@ class BankClient(RemoteReads):
         clock: SiteClock | None = None,
     ) -> None:
         super().__init__(self._read)
-        self.writer = writer
+        self.writer = text("writer", writer)
         self._link = link
         self._outbox = outbox
         self._timeout_s = _waiting_s(timeout_s)

@@ -8,7 +8,7 @@ from pathlib import Path
 from embodied.errors import DataError, MemoryBankError, StorageError, UnknownNameError
 from embodied.memory.schema.codec import decode_events, encode_events
 from embodied.memory.schema.event import Event
-from embodied.memory.schema.limits import LARGEST_NUMBER, check_append_size
+from embodied.memory.schema.limits import LARGEST_NUMBER, MOST_SKIPPED, check_append_size
 from embodied.memory.service.laid_aside import keep, listed
 from embodied.memory.service.outbox_file import open_file, select, synchronise, transaction, translated
 from embodied.memory.service.parcels import (
@@ -76,9 +76,9 @@ class Outbox:
         return writer in self._last
 
     def adopt(self, writer: str, last: int) -> None:
-        """Counts a writer's numbers from `last` on, or from the own last one where that is higher."""
+        """Counts a writer's numbers from `last` on, or the own last one where that is higher, and plausible."""
         with self._lock:
-            if last > self._last.get(writer, -1):
+            if not last <= self._last.get(writer, -1) <= last + MOST_SKIPPED:
                 with transaction(self._db):
                     self._db.execute(SET_LAST, (writer, last))
                 self._last[writer] = last

@@ -10,6 +10,7 @@ import msgspec
 from embodied.errors import MemoryBankError
 from embodied.memory.schema.codec import decode_events
 from embodied.memory.schema.event import Event
+from embodied.memory.schema.limits import check_next_number
 
 DIGEST_BYTES = 8
 AGAIN = "/again-"
@@ -33,7 +34,10 @@ class LaidAside(NamedTuple):
 
 
 def numbered(event: Event, last: dict[str, int]) -> Event:
-    """Returns the event with its number, which is noted in `last`."""
+    """Returns the event with its number, which is noted in `last`.
+
+    Raises `MemoryBankError` for a writer that is not in `last`, and for a number that would leave it few.
+    """
     known = last.get(event.writer)
     if known is None and not event.writer_seq:
         raise MemoryBankError(
@@ -44,6 +48,7 @@ def numbered(event: Event, last: dict[str, int]) -> Event:
     if known is None:
         return event  # Its writer numbers its own events.
     number = event.writer_seq or known + 1
+    check_next_number(event.writer, number, known)
     last[event.writer] = max(known, number)
     return event if event.writer_seq else msgspec.structs.replace(event, writer_seq=number)
 

@@ -8,14 +8,11 @@ from collections import deque
 from collections.abc import Sequence, Set
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 
 from embodied.errors import (
-    AheadOfClockError,
     DataError,
     MemoryBankError,
     NumberTakenError,
-    StaleLeaseError,
     StorageError,
 )
 from embodied.memory.schema.codec import decode_events
@@ -25,6 +22,7 @@ from embodied.memory.service.parcels import Parcel, at_time, events_or_none, is_
 from embodied.memory.service.service import Link, Result, UnreachableError, uncancellable
 from embodied.memory.service.site_time import SiteTime
 from embodied.memory.service.stamping import Stamping
+from embodied.memory.service.waiting import Waiting, is_refusal
 
 logger = logging.getLogger(__name__)
 
@@ -35,24 +33,6 @@ LARGEST_SENDING = 1_000
 LARGEST_SENDING_BYTES = 8 * 2**20  # Unless one parcel alone is larger.
 MOST_IN_MEMORY_BYTES = 16 * 2**20
 EXPECTED = (UnreachableError, StorageError, DataError)
-
-
-@dataclass(eq=False)
-class _Waiting:
-    """A parcel that waits for its answer.
-
-    `content` is None where it is to be read from the outbox, `answer` where no caller waits for it. The outbox gave
-    the numbers of `counted` ones, and may give others. Where `kept` it is laid aside again if it is refused. `stamped`
-    ones have times of this client's making, which it may change.
-    """
-
-    number: int
-    content: bytes | None
-    count: int
-    answer: Future[list[int]] | None
-    counted: bool
-    kept: bool = False
-    stamped: bool = False
 
 
 class Sender:
@@ -77,7 +57,7 @@ class Sender:
         self._in_memory_bytes = 0
         self.open = True
         self.trouble: Exception | None = None
-        self._waiting = deque(_Waiting(number, None, 0, None, counted=True) for number in outbox.numbers())
+        self._waiting = deque(Waiting(number, None, 0, None, counted=True) for number in outbox.numbers())
         self._thread = threading.Thread(target=self._send_all, name=f"outbox of {writer}", daemon=True)
         self._thread.start()
 
@@ -142,7 +122,7 @@ class Sender:
             room = self._in_memory_bytes + len(parcel.content) <= MOST_IN_MEMORY_BYTES
             content = parcel.content if room else None
             self._in_memory_bytes += len(content or b"")
-            self._waiting.append(_Waiting(parcel.number, content, parcel.count, answer, counted, kept, stamped))
+            self._waiting.append(Waiting(parcel.number, content, parcel.count, answer, counted, kept, stamped))
             self._changed.notify_all()
         return answer
 
@@ -170,7 +150,7 @@ class Sender:
             logger.error("Events of %s could not be sent, and are sent again.", self._writer, exc_info=error)
         self.trouble = error
 
-    def _next(self, most: int) -> list[_Waiting]:
+    def _next(self, most: int) -> list[Waiting]:
         """Returns what to send now, at most `most` parcels; nothing once it is closed.
 
         While nothing waits, what the bank has answered is deleted from the file too: those who read it beside this
@@ -185,7 +165,7 @@ class Sender:
             self._changed.wait_for(lambda: self._waiting or not self.open)
             return list(itertools.islice(self._waiting, most)) if self.open else []
 
-    def _read(self, waiting: Sequence[_Waiting]) -> list[Parcel]:
+    def _read(self, waiting: Sequence[Waiting]) -> list[Parcel]:
         """Returns the first of the waiting parcels, from memory or the outbox, up to the largest sending.
 
         One that was altered on the disk has been laid aside, and is waited for no more.
@@ -204,7 +184,7 @@ class Sender:
             found.append(parcel)
         return found
 
-    def _drop(self, one: _Waiting) -> None:
+    def _drop(self, one: Waiting) -> None:
         with self._changed:
             self._waiting.remove(one)
             self._changed.notify_all()
@@ -223,14 +203,34 @@ class Sender:
         for parcel in parcels:
             events = events_or_none(parcel.content)
             if events and not self._outbox.is_numbered(parcel.number):
-                self._fetch_last({event.writer for event in events if not event.writer_seq})
-                stamp = self._stamping.of_parcel(parcel.number)
-                found.append(self._changed_content(self._outbox.number(parcel, stamp)))
-                events = decode_events(found[-1].content)
+                try:
+                    self._fetch_last({event.writer for event in events if not event.writer_seq})
+                    changed = self._outbox.number(parcel, self._stamping.of_parcel(parcel.number))
+                except (UnreachableError, StorageError):
+                    raise
+                except MemoryBankError as error:  # The others must not wait for it.
+                    self._refuse(parcel, error)
+                    continue
+                found.append(self._changed_content(changed))
+                events = decode_events(changed.content)
             else:
                 found.append(parcel)
             self._stamping.note_last(events)
         return found
+
+    def _refuse(self, parcel: Parcel, error: MemoryBankError) -> None:
+        """Lays a parcel aside that can never be sent, unless its caller waits, who gets the error."""
+        with self._changed:
+            one = next(one for one in self._waiting if one.number == parcel.number)
+        if one.answer is None or one.kept:
+            logger.warning("Events of %s are refused and laid aside: %s", self._writer, error)
+            self._outbox.refuse(parcel, str(error))
+        self._outbox.remove([parcel], at_once=True)
+        with self._changed:
+            self._waiting.remove(one)
+            self._in_memory_bytes -= len(one.content or b"")
+            self._changed.notify_all()
+        one.set_answer(error)
 
     def _fetch_last(self, writers: Set[str]) -> None:
         for writer in sorted(writers - self._last_s.keys()):
@@ -253,21 +253,21 @@ class Sender:
         """Sets results; events leave the outbox before their results are set. Raises for a disk that fails."""
         with self._changed:
             waiting = {one.number: one for one in itertools.islice(self._waiting, len(parcels))}
-        answered: list[tuple[_Waiting, Result]] = []
+        answered: list[tuple[Waiting, Result]] = []
         for parcel, result in zip(parcels, results, strict=True):
             one = waiting[parcel.number]
             if (
                 isinstance(result, StorageError)
-                or _is_ahead(one, result)
+                or one.is_ahead(result)
                 or self._gets_other_numbers(one, parcel, result)
             ):
                 break
             answered.append((one, result))
         for parcel, (one, result) in zip(parcels, answered, strict=False):
-            if (one.answer is None or one.kept) and _is_refusal(result):
+            if (one.answer is None or one.kept) and is_refusal(result):
                 logger.warning("Events of %s are refused and laid aside: %s", self._writer, result)
                 self._outbox.refuse(parcel, str(result))
-        refused = any(_is_refusal(result) for _, result in answered)
+        refused = any(is_refusal(result) for _, result in answered)
         # What was refused must not be sent again.
         self._outbox.remove(parcels[: len(answered)], at_once=refused)
         with self._changed:
@@ -276,15 +276,15 @@ class Sender:
                 self._in_memory_bytes -= len(one.content or b"")
             self._changed.notify_all()
         for one, result in answered:
-            _answer(one.answer, result)
+            one.set_answer(result)
         self._try_again(parcels[len(answered) :], results[len(answered) :], waiting)
 
-    def _gets_other_numbers(self, one: _Waiting, parcel: Parcel, result: Result) -> bool:
+    def _gets_other_numbers(self, one: Waiting, parcel: Parcel, result: Result) -> bool:
         """Returns whether the bank has given a parcel's numbers to other events, such as after a disk was replaced."""
         taken = isinstance(result, NumberTakenError) and one.counted
         return taken and not is_readdressed(decode_events(parcel.content))
 
-    def _try_again(self, parcels: Sequence[Parcel], results: Sequence[Result], waiting: dict[int, _Waiting]) -> None:
+    def _try_again(self, parcels: Sequence[Parcel], results: Sequence[Result], waiting: dict[int, Waiting]) -> None:
         """Changes parcels whose numbers are taken, or that lie ahead of the bank's clock, so that they are sent again.
 
         Raises for a disk that fails.
@@ -293,7 +293,7 @@ class Sender:
             if self._gets_other_numbers(waiting[parcel.number], parcel, result):
                 logger.info("Events of %s are sent under another writer: %s", self._writer, result)
                 self._readdress(parcel)
-            elif _is_ahead(waiting[parcel.number], result):
+            elif waiting[parcel.number].is_ahead(result):
                 self._restamp(parcel, result)
         for result in results:
             if isinstance(result, StorageError):
@@ -323,21 +323,3 @@ class Sender:
         else:
             events = list(map(self._stamping.stamped, events))
             self._changed_content(self._outbox.rewrite(parcel, events))
-
-
-def _is_ahead(one: _Waiting, result: Result) -> bool:
-    return one.stamped and isinstance(result, AheadOfClockError)
-
-
-def _is_refusal(result: Result) -> bool:
-    """Returns whether nothing of a parcel was written: claims are in the log."""
-    return isinstance(result, MemoryBankError) and not isinstance(result, StaleLeaseError)
-
-
-def _answer(answer: Future[list[int]] | None, result: Result) -> None:
-    if answer is None:
-        return
-    if isinstance(result, MemoryBankError):
-        answer.set_exception(result)
-    else:
-        answer.set_result(result)
