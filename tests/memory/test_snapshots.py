@@ -58,6 +58,20 @@ def test_a_rebuild_gives_the_same_tables_with_and_without_a_snapshot(bank, start
     assert bank.verify().problems == ()
 
 
+def test_a_snapshot_after_which_nothing_was_removed_is_not_searched_for_removed_events(bank, monkeypatch):
+    bank.append(EventFactory().event(Forgotten("old", ((3, 3),), 1), 20.0, "clerk"))
+    written = bank.head
+    bank.write_snapshot()
+    log_event(bank, 1)
+    before = contents_of(bank)
+    damage_projections(bank)
+    for projection in snapshots.PROJECTIONS:
+        monkeypatch.setattr(projection, "prune", None)
+    assert bank.rebuild() == written
+    assert contents_of(bank) == before
+    assert bank.verify().problems == ()
+
+
 def test_an_altered_snapshot_is_not_used(bank):
     first = bank.write_snapshot()
     written = bank.head

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from embodied.errors import EmbodiedError, MemoryBankError
 from embodied.memory.projections.projection import PROJECTIONS_VERSION, apply_event
+from embodied.memory.schema.kinds import Forgotten
 from embodied.memory.storage.bank_file import PROJECTIONS, connect
 from embodied.memory.storage.files import storage_error
 from embodied.memory.storage.log import EventLog
@@ -114,8 +115,9 @@ def rebuild(log: EventLog, path: Path | None) -> int:
             if start:
                 for table in TABLES:
                     db.execute(f"INSERT INTO main.{table} SELECT * FROM snapshot.{table}")  # noqa: S608
-                for projection in PROJECTIONS:
-                    projection.prune(tables)
+                if _removed_after(tables, start):
+                    for projection in PROJECTIONS:
+                        projection.prune(tables)
             replay(log, tables, after=start)
             tables.commit()
         except BaseException as error:
@@ -134,6 +136,12 @@ def replay(log: EventLog, target: Tables, *, after: int = 0) -> None:
         apply_event(PROJECTIONS, target, event, log.event)
     for projection in PROJECTIONS:
         projection.settle(target, log.head)
+
+
+def _removed_after(tables: Tables, seq: int) -> bool:
+    """Returns whether events were removed from the log after number `seq`: every removal is an event itself."""
+    kind = tables.names.find(Forgotten.__struct_config__.tag)
+    return tables.select_one("SELECT 1 FROM event WHERE seq > ? AND kind = ? LIMIT 1", seq, kind) is not None
 
 
 def _recreate(db: sqlite3.Connection) -> None:
