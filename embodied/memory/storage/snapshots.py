@@ -13,6 +13,7 @@ from pathlib import Path
 
 from embodied.errors import EmbodiedError, MemoryBankError
 from embodied.memory.projections.projection import PROJECTIONS_VERSION, apply_event
+from embodied.memory.schema.kind_table import KIND_OF_PAYLOAD
 from embodied.memory.schema.kinds import Forgotten
 from embodied.memory.storage.bank_file import PROJECTIONS, connect
 from embodied.memory.storage.files import storage_error
@@ -140,7 +141,7 @@ def replay(log: EventLog, target: Tables, *, after: int = 0) -> None:
 
 def _removed_after(tables: Tables, seq: int) -> bool:
     """Returns whether events were removed from the log after number `seq`: every removal is an event itself."""
-    kind = tables.names.find(Forgotten.__struct_config__.tag)
+    kind = tables.names.find(KIND_OF_PAYLOAD[Forgotten].tag)
     return tables.select_one("SELECT 1 FROM event WHERE seq > ? AND kind = ? LIMIT 1", seq, kind) is not None
 
 
