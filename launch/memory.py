@@ -18,11 +18,14 @@ from embodied.memory import (
     Ownership,
     ReadOnlyBank,
     RetentionConfig,
+    SimulatedClock,
     back_up,
     bank_path,
+    close_past,
     inspect_file,
     open_bank,
     open_read_only,
+    reopen_past,
     require_openable,
     rescue,
     restore,
@@ -53,6 +56,8 @@ class What(Enum):
     restore = "restore"
     refused = "refused"
     status = "status"
+    close_past = "close_past"
+    reopen_past = "reopen_past"
 
 
 @dataclass(kw_only=True)
@@ -62,6 +67,7 @@ class MemoryCommandConfig(QuerySettings):
     Attributes:
         root: a folder that confines the file; empty for any
         backup: the file that restore reads
+        before_s: with close_past and reopen_past, the time before which the past is closed
         again: with refused, the parcel to send again
         bank: with refused, the URL of the bank that gets it
         outboxes: with status, the files of robots' outboxes
@@ -73,6 +79,7 @@ class MemoryCommandConfig(QuerySettings):
     root: str = ""
     output: str = ""
     backup: str = ""
+    before_s: float | None = None
     again: int | None = None
     bank: str = ""
     outboxes: list[str] = field(default_factory=list)
@@ -111,7 +118,8 @@ def memory(composed: cli.Composed) -> None:
             for line in READING[config.what](view, config):
                 cli.print_text(line)
         return
-    with open_bank(config.url, root=root, thorough=config.what is not What.rebuild) as bank:
+    # Its clock stands where that of the last owner stood: a command is not a part of the site's time.
+    with open_bank(config.url, root=root, clock=SimulatedClock(), thorough=config.what is not What.rebuild) as bank:
         for line in WRITING[config.what](bank, config):
             cli.print_text(line)
 
@@ -120,7 +128,7 @@ def _opened(url: str, root: Path | None) -> Bank | ReadOnlyBank:
     """Returns the bank, checked; beside its owner, or where nothing can be written, what it holds now."""
     try:
         require_openable(url, root=root)
-        return open_bank(url, root=root)
+        return open_bank(url, root=root, clock=SimulatedClock())
     except OwnedError:
         bank = open_read_only(url, root=root)
         _log.info("Another process has the bank open: the answer is as of event %d.", bank.head)
@@ -235,6 +243,17 @@ def _rebuild(bank: Bank, config: MemoryCommandConfig) -> Iterator[str]:
     yield f"The projections are made again, from {f'the snapshot at {start}' if start else 'the first event'} on."
 
 
+def _close_past(bank: Bank, config: MemoryCommandConfig) -> Iterator[str]:
+    number = close_past(bank, config.before_s)
+    yield f"Event {number} closes the past: what is earlier is refused from now on. `reopen_past` opens it again."
+
+
+def _reopen_past(bank: Bank, config: MemoryCommandConfig) -> Iterator[str]:
+    number = reopen_past(bank, config.before_s)
+    left = "nothing of it is" if config.before_s is None else f"only what is earlier than {config.before_s} s is still"
+    yield f"Event {number} opens the past again: {left} closed. What was laid aside meanwhile can be sent again."
+
+
 BESIDE: Mapping[What, Callable[[MemoryCommandConfig, Path], None]] = {
     What.backup: _back_up,
     What.refused: _list_refused,
@@ -249,6 +268,8 @@ READING: Mapping[What, Callable[[BankView, MemoryCommandConfig], Iterator[str]]]
 WRITING: Mapping[What, Callable[[Bank, MemoryCommandConfig], Iterator[str]]] = {
     What.retain: _retain,
     What.rebuild: _rebuild,
+    What.close_past: _close_past,
+    What.reopen_past: _reopen_past,
 }
 
 

@@ -46,6 +46,7 @@ from embodied.memory.schema.kinds import (
     Polygon,
     RelationEnded,
     RelationSet,
+    Reopened,
     RobotRegistered,
     RobotReported,
     SkillEnded,
@@ -69,6 +70,7 @@ from embodied.memory.service.outbox_config import OutboxConfig
 from embodied.memory.service.outbox_file import is_outbox
 from embodied.memory.service.outbox_status import OutboxStatus, outbox_status
 from embodied.memory.service.parcels import LaidAside
+from embodied.memory.service.past import close_past, reopen_past
 from embodied.memory.service.read_only import ReadOnlyBank, open_read_only
 from embodied.memory.service.service import BankService, Link, Result, UnreachableError
 from embodied.memory.service.status_metrics import metrics_text
@@ -136,6 +138,7 @@ __all__ = [
     "RemoteReads",
     "RemoteSubscription",
     "Removal",
+    "Reopened",
     "ReportedStatus",
     "Result",
     "Retention",
@@ -161,6 +164,7 @@ __all__ = [
     "WriterStatus",
     "back_up",
     "bank_path",
+    "close_past",
     "decode_event",
     "decode_events",
     "describe",
@@ -175,6 +179,7 @@ __all__ = [
     "rank",
     "read_laid_aside",
     "recall_ranked",
+    "reopen_past",
     "require_openable",
     "require_resolution",
     "rescue",

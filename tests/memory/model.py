@@ -16,6 +16,7 @@ from embodied.memory import (
     PlaceDefined,
     RelationEnded,
     RelationSet,
+    Reopened,
     RobotReported,
     Watermark,
     Withdrawn,
@@ -278,11 +279,13 @@ class Model:
 
     def accepts(self, event):
         number, time_s = self.last(event.writer)
-        if event.writer_seq <= number or event.valid_time_s < time_s or event.valid_time_s < self.closed_s:
-            return False
         payload = event.payload
-        if isinstance(payload, Watermark):
-            return payload.before_s <= event.valid_time_s
+        closed = event.valid_time_s < self.closed_s and not isinstance(payload, Reopened)
+        if event.writer_seq <= number or event.valid_time_s < time_s or closed:
+            return False
+        if isinstance(payload, Watermark | Reopened):
+            before_s = payload.before_s if isinstance(payload, Watermark) else -math.inf
+            return event.writer.startswith("site/") and before_s <= event.valid_time_s
         if isinstance(payload, Withdrawn):
             return self.accepts_withdrawal(event.writer, payload.seqs)
         if isinstance(payload, EntityMerged):
@@ -319,6 +322,9 @@ class Model:
             self.count(thing, before.get(thing, []), changes)
         if isinstance(event.payload, Watermark):
             self.closed_s = max(self.closed_s, event.payload.before_s)
+        if isinstance(event.payload, Reopened):
+            open_s = -math.inf if event.payload.before_s is None else event.payload.before_s
+            self.closed_s = min(self.closed_s, open_s)
 
     def count(self, thing, before, changes):
         """Numbers the changes of a thing's parent: those that stay keep their versions, others get new ones."""

@@ -17,6 +17,7 @@ from embodied.memory import (
     Forgotten,
     RelationEnded,
     RelationSet,
+    Reopened,
     RobotReported,
     Watermark,
     Withdrawn,
@@ -142,12 +143,17 @@ class BankAgainstModel(RuleBasedStateMachine):
 
     @rule(time_s=TIMES, before_s=TIMES)
     def close_the_past(self, time_s, before_s):
-        self.offer(self.event("clerk", time_s, Watermark(before_s)))
+        self.offer(self.event("site/clerk", time_s, Watermark(before_s)))
         for thing in THINGS:
             for tenth in range(1, 4):
                 asked = self.model.closed_s - tenth / 4
                 if asked > -1:
                     self.answers.append((thing, asked, self.bank.where_is(thing, as_of_s=asked)))
+
+    @rule(time_s=TIMES, before_s=st.none() | TIMES)
+    def reopen_the_past(self, time_s, before_s):
+        self.offer(self.event("site/clerk", time_s, Reopened(before_s)))
+        self.answers = [answer for answer in self.answers if answer[1] < self.model.closed_s]
 
     @rule()
     def make_the_projections_again(self):

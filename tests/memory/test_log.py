@@ -64,7 +64,7 @@ def test_a_row_needs_no_names_of_fields_and_loses_nothing(kind):
     examples[Pose | None] = Pose((0.0, 1.0, 0.0))
     others = {
         "skills": (SkillSpec("pick"),), "ranges": ((1, 2), (4, 5)), "size_m": (1.0, 2.0, 3.0), "parent": "p",
-        "position_m": (1.0, 2.0, 3.0), "expected_version": 4, "kept": (2,), "step": 5,
+        "position_m": (1.0, 2.0, 3.0), "expected_version": 4, "kept": (2,), "step": 5, "before_s": 0.5,
     }  # fmt: skip
     fields = {}
     for field in kind.__struct_fields__:
@@ -245,7 +245,7 @@ def logged_in_all_kinds(factory):
     yield factory.event(PlaceDefined("home", "site"))
     for number in range(3):
         name, task = str(number), f"t{number}"
-        gone = 1 + 20 * number + (12 if number else 13)  # The interaction, or the tool that was called.
+        gone = 1 + 21 * number + (12 if number else 13)  # The interaction, or the tool that was called.
         yield from (
             factory.seen(f"cup{name}"), factory.state("panda"), factory.moment(entities=(f"cup{name}",)),
             factory.event(kinds.AbsenceSeen(f"cup{name}", 0.9)), factory.event(kinds.Observed(name)),
@@ -259,9 +259,10 @@ def logged_in_all_kinds(factory):
             factory.event(kinds.ToolCalled("t"), robot="panda"), factory.event(kinds.SubtaskEnded(name, "done")),
             factory.event(EpisodeBegun(name, "tidy")), factory.event(kinds.EpisodeEnded(name, "success")),
             factory.event(kinds.LeaseGranted(f"wash{name}", 1, 9.0), robot="panda"),
-            factory.event(kinds.Watermark(0.0)),
+            factory.event(kinds.Watermark(0.0), writer="site/past"),
             factory.event(kinds.Forgotten("old", ((gone, gone),), 1), writer="retention"),
-            factory.event(kinds.Withdrawn((2 + 20 * number,))),
+            factory.event(kinds.Withdrawn((2 + 21 * number,))),
+            factory.event(kinds.Reopened(), writer="site/past"),
         )  # fmt: skip
 
 

@@ -260,7 +260,7 @@ def test_a_number_below_the_last_that_was_never_sent_is_refused(bank):
 
 
 def test_what_comes_after_the_past_was_closed_is_refused(bank):
-    bank.append(EventFactory().event(Watermark(5.0), 10.0, "clerk"))
+    bank.append(EventFactory().event(Watermark(5.0), 10.0, "site/past"))
     refuse(bank, EventFactory().seen("b", 1.0, 4.9, "late"), MemoryBankError, "closed past")
     bank.append(EventFactory().seen("b", 1.0, 5.0, "late"))
 
@@ -272,8 +272,8 @@ def test_what_another_writer_may_still_explain_is_taken_and_says_nothing_until_t
         EventFactory().event(RelationEnded("a", "near", "b"), 2.0, "bob"),
         EventFactory().seen("cup", 1.0, 1.0, "cy"),
         EventFactory().event(AbsenceSeen("cup", 0.5), 2.0, "dan"),
-        EventFactory().event(Watermark(0.5), 3.0, "eve"),
-        EventFactory().event(Watermark(0.25), 3.0, "fred"),
+        EventFactory().event(Watermark(0.5), 3.0, "site/eve"),
+        EventFactory().event(Watermark(0.25), 3.0, "site/fred"),
     ]
     answers = []
     for order in (logged, logged[::-1]):

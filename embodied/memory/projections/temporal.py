@@ -1,19 +1,23 @@
 """Time: episodes, moments of policies, and the watermark of the past."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
 from embodied.errors import MemoryBankError
 from embodied.memory.projections.projection import Projection
 from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import EpisodeBegun, EpisodeEnded, Forgotten, MomentStored, Watermark
+from embodied.memory.schema.kinds import EpisodeBegun, EpisodeEnded, Forgotten, MomentStored, Reopened, Watermark
 from embodied.memory.storage.tables import Tables
 
 MOMENT_TABLES = ("moment_key", "moment_entity_key", "moment_label_key")
 
 
 class Temporal(Projection):
-    """`moment` is a view: its keys lie in `moment_key`, its embedding and tokens with the event."""
+    """`moment` is a view: its keys lie in `moment_key`, its embedding and tokens with the event.
+
+    `closed` has a row for each event that closes or reopens the past: before which time it is closed from then on.
+    """
 
     schema: ClassVar[str] = """
     CREATE TABLE IF NOT EXISTS episode (
@@ -23,7 +27,6 @@ class Temporal(Projection):
     CREATE INDEX IF NOT EXISTS episode_model ON episode (model_id);
     CREATE INDEX IF NOT EXISTS episode_begun ON episode (begun_seq);
     CREATE TABLE IF NOT EXISTS closed (seq INTEGER PRIMARY KEY, before_s REAL NOT NULL);
-    CREATE INDEX IF NOT EXISTS closed_before ON closed (before_s);
     CREATE TABLE IF NOT EXISTS removal (seq INTEGER PRIMARY KEY);
     CREATE TABLE IF NOT EXISTS moment_key (
         seq INTEGER PRIMARY KEY, valid_time_s REAL NOT NULL, robot INTEGER NOT NULL, episode INTEGER NOT NULL,
@@ -67,7 +70,10 @@ class Temporal(Projection):
             case MomentStored() as payload:
                 _store(tables, event, payload)
             case Watermark(before_s=before_s):
-                tables.write("INSERT INTO closed VALUES (?, ?)", event.seq, before_s)
+                tables.write("INSERT INTO closed VALUES (?, ?)", event.seq, max(before_s, closed_before_s(tables)))
+            case Reopened(before_s=before_s):
+                open_s = -math.inf if before_s is None else before_s
+                tables.write("INSERT INTO closed VALUES (?, ?)", event.seq, min(open_s, closed_before_s(tables)))
             case Forgotten():
                 tables.write("INSERT INTO removal VALUES (?)", event.seq)
             case EpisodeBegun() as payload:
@@ -107,13 +113,19 @@ def _store(tables: Tables, event: Event, payload: MomentStored) -> None:
         )
 
 
+def closed_before_s(tables: Tables) -> float:
+    """Returns before which time the past is closed now, seconds; -inf where it is open."""
+    found = tables.select_one("SELECT before_s FROM closed ORDER BY seq DESC LIMIT 1")
+    return found[0] if found else -math.inf
+
+
 def _check_closed(tables: Tables, event: Event) -> None:
-    found = tables.select_one("SELECT MAX(before_s) FROM closed")
-    if found and found[0] is not None and event.valid_time_s < found[0]:
+    before_s = closed_before_s(tables)
+    if event.valid_time_s < before_s and not isinstance(event.payload, Reopened):
         raise MemoryBankError(
             "A closed past must not be added to.",
             value=event.valid_time_s,
-            remedy=f"Everything before {found[0]} s is closed: it came too late.",
+            remedy=f"Everything before {before_s} s is closed: it came too late. The operator can open it again.",
         )
 
 

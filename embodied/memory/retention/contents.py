@@ -67,6 +67,7 @@ class Contents:
         for name in names:
             log.evidence.update(bank.evidence(name))
             bank.give_way()
+        log.newest_s = min(log.newest_s, bank.clock().time_s)  # An older bank may have an event of the far future.
         return log
 
     def histories(self) -> dict[str, SightingHistory]:

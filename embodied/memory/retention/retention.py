@@ -107,12 +107,12 @@ class Retention:
         log = Contents.read(bank)
         chosen = self.choose(log, bank.give_way)
         log.drop_sightings(bank.give_way)
-        number, time_s = bank.last_of_writer(WRITER)
+        writer, number, time_s = _writer(bank)
         first = number
         for reason, numbers in chosen.items():
             for ranges, count in steps_of(numbers, STEP):
                 number += 1
-                bank.append(Event(WRITER, number, max(time_s, log.newest_s), Forgotten(reason, ranges, count)))
+                bank.append(Event(writer, number, max(time_s, log.newest_s), Forgotten(reason, ranges, count)))
                 sleep(PAUSE_S)  # Threads that wait for the lock do not queue: the one that runs would take it again.
                 bank.give_way()
         counts = {reason: len(numbers) for reason, numbers in chosen.items()}
@@ -160,6 +160,18 @@ class Retention:
             novel = keyframes(embeddings, self._config.keyframes, give_way)
             plain += np.delete(numbers, novel).tolist()
         return alike, plain
+
+
+def _writer(bank: Bank) -> tuple[str, int, float]:
+    """Returns the name of the writer, its last number, and its last time, seconds.
+
+    In an older bank with an event of the far future the time of retention may lie there too: then it goes on under
+    another name.
+    """
+    name, reading = WRITER, bank.clock()
+    while (last := bank.last_of_writer(name))[1] > reading.time_s + reading.ahead_s:
+        name += "/again"
+    return name, *last
 
 
 def retain(bank: Bank, config: RetentionConfig | None = None) -> RetentionResult:

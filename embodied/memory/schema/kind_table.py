@@ -227,6 +227,12 @@ _ROWS = (
         text=texts.withdrawal,
         removal=Removal.ON_REQUEST,  # Once the events that it names are gone.
     ),
+    Kind(
+        payload=kinds.Reopened,
+        check=payload_checks.check_reopened,
+        names=lambda _, __: (),
+        text=texts.reopened,
+    ),
 )
 KINDS = table_of(_ROWS, get_args(kinds.Payload), tagged_classes(vars(kinds)))
 KIND_OF_PAYLOAD = {kind.payload: kind for kind in KINDS.values()}

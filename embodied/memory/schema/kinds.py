@@ -246,7 +246,8 @@ class LeaseGranted(msgspec.Struct, frozen=True, tag="lease_granted", forbid_unkn
 class Watermark(msgspec.Struct, frozen=True, tag="past_closed", forbid_unknown_fields=True, gc=False):
     """The log before `before_s` is complete: later events with an earlier valid time are refused.
 
-    The past stays closed: of several watermarks, in any order of arrival, the latest `before_s` counts.
+    Only the site closes the past (a writer `site/...`), up to the clock of the bank at most. Of several watermarks, in
+    any order of arrival, the latest `before_s` counts, until a `Reopened`.
     """
 
     before_s: float
@@ -281,6 +282,15 @@ class Withdrawn(msgspec.Struct, frozen=True, tag="withdrawn", forbid_unknown_fie
     reason: str = ""
 
 
+class Reopened(msgspec.Struct, frozen=True, tag="past_reopened", forbid_unknown_fields=True, gc=False):
+    """Of the past only what is earlier than `before_s` stays closed (None: nothing); only the site reopens it.
+
+    Answers at earlier snapshots stay as they were: what is written late is later in the log.
+    """
+
+    before_s: float | None = None
+
+
 Payload = (
     PlaceDefined
     | EntitySeen
@@ -302,6 +312,7 @@ Payload = (
     | Forgotten
     | Observed
     | Withdrawn
+    | Reopened
 )
 
 

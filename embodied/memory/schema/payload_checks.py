@@ -17,6 +17,7 @@ from embodied.memory.schema.reported_status import ReportedStatus
 LEAST_VISIBLE = 0.5
 FLOAT_BYTES = 4
 ROUNDING = 1e-5
+SITE = "site/"  # How the names of the site's own writers begin.
 
 
 def accept(_: Event, __: object) -> None:
@@ -259,13 +260,29 @@ def check_moment(event: Event, payload: kinds.MomentStored) -> None:
 
 
 def check_watermark(event: Event, payload: kinds.Watermark) -> None:
-    """Raises `MemoryBankError` unless it is a watermark that is finite and not after the event itself."""
+    """Raises `MemoryBankError` unless it is a watermark of the site that is finite and not after the event itself."""
     finite("The end of a closed past", payload.before_s)
     if not payload.before_s <= event.valid_time_s:
         raise MemoryBankError(
             "Only the past can be closed.",
             value=payload.before_s,
             remedy=f"The event itself is at {event.valid_time_s} s: close up to there at most.",
+        )
+    _of_the_site(event)
+
+
+def check_reopened(event: Event, payload: kinds.Reopened) -> None:
+    """Raises `MemoryBankError` unless it is of the site, with a finite time or none."""
+    finite("The end of a closed past", payload.before_s or 0.0)
+    _of_the_site(event)
+
+
+def _of_the_site(event: Event) -> None:
+    if not event.writer.startswith(SITE):
+        raise MemoryBankError(
+            "Only the site may close its past or open it again.",
+            value=event.writer,
+            remedy=f"A robot cannot: the operator writes it as {SITE + '...'!r}, see `python -m launch.memory --help`.",
         )
 
 

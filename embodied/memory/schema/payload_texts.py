@@ -103,6 +103,11 @@ def watermark(payload: kinds.Watermark, _: Shown) -> str:
     return f"the past before {payload.before_s:.2f} s is closed"
 
 
+def reopened(payload: kinds.Reopened, _: Shown) -> str:
+    """Returns from when on the past is open again."""
+    return "the past is open again" + ("" if payload.before_s is None else f" from {payload.before_s:.2f} s on")
+
+
 def forgotten(payload: kinds.Forgotten, _: Shown) -> str:
     """Returns how many events were removed, why, and the first of their ranges."""
     ranges = ", ".join(f"{first}-{last}" for first, last in payload.ranges[:3])
