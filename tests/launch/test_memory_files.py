@@ -2,7 +2,8 @@
 
 import pytest
 
-from embodied.memory import open_bank
+from embodied.errors import MemoryBankError
+from embodied.memory import SimulatedClock, open_bank
 from launch.printing import printable
 from tests.launch.test_memory import payload
 from tests.memory.writers import EventFactory
@@ -35,6 +36,22 @@ def test_a_backup_that_cannot_be_is_refused_in_one_message(tmp_path, arguments):
     with open_bank("sqlite:///run.db", root=tmp_path) as bank:
         bank.append(EventFactory().seen("cup"))
     assert len(payload(tmp_path, *arguments, code=2).strip().splitlines()) == 1
+
+
+def test_the_operator_closes_the_past_and_opens_it_again_and_the_time_of_the_bank_stays(tmp_path):
+    def late(writer):
+        with open_bank("sqlite:///run.db", root=tmp_path, clock=SimulatedClock()) as bank:
+            bank.append(EventFactory().seen("cup", 1.0, 10.0, writer))
+            return bank.clock().time_s
+
+    with open_bank("sqlite:///run.db", root=tmp_path, clock=SimulatedClock(100.0)) as bank:
+        bank.append(EventFactory().seen("cup", 1.0, 50.0))
+    assert "closes the past" in payload(tmp_path, "close_past", "url=sqlite:///run.db", "before_s=20")
+    with pytest.raises(MemoryBankError, match="closed past"):
+        late("a")
+    assert "past can be closed" in payload(tmp_path, "close_past", "url=sqlite:///run.db", "before_s=101", code=2)
+    assert "opens the past again: nothing" in payload(tmp_path, "reopen_past", "url=sqlite:///run.db")
+    assert late("a") == 100.0
 
 
 @pytest.mark.parametrize(
