@@ -22,6 +22,7 @@ from embodied.memory import (
     back_up,
     bank_path,
     close_past,
+    describe,
     inspect_file,
     open_bank,
     open_read_only,
@@ -29,6 +30,7 @@ from embodied.memory import (
     require_openable,
     rescue,
     restore,
+    withdraw,
 )
 from embodied.paths import written_atomically
 from launch import cli, memory_text
@@ -52,6 +54,7 @@ class What(Enum):
     verify = "verify"
     retain = "retain"
     rebuild = "rebuild"
+    withdraw = "withdraw"
     backup = "backup"
     restore = "restore"
     refused = "refused"
@@ -71,6 +74,8 @@ class MemoryCommandConfig(QuerySettings):
         again: with refused, the parcel to send again
         bank: with refused, the URL of the bank that gets it
         outboxes: with status, the files of robots' outboxes
+        seqs: with withdraw, the numbers of the wrong events
+        reason: with withdraw, why they are wrong
         metrics_port: with status, serves the same to Prometheus at this port of loopback until it is interrupted
     """
 
@@ -82,6 +87,8 @@ class MemoryCommandConfig(QuerySettings):
     before_s: float | None = None
     again: int | None = None
     bank: str = ""
+    seqs: list[int] = field(default_factory=list)
+    reason: str = ""
     outboxes: list[str] = field(default_factory=list)
     metrics_port: int | None = None
     retention: RetentionConfig = field(default_factory=RetentionConfig)
@@ -237,6 +244,14 @@ def _retain(bank: Bank, config: MemoryCommandConfig) -> Iterator[str]:
     yield f"{done.left:>9}  events are left"
 
 
+def _withdraw(bank: Bank, config: MemoryCommandConfig) -> Iterator[str]:
+    by_seq = withdraw(bank, config.seqs, config.reason)
+    yield f"Event {by_seq} withdraws {len(config.seqs)} events. From it on no belief counts them:"
+    for seq in config.seqs:
+        event = bank.event(seq)
+        yield f"{seq:>9}  {describe(event) if event else ''}"
+
+
 def _rebuild(bank: Bank, config: MemoryCommandConfig) -> Iterator[str]:
     del config
     start = bank.rebuild()
@@ -270,6 +285,7 @@ WRITING: Mapping[What, Callable[[Bank, MemoryCommandConfig], Iterator[str]]] = {
     What.rebuild: _rebuild,
     What.close_past: _close_past,
     What.reopen_past: _reopen_past,
+    What.withdraw: _withdraw,
 }
 
 

@@ -91,7 +91,7 @@ def timeline(bank: BankView, query: QuerySettings) -> Iterator[str]:
         events.sort(key=lambda event: (event.valid_time_s, event.seq))
     if not events:
         yield "Nothing that fits has happened."
-    yield from _lines(events[: query.limit], query)
+    yield from _lines(bank, events[: query.limit], query)
     if len(events) > query.limit:
         yield f"... {len(events) - query.limit} more; limit={len(events)} shows all"
 
@@ -116,7 +116,7 @@ def answer(bank: BankView, query: QuerySettings) -> Iterator[str]:
         yield from _similar(bank, query)
     elif query.why is not None:
         number = validation.whole("why", query.why, least=1)
-        yield from _lines(bank.why(number), query) if bank.event(number) else ["There is no such event."]
+        yield from _lines(bank, bank.why(number), query) if bank.event(number) else ["There is no such event."]
     elif query.nth is not None:
         event = bank.nth_interaction(
             validation.ordinal("nth", query.nth), entity=query.name, robot=query.robot, action=query.action,
@@ -173,7 +173,7 @@ def _looks(bank: BankView, entity: str) -> str:
     newest = ""
     wanted = EventFilter(kinds=("entity_seen",), entities=(entity,))
     for event in bank.changes_since(0, wanted=wanted, limit=MOST_SIGHTINGS):
-        if isinstance(event.payload, EntitySeen):
+        if isinstance(event.payload, EntitySeen) and bank.withdrawn_by(event.seq) is None:
             newest = " ".join((*event.payload.labels, event.payload.category))
     return newest
 
@@ -287,10 +287,11 @@ def _interval_in_episode(query: CompletedQuery) -> tuple[float, float]:
     return validation.interval((from_s, to_s))
 
 
-def _lines(events: Sequence[Event], query: CompletedQuery) -> Iterator[str]:
+def _lines(bank: BankView, events: Sequence[Event], query: CompletedQuery) -> Iterator[str]:
     width = max((len(event.robot) for event in events), default=0)
     for event in events:
-        text = describe(event, shown=query.shown)
+        by = bank.withdrawn_by(event.seq)
+        text = describe(event, shown=query.shown) + (f" (withdrawn by {by.seq})" if by else "")
         yield f"{event.valid_time_s - query.start_s:>10.2f} s  {event.seq:>8}  {event.robot:<{width}}  {text}"
 
 

@@ -47,10 +47,12 @@ def shortest_ends(names: Collection[str]) -> dict[str, str]:
 def _sightings(bank: BankView, query: CompletedQuery) -> dict[str, tuple[str, float]]:
     """Returns what each thing looked like when it was last seen, and when that was."""
     found: dict[str, tuple[str, float]] = {}
-    after, wanted = 0, EventFilter(kinds=("entity_seen",))
+    after, wanted, withdrawn = 0, EventFilter(kinds=("entity_seen",)), bank.withdrawn()
     while page := bank.changes_since(after, wanted=wanted, limit=PAGE):
         after = page[-1].seq
         for event in page:
+            if event.seq in withdrawn:
+                continue
             if isinstance(event.payload, EntitySeen) and (query.as_of_s is None or event.valid_time_s <= query.as_of_s):
                 looks = " ".join((*event.payload.labels, event.payload.category)).strip()
                 found[event.payload.entity] = (looks, event.valid_time_s)

@@ -16,6 +16,7 @@ from embodied.memory import (
     RelationSet,
     RobotReported,
     SubtaskEnded,
+    Withdrawn,
     describe,
 )
 
@@ -32,6 +33,10 @@ class PageSource(Protocol):
 
     def changes_since(self, seq: int, *, wanted: EventFilter | None = None, limit: int = 1000) -> list[Event]:
         """Returns the events after number `seq` that match `wanted`, at most `limit`, in order."""
+        ...
+
+    def history(self, name: str = "", *, kinds: Sequence[str] = ()) -> list[Event]:
+        """Returns the events of `kinds` about `name`, or of the whole site, in the order of time."""
         ...
 
     def where_is(self, entity: str, *, as_of_s: float | None = None) -> LocationBelief | None:
@@ -100,7 +105,9 @@ def episode_page(bank: PageSource, episode: str, *, what: str = "belief") -> Pag
         return None
     events = _without_fixtures(sorted(events, key=lambda event: (event.valid_time_s, event.seq)))
     shown = shortener(episode)
-    counted = [event for event in events if not event.claimed]
+    withdrawals = (event.payload for event in bank.history(kinds=("withdrawn",)))
+    withdrawn = {seq for payload in withdrawals if isinstance(payload, Withdrawn) for seq in payload.seqs}
+    counted = [event for event in events if not event.claimed and event.seq not in withdrawn]
     interactions = [event.payload for event in counted if isinstance(event.payload, Interaction)]
     return Page(
         name=episode,

@@ -74,6 +74,7 @@ from embodied.memory.service.past import close_past, reopen_past
 from embodied.memory.service.read_only import ReadOnlyBank, open_read_only
 from embodied.memory.service.service import BankService, Link, Result, UnreachableError
 from embodied.memory.service.status_metrics import metrics_text
+from embodied.memory.service.withdrawing import withdraw
 from embodied.memory.storage.backup import back_up, restore
 from embodied.memory.storage.clock import ClockReading, SimulatedClock, SiteClock, WallClock, require_resolution
 from embodied.memory.storage.integrity import Damage, inspect_file, rescue
@@ -186,4 +187,5 @@ __all__ = [
     "restore",
     "retain",
     "validation",
+    "withdraw",
 ]

@@ -290,6 +290,21 @@ def test_retention_says_what_it_forgot(folder):
     assert "The projections are made again" in payload(folder, "rebuild", "url=sqlite:///lean.db")
 
 
+def test_an_operator_withdraws_a_wrong_event(folder):
+    (folder / "wrong.db").write_bytes((folder / "site.db").read_bytes())
+    with open_bank("sqlite:///wrong.db", root=folder) as bank:
+        last = bank.history("cup", kinds=("entity_seen",))[-1]
+    found = payload(folder, "withdraw", "url=sqlite:///wrong.db", f"seqs=[{last.seq}]", "reason='a reflection'")
+    assert f"{last.seq}  cup" in found
+    assert f"(withdrawn by {bank_head(folder)})" in payload(folder, "timeline", "url=sqlite:///wrong.db", "name=cup")
+
+
+def bank_head(folder):
+    with open_bank("sqlite:///wrong.db", root=folder) as bank:
+        assert bank.event(bank.head).writer == "site/operator"
+        return bank.head
+
+
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [

@@ -28,6 +28,10 @@ class Instant:
     late: bool = False
     live: bool = False
 
+    def by(self, time_s: float) -> "Instant":
+        """Returns the instant of the same knowledge at a valid time, seconds."""
+        return Instant(self.seq, time_s, self.late, self.live)
+
 
 @dataclass(frozen=True)
 class Member:

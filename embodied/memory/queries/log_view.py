@@ -49,9 +49,9 @@ class LogView:
 
     def at(self, as_of_s: float | None) -> Instant:
         """Returns the instant of a query about a valid time (seconds, None: the latest)."""
-        head = self.head
-        late = head < self.log.head and withdrawn_after(self.log.tables, head)
-        return Instant(head, validation.instant_s(as_of_s), late, live=self.seq is None)
+        live = self.seq is None
+        late = self.seq is not None and self.seq < self.log.head and withdrawn_after(self.log.tables, self.seq)
+        return Instant(self.head, validation.instant_s(as_of_s), late, live)
 
     def wanted_events(self, seq: int, wanted: EventFilter, entities: Set[str]) -> Iterator[Event]:
         """Yields the events after `seq` that match the filter `wanted`, in the order of the log.

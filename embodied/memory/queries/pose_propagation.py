@@ -211,7 +211,7 @@ class PosePropagation:
     def _read_track(self, entity: int, time_s: float) -> Track:
         key = (entity, time_s)
         if key not in self._tracks:
-            by = replace(self.at, time_s=time_s)
+            by = self.at.by(time_s)
             position = last_seen(self._log, entity, by)
             self._tracks[key] = Track(
                 position,
