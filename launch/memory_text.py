@@ -122,7 +122,7 @@ def answer(bank: BankView, query: QuerySettings) -> Iterator[str]:
             validation.ordinal("nth", query.nth), entity=query.name, robot=query.robot, action=query.action,
             between_s=_interval_in_episode(query),
         )  # fmt: skip
-        yield from _lines([event], query) if event else ["There is no such interaction."]
+        yield from _lines(bank, [event], query) if event else ["There is no such interaction."]
     elif query.since is not None:
         yield from _changes(bank, query, validation.whole("since", query.since, least=0))
     elif any((query.name, query.episode, query.robot, query.place)) or (
@@ -244,7 +244,7 @@ def _similar(bank: BankView, query: CompletedQuery) -> Iterator[str]:
 def _changes(bank: BankView, query: CompletedQuery, since: int) -> Iterator[str]:
     wanted = EventFilter(kinds=tuple(query.kinds), robot=query.robot, task=query.episode)
     found = bank.changes_since(since, wanted=wanted, limit=query.limit)
-    yield from _lines(found, query)
+    yield from _lines(bank, found, query)
     if not found:
         what = "Nothing" if wanted == EventFilter() else "Nothing that fits"
         yield f"{what} has changed since event {since}; the newest event is {bank.head}."

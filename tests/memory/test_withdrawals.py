@@ -21,8 +21,11 @@ from embodied.memory import (
     RelationEnded,
     RelationSet,
     RetentionConfig,
+    RobotRegistered,
     RobotReported,
     SimulatedClock,
+    SkillEnded,
+    SkillSpec,
     Withdrawn,
     open_bank,
     open_read_only,
@@ -290,6 +293,42 @@ def test_retention_keeps_what_counts_and_no_removal_lets_a_withdrawn_event_count
     assert retain(bank, still).forgotten == {"withdrawals of events that are gone": 2}
     assert bank.withdrawn() == {}
     assert [bank.where_is("cup", as_of_s=float(at)) for at in (0, 1, 9)] == answers
+
+
+def test_a_withdrawn_run_of_a_skill_is_no_experience(factory):
+    """At each snapshot and time the estimates are those of a bank in which the withdrawn runs never were."""
+    wins = (True, False, True, True, False, False, True)
+    gone = ((3,), (6, 4), (9,))  # Of the numbers 3 to 9.
+
+    def estimates(view, **asked):
+        found = [view.skill_candidates("pick", (0.0, 0.0, 0.0), context=context, **asked) for context in ("", "cup")]
+        return [(one.success, one.estimate) for (one,) in found]
+
+    def begun(bank):
+        bank.append(event("ann", 1, RobotRegistered("ann", "arm", skills=(SkillSpec("pick"),)), 0.0))
+        bank.append(event("ann", 2, RobotReported(Pose()), 0.0))
+
+    def run(number):
+        ended = SkillEnded("pick", wins[number - 3], "cup" if number % 2 else "box")
+        return Event(f"ann/{number}", 1, float(number if number != 5 else 9), ended, robot="ann")
+
+    with open_bank(":memory:") as bank:
+        begun(bank)
+        bank.append([run(number) for number in range(3, 10)])
+        answers, left = {}, set(range(3, 10))
+        for at, seqs in enumerate(((), *gone)):
+            if seqs:
+                bank.append(Event("ann/desk", at, 0.0, Withdrawn(seqs), robot="ann"))
+                left -= {*seqs}
+            with open_bank(":memory:") as other:
+                begun(other)
+                other.append([run(number) for number in sorted(left)])
+                for as_of_s in (3.0, 6.0, 9.0):
+                    assert estimates(bank, as_of_s=as_of_s) == estimates(other, as_of_s=as_of_s)
+            answers[bank.head] = [estimates(bank, as_of_s=as_of_s) for as_of_s in (3.0, 6.0, 9.0)]
+            for seq, answer in answers.items():
+                assert [estimates(bank.snapshot(seq), as_of_s=as_of_s) for as_of_s in (3.0, 6.0, 9.0)] == answer
+        assert bank.verify().problems == ()
 
 
 def event(writer, number, payload, time_s=0.0):

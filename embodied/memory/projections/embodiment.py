@@ -1,9 +1,12 @@
 """Embodiment: the robots, their skills and success rates, and the leases of subtasks."""
 
+import math
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 from embodied.errors import ConflictError, MemoryBankError
-from embodied.memory.projections.projection import Projection
+from embodied.memory.projections.projection import Projection, TakenBack
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import (
     Interaction,
@@ -18,6 +21,8 @@ from embodied.memory.storage.tables import Tables
 
 EFFECTS = (RelationSet, RelationEnded, Interaction, SkillEnded, SubtaskEnded)  # What a robot does under a lease.
 DECAY = 0.96  # By which the weight of a run falls with each later one: half of it is left after 17.
+RUN = "robot = ? AND skill = ? AND context = ?"
+ADD_RUN = "INSERT INTO skill_run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)"
 ANY_CONTEXT = ""  # Runs are also counted under it, whatever their context.
 
 
@@ -43,7 +48,8 @@ class Embodiment(Projection):
     """`robot` has the first registration of each, `lease` one row per epoch, `lease_open` those that are in force.
 
     `skill_run` has a row per run, with the `Experience` up to it: of its context, and again of all contexts, under the
-    empty name. `newest_s` is the newest valid time of the runs counted.
+    empty name. `newest_s` is the newest valid time of the runs counted. A row counts from the event `known_seq` on,
+    its own or a withdrawal, until the withdrawal `until_seq`; it then has the negative of its robot.
     A subtask that ended without ever having been leased has a row of epoch 0, which no robot holds.
     """
 
@@ -54,8 +60,8 @@ class Embodiment(Projection):
     CREATE TABLE IF NOT EXISTS skill_run (
         robot INTEGER NOT NULL, skill INTEGER NOT NULL, context INTEGER NOT NULL, seq INTEGER NOT NULL,
         success INTEGER NOT NULL, valid_time_s REAL NOT NULL, newest_s REAL NOT NULL, runs INTEGER NOT NULL,
-        successes INTEGER NOT NULL, weight REAL NOT NULL, won REAL NOT NULL,
-        PRIMARY KEY (robot, skill, context, seq)
+        successes INTEGER NOT NULL, weight REAL NOT NULL, won REAL NOT NULL, known_seq INTEGER NOT NULL,
+        until_seq INTEGER, PRIMARY KEY (robot, skill, context, seq, known_seq)
     ) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS lease (
         subtask INTEGER NOT NULL, epoch INTEGER NOT NULL, robot INTEGER NOT NULL, expires_s REAL NOT NULL,
@@ -117,6 +123,16 @@ class Embodiment(Projection):
                 )  # fmt: skip
                 tables.write("DELETE FROM lease_open WHERE subtask = ?", intern(subtask))
 
+    def withdraw(self, tables: Tables, back: TakenBack) -> None:
+        """Counts the runs of skills again without the withdrawn ones: a run fades by those after it."""
+        runs: dict[tuple[str, str, str], list[Event]] = defaultdict(list)
+        for event in back.events:
+            if isinstance(event.payload, SkillEnded):
+                for context in sorted({event.payload.context, ANY_CONTEXT}):
+                    runs[event.robot, event.payload.skill, context].append(event)
+        for (_, _, context), events in runs.items():
+            _withdraw_runs(tables, back.seq, events, context)
+
 
 def _count_run(tables: Tables, event: Event, payload: SkillEnded, context: str) -> None:
     intern = tables.names.intern
@@ -127,10 +143,33 @@ def _count_run(tables: Tables, event: Event, payload: SkillEnded, context: str) 
         *key,
     ) or (event.valid_time_s,)  # fmt: skip
     tables.write(
-        "INSERT INTO skill_run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        ADD_RUN,
         *key, event.seq, int(payload.success), event.valid_time_s, max(newest_s, event.valid_time_s),
-        *Experience(*known).after(success=payload.success),
+        *Experience(*known).after(success=payload.success), event.seq,
     )  # fmt: skip
+
+
+def _withdraw_runs(tables: Tables, by_seq: int, runs: Sequence[Event], context: str) -> None:
+    """Counts the runs after the first of `runs`, all of one robot, skill and context, again without these."""
+    gone = {event.seq for event in runs}
+    first, payload = min(gone), runs[0].payload
+    skill = payload.skill if isinstance(payload, SkillEnded) else ""
+    key = tuple(map(tables.names.find, (runs[0].robot, skill, context)))
+    later = tables.select(
+        f"SELECT seq, success, valid_time_s FROM skill_run WHERE {RUN} AND seq >= ? ORDER BY seq", *key, first  # noqa: S608
+    )  # fmt: skip
+    newest_s, *known = tables.select_one(
+        f"SELECT newest_s, runs, successes, weight, won FROM skill_run WHERE {RUN} AND seq < ? "  # noqa: S608
+        "ORDER BY seq DESC LIMIT 1",
+        *key, first,
+    ) or (-math.inf,)  # fmt: skip
+    superseded = f"UPDATE skill_run SET robot = -robot, until_seq = ? WHERE {RUN} AND seq >= ?"  # noqa: S608
+    tables.write(superseded, by_seq, *key, first)
+    experience = Experience(*known)
+    for seq, success, time_s in later:
+        if seq not in gone:
+            newest_s, experience = max(newest_s, time_s), experience.after(success=bool(success))
+            tables.write(ADD_RUN, *key, seq, success, time_s, newest_s, *experience, by_seq)
 
 
 def newest_lease(tables: Tables, subtask: str) -> tuple[int, str, float, int | None]:

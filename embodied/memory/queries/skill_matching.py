@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from embodied.geometry import Vector3
 from embodied.memory.projections.embodiment import ANY_CONTEXT, Experience
-from embodied.memory.queries.containment_history import Instant, having, now_s
+from embodied.memory.queries.containment_history import Instant, having, having_then, now_s
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import RobotRegistered, RobotReported
 from embodied.memory.schema.places import inside_polygon
@@ -57,15 +57,15 @@ def experience(log: EventLog, robot: str, query: SkillQuery, at: Instant) -> Exp
     """
     find = log.tables.names.find
     key = find(robot), find(query.skill), find(query.context or ANY_CONTEXT)
-    last = _run_by(log, key, at.seq)
+    last = _run_by(log, key, at, at.seq)
     seq, newest_s, known = last or NO_RUN
     if last and newest_s > at.time_s:  # Count up to the first run that is later, and those after it that are not.
-        first = bisect_left(range(seq + 1), True, key=lambda one: (_run_by(log, key, one) or NO_RUN)[1] > at.time_s)
-        _, _, known = _run_by(log, key, first - 1) or NO_RUN
+        first = bisect_left(range(seq + 1), True, key=lambda one: (_run_by(log, key, at, one) or NO_RUN)[1] > at.time_s)
+        _, _, known = _run_by(log, key, at, first - 1) or NO_RUN
         for (success,) in log.tables.select(
-            "SELECT success FROM skill_run WHERE robot = ? AND skill = ? AND context = ? "
+            f"SELECT success FROM skill_run WHERE {having_then('robot', at)} AND skill = ? AND context = ? "  # noqa: S608
             "AND seq BETWEEN ? AND ? AND valid_time_s <= ? ORDER BY seq",
-            *key, first, at.seq, at.time_s,
+            key[0], at.seq, *key[1:], first, at.seq, at.time_s,
         ):  # fmt: skip
             known = known.after(success=bool(success))
     return known
@@ -84,12 +84,12 @@ def estimate(known: Experience, query: SkillQuery, robot: str) -> float:
     return max(LEAST_DRAW, float(draw.beta(won, lost)))
 
 
-def _run_by(log: EventLog, key: tuple[int | None, ...], seq: int) -> tuple[int, float, Experience] | None:
+def _run_by(log: EventLog, key: tuple[int | None, ...], at: Instant, seq: int) -> tuple[int, float, Experience] | None:
     """Returns the last run of a robot, skill and context up to `seq`: its seq, newest time, and the experience."""
     found = log.tables.select_one(
-        "SELECT seq, newest_s, runs, successes, weight, won FROM skill_run WHERE robot = ? AND skill = ? "
-        "AND context = ? AND seq <= ? ORDER BY seq DESC LIMIT 1",
-        *key, seq,
+        f"SELECT seq, newest_s, runs, successes, weight, won FROM skill_run WHERE {having_then('robot', at)} "  # noqa: S608
+        "AND skill = ? AND context = ? AND seq <= ? ORDER BY seq DESC LIMIT 1",
+        key[0], at.seq, *key[1:], seq,
     )  # fmt: skip
     return (found[0], found[1], Experience(*found[2:])) if found else None
 

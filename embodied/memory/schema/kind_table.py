@@ -149,6 +149,7 @@ _ROWS = (
         check=payload_checks.check_skill,
         names=lambda event, _: (event.robot,),
         text=texts.skill,
+        withdrawable=True,
     ),
     Kind(
         payload=kinds.Interaction,
