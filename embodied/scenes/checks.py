@@ -2,13 +2,18 @@
 
 import numpy as np
 
+from embodied import names
 from embodied.errors import SceneError
 
 
 def require_name(kind: str, name: str) -> None:
-    """Raises `SceneError` for an empty name and for one with spaces."""
+    """Raises `SceneError` for an empty name, for one with spaces, and for one that looks like another (`names`)."""
     if not name or any(character.isspace() for character in name):
         raise SceneError(f"The name of a {kind} must be non-empty, without spaces.", value=name)
+    if not names.is_sound(name):
+        raise SceneError(
+            f"The name of a {kind} must be {names.RULE}.", value=names.shown(name), remedy=names.remedy(name)
+        )
 
 
 def require_positive(what: str, *values: float) -> None:

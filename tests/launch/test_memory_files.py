@@ -11,7 +11,7 @@ from tests.memory.writers import EventFactory
 
 def test_a_bank_is_backed_up_while_it_is_open_and_restored(tmp_path):
     with open_bank("sqlite:///run.db", root=tmp_path) as bank:
-        bank.append(EventFactory().seen("cup\x1b[2J"))
+        bank.append(EventFactory().state("panda", status="cup\x1b[2J"))
         shown = payload(tmp_path, "backup", "url=sqlite:///run.db", "output=backup.db")
         assert "backup.db holds events 1 to 1" in shown
         assert r"cup\u001b[2J" in payload(tmp_path, "query", "url=sqlite:///run.db", "since=0")
@@ -19,7 +19,7 @@ def test_a_bank_is_backed_up_while_it_is_open_and_restored(tmp_path):
     assert "must be a new file" in again
     assert "new.db holds events 1 to 1" in payload(tmp_path, "restore", "url=sqlite:///new.db", "backup=backup.db")
     with open_bank("sqlite:///new.db", root=tmp_path) as bank:
-        assert bank.where_is("cup\x1b[2J") is not None
+        assert bank.where_is("panda") is not None
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from embodied.memory.perception.boxes import UprightBox
 from embodied.memory.perception.colours import NAMED_RGB, Colour
 from embodied.memory.perception.known import Known, Measured
 from embodied.memory.perception.looks import Change, ChangeKind, Look
+from embodied.memory.perception.run_names import run_names
 from embodied.memory.perception.supports import support_of
 from embodied.memory.perception.tracker import SceneTracker
 
@@ -17,5 +18,6 @@ __all__ = [
     "Measured",
     "SceneTracker",
     "UprightBox",
+    "run_names",
     "support_of",
 ]

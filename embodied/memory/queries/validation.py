@@ -5,8 +5,8 @@ NumPy numbers are accepted and converted to plain ones, which SQLite needs.
 
 import math
 import numbers
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,10 @@ from embodied.errors import MemoryBankError
 from embodied.geometry import UNIT_TOLERANCE, Vector3, vector3
 from embodied.memory.schema.kind_table import KINDS
 from embodied.memory.schema.kinds import MomentStored
-from embodied.memory.schema.limits import LARGEST_NUMBER
+from embodied.memory.schema.limits import LARGEST_NUMBER, check_sound
 from embodied.memory.schema.places import check_polygon
 from embodied.memory.schema.query import EventFilter, Order, Query
+from embodied.names import is_sound
 
 MOMENT = str(MomentStored.__struct_config__.tag)
 
@@ -82,6 +83,23 @@ def text(what: str, value: object, *, empty: bool = False) -> str:
     if not value and not empty:
         raise MemoryBankError(f"`{what}` must not be empty.", value=value, remedy="Give a name.")
     return value
+
+
+def sound_names(what: str, value: object, find: Callable[[str], int | None]) -> None:
+    """Raises `MemoryBankError` for names in an argument of a query that no event can have: they would find nothing.
+
+    `what` names the argument. Names that the log holds already, by `find`, may be of an older version.
+    """
+    if isinstance(value, str):
+        if not is_sound(value) and find(value) is None:
+            check_sound(what, value)
+    elif isinstance(value, Query | EventFilter):
+        for field in fields(value):
+            sound_names(field.name, getattr(value, field.name), find)
+    elif isinstance(value, tuple | list):
+        for one in value:
+            if isinstance(one, str):
+                sound_names(what, one, find)
 
 
 def whole(what: str, value: Any, *, least: int) -> int:

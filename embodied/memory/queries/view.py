@@ -1,5 +1,6 @@
 """A view of a bank answers queries from the log, at its newest state or as of one sequence number."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -45,4 +46,7 @@ class BankView(Reads):
         return dict(found)  # type: ignore[arg-type]
 
     def _run(self, answer: Callable[..., Any], arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+        find = self._log.tables.names.find
+        for what, value in (*zip(itertools.repeat(answer.__name__), arguments), *options.items()):
+            validation.sound_names(what, value, find)
         return answer(self, *arguments, **options)

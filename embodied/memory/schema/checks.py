@@ -10,7 +10,7 @@ from embodied.errors import MemoryBankError
 from embodied.memory.schema.codec import with_plain_numbers
 from embodied.memory.schema.event import SCHEMA_VERSION, Event
 from embodied.memory.schema.kind_table import KIND_OF_PAYLOAD, KINDS
-from embodied.memory.schema.limits import LARGEST_NUMBER, LONGEST_NAME, MOST_NAMES, check_name
+from embodied.memory.schema.limits import LARGEST_NUMBER, LONGEST_NAME, MOST_NAMES, check_name, check_names, check_sound
 
 LARGEST_TIME_S = sys.float_info.max
 
@@ -52,6 +52,7 @@ def as_events(appended: Any) -> list[Event]:
 
 def check_payload(event: Event) -> None:
     """Raises `MemoryBankError` unless the payload's values are valid; their types are checked by `row_codec`."""
+    check_names(event.payload)
     KIND_OF_PAYLOAD[type(event.payload)].check(event, event.payload)
 
 
@@ -78,6 +79,7 @@ def check_envelope(event: Event) -> None:
     for name in texts:
         if len(name) > LONGEST_NAME:
             check_name("writer, robot, task or subtask", name)
+        check_sound("writer, robot, task or subtask", name)
     if len(causes) > MOST_NAMES:
         raise MemoryBankError(
             f"An event must not have more than {MOST_NAMES} causes.", value=len(causes), remedy="Name the last ones."

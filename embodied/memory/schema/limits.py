@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from embodied import names
 from embodied.errors import MemoryBankError
 from embodied.memory.schema.kinds import Forgotten
 
@@ -22,6 +23,7 @@ MOST_NAMES = 1_000
 MOST_CORNERS = 500
 DEEPEST_JSON = 64
 FREE_TEXTS = frozenset({"evidence", "reason", "instruction", "arguments", "feedback"})
+ANY_TEXTS = FREE_TEXTS | {"outcome", "status", "preconditions", "effects"}
 _COUNTED_ELSEWHERE = frozenset({"polygon", "workspace", "covariance", "ranges", "kept"})
 _JSON_TEXT = re.compile(r'"(?:[^"\\]|\\.)*+"')
 
@@ -70,6 +72,30 @@ def check_name(what: str, name: str) -> None:
             value=f"{what}: {len(name)} characters, {name[:40]!r}...",
             remedy="Write long text into `evidence`, `reason`, `instruction`, `arguments` or `feedback`.",
         )
+
+
+def check_sound(what: str, name: str) -> None:
+    """Raises `MemoryBankError` for a name (`what` says of what) that looks like another one but differs from it."""
+    if not names.is_sound(name):
+        raise MemoryBankError(
+            f"A name must be {names.RULE}.", value=f"{what}: {names.shown(name)}", remedy=names.remedy(name)
+        )
+
+
+def check_names(payload: msgspec.Struct) -> None:
+    """Raises `MemoryBankError` for a payload with a name that is not sound; free texts may be anything."""
+    for field in payload.__struct_fields__:
+        if field in ANY_TEXTS:
+            continue
+        value = getattr(payload, field)
+        if type(value) is str:
+            check_sound(field, value)
+        elif type(value) is tuple and value and field not in _COUNTED_ELSEWHERE:
+            for one in value:
+                if type(one) is str:
+                    check_sound(field, one)
+                elif isinstance(one, msgspec.Struct):
+                    check_names(one)
 
 
 def check_depth(what: str, text: str) -> None:
