@@ -58,6 +58,26 @@ def cache_folder() -> Path:
     return (Path(root) if root else Path.home() / ".cache") / "embodied-memory"
 
 
+@contextmanager
+def caching(path: Path) -> Iterator[None]:
+    """Raises `PathError` where the block cannot write `path`, which lies in the user's cache."""
+    try:
+        yield
+    except OSError as error:
+        raise PathError(
+            "The user's cache must be a folder that can be written.",
+            value=f"{path}: {error.strerror or error}",
+            remedy="Set the environment variable XDG_CACHE_HOME to such a folder.",
+        ) from error
+
+
+def write_cached(path: Path, content: bytes) -> None:
+    """Writes `content` to `path` in the user's cache, unless it is there; raises as `caching`."""
+    with caching(path):
+        if not path.is_file() or path.read_bytes() != content:
+            write_atomically(path, content)
+
+
 def sync_folder(folder: Path) -> None:
     """Makes new names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from embodied.errors import MissingDependencyError, SceneError
 from embodied.geometry import Vector3
-from embodied.paths import cache_folder, write_atomically
+from embodied.paths import cache_folder, write_cached
 from embodied.robots.catalogue import BASE_DRIVE
 from embodied.robots.robot import Arm, DifferentialDrive, RobotModel
 from embodied.robots.urdf import compose, load_urdf
@@ -109,8 +109,7 @@ def _stored(model: RobotModel, robot: ElementTree.Element) -> Path:
 def _kept(name: str, suffix: str, content: bytes) -> Path:
     """Returns a file of `content` in the user's cache, named after its digest."""
     path = cache_folder() / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
-    if not path.is_file() or path.read_bytes() != content:
-        write_atomically(path, content)
+    write_cached(path, content)
     return path
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from embodied.archive import read_archive, write_archive
 from embodied.errors import DataError, SceneError
-from embodied.paths import cache_folder, write_atomically
+from embodied.paths import cache_folder, caching, write_cached
 from embodied.robots.decimation import decimate
 from embodied.robots.visuals import LinkMesh, link_visuals, mesh_path, parse_urdf
 
@@ -24,7 +24,8 @@ def visual_meshes(urdf: Path, *, triangles: int = TRIANGLES, cache: Path | None 
 
     They are computed once and kept in `cache` (the user's, by default), keyed by the content of the URDF and its
     meshes. Several processes may do so at once, and a damaged entry is computed again. The arrays are read-only. Raises
-    `SceneError` for a URDF or mesh that is missing or malformed, `MissingDependencyError` without Open3D.
+    `SceneError` for a URDF or mesh that is missing or malformed, `MissingDependencyError` without Open3D,
+    `PathError` for a cache that cannot be written.
     """
     if triangles < 1:
         raise SceneError("A robot must be given at least one triangle.", value=triangles)
@@ -54,10 +55,10 @@ def write_low_poly_urdf(urdf: Path, *, triangles: int = TRIANGLES, cache: Path |
             mesh.set("filename", str(mesh_path(mesh, urdf).resolve()))
         for index, mesh in enumerate(mesh for mesh in meshes if mesh.link == link.get("name")):
             path = folder / f"{mesh.link}-{index}.obj"
-            _write_once(path, _obj(mesh))
+            write_cached(path, _obj(mesh))
             _add_visual(link, path, mesh)
     path = folder / urdf.name
-    _write_once(path, ElementTree.tostring(robot))
+    write_cached(path, ElementTree.tostring(robot))
     return path
 
 
@@ -78,7 +79,8 @@ def _store(path: Path, meshes: tuple[LinkMesh, ...]) -> None:
     header = json.dumps({"links": [mesh.link for mesh in meshes], "rgba": [mesh.rgba for mesh in meshes]})
     arrays = {f"vertices_{index}": mesh.vertices for index, mesh in enumerate(meshes)}
     arrays |= {f"faces_{index}": mesh.faces for index, mesh in enumerate(meshes)}
-    write_archive(path, header.encode(), arrays)
+    with caching(path):
+        write_archive(path, header.encode(), arrays)
 
 
 def _load(path: Path) -> tuple[LinkMesh, ...] | None:
@@ -111,11 +113,6 @@ def _obj(mesh: LinkMesh) -> bytes:
     vertices = [f"v {x:.9g} {y:.9g} {z:.9g}" for x, y, z in mesh.vertices.tolist()]
     faces = [f"f {a} {b} {c}" for a, b, c in (mesh.faces + 1).tolist()]
     return ("\n".join([*vertices, *faces]) + "\n").encode()
-
-
-def _write_once(path: Path, content: bytes) -> None:
-    if not path.is_file() or path.read_bytes() != content:
-        write_atomically(path, content)
 
 
 def _add_visual(link: ElementTree.Element, path: Path, mesh: LinkMesh) -> None:

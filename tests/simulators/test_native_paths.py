@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from embodied.errors import SceneError
+from embodied.errors import MissingDependencyError, PathError, SceneError
 from embodied.scenes.meshing import triangulate
 from embodied.scenes.scene import Box
-from embodied.simulators.bullet import native_paths
+from embodied.simulators.bullet import native_paths, pixels
+from embodied.simulators.rendering.choice import RendererChoice
 
 ROOT = Path(__file__).parents[2]
 FALL = """
@@ -60,3 +61,24 @@ def test_a_path_that_cannot_be_made_ascii_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(native_paths.tempfile, "gettempdir", lambda: str(tmp_path / "врем"))
     with pytest.raises(SceneError, match="XDG_CACHE_HOME"):
         native_paths.native_path(tmp_path / "чашка.obj")
+
+
+def test_a_cache_that_cannot_be_written_names_its_environment_variable(monkeypatch, tmp_path):
+    mesh = tmp_path / "чашка.obj"
+    mesh.write_text("v 0 0 0\n")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    with pytest.raises(PathError, match="XDG_CACHE_HOME"):
+        native_paths.native_path(mesh)
+
+
+def test_a_fall_back_to_tinyrenderer_is_logged_once(monkeypatch, caplog, tmp_path):
+    def missing(*_, **__):
+        raise MissingDependencyError("The renderer needs EGL.")
+
+    monkeypatch.setattr(pixels, "ScenePixels", missing)
+    pixels._warn_of_tiny.cache_clear()
+    for _ in range(3):
+        assert pixels.BulletPixels(None, RendererChoice.auto, tmp_path).name == "tiny"
+    assert [record.message for record in caplog.records if "many times slower" in record.message] == [
+        "Images come from TinyRenderer, which is many times slower. The renderer needs EGL."
+    ]

@@ -5,13 +5,13 @@ import tempfile
 from pathlib import Path
 
 from embodied.errors import SceneError
-from embodied.paths import cache_folder, write_atomically
+from embodied.paths import cache_folder, write_cached
 
 
 def native_path(path: Path) -> Path:
     """Returns `path`, or a copy of the file under an ASCII name in the user's cache or the folder of temporary files.
 
-    Raises `SceneError` where neither folder has an ASCII path.
+    Raises `SceneError` where neither folder has an ASCII path, `PathError` where it cannot be written.
     """
     if str(path).isascii():
         return path
@@ -20,8 +20,7 @@ def native_path(path: Path) -> Path:
     for folder in (cache_folder(), Path(tempfile.gettempdir()) / "embodied-memory"):
         if str(folder).isascii():
             copy = folder / "meshes" / name
-            if not copy.is_file():
-                write_atomically(copy, content)
+            write_cached(copy, content)
             return copy
     raise SceneError(
         "PyBullet needs paths of ASCII letters.",

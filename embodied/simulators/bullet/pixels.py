@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class BulletPixels:
                 self._start_opengl()
             except MissingDependencyError as error:
                 self._tiny = True
-                _log.warning("Images come from TinyRenderer, which is many times slower. %s", error)
+                _warn_of_tiny(str(error))
 
     @property
     def name(self) -> str:
@@ -98,3 +99,9 @@ class BulletPixels:
         if self._opengl is None:
             self._opengl = ScenePixels(self._assets, threads=self._threads)
         return self._opengl
+
+
+@cache
+def _warn_of_tiny(reason: str) -> None:
+    """Logs once in a process that images come from TinyRenderer, and why."""
+    _log.warning("Images come from TinyRenderer, which is many times slower. %s", reason)
