@@ -11,7 +11,7 @@ from embodied.controllers import ControllerConfig
 from embodied.environments.actions import WORKSPACE_M, Actions, Bounds, InfeasibleError
 from embodied.environments.observations import observations_of
 from embodied.environments.rewards import Rewards
-from embodied.errors import ConfigError, unknown_name
+from embodied.errors import CommandError, ConfigError, unknown_name
 from embodied.protocols import Controller, Task
 from embodied.rollout.episode import EpisodeContext, EpisodeRunner
 from embodied.rollout.policy_calls import DecisionPendingError
@@ -112,6 +112,7 @@ class KeyframeEnv(gymnasium.Env[Any, np.ndarray]):
         self._config = BulletConfig(renderer=RendererChoice.opengl if unseen else RendererChoice.auto)
         self._simulator = self._config.build()
         self._performance: EpisodeRunner | None = None
+        self._open = True
         self.observation_space = self._observations.space
         self.action_space = self._actions.space
 
@@ -135,6 +136,7 @@ class KeyframeEnv(gymnasium.Env[Any, np.ndarray]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Starts an episode and returns what is seen and known at its beginning."""
+        self._require_open()
         super().reset(seed=seed)
         options = options or {}
         for name in options:
@@ -154,6 +156,7 @@ class KeyframeEnv(gymnasium.Env[Any, np.ndarray]):
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Carries out one keyframe, to its end or that of the episode."""
+        self._require_open()
         performance = self._performance
         if performance is None or performance.progress.done:
             raise ResetNeeded("The episode is over, or has not begun: call `reset` first.")
@@ -169,11 +172,21 @@ class KeyframeEnv(gymnasium.Env[Any, np.ndarray]):
         """Returns the scene from its front, uint8 (height, width, 3), in render mode rgb_array."""
         if self.render_mode is None or self._performance is None:
             return None
+        self._require_open()
         return self._simulator.observe(self._robot, (SPECTATOR,)).images[SPECTATOR].rgb
 
     def close(self) -> None:
-        """Frees the world; calling it twice is harmless."""
+        """Frees the world; calling it twice is harmless. Then `reset`, `step` and `render` raise `CommandError`."""
+        self._open = False
         self._simulator.close()
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise CommandError(
+                "An environment must be open to be reset, stepped or rendered.",
+                value="one that was closed",
+                remedy="Make a new one with `gymnasium.make`.",
+            )
 
     @property
     def _robot(self) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from embodied.environments.keyframe import KeyframeEnv
 from embodied.environments.rewards import Rewards
-from embodied.errors import ConfigError
+from embodied.errors import CommandError, ConfigError
 from embodied.geometry import compose, invert
 from embodied.protocols import ShapedTask
 from embodied.tasks.memorybench.reopen_drawer import ReopenDrawer
@@ -127,3 +127,13 @@ def test_shaping_needs_phases_and_a_discount():
     for discount in (0.0, 1.1):
         with pytest.raises(ConfigError, match="discount"):
             Rewards("sparse", Plain(), discount=discount)
+
+
+def test_a_closed_environment_raises_an_error_of_this_project():
+    env = KeyframeEnv("put_block_back", "strict", observations="low_dim")
+    env.reset(seed=1)
+    env.close()
+    env.close()
+    for call in (env.reset, lambda: env.step(env.action_space.sample())):
+        with pytest.raises(CommandError, match="must be open"):
+            call()

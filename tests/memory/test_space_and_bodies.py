@@ -17,6 +17,7 @@ from embodied.memory import (
     Interaction,
     LeaseGranted,
     PlaceDefined,
+    Query,
     RelationEnded,
     RelationSet,
     RobotRegistered,
@@ -323,3 +324,17 @@ def test_what_stands_on_a_floor_is_in_the_room_though_it_is_measured_a_little_be
         bank.append(factory.put("shoe", "in", "kitchen"))
         bank.append(factory.event(EntitySeen("shoe", "shoe", Pose((1.0, 1.0, height_m))), 1.0))
         assert bank.contents("kitchen") == (["shoe"] if place else [])
+
+
+def test_a_ring_whose_first_corner_is_repeated_as_in_geojson_is_the_same_place(factory):
+    ring = ((0.0, 0.0), (2.0, 0.0), (2.0, 1.0), (0.0, 1.0))
+    with open_bank(":memory:") as bank:
+        bank.append(factory.event(PlaceDefined("home", "site", polygon=(*ring, ring[0]))))
+        bank.append([factory.seen("cup", 1.0), factory.seen("jug", 3.0)])
+        assert (bank.where_is("cup").place, bank.where_is("jug").place) == ("home", "")
+        bank.append(factory.moment())
+        assert len(bank.recall(Query(region=[*ring, ring[0]]))) == 1
+        for bad in ((ring[0],) * 2, (ring[0], ring[1], ring[0]), (*ring, ring[1], ring[0])):
+            with pytest.raises(MemoryBankError):
+                bank.append(factory.event(PlaceDefined("shed", "region", "home", polygon=bad)))
+            factory.numbers["panda"] -= 1

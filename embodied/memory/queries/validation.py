@@ -88,7 +88,7 @@ def text(what: str, value: object, *, empty: bool = False) -> str:
 def sound_names(what: str, value: object, find: Callable[[str], int | None]) -> None:
     """Raises `MemoryBankError` for names in an argument of a query that no event can have: they would find nothing.
 
-    `what` names the argument. Names that the log holds already, by `find`, may be of an older version.
+    `what` names the argument, `value` is any one. Names that the log holds, by `find`, may be of an older version.
     """
     if isinstance(value, str):
         if not is_sound(value) and find(value) is None:

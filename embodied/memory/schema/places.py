@@ -14,6 +14,7 @@ from embodied.memory.schema.limits import MOST_CORNERS
 
 SMALLEST_AREA_M2 = 1e-9
 FLOOR_MARGIN_M = 0.03  # Odometry and cameras place things on the floor up to this far below it.
+LEAST_CORNERS = 3
 FEW_CORNERS = 12  # Up to here a loop over all pairs of edges is faster than arrays.
 
 
@@ -40,8 +41,11 @@ class Place:
 def check_polygon(polygon: Sequence[Sequence[float]]) -> None:
     """Raises `MemoryBankError` unless a polygon is finite, has an area and does not cross or touch itself.
 
-    At most 500 corners are allowed, since every question about a place looks at all of them.
+    The first corner may be repeated at the end, as in GeoJSON. At most 500 corners are allowed, since every question
+    about a place looks at all of them.
     """
+    if len(polygon) > LEAST_CORNERS and tuple(polygon[0]) == tuple(polygon[-1]):
+        polygon = polygon[:-1]
     count = len(polygon)
     if count > MOST_CORNERS:
         raise MemoryBankError(
