@@ -71,8 +71,8 @@ def parse_xml(text: bytes, name: str) -> ElementTree.Element:
 def load_urdf(root: Path, file: str) -> ElementTree.Element:
     """Reads the URDF `file` below `root` and makes its mesh paths absolute.
 
-    A mesh is looked for beside the URDF; `package://NAME/PATH` also below the root, and in the root called NAME. Raises
-    `SceneError` for a file that is too large or no URDF, `PathError` for paths that leave `root` or are missing.
+    A mesh is looked for beside the URDF; `package://NAME/PATH` also in the folders from there up to the root, as
+    NAME/PATH, and as PATH in a folder called NAME. Raises `SceneError` for a file that is too large or no URDF, `PathError` for paths that leave `root` or are missing.
     """
     path = confined(root, file)
     if path.stat().st_size > MAX_URDF_BYTES:
@@ -95,7 +95,9 @@ def _mesh_file(root: Path, urdf: Path, uri: str) -> Path:
     places = [f"{folder}/{relative}"]
     if uri.startswith(_PACKAGE):
         package, _, rest = relative.partition("/")
-        places += [relative, *([rest] if package == base.name else [])]
+        for above in [above for above in urdf.parents if above.is_relative_to(base)]:
+            inside = above.relative_to(base).as_posix()
+            places += [f"{inside}/{relative}", *([f"{inside}/{rest}"] if package == above.name else [])]
     elif "://" in uri:
         raise PathError(
             f"A mesh of {urdf.name} must be a path or a package:// address.",

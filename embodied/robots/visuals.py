@@ -14,6 +14,7 @@ from embodied.scenes.mesh_files import TriangleMesh, read_mesh
 from embodied.scenes.meshing import triangulate
 from embodied.scenes.scene import Box, Cylinder, Rgba, Sphere
 
+PACKAGE = "package://"
 WHITE: Rgba = (1.0, 1.0, 1.0, 1.0)
 
 
@@ -37,17 +38,27 @@ def parse_urdf(urdf: Path) -> ElementTree.Element:
 
 
 def mesh_path(mesh: ElementTree.Element, urdf: Path) -> Path:
-    """Returns the file of a <mesh>; `package://` and relative paths start at the URDF's folder.
+    """Returns the file of a <mesh>; relative paths start at the URDF's folder.
 
-    Raises `SceneError`, naming the file and the URDF, if it is missing.
+    `package://NAME/PATH` is looked for in that folder and in those above it: as NAME/PATH, and as PATH in a folder
+    called NAME. Raises `SceneError`, naming the file and the URDF, if it is missing.
     """
     name = mesh.get("filename", "")
-    path = urdf.parent / name.removeprefix("package://")
-    if not name or not path.is_file():
+    relative = name.removeprefix(PACKAGE)
+    places = [urdf.parent / relative]
+    if name.startswith(PACKAGE):
+        package, _, rest = relative.partition("/")
+        for folder in urdf.absolute().parents:
+            places += [folder / relative, *([folder / rest] if folder.name == package else [])]
+    found = next((place for place in places if place.is_file()), None) if relative else None
+    if found is None:
+        above = ", and in the folders above it" if name.startswith(PACKAGE) else ""
         raise SceneError(
-            f"The meshes of {urdf.name} must exist.", value=name, remedy=f"Looked for {path}; correct {urdf}."
+            f"The meshes of {urdf.name} must exist.",
+            value=name,
+            remedy=f"Looked for {places[0]}{above}; correct {urdf}.",
         )
-    return path
+    return found
 
 
 def link_visuals(urdf: Path) -> tuple[LinkMesh, ...]:
@@ -128,9 +139,12 @@ def _surfaces(visual: ElementTree.Element, urdf: Path) -> Iterator[tuple[np.ndar
         file = read_mesh(path)
     except PathError as error:
         raise SceneError(f"The material file of {path} must lie beside it.", value=error.value) from error
-    vertices = file.mesh.vertices * np.array(_numbers(shape.get("scale"), 3, "1 1 1"), dtype=np.float32)
+    scale = np.array(_numbers(shape.get("scale"), 3, "1 1 1"), dtype=np.float32)
+    vertices = file.mesh.vertices * scale
+    # A mirror turns the order of corners round: they stay counter-clockwise, seen from outside.
+    faces = file.mesh.faces[:, ::-1] if np.prod(scale) < 0.0 else file.mesh.faces
     for rgb in np.unique(file.rgb, axis=0):
-        yield rgb, TriangleMesh(vertices, file.mesh.faces[(file.rgb == rgb).all(axis=1)])
+        yield rgb, TriangleMesh(vertices, faces[(file.rgb == rgb).all(axis=1)])
 
 
 def _primitive(shape: ElementTree.Element) -> Box | Cylinder | Sphere:

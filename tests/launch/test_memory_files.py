@@ -3,7 +3,7 @@
 import pytest
 
 from embodied.errors import MemoryBankError
-from embodied.memory import SimulatedClock, open_bank
+from embodied.memory import SimulatedClock, SkillEnded, open_bank
 from launch.printing import printable
 from tests.launch.test_memory import payload
 from tests.memory.writers import EventFactory
@@ -11,15 +11,17 @@ from tests.memory.writers import EventFactory
 
 def test_a_bank_is_backed_up_while_it_is_open_and_restored(tmp_path):
     with open_bank("sqlite:///run.db", root=tmp_path) as bank:
-        bank.append(EventFactory().state("panda", status="cup\x1b[2J"))
+        factory = EventFactory()
+        bank.append(factory.event(SkillEnded("pick", False, reason="cup\x1b[2J"), robot="panda"))
+        bank.append(factory.seen("cup"))
         shown = payload(tmp_path, "backup", "url=sqlite:///run.db", "output=backup.db")
-        assert "backup.db holds events 1 to 1" in shown
+        assert "backup.db holds events 1 to 2" in shown
         assert r"cup\u001b[2J" in payload(tmp_path, "query", "url=sqlite:///run.db", "since=0")
     again = payload(tmp_path, "backup", "url=sqlite:///run.db", "output=backup.db", code=2)
     assert "must be a new file" in again
-    assert "new.db holds events 1 to 1" in payload(tmp_path, "restore", "url=sqlite:///new.db", "backup=backup.db")
+    assert "new.db holds events 1 to 2" in payload(tmp_path, "restore", "url=sqlite:///new.db", "backup=backup.db")
     with open_bank("sqlite:///new.db", root=tmp_path) as bank:
-        assert bank.where_is("panda") is not None
+        assert bank.where_is("cup") is not None
 
 
 @pytest.mark.parametrize(

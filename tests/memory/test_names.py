@@ -3,7 +3,17 @@
 import pytest
 
 from embodied.errors import MemoryBankError, SceneError
-from embodied.memory import BankClient, BankService, EventFilter, Outbox, Query, RelationSet, SkillEnded, open_bank
+from embodied.memory import (
+    BankClient,
+    BankService,
+    EventFilter,
+    Outbox,
+    Query,
+    RelationSet,
+    SkillEnded,
+    SubtaskEnded,
+    open_bank,
+)
 from embodied.memory.perception import run_names
 from embodied.memory.schema import checks
 from embodied.names import is_sound
@@ -45,7 +55,7 @@ def test_free_texts_may_be_anything():
     factory = EventFactory()
     with open_bank(":memory:") as bank:
         bank.append(factory.event(SkillEnded("pick", True, reason="slipped\nat \u202ethe rim "), robot="panda"))
-        bank.append(factory.state("panda", status="holding a cup\n"))
+        bank.append(factory.event(SubtaskEnded("wash", 0, "done\n")))
         assert bank.head == 2
 
 

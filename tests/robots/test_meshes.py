@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from embodied.archive import read_archive, write_archive
-from embodied.errors import MissingDependencyError, SceneError
+from embodied.errors import MissingDependencyError, PathError, SceneError
 from embodied.robots import meshes
 from embodied.robots.assets import stock_urdf_path
 from embodied.robots.catalogue import robot_model
 from embodied.robots.decimation import decimate
 from embodied.robots.meshes import LinkMesh, visual_meshes, write_low_poly_urdf
+from embodied.robots.urdf import load_urdf
 from embodied.robots.visuals import link_visuals
 from embodied.scenes.mesh_files import TriangleMesh
 from embodied.scenes.meshing import triangulate
@@ -296,3 +297,33 @@ def test_writing_twice_changes_nothing(toy: Path, tmp_path: Path) -> None:
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*")}
     assert write_low_poly_urdf(toy, triangles=TRIANGLES, cache=tmp_path / "cache") == first
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*")} == times
+
+
+def test_a_mesh_of_a_package_is_found_in_the_folders_above_its_urdf(tmp_path):
+    package = tmp_path / "share" / "toy_description"
+    (package / "urdf").mkdir(parents=True)
+    (package / "meshes").mkdir()
+    (package / "meshes/ball.obj").write_text(obj_text(triangulate(Sphere(0.2))))
+    urdf = package / "urdf" / "toy.urdf"
+    urdf.write_text(URDF.replace("package://", "package://toy_description/").replace('"meshes/', '"../meshes/'))
+    assert link_visuals(urdf)[0].link == "foot"
+    loaded = load_urdf(tmp_path, "share/toy_description/urdf/toy.urdf")
+    assert loaded.find(".//mesh").get("filename") == str((package / "meshes/ball.obj").resolve())
+    urdf.write_text(URDF.replace("package://", "package://elsewhere/"))
+    with pytest.raises(SceneError, match="folders above"):
+        link_visuals(urdf)
+    with pytest.raises(PathError):
+        load_urdf(tmp_path, "share/toy_description/urdf/toy.urdf")
+
+
+def volume_m3(mesh: LinkMesh) -> float:
+    """Positive where the faces are counter-clockwise, seen from outside (divergence theorem)."""
+    a, b, c = np.moveaxis(mesh.vertices[mesh.faces].astype(np.float64), 1, 0)
+    return float(np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6)
+
+
+@pytest.mark.parametrize("scale", ["1 1 1", "1 -1 1", "-1 -1 1", "-2 -2 -2"])
+def test_a_mirrored_mesh_keeps_its_outside_outside(toy, scale):
+    toy.write_text(URDF.replace("2 1 1", scale))
+    ball = next(mesh for mesh in link_visuals(toy) if mesh.link == "foot" and mesh.rgba[3] == 1.0)
+    assert volume_m3(ball) > 0.0

@@ -23,7 +23,7 @@ MOST_NAMES = 1_000
 MOST_CORNERS = 500
 DEEPEST_JSON = 64
 FREE_TEXTS = frozenset({"evidence", "reason", "instruction", "arguments", "feedback"})
-ANY_TEXTS = FREE_TEXTS | {"outcome", "status", "preconditions", "effects"}
+ANY_TEXTS = FREE_TEXTS | {"outcome", "preconditions", "effects"}
 _COUNTED_ELSEWHERE = frozenset({"polygon", "workspace", "covariance", "ranges", "kept"})
 _JSON_TEXT = re.compile(r'"(?:[^"\\]|\\.)*+"')
 
