@@ -72,7 +72,8 @@ def load_urdf(root: Path, file: str) -> ElementTree.Element:
     """Reads the URDF `file` below `root` and makes its mesh paths absolute.
 
     A mesh is looked for beside the URDF; `package://NAME/PATH` also in the folders from there up to the root, as
-    NAME/PATH, and as PATH in a folder called NAME. Raises `SceneError` for a file that is too large or no URDF, `PathError` for paths that leave `root` or are missing.
+    NAME/PATH, and as PATH in a folder called NAME. Raises `SceneError` for a file that is too large or no URDF,
+    `PathError` for paths that leave `root` or are missing.
     """
     path = confined(root, file)
     if path.stat().st_size > MAX_URDF_BYTES:
