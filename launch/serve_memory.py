@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from omegaconf import MISSING
 
 from embodied.errors import ConfigError
 from embodied.memory import BankService, bank_path, open_bank, require_openable
+from embodied.prometheus import metrics_served
 from launch import cli
 from launch.access import access_of, signalled
 from launch.arguments import Arguments
@@ -33,6 +35,7 @@ class ServeMemoryConfig:
     tls_key: str = ""
     insecure: bool = False
     connections: int = 512
+    metrics_port: int | None = None
 
 
 def serve_memory(composed: cli.Composed) -> None:
@@ -48,7 +51,10 @@ def serve_memory(composed: cli.Composed) -> None:
         raise ConfigError("A bank that is served must lie in a file.", value=config.url, remedy="Write sqlite:///FILE.")
     require_openable(config.url, root=root)
     require_usable(settings)
-    with BankService(open_bank(config.url, root=root)) as service:
+    with BankService(open_bank(config.url, root=root)) as service, ExitStack() as kept:
+        if config.metrics_port is not None:
+            url = kept.enter_context(metrics_served(service.metrics, config.metrics_port))
+            cli.print_text(f"Metrics for Prometheus: {url}")
         stopped_by = asyncio.run(_run(SocketServer(service, settings, access), config.url))
     cli.print_text("Stopped.")
     if stopped_by is signal.SIGINT:

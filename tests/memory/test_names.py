@@ -55,7 +55,7 @@ def test_free_texts_may_be_anything():
     factory = EventFactory()
     with open_bank(":memory:") as bank:
         bank.append(factory.event(SkillEnded("pick", True, reason="slipped\nat \u202ethe rim "), robot="panda"))
-        bank.append(factory.event(SubtaskEnded("wash", 0, "done\n")))
+        bank.append(factory.event(SubtaskEnded("wash", "done\n")))
         assert bank.head == 2
 
 

@@ -229,3 +229,17 @@ def test_an_owner_on_ray_serves_its_metrics_where_a_port_is_chosen(tmp_path):
     with hosted(host) as link:
         link.commit([encode_events([EventFactory().seen("cup")])])
         assert "embodied_memory_head 1\n" in page(f"http://127.0.0.1:{port}/metrics")
+
+
+def test_beside_the_owner_of_simulated_time_ages_refer_to_the_newest_event(tmp_path):
+    clock = SimulatedClock()
+    with BankService(open_bank(URL, root=tmp_path, clock=clock)) as service:
+        service.lease("wash", "a", duration_s=10.0)
+        service.advance(4.0)
+        service._bank.append(EventFactory().seen("cup", time_s=4.0))
+        service.advance(5.0)
+        assert service.status().lag_s == 1.0
+        with open_read_only(URL, root=tmp_path) as bank:
+            found = bank.status()
+        assert (found.now_s, found.lag_s, found.last_hour) == (4.0, 0.0, 2)
+        assert [one.left_s for one in found.running_leases] == [6.0]

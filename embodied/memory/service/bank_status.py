@@ -13,6 +13,7 @@ from embodied.memory.storage.snapshots import snapshot_files
 from embodied.memory.storage.tables import Tables
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
+FIRST_UTC_S = 1e9  # The year 2001: clocks below it count simulated time.
 MOST_LISTED = 1000  # Leases of each sort, and writers.
 RUNNING, CLOSED, LEFT_OPEN, IN_MEMORY = "running", "closed", "left open", "in memory"
 # A loose index scan: one step per writer, however many events it has.
@@ -122,36 +123,43 @@ def bank_status(log: EventLog, path: Path | None, *, owned: bool, now_s: float |
         log: the log of the bank, open or only read
         path: its file, None in memory
         owned: whether this process owns the file
-        now_s: the time on the owner's clock, by default that of this machine
+        now_s: the time on the owner's clock; by default that of this machine, or, for a bank of simulated time, the
+            time at which its newest event was received
     """
-    now_s = time.time() if now_s is None else now_s
     tables = log.tables
     head = log.head
     (removed,) = tables.select_one("SELECT IFNULL(SUM(last_seq - first_seq + 1), 0) FROM gap") or (0,)
     newest = tables.select_one("SELECT received_ms FROM event ORDER BY seq DESC LIMIT 1")
-    last_hour, last_day = (head - _last_before(tables, head, now_s - past_s) for past_s in (HOUR_S, DAY_S))
+    newest_s = None if newest is None else newest[0] / MILLI
+    at_s = _now_s(newest_s) if now_s is None else now_s
+    last_hour, last_day = (head - _last_before(tables, head, at_s - past_s) for past_s in (HOUR_S, DAY_S))
     file_bytes, wal_bytes = _size(path), _size(path and _wal(path))
     state, pid, sealed = _owner(tables, path, owned=owned, file_bytes=file_bytes, wal_bytes=wal_bytes)
     leases = [
-        LeaseStatus(tables.names.text(subtask), tables.names.text(robot), epoch, expires_s - now_s)
+        LeaseStatus(tables.names.text(subtask), tables.names.text(robot), epoch, expires_s - at_s)
         for subtask, robot, epoch, expires_s in tables.select(_LEASES)
     ]
     running = [lease for lease in leases if lease.left_s > 0.0]
     stale = [lease for lease in reversed(leases) if lease.left_s <= 0.0]
     writers = tables.select(_WRITERS)
     return BankStatus(
-        name=path.name if path else "", state=state, owner_pid=pid, sealed=sealed, now_s=now_s, head=head,
-        events=head - removed, lag_s=None if newest is None else now_s - newest[0] / MILLI,
+        name=path.name if path else "", state=state, owner_pid=pid, sealed=sealed, now_s=at_s, head=head,
+        events=head - removed, lag_s=None if newest_s is None else at_s - newest_s,
         last_hour=last_hour, last_day=last_day, file_bytes=file_bytes, wal_bytes=wal_bytes,
         bytes_last_hour=last_hour * file_bytes / max(1, head - removed),
         running_leases=tuple(running[:MOST_LISTED]), stale_leases=tuple(stale[:MOST_LISTED]),
         running=len(running), stale=len(stale),
         writers=tuple(
-            WriterStatus(tables.names.text(writer), number, time_s, None if ms is None else now_s - ms / MILLI)
+            WriterStatus(tables.names.text(writer), number, time_s, None if ms is None else at_s - ms / MILLI)
             for writer, number, time_s, ms in writers[:MOST_LISTED]
         ),
         writer_count=len(writers), snapshots=() if path is None else _snapshots(path),
     )  # fmt: skip
+
+
+def _now_s(newest_s: float | None) -> float:
+    """Returns the time now; of a simulated clock, which its owner alone knows, that of the newest event."""
+    return newest_s if newest_s is not None and newest_s < FIRST_UTC_S else time.time()
 
 
 def _last_before(tables: Tables, head: int, time_s: float) -> int:
