@@ -35,6 +35,15 @@ def millimetres(image):
         ("world_from_camera", lambda image: np.diag([1.0, 1.0, -1.0, 1.0]), "reflection"),
         ("world_from_camera", lambda image: 2 * image.world_from_camera, "scale"),
         ("world_from_camera", lambda image: np.full((4, 4), np.nan), "4 x 4"),
+        ("world_from_camera", lambda image: image.world_from_camera.T.copy(), "transpose"),
+        ("world_from_camera", lambda image: image.world_from_camera.astype(np.float16), "4 x 4"),
+        ("world_from_camera", lambda image: image.world_from_camera.tolist(), "array"),
+        ("intrinsics", lambda image: image.intrinsics.T.copy(), "transpose or scale"),
+        ("intrinsics", lambda image: image.intrinsics / image.intrinsics[0, 0], "transpose or scale"),
+        ("intrinsics", lambda image: image.intrinsics + np.eye(3, k=1), "skew"),
+        ("depth_m", lambda image: image.depth_m.tolist(), "array"),
+        ("instance", lambda image: image.instance * np.int64(3_000_000_000), "Number them from 1"),
+        ("instance", lambda image: np.arange(64 * 64).reshape(64, 64), "Merge the parts"),
     ],
 )
 def test_an_image_that_is_not_as_documented_is_refused_and_changes_nothing(part, wrong, remedy):
@@ -79,3 +88,20 @@ def test_masks_may_have_any_type_and_minus_one_for_the_background(kind):
     if kind is not np.uint8:
         mask[0] = -1
     assert len(see(known, changed(look, instance=mask))) == 2
+
+
+def test_a_still_camera_may_change_its_resolution_and_its_zoom():
+    known = tracker()
+    see(known, drawn(0.0, thing="wedge"))
+    before = thing_of(known).box
+    look = drawn(1.0, thing="wedge")
+    lens = look.image.intrinsics.copy()
+    lens[:2] *= 2
+    twice = {
+        name: getattr(look.image, name).repeat(2, axis=0).repeat(2, axis=1) for name in ("depth_m", "instance", "rgb")
+    }
+    changes = see(known, changed(look, **twice, intrinsics=lens))
+    assert ChangeKind.GONE not in changes.values()
+    assert len(known.things) == 2
+    assert thing_of(known).box.size_m == pytest.approx(before.size_m, abs=0.01)
+    assert ChangeKind.CONFIRMED in see(known, drawn(2.0, thing="wedge")).values()

@@ -101,7 +101,7 @@ def test_pixels_of_a_thing_count_for_it_also_where_a_robot_hides_them():
     """How much of a thing a mask shows is a share of all that the camera knew of it."""
     before, now = drawn(0.0, thing="wedge").image, drawn(1.0, thing="wedge", robot=True)
     label = before.instance.ravel().astype(np.intp)
-    reference = Reference(before.depth_m.ravel().copy(), before.rgb.reshape(-1, 3).copy(), label)
+    reference = Reference.first(SegmentedImage(before), label, np.zeros(label.shape, dtype=bool))
     ours = np.array([False, False, False, True])
     votes = Votes(SegmentedImage(now.image), reference, ours, np.array([False, False, True]))
     known_px = int((before.instance == TABLE).sum())

@@ -8,6 +8,9 @@ from embodied.types import CameraImage
 FAR_M = 20.0  # Depth cameras report no surface beyond; 65.535 and infinity stand for "nothing returned".
 RIGID = 1e-3
 UNIT_SHARE, UNIT_VALUES = 0.5, 10
+EXACT_BYTES = 4
+LARGEST_MASK = 2**16 - 1  # Pixels are counted by mask: a larger id, such as a hash, would take gigabytes.
+MOST_MASKS = 1_000  # The work of a look grows with masks times things.
 
 
 def require_camera_image(image: CameraImage) -> None:
@@ -15,6 +18,9 @@ def require_camera_image(image: CameraImage) -> None:
 
     `CameraImage` documents types and units. Masks may have any integral or floating type, and -1 for the background.
     """
+    for name in ("depth_m", "rgb", "intrinsics", "world_from_camera"):
+        part = getattr(image, name)
+        _require(isinstance(part, np.ndarray), f"`{name}` must be an array.", type(part).__name__, "Use `numpy.array`.")
     shape = image.depth_m.shape
     _require(
         len(shape) == 2 and min(shape) > 0 and image.depth_m.dtype.kind == "f",
@@ -35,18 +41,29 @@ def require_camera_image(image: CameraImage) -> None:
         "None" if mask is None else f"{mask.dtype} {mask.shape}, depth {shape}",
         "Let the worker render masks, or segment the image.",
     )
-    lens = image.intrinsics
+    _require_lens(image.intrinsics)
     _require(
-        lens.shape == (3, 3) and bool(np.isfinite(lens).all()) and lens[0, 0] > 0 and lens[1, 1] > 0,
+        _rigid(image.world_from_camera),
+        "The pose of a camera must be a 4 x 4 matrix without scale or reflection, with 0 0 0 1 as its last row.",
+        image.world_from_camera.tolist(),
+        "Its first three columns are the axes x right, y down, z forward, its last one the position: do not transpose.",
+    )
+
+
+def _require_lens(lens: np.ndarray) -> None:
+    """Raises `SceneError` unless a matrix (3, 3) holds focal lengths and a principal point, in pixels."""
+    _require(
+        lens.shape == (3, 3) and _is_exact(lens) and lens[0, 0] > 0 and lens[1, 1] > 0,
         "Intrinsics must be a 3 x 3 matrix with positive focal lengths.",
         lens.tolist(),
         "Leave out the fourth column of a projection matrix.",
     )
+    rest = np.array([lens[0, 1], lens[1, 0], *(lens[2] - (0.0, 0.0, 1.0))])
     _require(
-        _rigid(image.world_from_camera),
-        "The pose of a camera must be a 4 x 4 matrix without scale or reflection.",
-        image.world_from_camera.tolist(),
-        "Its first three columns are the axes x right, y down, z forward.",
+        np.abs(rest).max() <= RIGID,
+        "Intrinsics must be ((fx, 0, cx), (0, fy, cy), (0, 0, 1)), in pixels.",
+        lens.tolist(),
+        "Do not transpose or scale the matrix; rectify images of a camera with skew.",
     )
 
 
@@ -72,19 +89,48 @@ def known_depth_m(image: CameraImage) -> np.ndarray:
 
 
 def masks(image: CameraImage) -> np.ndarray:
-    """Returns the mask of each pixel, flat, 0 for none."""
-    flat = np.asarray(image.instance).ravel()
+    """Returns the mask of each pixel, flat, 0 for none.
+
+    Raises `SceneError` for ids so large that no segmentation of one image numbers its masks by them.
+    """
+    given = np.asarray(image.instance)
+    flat = given.ravel()
     if flat.dtype.kind == "f":
         flat = np.nan_to_num(flat)
+    if flat.dtype.kind != "b" and flat.max() > LARGEST_MASK:
+        raise SceneError(
+            f"The masks of an image must have numbers up to {LARGEST_MASK}.",
+            value=flat.max(),
+            remedy="Number them from 1, such as by `numpy.unique(mask, return_inverse=True)`.",
+        )
     found = flat.astype(np.intp)
     return found if flat.dtype.kind in "bu" or found.min() >= 0 else np.maximum(found, 0)
 
 
+def mask_sizes(mask: np.ndarray) -> np.ndarray:
+    """Returns the number of pixels of each mask of `masks`, by its id. Raises `SceneError` for too many masks."""
+    pixels = np.bincount(mask)
+    found = np.count_nonzero(pixels[1:])
+    if found > MOST_MASKS:
+        raise SceneError(
+            f"An image must not have more than {MOST_MASKS} masks.",
+            value=f"{found} masks",
+            remedy="Merge the parts of things: each mask should be one thing.",
+        )
+    return pixels
+
+
 def _rigid(matrix: np.ndarray) -> bool:
-    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+    if matrix.shape != (4, 4) or not _is_exact(matrix) or np.abs(matrix[3] - (0.0, 0.0, 0.0, 1.0)).max() > RIGID:
         return False
     turn = matrix[:3, :3]
     return bool(np.abs(turn @ turn.T - np.eye(3)).max() <= RIGID and np.linalg.det(turn) > 0)
+
+
+def _is_exact(matrix: np.ndarray) -> bool:
+    """Returns whether its numbers are finite, and finer than those of float16, which has millimetres up to 2 m."""
+    exact = matrix.dtype.kind in "iu" or (matrix.dtype.kind == "f" and matrix.dtype.itemsize >= EXACT_BYTES)
+    return bool(exact and np.isfinite(matrix).all())
 
 
 def _require(holds: object, rule: str, value: object, remedy: str) -> None:

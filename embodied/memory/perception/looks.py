@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
@@ -61,12 +62,34 @@ class Reference:
     """The background of a still camera, without robots; later looks change it in place.
 
     Depth in metres, colour, and the index of the thing, 0 for none. `depth_m` and `label` are (height * width,), `rgb`
-    uint8 (height * width, 3), which is up to date for things that are no surfaces.
+    uint8 (height * width, 3), which is up to date for things that are no surfaces. `size_px` are height and width,
+    `intrinsics` those of its first image: at another resolution or zoom its pixels show other points.
     """
 
     depth_m: np.ndarray
     rgb: np.ndarray
     label: np.ndarray
+    size_px: tuple[int, ...]
+    intrinsics: np.ndarray
+
+    @classmethod
+    def first(cls, seen: SegmentedImage, label: np.ndarray, hidden: np.ndarray) -> Self:
+        """Returns a reference from the image `seen`; `label` and `hidden` (by a robot) are (height * width,)."""
+        depth_m, rgb = np.where(hidden, 0.0, seen.depth_m), seen.image.rgb.reshape(-1, 3).copy()
+        return cls(depth_m, rgb, label, seen.image.depth_m.shape, seen.image.intrinsics.copy())
+
+    def fits(self, seen: SegmentedImage) -> bool:
+        """Returns whether the pixels of an image show the same points as those of the reference."""
+        return self.size_px == seen.image.depth_m.shape and np.array_equal(self.intrinsics, seen.image.intrinsics)
+
+
+def fitting(references: dict[str, Reference], camera: str, seen: SegmentedImage) -> Reference | None:
+    """Returns that of the `references` for a `camera`, None for none yet; one that does not fit `seen` is removed."""
+    found = references.get(camera)
+    if found is not None and not found.fits(seen):
+        del references[camera]
+        return None
+    return found
 
 
 class Segment:

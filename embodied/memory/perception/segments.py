@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from embodied.memory.perception.camera_images import known_depth_m, masks, require_camera_image
+from embodied.memory.perception.camera_images import known_depth_m, mask_sizes, masks, require_camera_image
 from embodied.types import CameraImage
 
 MOST_POINTS = 250
@@ -32,6 +32,7 @@ class SegmentedImage:
 
     def __post_init__(self) -> None:
         require_camera_image(self.image)
+        _ = self.pixels  # Raises before anything is tracked.
 
     @cached_property
     def mask(self) -> np.ndarray:
@@ -46,7 +47,7 @@ class SegmentedImage:
     @cached_property
     def pixels(self) -> np.ndarray:
         """The number of pixels of each mask, by its id."""
-        return np.bincount(self.mask)
+        return mask_sizes(self.mask)
 
     def indices(self, mask: int) -> np.ndarray:
         """Returns the flat indices of pixels that show the thing of a mask, evenly thinned to `MOST_POINTS`.

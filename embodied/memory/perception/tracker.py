@@ -29,6 +29,7 @@ from embodied.memory.perception.looks import (
     Reference,
     Segment,
     Votes,
+    fitting,
 )
 from embodied.memory.perception.segments import SegmentedImage
 from embodied.memory.perception.shifts import OUTSIDE_M, OUTSIDE_SHARE, Lighting, has_shifted
@@ -69,7 +70,7 @@ class SceneTracker:
         ours[[0, *seen.of_robots(look.own_m)]] = True
         surfaces = [thing for thing in self.things.values() if thing.measured.surface and not thing.lost]
         self._relit = self._lighting.changed(look.camera, seen, surfaces)
-        reference = self._references.get(look.camera) if look.still else None
+        reference = fitting(self._references, look.camera, seen) if look.still else None
         narrow = np.array([one is not None and not one.measured.surface for one in self._by_index])
         votes = Votes(seen, reference, ours, narrow, relit=self._relit)
         found: dict[int, Known] = {}
@@ -334,7 +335,7 @@ class SceneTracker:
         label, hidden = index_of.take(seen.mask), ours.take(seen.mask)
         reference, rgb = self._references.get(camera), seen.image.rgb.reshape(-1, 3)
         if reference is None:
-            self._references[camera] = Reference(np.where(hidden, 0.0, seen.depth_m), rgb.copy(), label)
+            self._references[camera] = Reference.first(seen, label, hidden)
             return
         narrow = np.array([one is not None and not one.measured.surface for one in self._by_index])
         keeps = np.concatenate([steady, np.zeros(len(narrow) - len(steady), dtype=bool)])
