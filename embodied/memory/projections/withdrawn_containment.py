@@ -184,7 +184,8 @@ class _Withdrawal:
     def _changes(self, subject: int, after: int) -> list[Parent]:
         """Returns the rows of an entity from event `after` on, as they are in the tables, in their order."""
         found = self._tables.select(
-            f"SELECT {ROW} FROM parent_change WHERE subject = ? AND seq >= ? ORDER BY version", subject, after  # noqa: S608
+            f"SELECT {ROW} FROM parent_change WHERE subject = ? AND version > ? ORDER BY version",  # noqa: S608
+            subject, self._known(subject, after).version,
         )  # fmt: skip
         return [Parent(*row) for row in found]
 
