@@ -4,15 +4,27 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
-from embodied.errors import EmbodiedError, StorageError
-from embodied.memory import Event, Observed, back_up, open_bank
+from embodied.errors import EmbodiedError, MemoryBankError, StorageError
+from embodied.memory import Event, Observed, back_up, open_bank, open_read_only
+from embodied.memory.storage import bank_file, integrity
 from embodied.memory.storage.open_file import MOST_INSPECTIONS
 
+LOOK = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('SELECT COUNT(*) FROM event'); db.close()"
 BEFORE, EVENTS = 500, 2500
+WRITE = f"""
+import sys
+from embodied.memory import Event, Observed, open_bank
+with open_bank("sqlite:///" + sys.argv[1]) as bank:
+    bank.append([Event("r", {EVENTS} + number, 0.0, Observed("y" * 2000)) for number in range(1, 1001)])
+"""
+ROOT = Path(__file__).parents[2]
 
 
 def observed(first, count=1):
@@ -174,3 +186,56 @@ def test_a_file_that_took_the_place_of_an_open_bank_is_not_called_sound_without_
     bank.close()
     with pytest.raises(EmbodiedError, match="does not match its digest"):
         open_bank(f"sqlite:///{path}")
+
+
+def refused(path):
+    with pytest.raises(MemoryBankError, match="One process owns"):
+        open_bank(f"sqlite:///{path}")
+
+
+def back_up_again(path):
+    back_up(path, path.with_name("again.db"))
+
+
+def read(path):
+    with open_read_only(f"sqlite:///{path}") as reader:
+        reader.event(1)
+
+
+@pytest.mark.parametrize("look", [refused, back_up_again, read, integrity.seal, bank_file.require_database])
+def test_an_owner_that_looks_at_its_own_file_keeps_its_locks_on_it(bank, path, look):
+    look(path)
+    subprocess.run([sys.executable, "-c", LOOK, str(path)], check=True)
+    assert path.with_name("run.db-wal").exists(), "another program took itself for the only one that has the file open"
+    bank.append(observed(EVENTS + 1))
+
+
+@pytest.mark.parametrize("look", [back_up_again, read, integrity.seal, bank_file.require_database])
+def test_a_reader_whose_process_looks_at_the_file_again_keeps_its_answers(bank, path, look):
+    bank.close()
+    with open_read_only(f"sqlite:///{path}") as reader:
+        look(path)
+        subprocess.run([sys.executable, "-c", WRITE, str(path)], check=True, cwd=ROOT)
+        assert path.with_name("run.db-wal").exists(), "the log is what the reader does not see"
+        assert reader.event(EVENTS).seq == reader.head == EVENTS
+
+
+def test_a_file_that_cannot_be_written_from_here_and_changes_gives_no_answers_any_more(bank, path, monkeypatch):
+    bank.close()
+    monkeypatch.setattr(bank_file.os, "access", lambda *_: False)  # As in a container that only reads the folder.
+    with open_read_only(f"sqlite:///{path}") as reader:
+        assert reader.event(1).seq == 1
+        subprocess.run([sys.executable, "-c", WRITE, str(path)], check=True, cwd=ROOT)
+        with pytest.raises(StorageError, match="open it again"):
+            reader.event(1)
+
+
+def test_descriptors_are_closed_once_the_bank_is(path):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with open_bank(f"sqlite:///{path}") as bank:
+        bank.append(observed(1))
+        for _ in range(20):
+            read(path)
+            refused(path)
+        assert len(list(Path("/proc/self/fd").iterdir())) < before + 15
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

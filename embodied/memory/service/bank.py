@@ -49,18 +49,28 @@ def open_bank(
         require_database(path)
     owner = None if path is None else Ownership(path)
     try:
+        altered = False
         if path is not None and owner is not None and thorough and path.exists() and path.stat().st_size:
-            integrity.require_sound(path, owner.note)
-        log = EventLog(open_tables(path), PROJECTIONS, clock=WallClock() if clock is None else clock)
-        if outdated(log.tables):
-            snapshots.rebuild(log, path)
-        if path is not None:
-            log.tables.file.inspect_with(lambda: integrity.holds_beside(path, log.head))
+            altered = integrity.require_sound(path, owner.note)
+        log = _opened(path, WallClock() if clock is None else clock, rebuilt=altered)
+        return Bank(log, path=path, owner=owner, half_life_s=half_life_s, sound=thorough)
     except BaseException:
         if owner is not None:
             owner.release()
         raise
-    return Bank(log, path=path, owner=owner, half_life_s=half_life_s, sound=thorough)
+
+
+def _opened(path: Path | None, clock: SiteClock, *, rebuilt: bool) -> EventLog:
+    """Returns the log of a bank's file; its projections are `rebuilt` in any case, or where they are outdated."""
+    tables = open_tables(path)
+    try:
+        log = EventLog(tables, PROJECTIONS, clock=clock)
+        if rebuilt or outdated(tables):
+            snapshots.rebuild(log, path)
+    except BaseException:
+        tables.close()
+        raise
+    return log
 
 
 def require_openable(url: str, *, root: Path | None = None) -> None:
@@ -106,6 +116,8 @@ class Bank(BankView):
         self._sound = sound
         self._owner = owner
         self._snapshots = None if path is None else snapshots.SnapshotWriter(path)
+        if path is not None:
+            log.tables.file.inspect_with(lambda: integrity.holds_beside(path, log.head))
         self._indexed: MomentIndex | None = None
         self._open = True
 

@@ -4,9 +4,10 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from embodied.errors import DataError
+from embodied.errors import DataError, StorageError
 from embodied.memory.projections.blocks import Blocks
 from embodied.memory.projections.containment import ContainmentTables
 from embodied.memory.projections.embodiment import Embodiment
@@ -16,11 +17,16 @@ from embodied.memory.projections.projection import PROJECTIONS_VERSION, Projecti
 from embodied.memory.projections.spatial import Spatial
 from embodied.memory.projections.temporal import Temporal
 from embodied.memory.projections.withdrawals import Withdrawals
-from embodied.memory.storage.files import create_private
+from embodied.memory.storage.files import create_private, require_file, storage_error
 from embodied.memory.storage.names import SCHEMA as NAME_SCHEMA
 from embodied.memory.storage.names import Names
-from embodied.memory.storage.open_file import OpenFile
-from embodied.memory.storage.posix_locks import connect_keeping_locks, opened_to_read
+from embodied.memory.storage.open_file import Mark, OpenFile, mark_of
+from embodied.memory.storage.posix_locks import (
+    LockKeepingConnection,
+    connect_keeping_locks,
+    is_connected,
+    opened_to_read,
+)
 from embodied.memory.storage.tables import DATABASE_ERRORS, Tables, translated
 from embodied.memory.storage.tombstones import SCHEMA as GAP_SCHEMA
 
@@ -75,6 +81,7 @@ def read_only_tables(path: Path) -> Tables:
     SQLite's write-ahead log lets other processes write meanwhile, and shows the reader none of it. Raises `DataError`
     for a file that is no bank, is of a newer version, or has no table yet, and as `translated` does.
     """
+    mark = mark_of(path)
     db = connect_to_read(path)
     with _closed_on_error(db):
         db.execute("BEGIN")  # The first read below fixes what all later ones see.
@@ -85,7 +92,20 @@ def read_only_tables(path: Path) -> Tables:
                 remedy="It is empty: try again once its owner has appended to it.",
             )
         check_format(db)
-        return Tables(db, Names(db))
+        tables = Tables(db, Names(db))
+        if db.still:
+            tables.unchanged = partial(_require_still, path, mark)
+        return tables
+
+
+def _require_still(path: Path, mark: Mark | None) -> None:
+    """Raises `StorageError` where the file at `path` has changed since its `mark` was taken."""
+    if mark_of(path) != mark:
+        raise StorageError(
+            "A bank on a medium that cannot be written must not change while it is read.",
+            value=str(path),
+            remedy="Its owner has written to it from elsewhere: open it again, or read through its service.",
+        )
 
 
 def _guard(path: Path) -> sqlite3.Connection | None:
@@ -112,22 +132,24 @@ def _closed_on_error(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def connect(path: Path | None) -> sqlite3.Connection:
+def connect(path: Path | None) -> LockKeepingConnection:
     """Returns a connection without implicit transactions, usable from all threads of its owner in turn."""
     database = path or ":memory:"
     return connect_keeping_locks(database, path, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
 
 
-def connect_to_read(path: Path, *, held: bool = False) -> sqlite3.Connection:
+def connect_to_read(path: Path, *, held: bool = False) -> LockKeepingConnection:
     """Returns a connection that cannot write; with `held` no other process can have the file open.
 
     SQLite keeps an index of the write-ahead log beside the file, also for readers. Where the log is empty and the file
-    cannot change (it is held, or lies on a medium that cannot be written) it is read without one.
+    cannot change (it is held, or lies on a medium that cannot be written) it is read without one, and without locks:
+    the connection is then `still`. The medium may be one that only this process cannot write.
     """
     log = path.with_name(path.name + "-wal")
     still = (held or not os.access(path.parent, os.W_OK)) and not (log.exists() and log.stat().st_size)
+    still = still and not is_connected(path)  # Closing it would release the locks of the other connection.
     mode = "immutable=1" if still else "mode=ro"
-    return connect_keeping_locks(
+    db = connect_keeping_locks(
         f"{path.absolute().as_uri()}?{mode}",
         path,
         uri=True,
@@ -135,14 +157,24 @@ def connect_to_read(path: Path, *, held: bool = False) -> sqlite3.Connection:
         check_same_thread=False,
         timeout=BUSY_S,
     )
+    db.still = still
+    return db
 
 
 def require_database(path: Path) -> None:
-    """Raises `DataError` for a file of another kind, also of another SQLite program, before it is opened."""
-    if not path.is_file():
+    """Raises `DataError` for a file of another kind, also of another SQLite program, before it is opened.
+
+    Raises `StorageError` for a file that this user cannot read, and for something else than a file.
+    """
+    for suffix in ("", "-wal", "-shm"):
+        require_file(path.with_name(path.name + suffix))
+    if not path.exists():
         return
-    with opened_to_read(path) as file:
-        header = file.read(HEADER_BYTES)
+    try:
+        with opened_to_read(path) as file:
+            header = file.read(HEADER_BYTES)
+    except OSError as error:
+        raise storage_error(path, error) from error
     if header and not header.startswith(MAGIC):
         raise DataError(
             "A memory bank must be an SQLite file.",

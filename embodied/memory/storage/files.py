@@ -1,6 +1,7 @@
 """The files of a bank on disk: private, and with locks that no forked child keeps."""
 
 import os
+import stat
 import threading
 from pathlib import Path
 
@@ -12,16 +13,37 @@ PRIVATE = 0o600
 def create_private(path: Path) -> None:
     """Creates an empty file that only its user can read, unless there is a file already.
 
-    SQLite gives its write-ahead log the same mode. Raises `StorageError` where the disk or the folder refuses.
+    SQLite gives its write-ahead log the same mode. Raises `StorageError` where the disk or the folder refuses, and
+    where there is something else than a file.
     """
     try:
+        require_file(path)
         # A file that exists is not opened: closing it would drop the locks that SQLite holds on it in this process.
         target = os.path.realpath(path)  # As SQLite does; a link to nothing would count as a file that exists.
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, PRIVATE))
     except FileExistsError:
+        require_file(path)
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def require_file(path: Path) -> None:
+    """Raises `StorageError` where there is something else than a file: a folder, a pipe, a socket or a device.
+
+    Opening a pipe would wait for ever.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
         return
     except OSError as error:
         raise storage_error(path, error) from error
+    if not stat.S_ISREG(mode):
+        raise StorageError(
+            "What a memory bank keeps on a disk must be files.",
+            value=str(path),
+            remedy=f"There is something else in its place ({stat.filemode(mode)}): move it away.",
+        )
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:

@@ -99,10 +99,17 @@ def seal(path: Path) -> str:
         return ""
 
 
-def require_sound(path: Path, note: str) -> None:
-    """Raises `DataError` for a damaged file; without a check of every event where `note` is its seal."""
-    if not note or note != seal(path):
-        inspect_file(path).refuse(path.name)
+def require_sound(path: Path, note: str) -> bool:
+    """Raises `DataError` for a damaged file; without a check of every event where `note` is its seal.
+
+    Returns whether it was altered after its owner had closed it: then its projections may be, too, which have no
+    digests, and must be made again.
+    """
+    found = seal(path) if note else ""
+    if note and note == found:
+        return False
+    inspect_file(path).refuse(path.name)
+    return bool(found)
 
 
 def holds_beside(path: Path, head: int) -> bool:

@@ -85,8 +85,8 @@ class OpenFile:
 
     def require_whole(self) -> None:
         """Raises `StorageError` unless the file itself is as this process left it: in a transaction, before its end."""
-        if self._path is not None and _mark(self._names[0]) != self._file:
-            file = _mark(self._names[0])
+        if self._path is not None and mark_of(self._names[0]) != self._file:
+            file = mark_of(self._names[0])
             self._require_file_in_place(file)
             self._require_sound("", self._file, file)
 
@@ -94,7 +94,7 @@ class OpenFile:
         """Notes the files as they are after a commit. Raises `StorageError` where they were replaced or cut."""
         if self._path is None:
             return
-        file, log = _mark(self._names[0]), _mark(self._names[1])
+        file, log = mark_of(self._names[0]), mark_of(self._names[1])
         self._require_in_place(file, log)
         for suffix, before, now in (("", self._file, file), ("-wal", self._log, log)):
             if before is not None and now is not None and now.size < before.size:
@@ -104,13 +104,13 @@ class OpenFile:
     def require_in_place(self) -> None:
         """Raises `StorageError` where the file was deleted or replaced since it was opened."""
         if self._path is not None:
-            self._require_file_in_place(_mark(self._names[0]))
+            self._require_file_in_place(mark_of(self._names[0]))
 
     def _marks(self) -> tuple[Mark | None, Mark | None, Mark | None]:
         if self._path is None:
             return None, None, None
         file, log, lock = self._names
-        return _mark(file), _mark(log), _mark(lock)
+        return mark_of(file), mark_of(log), mark_of(lock)
 
     def _require_file_in_place(self, file: Mark | None) -> None:
         if self._file is not None and not self._file.is_same_file(file):
@@ -157,7 +157,8 @@ class OpenFile:
         )
 
 
-def _mark(name: str) -> Mark | None:
+def mark_of(name: str | Path) -> Mark | None:
+    """Returns the mark of a file as it is now, None where there is none."""
     try:
         found = os.stat(name)  # noqa: PTH116
     except OSError:

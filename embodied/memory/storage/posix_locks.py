@@ -9,10 +9,9 @@ of this process has the file open.
 import os
 import sqlite3
 import threading
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BufferedReader
+from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,15 @@ Inode = tuple[int, int]
 
 
 class _Connected:
-    """How many connections have each file open, and the descriptors that are to be closed after the last of them."""
+    """How many connections and readers have each file open, and the descriptors to close after the last of them.
+
+    All readers of a file share one descriptor.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._connections: dict[Inode, int] = {}
-        self._kept: dict[Inode, list[BufferedReader]] = defaultdict(list)
+        self._kept: dict[Inode, list[int]] = {}
         os.register_at_fork(before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._begin)
 
     def add(self, inode: Inode) -> None:
@@ -34,23 +36,30 @@ class _Connected:
             self._connections[inode] = self._connections.get(inode, 0) + 1
 
     def remove(self, inode: Inode) -> None:
-        """Notes that a connection is closed."""
+        """Notes that a connection is closed, or that reading has ended."""
         with self._lock:
             left = self._connections.pop(inode, 1) - 1
             if left > 0:
                 self._connections[inode] = left
                 return
-            for file in self._kept.pop(inode, ()):
-                file.close()
+            for descriptor in self._kept.pop(inode, ()):
+                os.close(descriptor)
 
-    def close(self, file: BufferedReader) -> None:
-        """Closes a file, at once where no connection has it open."""
+    def open(self, path: Path) -> tuple[Inode, int]:
+        """Returns a descriptor to read the file at `path` by position, and what is to be removed at the end."""
         with self._lock:
-            inode = _inode(os.fstat(file.fileno()))
-            if inode in self._connections:
-                self._kept[inode].append(file)
-            else:
-                file.close()
+            inode = _inode(path.stat())
+            if not self._kept.get(inode):
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+                inode = _inode(os.fstat(descriptor))
+                self._kept.setdefault(inode, []).append(descriptor)
+            self._connections[inode] = self._connections.get(inode, 0) + 1
+            return inode, self._kept[inode][0]
+
+    def has(self, inode: Inode | None) -> bool:
+        """Returns whether a connection has a file open."""
+        with self._lock:
+            return inode in self._connections
 
     def _begin(self) -> None:
         """In a forked child, which holds none of its parent's locks, the lock is free again."""
@@ -61,8 +70,12 @@ _connected = _Connected()
 
 
 class LockKeepingConnection(sqlite3.Connection):
-    """A connection to a file of which this process closes no other descriptor until the connection is closed."""
+    """A connection to a file of which this process closes no other descriptor until the connection is closed.
 
+    It is `still` where it reads the file without locks.
+    """
+
+    still = False
     _noted: Inode | None = None
 
     def note(self, inode: Inode | None) -> None:
@@ -95,14 +108,36 @@ def connect_keeping_locks(database: str | Path, path: Path | None, **settings: A
     return connection
 
 
+def is_connected(path: Path) -> bool:
+    """Returns whether a connection of this process has the file at `path` open."""
+    return _connected.has(_inode_at(path))
+
+
 @contextmanager
 def opened_to_read(path: Path) -> Iterator[BufferedReader]:
     """Yields the file at `path`, and keeps its descriptor as long as SQLite needs its locks. Raises `OSError`."""
-    file = path.open("rb")  # Closed by `_connected`.
+    inode, descriptor = _connected.open(path)
     try:
-        yield file
+        yield BufferedReader(_Content(descriptor))
     finally:
-        _connected.close(file)
+        _connected.remove(inode)
+
+
+class _Content(RawIOBase):
+    """What a descriptor refers to, read from its beginning, whatever others read through the same descriptor."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        found = os.pread(self._descriptor, len(buffer), self._at)
+        buffer[: len(found)] = found
+        self._at += len(found)
+        return len(found)
 
 
 def _inode_at(path: Path | None) -> Inode | None:

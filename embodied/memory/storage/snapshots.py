@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import sqlite3
+import stat
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -160,7 +161,7 @@ def _copy_out(path: Path, name: str) -> int:
     """Copies all projections in one read transaction; returns their sequence number."""
     db = connect(path)
     try:
-        db.execute("ATTACH ? AS snapshot", (name,))
+        db.execute("ATTACH ? AS snapshot", (os.fsencode(name),))
         db.execute("PRAGMA snapshot.journal_mode = OFF")
         db.execute("PRAGMA snapshot.synchronous = OFF")
         db.execute("BEGIN")
@@ -169,9 +170,11 @@ def _copy_out(path: Path, name: str) -> int:
             db.execute(sql.replace("CREATE TABLE ", "CREATE TABLE snapshot.", 1))
             db.execute(f"INSERT INTO snapshot.{table} SELECT * FROM main.{table}")  # noqa: S608
         db.execute(
-            "CREATE TABLE snapshot.about AS SELECT seq, digest, version FROM main.event, main.projections "
-            "ORDER BY seq DESC LIMIT 1"
+            "CREATE TABLE snapshot.about AS SELECT seq, digest, version, NULL AS last_name, NULL AS names "
+            "FROM main.event, main.projections ORDER BY seq DESC LIMIT 1"
         )
+        (last,) = db.execute("SELECT MAX(id) FROM main.name").fetchone()
+        db.execute("UPDATE snapshot.about SET last_name = ?, names = ?", (last, _digest_of_names(db, last)))
         found = db.execute("SELECT seq FROM snapshot.about").fetchone()
         db.execute("COMMIT")
     finally:
@@ -186,18 +189,44 @@ def _snapshot_of(log: EventLog, path: Path | None) -> Iterator[int]:
     """Attaches the newest usable snapshot as `snapshot` and yields its sequence number, 0 where there is none."""
     db = log.tables.db
     for _, file in sorted(snapshot_files(path), reverse=True) if path else ():
-        if file.name.rpartition("-")[2] != _digest(file):
+        if not _is_unaltered(file):
             continue
-        db.execute("ATTACH ? AS snapshot", (str(file),))
+        db.execute("ATTACH ? AS snapshot", (os.fsencode(file),))
         try:
-            seq, digest, version = db.execute("SELECT * FROM snapshot.about").fetchone()
-            known = db.execute("SELECT digest FROM event WHERE seq = ?", (seq,)).fetchone()
-            if version == PROJECTIONS_VERSION and known and known[0] == digest:
+            seq = _usable_seq(db)
+            if seq:
                 yield seq
                 return
         finally:
             db.execute("DETACH snapshot")
     yield 0
+
+
+def _is_unaltered(file: Path) -> bool:
+    try:
+        return file.name.rpartition("-")[2] == _digest(file)
+    except OSError as error:
+        _logger.warning("A snapshot of the memory bank cannot be read: %s", error)
+        return False
+
+
+def _usable_seq(db: sqlite3.Connection) -> int:
+    """Returns the sequence number of the attached snapshot, 0 for one of another version, or not of this log."""
+    try:
+        seq, digest, version, last, names = db.execute("SELECT * FROM snapshot.about").fetchone()
+    except (sqlite3.Error, TypeError, ValueError):
+        return 0
+    known = db.execute("SELECT digest FROM event WHERE seq = ?", (seq,)).fetchone()
+    same_log = version == PROJECTIONS_VERSION and known and known[0] == digest
+    return seq if same_log and names == _digest_of_names(db, last) else 0
+
+
+def _digest_of_names(db: sqlite3.Connection, last: int) -> bytes:
+    """Returns a digest of all names up to the id `last`: projections refer to names by ids, which a rescue changes."""
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for number, text in db.execute("SELECT id, text FROM main.name WHERE id <= ? ORDER BY id", (last,)):
+        digest.update(f"{number} {len(text)} {text}".encode())
+    return digest.digest()
 
 
 def snapshot_files(path: Path) -> list[tuple[int, Path]]:
@@ -207,8 +236,13 @@ def snapshot_files(path: Path) -> list[tuple[int, Path]]:
 
 
 def _beside(path: Path, prefix: str, rest: re.Pattern[str]) -> list[Path]:
-    names = ((file, file.name) for file in path.parent.iterdir())
-    return [file for file, name in names if name.startswith(prefix) and rest.fullmatch(name.removeprefix(prefix))]
+    """Returns the files with these names; links, folders and pipes with such a name belong to others."""
+    try:
+        names = ((file, file.name) for file in path.parent.iterdir())
+        found = [file for file, name in names if name.startswith(prefix) and rest.fullmatch(name.removeprefix(prefix))]
+        return [file for file in found if stat.S_ISREG(file.lstat().st_mode)]
+    except OSError as error:
+        raise storage_error(path.parent, error) from error
 
 
 def _digest(file: Path) -> str:

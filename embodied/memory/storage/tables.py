@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -20,7 +20,8 @@ class Tables:
     """Reads and writes by SQL, one thread at a time. Raises `StorageError` or `DataError` (see `translated`).
 
     Once it is closed, every call raises `MemoryBankError`: no query is answered from memory. In a forked child every
-    call raises `StorageError`.
+    call raises `StorageError`. `unchanged`, where it is set, is called after each reading without locks, and raises
+    where the file has changed.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Tables:
         self._names = names
         self._ending = ending
         self._guard = guard
+        self.unchanged: Callable[[], None] | None = None
         self._open = True
         self._writers = 0
         self._written = threading.Condition()
@@ -130,9 +132,16 @@ class Tables:
         """Returns all rows that a statement selects."""
         try:
             with self.lock:
-                return self.db.execute(sql, values).fetchall()
+                found = self.db.execute(sql, values).fetchall()
         except DATABASE_ERRORS as error:
+            self._require_unchanged()
             raise translated(error) from error
+        self._require_unchanged()
+        return found
+
+    def _require_unchanged(self) -> None:
+        if self.unchanged is not None:
+            self.unchanged()
 
     def select_one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
         """Returns the first row that a statement selects, None where there is none."""

@@ -23,9 +23,17 @@ def bank_path(url: str, *, root: Path | None = None) -> Path | None:
             value=url,
             remedy="Write sqlite:///relative.db, sqlite:////absolute.db or :memory:.",
         )
-    path = ((root or Path()) / name).resolve()
+    try:
+        path = ((root or Path()) / name).resolve()
+        reached = not path.is_dir() and path.parent.is_dir()
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # A folder that is closed to this user, too long a name, a circle of links.
+        rule = "The folder of a bank must be one that can be entered."
+        raise PathError(rule, value=url, remedy=f"{error}.") from error
     if root is not None and not path.is_relative_to(root.resolve()):
         raise PathError("A bank's file must lie inside its root.", value=url, remedy=f"Put it under {root.name}/.")
-    if path.is_dir() or not path.parent.is_dir():
+    if not reached:
         raise PathError("A bank must be a file in a folder that exists.", value=url, remedy="Make its folder first.")
     return path
