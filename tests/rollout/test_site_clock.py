@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from embodied.errors import MemoryBankError
 from embodied.evaluation.evaluator import evaluate
 from embodied.evaluation.plan import Evaluation
 from embodied.geometry import Pose
@@ -109,6 +110,30 @@ SLOTS = {
 def service():
     with BankService(open_bank(":memory:", clock=SimulatedClock())) as made:
         yield made
+
+
+@pytest.mark.parametrize("newest_s", [1.79e12, 1.79e18], ids=["milliseconds", "nanoseconds"])
+def test_a_run_in_a_bank_whose_times_are_too_large_is_refused_before_it_starts(tmp_path, newest_s):
+    with BankService(open_bank(":memory:", clock=SimulatedClock(ahead_s=1e19))) as poisoned:
+        poisoned._bank.append(Event("bad", 1, newest_s, EntitySeen("dust", "dust", Pose())))
+        with pytest.raises(MemoryBankError, match="resolves a microsecond"):
+            run(tmp_path / "out", poisoned)
+        assert poisoned.head() == 1
+        run(tmp_path / "out", poisoned, start_s=1000.0)  # Where its caller says when it starts, it can be played.
+        assert begun(poisoned._bank)[0]["seeing/bin_block/strict/test/0"] == 1000.0
+
+
+def test_a_run_that_is_to_start_too_late_is_refused_before_it_starts(tmp_path, service):
+    with pytest.raises(MemoryBankError, match="resolves a microsecond"):
+        run(tmp_path / "out", service, start_s=1.79e12)
+    assert service.head() == 0
+
+
+def test_events_are_received_at_the_time_to_which_the_run_was_advanced(tmp_path, service):
+    run(tmp_path / "out", service)
+    events = service._bank.changes_since(0, limit=10_000)
+    assert all(event.received_time_s == pytest.approx(event.valid_time_s, abs=0.001) for event in events)
+    assert service.clock().time_s == pytest.approx(events[-1].valid_time_s)
 
 
 @pytest.mark.parametrize("backwards", [False, True])
