@@ -279,14 +279,14 @@ def test_wherever_things_are_carried_the_bank_believes_what_the_model_does(trave
             if model.accepts(event):
                 bank.append(event)
                 model.take(event)
-            answers[len(model.events)] = everything(bank)
-            if what == "back":
-                assert bank.verify().problems == ()
-                for seq, answer in answers.items():
-                    assert everything(bank.snapshot(seq)) == answer
+            if what == "back" and len(answers) < 2:
+                answers[len(model.events)] = everything(bank)
         for thing in (*THINGS, "ann"):
             for as_of_s in (None, *map(float, range(int(time_s) + 1))):
                 agree(bank, model, thing, as_of_s=as_of_s)
+        for seq, answer in answers.items():
+            assert everything(bank.snapshot(seq)) == answer
+        assert not model.gone or bank.verify().problems == ()
 
 
 @st.composite
