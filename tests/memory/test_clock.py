@@ -325,6 +325,7 @@ def test_a_closed_past_is_opened_again_and_answers_at_earlier_snapshots_stay(mac
         with pytest.raises(MemoryBankError, match="closed past"):
             bank.append(late)
         reopen_past(bank, NOW_S - 80.0)
+        reopen_past(bank, NOW_S - 1.0)  # A later time closes nothing.
         with pytest.raises(MemoryBankError, match="closed past"):
             bank.append(EventFactory().seen("cup", 2.0, NOW_S - 81.0, "late"))
         bank.append(late)
