@@ -28,9 +28,12 @@ class Access:
     certificate: Path | None = None
     key: Path | None = None
 
-    def require_safe(self, host: str, *, insecure: bool) -> None:
-        """Raises `ConfigError` if other machines can reach `host` without a token and TLS, unless `insecure`."""
-        if is_loopback(host) or insecure or (self.token and self.certificate is not None):
+    def require_safe(self, host: str, *, insecure: bool, known_clients: bool = False) -> None:
+        """Raises `ConfigError` if other machines can reach `host` without a token and TLS, unless `insecure`.
+
+        With `known_clients` each client has a token of its own.
+        """
+        if is_loopback(host) or insecure or ((self.token or known_clients) and self.certificate is not None):
             return
         raise ConfigError(
             "A server that other machines can reach must have a token and TLS.",
@@ -47,10 +50,7 @@ class Access:
         """
         if not self.token:
             return True
-        scheme, _, given = authorization.partition(" ")
-        secret = _password(given) if scheme == "Basic" else given.strip().encode()
-        matches = hmac.compare_digest(secret, self.token.encode())
-        return matches and scheme in SCHEMES
+        return hmac.compare_digest(given_token(authorization), self.token.encode())
 
     def tls(self) -> ssl.SSLContext | None:
         """Returns the context of TLS, None without a certificate. Raises `ConfigError` for files that do not fit."""
@@ -66,6 +66,14 @@ class Access:
                 remedy=str(error),
             ) from error
         return context
+
+
+def given_token(authorization: str) -> bytes:
+    """Returns the token in a header `Authorization`, b"" where there is none that can be read."""
+    scheme, _, given = authorization.partition(" ")
+    if scheme not in SCHEMES:
+        return b""
+    return _password(given) if scheme == "Basic" else given.strip().encode()
 
 
 def _password(credentials: str) -> bytes:

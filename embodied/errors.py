@@ -137,6 +137,12 @@ class AheadOfClockError(MemoryBankError):
     usual_remedy = "Stamp events by the clock of the site, in seconds."
 
 
+class NotPermittedError(MemoryBankError):
+    """A client may not do this: write under another's name, write what is reserved for the site, or write at all."""
+
+    usual_remedy = "Ask the operator of the bank for a credential that allows it; nothing was written."
+
+
 class ConflictError(MemoryBankError):
     """The state on which this write was based has changed (a stale version, lease or epoch): read again and retry."""
 

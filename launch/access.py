@@ -22,8 +22,11 @@ class AccessSettings(Protocol):
     insecure: bool
 
 
-def access_of(config: AccessSettings) -> "Access":
-    """Returns who may connect. Raises `ConfigError` for bad tokens or certificates, and for unrestricted access."""
+def access_of(config: AccessSettings, *, known_clients: bool = False) -> "Access":
+    """Returns who may connect; `known_clients` have tokens of their own.
+
+    Raises `ConfigError` for bad tokens or certificates, and for unrestricted access.
+    """
     from embodied.access import Access, read_token
 
     if bool(config.tls_certificate) != bool(config.tls_key):
@@ -33,7 +36,9 @@ def access_of(config: AccessSettings) -> "Access":
         certificate=Path(config.tls_certificate) if config.tls_certificate else None,
         key=Path(config.tls_key) if config.tls_key else None,
     )
-    access.require_safe(config.host, insecure=config.insecure)
+    if known_clients and access.token:
+        raise ConfigError("Either all clients must have one token or each its own, by credentials.")
+    access.require_safe(config.host, insecure=config.insecure, known_clients=known_clients)
     access.tls()
     return access
 

@@ -11,7 +11,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from embodied.errors import ConfigError
-from embodied.memory import BankService, bank_path, open_bank, require_openable
+from embodied.memory import BankService, Credentials, bank_path, open_bank, require_openable
 from embodied.prometheus import metrics_served
 from launch import cli
 from launch.access import access_of, signalled
@@ -29,6 +29,7 @@ class ServeMemoryConfig:
     root: str = ""
     host: str = "127.0.0.1"
     port: int = 8100
+    credentials: str = ""
     token_file: str = ""
     token_env: str = ""
     tls_certificate: str = ""
@@ -45,8 +46,11 @@ def serve_memory(composed: cli.Composed) -> None:
 
     config: ServeMemoryConfig = composed.config
     root = Path(config.root) if config.root else None
-    settings = SocketSettings(host=config.host, port=config.port, connections=config.connections)
-    access = access_of(config)
+    settings = SocketSettings(
+        host=config.host, port=config.port, connections=config.connections, insecure=config.insecure
+    )
+    credentials = Credentials(Path(config.credentials)) if config.credentials else None
+    access = access_of(config, known_clients=credentials is not None)
     if bank_path(config.url, root=root) is None:
         raise ConfigError("A bank that is served must lie in a file.", value=config.url, remedy="Write sqlite:///FILE.")
     require_openable(config.url, root=root)
@@ -55,7 +59,7 @@ def serve_memory(composed: cli.Composed) -> None:
         if config.metrics_port is not None:
             url = kept.enter_context(metrics_served(service.metrics, config.metrics_port))
             cli.print_text(f"Metrics for Prometheus: {url}")
-        stopped_by = asyncio.run(_run(SocketServer(service, settings, access), config.url))
+        stopped_by = asyncio.run(_run(SocketServer(service, settings, access, credentials), config.url))
     cli.print_text("Stopped.")
     if stopped_by is signal.SIGINT:
         raise SystemExit(cli.INTERRUPTED)

@@ -63,6 +63,14 @@ from embodied.memory.schema.reported_status import ReportedStatus
 from embodied.memory.service.bank import Bank, Subscription, open_bank, require_openable
 from embodied.memory.service.bank_status import BankStatus, LeaseStatus, SnapshotStatus, WriterStatus
 from embodied.memory.service.client import BankClient, RemoteSubscription
+from embodied.memory.service.credentials import (
+    Client,
+    Credentials,
+    Role,
+    add_credential,
+    read_credentials,
+    remove_credential,
+)
 from embodied.memory.service.laid_aside import read_laid_aside
 from embodied.memory.service.leases import Lease, LeaseOffice
 from embodied.memory.service.outbox import Outbox
@@ -96,7 +104,9 @@ __all__ = [
     "BankService",
     "BankStatus",
     "BankView",
+    "Client",
     "ClockReading",
+    "Credentials",
     "Damage",
     "EntityMerged",
     "EntitySeen",
@@ -147,6 +157,7 @@ __all__ = [
     "RetentionResult",
     "RobotRegistered",
     "RobotReported",
+    "Role",
     "Shown",
     "SimulatedClock",
     "SiteClock",
@@ -163,6 +174,7 @@ __all__ = [
     "Watermark",
     "Withdrawn",
     "WriterStatus",
+    "add_credential",
     "back_up",
     "bank_path",
     "close_past",
@@ -178,8 +190,10 @@ __all__ = [
     "open_read_only",
     "outbox_status",
     "rank",
+    "read_credentials",
     "read_laid_aside",
     "recall_ranked",
+    "remove_credential",
     "reopen_past",
     "require_openable",
     "require_resolution",

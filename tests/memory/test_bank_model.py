@@ -57,12 +57,12 @@ class BankAgainstModel(RuleBasedStateMachine):
 
     def offer(self, event):
         if self.model.accepts(event):
-            assert self.bank.append(event) == [len(self.model.events) + 1]
+            assert self.bank.append(event, as_site=True) == [len(self.model.events) + 1]
             self.model.take(event)
             return
         before = contents_of(self.bank)
         try:
-            self.bank.append(event)
+            self.bank.append(event, as_site=True)
         except MemoryBankError:
             assert contents_of(self.bank) == before
         else:
@@ -334,7 +334,7 @@ def test_forgetting_any_sightings_leaves_a_bank_as_if_they_had_never_been(count,
             if number not in gone:
                 other.append(event)
         ranges = tuple((number, number) for number in sorted(gone))
-        bank.append(Event("clerk", 1, 0.0, Forgotten("test", ranges, len(gone))))
+        bank.append(Event("clerk", 1, 0.0, Forgotten("test", ranges, len(gone))), as_site=True)
         for time_s in range(count + 2):
             mine, theirs = (one.where_is("cup", as_of_s=float(time_s)) for one in (bank, other))
             assert (mine and (mine.pose, mine.since_s)) == (theirs and (theirs.pose, theirs.since_s))

@@ -110,7 +110,9 @@ def test_blocks_after_events_were_removed_are_those_of_a_rebuild():
         gone = [event.seq for event in everything if event.kind in KINDS and event.seq % 7]
         newest = bank.latest_s()
         assert newest == max(event.valid_time_s for event in bank.changes_since(0, limit=10**6))
-        bank.append(Event("clerk", 1, 1000.0, Forgotten("old", tuple((seq, seq) for seq in gone), len(gone))))
+        bank.append(
+            Event("clerk", 1, 1000.0, Forgotten("old", tuple((seq, seq) for seq in gone), len(gone))), as_site=True
+        )
         left = bank.changes_since(0, limit=10**6)
         for wanted in FILTERS.values():
             found = bank.changes_since(0, wanted=wanted, limit=10**6)

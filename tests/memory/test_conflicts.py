@@ -63,10 +63,10 @@ def ended(robot, epoch, time_s, number=1):
 
 
 def test_a_lease_that_expired_passes_on_and_its_old_holder_is_fenced_off(bank):
-    bank.append(grant("a", 1, 0.0, 10.0))
+    bank.append(grant("a", 1, 0.0, 10.0), as_site=True)
     with pytest.raises(ConflictError, match="one robot"):
-        bank.append(grant("b", 2, 9.0, 20.0))
-    bank.append(grant("b", 2, 10.0, 20.0))
+        bank.append(grant("b", 2, 9.0, 20.0), as_site=True)
+    bank.append(grant("b", 2, 10.0, 20.0), as_site=True)
     assert bank.newest_lease("wash") == (2, "b", 20.0)
     with pytest.raises(ConflictError, match="no longer yours"):
         bank.append(ended("a", 1, 11.0))
@@ -76,13 +76,13 @@ def test_a_lease_that_expired_passes_on_and_its_old_holder_is_fenced_off(bank):
     with pytest.raises(MemoryBankError, match="only once"):
         bank.append(ended("b", 2, 13.0, 2))
     with pytest.raises(ConflictError, match="ended"):
-        bank.append(grant("a", 3, 30.0, 40.0, 2))
+        bank.append(grant("a", 3, 30.0, 40.0, 2), as_site=True)
     assert bank.newest_lease("dry") == (0, "", -float("inf"))
 
 
 def test_a_holder_may_renew_before_its_lease_expires(bank):
-    bank.append(grant("a", 1, 0.0, 10.0))
-    bank.append(grant("a", 2, 5.0, 15.0, 2))
+    bank.append(grant("a", 1, 0.0, 10.0), as_site=True)
+    bank.append(grant("a", 2, 5.0, 15.0, 2), as_site=True)
     with pytest.raises(ConflictError):
         bank.append(ended("a", 1, 6.0))
     bank.append(ended("a", 2, 6.0))

@@ -37,7 +37,7 @@ def filled(count):
         )
         bank.append(factory.event(payload, time_s, f"{robot}/{number}", robot=robot))
         lease = LeaseGranted("wash", number + 1, float(number) + 10.0)
-        bank.append(factory.event(lease, float(number), "leases", robot="a"))
+        bank.append(factory.event(lease, float(number), "leases", robot="a"), as_site=True)
     return bank
 
 
@@ -94,7 +94,8 @@ def test_success_rates_at_any_time_are_those_that_counting_finds():
 def test_removed_interactions_leave_the_tables_as_if_they_had_never_been():
     with filled(60) as bank:
         gone = [event.seq for event in bank.history(kinds=("interaction",))][:10]
-        bank.append(EventFactory().event(Forgotten("asked", tuple((s, s) for s in sorted(gone)), 10), 99.0, "clerk"))
+        removal = Forgotten("asked", tuple((s, s) for s in sorted(gone)), 10)
+        bank.append(EventFactory().event(removal, 99.0, "clerk"), as_site=True)
         assert bank.nth_interaction(1) == bank.history(kinds=("interaction",))[0]
         before = contents_of(bank)
         assert bank.verify().problems == ()

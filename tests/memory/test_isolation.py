@@ -176,12 +176,12 @@ def test_what_the_machine_lacks_is_tried_again(error):
 
 def test_an_error_of_a_whole_commit_is_given_to_the_request_that_causes_it():
     class Touchy(SlowBank):
-        def append_batches(self, batches):
+        def append_batches(self, batches, **options):
             self.entered.set()
             self.gate.wait(10.0)
             if any(one.payload.evidence == "poison" for batch in batches for one in batch):
                 raise ZeroDivisionError
-            return self._bank.append_batches(batches)
+            return self._bank.append_batches(batches, **options)
 
     bank = Touchy(open_bank(":memory:"))
     with BankService(bank) as service:
@@ -356,9 +356,9 @@ def test_a_commit_is_bounded_in_bytes_and_others_have_their_turn():
     bank = open_bank(":memory:")
     written, inner = [], bank.append_batches
 
-    def measured(batches):
+    def measured(batches, **options):
         written.append([len(one.payload.evidence) for batch in batches for one in batch])
-        return inner(batches)
+        return inner(batches, **options)
 
     bank.append_batches = measured
     # Texts of one event are bounded, so many events of the largest size make the bytes here.

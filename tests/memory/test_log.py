@@ -202,10 +202,10 @@ def test_forgotten_events_leave_their_numbers_and_a_sound_chain(tmp_path, factor
         events = [factory.seen("block", float(i), float(i)) for i in range(10)]
         bank.append(events)
         clerk = EventFactory()
-        bank.append(clerk.event(Forgotten("old", ((2, 4), (6, 9)), 6, (8,)), 9.0, "clerk"))
+        bank.append(clerk.event(Forgotten("old", ((2, 4), (6, 9)), 6, (8,)), 9.0, "clerk"), as_site=True)
         assert [event.seq for event in bank.changes_since(0)] == [1, 5, 8, 10, 11]
         assert [event.seq for event in bank.history("block")] == [1, 5, 8, 10]
-        bank.append(clerk.event(Forgotten("old", ((5, 5), (8, 10)), 4), 9.0, "clerk"))
+        bank.append(clerk.event(Forgotten("old", ((5, 5), (8, 10)), 4), 9.0, "clerk"), as_site=True)
         assert bank.where_is("block").seq == 1
         assert bank.append([events[9], events[0]]) == [0, 1], "a forgotten event appended again is known, and stays so"
         assert bank.last_of_writer("panda") == (10, 9.0)
@@ -272,7 +272,7 @@ def test_rare_kinds_are_looked_up_and_the_answer_is_that_of_reading_the_whole_lo
 ):
     monkeypatch.setattr(log_view, "READ_THROUGH", read_through)
     monkeypatch.setattr(log, "CHUNK", 2)
-    bank.append(list(logged_in_all_kinds(factory)))
+    bank.append(list(logged_in_all_kinds(factory)), as_site=True)
     assert {event.kind for event in bank.changes_since(0)} == set(KINDS)
     everything = bank.changes_since(0)
     about = {event.seq: set(indexed_names(event)) for event in everything}

@@ -52,7 +52,7 @@ class Site:
         writer = f"{robot}/{len(self._counts)}"  # A writer per event, so that times may come in any order.
         self._counts[writer] = 1
         event = Event(writer=writer, writer_seq=1, valid_time_s=time_s, payload=payload, robot=robot)
-        (seq,) = self.log.append([event])
+        (seq,) = self.log.append([event], as_site=True)
         if isinstance(payload, MomentStored):
             self.written[seq] = event
         return seq

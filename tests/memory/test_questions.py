@@ -343,9 +343,8 @@ CALLS = {
 def closed(tmp_path):
     """A bank that was used and then closed, a view of it, and a subscription to it."""
     with open_bank("sqlite:///bank.db", root=tmp_path) as bank:
-        bank.append(
-            [EventFactory().seen("cup"), EventFactory().event(LeaseGranted("wash", 1, 9.0), writer="leases", robot="a")]
-        )
+        lease = EventFactory().event(LeaseGranted("wash", 1, 9.0), writer="leases", robot="a")
+        bank.append([EventFactory().seen("cup"), lease], as_site=True)
         bank.recall(Query())
         view, subscription = bank.snapshot(), bank.subscribe()
     return bank, view, subscription

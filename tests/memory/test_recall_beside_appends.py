@@ -56,7 +56,7 @@ def test_a_moment_that_is_removed_between_its_choice_and_its_reading_is_not_reca
     def removed_meanwhile(*arguments):
         found = chosen(*arguments)
         if removals:
-            bank.append(EventFactory().event(removals.pop(), 300.0, "clerk"))
+            bank.append(EventFactory().event(removals.pop(), 300.0, "clerk"), as_site=True)
         return found
 
     monkeypatch.setattr(moment_search, "_alike", removed_meanwhile)
@@ -68,7 +68,7 @@ def test_several_removals_that_name_the_same_numbers_drop_each_of_them(bank):
     assert len(bank.recall(ALIKE)) == 100
     factory = EventFactory()
     for ranges in (((1, 40),), ((5, 10), (42, 44)), ((30, 41), (60, 60))):
-        bank.append(factory.event(Forgotten("old", ranges, 0), 300.0, "clerk"))
+        bank.append(factory.event(Forgotten("old", ranges, 0), 300.0, "clerk"), as_site=True)
     left = [*range(45, 60), *range(61, 101)]
     assert sorted(one.seq for one in bank.recall(ALIKE)) == left
     assert len(bank._indexed) == len(left)

@@ -147,14 +147,14 @@ def bank(tmp_path):
         made.append(factory.put("block", "held_by", "kit", 1, time_s=10.5, writer="eye"))
         made.append(factory.put("block", "in", "kitchen", 2, time_s=10.5, writer="eye"))
         made.append(factory.put("block", "held_by", "kit", 3, time_s=10.5, writer="eye"))
-        made.append(factory.event(LeaseGranted("wash", 1, 100.0), 10.0, "leases", robot="other"))
+        made.append(factory.event(LeaseGranted("wash", 1, 100.0), 10.0, "leases", robot="other"), as_site=True)
         yield made
 
 
 def refuse(bank, event, error, match):
     before = contents_of(bank)
     with pytest.raises(error, match=match) as caught:
-        bank.append([EventFactory().event(EntitySeen("new", "cube", HERE), 50.0, "fresh"), event])
+        bank.append([EventFactory().event(EntitySeen("new", "cube", HERE), 50.0, "fresh"), event], as_site=True)
     assert type(caught.value) is error
     assert caught.value.rule
     assert contents_of(bank) == before
@@ -260,7 +260,7 @@ def test_a_number_below_the_last_that_was_never_sent_is_refused(bank):
 
 
 def test_what_comes_after_the_past_was_closed_is_refused(bank):
-    bank.append(EventFactory().event(Watermark(5.0), 10.0, "site/past"))
+    bank.append(EventFactory().event(Watermark(5.0), 10.0, "site/past"), as_site=True)
     refuse(bank, EventFactory().seen("b", 1.0, 4.9, "late"), MemoryBankError, "closed past")
     bank.append(EventFactory().seen("b", 1.0, 5.0, "late"))
 
@@ -278,9 +278,9 @@ def test_what_another_writer_may_still_explain_is_taken_and_says_nothing_until_t
     answers = []
     for order in (logged, logged[::-1]):
         with open_bank(":memory:") as bank:
-            bank.append(order[:3])
+            bank.append(order[:3], as_site=True)
             assert bank.where_is("a") is None
-            bank.append(order[3:])
+            bank.append(order[3:], as_site=True)
             there = bank.where_is("cup")
             answers.append((bank.related("a"), bank.related("a", as_of_s=1.5), there.since_s, there.existence))
             refuse(bank, EventFactory().seen("cup", 1.0, 0.4, "late"), MemoryBankError, "before 0.5 s is closed")

@@ -57,7 +57,7 @@ def test_a_step_costs_what_it_removes_however_long_the_log_is(monkeypatch):
             fill(bank, rounds)
             number = bank.head
             event = EventFactory().event(Forgotten("old", ((1, 100), (201, 300)), 200), float(rounds), "clerk")
-            costs.append(work_of(monkeypatch, bank, lambda bank=bank, event=event: bank.append(event)))
+            costs.append(work_of(monkeypatch, bank, lambda bank=bank, event=event: bank.append(event, as_site=True)))
             assert bank.head == number + 1
             assert len(bank.changes_since(0, limit=10**5)) == number - 199
     assert costs[0][1] == costs[1][1]

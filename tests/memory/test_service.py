@@ -100,14 +100,14 @@ class SlowBank:
     def __getattr__(self, name):
         return getattr(self._bank, name)
 
-    def append_batches(self, batches):
+    def append_batches(self, batches, **options):
         self.entered.set()
         self.gate.wait(10.0)
         self.commits.append(len(batches))
         if self.failures:
             self.failures -= 1
             raise StorageError("The disk of a memory bank must be readable and writable.", value="full")
-        return self._bank.append_batches(batches)
+        return self._bank.append_batches(batches, **options)
 
 
 # --- Commits ----------------------------------------------------------------------------------------------------------
@@ -155,11 +155,11 @@ def test_clients_try_again_when_the_disk_fails():
 
 def test_a_group_that_alone_meets_a_failing_disk_is_sent_again():
     class Flaky(SlowBank):
-        def append_batches(self, batches):
+        def append_batches(self, batches, **options):
             if self.failures:
                 self.failures -= 1
                 return [StorageError("The disk of a memory bank must be readable and writable.", value="I/O")]
-            return self._bank.append_batches(batches)
+            return self._bank.append_batches(batches, **options)
 
     bank = Flaky(open_bank(":memory:"))
     bank.failures = 1_000_000
@@ -174,7 +174,7 @@ def test_a_group_that_alone_meets_a_failing_disk_is_sent_again():
 
 def test_a_bug_in_the_bank_reaches_the_caller_instead_of_leaving_it_waiting():
     class Broken(SlowBank):
-        def append_batches(self, batches):
+        def append_batches(self, batches, **options):
             raise ZeroDivisionError
 
     with BankService(Broken(open_bank(":memory:"))) as service:

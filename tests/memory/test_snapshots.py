@@ -48,7 +48,8 @@ def test_a_rebuild_gives_the_same_tables_with_and_without_a_snapshot(bank, start
     if started:
         bank.write_snapshot()
     log_event(bank, 1)
-    bank.append(EventFactory().event(Forgotten("old", ((3, 3), (written + 1, written + 1)), 2), 20.0, "clerk"))
+    removal = Forgotten("old", ((3, 3), (written + 1, written + 1)), 2)
+    bank.append(EventFactory().event(removal, 20.0, "clerk"), as_site=True)
     log_event(bank, 2)
     before = contents_of(bank)
     damage_projections(bank)

@@ -316,8 +316,8 @@ def test_a_connection_whose_other_end_is_gone_is_noticed(service):
                 f"GET {PATH} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{key}\r\n".encode()
             )
             assert b"101" in gone.recv(1024)
-            assert wait_until(lambda: server._clients)
-            assert wait_until(lambda: not server._clients), "it answers no ping"
+            assert wait_until(lambda: server._callers)
+            assert wait_until(lambda: not server._callers), "it answers no ping"
 
 
 def wait_until(condition, timeout_s=5.0):

@@ -200,7 +200,7 @@ def test_who_can_do_a_skill_comes_cheapest_first_and_the_unable_not_at_all(bank,
 def test_a_robot_with_a_lease_is_queued_for(bank, factory):
     bank.append(register(factory, "near", 0.0))
     before = bank.skill_candidates("pick", (0.0, 0.0, 0.0))[0].cost_s
-    bank.append(factory.event(LeaseGranted("wash", 1, 100.0), 5.0, "leases", robot="near"))
+    bank.append(factory.event(LeaseGranted("wash", 1, 100.0), 5.0, "leases", robot="near"), as_site=True)
     assert bank.skill_candidates("pick", (0.0, 0.0, 0.0))[0].cost_s == pytest.approx(2 * before)
     assert bank.skill_candidates("pick", (0.0, 0.0, 0.0), as_of_s=200.0)[0].cost_s == pytest.approx(before)
 

@@ -33,9 +33,9 @@ from embodied.memory.retention.compaction import (
 from embodied.memory.retention.contents import Contents
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import Forgotten
+from embodied.memory.schema.reserved import RETENTION
 from embodied.memory.service.bank import Bank
 
-WRITER = "retention"
 STEP = 150  # Events removed by one commit: some milliseconds, in which others wait.
 PAUSE_S = 0.001
 SAME, ALIKE, PLAIN, OLD = "sightings that say the same", "moments alike", "moments that are not novel", "oldest first"
@@ -112,7 +112,8 @@ class Retention:
         for reason, numbers in chosen.items():
             for ranges, count in steps_of(numbers, STEP):
                 number += 1
-                bank.append(Event(writer, number, max(time_s, log.newest_s), Forgotten(reason, ranges, count)))
+                removal = Event(writer, number, max(time_s, log.newest_s), Forgotten(reason, ranges, count))
+                bank.append(removal, as_site=True)
                 sleep(PAUSE_S)  # Threads that wait for the lock do not queue: the one that runs would take it again.
                 bank.give_way()
         counts = {reason: len(numbers) for reason, numbers in chosen.items()}

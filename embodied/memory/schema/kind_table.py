@@ -41,6 +41,7 @@ class Kind:
     observations). An event of a `withdrawable` kind is a claim about the world that may turn out wrong. The others
     are acts of the bank itself (leases and the outcomes under them, watermarks, removals, withdrawals) or the frame in
     which later events stand (robots, episodes): another registration or episode replaces them.
+    Those that are `reserved` only the site itself may write.
     """
 
     payload: type
@@ -50,6 +51,7 @@ class Kind:
     timeline: bool = True
     removal: Removal = Removal.NEVER
     withdrawable: bool = False
+    reserved: bool = False
 
     @property
     def tag(self) -> str:
@@ -199,18 +201,21 @@ _ROWS = (
         check=payload_checks.check_lease,
         names=lambda event, _: (event.robot,),
         text=texts.lease,
+        reserved=True,
     ),
     Kind(
         payload=kinds.Watermark,
         check=payload_checks.check_watermark,
         names=lambda _, __: (),
         text=texts.watermark,
+        reserved=True,
     ),
     Kind(
         payload=kinds.Forgotten,
         check=payload_checks.accept,  # `tombstones` checks its ranges against the log.
         names=lambda _, __: (),
         text=texts.forgotten,
+        reserved=True,
     ),
     Kind(
         payload=kinds.Observed,

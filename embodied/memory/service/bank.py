@@ -129,30 +129,33 @@ class Bank(BankView):
     ) -> None:
         self.close()
 
-    def append(self, events: Event | Sequence[Event]) -> list[int]:
+    def append(self, events: Event | Sequence[Event], *, as_site: bool = False) -> list[int]:
         """Returns the sequence numbers of the events, once they are durable: all of them, or an error and none.
 
         An event that is sent again keeps its first number (0 where it was removed since). Raises `MemoryBankError` for
         invalid events, `ConflictError` for those that depend on a state that has changed, `StorageError` for a disk
         that is full or fails; nothing is written then. Raises `StaleLeaseError` where effects came under a stale lease:
-        then all events are durable, these as claims.
+        then all events are durable, these as claims. Raises `NotPermittedError` for writers and kinds that are reserved
+        for the site (`schema.reserved`), unless they are written `as_site`, as leases and retention do.
         """
-        (result,) = self.append_batches([as_events(events)])
+        (result,) = self.append_batches([as_events(events)], as_site=as_site)
         if isinstance(result, MemoryBankError):
             raise result
         return result
 
-    def append_batches(self, batches: Sequence[Sequence[Event]]) -> list[list[int] | MemoryBankError]:
+    def append_batches(
+        self, batches: Sequence[Sequence[Event]], *, as_site: bool = False
+    ) -> list[list[int] | MemoryBankError]:
         """Returns, for each batch, its sequence numbers or the error that refused it; one commit makes all durable.
 
         Each batch is appended wholly or not at all, independently of the others; one with a `StaleLeaseError` is
-        appended. Raises `StorageError` as `append`.
+        appended. `as_site` is as in `append`; raises `StorageError` as it does.
         """
         if isinstance(batches, Event | str | bytes | Mapping) or not isinstance(batches, Iterable):
             raise MemoryBankError(
                 "Batches must be a sequence of sequences of events.", value=batches, remedy="Use `append` for one."
             )
-        results = self._log.append_batches(batches)
+        results = self._log.append_batches(batches, as_site=as_site)
         if self._snapshots is not None:
             self._snapshots.note(self._log.head)
         return results

@@ -10,9 +10,10 @@ from embodied.errors import ConflictError, MemoryBankError
 from embodied.memory.queries.validation import number, text, whole
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import LeaseGranted
+from embodied.memory.schema.reserved import SITE
 from embodied.memory.service.bank import Bank
 
-WRITER = "site/leases"
+WRITER = f"{SITE}/leases"
 LONGEST_LEASE_S = 86_400.0
 
 
@@ -83,7 +84,7 @@ class LeaseOffice:
         now_s = max(self._bank.clock().time_s, last_s)
         lease = Lease(subtask, text("robot", robot), epoch, max(now_s + float(duration_s), held_until_s))
         payload = LeaseGranted(subtask=subtask, epoch=epoch, expires_s=lease.expires_s)
-        self._bank.append(Event(WRITER, last + 1, now_s, payload, robot=robot))
+        self._bank.append(Event(WRITER, last + 1, now_s, payload, robot=robot), as_site=True)
         return lease
 
 

@@ -25,6 +25,7 @@ from embodied.memory.retention.retention import RetentionConfig, RetentionResult
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.service.bank import Bank, open_bank
+from embodied.memory.service.credentials import ANYONE, Client
 from embodied.memory.service.leases import Lease
 from embodied.memory.service.service import LONGEST_WAIT_S, BankService, Result, UnreachableError
 from embodied.memory.service.shared_commits import SharedCommits
@@ -72,9 +73,9 @@ class BankActor:
         self._readers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="reader")
         self._watchers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="watcher")  # Their calls may wait.
 
-    async def commit(self, groups: Sequence[bytes]) -> list[Result]:
+    async def commit(self, groups: Sequence[bytes], client: Client) -> list[Result]:
         """As `BankService.commit`."""
-        return await asyncio.wrap_future(self._service.submit(groups))
+        return await asyncio.wrap_future(self._service.submit(groups, client))
 
     async def read(self, call: ReadCall) -> Any:
         """As `BankService.read`."""
@@ -101,12 +102,14 @@ class BankActor:
         poll = partial(self._service.changes, wanted, after_seq=after_seq, wait_s=wait_s)
         return await asyncio.get_running_loop().run_in_executor(self._watchers, poll)
 
-    async def lease(self, subtask: str, robot: str, *, duration_s: float, epoch: int) -> Lease:
-        """As `BankService.lease` for `subtask`, `robot`, `duration_s` and `epoch`."""
+    async def lease(self, subtask: str, robot: str, *, duration_s: float, epoch: int, client: Client) -> Lease:
+        """As `BankService.lease` for `subtask`, `robot`, `duration_s` and `epoch`, if `client` may have it."""
+        client.check_lease(robot)
         return await self._read(lambda: self._service.lease(subtask, robot, duration_s=duration_s, epoch=epoch))
 
-    async def retain(self, config: RetentionConfig) -> RetentionResult:
-        """As `BankService.retain`."""
+    async def retain(self, config: RetentionConfig, client: Client) -> RetentionResult:
+        """As `BankService.retain`, if `client` may ask for it."""
+        client.check_retention()
         return await asyncio.get_running_loop().run_in_executor(self._watchers, partial(self._service.retain, config))
 
     async def pid(self) -> int:
@@ -135,17 +138,20 @@ class BankActor:
 class RayLink:
     """Reaches the owner of a bank by the name of its actor; it can be sent to other processes of the same cluster.
 
-    Threads that commit during a call share the next call, since a call costs more than its events.
+    Threads that commit during a call share the next call, since a call costs more than its events. `client` binds it to
+    the writers and robots of one client. That guards against mistakes alone: whoever can connect to Ray can run code in
+    the process of the owner. Programs that are not trusted use a `SocketLink`.
     """
 
-    def __init__(self, name: str, *, timeout_s: float = 10.0) -> None:
+    def __init__(self, name: str, *, timeout_s: float = 10.0, client: Client = ANYONE) -> None:
+        self._client = client
         self._name = name
         self._timeout_s = timeout_s
         self._actor: ActorHandle | None = None
-        self._commits = SharedCommits(partial(self._call, "commit"))
+        self._commits = SharedCommits(partial(self._call, "commit", client=client))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _link, (self._name, self._timeout_s)
+        return partial(RayLink, self._name, timeout_s=self._timeout_s, client=self._client), ()
 
     def commit(self, groups: Sequence[bytes]) -> list[Result]:
         """As `Link.commit`."""
@@ -177,11 +183,11 @@ class RayLink:
 
     def lease(self, subtask: str, robot: str, *, duration_s: float, epoch: int) -> Lease:
         """As `Link.lease` for `subtask`, `robot`, `duration_s` and `epoch`."""
-        return self._call("lease", subtask, robot, duration_s=duration_s, epoch=epoch)
+        return self._call("lease", subtask, robot, duration_s=duration_s, epoch=epoch, client=self._client)
 
     def retain(self, config: RetentionConfig) -> RetentionResult:
         """As `Link.retain`; waits for up to ten minutes, since the owner reads all of its log."""
-        return self._call("retain", config, timeout_s=RETAINING_S)
+        return self._call("retain", config, timeout_s=RETAINING_S, client=self._client)
 
     def pid(self) -> int:
         """Returns the process that owns the bank now."""
@@ -272,10 +278,6 @@ def _last_line(error: RayActorError) -> str:
 
 def _root(host: Host) -> Path | None:
     return Path(host.root) if host.root else None
-
-
-def _link(name: str, timeout_s: float) -> RayLink:
-    return RayLink(name, timeout_s=timeout_s)
 
 
 def _python_path() -> str:

@@ -20,6 +20,7 @@ from embodied.memory.schema.limits import LARGEST_COMMIT_BYTES, check_append_siz
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.service.bank import Bank
 from embodied.memory.service.bank_status import BankStatus
+from embodied.memory.service.credentials import ANYONE, Client
 from embodied.memory.service.leases import Lease, LeaseOffice
 from embodied.memory.service.status_metrics import metrics_text
 from embodied.memory.storage.clock import ClockReading
@@ -143,12 +144,12 @@ class BankService:
     ) -> None:
         self.close()
 
-    def submit(self, groups: Sequence[bytes]) -> Future[list[Result]]:
+    def submit(self, groups: Sequence[bytes], client: Client = ANYONE) -> Future[list[Result]]:
         """Returns a future: for each group its sequence numbers or the error that refused it, once durable.
 
-        Raises `UnreachableError` once the bank is closed.
+        What `client` may not write is refused, each group by itself. Raises `UnreachableError` once the bank is closed.
         """
-        decoded = [_decoded(group) for group in groups]
+        decoded = [_decoded(group, client) for group in groups]
         sizes = [len(content) if isinstance(group, list) else 0 for content, group in zip(groups, decoded, strict=True)]
         request = _Request(decoded, sizes)
         if not request.groups:
@@ -165,9 +166,9 @@ class BankService:
             ) from error
         return request.answer
 
-    def commit(self, groups: Sequence[bytes]) -> list[Result]:
+    def commit(self, groups: Sequence[bytes], client: Client = ANYONE) -> list[Result]:
         """As `submit`, and waits. Raises `StorageError` where the disk fails: then nothing is written."""
-        return self.submit(groups).result()
+        return self.submit(groups, client).result()
 
     def read(self, call: ReadCall) -> Any:
         """Returns the answer to a query. Raises `UnknownNameError` for an unknown one, and what the bank raises."""
@@ -252,7 +253,7 @@ class BankService:
         """Commits the groups of several requests at once, or one after another where that fails unexpectedly."""
         sound = [group for _, part in taken for group in part if isinstance(group, list)]
         try:
-            appended = iter(self._bank.append_batches(sound))
+            appended = iter(self._bank.append_batches(sound, as_site=True))
             results = [[next(appended) if isinstance(group, list) else group for group in part] for _, part in taken]
         except Exception as error:
             if len(taken) > 1 and not isinstance(error, StorageError | DataError):
@@ -297,9 +298,11 @@ def _check_arguments(call: ReadCall) -> None:
         ) from error
 
 
-def _decoded(content: bytes) -> Group:
+def _decoded(content: bytes, client: Client) -> Group:
     try:
         check_append_size(len(content))
-        return decode_events(content)
+        events = decode_events(content)
+        client.check_events(events)
+        return events
     except MemoryBankError as error:
         return error

@@ -4,22 +4,16 @@ import asyncio
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Any
 
-from embodied.access import Access
-from embodied.errors import CodecError, EmbodiedError, MissingDependencyError, unknown_name
-from embodied.memory.queries import validation
-from embodied.memory.queries.read_call import ReadCall
-from embodied.memory.retention.retention import RetentionConfig
-from embodied.memory.schema.query import EventFilter
+from embodied.access import Access, given_token
+from embodied.errors import EmbodiedError, MissingDependencyError
 from embodied.memory.service import messages
-from embodied.memory.service.service import LONGEST_WAIT_S, BankService
+from embodied.memory.service.credentials import ANYONE, Client, Credentials, digest_of
+from embodied.memory.service.service import BankService
+from embodied.memory.service.socket_calls import Caller, Calls
 from embodied.memory.service.socket_settings import PATH, SocketSettings
 
 try:
@@ -35,11 +29,8 @@ except ModuleNotFoundError as missing:
 
 HEALTH = "/healthz"
 UNREADABLE, GOING_AWAY = 1008, 1001
-SMALL_BYTES = 2**16  # Larger commits are decoded outside of the event loop.
 OPENING_S = 10.0
 CLOSING_S = 1.0
-PLAIN = ("head", "clock", "advance", "last_of_writer", "lease")  # Methods whose answers are plain values.
-MOST_WAITING = 64  # Calls of one connection that wait for changes; further ones are answered at once.
 
 _log = logging.getLogger(__name__)
 _library_log = logging.Logger("websockets")  # A separate logger: the library's own may print headers.
@@ -52,20 +43,14 @@ class AddressError(EmbodiedError):
     usual_remedy = "Choose another host or port; port=0 takes any free one."
 
 
-@dataclass(eq=False)
-class _Client:
-    """One connection: free slots for calls, and how many of its calls wait for changes."""
-
-    slots: asyncio.Semaphore
-    waiting: int = 0
-
-
 class SocketServer:
     """Answers the calls of many `SocketLink`s from one `service`; `start` and `stop` run in one event loop.
 
     Nothing that a client does holds up the others or ends the server: each may have a few calls in progress, of which
     further ones wait in its own connection; a connection whose other end is gone, or does not read, is ended; what
-    cannot be read is answered with an error, or closes its connection.
+    cannot be read is answered with an error, or closes its connection. With `credentials` each client has a token of
+    its own and may do what they say; without, all that `access` admits are the same, and may write as anyone. Raises
+    `ConfigError` where other machines could connect without token and TLS, unless the settings are `insecure`.
     """
 
     def __init__(
@@ -73,23 +58,16 @@ class SocketServer:
         service: BankService,
         settings: SocketSettings = SocketSettings(),  # noqa: B008 - a frozen value
         access: Access = Access(),  # noqa: B008 - a frozen value
+        credentials: Credentials | None = None,
     ) -> None:
+        access.require_safe(settings.host, insecure=settings.insecure, known_clients=credentials is not None)
         self.settings = settings
-        self._service = service
+        self._credentials = credentials
         self._access = access
-        self._readers = ThreadPoolExecutor(max_workers=settings.readers, thread_name_prefix="bank reader")
-        self._retaining = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bank retention")
-        self._clients: dict[ServerConnection, _Client] = {}
+        self._calls = Calls(service, readers=settings.readers)
+        self._callers: dict[ServerConnection, Caller] = {}
         self._in_progress = 0
-        self._grown = asyncio.Event()
         self._server: Server | None = None
-        self._answers: Mapping[str, Callable[..., Any]] = {
-            "commit": self._commit,
-            "read": self._read,
-            "changes": self._changes,
-            "retain": self._retain,
-            **{name: partial(self._plain, method=name) for name in PLAIN},
-        }
 
     @property
     def url(self) -> str:
@@ -122,144 +100,86 @@ class SocketServer:
             )
         except OSError as error:
             raise _unusable(settings, error) from error
-        self._service.watch(partial(_call_in, asyncio.get_running_loop(), self._note_growth))
+        self._calls.begin()
 
     async def stop(self) -> None:
         """Refuses new connections, lets calls in progress end within `drain_s`, and closes all connections."""
         assert self._server is not None
-        self._service.watch(None)
         self._server.close(close_connections=False)
-        self._note_growth()
+        self._calls.end_waiting()
         loop = asyncio.get_running_loop()
         until_s = loop.time() + self.settings.drain_s
         while self._in_progress and loop.time() < until_s:
             await asyncio.sleep(0.01)
-        closing = [connection.close(GOING_AWAY, "the owner stops") for connection in self._clients]
+        closing = [connection.close(GOING_AWAY, "the owner stops") for connection in self._callers]
         await asyncio.gather(*closing, return_exceptions=True)
         await self._server.wait_closed()
-        self._readers.shutdown(wait=False, cancel_futures=True)
-        self._retaining.shutdown(wait=False, cancel_futures=True)
+        self._calls.close()
 
     def _on_http(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answers requests for health and refuses clients without a token; None accepts the websocket."""
         path = request.path.partition("?")[0]
         if path == HEALTH:
             return connection.respond(HTTPStatus.OK, "OK\n")
-        if not self._access.admits(request.headers.get("Authorization", "")):
+        if self._client_of(request) is None:
             return connection.respond(HTTPStatus.UNAUTHORIZED, "A valid token must be sent: Authorization: Bearer.\n")
         if path != PATH:
             return connection.respond(HTTPStatus.NOT_FOUND, f"This owner of a bank serves {PATH}.\n")
-        if len(self._clients) >= self.settings.connections:
+        if len(self._callers) >= self.settings.connections:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "Too many connections are open.\n")
         return None
 
     async def _converse(self, connection: ServerConnection) -> None:
         """Answers one client until it disconnects."""
-        client = self._clients[connection] = _Client(asyncio.Semaphore(self.settings.calls))
+        client = self._client_of(connection.request)
+        if client is None:
+            return  # Its entry was removed since the handshake began.
+        self._end_oldest(client)
+        caller = self._callers[connection] = Caller(client, asyncio.Semaphore(self.settings.calls))
         try:
             async with asyncio.TaskGroup() as calls:
                 async for message in connection:
-                    await client.slots.acquire()
-                    calls.create_task(self._answer_one(connection, client, message))
+                    await caller.slots.acquire()
+                    calls.create_task(self._answer_one(connection, caller, message))
         except* (ConnectionClosed, TimeoutError):
             _log.debug("A client has disconnected.")
         finally:
-            del self._clients[connection]
+            del self._callers[connection]
 
-    async def _answer_one(self, connection: ServerConnection, client: _Client, message: str | bytes) -> None:
+    async def _answer_one(self, connection: ServerConnection, caller: Caller, message: str | bytes) -> None:
         """Answers one message; one without a number ends the connection. Raises `ConnectionClosed`."""
         self._in_progress += 1
         try:
             if isinstance(message, str) or len(message) < messages.NUMBER.size:
                 await connection.close(UNREADABLE, "messages must be binary and have a number")
                 return
+            client = self._client_of(connection.request)
+            if client is None:
+                await connection.close(UNREADABLE, "the token is not valid any more")
+                return
+            caller.client = client
             number, body = messages.split(message)
-            answer = await self._answer_to(client, body)
+            answer = await self._calls.answer(caller, body)
             async with asyncio.timeout(self.settings.send_s):
                 await connection.send(messages.numbered(number, answer))
         except TimeoutError:
             connection.transport.abort()  # It does not read: a closing handshake would take as long again.
         finally:
             self._in_progress -= 1
-            client.slots.release()
+            caller.slots.release()
 
-    async def _answer_to(self, client: _Client, body: memoryview) -> bytes:
-        """Returns the answer to a call, which may be an error."""
-        (answer,) = await asyncio.gather(self._called(client, body), return_exceptions=True)
-        if isinstance(answer, bytes):
-            return answer
-        if not isinstance(answer, Exception):
-            raise answer  # The call was cancelled.
-        if not isinstance(answer, EmbodiedError):
-            _log.error("A call to the bank has failed.", exc_info=answer)
-        return messages.encode_error(answer)
+    def _client_of(self, request: Request | None) -> Client | None:
+        """Returns the client whose token a request has sent, None for none."""
+        authorization = "" if request is None else request.headers.get("Authorization", "")
+        if self._credentials is not None:
+            return self._credentials.client_of(digest_of(given_token(authorization)))
+        return ANYONE if self._access.admits(authorization) else None
 
-    async def _called(self, client: _Client, body: memoryview) -> bytes:
-        method, arguments = await self._light(len(body), partial(messages.decode_call, body))
-        if method not in self._answers:
-            raise unknown_name("call to the owner of a bank", method, self._answers)
-        try:
-            return await self._answers[method](client, **arguments)
-        except TypeError as error:
-            raise CodecError("A call must have the documented arguments.", value=f"{error!s:.200}") from error
-
-    async def _light(self, size: int, call: Callable[[], Any]) -> Any:
-        """Returns what `call` returns; it runs outside of the event loop where it has many bytes (`size`) to read."""
-        return call() if size < SMALL_BYTES else await asyncio.wrap_future(self._readers.submit(call))
-
-    async def _read(self, client: _Client, call: ReadCall) -> bytes:
-        del client
-        return await self._encoded("read", partial(self._service.read, call), query=str(call.name))
-
-    async def _plain(self, client: _Client, method: str, **arguments: Any) -> bytes:
-        del client
-        return await self._encoded(method, partial(getattr(self._service, method), **arguments))
-
-    async def _encoded(self, method: str, call: Callable[[], Any], *, query: str = "") -> bytes:
-        job = self._readers.submit(lambda: messages.encode_answer(method, call(), query))
-        return await asyncio.wrap_future(job)
-
-    async def _commit(self, client: _Client, groups: tuple[bytes, ...]) -> bytes:
-        del client
-        size = sum(map(len, groups))
-        submitted: Future[Any] = await self._light(size, partial(self._service.submit, groups))
-        return messages.encode_answer("commit", await asyncio.wrap_future(submitted))
-
-    async def _retain(self, client: _Client, config: RetentionConfig) -> bytes:
-        del client
-        result = await asyncio.wrap_future(self._retaining.submit(self._service.retain, config))
-        return messages.encode_answer("retain", result)
-
-    async def _changes(self, client: _Client, wanted: EventFilter, after_seq: int, wait_s: float) -> bytes:
-        """Waits in the event loop, since a thread for each of many waiting clients would be too many."""
-        loop = asyncio.get_running_loop()
-        until_s = loop.time() + min(validation.number("wait_s", wait_s), LONGEST_WAIT_S)
-        poll = partial(self._service.changes, wanted, after_seq=after_seq, wait_s=0.0)
-        found = await asyncio.wrap_future(self._readers.submit(poll))
-        if found[1] == after_seq and client.waiting < MOST_WAITING:
-            client.waiting += 1
-            client.slots.release()  # While it waits, other calls of the client are answered.
-            try:
-                await self._growth(after_seq, until_s)
-            finally:
-                client.waiting -= 1
-                await client.slots.acquire()
-        return await self._encoded("changes", poll)
-
-    async def _growth(self, after_seq: int, until_s: float) -> None:
-        """Waits until the bank has newer events than `after_seq`, or the loop's time is `until_s`, or it stops."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(until_s):
-                while self._serving and self._service.head() <= after_seq:
-                    await self._grown.wait()
-
-    @property
-    def _serving(self) -> bool:
-        return self._server is not None and self._server.is_serving()
-
-    def _note_growth(self) -> None:
-        self._grown.set()
-        self._grown = asyncio.Event()
+    def _end_oldest(self, client: Client) -> None:
+        """Ends the oldest connection of a client that has too many: perhaps its other end is gone."""
+        own = [connection for connection, caller in self._callers.items() if caller.client.name == client.name]
+        if self._credentials is not None and len(own) >= self.settings.connections_per_client:
+            own[0].transport.abort()
 
 
 def require_usable(settings: SocketSettings) -> None:
@@ -279,25 +199,22 @@ def _unusable(settings: SocketSettings, error: OSError) -> AddressError:
     )
 
 
-def _call_in(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-    with suppress(RuntimeError):  # The loop was closed meanwhile.
-        loop.call_soon_threadsafe(call)
-
-
 @contextmanager
 def listening(
     service: BankService,
     settings: SocketSettings = SocketSettings(),  # noqa: B008 - a frozen value
     access: Access = Access(),  # noqa: B008 - a frozen value
+    credentials: Credentials | None = None,
 ) -> Iterator[SocketServer]:
-    """Serves a bank in a thread of this process and yields the server. Raises as `SocketServer.start`.
+    """Serves a bank in a thread of this process and yields the server. Raises as `SocketServer` and its `start`.
 
     Args:
         service: The owner of the bank.
         settings: The address and the limits.
         access: The token and TLS.
+        credentials: The clients and what each may do, None where all that have the token are the same.
     """
-    server = SocketServer(service, settings, access)
+    server = SocketServer(service, settings, access, credentials)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="bank socket", daemon=True)
     thread.start()

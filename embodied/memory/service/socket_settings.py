@@ -22,6 +22,7 @@ class SocketSettings:
         ping_s: A connection whose other end does not answer for twice this time is ended.
         send_s: A client that does not take an answer for this time is disconnected.
         drain_s: How long calls in progress may take to end when the server stops.
+        insecure: Whether other machines may connect without a token and TLS, in a network that is trusted.
     """
 
     host: str = "127.0.0.1"
@@ -33,6 +34,7 @@ class SocketSettings:
     ping_s: float = 10.0
     send_s: float = 30.0
     drain_s: float = 5.0
+    insecure: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= MOST_PORT:

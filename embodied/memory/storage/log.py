@@ -15,6 +15,7 @@ from embodied.memory.schema.checks import as_events, check_envelope, check_paylo
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import Forgotten
 from embodied.memory.schema.limits import check_size
+from embodied.memory.schema.reserved import check_unreserved
 from embodied.memory.storage import row_codec
 from embodied.memory.storage.clock import SimulatedClock, SiteClock
 from embodied.memory.storage.context_codec import encode_context
@@ -24,6 +25,7 @@ from embodied.memory.storage.time_bounds import check_times
 from embodied.memory.storage.tombstones import check_forgotten, forget, forgotten_writer
 
 FORGOTTEN_SEQ = 0
+MOST_SKIPPED = 2**32  # Numbers that a restored bank has lost are skipped: years of a robot.
 FIRST_CHUNK, CHUNK = 32, 500
 POSITIVE_ZERO = 0.0  # Added to -0.0 gives 0.0, as which SQLite stores it: the digest covers what is stored.
 _logger = logging.getLogger(__name__)
@@ -56,29 +58,32 @@ class EventLog:
         self.tables.require_open()
         return self._durable  # A commit in progress may fail; its numbers must not be visible before.
 
-    def append(self, events: Sequence[Event]) -> list[int]:
+    def append(self, events: Sequence[Event], *, as_site: bool = False) -> list[int]:
         """Returns the sequence numbers once the events are durable: all of them, or an error and none.
 
         An event that is sent again keeps its number; one that has been removed since has 0. Raises `StaleLeaseError`
-        where some were kept as claims: then all of them are durable too.
+        where some were kept as claims: then all of them are durable too. `as_site` is as in `append_batches`.
         """
-        (result,) = self.append_batches([events])
+        (result,) = self.append_batches([events], as_site=as_site)
         if isinstance(result, MemoryBankError):
             raise result
         return result
 
-    def append_batches(self, batches: Sequence[Sequence[Event]]) -> list[list[int] | MemoryBankError]:
+    def append_batches(
+        self, batches: Sequence[Sequence[Event]], *, as_site: bool = False
+    ) -> list[list[int] | MemoryBankError]:
         """Returns, for each batch, its sequence numbers or the error that refused it; one commit for all.
 
-        A refused batch leaves nothing behind and does not affect the others, whatever error its events caused. Raises
-        `StorageError` where the disk fails: then nothing of any batch is written.
+        A refused batch leaves nothing behind and does not affect the others, whatever error its events caused. Writers
+        and kinds that are reserved are refused unless they are written `as_site`. Raises `StorageError` where the disk
+        fails: then nothing of any batch is written.
         """
         with self.tables.writing(), self.tables.lock:
             names = len(self.tables.names)
             head, digest = self._head, self._digest
             try:
                 self.tables.begin()
-                results = [self._append_batch(batch) for batch in batches]
+                results = [self._append_batch(batch, as_site=as_site) for batch in batches]
                 self.tables.commit()
                 self._durable = self._head
             except BaseException as error:
@@ -144,12 +149,12 @@ class EventLog:
             )  # fmt: skip
             yield from map(self._event, found)
 
-    def _append_batch(self, events: Sequence[Event]) -> list[int] | MemoryBankError:
+    def _append_batch(self, events: Sequence[Event], *, as_site: bool) -> list[int] | MemoryBankError:
         names = len(self.tables.names)
         head, digest = self._head, self._digest
         self.tables.db.execute("SAVEPOINT batch")
         try:
-            appended = [self._append(event) for event in as_events(events)]
+            appended = [self._append(event, as_site=as_site) for event in as_events(events)]
         except Exception as error:
             if not self.tables.db.in_transaction:
                 raise  # SQLite itself ended the transaction: the disk fails, independently of this batch.
@@ -163,9 +168,11 @@ class EventLog:
         claims = tuple(seq for seq, claimed in appended if claimed)
         return _kept_as_claims(claims) if claims else [seq for seq, _ in appended]
 
-    def _append(self, event: Event) -> tuple[int, bool]:
+    def _append(self, event: Event, *, as_site: bool) -> tuple[int, bool]:
         """Returns the number of an event and whether it is a claim."""
         check_envelope(event)
+        if not as_site:
+            check_unreserved(event)
         payload, body, bulk = row_codec.encode_payload(event.payload)
         check_size(payload, body, bulk)
         event = msgspec.structs.replace(event, payload=payload, valid_time_s=float(event.valid_time_s) + POSITIVE_ZERO)
@@ -192,7 +199,13 @@ class EventLog:
             projection.release(self.tables, events)
 
     def _check(self, event: Event) -> None:
-        _, last_s = self.last_of_writer(event.writer)
+        last, last_s = self.last_of_writer(event.writer)
+        if event.writer_seq > last + MOST_SKIPPED:
+            raise MemoryBankError(
+                f"A writer must not skip more than {MOST_SKIPPED} numbers: few would be left for its later events.",
+                value=(event.writer, event.writer_seq),
+                remedy=f"Its last one was {last}: continue above it.",
+            )
         if event.valid_time_s < last_s:
             raise MemoryBankError(
                 "The valid times of one writer must not run backwards.",

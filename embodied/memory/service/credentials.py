@@ -1,0 +1,251 @@
+"""Who may write as whom: clients with roles, and the file of their credentials, which holds digests of tokens alone."""
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+import stat
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from embodied.errors import ConfigError, NotPermittedError, unknown_name
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import Forgotten, LeaseGranted
+from embodied.memory.schema.reserved import check_unreserved, is_reserved_writer
+from embodied.paths import written_atomically
+
+PRIVATE = 0o600
+CHECKED_S = 0.5
+logger = logging.getLogger(__name__)
+
+
+class Role(StrEnum):
+    """What a client is for.
+
+    A `ROBOT` writes under its own names, and leases subtasks for its own robots. The `SITE` is an operator's tool: it
+    also writes under names of the site, closes and reopens the past, leases for every robot, and lets events be
+    removed. A `READER` only reads. `ANYONE` is every client of a bank without credentials: it may do all but write what
+    is reserved for the site.
+    """
+
+    ROBOT = "robot"
+    SITE = "site"
+    READER = "reader"
+    ANYONE = "anyone"
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client of a bank.
+
+    Attributes:
+        name: its name, which is also that of its first writer
+        role: what it is for
+        writers: further names under which it may write; each, and `name`, allows the names under it too (`NAME/...`)
+        robots: the robots that its events may name and that it may lease for, beside the robot `name`
+    """
+
+    name: str
+    role: Role = Role.ROBOT
+    writers: tuple[str, ...] = ()
+    robots: tuple[str, ...] = ()
+
+    def check_events(self, events: Sequence[Event]) -> None:
+        """Raises `NotPermittedError` for the first of the events that this client may not write."""
+        for event in events:
+            self._check_event(event)
+
+    def check_lease(self, robot: str) -> None:
+        """Raises `NotPermittedError` unless this client may lease for a robot."""
+        if self.role is Role.READER or (self.role is Role.ROBOT and robot not in (self.name, *self.robots)):
+            raise NotPermittedError(
+                "A client may lease subtasks for its own robots alone.", value=robot, remedy=self._may(self.robots)
+            )
+
+    def check_clock(self) -> None:
+        """Raises `NotPermittedError` unless this client may advance a simulated clock."""
+        if self.role not in (Role.SITE, Role.ANYONE):
+            raise NotPermittedError("Only a client of the role `site` may advance the clock.", value=self.name)
+
+    def check_retention(self) -> None:
+        """Raises `NotPermittedError` unless this client may let events be removed."""
+        if self.role not in (Role.SITE, Role.ANYONE):
+            raise NotPermittedError("Only a client of the role `site` may let events be removed.", value=self.name)
+
+    def _check_event(self, event: Event) -> None:
+        if self.role is Role.READER:
+            raise NotPermittedError("A client of the role `reader` must not write.", value=self.name)
+        if self.role is Role.SITE:
+            self._check_site(event)
+        else:
+            check_unreserved(event)
+        if self.role is Role.ROBOT and event.robot not in ("", self.name, *self.robots):
+            raise NotPermittedError(
+                "A client must not write events of another's robot.", value=event.robot, remedy=self._may(self.robots)
+            )
+        if self.role is not Role.ANYONE and not self._is_own(event.writer):
+            raise NotPermittedError(
+                "A client must write under its own names.", value=event.writer, remedy=self._may(self.writers)
+            )
+
+    def _check_site(self, event: Event) -> None:
+        if isinstance(event.payload, Forgotten | LeaseGranted):
+            raise NotPermittedError(
+                "Leases and removals must be made by the owner of the bank itself.",
+                value=event.kind,
+                remedy="Call `acquire`, `renew` or `retain` of the client.",
+            )
+
+    def _is_own(self, writer: str) -> bool:
+        own = any(writer == name or writer.startswith(f"{name}/") for name in (self.name, *self.writers))
+        return own or (self.role is Role.SITE and is_reserved_writer(writer) and writer not in OWNERS_WRITERS)
+
+    def _may(self, further: Iterable[str]) -> str:
+        return f"The client {self.name!r} has {', '.join((self.name, *further))}; nothing was written."
+
+
+ANYONE = Client("", Role.ANYONE)
+OWNERS_WRITERS = ("site/leases", "retention")  # Their numbers are counted by the owner.
+
+
+class Credential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One entry of the file: a client, and the SHA-256 of its token."""
+
+    name: str
+    token_sha256: str
+    role: Role = Role.ROBOT
+    writers: tuple[str, ...] = ()
+    robots: tuple[str, ...] = ()
+
+    @property
+    def client(self) -> Client:
+        """The client whose token it is."""
+        return Client(self.name, self.role, self.writers, self.robots)
+
+
+class Credentials:
+    """The clients of a bank by their tokens, from a file that is read again whenever it changes.
+
+    A client whose entry is removed or gets a new token is refused from then on, also on an open connection. A change
+    that cannot be used is logged and leaves the clients as they were, so that a slip of the operator stops no robot.
+    Safe to call from many threads. Raises `ConfigError` for a file that cannot be used, and for one that others can
+    read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._turn = threading.Lock()
+        self._checked_s = time.monotonic()
+        self._stamp = _stamp(path)
+        self._known = {entry.token_sha256: entry.client for entry in read_credentials(path)}
+
+    def client_of(self, digest: str) -> Client | None:
+        """Returns the client whose token has this digest (`digest_of`), None for none."""
+        with self._turn:
+            now_s = time.monotonic()
+            if now_s - self._checked_s >= CHECKED_S:
+                self._checked_s = now_s
+                self._read_again()
+            return self._known.get(digest)
+
+    def _read_again(self) -> None:
+        stamp = _stamp(self._path)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._known = {entry.token_sha256: entry.client for entry in read_credentials(self._path)}
+        except ConfigError as error:
+            logger.error("The clients of the bank stay as they were: %s", error)
+
+
+def read_credentials(path: Path) -> list[Credential]:
+    """Returns the entries of a file. Raises `ConfigError` where it cannot be used, or others can read it."""
+    try:
+        status = path.stat()
+        entries = msgspec.json.decode(path.read_bytes(), type=list[Credential])
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            "The credentials of a bank's clients must be a readable JSON file.", value=str(path), remedy=f"{error}."
+        ) from error
+    if stat.S_IMODE(status.st_mode) & ~PRIVATE:
+        raise ConfigError(
+            "The credentials of a bank's clients must be readable by their owner alone.",
+            value=f"{path}: {stat.filemode(status.st_mode)}",
+            remedy=f"Run: chmod 600 {path}.",
+        )
+    _check(entries)
+    return entries
+
+
+def add_credential(path: Path, client: Client) -> str:
+    """Returns a new token of a client, whose digest is written to the file; an older token of its name ends.
+
+    Raises `ConfigError` for a file that cannot be used, and for names that would overlap with those of others.
+    """
+    token = secrets.token_urlsafe(32)
+    entry = Credential(client.name, digest_of(token.encode()), client.role, client.writers, client.robots)
+    _write(path, [*(one for one in _read_or_none(path) if one.name != client.name), entry])
+    return token
+
+
+def remove_credential(path: Path, name: str) -> None:
+    """Removes a client from the file. Raises `UnknownNameError` for one that it does not have."""
+    entries = read_credentials(path)
+    if name not in {one.name for one in entries}:
+        raise unknown_name("client of the bank", name, [one.name for one in entries])
+    _write(path, [one for one in entries if one.name != name])
+
+
+def digest_of(token: bytes) -> str:
+    """Returns the digest of a token. Tokens are random, so it needs no salt."""
+    return hashlib.sha256(token).hexdigest()
+
+
+def _read_or_none(path: Path) -> list[Credential]:
+    return read_credentials(path) if path.exists() else []
+
+
+def _write(path: Path, entries: Sequence[Credential]) -> None:
+    _check(entries)
+    lines = ",\n ".join(json.dumps(msgspec.to_builtins(one)) for one in entries)
+    with written_atomically(path) as file:
+        os.fchmod(file.fileno(), PRIVATE)
+        file.write(f"[{lines}]\n".encode())
+
+
+def _check(entries: Sequence[Credential]) -> None:
+    """Raises `ConfigError` for entries of which one could write as another."""
+    names = [(name, one.name) for one in entries for name in (one.name, *one.writers)]
+    for name, client in names:
+        if not name or "/" in client or is_reserved_writer(name):
+            raise ConfigError(
+                "A client must have a name without '/' that is not reserved, and write under such names.", value=name
+            )
+    for name, client in names:
+        for other, owner in names:
+            if client != owner and (name == other or other.startswith(f"{name}/")):
+                raise ConfigError("Two clients must not write under the same names.", value=(client, owner, other))
+    if len({one.name for one in entries}) < len(entries):
+        raise ConfigError("Each client must have one entry.", value=[one.name for one in entries])
+    for one in entries:
+        if one.role is Role.ANYONE or len(one.token_sha256) != 64:
+            raise ConfigError(
+                "An entry must have a role and the SHA-256 of a token as 64 hexadecimal digits.", value=one.name
+            )
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """Returns what changes with a file, zeros where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_mtime_ns, status.st_ino, status.st_size
