@@ -36,7 +36,8 @@ def page(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "command", ["bench", "collect", "compare", "evaluate", "lists", "memory", "serve", "serve_memory", "train"]
+    "command",
+    ["bench", "collect", "compare", "credentials", "evaluate", "lists", "memory", "serve", "serve_memory", "train"],
 )
 def test_every_setting_is_explained_in_a_line(page, command):
     lines = page(command).splitlines()
