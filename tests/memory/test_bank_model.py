@@ -118,7 +118,7 @@ class BankAgainstModel(RuleBasedStateMachine):
     def send_again(self, data):
         number = data.draw(st.integers(1, len(self.model.events)))
         before = contents_of(self.bank)
-        assert self.bank.append(self.model.events[number - 1]) == [number]
+        assert self.bank.append(self.model.events[number - 1], as_site=True) == [number]
         assert contents_of(self.bank) == before
 
     @rule(writer=WRITERS, times=st.lists(TIMES, min_size=2, max_size=3), thing=ONE_OF)
@@ -257,7 +257,7 @@ def test_wherever_things_are_carried_the_bank_believes_what_the_model_does(trave
     model, time_s, answers = Model(), 0.0, {}
     with open_bank(":memory:") as bank:
         for event in world():
-            bank.append(event)
+            bank.append(event, as_site=True)
             model.take(event)
         for what, pause_s, late_s, thing, holder, predicate, x in travels:
             time_s += pause_s
@@ -277,7 +277,7 @@ def test_wherever_things_are_carried_the_bank_believes_what_the_model_does(trave
                 continue
             event = Event(writer, model.last(writer)[0] + 1, max(0.0, time_s - late_s), payload, robot="ann")
             if model.accepts(event):
-                bank.append(event)
+                bank.append(event, as_site=True)
                 model.take(event)
             if what == "back" and len(answers) < 2:
                 answers[len(model.events)] = everything(bank)
@@ -315,7 +315,7 @@ def test_the_order_in_which_writers_arrive_and_retries_make_no_difference_to_wha
         with open_bank(":memory:") as bank:
             for number, writer in enumerate(order):
                 event = next(left[writer])
-                bank.append(event)
+                bank.append(event, as_site=True)
                 if number in retries:
                     bank.append([event, logged[writer][0]])
             found = [bank.where_is(f"thing_{i}", as_of_s=t / 2) for i in (0, 1) for t in range(26)]

@@ -40,7 +40,7 @@ def test_every_step_removes_few_events_in_a_commit_of_its_own(monkeypatch):
         before = [bank.where_is(name) for name in NAMES]
         commits = []
         append = bank.append
-        monkeypatch.setattr(bank, "append", lambda event: commits.append(event.payload) or append(event))
+        monkeypatch.setattr(bank, "append", lambda event, **how: commits.append(event.payload) or append(event, **how))
         done = retain(bank, NOW)
         assert [bank.where_is(name) for name in NAMES] == before
         assert forgotten_of(bank) == commits
@@ -72,7 +72,7 @@ def test_a_step_costs_the_same_however_many_tasks_its_events_belong_to(monkeypat
             seen = [factory.seen("cup", float(i), float(i)) for i in range(BLOCK + 1)]
             bank.append([replace(one, task=f"task {min(i, 200) % tasks}") for i, one in enumerate(seen)])
             event = factory.event(Forgotten("old", ((1, 200),), 200), 1e6, "clerk")
-            costs.append(work_of(monkeypatch, bank, lambda bank=bank, event=event: bank.append(event))[0])
+            costs.append(work_of(monkeypatch, bank, lambda bank=bank, event=event: bank.append(event, as_site=True))[0])
             assert bank.verify().problems == ()
     assert costs[1] <= 1.5 * costs[0]
 
@@ -88,10 +88,10 @@ def test_retention_that_ends_in_the_middle_leaves_a_sound_bank_and_goes_on_later
         before = [bank.where_is(name) for name in NAMES]
         append, steps = bank.append, []
 
-        def dies(event):
+        def dies(event, **how):
             if len(steps) == 3:
                 raise KeyboardInterrupt
-            steps.append(append(event))
+            steps.append(append(event, **how))
 
         with monkeypatch.context() as patch:
             patch.setattr(bank, "append", dies)
