@@ -10,12 +10,12 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from embodied.errors import ConfigError
-from embodied.memory import Client, Role, add_credential, read_credentials, remove_credential
+from embodied.memory import ClientRights, Role, add_credential, read_credentials, remove_credential
 from launch import cli
 from launch.arguments import Arguments
 
 
-class What(Enum):
+class CredentialsCommand(Enum):
     """The commands."""
 
     add = "add"
@@ -27,7 +27,7 @@ class What(Enum):
 class CredentialsConfig:
     """All settings of `python -m launch.credentials`; what they mean stands in sim_configs/credentials.yaml."""
 
-    what: What = MISSING
+    what: CredentialsCommand = MISSING
     file: str = MISSING
     name: str = ""
     role: Role = Role.ROBOT
@@ -43,7 +43,7 @@ def credentials(composed: cli.Composed) -> None:
 
 
 def _lines(config: CredentialsConfig, path: Path) -> Iterator[str]:
-    if config.what is What.list:
+    if config.what is CredentialsCommand.list:
         for one in read_credentials(path):
             further = [f"writers={list(one.writers)}"] * bool(one.writers) + [f"robots={list(one.robots)}"] * bool(
                 one.robots
@@ -52,11 +52,11 @@ def _lines(config: CredentialsConfig, path: Path) -> Iterator[str]:
         return
     if not config.name:
         raise ConfigError("A client must be named.", value="name=''", remedy="Write name=panda.")
-    if config.what is What.remove:
+    if config.what is CredentialsCommand.remove:
         remove_credential(path, config.name)
         yield f"{config.name} can no longer connect."
         return
-    client = Client(config.name, config.role, tuple(config.writers), tuple(config.robots))
+    client = ClientRights(config.name, config.role, tuple(config.writers), tuple(config.robots))
     token = add_credential(path, client)
     yield f"The token of {config.name}, which is shown only now and kept nowhere; an older one has ended:"
     yield token

@@ -64,7 +64,7 @@ from embodied.memory.service.bank import Bank, Subscription, open_bank, require_
 from embodied.memory.service.bank_status import BankStatus, LeaseStatus, SnapshotStatus, WriterStatus
 from embodied.memory.service.client import BankClient, RemoteSubscription
 from embodied.memory.service.credentials import (
-    Client,
+    ClientRights,
     Credentials,
     Role,
     add_credential,
@@ -104,7 +104,7 @@ __all__ = [
     "BankService",
     "BankStatus",
     "BankView",
-    "Client",
+    "ClientRights",
     "ClockReading",
     "Credentials",
     "Damage",

@@ -13,7 +13,7 @@ from embodied.geometry import Pose
 from embodied.memory import (
     BankClient,
     BankService,
-    Client,
+    ClientRights,
     Credentials,
     EntitySeen,
     Event,
@@ -38,10 +38,10 @@ from embodied.memory.storage.log import MOST_SKIPPED
 
 LARGEST = 2**63 - 1
 CLIENTS = (
-    Client("panda", writers=("arm",), robots=("panda_left",)),
-    Client("kuka"),
-    Client("operator", Role.SITE),
-    Client("screen", Role.READER),
+    ClientRights("panda", writers=("arm",), robots=("panda_left",)),
+    ClientRights("kuka"),
+    ClientRights("operator", Role.SITE),
+    ClientRights("screen", Role.READER),
 )
 
 
@@ -92,7 +92,7 @@ def test_a_client_writes_under_its_own_names_and_what_it_writes_as_another_(site
     assert {event.writer for event in site.bank.changes_since(0)} == set(own)
 
 
-def test_nobody_silences_another_by_a_large_number_or_uses_its_numbers(site):
+def test_no_client_silences_another_by_a_large_number_or_uses_its_numbers(site):
     assert site.commit("kuka", seen("kuka")) == [[1]]
     attacks = [seen("kuka", LARGEST), seen("kuka", 2), seen("kuka", 1), seen("site/leases", LARGEST)]
     assert all(isinstance(result, NotPermittedError) for result in site.commit("panda", *attacks))
@@ -306,14 +306,14 @@ def test_the_file_is_private_and_holds_digests_alone(site):
 @pytest.mark.parametrize(
     ("client", "match"),
     [
-        (Client(""), "must have a name"),
-        (Client("site"), "reserved"),
-        (Client("retention"), "reserved"),
-        (Client("panda/left"), "without '/'"),
-        (Client("other", writers=("site/leases",)), "reserved"),
-        (Client("other", writers=("panda/left",)), "same names"),
-        (Client("arm"), "same names"),
-        (Client("other", Role.ANYONE), "role"),
+        (ClientRights(""), "must have a name"),
+        (ClientRights("site"), "reserved"),
+        (ClientRights("retention"), "reserved"),
+        (ClientRights("panda/left"), "without '/'"),
+        (ClientRights("other", writers=("site/leases",)), "reserved"),
+        (ClientRights("other", writers=("panda/left",)), "same names"),
+        (ClientRights("arm"), "same names"),
+        (ClientRights("other", Role.ANYONE), "role"),
     ],
 )
 def test_clients_that_could_write_as_another_are_refused(site, client, match):

@@ -1,4 +1,4 @@
-"""Who may write as whom: clients with roles, and the file of their credentials, which holds digests of tokens alone."""
+"""What each client of a bank may write: roles, and the file of credentials, which holds digests of tokens alone."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True)
-class Client:
+class ClientRights:
     """A client of a bank.
 
     Attributes:
@@ -111,7 +111,7 @@ class Client:
         return f"The client {self.name!r} has {', '.join((self.name, *further))}; nothing was written."
 
 
-ANYONE = Client("", Role.ANYONE)
+ANYONE = ClientRights("", Role.ANYONE)
 OWNERS_WRITERS = ("site/leases", "retention")  # Their numbers are counted by the owner.
 
 
@@ -125,9 +125,9 @@ class Credential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     robots: tuple[str, ...] = ()
 
     @property
-    def client(self) -> Client:
+    def client(self) -> ClientRights:
         """The client whose token it is."""
-        return Client(self.name, self.role, self.writers, self.robots)
+        return ClientRights(self.name, self.role, self.writers, self.robots)
 
 
 class Credentials:
@@ -146,7 +146,7 @@ class Credentials:
         self._stamp = _stamp(path)
         self._known = {entry.token_sha256: entry.client for entry in read_credentials(path)}
 
-    def client_of(self, digest: str) -> Client | None:
+    def client_of(self, digest: str) -> ClientRights | None:
         """Returns the client whose token has this digest (`digest_of`), None for none."""
         with self._turn:
             now_s = time.monotonic()
@@ -185,7 +185,7 @@ def read_credentials(path: Path) -> list[Credential]:
     return entries
 
 
-def add_credential(path: Path, client: Client) -> str:
+def add_credential(path: Path, client: ClientRights) -> str:
     """Returns a new token of a client, whose digest is written to the file; an older token of its name ends.
 
     Raises `ConfigError` for a file that cannot be used, and for names that would overlap with those of others.

@@ -25,7 +25,7 @@ from embodied.memory.retention.retention import RetentionConfig, RetentionResult
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.service.bank import Bank, open_bank
-from embodied.memory.service.credentials import ANYONE, Client
+from embodied.memory.service.credentials import ANYONE, ClientRights
 from embodied.memory.service.leases import Lease
 from embodied.memory.service.service import LONGEST_WAIT_S, BankService, Result, UnreachableError
 from embodied.memory.service.shared_commits import SharedCommits
@@ -73,7 +73,7 @@ class BankActor:
         self._readers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="reader")
         self._watchers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="watcher")  # Their calls may wait.
 
-    async def commit(self, groups: Sequence[bytes], client: Client) -> list[Result]:
+    async def commit(self, groups: Sequence[bytes], client: ClientRights) -> list[Result]:
         """As `BankService.commit`."""
         return await asyncio.wrap_future(self._service.submit(groups, client))
 
@@ -102,12 +102,12 @@ class BankActor:
         poll = partial(self._service.changes, wanted, after_seq=after_seq, wait_s=wait_s)
         return await asyncio.get_running_loop().run_in_executor(self._watchers, poll)
 
-    async def lease(self, subtask: str, robot: str, *, duration_s: float, epoch: int, client: Client) -> Lease:
+    async def lease(self, subtask: str, robot: str, *, duration_s: float, epoch: int, client: ClientRights) -> Lease:
         """As `BankService.lease` for `subtask`, `robot`, `duration_s` and `epoch`, if `client` may have it."""
         client.check_lease(robot)
         return await self._read(lambda: self._service.lease(subtask, robot, duration_s=duration_s, epoch=epoch))
 
-    async def retain(self, config: RetentionConfig, client: Client) -> RetentionResult:
+    async def retain(self, config: RetentionConfig, client: ClientRights) -> RetentionResult:
         """As `BankService.retain`, if `client` may ask for it."""
         client.check_retention()
         return await asyncio.get_running_loop().run_in_executor(self._watchers, partial(self._service.retain, config))
@@ -143,7 +143,7 @@ class RayLink:
     the process of the owner. Programs that are not trusted use a `SocketLink`.
     """
 
-    def __init__(self, name: str, *, timeout_s: float = 10.0, client: Client = ANYONE) -> None:
+    def __init__(self, name: str, *, timeout_s: float = 10.0, client: ClientRights = ANYONE) -> None:
         self._client = client
         self._name = name
         self._timeout_s = timeout_s

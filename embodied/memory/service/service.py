@@ -20,7 +20,7 @@ from embodied.memory.schema.limits import LARGEST_COMMIT_BYTES, check_append_siz
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.service.bank import Bank
 from embodied.memory.service.bank_status import BankStatus
-from embodied.memory.service.credentials import ANYONE, Client
+from embodied.memory.service.credentials import ANYONE, ClientRights
 from embodied.memory.service.leases import Lease, LeaseOffice
 from embodied.memory.service.status_metrics import metrics_text
 from embodied.memory.storage.clock import ClockReading
@@ -144,7 +144,7 @@ class BankService:
     ) -> None:
         self.close()
 
-    def submit(self, groups: Sequence[bytes], client: Client = ANYONE) -> Future[list[Result]]:
+    def submit(self, groups: Sequence[bytes], client: ClientRights = ANYONE) -> Future[list[Result]]:
         """Returns a future: for each group its sequence numbers or the error that refused it, once durable.
 
         What `client` may not write is refused, each group by itself. Raises `UnreachableError` once the bank is closed.
@@ -166,7 +166,7 @@ class BankService:
             ) from error
         return request.answer
 
-    def commit(self, groups: Sequence[bytes], client: Client = ANYONE) -> list[Result]:
+    def commit(self, groups: Sequence[bytes], client: ClientRights = ANYONE) -> list[Result]:
         """As `submit`, and waits. Raises `StorageError` where the disk fails: then nothing is written."""
         return self.submit(groups, client).result()
 
@@ -298,7 +298,7 @@ def _check_arguments(call: ReadCall) -> None:
         ) from error
 
 
-def _decoded(content: bytes, client: Client) -> Group:
+def _decoded(content: bytes, client: ClientRights) -> Group:
     try:
         check_append_size(len(content))
         events = decode_events(content)

@@ -15,7 +15,7 @@ from embodied.memory.queries.read_call import ReadCall
 from embodied.memory.retention.retention import RetentionConfig
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.service import messages
-from embodied.memory.service.credentials import Client
+from embodied.memory.service.credentials import ClientRights
 from embodied.memory.service.service import LONGEST_WAIT_S, BankService
 
 SMALL_BYTES = 2**16  # Larger commits are decoded outside of the event loop.
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 class Caller:
     """One connection: its client, free slots for calls, and how many of its calls wait for changes."""
 
-    client: Client
+    client: ClientRights
     slots: asyncio.Semaphore
     waiting: int = 0
 

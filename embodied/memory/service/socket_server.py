@@ -11,7 +11,7 @@ from http import HTTPStatus
 from embodied.access import Access, given_token
 from embodied.errors import EmbodiedError, MissingDependencyError
 from embodied.memory.service import messages
-from embodied.memory.service.credentials import ANYONE, Client, Credentials, digest_of
+from embodied.memory.service.credentials import ANYONE, ClientRights, Credentials, digest_of
 from embodied.memory.service.service import BankService
 from embodied.memory.service.socket_calls import Caller, Calls
 from embodied.memory.service.socket_settings import PATH, SocketSettings
@@ -168,14 +168,14 @@ class SocketServer:
             self._in_progress -= 1
             caller.slots.release()
 
-    def _client_of(self, request: Request | None) -> Client | None:
+    def _client_of(self, request: Request | None) -> ClientRights | None:
         """Returns the client whose token a request has sent, None for none."""
         authorization = "" if request is None else request.headers.get("Authorization", "")
         if self._credentials is not None:
             return self._credentials.client_of(digest_of(given_token(authorization)))
         return ANYONE if self._access.admits(authorization) else None
 
-    def _end_oldest(self, client: Client) -> None:
+    def _end_oldest(self, client: ClientRights) -> None:
         """Ends the oldest connection of a client that has too many: perhaps its other end is gone."""
         own = [connection for connection, caller in self._callers.items() if caller.client.name == client.name]
         if self._credentials is not None and len(own) >= self.settings.connections_per_client:
