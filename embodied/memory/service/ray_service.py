@@ -139,8 +139,8 @@ class RayLink:
     """Reaches the owner of a bank by the name of its actor; it can be sent to other processes of the same cluster.
 
     Threads that commit during a call share the next call, since a call costs more than its events. `client` binds it to
-    the writers and robots of one client. That guards against mistakes alone: whoever can connect to Ray can run code in
-    the process of the owner. Programs that are not trusted use a `SocketLink`.
+    the writers and robots of one client. That guards against mistakes alone: a program that can connect to Ray can run
+    code in the process of the owner. Programs that are not trusted use a `SocketLink`.
     """
 
     def __init__(self, name: str, *, timeout_s: float = 10.0, client: ClientRights = ANYONE) -> None:
