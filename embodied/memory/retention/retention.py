@@ -169,7 +169,7 @@ def _writer(bank: Bank) -> tuple[str, int, float]:
     In an older bank with an event of the far future the time of retention may lie there too: then it goes on under
     another name.
     """
-    name, reading = WRITER, bank.clock()
+    name, reading = RETENTION, bank.clock()
     while (last := bank.last_of_writer(name))[1] > reading.time_s + reading.ahead_s:
         name += "/again"
     return name, *last

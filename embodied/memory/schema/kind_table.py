@@ -238,6 +238,7 @@ _ROWS = (
         check=payload_checks.check_reopened,
         names=lambda _, __: (),
         text=texts.reopened,
+        reserved=True,
     ),
 )
 KINDS = table_of(_ROWS, get_args(kinds.Payload), tagged_classes(vars(kinds)))

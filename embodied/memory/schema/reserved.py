@@ -9,8 +9,8 @@ RETENTION = "retention"  # The writer of removals.
 
 
 def is_reserved_writer(writer: str) -> bool:
-    """Returns whether only the site may write under a name: `retention`, `site`, and the names under it."""
-    return writer in (SITE, RETENTION) or writer.startswith(f"{SITE}/")
+    """Returns whether only the site may write under a name: `retention`, `site`, and the names under these."""
+    return writer.partition("/")[0] in (SITE, RETENTION)
 
 
 def check_unreserved(event: Event) -> None:
@@ -19,7 +19,7 @@ def check_unreserved(event: Event) -> None:
         raise NotPermittedError(
             "A writer must not have a name that is reserved for the site.",
             value=event.writer,
-            remedy=f"Write under the robot's own name. Reserved: {RETENTION}, {SITE}, and names under {SITE}/.",
+            remedy=f"Write under the robot's own name. Reserved: {RETENTION}, {SITE}, and names under these.",
         )
     if KINDS[event.kind].reserved:
         raise NotPermittedError(

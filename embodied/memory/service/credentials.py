@@ -18,7 +18,7 @@ import msgspec
 from embodied.errors import ConfigError, NotPermittedError, unknown_name
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import Forgotten, LeaseGranted
-from embodied.memory.schema.reserved import check_unreserved, is_reserved_writer
+from embodied.memory.schema.reserved import RETENTION, SITE, check_unreserved, is_reserved_writer
 from embodied.paths import written_atomically
 
 PRIVATE = 0o600
@@ -105,14 +105,18 @@ class ClientRights:
 
     def _is_own(self, writer: str) -> bool:
         own = any(writer == name or writer.startswith(f"{name}/") for name in (self.name, *self.writers))
-        return own or (self.role is Role.SITE and is_reserved_writer(writer) and writer not in OWNERS_WRITERS)
+        return own or (self.role is Role.SITE and is_reserved_writer(writer) and not _is_owners(writer))
 
     def _may(self, further: Iterable[str]) -> str:
         return f"The client {self.name!r} has {', '.join((self.name, *further))}; nothing was written."
 
 
 ANYONE = ClientRights("", Role.ANYONE)
-OWNERS_WRITERS = ("site/leases", "retention")  # Their numbers are counted by the owner.
+
+
+def _is_owners(writer: str) -> bool:
+    """Returns whether the owner of the bank itself counts the numbers of a reserved writer."""
+    return writer.partition("/")[0] == RETENTION or writer == f"{SITE}/leases"
 
 
 class Credential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -26,4 +26,4 @@ def reopen_past(bank: Bank, before_s: float | None = None) -> int:
 
 def _append(bank: Bank, payload: Watermark | Reopened, now_s: float) -> int:
     number, last_s = bank.last_of_writer(WRITER)
-    return bank.append(Event(WRITER, number + 1, max(now_s, last_s), payload))[0]
+    return bank.append(Event(WRITER, number + 1, max(now_s, last_s), payload), as_site=True)[0]

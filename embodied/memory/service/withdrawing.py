@@ -18,5 +18,5 @@ def withdraw(bank: Bank, seqs: Sequence[int], reason: str) -> int:
     number, last_s = bank.last_of_writer(OPERATOR)
     clock_s, newest_s = bank.clock().time_s, bank.latest_s()
     time_s = max(last_s, clock_s if newest_s is None else min(newest_s, clock_s))
-    (by_seq,) = bank.append(Event(OPERATOR, number + 1, time_s, Withdrawn(tuple(seqs), reason)))
+    (by_seq,) = bank.append(Event(OPERATOR, number + 1, time_s, Withdrawn(tuple(seqs), reason)), as_site=True)
     return by_seq
