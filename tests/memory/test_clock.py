@@ -309,7 +309,7 @@ def test_one_robot_cannot_stop_the_site(machine, factory):
                 bank.append(Event(writer, 1, NOW_S, payload))
         for before_s in (1e12, NOW_S + 1.0):
             with pytest.raises(MemoryBankError, match="past"):
-                bank.append(Event("site/past", 1, NOW_S + 59.0, Watermark(before_s)))
+                bank.append(Event("site/past", 1, NOW_S + 59.0, Watermark(before_s)), as_site=True)
             with pytest.raises(MemoryBankError, match="past"):
                 close_past(bank, before_s)
         bank.append(factory.seen("cup", 1.0, NOW_S))

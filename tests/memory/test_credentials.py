@@ -181,7 +181,7 @@ def test_reserved_writers_are_refused_for_robots_and_in_the_owners_own_program(s
     assert isinstance(refused, NotPermittedError)
     (without,) = site.service.commit([encode_events([seen(writer)])])
     assert isinstance(without, NotPermittedError)
-    with pytest.raises(NotPermittedError, match="reserved for the site"):
+    with pytest.raises(NotPermittedError, match="reserved for it"):
         site.bank.append(seen(writer))
     assert site.bank.append(seen(writer), as_site=True) == [1]
 

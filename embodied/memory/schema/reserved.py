@@ -17,7 +17,7 @@ def check_unreserved(event: Event) -> None:
     """Raises `NotPermittedError` for an event that only the site may write."""
     if is_reserved_writer(event.writer):
         raise NotPermittedError(
-            "A writer must not have a name that is reserved for the site.",
+            "Only the site may write under a name that is reserved for it.",
             value=event.writer,
             remedy=f"Write under the robot's own name. Reserved: {RETENTION}, {SITE}, and names under these.",
         )
