@@ -10,7 +10,8 @@ from embodied.memory.schema.codec import decode_events, encode_events
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.limits import LARGEST_NUMBER, MOST_SKIPPED, check_append_size
 from embodied.memory.service.laid_aside import keep, listed
-from embodied.memory.service.outbox_file import open_file, select, synchronise, transaction, translated
+from embodied.memory.service.outbox_file import select, synchronise, transaction, translated
+from embodied.memory.service.outbox_rescue import open_whole
 from embodied.memory.service.parcels import (
     LaidAside,
     Parcel,
@@ -34,9 +35,9 @@ class Outbox:
     """Parcels in the order in which they were written, and the last number that each writer has used.
 
     A parcel whose writers' last numbers are not known yet waits without numbers (`add` with `later`). One that was
-    altered on the disk is laid aside, with a warning, and the others are sent. It is safe to call from several threads;
-    one process owns the file (None: in memory). Raises `DataError` for a file that is damaged or of another program,
-    and `StorageError` where the disk fails.
+    altered on the disk is laid aside, with a warning, and the others are sent. A damaged file is kept beside a new one
+    with all that can be read of it. It is safe to call from several threads; one process owns the file (None: in
+    memory). Raises `DataError` for a file of another program, and `StorageError` where the disk fails.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Outbox:
         self._lock = threading.RLock()
         self._owner = None if path is None else Ownership(path)
         try:
-            self._db = open_file(path, durable=durable)
+            self._db = open_whole(path, durable=durable)
             self._file = OpenFile(path)
             try:
                 self._load()

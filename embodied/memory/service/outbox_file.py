@@ -119,14 +119,19 @@ def translated() -> Iterator[None]:
     except UnicodeError as error:  # Of SQLite's message about damaged text.
         raise _damaged(str(error)) from error
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is not None and code & 0xFF in _FAILURES:
+        if is_failure(error):
             raise StorageError(
                 "The disk under an outbox must accept what is written.",
                 value=str(error),
                 remedy="Free space, then write it again.",
             ) from error
         raise _damaged(str(error)) from error
+
+
+def is_failure(error: sqlite3.Error) -> bool:
+    """Returns whether an error is of the disk or the operating system: every other one means a damaged file."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _FAILURES
 
 
 def _text(raw: bytes) -> str:
