@@ -76,7 +76,7 @@ class MemoryCommandConfig(QuerySettings):
         outboxes: with status, the files of robots' outboxes
         seqs: with withdraw, the numbers of the wrong events
         reason: with withdraw, why they are wrong
-        metrics_port: with status, serves the same to Prometheus at this port of loopback until it is interrupted
+        metrics_port: with status, a port of loopback that Prometheus reads until an interrupt
     """
 
     what: What = MISSING

@@ -27,7 +27,18 @@ def test_the_file_is_intact_with_any_time_that_is_accepted(tmp_path, time_s):
 
 
 def test_the_file_is_intact_with_any_name_number_and_cause_that_is_accepted(tmp_path):
-    names = ["a\0b", "\0", "x" * 1000, "\N{SNOWMAN}", "e\u0301", "\xe9", " ", "'\"", "\ufeff", "\U0010ffff"]
+    names = [
+        "x" * 1000,
+        "\N{SNOWMAN}",
+        "\xe9",
+        "a b",
+        "'\"",
+        "%s",
+        "\N{TEAPOT}",
+        "\N{CJK UNIFIED IDEOGRAPH-676F}",
+        "-",
+        "/",
+    ]
     with open_bank(f"sqlite:///{tmp_path}/run.db") as bank:
         for seq, name in enumerate(names, 1):
             lease = {"subtask": name, "epoch": LARGEST, "cause": (1,) * 1000} if seq > 1 else {}

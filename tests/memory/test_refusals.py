@@ -47,6 +47,7 @@ def forced(kind, **fields):
     return made
 
 
+CORNERS = tuple((float(number), float(number % 2)) for number in range(501))
 REFUSED = {
     "nan pose": (EntitySeen("b", "cube", forced(Pose, position_m=(NAN, 0.0, 0.0))), "finite"),
     "non-unit pose": (EntitySeen("b", "cube", forced(Pose, orientation=(0.0, 0.0, 0.0, 2.0))), "unit"),
@@ -119,8 +120,8 @@ REFUSED = {
     "JSON nested too deeply": (ToolCalled("t", '{"a":' * 65 + "1" + "}" * 65), "at most 64 deep. Got '65 deep'"),
     "JSON with a number that is too large": (ToolCalled("t", '{"a": 1e999}'), "JSON text"),
     "JSON with half of a surrogate pair": (ToolCalled("t", '{"a": "\\ud800"}'), "JSON text"),
-    "many corners": (PlaceDefined("hall", "region", "home", ((0.0, 0.0),) * 501), "not have more than 500 corners"),
-    "many corners of a workspace": (RobotRegistered("panda", "arm", workspace=((0.0, 0.0),) * 501), "500 corners"),
+    "many corners": (PlaceDefined("hall", "region", "home", CORNERS), "not have more than 500 corners"),
+    "many corners of a workspace": (RobotRegistered("panda", "arm", workspace=CORNERS), "500 corners"),
     "lease that has ended": (LeaseGranted("wash", 2, 9.0), "after it begins"),
     "forgetting what others build on": (kinds.Forgotten("old", ((1, 2),), 2), "no state is built"),
     "forgetting the future": (kinds.Forgotten("old", ((90, 99),), 10), "past"),

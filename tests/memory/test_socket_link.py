@@ -37,6 +37,7 @@ from embodied.memory import (
     SimulatedClock,
     SkillSpec,
     UnreachableError,
+    Withdrawn,
     encode_events,
     open_bank,
 )
@@ -62,6 +63,7 @@ ASKED = {
     "changes_since": [((0,), {}), ((2,), {"wanted": EventFilter(entities=("cup",)), "limit": 2})],
     "skill_candidates": [(("pick", (0.0, 0.0, 0.0)), {}), (("pick", np.zeros(3)), {"max_age_s": 0.5})],
     "why": [((9,), {}), ((99,), {})],
+    "withdrawn_by": [((13,), {}), ((99,), {})],
     "nth_interaction": [((1,), {}), ((-1,), {"entity": "cup"}), ((7,), {})],
     "similar_episodes": [((EAST, "m"), {}), ((EAST, "n"), {"top_k": 1})],
     "event": [((1,), {}), ((99,), {})],
@@ -79,6 +81,7 @@ def events():
     yield [factory.put("cup", "near", "sink", time_s=2.5)]
     yield [factory.event(EpisodeBegun("e", "wash", "m", unit(4)), 3.0)]
     yield [factory.moment(entities=("cup",), time_s=3.0), factory.moment(time_s=4.0, axis=1)]
+    yield [factory.event(Withdrawn((13,), "another episode's"), 5.0)]
 
 
 @pytest.fixture(scope="module")
