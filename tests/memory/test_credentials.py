@@ -31,10 +31,10 @@ from embodied.memory import (
     read_credentials,
     remove_credential,
 )
+from embodied.memory.schema.limits import MOST_SKIPPED
 from embodied.memory.service.socket_link import SocketLink
 from embodied.memory.service.socket_server import SocketServer, listening
 from embodied.memory.service.socket_settings import SocketSettings
-from embodied.memory.storage.log import MOST_SKIPPED
 
 LARGEST = 2**63 - 1
 CLIENTS = (

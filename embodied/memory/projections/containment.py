@@ -6,6 +6,7 @@ from typing import ClassVar
 from embodied.errors import ConflictError, MemoryBankError
 from embodied.memory.projections.parents import (
     NO_NAME,
+    depth_of,
     highest_version,
     is_inside,
     next_parent,
@@ -21,6 +22,7 @@ from embodied.memory.projections.stays import end_stay
 from embodied.memory.projections.withdrawn_containment import withdraw_containment
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import CONTAINMENT, EntityMerged, RelationEnded, RelationSet
+from embodied.memory.schema.limits import DEEPEST_CONTAINMENT
 from embodied.memory.storage.tables import Tables
 
 
@@ -118,6 +120,12 @@ def _check_containment(tables: Tables, payload: RelationSet | RelationEnded) -> 
 
 
 def _refuse_cycle(tables: Tables, subject: int, holder: int) -> None:
+    if depth_of(tables, holder, most=DEEPEST_CONTAINMENT) >= DEEPEST_CONTAINMENT:
+        raise MemoryBankError(
+            f"Things must be nested at most {DEEPEST_CONTAINMENT} deep.",
+            value=(tables.names.text(subject), tables.names.text(holder)),
+            remedy="Put it into something that is less deep inside others.",
+        )
     if is_inside(holder, subject, lambda one: parent_of(tables, one).object):
         text = tables.names.text
         raise MemoryBankError(

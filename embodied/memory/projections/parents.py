@@ -77,6 +77,17 @@ def taken_over(taken: Parent, own: Parent) -> bool:
     return bool(taken.predicate) and (not own.predicate or (taken.since_s, taken.seq) > (own.since_s, own.seq))
 
 
+def depth_of(tables: Tables, entity: int, *, most: int) -> int:
+    """Returns in how many things an `entity`, by its id in `tables`, is nested; `most` for as many and more."""
+    found = tables.select_one(
+        "WITH RECURSIVE up (entity, depth) AS (SELECT ?, 0 UNION ALL SELECT containment.object, depth + 1 FROM up "
+        "JOIN containment ON containment.subject = up.entity WHERE containment.object != 0 AND depth < ?) "
+        "SELECT MAX(depth) FROM up",
+        entity, most,
+    )  # fmt: skip
+    return found[0] if found else 0
+
+
 def is_inside(inner: int, outer: int, holder_of: Callable[[int], int]) -> bool:
     """Returns whether `inner` equals `outer` or is inside it at any depth; `holder_of` gives parents, 0 for none.
 

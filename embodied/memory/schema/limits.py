@@ -16,6 +16,9 @@ LARGEST_NUMBER = 2**63 - 1
 MOST_SKIPPED = 2**32  # Numbers that a restored bank has lost are skipped: years of a robot.
 LARGEST_EVENT_BYTES = 8 * 2**20
 LARGEST_APPEND_BYTES = 32 * 2**20  # All events of one append together.
+MOST_EVENTS = 10_000  # Of one append.
+MOST_ROWS = 250_000  # That one append writes: its events, what they mention, and what merges move.
+DEEPEST_CONTAINMENT = 256
 LARGEST_COMMIT_BYTES = 4 * 2**20  # Unless one append alone is larger.
 LONGEST_NAME = 1_000
 LONGEST_TEXT = 2**16
@@ -51,6 +54,24 @@ def check_append_size(size: int) -> None:
             f"The events of one append must not be larger than {LARGEST_APPEND_BYTES} bytes together.",
             value=f"{size} bytes",
             remedy="Append them in several parts.",
+        )
+
+
+def check_append_count(count: int) -> None:
+    """Raises `MemoryBankError` where one append has more than the largest `count` of events."""
+    if count > MOST_EVENTS:
+        raise MemoryBankError(
+            f"One append must not have more than {MOST_EVENTS} events.", value=count, remedy="Append them in parts."
+        )
+
+
+def check_rows(count: int) -> None:
+    """Raises `MemoryBankError` where one append has written more than the largest `count` of rows."""
+    if count > MOST_ROWS:
+        raise MemoryBankError(
+            f"One append must not write more than {MOST_ROWS} rows: others would wait for it.",
+            value=f"{count} rows",
+            remedy="Append its events in parts. Each name in an event is a row; a merge moves what is inside a thing.",
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from embodied.errors import DataError, MemoryBankError, StorageError, UnknownNameError
 from embodied.memory.schema.codec import decode_events, encode_events
 from embodied.memory.schema.event import Event
-from embodied.memory.schema.limits import LARGEST_NUMBER, MOST_SKIPPED, check_append_size
+from embodied.memory.schema.limits import LARGEST_NUMBER, MOST_SKIPPED, check_append_count, check_append_size
 from embodied.memory.service.laid_aside import keep, listed
 from embodied.memory.service.outbox_file import select, synchronise, transaction, translated
 from embodied.memory.service.outbox_rescue import open_whole
@@ -265,6 +265,7 @@ class Outbox:
         self._lay_aside(altered)
 
     def _require_room(self, count: int, size: int) -> None:
+        check_append_count(count)
         check_append_size(size)
         for what, wait, more, most in (
             ("events", self._events, count, self._limit),

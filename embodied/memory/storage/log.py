@@ -14,7 +14,7 @@ from embodied.memory.projections.projection import Projection, apply_event, coun
 from embodied.memory.schema.checks import as_events, check_envelope, check_payload
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import Forgotten
-from embodied.memory.schema.limits import check_size
+from embodied.memory.schema.limits import check_append_count, check_next_number, check_rows, check_size
 from embodied.memory.schema.reserved import check_unreserved
 from embodied.memory.storage import row_codec
 from embodied.memory.storage.clock import SimulatedClock, SiteClock
@@ -25,7 +25,6 @@ from embodied.memory.storage.time_bounds import check_times
 from embodied.memory.storage.tombstones import check_forgotten, forget, forgotten_writer
 
 FORGOTTEN_SEQ = 0
-MOST_SKIPPED = 2**32  # Numbers that a restored bank has lost are skipped: years of a robot.
 FIRST_CHUNK, CHUNK = 32, 500
 POSITIVE_ZERO = 0.0  # Added to -0.0 gives 0.0, as which SQLite stores it: the digest covers what is stored.
 _logger = logging.getLogger(__name__)
@@ -154,7 +153,7 @@ class EventLog:
         head, digest = self._head, self._digest
         self.tables.db.execute("SAVEPOINT batch")
         try:
-            appended = [self._append(event, as_site=as_site) for event in as_events(events)]
+            appended = self._append_each(as_events(events), as_site=as_site)
         except Exception as error:
             if not self.tables.db.in_transaction:
                 raise  # SQLite itself ended the transaction: the disk fails, independently of this batch.
@@ -167,6 +166,16 @@ class EventLog:
         self.tables.db.execute("RELEASE batch")
         claims = tuple(seq for seq, claimed in appended if claimed)
         return _kept_as_claims(claims) if claims else [seq for seq, _ in appended]
+
+    def _append_each(self, events: Sequence[Event], *, as_site: bool) -> list[tuple[int, bool]]:
+        check_append_count(len(events))
+        rows = self.tables.db.total_changes
+        appended = []
+        for event in events:
+            appended.append(self._append(event, as_site=as_site))
+            if not isinstance(event.payload, Forgotten):  # The site itself removes as much as it can in one event.
+                check_rows(self.tables.db.total_changes - rows)
+        return appended
 
     def _append(self, event: Event, *, as_site: bool) -> tuple[int, bool]:
         """Returns the number of an event and whether it is a claim."""
@@ -200,12 +209,7 @@ class EventLog:
 
     def _check(self, event: Event) -> None:
         last, last_s = self.last_of_writer(event.writer)
-        if event.writer_seq > last + MOST_SKIPPED:
-            raise MemoryBankError(
-                f"A writer must not skip more than {MOST_SKIPPED} numbers: few would be left for its later events.",
-                value=(event.writer, event.writer_seq),
-                remedy=f"Its last one was {last}: continue above it.",
-            )
+        check_next_number(event.writer, event.writer_seq, last)
         if event.valid_time_s < last_s:
             raise MemoryBankError(
                 "The valid times of one writer must not run backwards.",
