@@ -235,12 +235,12 @@ def test_one_process_owns_an_outbox(outbox, tmp_path):
 
 def test_a_disk_that_is_full_refuses_the_parcel_and_keeps_the_others(outbox):
     outbox.add([sighting("a")])
-    (pages,) = outbox._db.execute("PRAGMA page_count").fetchone()
-    outbox._db.execute(f"PRAGMA max_page_count = {pages}")
+    (pages,) = outbox._store.db.execute("PRAGMA page_count").fetchone()
+    outbox._store.db.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StorageError, match="Free space"):
         outbox.add([sighting("b" * 100_000)])
     assert waiting(outbox) == [(1, "a")]
-    outbox._db.execute("PRAGMA max_page_count = 1000000")
+    outbox._store.db.execute("PRAGMA max_page_count = 1000000")
     outbox.add([sighting("c")])
     assert waiting(outbox) == [(1, "a"), (2, "c")]
 

@@ -357,10 +357,10 @@ def test_of_many_large_parcels_few_are_in_memory_and_in_one_call(service, tmp_pa
 
 def fail_deletions(outbox):
     """Makes each deletion of a parcel fail as on a full disk, until the returned call."""
-    outbox._db.execute(
+    outbox._store.db.execute(
         "CREATE TEMP TRIGGER full BEFORE DELETE ON main.parcel BEGIN SELECT RAISE(ABORT, 'database is full'); END"
     )
-    return lambda: outbox._db.execute("DROP TRIGGER full")
+    return lambda: outbox._store.db.execute("DROP TRIGGER full")
 
 
 def test_a_removal_that_fails_is_counted_once_and_rolled_back(tmp_path):
@@ -372,8 +372,10 @@ def test_a_removal_that_fails_is_counted_once_and_rolled_back(tmp_path):
             with pytest.raises(EmbodiedError):
                 outbox.remove(parcels[:1], at_once=True)
             assert outbox.events == 4
-            assert not outbox._db.in_transaction
-            assert outbox._db.execute("PRAGMA synchronous").fetchone() == (2,), "later appends must be durable again"
+            assert not outbox._store.db.in_transaction
+            assert outbox._store.db.execute("PRAGMA synchronous").fetchone() == (2,), (
+                "later appends must be durable again"
+            )
         repair()
         for _ in range(3):
             outbox.remove(parcels[:1], at_once=True)
@@ -403,14 +405,14 @@ def test_a_full_disk_under_a_new_parcel_keeps_nothing_of_it(tmp_path, count):
     with closing(Outbox(tmp_path / "box")) as outbox:
         outbox.adopt("arm", 0)
         first = outbox.add([Event("arm", 0, 1.0, Observed("a"))])
-        (pages,) = outbox._db.execute("PRAGMA page_count").fetchone()
-        outbox._db.execute(f"PRAGMA max_page_count = {pages}")
+        (pages,) = outbox._store.db.execute("PRAGMA page_count").fetchone()
+        outbox._store.db.execute(f"PRAGMA max_page_count = {pages}")
         for _ in range(count):
             with pytest.raises(StorageError, match="Free space"):
                 outbox.add([Event("arm", 0, 1.0, Observed("x" * 50_000))])
         assert outbox.events == 1
         assert outbox.size_bytes == len(first.content)
-        outbox._db.execute("PRAGMA max_page_count = 1000000")
+        outbox._store.db.execute("PRAGMA max_page_count = 1000000")
         assert decode_events(outbox.add([Event("arm", 0, 1.0, Observed("b"))]).content)[0].writer_seq == 2
 
 

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from embodied.errors import DataError
+from embodied.errors import DataError, StorageError
 from embodied.memory import BankClient, BankService, Event, Observed, Outbox, open_bank
 
 PAGE_BYTES = 4096
@@ -153,3 +153,45 @@ def test_the_file_of_another_program_is_not_moved(tmp_path):
             Outbox(path)
         assert path.read_bytes()[:4096] == change[:4096]
         assert not list(tmp_path.glob("*damaged*"))
+
+
+def waiting_after_a_kill(path, change):
+    """How many of ten parcels are stored after five others and `change`, and how many are there after a kill."""
+    read, write = os.pipe()
+    if not os.fork():
+        outbox = Outbox(path)
+        outbox.adopt("r", 0)
+        for i in range(15):
+            if i == 5:
+                change(path)
+            try:
+                outbox.add([Event("r", 0, 0.0, Observed(f"p{i}"))])
+            except StorageError:
+                continue
+            os.write(write, b"x")
+        os._exit(0)
+    os.close(write)
+    stored = 0
+    while os.read(read, 1):
+        stored += 1
+    os.close(read)
+    os.wait()
+    with closing(Outbox(path)) as outbox:
+        return stored, outbox.events
+
+
+def test_a_write_ahead_log_that_is_deleted_loses_no_parcel_of_a_running_robot(tmp_path):
+    path = tmp_path / "outbox.db"
+    assert waiting_after_a_kill(path, lambda _: path.with_name("outbox.db-wal").unlink()) == (15, 15)
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+def test_an_outbox_that_is_cut_stores_nothing_more(tmp_path, suffix):
+    path = tmp_path / "outbox.db"
+    stored, _ = waiting_after_a_kill(path, lambda _: os.truncate(f"{path}{suffix}", 10))
+    assert stored == 5
+
+
+def test_a_new_time_of_an_outbox_alone_changes_nothing(tmp_path):
+    path = tmp_path / "outbox.db"
+    assert waiting_after_a_kill(path, lambda _: os.utime(path, (5, 5))) == (15, 15)

@@ -5,13 +5,13 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from embodied.errors import DataError, MemoryBankError, StorageError, UnknownNameError
+from embodied.errors import DataError, StorageError, UnknownNameError
 from embodied.memory.schema.codec import decode_events, encode_events
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.limits import LARGEST_NUMBER, MOST_SKIPPED, check_append_count, check_append_size
 from embodied.memory.service.laid_aside import keep, listed
-from embodied.memory.service.outbox_file import select, synchronise, transaction, translated
-from embodied.memory.service.outbox_rescue import open_whole
+from embodied.memory.service.outbox_file import select, synchronise, translated
+from embodied.memory.service.outbox_store import OutboxStore
 from embodied.memory.service.parcels import (
     LaidAside,
     Parcel,
@@ -19,9 +19,9 @@ from embodied.memory.service.parcels import (
     is_sound,
     numbered,
     readdressed,
+    require_room,
 )
 from embodied.memory.storage.lock import Ownership
-from embodied.memory.storage.open_file import OpenFile
 
 logger = logging.getLogger(__name__)
 
@@ -50,12 +50,11 @@ class Outbox:
         self._lock = threading.RLock()
         self._owner = None if path is None else Ownership(path)
         try:
-            self._db = open_whole(path, durable=durable)
-            self._file = OpenFile(path)
+            self._store = OutboxStore(path, durable=durable)
             try:
                 self._load()
             except BaseException:
-                self._db.close()
+                self._store.db.close()
                 raise
         except BaseException:
             self._release()
@@ -80,8 +79,8 @@ class Outbox:
         """Counts a writer's numbers from `last` on, or the own last one where that is higher, and plausible."""
         with self._lock:
             if not last <= self._last.get(writer, -1) <= last + MOST_SKIPPED:
-                with transaction(self._db):
-                    self._db.execute(SET_LAST, (writer, last))
+                with self._store.transaction():
+                    self._store.db.execute(SET_LAST, (writer, last))
                 self._last[writer] = last
 
     def add(self, events: Sequence[Event], *, later: bool = False, stamped: bool = False) -> Parcel:
@@ -93,16 +92,15 @@ class Outbox:
         writer without numbers; `StorageError` where the file was deleted, and in a forked process.
         """
         with self._lock:
-            self._file.require_owner()
-            self._file.require_in_place()
+            self._store.require_owner()
             last = dict(self._last)
             content = encode_events(events if later else [numbered(event, last) for event in events])
             decode_events(content)  # An unreadable parcel would block all later ones.
             self._require_room(len(events), len(content))
-            with transaction(self._db):
+            with self._store.transaction():
                 number = self._insert(len(events), content)
                 if later:
-                    self._db.execute("INSERT OR REPLACE INTO unnumbered VALUES (?, ?)", (number, int(stamped)))
+                    self._store.db.execute("INSERT OR REPLACE INTO unnumbered VALUES (?, ?)", (number, int(stamped)))
                 self._keep_last(last)
                 self._delete(self._answered)
             self._answered.clear()
@@ -164,7 +162,9 @@ class Outbox:
                 most_bytes -= self._sizes.get(number, (0, 0))[1]
                 if most_bytes < 0 and found:
                     break
-                rows = list(select(self._db, "SELECT count, content, digest FROM parcel WHERE number = ?", (number,)))
+                rows = list(
+                    select(self._store.db, "SELECT count, content, digest FROM parcel WHERE number = ?", (number,))
+                )
                 if rows and number in self._sizes and not is_sound(*rows[0][1:]):
                     self._lay_aside([number])
                 known = self._sizes.get(number)
@@ -188,8 +188,8 @@ class Outbox:
 
     def refuse(self, parcel: Parcel, reason: str) -> None:
         """Keeps a copy of a parcel that the bank refuses and for which no caller waits."""
-        with self._lock, transaction(self._db):
-            keep(self._db, parcel.number, parcel.content, reason, room_bytes=self._room_aside)
+        with self._lock, self._store.transaction():
+            keep(self._store.db, parcel.number, parcel.content, reason, room_bytes=self._room_aside)
 
     def refused(self) -> list[tuple[list[Event], str]]:
         """Returns the events of all parcels that were laid aside, and the reasons."""
@@ -198,7 +198,7 @@ class Outbox:
     def laid_aside(self) -> list[LaidAside]:
         """Returns the parcels that were laid aside: those that the bank refused, and those that were altered."""
         with self._lock:
-            return listed(self._db)
+            return listed(self._store.db)
 
     def send_again(self, number: int) -> Parcel:
         """Puts a parcel that was laid aside at the end of those that wait, and returns it once it is stored.
@@ -215,13 +215,13 @@ class Outbox:
                 raise UnknownNameError("A parcel must be laid aside to be sent again.", value=number, remedy=remedy)
             if not found[number].events:
                 raise DataError("Only a readable parcel can be sent again.", value=number, remedy=found[number].reason)
-            ((raw,),) = select(self._db, "SELECT content FROM refused WHERE number = ?", (number,))
+            ((raw,),) = select(self._store.db, "SELECT content FROM refused WHERE number = ?", (number,))
             events = readdressed(found[number].events, raw)
             content = encode_events(events)
             self._require_room(len(events), len(content))
-            with transaction(self._db):
+            with self._store.transaction():
                 again = self._insert(len(events), content)
-                self._db.execute("DELETE FROM refused WHERE number = ?", (number,))
+                self._store.db.execute("DELETE FROM refused WHERE number = ?", (number,))
             self._note(again, len(events), len(content))
             return Parcel(again, len(events), content)
 
@@ -235,7 +235,7 @@ class Outbox:
                 logger.warning("Events that the bank has answered are sent once more next time: %s", error)
             finally:
                 self._open = False
-                self._db.close()
+                self._store.db.close()
                 self._release()
 
     def _load(self) -> None:
@@ -245,7 +245,7 @@ class Outbox:
         self._answered: set[int] = set()
         altered = []
         for number, count, content, digest in select(
-            self._db, "SELECT number, count, content, digest FROM parcel ORDER BY number"
+            self._store.db, "SELECT number, count, content, digest FROM parcel ORDER BY number"
         ):
             if is_sound(content, digest):
                 plausible = type(count) is int and 0 < count <= len(content)
@@ -254,12 +254,12 @@ class Outbox:
                 altered.append(number)
         self._last: dict[str, int] = {
             name: last
-            for name, last in select(self._db, "SELECT name, last FROM writer")
+            for name, last in select(self._store.db, "SELECT name, last FROM writer")
             if isinstance(name, str) and type(last) is int and 0 <= last <= LARGEST_NUMBER
         }
         self._unnumbered: dict[int, bool] = {
             number: bool(stamped)
-            for number, stamped in select(self._db, "SELECT number, stamped FROM unnumbered")
+            for number, stamped in select(self._store.db, "SELECT number, stamped FROM unnumbered")
             if number in self._sizes
         }
         self._lay_aside(altered)
@@ -267,30 +267,22 @@ class Outbox:
     def _require_room(self, count: int, size: int) -> None:
         check_append_count(count)
         check_append_size(size)
-        for what, wait, more, most in (
-            ("events", self._events, count, self._limit),
-            ("bytes", self._bytes, size, int(self._limit_bytes)),
-        ):
-            if wait + more > most:
-                raise MemoryBankError(
-                    f"An outbox must not hold more {what} than its limit.",
-                    value=wait + more,
-                    remedy=f"{wait} of {most} wait for the bank to come back: write less, or raise the limit.",
-                )
+        require_room("events", self._events, count, self._limit)
+        require_room("bytes", self._bytes, size, int(self._limit_bytes))
 
     def _insert(self, count: int, content: bytes) -> int:
         sql = "INSERT INTO parcel (count, content, digest, stored_s) VALUES (?, ?, ?, strftime('%s', 'now'))"
-        return int(self._db.execute(sql, (count, content, digest_of(content))).lastrowid or 0)
+        return int(self._store.db.execute(sql, (count, content, digest_of(content))).lastrowid or 0)
 
     def _replace(self, parcel: Parcel, events: Sequence[Event], last: dict[str, int]) -> Parcel:
         """Stores other events in place of those of a parcel, with the `last` numbers of their writers."""
         content = encode_events(events)
-        with transaction(self._db):
-            self._db.execute(
+        with self._store.transaction():
+            self._store.db.execute(
                 "UPDATE parcel SET content = ?, digest = ? WHERE number = ?",
                 (content, digest_of(content), parcel.number),
             )
-            self._db.execute("DELETE FROM unnumbered WHERE number = ?", (parcel.number,))
+            self._store.db.execute("DELETE FROM unnumbered WHERE number = ?", (parcel.number,))
             self._keep_last(last)
         self._last = last
         count, size = self._sizes[parcel.number]
@@ -302,21 +294,21 @@ class Outbox:
     def _keep_last(self, last: Mapping[str, int]) -> None:
         for writer, value in last.items():
             if self._last.get(writer) != value:
-                self._db.execute(SET_LAST, (writer, value))
+                self._store.db.execute(SET_LAST, (writer, value))
 
     def _delete(self, numbers: Collection[int]) -> None:
-        self._db.executemany("DELETE FROM parcel WHERE number = ?", [(number,) for number in numbers])
+        self._store.db.executemany("DELETE FROM parcel WHERE number = ?", [(number,) for number in numbers])
 
     def _delete_now(self, numbers: set[int]) -> None:
         """Deletes answered parcels; this need not reach the disk, since the bank recognises repeated events."""
         with translated():
-            synchronise(self._db, durable=False)
+            synchronise(self._store.db, durable=False)
         try:
-            with transaction(self._db):
+            with self._store.transaction():
                 self._delete(self._answered | numbers)
         finally:
             with translated():
-                synchronise(self._db, durable=self._durable)
+                synchronise(self._store.db, durable=self._durable)
         self._answered.clear()
 
     def _lay_aside(self, numbers: Sequence[int]) -> None:
@@ -326,10 +318,10 @@ class Outbox:
             self._forget(number)
             self._unnumbered.pop(number, None)
             try:
-                with transaction(self._db):
-                    for (found,) in self._db.execute("SELECT content FROM parcel WHERE number = ?", (number,)):
+                with self._store.transaction():
+                    for (found,) in self._store.db.execute("SELECT content FROM parcel WHERE number = ?", (number,)):
                         content = found if isinstance(found, bytes) else b""
-                        keep(self._db, number, content, ALTERED, room_bytes=self._room_aside)
+                        keep(self._store.db, number, content, ALTERED, room_bytes=self._room_aside)
                     self._delete([number])
             except StorageError as error:
                 logger.warning("Parcel %d stays where it is: %s", number, error)

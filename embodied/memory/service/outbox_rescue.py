@@ -44,6 +44,11 @@ def open_whole(path: Path | None, *, durable: bool) -> sqlite3.Connection:
         raise storage_error(path, error) from error
 
 
+def is_whole(path: Path) -> bool:
+    """Returns whether nothing is wrong with the file of an outbox; raises as `damage_of`."""
+    return not damage_of(path)
+
+
 def damage_of(path: Path) -> str:
     """Returns what is wrong with the file of an outbox, "" for an intact one; raises `StorageError` and `OSError`."""
     found = write_ahead_damage(path)

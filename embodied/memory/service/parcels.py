@@ -74,6 +74,16 @@ def is_readdressed(events: Iterable[Event]) -> bool:
     return any(AGAIN in event.writer for event in events)
 
 
+def require_room(what: str, waiting: int, more: int, most: int) -> None:
+    """Raises `MemoryBankError` where `waiting` and `more` of an outbox, `what` by name, are more than `most`."""
+    if waiting + more > most:
+        raise MemoryBankError(
+            f"An outbox must not hold more {what} than its limit.",
+            value=waiting + more,
+            remedy=f"{waiting} of {most} wait for the bank to come back: write less, or raise the limit.",
+        )
+
+
 def digest_of(content: bytes) -> bytes:
     """Returns the checksum of a parcel's content."""
     return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
