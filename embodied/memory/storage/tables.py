@@ -112,6 +112,7 @@ class Tables:
             self.db.execute("ROLLBACK")
         if self.file.log_gone:
             with suppress(sqlite3.Error):  # SQLite still has it open. Closing the bank tries again.
+                self.db.execute(self._ending)  # The file is whole without a log, also after a kill.
                 self.db.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:
