@@ -20,6 +20,7 @@ from embodied.memory.storage.bank_file import PROJECTIONS, open_tables, outdated
 from embodied.memory.storage.clock import ClockReading, SiteClock, WallClock
 from embodied.memory.storage.lock import Ownership
 from embodied.memory.storage.log import EventLog
+from embodied.memory.storage.session import end_note
 from embodied.memory.storage.url import bank_path
 
 
@@ -38,7 +39,8 @@ def open_bank(
     after which the probability of an entity without new events has halved, "" for all other categories. Without it only
     observed absences lower the probability, not time alone. `thorough` refuses a damaged file: one that is, to the
     byte, as a thorough owner has closed it is only read through, which takes some tenths of a second per million
-    events; of any other, such as after a kill, every event is checked, which takes some seconds per million.
+    events; of any other, such as after a kill, every event is checked, which takes some seconds per million. One that
+    was closed, and copied or altered since, has its projections made again, which takes some ten seconds per million.
 
     Raises `MemoryBankError` where another process owns the file, `DataError` for a file that is damaged, or of a newer
     version.
@@ -52,7 +54,7 @@ def open_bank(
         altered = False
         if path is not None and owner is not None and thorough and path.exists() and path.stat().st_size:
             altered = integrity.require_sound(path, owner.note)
-        log = _opened(path, WallClock() if clock is None else clock, rebuilt=altered)
+        log = _opened(path, owner, WallClock() if clock is None else clock, rebuilt=altered)
         return Bank(log, path=path, owner=owner, half_life_s=half_life_s, sound=thorough)
     except BaseException:
         if owner is not None:
@@ -60,11 +62,13 @@ def open_bank(
         raise
 
 
-def _opened(path: Path | None, clock: SiteClock, *, rebuilt: bool) -> EventLog:
+def _opened(path: Path | None, owner: Ownership | None, clock: SiteClock, *, rebuilt: bool) -> EventLog:
     """Returns the log of a bank's file; its projections are `rebuilt` in any case, or where they are outdated."""
     tables = open_tables(path)
     try:
         log = EventLog(tables, PROJECTIONS, clock=clock)
+        if owner is not None:
+            owner.leave(end_note(*log.end))
         if rebuilt or outdated(tables):
             snapshots.rebuild(log, path)
     except BaseException:
@@ -115,6 +119,7 @@ class Bank(BankView):
         self.path = path
         self._sound = sound
         self._owner = owner
+        self._first = log.head
         self._snapshots = None if path is None else snapshots.SnapshotWriter(path)
         if path is not None:
             log.tables.file.inspect_with(lambda: integrity.holds_beside(path, log.head))
@@ -155,7 +160,10 @@ class Bank(BankView):
             raise MemoryBankError(
                 "Batches must be a sequence of sequences of events.", value=batches, remedy="Use `append` for one."
             )
-        results = self._log.append_batches(batches, as_site=as_site)
+        with self._log.tables.writing(), self._log.tables.lock:
+            results = self._log.append_batches(batches, as_site=as_site)
+            if self._owner is not None:
+                self._owner.leave(end_note(*self._log.end))
         if self._snapshots is not None:
             self._snapshots.note(self._log.head)
         return results
@@ -231,10 +239,11 @@ class Bank(BankView):
         self._open = False
         if self._snapshots is not None:
             self._snapshots.close()
-        untouched = self._log.tables.file.untouched
+        untouched, same = self._log.tables.file.untouched, self._log.head == self._first
         self._log.tables.close()
         if self._owner is not None and self.path is not None:
-            self._owner.release(integrity.seal(self.path) if self._sound and untouched else None)
+            sealed = integrity.seal(self.path) if self._sound and untouched else ""
+            self._owner.release(sealed or (self._owner.note if untouched and same else None))
 
     def _index(self) -> MomentIndex:
         """Returns the index of moments, created on first use; it follows the log by itself."""

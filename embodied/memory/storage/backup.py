@@ -12,12 +12,12 @@ from embodied.memory.storage.bank_file import (
     connect,
     connect_to_read,
     fresh,
-    lost_write_ahead_log,
     require_database,
 )
 from embodied.memory.storage.files import storage_error
 from embodied.memory.storage.integrity import LOST_LOG, inspect_file
 from embodied.memory.storage.lock import OwnedError, Ownership
+from embodied.memory.storage.session import lost_write_ahead_log
 from embodied.memory.storage.tables import translated
 from embodied.paths import sync_folder
 

@@ -208,18 +208,6 @@ def _projections_version(db: sqlite3.Connection) -> int | None:
     return found[0] if found else None
 
 
-def lost_write_ahead_log(db: sqlite3.Connection, path: Path) -> bool:
-    """Returns whether the file `path` was copied, without its write-ahead log, from a bank that was open.
-
-    `db` is a connection that has read nothing yet: SQLite makes an empty log at the first reading.
-    """
-    log = path.with_name(path.name + "-wal")
-    if log.exists() and log.stat().st_size:
-        return False
-    known = db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'session'").fetchone()  # Older files have none.
-    return bool(known and db.execute("SELECT 1 FROM session WHERE open").fetchone())
-
-
 def _begin_session(db: sqlite3.Connection) -> None:
     """Marks the file as open, in the file itself and not only in its write-ahead log, which a copy may lack."""
     try:

@@ -19,13 +19,13 @@ from embodied.memory.storage.bank_file import (
     connect_to_read,
     create_tables,
     fresh,
-    lost_write_ahead_log,
     open_tables,
 )
 from embodied.memory.storage.log import EventLog
 from embodied.memory.storage.names import Names
 from embodied.memory.storage.posix_locks import opened_to_read
 from embodied.memory.storage.row_codec import COLUMNS, FIRST_DIGEST, chained_digest, row_with_names
+from embodied.memory.storage.session import is_left_open, log_bytes, lost_write_ahead_log, marked_open
 from embodied.memory.storage.snapshots import TABLES, rebuild, replay
 from embodied.memory.storage.tables import DATABASE_ERRORS, Tables, translated
 from embodied.memory.storage.write_ahead import write_ahead_damage
@@ -33,8 +33,8 @@ from embodied.memory.storage.write_ahead import write_ahead_damage
 MOST_PROBLEMS = 20
 SEAL_BYTES = 32
 LOST_LOG = (
-    "It was copied while a process had it open, without the -wal file beside it: its newest events are missing. Copy "
-    "both, or use `python -m launch.memory backup`."
+    "It was copied while a process had it open, or after a kill, without the -wal file beside it: its newest "
+    "events are missing. Copy both, or use `python -m launch.memory backup`."
 )
 TEXT_COLUMNS = (1, 5, 6, 9)  # Indices in `COLUMNS` of ids of names: writer, robot, task and kind.
 
@@ -89,8 +89,7 @@ def seal(path: Path) -> str:
     An owner that has closed a sound bank leaves it for the next one: a file of the same seal need not be inspected.
     """
     try:
-        log = path.with_name(path.name + "-wal")
-        if log.exists() and log.stat().st_size:
+        if log_bytes(path):
             return ""
         with opened_to_read(path) as file:
             digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=SEAL_BYTES)).hexdigest()
@@ -102,14 +101,16 @@ def seal(path: Path) -> str:
 def require_sound(path: Path, note: str) -> bool:
     """Raises `DataError` for a damaged file; without a check of every event where `note` is its seal.
 
-    Returns whether it was altered after its owner had closed it: then its projections may be, too, which have no
-    digests, and must be made again.
+    Returns whether it was copied or altered after its owner had closed it: then its projections may be wrong, which
+    have no digests, and must be made again. After a kill they are trusted, as the write-ahead log has checksums.
     """
-    found = seal(path) if note else ""
-    if note and note == found:
+    if note and note == seal(path):
         return False
     inspect_file(path).refuse(path.name)
-    return bool(found)
+    if is_left_open(note) or log_bytes(path):
+        return False
+    with closing(connect_to_read(path, held=True)) as db:
+        return not marked_open(db)
 
 
 def holds_beside(path: Path, head: int) -> bool:

@@ -2,10 +2,11 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from embodied.errors import MemoryBankError
-from embodied.memory.storage.files import PRIVATE, ForkGuard, storage_error
+from embodied.memory.storage.files import PRIVATE, ForkGuard, process, storage_error
 
 LONGEST = 256  # Bytes of the content.
 _guard = ForkGuard()
@@ -40,6 +41,12 @@ class Ownership:
             raise
         _guard.add(descriptor)
         self._descriptor = descriptor
+
+    def leave(self, note: str) -> None:
+        """Replaces the note while the lock is held; not durable at a power failure, but at the death of its process."""
+        if _guard.holds(self._descriptor):
+            with suppress(OSError):  # A full disk: the note before stays.
+                _write(self._descriptor, note)
 
     def release(self, note: str | None = None) -> None:
         """Lets others open the file, and leaves them a `note`, None for that which was found.
@@ -83,5 +90,5 @@ def owner_note(path: Path) -> tuple[int | None, str]:
 
 
 def _write(descriptor: int, note: str) -> None:
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n{note}".encode(), 0)
+    """Writes all of the content at once, so that a kill leaves the note before or this one."""
+    os.pwrite(descriptor, f"{process.pid}\n{note}".encode().ljust(LONGEST), 0)

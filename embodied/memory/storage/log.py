@@ -57,6 +57,11 @@ class EventLog:
         self.tables.require_open()
         return self._durable  # A commit in progress may fail; its numbers must not be visible before.
 
+    @property
+    def end(self) -> tuple[int, bytes]:
+        """The newest durable event and its digest; hold the lock of the tables, so that no append is in progress."""
+        return self._head, self._digest
+
     def append(self, events: Sequence[Event], *, as_site: bool = False) -> list[int]:
         """Returns the sequence numbers once the events are durable: all of them, or an error and none.
 
