@@ -19,6 +19,7 @@ from embodied.memory import (
     Forgotten,
     Interaction,
     MomentStored,
+    Observed,
     Order,
     Query,
     RelationEnded,
@@ -104,6 +105,30 @@ def test_a_turn_a_long_gap_and_another_category_are_not_the_same(bank):
     retain(bank, NOW)
     assert kept_times(bank, "entity_seen", "cup") == [0.0, 1.0, 2.0, 4.0, 5.0, 7.0]
     assert np.max(np.diff(kept_times(bank, "entity_seen", "box"))) == 60.0
+
+
+def test_the_causes_of_causes_of_what_stays_stay_too(bank):
+    factory = EventFactory()
+    bank.append(factory.event(Observed("frame 1"), 0.0))
+    bank.append(factory.event(Observed("frame 2"), 1.0, cause=(1,)))
+    bank.append(factory.event(Observed("frame 3"), 1.0, cause=(1,)))
+    bank.append(factory.event(SkillEnded("pick", success=True), 2.0, robot="panda", cause=(2,)))
+    bank.append(factory.event(Observed("late"), 9.0))
+    before = [event.seq for event in bank.why(4)]
+    retain(bank, RetentionConfig(fresh_s=0.0, observations=0))
+    assert [event.seq for event in bank.why(4)] == before == [1, 2, 4]
+    assert bank.event(3) is None, "it caused nothing that stays"
+
+
+def test_a_snapshot_says_how_many_of_its_events_were_removed_since(bank):
+    factory = EventFactory()
+    bank.append([factory.seen("cup", float(x), float(x)) for x in range(1, 11)])
+    early, late = bank.snapshot(5), bank.snapshot(10)
+    assert (early.removed, late.removed) == (0, 0)
+    retain(bank, RetentionConfig(fresh_s=0.0, observations=1))
+    assert (early.removed, late.removed) == (5, 9)
+    assert late.where_is("cup").pose.position_m[0] == 10.0
+    assert early.where_is("cup") is None
 
 
 def test_the_fresh_the_running_and_what_caused_something_are_left_alone(bank):

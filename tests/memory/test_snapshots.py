@@ -60,7 +60,7 @@ def test_a_rebuild_gives_the_same_tables_with_and_without_a_snapshot(bank, start
 
 
 def test_a_snapshot_after_which_nothing_was_removed_is_not_searched_for_removed_events(bank, monkeypatch):
-    bank.append(EventFactory().event(Forgotten("old", ((3, 3),), 1), 20.0, "clerk"))
+    bank.append(EventFactory().event(Forgotten("old", ((3, 3),), 1), 20.0, "clerk"), as_site=True)
     written = bank.head
     bank.write_snapshot()
     log_event(bank, 1)

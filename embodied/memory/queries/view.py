@@ -14,8 +14,8 @@ from embodied.memory.storage.log import EventLog
 class BankView(Reads):
     """Answers the queries of `Reads` from the log.
 
-    A view with a sequence number sees only events up to it, and always gives the same answers, except for what
-    retention has removed since.
+    A view with a sequence number sees only events up to it, and always gives the same answers, except for those that
+    rested on events that retention has removed since: see `removed`.
     """
 
     def __init__(
@@ -33,6 +33,19 @@ class BankView(Reads):
     def head(self) -> int:
         """The newest sequence number that this view sees, 0 where there is none."""
         return self._view.head
+
+    @property
+    def removed(self) -> int:
+        """How many of the events up to `head` the log no longer has.
+
+        Retention keeps what current answers rest on. Where this has grown since a view was made, its answers, and those
+        about earlier times, may lack what was removed: a pose is then None or an earlier one, a history shorter.
+        """
+        (count,) = self._log.tables.select_one(
+            "SELECT COALESCE(SUM(MIN(last_seq, ?) - first_seq + 1), 0) FROM gap WHERE first_seq <= ?",
+            self.head, self.head,
+        )  # type: ignore[misc]  # fmt: skip
+        return int(count)
 
     def evidence(self, entity: str) -> frozenset[int]:
         """Returns the sightings and robot states that support `where_is`, as sequence numbers."""

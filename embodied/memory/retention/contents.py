@@ -42,10 +42,11 @@ class Contents:
     seqs: "array[int]" = field(default_factory=lambda: array("q"))
     times: "array[float]" = field(default_factory=lambda: array("d"))
     running: set[int] = field(default_factory=set)
-    causes: set[int] = field(default_factory=set)
+    causes: set[int] = field(default_factory=set)  # Of events that stay, and their own.
     moments: dict[tuple[Any, ...], list[tuple[LogPosition, bytes]]] = field(default_factory=lambda: defaultdict(list))
     evidence: set[int] = field(default_factory=set)
     withdrawn: Mapping[int, int] = field(default_factory=dict)
+    _causes_of: dict[int, tuple[int, ...]] = field(default_factory=dict)  # Of observations.
     _withdrawals: list[int] = field(default_factory=list)
     _sightings: list[Sighting] = field(default_factory=list)
     _absent: list[tuple[str, LogPosition]] = field(default_factory=list)
@@ -63,6 +64,7 @@ class Contents:
             log._take(event)
         for numbers in log._tasks.values():
             log.running.update(numbers)
+        log._add_causes_of_causes()
         names = {sighting.name for sighting in log._sightings} | {relation[0] for relation in log._relations}
         for name in names:
             log.evidence.update(bank.evidence(name))
@@ -116,6 +118,13 @@ class Contents:
             give_way()
             del self._sightings[-PAGE:]
 
+    def _add_causes_of_causes(self) -> None:
+        left = [seq for seq in self.causes if seq in self._causes_of]
+        while left:
+            more = set(self._causes_of[left.pop()]) - self.causes
+            self.causes |= more
+            left += [seq for seq in more if seq in self._causes_of]
+
     def _take(self, event: Event) -> None:
         position = (event.valid_time_s, event.seq)
         self.count += 1
@@ -129,6 +138,8 @@ class Contents:
             task = event.payload.episode if isinstance(event.payload, MomentStored) else event.task
             if task in self._tasks:
                 self._tasks[task].append(event.seq)
+            if event.cause:
+                self._causes_of[event.seq] = event.cause
         else:
             self.causes.update(event.cause)
         if not event.claimed and event.seq not in self.withdrawn:

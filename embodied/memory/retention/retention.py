@@ -1,13 +1,14 @@
-"""Retention removes events that a bank does not need, by `Forgotten` events of the log; answers stay the same.
+"""Retention removes events that a bank does not need, by `Forgotten` events of the log; current answers stay.
 
 Three groups are removed, in this order: sightings in the middle of a run of equivalent ones (time), moments that repeat
 another of their episode (similarity) or are not among its keyframes (novelty), and the oldest observations beyond a
 budget. Withdrawn events count for nothing, and their withdrawal goes once all of them are gone. Events on which others
 depend stay: places, containment, interactions, skills and their statistics, leases, episodes and their summaries with
 their ranges of sequence numbers, the last sighting of everything, the evidence of all current location beliefs (such as
-the state of the robot that carried a thing there), and the causes of events that stay. The file keeps its size, and
-later events fill the free space. Half-lives of existence are computed at query time from the last sighting, so nothing
-has to be deleted for them.
+the state of the robot that carried a thing there), and the causes of events that stay, with theirs. The file keeps its
+size, and later events fill the free space. Half-lives of existence are computed at query time from the last sighting,
+so nothing has to be deleted for them. What an earlier snapshot, or a question about an earlier time, answered from
+removed events is gone (`BankView.removed`).
 
 The events go in many small commits, each with one `Forgotten` event: in between robots append and ask, and if the owner
 is killed, the next retention removes the rest.

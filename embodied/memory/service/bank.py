@@ -200,7 +200,10 @@ class Bank(BankView):
             return epoch, robot, expires_s
 
     def snapshot(self, seq: int | None = None) -> BankView:
-        """Returns a view of everything up to `seq` (None: now), whose answers never change."""
+        """Returns a view of everything up to `seq` (None: now).
+
+        Its answers never change, unless retention removes events on which they rest: then `removed` of the view grows.
+        """
         held = validation.past_seq(seq, self.head)
         return BankView(self._log, self._index, seq=held, half_life_s=self._view.half_life_s)
 
