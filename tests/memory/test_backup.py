@@ -1,6 +1,8 @@
 """Backups of a bank, made while it is written, and what they restore."""
 
+import os
 import shutil
+import signal
 import threading
 
 import pytest
@@ -9,6 +11,7 @@ from embodied.errors import DataError, EmbodiedError, PathError
 from embodied.geometry import Pose
 from embodied.memory import BankClient, BankService, EntitySeen, Event, OwnedError, back_up, open_bank, restore
 from embodied.memory.service.outbox import Outbox
+from embodied.memory.storage import backup
 from tests.memory.writers import EventFactory
 
 
@@ -127,3 +130,43 @@ def test_a_copy_of_an_open_bank_without_its_write_ahead_log_says_so(tmp_path):
         assert whole.head == 50
     with opened(tmp_path / "run.db") as bank:  # Closed and opened again, it is complete without a log.
         assert bank.head == 50
+
+
+def test_a_copy_that_was_killed_is_removed_by_the_next_one_and_one_in_progress_is_not(tmp_path, monkeypatch):
+    with opened(tmp_path / "run.db") as bank:
+        bank.append(EventFactory().seen("cup"))
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(backup, "_copy", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+        back_up(tmp_path / "run.db", tmp_path / "killed.db")
+    os.waitpid(child, 0)
+    (killed,) = tmp_path.glob(".killed.db.*")
+    os.utime(killed, (0.0, 0.0))
+    copy, seen = backup._copy, []
+
+    def slowly(path, part, *, held):
+        if not seen:
+            seen.append(part)
+            os.utime(part, (0.0, 0.0))
+            back_up(tmp_path / "run.db", tmp_path / "other.db")
+            assert part.exists(), "another backup left this one alone"
+        return copy(path, part, held=held)
+
+    monkeypatch.setattr(backup, "_copy", slowly)
+    assert back_up(tmp_path / "run.db", tmp_path / "copy.db") == 1
+    assert not killed.exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_an_owner_can_start_while_a_backup_is_checked(tmp_path, monkeypatch):
+    with opened(tmp_path / "run.db") as bank:
+        bank.append(EventFactory().seen("cup"))
+    check = backup.inspect_file
+
+    def checked(part):
+        with opened(tmp_path / "run.db") as bank:
+            assert bank.head == 1
+        return check(part)
+
+    monkeypatch.setattr(backup, "inspect_file", checked)
+    assert back_up(tmp_path / "run.db", tmp_path / "copy.db") == 1

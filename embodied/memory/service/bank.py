@@ -242,7 +242,7 @@ class Bank(BankView):
         self._open = False
         if self._snapshots is not None:
             self._snapshots.close()
-        untouched, same = self._log.tables.file.untouched, self._log.head == self._first
+        untouched, same = self._log.tables.file.untouched, self._log.end[0] == self._first
         self._log.tables.close()
         if self._owner is not None and self.path is not None:
             sealed = integrity.seal(self.path) if self._sound and untouched else ""

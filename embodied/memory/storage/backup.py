@@ -1,9 +1,13 @@
 """Backups of a bank: a checked copy as of one instant, made beside the owner that goes on writing."""
 
+import fcntl
 import os
+import re
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from embodied.errors import DataError, PathError, StorageError
@@ -21,6 +25,9 @@ from embodied.memory.storage.session import lost_write_ahead_log
 from embodied.memory.storage.tables import translated
 from embodied.paths import sync_folder
 
+PART = ".stem-part"
+UNFINISHED = re.compile(rf"\..+\.[a-z0-9_]{{8}}{re.escape(PART)}")
+YOUNG_S = 60.0  # A copy is locked soon after it is made.
 LAST_EVENT = "SELECT COALESCE(MAX(seq), 0) FROM event"
 
 
@@ -38,12 +45,16 @@ def back_up(path: Path, target: Path) -> int:
     if not path.is_file():
         raise PathError("A bank to back up must be a file that exists.", value=str(path))
     require_database(path)
-    owner = _owned(path)
-    try:
-        return _new_file(target, lambda copy: _copy(path, copy, held=owner is not None))
-    finally:
-        if owner is not None:
-            owner.release()
+
+    def copied(copy: Path) -> int:
+        owner = _owned(path)
+        try:
+            return _copy(path, copy, held=owner is not None)
+        finally:
+            if owner is not None:
+                owner.release()  # Before the copy is checked, so that an owner can start meanwhile.
+
+    return _new_file(target, copied)
 
 
 def restore(backup: Path, target: Path) -> int:
@@ -82,12 +93,13 @@ def _new_file(target: Path, write: Callable[[Path], int]) -> int:
     if not target.parent.is_dir():
         raise _no_folder(target)
     try:
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+        _remove_unfinished(target.parent)
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=PART)
     except OSError as error:
         raise storage_error(target, error) from error
     part = Path(name)  # Readable by its user alone, as `mkstemp` makes it.
     try:
-        os.close(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         head = write(part)
         with part.open("rb+") as file:
             os.fsync(file.fileno())
@@ -97,9 +109,26 @@ def _new_file(target: Path, write: Callable[[Path], int]) -> int:
     except OSError as error:
         raise storage_error(target, error) from error
     finally:
-        for suffix in ("", "-wal", "-shm"):
-            part.with_name(part.name + suffix).unlink(missing_ok=True)
+        _remove(part)
+        os.close(descriptor)
     return head
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Removes what copies have left whose process was killed: a copy in progress is locked."""
+    for part in folder.iterdir():
+        if not UNFINISHED.fullmatch(part.name) or part.is_symlink() or not part.is_file():
+            continue
+        with suppress(OSError), part.open("rb") as file:
+            if time.time() - part.stat().st_mtime < YOUNG_S:
+                continue
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(part)
+
+
+def _remove(part: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        part.with_name(part.name + suffix).unlink(missing_ok=True)
 
 
 def _owned(path: Path) -> Ownership | None:
