@@ -38,6 +38,7 @@ from launch.arguments import Arguments
 from launch.memory_outbox import laid_aside
 from launch.memory_query import QuerySettings
 from launch.memory_status import outbox_path, serve_metrics, status_lines
+from launch.printing import one_line
 
 DAMAGED = 1
 
@@ -123,7 +124,7 @@ def memory(composed: cli.Composed) -> None:
     if config.what in READING:
         with _opened(config.url, root) as view:
             for line in READING[config.what](view, config):
-                cli.print_text(line)
+                cli.print_text(one_line(line))
         return
     # Its clock stands where that of the last owner stood: a command is not a part of the site's time.
     with open_bank(config.url, root=root, clock=SimulatedClock(), thorough=config.what is not What.rebuild) as bank:

@@ -299,7 +299,8 @@ def _table(title: str, rows: Sequence[tuple[str, str]]) -> Iterator[str]:
     if not rows:
         return
     width = min(LONGEST_NAME, max(len(name) for name, _ in rows))
-    yield f"\n{title}"
+    yield ""
+    yield title
     for name, text in rows:
         yield f"  {name:<{width}}  {text}"
 

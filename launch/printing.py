@@ -12,6 +12,11 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def one_line(text: str) -> str:
+    r"""Returns `text` with the ends of lines as \uXXXX: a name in a list must not look like an entry of its own."""
+    return text.replace("\n", "\\u000a").replace("\r", "\\u000d")
+
+
 class PrintableFormatter(logging.Formatter):
     """Formats log lines as printable text."""
 

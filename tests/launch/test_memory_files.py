@@ -12,11 +12,11 @@ from tests.memory.writers import EventFactory
 def test_a_bank_is_backed_up_while_it_is_open_and_restored(tmp_path):
     with open_bank("sqlite:///run.db", root=tmp_path) as bank:
         factory = EventFactory()
-        bank.append(factory.event(SkillEnded("pick", False, reason="cup\x1b[2J"), robot="panda"))
+        bank.append(factory.event(SkillEnded("pick", False, reason="cup\x1b[2J\nforged"), robot="panda"))
         bank.append(factory.seen("cup"))
         shown = payload(tmp_path, "backup", "url=sqlite:///run.db", "output=backup.db")
         assert "backup.db holds events 1 to 2" in shown
-        assert r"cup\u001b[2J" in payload(tmp_path, "query", "url=sqlite:///run.db", "since=0")
+        assert r"cup\u001b[2J\u000aforged" in payload(tmp_path, "query", "url=sqlite:///run.db", "since=0")
     again = payload(tmp_path, "backup", "url=sqlite:///run.db", "output=backup.db", code=2)
     assert "must be a new file" in again
     assert "new.db holds events 1 to 2" in payload(tmp_path, "restore", "url=sqlite:///new.db", "backup=backup.db")
