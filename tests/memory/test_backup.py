@@ -141,6 +141,7 @@ def test_a_copy_that_was_killed_is_removed_by_the_next_one_and_one_in_progress_i
         back_up(tmp_path / "run.db", tmp_path / "killed.db")
     os.waitpid(child, 0)
     (killed,) = tmp_path.glob(".killed.db.*")
+    killed.with_name(f"{killed.name}-journal").write_bytes(b"")
     os.utime(killed, (0.0, 0.0))
     copy, seen = backup._copy, []
 

@@ -127,7 +127,7 @@ def _remove_unfinished(folder: Path) -> None:
 
 
 def _remove(part: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", "-wal", "-shm", "-journal"):
         part.with_name(part.name + suffix).unlink(missing_ok=True)
 
 
