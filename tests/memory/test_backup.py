@@ -12,6 +12,8 @@ from embodied.geometry import Pose
 from embodied.memory import BankClient, BankService, EntitySeen, Event, OwnedError, back_up, open_bank, restore
 from embodied.memory.service.outbox import Outbox
 from embodied.memory.storage import backup
+from launch.benchmarks import memory_backups
+from launch.benchmarks.memory_backups import MemoryBackupsConfig
 from tests.memory.writers import EventFactory
 
 
@@ -171,3 +173,11 @@ def test_an_owner_can_start_while_a_backup_is_checked(tmp_path, monkeypatch):
 
     monkeypatch.setattr(backup, "inspect_file", checked)
     assert back_up(tmp_path / "run.db", tmp_path / "copy.db") == 1
+def test_the_benchmark_of_backups_finds_nothing_lost_and_would_count_what_is(tmp_path):
+    assert memory_backups.measure(MemoryBackupsConfig(backups=2, robots=2), seed=1)["passes"]
+    factory, tally = EventFactory(), memory_backups.BackupTally()
+    with opened(tmp_path / "run.db") as bank:
+        bank.append(factory.seen("cup", 0.0, 1.0))
+    memory_backups.check_backup(tmp_path / "run.db", {("panda", 1): 1, ("panda", 2): 2}, tally)
+    assert tally.lost == 1
+    assert not tally.passes
