@@ -15,6 +15,7 @@ from embodied.memory.queries.read_call import ReadCall
 from embodied.memory.retention.retention import RetentionConfig
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.service import messages
+from embodied.memory.service.allowance import Allowance
 from embodied.memory.service.credentials import ClientRights
 from embodied.memory.service.service import LONGEST_WAIT_S, BankService
 
@@ -26,10 +27,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class Caller:
-    """One connection: its client, free slots for calls, and how many of its calls wait for changes."""
+    """One connection: its client, free slots for calls, its allowance, and how many of its calls wait for changes."""
 
     client: ClientRights
     slots: asyncio.Semaphore
+    allowance: Allowance
     waiting: int = 0
 
 
@@ -104,9 +106,13 @@ class Calls:
         return await asyncio.wrap_future(job)
 
     async def _commit(self, caller: Caller, groups: tuple[bytes, ...]) -> bytes:
+        await asyncio.sleep(caller.allowance.wait_s(asyncio.get_running_loop().time()))
         size = sum(map(len, groups))
         submitted: Future[Any] = await self._light(size, partial(self._service.submit, groups, caller.client))
-        return messages.encode_answer("commit", await asyncio.wrap_future(submitted))
+        results = await asyncio.wrap_future(submitted)
+        events = sum(len(result) if isinstance(result, list) else 1 for result in results)
+        caller.allowance.take(events=events, size_bytes=size)
+        return messages.encode_answer("commit", results)
 
     async def _lease(self, caller: Caller, subtask: str, robot: str, duration_s: float, epoch: int) -> bytes:
         caller.client.check_lease(robot)

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from embodied.access import Access, given_token
 from embodied.errors import EmbodiedError, MissingDependencyError
 from embodied.memory.service import messages
+from embodied.memory.service.allowance import Allowance
 from embodied.memory.service.credentials import ANYONE, ClientRights, Credentials, digest_of
 from embodied.memory.service.service import BankService
 from embodied.memory.service.socket_calls import Caller, Calls
@@ -67,6 +68,7 @@ class SocketServer:
         self._calls = Calls(service, readers=settings.readers)
         self._callers: dict[ServerConnection, Caller] = {}
         self._in_progress = 0
+        self._allowances: dict[str, Allowance] = {}
         self._server: Server | None = None
 
     @property
@@ -135,7 +137,8 @@ class SocketServer:
         if client is None:
             return  # Its entry was removed since the handshake began.
         self._end_oldest(client)
-        caller = self._callers[connection] = Caller(client, asyncio.Semaphore(self.settings.calls))
+        slots, allowance = asyncio.Semaphore(self.settings.calls), self._allowance_of(client)
+        caller = self._callers[connection] = Caller(client, slots, allowance)
         try:
             async with asyncio.TaskGroup() as calls:
                 async for message in connection:
@@ -174,6 +177,12 @@ class SocketServer:
         if self._credentials is not None:
             return self._credentials.client_of(digest_of(given_token(authorization)))
         return ANYONE if self._access.admits(authorization) else None
+
+    def _allowance_of(self, client: ClientRights) -> Allowance:
+        """Returns the allowance that all connections of a client share, a new one for each that has no name."""
+        settings, now_s = self.settings, asyncio.get_running_loop().time()
+        new = Allowance(per_s=settings.events_per_s, most=settings.burst_events, now_s=now_s)
+        return new if self._credentials is None else self._allowances.setdefault(client.name, new)
 
     def _end_oldest(self, client: ClientRights) -> None:
         """Ends the oldest connection of a client that has too many: perhaps its other end is gone."""

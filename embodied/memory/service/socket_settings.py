@@ -18,6 +18,9 @@ class SocketSettings:
         connections: The most that are open at once.
         connections_per_client: The most of one client with a credential; a new one ends the oldest.
         calls: How many calls of one client are in progress at once; later ones wait in its own connection.
+        events_per_s: How many events of one client are taken steadily; a call counts as ten of them, and 4 KiB as one.
+            Further commits wait, so that a flood does not delay the others.
+        burst_events: How many are taken at once, such as after an outage.
         readers: How many queries, of all clients, are answered at once.
         ping_s: A connection whose other end does not answer for twice this time is ended.
         send_s: A client that does not take an answer for this time is disconnected.
@@ -30,6 +33,8 @@ class SocketSettings:
     connections: int = 512
     connections_per_client: int = 4
     calls: int = 4
+    events_per_s: float = 1_000.0
+    burst_events: float = 10_000.0
     readers: int = 16
     ping_s: float = 10.0
     send_s: float = 30.0
@@ -39,6 +44,16 @@ class SocketSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= MOST_PORT:
             raise ConfigError(f"port must lie in [0, {MOST_PORT}].", value=self.port)
-        for name in ("connections", "connections_per_client", "calls", "readers", "ping_s", "send_s", "drain_s"):
+        for name in (
+            "connections",
+            "connections_per_client",
+            "calls",
+            "events_per_s",
+            "burst_events",
+            "readers",
+            "ping_s",
+            "send_s",
+            "drain_s",
+        ):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} must be positive.", value=getattr(self, name))

@@ -1,0 +1,37 @@
+"""A client that floods a served bank is slowed down, and the others are not."""
+
+import time
+
+from embodied.memory import encode_events
+from embodied.memory.service.allowance import Allowance
+from embodied.memory.service.socket_link import SocketLink
+from tests.memory.test_socket_link import seen, served
+
+
+def test_a_burst_is_free_and_a_flood_waits_for_what_it_has_overdrawn():
+    allowance = Allowance(per_s=100.0, most=1_000.0, now_s=5.0)
+    allowance.take(events=980, size_bytes=4096)
+    assert allowance.wait_s(5.0) == 0.0
+    allowance.take(events=190, size_bytes=0)
+    assert allowance.wait_s(5.0) == 1.91
+    assert allowance.wait_s(6.0) == 0.91
+    assert allowance.wait_s(60.0) == 0.0
+    allowance.take(events=990, size_bytes=0)
+    assert allowance.wait_s(60.0) == 0.0, "no more is saved than a burst"
+    allowance.take(events=90, size_bytes=0)
+    assert allowance.wait_s(60.0) == 1.0
+
+
+def test_a_flood_is_slowed_down_and_loses_nothing_while_another_client_is_answered_at_once():
+    with served(events_per_s=500.0, burst_events=50.0) as server:
+        flood, other = SocketLink(server.url), SocketLink(server.url)
+        began_s = time.monotonic()
+        results = [flood.commit([encode_events([seen(number)])])[0] for number in range(1, 21)]
+        took_s = time.monotonic() - began_s
+        assert results == [[number] for number in range(1, 21)]
+        assert took_s >= (20 * 11 - 11 - 50) / 500.0, "twenty calls of one event cost 220"
+        began_s = time.monotonic()
+        assert other.commit([encode_events([seen(1, writer="other")])]) == [[21]]
+        assert time.monotonic() - began_s < took_s / 2
+        flood.close()
+        other.close()
