@@ -7,8 +7,8 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,16 +19,18 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import embodied
+from embodied.access import Access
 from embodied.errors import ConfigError, EmbodiedError, MemoryBankError
 from embodied.memory.queries.read_call import ReadCall
 from embodied.memory.retention.retention import RetentionConfig, RetentionResult
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.service.bank import Bank, open_bank
-from embodied.memory.service.credentials import ANYONE, ClientRights
+from embodied.memory.service.credentials import ANYONE, ClientRights, Credentials
 from embodied.memory.service.leases import Lease
 from embodied.memory.service.service import LONGEST_WAIT_S, BankService, Result, UnreachableError
 from embodied.memory.service.shared_commits import SharedCommits
+from embodied.memory.service.socket_settings import SocketSettings
 from embodied.memory.storage.clock import AHEAD_S, ClockReading, SimulatedClock, WallClock
 from embodied.memory.storage.lock import OwnedError
 from embodied.memory.storage.url import bank_path
@@ -51,6 +53,9 @@ class Host:
     Its metrics are served at `metrics_port` of the actor's machine, on loopback; None serves none.
     Its clock is the wall clock of the actor's machine, or, where it is `simulated`, one that the driver of the run
     advances through its link. Events further than `ahead_s` beyond it are refused.
+    With a `socket` it is served over websockets as well, as `launch.serve_memory` does, to the clients that `access`
+    and `credentials` (a file, "" for none) admit: a robot's program that is a Ray driver ends with Ray's head, while
+    one with a `SocketLink` waits for it to come back.
     """
 
     url: str
@@ -59,6 +64,9 @@ class Host:
     metrics_port: int | None = None
     simulated: bool = False
     ahead_s: float = AHEAD_S
+    socket: SocketSettings | None = None
+    access: Access = field(default_factory=Access)
+    credentials: str = ""
 
 
 class BankActor:
@@ -66,9 +74,11 @@ class BankActor:
 
     def __init__(self, host: Host) -> None:
         self._service = BankService(_take_over(host))
-        self._metrics = ExitStack()
+        self._served = ExitStack()
         if host.metrics_port is not None:
             self._serve_metrics(host.metrics_port)
+        if host.socket is not None:
+            self._served.enter_context(_socket_of(host, self._service))
         gc.freeze()  # Imported modules are never garbage; collecting them would delay every client.
         self._readers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="reader")
         self._watchers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="watcher")  # Their calls may wait.
@@ -119,7 +129,7 @@ class BankActor:
     def _serve_metrics(self, port: int) -> None:
         """Serves the metrics; a bank that is replaced goes on without them where its port is taken meanwhile."""
         try:
-            self._metrics.enter_context(metrics_served(self._service.metrics, port))
+            self._served.enter_context(metrics_served(self._service.metrics, port))
         except ConfigError as error:
             if not _is_replaced():
                 self._service.close()
@@ -128,7 +138,7 @@ class BankActor:
 
     async def close(self) -> None:
         """Commits waiting events and closes the bank."""
-        self._metrics.close()
+        await self._read(self._served.close)
         await self._read(self._service.close)
 
     async def _read(self, call: Callable[[], Answer]) -> Answer:
@@ -250,6 +260,14 @@ def hosted(host: Host) -> Iterator[RayLink]:
         ray.get(actor.close.remote())
     finally:
         ray.kill(actor, no_restart=True)
+
+
+def _socket_of(host: Host, service: BankService) -> AbstractContextManager[Any]:
+    """Returns a server of the bank, at work while its context is open."""
+    from embodied.memory.service.socket_server import listening  # Needs the extra `serving`.
+
+    credentials = Credentials(Path(host.credentials)) if host.credentials else None
+    return listening(service, host.socket or SocketSettings(), host.access, credentials)
 
 
 def _take_over(host: Host) -> Bank:
