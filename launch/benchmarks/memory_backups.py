@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from embodied.errors import ConfigError
 from embodied.evaluation.provenance import cpu, versions
@@ -16,6 +16,7 @@ from embodied.memory import (
     BankService,
     EntitySeen,
     Event,
+    Link,
     Outbox,
     UnreachableError,
     back_up,
@@ -130,7 +131,7 @@ def _write(service: BankService, robot: str, acknowledged: Acknowledged, stopped
 
 
 def check_backup(backup: Path, known: dict[tuple[str, int], int], tally: BackupTally) -> None:
-    """Opens a backup and adds to `tally` what it lacks of the `known` events, which were acknowledged before it."""
+    """Opens a `backup` and adds to `tally` what it lacks of the `known` events, which were acknowledged before it."""
     tally.backups += 1
     with open_bank(f"sqlite:///{backup}") as bank:
         tally.problems += [f"{backup.name}: {text}" for text in bank.verify().problems]
@@ -145,9 +146,9 @@ def check_restored(backup: Path, folder: Path, tally: BackupTally) -> None:
     """
     folder.mkdir()
     held = restore(backup, folder / "run.db")
-    robots = ("robot_0", "newcomer")
+    robots, away = ("robot_0", "newcomer"), cast(Link, _Away())
     for robot in robots:
-        with BankClient(_Away(), Outbox(folder / f"{robot}.outbox"), writer=robot) as client:
+        with BankClient(away, Outbox(folder / f"{robot}.outbox"), writer=robot) as client:
             for number in range(WAITING):
                 client.post(Event("", 0, time.time(), EntitySeen(f"{robot}_{number}", "cup", Pose())))
             client.close(timeout_s=0.0)

@@ -173,6 +173,8 @@ def test_an_owner_can_start_while_a_backup_is_checked(tmp_path, monkeypatch):
 
     monkeypatch.setattr(backup, "inspect_file", checked)
     assert back_up(tmp_path / "run.db", tmp_path / "copy.db") == 1
+
+
 def test_the_benchmark_of_backups_finds_nothing_lost_and_would_count_what_is(tmp_path):
     assert memory_backups.measure(MemoryBackupsConfig(backups=2, robots=2), seed=1)["passes"]
     factory, tally = EventFactory(), memory_backups.BackupTally()

@@ -49,6 +49,15 @@ class MemoryKillsConfig:
             raise ConfigError("memory_kills values must not be negative, and robots at least 1.", value=asdict(self))
 
 
+@dataclass(frozen=True)
+class Trial:
+    """What is killed, for which time, and how long all robots have written before."""
+
+    target: Target
+    number: int
+    busy_s: float
+
+
 @dataclass
 class KillsTally:
     """Counts over all trials; `passes` is the requirement."""
@@ -78,7 +87,8 @@ def measure(config: MemoryKillsConfig, *, seed: int) -> dict[str, Any]:
         with Site(Path(folder), robots=config.robots) as site:
             for target in Target:
                 for number in range(config.trials):
-                    _try_once(config, site, tally, target=target, number=number, seed=seed)
+                    busy_s = float(stream(seed, "memory_kills", target.value, number).uniform(*BUSY_S))
+                    _try_once(config, site, tally, Trial(target, number, busy_s))
             site.settle()
             printed, tally.ended = site.printed(), [*tally.ended, *site.ended()]
         compare(printed, Path(folder) / "bank.db", tally)
@@ -98,30 +108,27 @@ def measure(config: MemoryKillsConfig, *, seed: int) -> dict[str, Any]:
     }
 
 
-def _try_once(
-    config: MemoryKillsConfig, site: Site, tally: KillsTally, *, target: Target, number: int, seed: int
-) -> None:
-    """Kills one target while all robots write, brings it back, and adds to `tally` how soon all robots were answered."""
-    draw = stream(seed, "memory_kills", target.value, number)
-    time.sleep(float(draw.uniform(*BUSY_S)))
-    away_s = config.long_s if number < config.long_trials else config.short_s
+def _try_once(config: MemoryKillsConfig, site: Site, tally: KillsTally, trial: Trial) -> None:
+    """Kills a target while all robots write, brings it back, and adds to `tally` how soon all robots were answered."""
+    target = trial.target
+    time.sleep(trial.busy_s)
     if target in (Target.ROBOTS, Target.ALL):
         site.kill_robots()
     if target == Target.OWNER:
         site.kill_owner()
     elif target in (Target.HEAD, Target.ALL):
         site.kill_head()
-        time.sleep(away_s)
+        time.sleep(config.long_s if trial.number < config.long_trials else config.short_s)
         site.start_host()
     if target in (Target.ROBOTS, Target.ALL):
         site.start_robots()
     returned_s = time.monotonic()
     answered_s = site.await_answers(since_s=returned_s, timeout_s=WAIT_S)
     if answered_s is None:
-        tally.problems.append(f"{target} {number}: no answer for {WAIT_S} s")
+        tally.problems.append(f"{target} {trial.number}: no answer for {WAIT_S} s")
     else:
         tally.returns_s.setdefault(target.value, []).append(round(answered_s - returned_s, 2))
-    tally.ended += [f"{target} {number}: {robot}" for robot in site.ended()]
+    tally.ended += [f"{target} {trial.number}: {robot}" for robot in site.ended()]
 
 
 def compare(printed: list[str], path: Path, tally: KillsTally) -> None:

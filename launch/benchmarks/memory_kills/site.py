@@ -17,7 +17,7 @@ import msgspec
 
 from embodied.errors import MemoryBankError
 from launch.benchmarks.memory_kills.robot import LAST_LIFE
-from launch.benchmarks.memory_poison.links import Address, address_at, free_port, prepare
+from launch.benchmarks.memory_poison.links import free_port, prepared
 
 SETTLE_S = 120.0
 
@@ -29,12 +29,12 @@ class Site:
         self._folder = folder
         self._names = [f"robot_{number}" for number in range(robots)]
         self._port = free_port()
+        self._address = msgspec.json.encode(prepared(folder, self._names, self._port)).decode()
         self._life = 0
         self._robots: dict[str, _Process] = {}
         self._printed: list[str] = []
         self._host: subprocess.Popen[str] | None = None
         self._pids: dict[str, Any] = {}
-        prepare(folder, self._names)
 
     def __enter__(self) -> Self:
         self.start_host()
@@ -50,11 +50,6 @@ class Site:
         if self._host is not None:
             self._host.communicate()  # Closes its input: it closes the bank, and ends.
 
-    @property
-    def address(self) -> Address:
-        """Where robots reach the bank."""
-        return address_at(self._folder, self._port)
-
     def start_host(self) -> None:
         """Starts Ray and the owner of the bank, and waits until both run."""
         command = [sys.executable, "-m", "launch.benchmarks.memory_kills.host", str(self._folder), str(self._port)]
@@ -67,9 +62,8 @@ class Site:
     def start_robots(self) -> None:
         """Starts a process for each robot."""
         self._life += 1
-        address = msgspec.json.encode(self.address).decode()
         for name in self._names:
-            arguments = [address, str(self._folder), name, str(self._life)]
+            arguments = [self._address, str(self._folder), name, str(self._life)]
             command = [sys.executable, "-m", "launch.benchmarks.memory_kills.robot", *arguments]
             self._robots[name] = _Process(command, self._printed, self._folder / f"{name}.txt")
 
@@ -116,7 +110,7 @@ class Site:
         """Stops all robots from writing more, and waits until the bank has what their outboxes hold."""
         self.kill_robots()
         for name in self._names:
-            arguments = [msgspec.json.encode(self.address).decode(), str(self._folder), name, LAST_LIFE]
+            arguments = [self._address, str(self._folder), name, LAST_LIFE]
             command = [sys.executable, "-m", "launch.benchmarks.memory_kills.robot", *arguments]
             subprocess.run(command, check=True, capture_output=True, timeout=SETTLE_S)  # noqa: S603
 
@@ -125,11 +119,13 @@ class Site:
         return list(self._printed)
 
     def _line_of_host(self) -> dict[str, Any]:
-        if self._host is None or self._host.stdout is None or not (line := self._host.stdout.readline()):
-            raise MemoryBankError(
-                "The host of a bank must start.", value=(self._folder / "host.txt").read_text()[-2000:]
-            )
-        return json.loads(line)
+        """Returns the next line of JSON that the host prints; Ray may print others between."""
+        while self._host is not None and self._host.stdout is not None and (line := self._host.stdout.readline()):
+            if line.startswith("{"):
+                return dict(json.loads(line))
+        raise MemoryBankError(
+            "The host of a bank must start.", value=(self._folder / "host.txt").read_text()[-2000:], remedy="See there."
+        )
 
 
 class _Process:
@@ -145,7 +141,7 @@ class _Process:
         self._reader.start()
 
     def answered_after(self, since_s: float) -> float | None:
-        """Returns when the first event that was written after `since_s` was acknowledged (`time.monotonic`), or None."""
+        """Returns when the first event of after `since_s` was acknowledged (`time.monotonic`), None for none yet."""
         times = [answered_s for stored_s, answered_s in list(self._answered) if stored_s > since_s]
         return min(times, default=None)
 

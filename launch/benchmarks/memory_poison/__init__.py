@@ -20,7 +20,7 @@ from launch.benchmark import Benchmark
 from launch.benchmarks.memory import percentiles
 from launch.benchmarks.memory_poison.links import served
 from launch.benchmarks.memory_poison.poison import KINDS
-from launch.benchmarks.memory_poison.robots import Task, Written
+from launch.benchmarks.memory_poison.robots import CrowdTask, Written
 
 MOST_TIMES = 2.0
 
@@ -61,12 +61,15 @@ def measure(config: MemoryPoisonConfig, *, seed: int) -> dict[str, Any]:
 
 
 def run(config: MemoryPoisonConfig, *, poisoned: bool, seed: int) -> dict[str, Any]:
-    """Returns what the sound robots wrote and what the bank holds of it, with the ten at work where `poisoned`."""
+    """Returns what the sound robots wrote and what the bank holds of it, with the ten at work where `poisoned`.
+
+    `config` says how many write how much; the times of their events are drawn from `seed`.
+    """
     robots = [f"robot_{number}" for number in range(config.robots)]
     poisoners = [f"poisoner_{number}" for number in range(len(KINDS))] if poisoned else []
     with tempfile.TemporaryDirectory(prefix="memory_poison_") as folder:
         with served(Path(folder), [*robots, *poisoners]) as address:
-            shared = Task(address, folder, config.duration_s, events_per_s=config.events_per_s, seed=seed)
+            shared = CrowdTask(address, folder, config.duration_s, events_per_s=config.events_per_s, seed=seed)
             tasks = [
                 msgspec.structs.replace(shared, robots=tuple(robots[first :: config.processes]))
                 for first in range(config.processes)
@@ -77,11 +80,11 @@ def run(config: MemoryPoisonConfig, *, poisoned: bool, seed: int) -> dict[str, A
         return _compared(sound, last, Path(folder) / "bank.db")
 
 
-def run_processes(tasks: Sequence[Task]) -> list[Written]:
+def run_processes(tasks: Sequence[CrowdTask]) -> list[Written]:
     """Returns what each process wrote; all begin at once, when all are ready."""
     command = [sys.executable, "-m", "launch.benchmarks.memory_poison.robots"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    processes = [subprocess.Popen(command, **pipes) for _ in tasks]  # type: ignore[call-overload]  # noqa: S603
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    processes: list[Any] = [subprocess.Popen(command, text=True, **pipes) for _ in tasks]  # noqa: S603
     try:
         for process, task in zip(processes, tasks, strict=True):
             process.stdin.write(msgspec.json.encode(task).decode() + "\n")

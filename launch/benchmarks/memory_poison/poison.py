@@ -8,6 +8,7 @@ import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,9 +54,9 @@ class Poisoner:
         time.sleep(pause_s)
         return time.monotonic() < self.end_s
 
-    def client(self, *, clock: Callable[[], float] = time.time) -> BankClient:
+    def client(self) -> BankClient:
         """Returns a client of this robot with a fresh outbox in memory."""
-        return BankClient(self.link, Outbox(None), writer=self.name, timeout_s=1.0, clock=clock)
+        return BankClient(self.link, Outbox(None), writer=self.name, timeout_s=1.0)
 
 
 def write_each(poisoner: Poisoner, payloads: Iterator[Payload]) -> None:
@@ -69,7 +70,7 @@ def write_each(poisoner: Poisoner, payloads: Iterator[Payload]) -> None:
 
 
 def send_each(poisoner: Poisoner, groups: Iterator[bytes], pause_s: float = PAUSE_S) -> None:
-    """Sends one encoded group after another, past the checks of a client."""
+    """Sends the encoded `groups` of a `poisoner` one by one, with a pause of `pause_s`, past a client's checks."""
     while poisoner.goes_on(pause_s):
         try:
             poisoner.link.commit([next(groups)])
@@ -105,7 +106,7 @@ def wrong_clocks(poisoner: Poisoner) -> None:
 
 
 def wrong_epochs(poisoner: Poisoner) -> None:
-    """Outcomes of subtasks that others have, under epochs that nobody was given."""
+    """Outcomes of subtasks that others have, under epochs that were never granted."""
     payloads = (SubtaskEnded(f"task_of_{poisoner.victim}", "done", epoch=number % 7) for number in itertools.count())
     write_each(poisoner, payloads)
 
@@ -149,14 +150,12 @@ def flipped_outboxes(poisoner: Poisoner) -> None:
             return
         path = poisoner.folder / f"flipped_{number}.outbox"
         outbox = Outbox(path, durable=False)
-        outbox.add([poison(poisoner, 0, sighting(one)) for one in range(5)])
+        outbox.add([poison(poisoner, 0, sighting(one)) for one in range(5)], later=True)
         outbox.close()
         flip_a_bit_of_each_parcel(path, [int(bit) for bit in draw.integers(0, 2**20, 5)])
-        try:
-            with BankClient(poisoner.link, Outbox(path), writer=poisoner.name, timeout_s=1.0) as client:
-                client.flush()
-        except EmbodiedError:
-            continue
+        client = BankClient(poisoner.link, Outbox(path), writer=poisoner.name, timeout_s=1.0)
+        with client, suppress(EmbodiedError):
+            client.flush()
 
 
 def floods(poisoner: Poisoner) -> None:
@@ -202,7 +201,7 @@ KINDS: tuple[Callable[[Poisoner], None], ...] = (
 
 
 def poison(poisoner: Poisoner, number: int, payload: Payload) -> Event:
-    """Returns event `number` of a poisoner, as of now."""
+    """Returns event `number` of a `poisoner` with a `payload`, as of now."""
     return Event(poisoner.name, number, time.time(), payload, robot=poisoner.name)
 
 
@@ -214,11 +213,9 @@ def sighting(number: int) -> EntitySeen:
 def flip_a_bit_of_each_parcel(path: Path, bits: list[int]) -> None:
     """Flips one of `bits`, counted around, in each parcel of the closed outbox at `path`."""
     with sqlite3.connect(path) as db:
-        table, column = "parcel", "content"
-        for (key, content), bit in zip(
-            db.execute(f"SELECT rowid, {column} FROM {table}").fetchall(), bits, strict=False
-        ):  # noqa: S608
+        parcels = db.execute("SELECT number, content FROM parcel").fetchall()
+        for (number, content), bit in zip(parcels, bits, strict=False):
             altered = bytearray(content)
             altered[bit // 8 % len(altered)] ^= 1 << bit % 8
-            db.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (bytes(altered), key))  # noqa: S608
+            db.execute("UPDATE parcel SET content = ? WHERE number = ?", (bytes(altered), number))
     db.close()

@@ -8,26 +8,25 @@ import gc
 import sys
 import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from embodied.geometry import Pose
 from embodied.memory import BankClient, EntitySeen, Event, Outbox
 from embodied.seeding import stream
-from launch.benchmarks.memory_poison.links import Address, connect
+from launch.benchmarks.memory_poison.links import BankAddress, connect
 from launch.benchmarks.memory_poison.poison import KINDS, Poisoner
 
 TIMEOUT_S = 60.0
 
 
-class Task(msgspec.Struct, frozen=True):
+class CrowdTask(msgspec.Struct, frozen=True):
     """What a process does for `duration_s`: `robots` write `events_per_s` each, or the `poisoners` write theirs."""
 
-    address: Address
+    address: BankAddress
     folder: str
     duration_s: float
     robots: tuple[str, ...] = ()
@@ -71,7 +70,7 @@ class _Robot:
 
 def main() -> None:
     """Does one task."""
-    task = msgspec.json.decode(sys.stdin.readline(), type=Task)
+    task = msgspec.json.decode(sys.stdin.readline(), type=CrowdTask)
     written = _poison(task) if task.poisoners else _write(task)
     sys.stdout.write(msgspec.json.encode(written).decode() + "\n")
 
@@ -84,7 +83,7 @@ def _await_start() -> None:
     sys.stdin.readline()
 
 
-def _write(task: Task) -> Written:
+def _write(task: CrowdTask) -> Written:
     robots = [
         _Robot(
             name,
@@ -113,7 +112,7 @@ def _write(task: Task) -> Written:
     )
 
 
-def _write_steadily(task: Task, robot: _Robot) -> None:
+def _write_steadily(task: CrowdTask, robot: _Robot) -> None:
     period_s = 1.0 / task.events_per_s
     start_s = time.monotonic() + float(stream(task.seed, "memory_poison", robot.name).uniform(0.0, period_s))
     for number in range(round(task.duration_s * task.events_per_s)):
@@ -122,31 +121,18 @@ def _write_steadily(task: Task, robot: _Robot) -> None:
         robot.write(due_s)
 
 
-def _poison(task: Task) -> Written:
+def _poison(task: CrowdTask) -> Written:
     victims = [f"robot_{number}" for number in range(len(KINDS))]
     links = [connect(task.address, name) for name in task.poisoners]
     _await_start()
     end_s = time.monotonic() + task.duration_s
-    written, threads = Written(), []
-    for kind, name, link, victim in zip(KINDS, task.poisoners, links, victims, strict=True):
-        poisoner = Poisoner(name, link, Path(task.folder), victim, end_s)
-        threads.append(threading.Thread(target=_keep_on, args=(kind, poisoner, written.errors)))
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return written
-
-
-def _keep_on(kind: Any, poisoner: Poisoner, errors: list[str]) -> None:
-    """Starts a kind of poison again where an unexpected error ends it, and notes that."""
-    while time.monotonic() < poisoner.end_s:
-        try:
-            kind(poisoner)
-        except Exception as error:  # noqa: BLE001 - whatever ends one kind of poison must not end the test
-            if len(errors) < 20:
-                errors.append(f"{kind.__name__}: {error!r}"[:200])
-            time.sleep(1.0)
+    with ThreadPoolExecutor(max_workers=len(KINDS)) as threads:
+        running = [
+            threads.submit(kind, Poisoner(name, link, Path(task.folder), victim, end_s))
+            for kind, name, link, victim in zip(KINDS, task.poisoners, links, victims, strict=True)
+        ]
+    ended = zip(KINDS, [one.exception() for one in running], strict=True)
+    return Written(errors=[f"{kind.__name__}: {error!r:.200}" for kind, error in ended if error is not None])
 
 
 if __name__ == "__main__":
