@@ -37,9 +37,9 @@ def fill(bank: Bank, events: int, *, robots: int, things: int, seed: int) -> Non
     """Appends to `bank` so many `events` of so many `robots` and `things`, in batches; a `seed` gives one log."""
     random = stream(seed, "memory growth")
     skills = (SkillSpec("pick_place"),)
-    pending = [Event("site", 1, 0.0, PlaceDefined("site", "site", polygon=_square(-1.0, 50.0)))]
+    pending = [Event("map", 1, 0.0, PlaceDefined("site", "site", polygon=_square(-1.0, 50.0)))]
     pending += [
-        Event("site", 2 + i, 0.0, RobotRegistered(f"robot_{i}", "cart", skills, speed_mps=1.0)) for i in range(robots)
+        Event("map", 2 + i, 0.0, RobotRegistered(f"robot_{i}", "cart", skills, speed_mps=1.0)) for i in range(robots)
     ]
     streams = [_robot(number, things, random) for number in range(robots)]
     numbers = [0] * robots
