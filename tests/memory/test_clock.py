@@ -26,6 +26,7 @@ from embodied.memory import (
     SkillSpec,
     WallClock,
     Watermark,
+    Withdrawn,
     close_past,
     open_bank,
     open_read_only,
@@ -409,3 +410,21 @@ def test_clients_in_threads_agree_on_simulated_time():
         assert len(stamps(service)) == 80
         for event in service._bank.changes_since(0):
             assert event.valid_time_s <= event.received_time_s
+
+
+def test_a_log_of_another_era_ages_from_its_newest_event_by_what_has_passed_since():
+    """What was recorded last week is as old as it was then; as time passes without events it grows older."""
+    machine = Machine(NOW_S)
+    with open_bank(":memory:", clock=machine.clock(), half_life_s={"": 3600.0}) as bank:
+        bank.append(Event("old", 1, 1_000.0, seen(0.0)))
+        bank.append(Event("old", 2, 4_600.0, seen(0.0, "plate")))
+        past = bank.snapshot()
+        assert bank.where_is("cup").existence == pytest.approx(0.5)
+        machine.passes(HOUR_S)
+        assert bank.where_is("cup").existence == pytest.approx(0.25)
+        assert bank.where_is("plate").existence == pytest.approx(0.5)
+        bank.append(Event("late", 1, 900.0, seen(0.0, "fork")))
+        assert bank.where_is("plate").existence == pytest.approx(0.5), "a late event does not set the time back"
+        assert past.where_is("cup").existence == pytest.approx(0.5), "nor does it change a snapshot"
+        bank.append(Event("old", 3, 8_200.0, Withdrawn((2,), "wrong")))
+        assert past.where_is("cup").existence == pytest.approx(0.5)

@@ -175,7 +175,7 @@ def test_what_is_reserved_is_refused_for_robots_and_in_the_owners_own_program(si
     assert site.bank.head == 0
 
 
-@pytest.mark.parametrize("writer", ["site", "site/leases", "site/clock", "retention"])
+@pytest.mark.parametrize("writer", ["site/leases", "site/clock", "retention", "retention/1"])
 def test_reserved_writers_are_refused_for_robots_and_in_the_owners_own_program(site, writer):
     (refused,) = site.commit("panda", seen(writer))
     assert isinstance(refused, NotPermittedError)

@@ -1,6 +1,7 @@
 """Where things are is answered with work that does not grow with what was logged about them or defined around them."""
 
 import random
+from itertools import islice
 
 import pytest
 from hypothesis import given, settings
@@ -68,6 +69,12 @@ def relations_of_others(factory, count):
         yield factory.event(RelationEnded("cup", "near", "mug"))
 
 
+def batched(events, size=5_000):
+    left = iter(events)
+    while batch := list(islice(left, size)):
+        yield batch
+
+
 HISTORIES = {
     one.__name__: one
     for one in (
@@ -83,7 +90,8 @@ def test_the_work_does_not_grow_with(monkeypatch, name):
     for count in (1000, 4000):  # The time of now is that of the newest of a thousand events.
         factory = EventFactory()
         with open_bank(":memory:") as bank:
-            bank.append(list(HISTORIES[name](factory, count)))
+            for batch in batched(HISTORIES[name](factory, count)):
+                bank.append(batch)
             if name not in ("same_parent", "looks_that_found_nothing"):
                 bank.append(factory.seen("cup", 0.5, float(count)))
             costs.append(work_of(monkeypatch, bank, lambda bank=bank: bank.where_is("cup")))

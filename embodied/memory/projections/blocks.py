@@ -18,6 +18,7 @@ from embodied.memory.storage.tables import Tables
 
 BLOCK = 4096
 FEW_BLOCKS = 4
+MILLI = 1_000
 KIND, TASK = 0, 1  # Fields of `block_name`.
 NEWEST = 2**63 - 1  # Later than all numbers of events.
 NEVER_S = -math.inf  # The newest time of a block without events.
@@ -125,6 +126,25 @@ def newest_s(tables: Tables, head: int) -> float | None:
     after = _newest_between(tables, whole * BLOCK, head)
     times = [time_s for (time_s,) in (before or (None,), (after,), (later,)) if time_s is not None]
     return max(times, default=None)
+
+
+def newest_received_s(tables: Tables, head: int, newest: float) -> float:
+    """Returns when the bank first received an event of the time `newest` among those up to number `head`.
+
+    `tables` are the bank's, `newest` is what `newest_s` returns for the same `head`.
+    """
+    last = block_of(head + 1)
+    found = tables.select_one("SELECT MIN(block) FROM block WHERE block < ? AND newest_s = ?", last, newest)
+    blocks = [] if not found or found[0] is None else [found[0]]
+    ranges = [(block * BLOCK, min(head, (block + 1) * BLOCK)) for block in [*blocks, last]]
+    # Where it was withdrawn later it is not in the summary of its block any more.
+    for after, to in [*ranges, (0, head)]:
+        received = tables.select_one(
+            "SELECT MIN(received_ms) FROM event WHERE seq > ? AND seq <= ? AND valid_time_s = ?", after, to, newest
+        )
+        if received is not None and received[0] is not None:
+            return received[0] / MILLI
+    return newest
 
 
 def _newest_between(tables: Tables, after: int, to: int) -> float | None:

@@ -135,7 +135,7 @@ def _check(tables: Tables, event: Event, seq: int) -> None:
             value=(seq, kind),
             remedy=f"Kinds that can be withdrawn: {', '.join(WITHDRAWABLE)}. Log a newer event that replaces this one.",
         )
-    if _owner(event.writer) not in (_owner(writer), SITE):
+    if _owner(event.writer) != _owner(writer) and not event.writer.startswith(f"{SITE}/"):
         raise MemoryBankError(
             "An event can be withdrawn only by its own writer or by the site.",
             value=(seq, writer, event.writer),

@@ -4,10 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from embodied.memory.projections import blocks
 from embodied.memory.projections.parents import ORPHAN, Parent
 from embodied.memory.projections.withdrawals import counted
 from embodied.memory.schema.event import LogPosition
-from embodied.memory.storage.log import EventLog
+from embodied.memory.storage.log import NOTHING_YET, EventLog
 
 NEVER: LogPosition = (-math.inf, 0)
 SEEN_KINDS = ("entity_seen", "robot_state")
@@ -178,9 +179,23 @@ def parents_at(log: EventLog, subject: int, at: Instant, *, most: int, below: in
 def now_s(log: EventLog, at: Instant) -> float:
     """Returns the time of the present at an instant, from which ages count, seconds.
 
-    It is the instant's own time; for the latest it is what the clock of the bank shows, or, where the instant is not
-    live, when the last event was received: so the answers of a snapshot never change.
+    It is the instant's own time. For the latest it is the newest valid time, and what has passed by the bank's clock
+    since the bank received that: so a log of last week, or of another era, is as old as it was when it ended. Where the
+    instant is not live the clock stands when the last event was received: the answers of a snapshot never change.
     """
     if at.time_s < math.inf:
         return at.time_s
-    return log.clock.time_s() if at.live else log.received_s(at.seq)
+    shown_s = log.clock.time_s() if at.live else log.received_s(at.seq)
+    newest_s, received_s = _newest(log, at.seq)
+    return min(shown_s, newest_s + max(0.0, shown_s - received_s)) if newest_s > -math.inf else shown_s
+
+
+def _newest(log: EventLog, head: int) -> tuple[float, float]:
+    """Returns the newest valid time of the events up to number `head`, and when it was received; -inf for none."""
+    if head == log.head and log.newest is not None:
+        return log.newest
+    newest_s = blocks.newest_s(log.tables, head)
+    found = NOTHING_YET if newest_s is None else (newest_s, blocks.newest_received_s(log.tables, head, newest_s))
+    if head == log.head:
+        log.newest = found
+    return found

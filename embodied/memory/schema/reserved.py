@@ -9,8 +9,8 @@ RETENTION = "retention"  # The writer of removals.
 
 
 def is_reserved_writer(writer: str) -> bool:
-    """Returns whether only the site may write under a name: `retention`, `site`, and the names under these."""
-    return writer.partition("/")[0] in (SITE, RETENTION)
+    """Returns whether only the site may write under a name: `retention`, and the names under it and under `site`."""
+    return writer == RETENTION or writer.startswith((f"{SITE}/", f"{RETENTION}/"))
 
 
 def check_unreserved(event: Event) -> None:
@@ -19,7 +19,7 @@ def check_unreserved(event: Event) -> None:
         raise NotPermittedError(
             "Only the site may write under a name that is reserved for it.",
             value=event.writer,
-            remedy=f"Write under the robot's own name. Reserved: {RETENTION}, {SITE}, and names under these.",
+            remedy=f"Write under the robot's own name. Reserved: {RETENTION}, {RETENTION}/... and {SITE}/...",
         )
     if KINDS[event.kind].reserved:
         raise NotPermittedError(

@@ -229,7 +229,7 @@ def _check(entries: Sequence[Credential]) -> None:
     """Raises `ConfigError` for entries of which one could write as another."""
     names = [(name, one.name) for one in entries for name in (one.name, *one.writers)]
     for name, client in names:
-        if not name or "/" in client or is_reserved_writer(name):
+        if not name or "/" in client or is_reserved_writer(f"{name}/"):
             raise ConfigError(
                 "A client must have a name without '/' that is not reserved, and write under such names.", value=name
             )

@@ -13,7 +13,7 @@ from embodied.errors import DataError, MemoryBankError, NumberTakenError, StaleL
 from embodied.memory.projections.projection import Projection, apply_event, counting
 from embodied.memory.schema.checks import as_events, check_envelope, check_payload
 from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import Forgotten
+from embodied.memory.schema.kinds import Forgotten, Withdrawn
 from embodied.memory.schema.limits import check_append_count, check_next_number, check_rows, check_size
 from embodied.memory.schema.reserved import check_unreserved
 from embodied.memory.storage import row_codec
@@ -25,6 +25,7 @@ from embodied.memory.storage.time_bounds import check_times
 from embodied.memory.storage.tombstones import check_forgotten, forget, forgotten_writer
 
 FORGOTTEN_SEQ = 0
+NOTHING_YET = (-math.inf, -math.inf)  # Newest valid time and when it was received.
 FIRST_CHUNK, CHUNK = 32, 500
 POSITIVE_ZERO = 0.0  # Added to -0.0 gives 0.0, as which SQLite stores it: the digest covers what is stored.
 _logger = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class EventLog:
         self._head, self._digest = last_of(tables)
         self._durable = self._head
         self.clock.resume(self.received_s(self._head))
+        # The newest valid time and when it was received, of all events; None where that has to be looked up.
+        self.newest: tuple[float, float] | None = None if self._head else NOTHING_YET
 
     @property
     def head(self) -> int:
@@ -206,6 +209,10 @@ class EventLog:
             forget(self.tables, event.payload, self._event, self._released)
         apply_event(self.projections, self.tables, event, self.event)
         self._writers[event.writer] = (event.writer_seq, event.valid_time_s)
+        if isinstance(event.payload, Forgotten | Withdrawn):
+            self.newest = None
+        elif self.newest is not None and event.valid_time_s > self.newest[0]:
+            self.newest = event.valid_time_s, event.received_time_s
         return seq, claimed
 
     def _released(self, events: list[Event]) -> None:
@@ -288,6 +295,7 @@ class EventLog:
         self.tables.names.forget_after(names)
         self._head, self._digest = head, digest
         self._writers.clear()
+        self.newest = None if head else NOTHING_YET
 
 
 def _kept_as_claims(numbers: tuple[int, ...]) -> StaleLeaseError:
