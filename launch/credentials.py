@@ -1,6 +1,5 @@
 """Names the clients of a memory bank: `python -m launch.credentials add|remove|list file=clients.json name=panda`."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -70,9 +69,7 @@ def register(arguments: Arguments) -> None:
 
 def main() -> None:
     """Starts the command line with the settings of sim_configs/credentials.yaml; `what=` may be left out."""
-    if len(sys.argv) > 1 and not sys.argv[1].startswith("-") and "=" not in sys.argv[1]:
-        sys.argv[1] = f"what={sys.argv[1]}"
-    cli.enter(credentials, config_name="credentials", register=register)
+    cli.enter_command(credentials, config_name="credentials", register=register)
 
 
 if __name__ == "__main__":

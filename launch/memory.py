@@ -1,7 +1,6 @@
 """Inspects memory banks: `python -m launch.memory summary|query|timeline|export|verify|backup url=sqlite:///run.db`."""
 
 import logging
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -298,9 +297,7 @@ def register(arguments: Arguments) -> None:
 
 def main() -> None:
     """Starts the command line with the settings of sim_configs/memory.yaml; `what=` may be left out."""
-    if len(sys.argv) > 1 and not sys.argv[1].startswith("-") and "=" not in sys.argv[1]:
-        sys.argv[1] = f"what={sys.argv[1]}"
-    cli.enter(memory, config_name="memory", register=register)
+    cli.enter_command(memory, config_name="memory", register=register)
 
 
 if __name__ == "__main__":

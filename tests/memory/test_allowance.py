@@ -2,9 +2,11 @@
 
 import time
 
-from embodied.memory import encode_events
+from embodied.memory import BankService, ClientRights, Credentials, Role, add_credential, encode_events, open_bank
 from embodied.memory.service.allowance import Allowance
 from embodied.memory.service.socket_link import SocketLink
+from embodied.memory.service.socket_server import listening
+from embodied.memory.service.socket_settings import SocketSettings
 from tests.memory.test_socket_link import seen, served
 
 
@@ -35,3 +37,21 @@ def test_a_flood_is_slowed_down_and_loses_nothing_while_another_client_is_answer
         assert time.monotonic() - began_s < took_s / 2
         flood.close()
         other.close()
+
+
+def test_connections_of_one_client_share_its_allowance_and_those_of_others_do_not(tmp_path):
+    path = tmp_path / "clients.json"
+    tokens = [add_credential(path, ClientRights(name, Role.ROBOT)) for name in ("flood", "flood_2")]
+    settings = SocketSettings(port=0, events_per_s=100.0, burst_events=50.0)
+    with (
+        BankService(open_bank(":memory:")) as service,
+        listening(service, settings, credentials=Credentials(path)) as server,
+    ):
+        first, second, other = (SocketLink(server.url, token=tokens[number]) for number in (0, 0, 1))
+        first.commit([encode_events([seen(number, "flood") for number in range(1, 91)])])
+        for link, writer, number, waits in ((other, "flood_2", 1, False), (second, "flood", 91, True)):
+            began_s = time.monotonic()
+            assert isinstance(link.commit([encode_events([seen(number, writer)])])[0], list)
+            assert (time.monotonic() - began_s > 0.25) is waits, writer
+        for link in (first, second, other):
+            link.close()
