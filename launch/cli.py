@@ -67,7 +67,10 @@ class Composed:
 def enter_command(
     task: Callable[[Composed], int | None], *, config_name: str, register: Callable[[Arguments], None]
 ) -> None:
-    """As `enter`, for a program of several commands: its first word may be the value of `what` alone."""
+    """As `enter` with `task`, `config_name` and `register`, for a program of several commands.
+
+    Its first word may be the value of `what` alone.
+    """
     if len(sys.argv) > 1 and not sys.argv[1].startswith("-") and "=" not in sys.argv[1]:
         sys.argv[1] = f"what={sys.argv[1]}"
     enter(task, config_name=config_name, register=register)

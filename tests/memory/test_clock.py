@@ -428,3 +428,18 @@ def test_a_log_of_another_era_ages_from_its_newest_event_by_what_has_passed_sinc
         assert past.where_is("cup").existence == pytest.approx(0.5), "nor does it change a snapshot"
         bank.append(Event("old", 3, 8_200.0, Withdrawn((2,), "wrong")))
         assert past.where_is("cup").existence == pytest.approx(0.5)
+
+
+def test_the_newest_time_is_that_of_an_event_which_still_counts(machine):
+    """A withdrawn or refused event no longer makes all others old, and snapshots of before stay as they were."""
+    with open_bank(":memory:", clock=machine.clock(), half_life_s={"": HOUR_S}) as bank:
+        bank.append([Event("old", 1, 1_000.0, seen(0.0)), Event("old", 2, 1_000.0 + HOUR_S, seen(0.0, "plate"))])
+        bank.append([Event("bulk", number, 0.0, Observed("x")) for number in range(1, 4_200)])
+        past = bank.snapshot()
+        assert bank.where_is("cup").existence == pytest.approx(0.5)
+        with pytest.raises(MemoryBankError):
+            bank.append([Event("new", 1, 9_000.0, Observed("x")), Event("new", 2, 8_000.0, Observed("back"))])
+        assert bank.where_is("cup").existence == pytest.approx(0.5)
+        bank.append(Event("old/late", 1, 500.0, Withdrawn((2,), "wrong")))
+        assert bank.where_is("cup").existence == pytest.approx(1.0)
+        assert past.where_is("cup").existence == pytest.approx(0.5)

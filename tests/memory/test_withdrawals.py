@@ -170,6 +170,8 @@ def test_a_withdrawal_after_which_a_thing_would_be_inside_itself_is_refused(bank
         ((99,), "site/desk", "earlier event"),
         ((3,), "site/desk", "claim about the world"),
         ((4,), "kuka", "own writer"),
+        ((4,), "site", "own writer"),
+        ((4,), "sites", "own writer"),
         ((5,), "site/desk", "only once"),
         ((6,), "site/desk", "claim about the world"),
     ],
