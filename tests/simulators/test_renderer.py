@@ -21,13 +21,13 @@ from embodied.geometry import (
 )
 from embodied.scenes.meshing import triangulate
 from embodied.scenes.scene import Body, Box, Camera, Cylinder, Part, RobotPlacement, Scene, Shape, Sphere
+from embodied.scenes.surfaces import shaded_surface
 from embodied.simulators.bullet import BulletConfig
 from embodied.simulators.bullet.bodies import create_bodies
 from embodied.simulators.bullet.client import connect
 from embodied.simulators.rendering.choice import RendererChoice
 from embodied.simulators.rendering.gl_context import SOFTWARE_THREADS, create_context
 from embodied.simulators.rendering.opengl import CameraView, OpenGLRenderer, Visual
-from embodied.simulators.rendering.surfaces import shaded_surface
 from embodied.simulators.rendering.tiny import TinyRenderer
 from embodied.types import CameraImage
 

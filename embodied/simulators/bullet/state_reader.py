@@ -6,6 +6,7 @@ from typing import Any
 from embodied.errors import SceneError, SimulationError
 from embodied.geometry import Pose
 from embodied.scenes.changes import BodyAttributes
+from embodied.scenes.joints import movable_bodies
 from embodied.scenes.scene import Scene
 from embodied.simulators.bullet.bodies import BodyHandle, links_by_body
 from embodied.simulators.bullet.mechanisms import Mechanisms
@@ -33,7 +34,7 @@ class StateReader:
         self._bullet = bullet
         self._robots = robots
         self._mechanisms = mechanisms
-        movable = _movable(scene)
+        movable = movable_bodies(scene)
         moving = {name: handle for name, handle in handles.items() if name in movable}
         self._moving = list(moving)
         self._free = [(name, handle.uid) for name, handle in moving.items() if handle.link < 0]
@@ -124,21 +125,6 @@ class StateReader:
             first, second, first_link, second_link = key
             self._pairs[key] = _sorted_pair(self._names[first, first_link], self._names[second, second_link])
         return self._pairs[key]
-
-
-def _movable(scene: Scene) -> frozenset[str]:
-    """Returns the bodies that physics can move: all but those that hang on the world by fixed joints alone."""
-    above = {joint.child: joint for joint in scene.joints}
-    masses = {body.name: body.mass_kg for body in scene.bodies}
-
-    def moves(name: str) -> bool:
-        while name in above:
-            if above[name].kind != "fixed":
-                return True
-            name = above[name].parent
-        return masses[name] > 0.0
-
-    return frozenset(name for name in masses if moves(name))
 
 
 def _sorted_pair(first: str, second: str) -> tuple[str, str]:

@@ -12,9 +12,9 @@ import numpy as np
 from embodied.errors import ConfigError, SceneError
 from embodied.geometry import intrinsics_matrix
 from embodied.scenes.scene import Rgba
+from embodied.scenes.surfaces import Surface, joined, shaded_surface
 from embodied.simulators.rendering.forking import suspend_before_forks, using_opengl
 from embodied.simulators.rendering.gl_context import SOFTWARE_THREADS, create_context, software_threads
-from embodied.simulators.rendering.surfaces import Surface, joined, shaded_surface
 from embodied.types import CameraImage
 
 NEAR_M = 0.01
