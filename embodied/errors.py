@@ -93,6 +93,12 @@ class GoalError(EmbodiedError):
     usual_remedy = "Correct the task that sampled the episode."
 
 
+class QuestionError(EmbodiedError):
+    """An instruction or question about a lived day belongs to no template, or its slots or answers are invalid."""
+
+    usual_remedy = "Correct the question; see `embodied.tasks.findingdory`."
+
+
 class EventError(EmbodiedError):
     """An event of an episode is invalid, or does not fit its scene; a refused event has changed nothing."""
 
