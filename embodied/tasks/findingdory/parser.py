@@ -87,14 +87,14 @@ def _fits(kind: Template, slots: Mapping[str, str]) -> bool:
 def _pattern(phrase: str) -> re.Pattern[str]:
     """Returns the pattern of a sentence without its full stop; what is missing or doubled in official ones is free."""
     pieces = re.split(r"(\{\w+\})", phrase.rstrip(".").lower().replace(_PAIR, "{pair}"))
-    return re.compile("".join(_slot(piece[1:-1]) if piece.startswith("{") else _words(piece) for piece in pieces))
+    return re.compile("".join(_slot(piece[1:-1]) if piece.startswith("{") else _fixed(piece) for piece in pieces))
 
 
 def _slot(name: str) -> str:
     return f"(?P<{name}>{_OF_SLOT[name]})"
 
 
-def _words(text: str) -> str:
+def _fixed(text: str) -> str:
     """Returns the pattern of fixed words: either article, and some words that may be missing or doubled."""
     pattern = re.sub(r"\ban? ", "an? ", re.escape(text).replace(r"\ ", " "))
     for words, tolerant in _TOLERANT.items():
