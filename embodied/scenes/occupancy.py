@@ -111,7 +111,7 @@ def occupancy_grid(
     cells.
     """
     cell_m = options.cell_m
-    outlines = _obstacles(scene, poses, options)
+    outlines = obstacle_outlines(scene, poses, options)
     outlines += [(name, _circle(*disc)) for name, disc in (discs or {}).items()]
     corners = [*(corner for _, outline in outlines for corner in outline), *np.atleast_2d(around_m or np.zeros((0, 2)))]
     if not corners:
@@ -132,7 +132,11 @@ def occupancy_grid(
     return OccupancyGrid(owner, names, (float(low[0]), float(low[1])), cell_m)
 
 
-def _obstacles(scene: Scene, poses: Mapping[str, Pose], options: GridOptions) -> list[tuple[str, np.ndarray]]:
+def obstacle_outlines(scene: Scene, poses: Mapping[str, Pose], options: GridOptions) -> list[tuple[str, np.ndarray]]:
+    """Returns the body and the corners (N, 2) seen from above of every part of `scene` that is an obstacle.
+
+    Bodies stand at `poses`; `options` say which are obstacles. An obstacle covers the convex hull of its corners.
+    """
     return [
         (body.name, outline)
         for body in scene.bodies
@@ -179,13 +183,16 @@ def _paint(owner: np.ndarray, corners: np.ndarray, index: int, low: np.ndarray, 
     x, y = np.meshgrid(
         low[0] + (np.arange(left, right) + 0.5) * cell_m, low[1] + (np.arange(bottom, top) + 0.5) * cell_m
     )
-    normals, offsets = _half_planes(corners)
+    normals, offsets = half_planes(corners)
     depth = x[..., None] * normals[:, 0] + y[..., None] * normals[:, 1] + offsets
     owner[bottom:top, left:right][(depth <= cell_m / 2).all(axis=-1)] = index
 
 
-def _half_planes(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns outward normals (K, 2) and offsets (K,) of half planes around `corners`: a box where they are in line."""
+def half_planes(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns outward normals (K, 2) and offsets (K,) of half planes around `corners`: a box where they are in line.
+
+    Points inside have normals @ point + offset <= 0 for all of them.
+    """
     from scipy.spatial import ConvexHull, QhullError
 
     try:
