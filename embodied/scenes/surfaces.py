@@ -12,7 +12,7 @@ VERTEX = np.dtype([("position", "<f4", 3), ("normal", "i1", 4), ("part", "<u4")]
 
 
 @dataclass(frozen=True, eq=False)
-class Surface:
+class ShadedSurface:
     """`vertices` float32 (V, 3); `normals` int8 (V, 3), unit vectors times 127; `faces` (F, 3)."""
 
     vertices: np.ndarray
@@ -20,7 +20,7 @@ class Surface:
     faces: np.ndarray
 
 
-def shaded_surface(vertices: np.ndarray, faces: np.ndarray) -> Surface:
+def shaded_surface(vertices: np.ndarray, faces: np.ndarray) -> ShadedSurface:
     """Returns the surface of `vertices` (V, 3) and `faces` (F, 3) with a normal at every corner.
 
     A corner's normal is the mean, weighted by their angles, of the faces around its vertex that bend by at most
@@ -42,10 +42,10 @@ def shaded_surface(vertices: np.ndarray, faces: np.ndarray) -> Surface:
     # Corners that agree in vertex and normal become one; both are packed into one integer, which sorts faster.
     codes = (vertex_of << 24) + ((rounded + 127) << np.array([16, 8, 0])).sum(axis=1)
     _, first, index = np.unique(codes, return_index=True, return_inverse=True)
-    return Surface(vertices[vertex_of[first]], rounded[first].astype(np.int8), index.reshape(-1, 3))
+    return ShadedSurface(vertices[vertex_of[first]], rounded[first].astype(np.int8), index.reshape(-1, 3))
 
 
-def joined(surfaces: Sequence[Surface]) -> tuple[np.ndarray, np.ndarray]:
+def joined(surfaces: Sequence[ShadedSurface]) -> tuple[np.ndarray, np.ndarray]:
     """Returns one array of `VERTEX`, `part` counting the surfaces, and one uint32 array of its corners."""
     counts = [len(surface.vertices) for surface in surfaces]
     vertices = np.zeros(sum(counts), dtype=VERTEX)

@@ -26,6 +26,10 @@ REPLACED_PARTS = {
 # name as in `named`: reason. At most ten.
 EXCEPTIONS: dict[str, str] = {
     "embodied.evaluation.report": "it writes the report of an evaluation",
+    "embodied.scenes.house": "homes in which robots live, in the usual meaning",
+    "embodied.scenes.house.records.House": "the same",
+    "embodied.scenes.house.records.Room": "a room of a home",
+    "embodied.scenes.house.records.Door": "a door between two rooms",
     "embodied.scenes.scene.Body": "a rigid body, as in PyBullet and URDF",
     "embodied.scenes.scene.Scene.body": "returns a rigid body",
 }

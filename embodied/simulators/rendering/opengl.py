@@ -12,7 +12,7 @@ import numpy as np
 from embodied.errors import ConfigError, SceneError
 from embodied.geometry import intrinsics_matrix
 from embodied.scenes.scene import Rgba
-from embodied.scenes.surfaces import Surface, joined, shaded_surface
+from embodied.scenes.surfaces import ShadedSurface, joined, shaded_surface
 from embodied.simulators.rendering.forking import suspend_before_forks, using_opengl
 from embodied.simulators.rendering.gl_context import SOFTWARE_THREADS, create_context, software_threads
 from embodied.types import CameraImage
@@ -114,7 +114,7 @@ class OpenGLRenderer:
         self._buffers: dict[str, Any] = {}
         self._array: Any = None
         self._part_nodes = np.zeros(0, dtype=np.int64)
-        self._surfaces: dict[tuple[int, int], tuple[Visual, Surface]] = {}
+        self._surfaces: dict[tuple[int, int], tuple[Visual, ShadedSurface]] = {}
         self._targets: dict[tuple[int, int, int], _Target] = {}
         self._drawn: set[tuple[int, int, int]] = set()
         self._visuals: tuple[Visual, ...] = ()

@@ -1,0 +1,206 @@
+"""Homes are valid by construction, equal in every process, and refuse settings that cannot be met."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embodied.errors import SceneError
+from embodied.geometry import transform_points
+from embodied.scenes.house import RECEPTACLES, House, HouseConfig, Reach, make_house
+from embodied.scenes.house.furniture import BUILDERS, furniture
+from embodied.scenes.house.pieces import Style
+from embodied.scenes.parts import bounds
+from embodied.simulators.bullet import BulletConfig
+
+ROOT = Path(__file__).parents[2]
+SEEDS = range(30)
+
+
+@pytest.fixture(scope="module")
+def homes():
+    return [make_house(seed) for seed in SEEDS]
+
+
+def boxes(home, names):
+    """Returns the boxes (N, 2, 3) in the world around what of the named bodies is solid or seen."""
+    found = []
+    for name in names:
+        body = home.scene.body(name)
+        low, high = bounds(body.parts)
+        corners = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
+        placed = transform_points(body.pose.matrix, corners)
+        found.append((placed.min(axis=0), placed.max(axis=0)))
+    return np.array(found)
+
+
+def overlapping(found, by_m):
+    """Returns the pairs of boxes (N, 2, 3) that share more than `by_m` along every axis."""
+    low, high = found[:, 0], found[:, 1]
+    shared = np.minimum(high[:, None], high[None]) - np.maximum(low[:, None], low[None])
+    pairs = np.argwhere((shared > by_m).all(axis=-1))
+    return [(int(a), int(b)) for a, b in pairs if a < b]
+
+
+def test_homes_have_the_promised_numbers_of_rooms_receptacles_and_objects(homes):
+    for home in homes:
+        assert 4 <= len(home.rooms) <= 9
+        assert 12 <= len(home.receptacles) <= 30
+        assert 20 <= len(home.objects) <= 40
+        assert sum(len(body.parts) for body in home.scene.bodies) < 1000
+        assert {one.category for one in home.receptacles} <= set(RECEPTACLES)
+        assert {region.name for region in home.scene.regions} == {room.name for room in home.rooms}
+    assert len(RECEPTACLES) == 16
+    assert {one.category for home in homes for one in home.receptacles} == set(RECEPTACLES)
+    assert len({one.category for home in homes for one in home.objects}) >= 30
+    assert {len(home.rooms) for home in homes} == set(range(4, 10))
+    assert all(any(len(one.surfaces) == 2 for one in home.receptacles) for home in homes[:10])
+    assert all(max(Counter(one.category for one in home.receptacles).values()) >= 2 for home in homes)
+
+
+def test_every_room_and_every_surface_can_be_reached_by_the_base(homes):
+    for home in homes:
+        reach = Reach(home.scene.bodies, home.rooms, 0.25)
+        assert reach.unreached_rooms() == ()
+        for one in home.receptacles:
+            for surface in one.surfaces:
+                assert reach.viewpoint(one.room, surface, 1.0) is not None, (home.seed, one.name)
+
+
+def test_furniture_lies_within_its_footprint_and_carries_boards_that_are_free():
+    style = Style(np.random.default_rng(0))
+    for kind in BUILDERS:
+        for _ in range(5):
+            piece = furniture(kind, style)
+            low, high = bounds(piece.parts)
+            half = np.array(piece.footprint_m) / 2 + 1e-3
+            assert (-half <= low[:2]).all(), kind
+            assert (high[:2] <= half).all(), kind
+            assert abs(low[2]) < 0.021, kind
+            for board in piece.boards:
+                middle, half = np.array(board.centre_m), np.array([*board.size_m, 0.0]) / 2
+                above = np.array([middle - half, middle + half])
+                above[1, 2] += board.clear_height_m
+                solids = [np.array(bounds([part])) for part in piece.parts]
+                assert not [one for one in solids if overlapping(np.array([above, one]), 2e-3)], kind
+                assert any(abs(one[1][2] - middle[2]) < 0.011 for one in solids), kind
+
+
+def test_nothing_overlaps_and_objects_rest_on_their_surfaces(homes):
+    for home in homes:
+        furniture = boxes(home, [body.name for body in home.scene.bodies if body.name.startswith("furniture")])
+        assert overlapping(furniture, 1e-3) == []
+        things = boxes(home, [one.name for one in home.objects])
+        assert overlapping(things, 1e-3) == []
+        surfaces = {surface.name: surface for one in home.receptacles for surface in one.surfaces}
+        for one, (low, high) in zip(home.objects, things, strict=True):
+            surface = surfaces[one.surface]
+            assert 0.0 <= low[2] - surface.pose.position_m[2] <= 0.002
+            assert high[2] - surface.pose.position_m[2] <= surface.clear_height_m
+            reach = np.array(surface.size_m[:: -1 if abs(np.sin(surface.pose.yaw_rad)) > 0.5 else 1]) / 2 + 1e-3
+            assert (np.abs((low + high) / 2 - surface.pose.position_m)[:2] <= reach).all()
+
+
+def test_doors_join_rooms_and_two_rooms_have_a_single_door(homes):
+    for home in homes:
+        names = {room.name for room in home.rooms}
+        assert all(set(door.rooms) <= names for door in home.doors)
+        count = Counter(name for door in home.doors for name in door.rooms)
+        assert sum(count[name] == 1 for name in names) >= 2
+        floor = {region.name: region for region in home.scene.regions}
+        for door in home.doors:
+            (x, y), step = door.centre_m, ((0.0, 0.2) if door.axis == "x" else (0.2, 0.0))
+            sides = [(x - step[0], y - step[1], 0.5), (x + step[0], y + step[1], 0.5)]
+            assert {name for point in sides for name in names if floor[name].holds(point)} == set(door.rooms)
+
+
+def test_objects_have_untouched_twins_elsewhere(homes):
+    for home in homes:
+        by_category = {}
+        for one in home.objects:
+            by_category.setdefault(one.category, []).append(one)
+        pairs = [same for same in by_category.values() if len(same) > 1]
+        assert len(pairs) >= len(home.objects) // 4
+        for first, second in pairs:
+            assert first.receptacle != second.receptacle
+            assert first.model != second.model
+
+
+def test_names_of_objects_and_furniture_are_independent_of_what_they_are(homes):
+    numbers = {}
+    for home in homes:
+        for one in (*home.objects, *home.receptacles):
+            numbers.setdefault(one.category, []).append(int(one.name.rpartition("_")[2]))
+    common = [values for values in numbers.values() if len(values) >= 15]
+    assert len(common) > 30
+    assert all(len(set(values)) > 5 for values in common)
+
+
+def test_a_home_and_its_scene_survive_json(homes):
+    for home in homes[:5]:
+        assert House.from_json(home.to_json()) == home
+        assert type(home.scene).from_json(home.scene.to_json()) == home.scene
+    with pytest.raises(SceneError, match="well-formed JSON"):
+        House.from_json('{"seed": 1}')
+
+
+def test_a_home_is_the_same_in_another_process():
+    script = "import hashlib; from embodied.scenes.house import make_house; "
+    script += "print(hashlib.sha256(''.join(make_house(s).to_json() for s in (3, 4)).encode()).hexdigest())"
+    texts = "".join(make_house(seed).to_json() for seed in (3, 4))
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONHASHSEED": "123"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == hashlib.sha256(texts.encode()).hexdigest()
+
+
+def test_settings_are_met_or_refused():
+    config = HouseConfig(rooms=(5, 5), receptacles=(14, 16), objects=(24, 24), image_px=(480, 640))
+    home = make_house(2, config=config)
+    assert len(home.rooms) == 5
+    assert 14 <= len(home.receptacles) <= 16
+    assert len(home.objects) == 24
+    assert (home.scene.cameras[0].width_px, home.scene.cameras[0].height_px) == (480, 640)
+    for settings in (
+        {"rooms": (3, 9)},
+        {"rooms": (6, 5)},
+        {"receptacles": (12, 31)},
+        {"objects": (20.0, 30)},
+        {"base_radius_m": 0.5},
+        {"viewpoint_m": 1.5},
+        {"image_px": (0, 160)},
+    ):
+        with pytest.raises(SceneError, match=f"HouseConfig.{next(iter(settings))} must") as caught:
+            HouseConfig(**settings)
+        assert caught.value.remedy
+        assert caught.value.value == next(iter(settings.values()))
+    for seed, split in ((-1, "test"), (0, "holdout")):
+        with pytest.raises(SceneError, match="must be"):
+            make_house(seed, split=split)
+
+
+def test_nothing_moves_in_physics(homes):
+    simulator = BulletConfig().build()
+    try:
+        for home in homes[:3]:
+            simulator.reset(home.scene)
+            start = {name: np.array(pose.position_m) for name, pose in simulator.state().pose.items()}
+            for _ in range(20):
+                simulator.advance({})
+            moved = {
+                name: float(np.linalg.norm(np.array(pose.position_m) - start[name]))
+                for name, pose in simulator.state().pose.items()
+            }
+            assert max(moved.values()) < 0.005, max(moved, key=lambda name: moved[name])
+    finally:
+        simulator.close()
