@@ -18,6 +18,7 @@ from embodied.memory import (
     open_bank,
 )
 from embodied.memory.projections.spatial import cell_at, cells_of
+from embodied.memory.queries.pose_propagation import PosePropagation
 from embodied.memory.schema.places import signed_area
 from tests.memory.work import work_of
 from tests.memory.writers import EventFactory
@@ -109,6 +110,18 @@ def test_ten_thousand_looks_that_found_nothing_leave_no_more_than_those_that_wer
         bank.append([factory.event(AbsenceSeen("cup", 0.9, 0.9), float(number + 6)) for number in range(2000)])
         assert bank.where_is("cup").existence == 0.0
         assert bank.where_is("cup", as_of_s=3.0).existence == pytest.approx((1.0 - 0.81) ** 3)
+
+
+def test_places_of_holders_are_not_looked_up_for_a_thing_of_unknown_pose(monkeypatch):
+    asked = []
+    looked_up = PosePropagation.logged_place
+    monkeypatch.setattr(PosePropagation, "logged_place", lambda *given: asked.append(given) or looked_up(*given))
+    factory = EventFactory()
+    with open_bank(":memory:") as bank:
+        for number in range(100):
+            bank.append(factory.put("cup", "in", f"box_{number % 8}", number, time_s=float(number)))
+        assert bank.where_is("cup").parent == "box_3"
+    assert len(asked) == 1, "only the place of the answer itself"
 
 
 @pytest.mark.parametrize("in_a_chain", [True, False], ids=["a chain", "a star"])

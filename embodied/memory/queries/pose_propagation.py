@@ -47,8 +47,7 @@ class PosePropagation:
     def __init__(self, log: EventLog, at: Instant) -> None:
         self._log, self.at = log, at
         self.resolution = EntityResolution(log, at)
-        self._held_by = log.tables.names.find("held_by")
-        self._part_of = log.tables.names.find("part_of")
+        self._held_by, self._part_of = log.tables.names.find("held_by"), log.tables.names.find("part_of")
         self._in, self._on = log.tables.names.find("in"), log.tables.names.find("on")
         self._beliefs: dict[tuple[int, float], Belief] = {}
         self._left: dict[tuple[int, float], bool] = {}
@@ -273,14 +272,15 @@ class PosePropagation:
         interval = track.intervals[index]
         if interval is None:
             return NOTHING
-        place, since = self.logged_place(interval.holder, interval.again, end_s)
-        if self.belief(interval.holder, track.root_of_guess(interval)[0]).pose:
-            return Belief(None, since)  # It moved with its holder to an unknown pose.
+        if self.belief(interval.holder, track.root_of_guess(interval)[0]).pose:  # It moved with its holder.
+            return Belief(None, self.logged_place(interval.holder, interval.again, end_s)[1])
         inside = track.inside(interval)
         belief = track.seen if inside else self._before(track, index)
-        if belief.pose is None or not place or (inside and track.seen_at >= since):
+        if belief.pose is None:
             return belief
-        return belief if may_hold(self.places, place, belief.pose.position_m) else Belief(None, since)
+        place, since = self.logged_place(interval.holder, interval.again, end_s)
+        stays = not place or (inside and track.seen_at >= since) or may_hold(self.places, place, belief.pose.position_m)
+        return belief if stays else Belief(None, since)
 
     def _placed_unseen(self, track: Track, index: int) -> Belief | None:
         """Returns the pose of a thing that comes to a holder unseen, None unless it is believed to have stayed."""
