@@ -105,3 +105,27 @@ def test_a_still_camera_may_change_its_resolution_and_its_zoom():
     assert len(known.things) == 2
     assert thing_of(known).box.size_m == pytest.approx(before.size_m, abs=0.01)
     assert ChangeKind.CONFIRMED in see(known, drawn(2.0, thing="wedge")).values()
+
+
+def test_a_still_camera_that_zooms_at_the_same_size_is_not_compared_with_its_earlier_pixels():
+    known = tracker()
+    see(known, drawn(0.0, thing="wedge"))
+    before = thing_of(known).box
+    changes = see(known, zoomed(drawn(1.0, thing="wedge"), 1.5))
+    assert set(changes.values()) <= {ChangeKind.CONFIRMED, ChangeKind.REFINED}
+    assert len(known.things) == 2
+    assert thing_of(known).box.size_m == pytest.approx(before.size_m, abs=0.01)
+    assert set(see(known, drawn(2.0, thing="wedge")).values()) <= {ChangeKind.CONFIRMED, ChangeKind.REFINED}
+
+
+def zoomed(look, times):
+    """The middle of a look, each of its pixels `times` times as wide and high, at the size of the look."""
+    size, lens = look.image.depth_m.shape[0], look.image.intrinsics.copy()
+    shown = ((np.arange(size) + 0.5 - size / 2) / times + size / 2).astype(int)
+    lens[0, 0] *= times
+    lens[1, 1] *= times
+    return changed(
+        look,
+        **{name: getattr(look.image, name)[np.ix_(shown, shown)] for name in ("depth_m", "instance", "rgb")},
+        intrinsics=lens,
+    )
