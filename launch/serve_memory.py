@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,15 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from embodied.errors import ConfigError
-from embodied.memory import BankService, Credentials, bank_path, open_bank, require_openable
+from embodied.memory import (
+    BankService,
+    Credentials,
+    OwnedError,
+    bank_path,
+    open_bank,
+    opened_when_free,
+    require_openable,
+)
 from embodied.prometheus import metrics_served
 from launch import cli
 from launch.access import access_of, signalled
@@ -36,6 +44,7 @@ class ServeMemoryConfig:
     tls_key: str = ""
     insecure: bool = False
     connections: int = 512
+    wait_s: float = 60.0
     metrics_port: int | None = None
 
 
@@ -53,9 +62,15 @@ def serve_memory(composed: cli.Composed) -> None:
     access = access_of(config, known_clients=credentials is not None)
     if bank_path(config.url, root=root) is None:
         raise ConfigError("A bank that is served must lie in a file.", value=config.url, remedy="Write sqlite:///FILE.")
-    require_openable(config.url, root=root)
+    with suppress(OwnedError):  # It may be free again by the time that all else is known to be in order.
+        require_openable(config.url, root=root)
     require_usable(settings)
-    with BankService(open_bank(config.url, root=root)) as service, ExitStack() as kept:
+    bank = opened_when_free(
+        lambda: open_bank(config.url, root=root),
+        wait_s=config.wait_s,
+        on_wait=lambda error: cli.print_text(f"Waiting up to {config.wait_s:g} s for the bank: {error}"),
+    )
+    with BankService(bank) as service, ExitStack() as kept:
         if config.metrics_port is not None:
             url = kept.enter_context(metrics_served(service.metrics, config.metrics_port))
             cli.print_text(f"Metrics for Prometheus: {url}")

@@ -82,6 +82,7 @@ from embodied.memory.service.past import close_past, reopen_past
 from embodied.memory.service.read_only import ReadOnlyBank, open_read_only
 from embodied.memory.service.service import BankService, Link, Result, UnreachableError
 from embodied.memory.service.status_metrics import metrics_text
+from embodied.memory.service.take_over import opened_when_free
 from embodied.memory.service.withdrawing import withdraw
 from embodied.memory.storage.backup import back_up, restore
 from embodied.memory.storage.clock import ClockReading, SimulatedClock, SiteClock, WallClock, require_resolution
@@ -188,6 +189,7 @@ __all__ = [
     "metrics_text",
     "open_bank",
     "open_read_only",
+    "opened_when_free",
     "outbox_status",
     "rank",
     "read_credentials",

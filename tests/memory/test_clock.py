@@ -267,9 +267,9 @@ def test_a_robot_goes_on_when_the_owner_is_replaced_by_one_whose_clock_shows_an_
 
 def test_a_writer_whose_last_time_lies_in_the_far_future_of_an_older_bank_is_not_silenced(tmp_path):
     url = f"sqlite:///{tmp_path / 'bank.db'}"
-    with open_bank(url, clock=SimulatedClock(NOW_S, ahead_s=1e19)) as bank:
-        bank.append(Event("a", 1, 1.79e18, Observed("bad")))
     machine = Machine(NOW_S)
+    with open_bank(url, clock=machine.clock(ahead_s=1e19)) as bank:
+        bank.append(Event("a", 1, 1.79e18, Observed("bad")))
     with BankService(open_bank(url, clock=machine.clock())) as service, robot(service, "a") as client:
         assert [client.log(Observed(name)) for name in ("x", "y")] == [2, 3]
         assert all(time_s < NOW_S + 60.0 for time_s in stamps(service)[1:])
@@ -290,6 +290,30 @@ def test_a_time_that_the_caller_chose_beyond_the_clock_is_an_error_or_laid_aside
         ((_, events, reason),) = client.laid_aside()
         assert (events[0].payload.evidence, "beyond the clock" in reason) == ("bad", True)
         assert client.log(Observed("goes on")) == 2
+
+
+def test_what_is_logged_after_a_time_that_the_caller_chose_within_the_bound_lies_no_earlier(service):
+    with robot(service, "a") as client:
+        assert client.log(Observed("first")) == 1
+        assert client.append(Event("", 0, NOW_S + 30.0, Observed("chosen"))) == [2]
+        assert client.log(Observed("next")) == 3
+        assert stamps(service)[2] == NOW_S + 30.0
+
+
+def test_a_bank_keeps_the_kind_of_its_clock(tmp_path):
+    simulated, wall = (f"sqlite:///{tmp_path / name}" for name in ("simulated.db", "wall.db"))
+    with open_bank(simulated, clock=SimulatedClock(5000.0)) as bank:
+        bank.append(Event("a", 1, 5000.0, Observed("x")))
+    with open_bank(simulated) as bank:
+        assert (bank.clock().simulated, bank.clock().time_s) == (True, 5000.0)
+    with pytest.raises(MemoryBankError, match="simulated clock"):
+        open_bank(simulated, clock=WallClock())
+    with open_bank(wall) as bank:
+        bank.append(Event("a", 1, 0.0, Observed("x")))
+    with open_bank(wall, clock=SimulatedClock()) as bank:  # A command: its clock stands still.
+        assert bank.clock().simulated
+    with open_bank(wall) as bank:
+        assert not bank.clock().simulated
 
 
 def test_a_robot_in_simulated_time_stamps_by_the_driver():

@@ -25,6 +25,7 @@ from embodied.memory import (
     Role,
     UnreachableError,
     Watermark,
+    Withdrawn,
     add_credential,
     encode_events,
     open_bank,
@@ -106,6 +107,26 @@ def test_a_client_does_not_write_for_the_robot_of_another(site):
     assert (own, left) == ([1], [2])
     assert isinstance(foreign, NotPermittedError)
     assert "another's robot" in str(foreign)
+
+
+def test_a_client_does_not_withdraw_what_another_wrote_under_a_name_that_begins_like_its_own():
+    alice, bob = (ClientRights(name, writers=(f"fleet/{name}",)) for name in ("alice", "bob"))
+    operator = ClientRights("operator", Role.SITE)
+    with BankService(open_bank(":memory:")) as service:
+        [[seq]] = service.commit([encode_events([seen("fleet/bob")])], bob)
+
+        def withdrawn(client, writer, *seqs):
+            return service.commit([encode_events([Event(writer, 1, 1.0, Withdrawn(seqs, "wrong"))])], client)[0]
+
+        for numbers in [(seq,), (seq + 1,)]:  # The second would be a guess at what bob writes next.
+            refusal = withdrawn(alice, "fleet/alice", *numbers)
+            assert isinstance(refusal, NotPermittedError)
+            assert "withdraw only events" in str(refusal)
+        assert service._bank.where_is("cup") is not None
+        assert withdrawn(bob, "fleet/bob/desk", seq) == [seq + 1]
+        [[again]] = service.commit([encode_events([seen("fleet/bob", 2)])], bob)
+        assert withdrawn(operator, "site/desk", again) == [again + 1]
+        assert service._bank.where_is("cup") is None
 
 
 def test_one_group_of_two_writers_is_refused_as_a_whole(site):
@@ -314,6 +335,10 @@ def test_the_file_is_private_and_holds_digests_alone(site):
         (ClientRights("other", writers=("panda/left",)), "same names"),
         (ClientRights("arm"), "same names"),
         (ClientRights("other", Role.ANYONE), "role"),
+        (ClientRights("robot "), "Write 'robot'"),
+        (ClientRights("cafe\u0301"), "NFC"),
+        (ClientRights("other", writers=("x" * 1001,)), "1000 letters"),
+        (ClientRights("other", robots=("arm\u200b",)), "Write 'arm'"),
     ],
 )
 def test_clients_that_could_write_as_another_are_refused(site, client, match):

@@ -5,7 +5,18 @@ from dataclasses import replace
 import pytest
 
 from embodied.errors import ConflictError, MemoryBankError
-from embodied.memory import Event, Lease, LeaseOffice, SimulatedClock, SubtaskEnded, open_bank
+from embodied.geometry import Pose
+from embodied.memory import (
+    Event,
+    Lease,
+    LeaseOffice,
+    RobotRegistered,
+    RobotReported,
+    SimulatedClock,
+    SkillSpec,
+    SubtaskEnded,
+    open_bank,
+)
 
 
 class Site:
@@ -163,3 +174,21 @@ def test_only_a_lease_can_be_renewed(site, lease):
         site.office.renew(lease, duration_s=1.0)
     assert caught.value.remedy
     assert site.bank.head == 1
+
+
+def test_candidates_as_of_a_time_wait_for_the_leases_of_then(site):
+    card = RobotRegistered("a", "panda", (SkillSpec("wash", cost_s=10.0),), speed_mps=1.0)
+    report = RobotReported(Pose((0.0, 0.0, 0.0)))
+    site.bank.append([Event("a", 1, 50.0, card, robot="a"), Event("a", 2, 50.0, report, robot="a")])
+
+    def cost_s(as_of_s):
+        return site.bank.skill_candidates("wash", (0.0, 0.0, 0.0), as_of_s=as_of_s)[0].cost_s
+
+    lease = site.office.acquire("dishes", "a", duration_s=1000.0)
+    site.now_s = 110.0
+    renewed = site.office.renew(lease, duration_s=1000.0)
+    site.now_s = 120.0
+    costs = [cost_s(99.0), cost_s(105.0), cost_s(115.0)]
+    assert costs == [20.0, 40.0, 40.0]
+    site.end(renewed)
+    assert [cost_s(99.0), cost_s(105.0), cost_s(115.0), cost_s(125.0)] == [*costs, 20.0]

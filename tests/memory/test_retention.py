@@ -358,3 +358,21 @@ def test_settings_out_of_range_are_refused(wrong):
 def test_what_are_no_settings_is_refused(wrong):
     with open_bank(":memory:") as bank, pytest.raises(ConfigError, match="RetentionConfig"):
         retain(bank, wrong)
+
+
+def test_ages_do_not_shrink_where_all_that_is_newest_could_go():
+    clock = SimulatedClock()
+    with open_bank(":memory:", clock=clock) as bank:
+        factory = EventFactory()
+        card = RobotRegistered("arm", "panda", (SkillSpec("pick", cost_s=10.0),))
+        bank.append([factory.event(card, 0.0, robot="arm"), factory.state("arm")])
+        clock.advance(20.0)
+        bank.append([factory.event(Observed(f"{number}"), 18.0 + number) for number in range(3)])
+        clock.advance(100.0)
+
+        def age_s():
+            return bank.skill_candidates("pick", (0.0, 0.0, 0.0))[0].age_s
+
+        assert age_s() == 100.0
+        assert retain(bank, RetentionConfig(fresh_s=0.0, observations=0)).forgotten == {OLD: 2}
+        assert age_s() == 100.0

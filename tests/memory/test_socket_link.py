@@ -422,6 +422,44 @@ def test_a_client_goes_on_by_itself_when_the_owner_returns_at_its_address():
             assert [answer.result(10.0) for answer in waiting] == [[1], [2]]
 
 
+def test_a_call_beside_the_close_of_its_link_is_answered_or_unreachable_and_never_hangs():
+    with served() as server:
+        link, stop, odd = SocketLink(server.url, timeout_s=2.0), threading.Event(), []
+
+        def call():
+            while not stop.is_set():
+                try:
+                    link.head()
+                except UnreachableError:
+                    pass
+                except BaseException as error:
+                    odd.append(error)
+
+        callers = [threading.Thread(target=call, daemon=True) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        for _ in range(300):
+            link.close()
+            time.sleep(0.002)
+        stop.set()
+        for caller in callers:
+            caller.join(5.0)
+        assert not any(caller.is_alive() for caller in callers)
+        assert odd == []
+        link.close()
+
+
+def test_a_call_that_comes_after_the_end_of_a_connection_is_not_scheduled():
+    with served() as server:
+        link = SocketLink(server.url)
+        assert link.head() == 0
+        channel = link._channel
+        channel.close()
+        with pytest.raises(UnreachableError, match="closed"):
+            channel.call(messages.encode_call("head", {}), 1.0)
+        link._channel = None
+
+
 def test_a_forked_child_has_a_connection_of_its_own(service, link):
     assert link.head() == service.head()
     read_end, write_end = os.pipe()

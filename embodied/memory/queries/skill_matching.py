@@ -131,6 +131,8 @@ def _travel_s(card: RobotRegistered, distance_m: float, near_m: Vector3) -> floa
 def _leased(log: EventLog, robot: int, at: Instant) -> int:
     """Returns how many leases of a robot are neither ended, nor expired, nor passed on."""
     time_s = now_s(log, at)
+    if at.time_s < math.inf:
+        return _leased_then(log, robot, at)
     if at.seq >= log.head:
         found = log.tables.select_one(
             "SELECT COUNT(*) FROM lease_open WHERE robot = ? AND expires_s > ?", robot, time_s
@@ -141,6 +143,20 @@ def _leased(log: EventLog, robot: int, at: Instant) -> int:
         "AND (ended_seq IS NULL OR ended_seq > ?) AND NOT EXISTS (SELECT 1 FROM lease AS newer "
         "WHERE newer.subtask = lease.subtask AND newer.epoch > lease.epoch AND newer.seq <= ?)",
         robot, at.seq, time_s, at.seq, at.seq,
+    )  # fmt: skip
+    return found[0] if found else 0
+
+
+def _leased_then(log: EventLog, robot: int, at: Instant) -> int:
+    """Returns the same at an earlier valid time: leases that were granted by then, and ended or passed on later."""
+    granted_s = "(SELECT valid_time_s FROM event WHERE seq = {}.seq)"
+    ended_s = "(SELECT valid_time_s FROM event WHERE seq = lease.ended_seq)"
+    found = log.tables.select_one(
+        "SELECT COUNT(*) FROM lease WHERE robot = ? AND seq <= ? AND expires_s > ? "  # noqa: S608
+        f"AND {granted_s.format('lease')} <= ? AND (ended_seq IS NULL OR ended_seq > ? OR {ended_s} > ?) "
+        "AND NOT EXISTS (SELECT 1 FROM lease AS newer WHERE newer.subtask = lease.subtask "
+        f"AND newer.epoch > lease.epoch AND newer.seq <= ? AND {granted_s.format('newer')} <= ?)",
+        robot, at.seq, at.time_s, at.time_s, at.seq, at.time_s, at.seq, at.time_s,
     )  # fmt: skip
     return found[0] if found else 0
 

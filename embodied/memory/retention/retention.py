@@ -131,6 +131,7 @@ class Retention:
         alike, plain = self._moments(log, give_way)
         seqs, times = np.asarray(log.seqs), np.asarray(log.times)
         free = times <= log.newest_s - config.fresh_s
+        free &= times < log.newest_s  # Ages count from when the newest event was received.
         for kept in (log.running, log.causes, log.evidence):
             free[indices_of(seqs, kept)] = False
         left = np.ones(len(seqs), bool)

@@ -17,7 +17,8 @@ from embodied.memory.schema.query import EventFilter
 from embodied.memory.service.bank_status import BankStatus, bank_status
 from embodied.memory.storage import integrity, snapshots
 from embodied.memory.storage.bank_file import PROJECTIONS, open_tables, outdated, require_database
-from embodied.memory.storage.clock import ClockReading, SiteClock, WallClock
+from embodied.memory.storage.clock import ClockReading, SiteClock
+from embodied.memory.storage.clock_kind import clock_of
 from embodied.memory.storage.lock import Ownership
 from embodied.memory.storage.log import EventLog
 from embodied.memory.storage.session import end_note
@@ -34,16 +35,17 @@ def open_bank(
 ) -> "Bank":
     """Returns the bank at `url` (see `bank_path`), created where there is none; close it, or use it in `with`.
 
-    `root` confines the file; `clock` is that of the site, of this bank alone: a `WallClock` (None), or a
-    `SimulatedClock`. Events further beyond it than its `ahead_s` are refused. `half_life_s` is by category the time
-    after which the probability of an entity without new events has halved, "" for all other categories. Without it only
-    observed absences lower the probability, not time alone. `thorough` refuses a damaged file: one that is, to the
+    `root` confines the file; `clock` is that of the site, of this bank alone: a `WallClock` or a `SimulatedClock`. None
+    is a clock of the kind that the bank has had from its beginning, and a `WallClock` for a new one. Events further
+    beyond it than its `ahead_s` are refused. `half_life_s` is by category the time after which the probability of an
+    entity without new events has halved, "" for all other categories. Without it only observed absences lower the
+    probability, not time alone. `thorough` refuses a damaged file: one that is, to the
     byte, as a thorough owner has closed it is only read through, which takes some tenths of a second per million
     events; of any other, such as after a kill, every event is checked, which takes some seconds per million. One that
     was closed, and copied or altered since, has its projections made again, which takes some ten seconds per million.
 
-    Raises `MemoryBankError` where another process owns the file, `DataError` for a file that is damaged, or of a newer
-    version.
+    Raises `MemoryBankError` where another process owns the file, and for a wall clock on simulated time; `DataError`
+    for a file that is damaged, or of a newer version.
     """
     half_life_s = validation.half_lives(half_life_s)
     path = bank_path(url, root=root)
@@ -54,7 +56,7 @@ def open_bank(
         altered = False
         if path is not None and owner is not None and thorough and path.exists() and path.stat().st_size:
             altered = integrity.require_sound(path, owner.note)
-        log = _opened(path, owner, WallClock() if clock is None else clock, rebuilt=altered)
+        log = _opened(path, owner, clock, rebuilt=altered)
         return Bank(log, path=path, owner=owner, half_life_s=half_life_s, sound=thorough)
     except BaseException:
         if owner is not None:
@@ -62,11 +64,11 @@ def open_bank(
         raise
 
 
-def _opened(path: Path | None, owner: Ownership | None, clock: SiteClock, *, rebuilt: bool) -> EventLog:
+def _opened(path: Path | None, owner: Ownership | None, clock: SiteClock | None, *, rebuilt: bool) -> EventLog:
     """Returns the log of a bank's file; its projections are `rebuilt` in any case, or where they are outdated."""
     tables = open_tables(path)
     try:
-        log = EventLog(tables, PROJECTIONS, clock=clock)
+        log = EventLog(tables, PROJECTIONS, clock=clock_of(tables, clock))
         if owner is not None:
             owner.leave(end_note(*log.end))
         if rebuilt or outdated(tables):

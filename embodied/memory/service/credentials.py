@@ -8,7 +8,7 @@ import secrets
 import stat
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,8 +17,10 @@ import msgspec
 
 from embodied.errors import ConfigError, NotPermittedError, unknown_name
 from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import Forgotten, LeaseGranted
+from embodied.memory.schema.kinds import Forgotten, LeaseGranted, Withdrawn
+from embodied.memory.schema.limits import LONGEST_NAME
 from embodied.memory.schema.reserved import RETENTION, SITE, check_unreserved, is_reserved_writer
+from embodied.names import RULE, is_sound, remedy, shown
 from embodied.paths import written_atomically
 
 PRIVATE = 0o600
@@ -57,10 +59,15 @@ class ClientRights:
     writers: tuple[str, ...] = ()
     robots: tuple[str, ...] = ()
 
-    def check_events(self, events: Sequence[Event]) -> None:
-        """Raises `NotPermittedError` for the first of the events that this client may not write."""
+    def check_events(self, events: Sequence[Event], event_of: Callable[[int], Event | None]) -> None:
+        """Raises `NotPermittedError` for the first of the events that this client may not write.
+
+        `event_of` returns the event of the bank with a number, None where it has none.
+        """
         for event in events:
             self._check_event(event)
+            if isinstance(event.payload, Withdrawn) and self.role is Role.ROBOT:
+                self._check_withdrawal(event.payload, event_of)
 
     def check_lease(self, robot: str) -> None:
         """Raises `NotPermittedError` unless this client may lease for a robot."""
@@ -94,6 +101,17 @@ class ClientRights:
             raise NotPermittedError(
                 "A client must write under its own names.", value=event.writer, remedy=self._may(self.writers)
             )
+
+    def _check_withdrawal(self, payload: Withdrawn, event_of: Callable[[int], Event | None]) -> None:
+        """Raises `NotPermittedError` where an event was written under another client's name, or is not there yet."""
+        for seq in payload.seqs:
+            event = event_of(seq)
+            if event is None or not self._is_own(event.writer):
+                raise NotPermittedError(
+                    "A client must withdraw only events that the bank has under its own names.",
+                    value=(seq, None if event is None else event.writer),
+                    remedy=self._may(self.writers),
+                )
 
     def _check_site(self, event: Event) -> None:
         if isinstance(event.payload, Forgotten | LeaseGranted):
@@ -232,6 +250,13 @@ def _check(entries: Sequence[Credential]) -> None:
         if not name or "/" in client or is_reserved_writer(f"{name}/"):
             raise ConfigError(
                 "A client must have a name without '/' that is not reserved, and write under such names.", value=name
+            )
+    for name in [*(name for name, _ in names), *(robot for one in entries for robot in one.robots)]:
+        if not is_sound(name) or len(name) > LONGEST_NAME:
+            raise ConfigError(
+                f"Names of a client and its robots must be at most {LONGEST_NAME} letters, {RULE}.",
+                value=shown(name),
+                remedy=remedy(name[:LONGEST_NAME]),
             )
     for name, client in names:
         for other, owner in names:

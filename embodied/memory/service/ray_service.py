@@ -4,7 +4,6 @@ import asyncio
 import gc
 import logging
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -31,6 +30,7 @@ from embodied.memory.service.leases import Lease
 from embodied.memory.service.service import LONGEST_WAIT_S, BankService, Result, UnreachableError
 from embodied.memory.service.shared_commits import SharedCommits
 from embodied.memory.service.socket_settings import SocketSettings
+from embodied.memory.service.take_over import opened_when_free
 from embodied.memory.storage.clock import AHEAD_S, ClockReading, SimulatedClock, WallClock
 from embodied.memory.storage.lock import OwnedError
 from embodied.memory.storage.url import bank_path
@@ -40,7 +40,6 @@ NAMESPACE = "stem"
 READERS = 32
 CALLS_AT_ONCE = 1_000
 TAKE_OVER_S = 20.0
-PAUSE_S = 0.05
 RETAINING_S = 600.0
 Answer = TypeVar("Answer")
 _log = logging.getLogger(__name__)
@@ -272,16 +271,16 @@ def _socket_of(host: Host, service: BankService) -> AbstractContextManager[Any]:
 
 def _take_over(host: Host) -> Bank:
     """Opens the bank, waiting until a dying owner releases the file."""
-    due_s = time.monotonic() + TAKE_OVER_S
     replaced = _is_replaced()
-    while True:
-        try:
-            clock = SimulatedClock(ahead_s=host.ahead_s) if host.simulated else WallClock(ahead_s=host.ahead_s)
-            return open_bank(host.url, root=_root(host), clock=clock, thorough=not replaced)
-        except OwnedError:
-            if time.monotonic() > due_s:
-                raise
-        time.sleep(PAUSE_S)
+
+    def opened() -> Bank:
+        clock = SimulatedClock(ahead_s=host.ahead_s) if host.simulated else WallClock(ahead_s=host.ahead_s)
+        return open_bank(host.url, root=_root(host), clock=clock, thorough=not replaced)
+
+    def waiting(error: OwnedError) -> None:
+        _log.info("Waiting for the bank %s: %s", host.url, error)
+
+    return opened_when_free(opened, wait_s=TAKE_OVER_S, on_wait=waiting)
 
 
 def _is_replaced() -> bool:

@@ -88,6 +88,8 @@ class Sender:
             parcel = self._outbox.add(events, later=later, stamped=stamped)
             if later:
                 self._stamping.note_posted(parcel.number)
+            else:  # What is stamped next must not lie before times that the caller has set.
+                self._stamping.note_last(events)
             return self._add(parcel, counted=counted, stamped=stamped)
 
     def send_again(self, number: int) -> Future[list[int]]:

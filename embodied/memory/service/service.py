@@ -149,7 +149,7 @@ class BankService:
 
         What `client` may not write is refused, each group by itself. Raises `UnreachableError` once the bank is closed.
         """
-        decoded = [_decoded(group, client) for group in groups]
+        decoded = [self._decoded(group, client) for group in groups]
         sizes = [len(content) if isinstance(group, list) else 0 for content, group in zip(groups, decoded, strict=True)]
         request = _Request(decoded, sizes)
         if not request.groups:
@@ -240,6 +240,15 @@ class BankService:
         self._committer.shutdown()
         self._bank.close()
 
+    def _decoded(self, content: bytes, client: ClientRights) -> Group:
+        try:
+            check_append_size(len(content))
+            events = decode_events(content)
+            client.check_events(events, self._bank.event)
+            return events
+        except MemoryBankError as error:
+            return error
+
     def _commit_waiting(self) -> None:
         """Commits all waiting events; calls whose events were committed with others have nothing left."""
         while taken := self._take():
@@ -296,13 +305,3 @@ def _check_arguments(call: ReadCall) -> None:
         raise MemoryBankError(
             f"The query {call.name!r} must have its documented arguments.", value=str(error)
         ) from error
-
-
-def _decoded(content: bytes, client: ClientRights) -> Group:
-    try:
-        check_append_size(len(content))
-        events = decode_events(content)
-        client.check_events(events)
-        return events
-    except MemoryBankError as error:
-        return error

@@ -7,6 +7,7 @@ import os
 import ssl
 import threading
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -165,21 +166,26 @@ class _Channel:
         self._receiving: asyncio.Task[None] | None = None
         self._loop = asyncio.new_event_loop()
         self._opening = asyncio.Lock()
+        self._scheduling = threading.Lock()
+        self._open = True
         self._thread = threading.Thread(target=self._loop.run_forever, name="bank link", daemon=True)
         self._thread.start()
 
     def call(self, body: bytes, timeout_s: float) -> memoryview:
         """Returns the body of the answer to a call within `timeout_s`. Raises `UnreachableError`."""
-        waiting = self._exchange(body, timeout_s)
+        with self._scheduling:
+            if not self._open:
+                raise self._unreachable("the link was closed")
+            answer = asyncio.run_coroutine_threadsafe(self._exchange(body, timeout_s), self._loop)
         try:
-            answer = asyncio.run_coroutine_threadsafe(waiting, self._loop)
-        except RuntimeError as error:  # It was closed.
-            waiting.close()
+            return answer.result()
+        except CancelledError as error:
             raise self._unreachable("the link was closed") from error
-        return answer.result()
 
     def close(self) -> None:
         """Ends the connection and the thread; calls that wait raise `UnreachableError`."""
+        with self._scheduling:  # No call may be scheduled after the end: nothing would ever answer it.
+            self._open = False
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -251,9 +257,10 @@ class _Channel:
     async def _end(self) -> None:
         if self._connection is not None:
             await self._connection.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:  # A connection in progress may start others.
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _unreachable(self, reason: str) -> UnreachableError:
         shown = "".join(sign if sign.isprintable() else "?" for sign in reason)[:LONGEST_REASON]

@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS event (
 CREATE UNIQUE INDEX IF NOT EXISTS event_writer ON event (writer, writer_seq);
 CREATE TABLE IF NOT EXISTS projections (version INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS session (open INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS clock (simulated INTEGER NOT NULL);
 """
 CACHE_KIB = 64 * 1024
 BUSY_S = 30.0  # How long SQLite waits for a lock of another connection.
