@@ -10,7 +10,7 @@ from embodied.errors import MissingDependencyError, SceneError
 from embodied.geometry import Vector3
 from embodied.paths import cache_folder, write_cached
 from embodied.robots.catalogue import BASE_DRIVE
-from embodied.robots.robot import Arm, DifferentialDrive, RobotModel
+from embodied.robots.robot import Arm, DifferentialDrive, RobotModel, RoundChassis
 from embodied.robots.urdf import compose, load_urdf
 
 CHASSIS_SIZE_M = (0.7, 0.4, 0.2)
@@ -82,7 +82,11 @@ def compose_urdf(model: RobotModel) -> ElementTree.Element:
             raise SceneError("A robot must have one arm, wheels, or a pedestal.", value=model.name)
         return arms[0]
     if model.pedestal_size_m is None:
-        base = _wheels_urdf(wheels=isinstance(model.drive, DifferentialDrive))
+        round_drive = model.drive if isinstance(model.drive, DifferentialDrive) else None
+        if model.chassis is not None and round_drive is not None:
+            base = _round_urdf(model.name, model.chassis, round_drive)
+        else:
+            base = _wheels_urdf(wheels=round_drive is not None)
     else:
         base = _pedestal_urdf(model.pedestal_size_m)
     for arm, urdf in zip(model.arms, arms, strict=True):
@@ -124,24 +128,12 @@ def _wheels_urdf(*, wheels: bool) -> ElementTree.Element:
     """Returns a chassis on casters, with two driven wheels or none."""
     robot = ElementTree.Element("robot", name="differential_base" if wheels else "holonomic_base")
     length, width, height = CHASSIS_SIZE_M
-    radius = BASE_DRIVE.wheel_radius_m
     _add_link(robot, "base_link", mass_kg=None)
     chassis = _add_link(robot, "chassis", mass_kg=CHASSIS_MASS_KG)
     _add_box(chassis, CHASSIS_SIZE_M, rgba="0.25 0.28 0.33 1")
     _add_joint(robot, "chassis_joint", "fixed", "base_link", "chassis", f"0 0 {0.06 + height / 2 + 0.06}")
-    for side, sign in (("left", 1.0), ("right", -1.0)) if wheels else ():
-        wheel = _add_link(robot, f"{side}_wheel", mass_kg=2.0)
-        _add_cylinder(wheel, radius, 0.05, rgba="0.1 0.1 0.1 1")
-        joint = _add_joint(
-            robot,
-            f"{side}_wheel_joint",
-            "continuous",
-            "base_link",
-            f"{side}_wheel",
-            f"0 {sign * BASE_DRIVE.track_m / 2} {radius}",
-        )
-        joint.find("origin").set("rpy", "-1.57079632679 0 0")  # type: ignore[union-attr]
-        ElementTree.SubElement(joint, "axis", xyz="0 0 1")
+    if wheels:
+        _add_wheels(robot, BASE_DRIVE)
     for name, x in (("front_caster", length / 2 - 0.06), ("rear_caster", 0.06 - length / 2)):
         for side, y in (("left", width / 2 - 0.06), ("right", 0.06 - width / 2)):
             caster = _add_link(robot, f"{name}_{side}", mass_kg=0.5)
@@ -150,6 +142,43 @@ def _wheels_urdf(*, wheels: bool) -> ElementTree.Element:
                 robot, f"{name}_{side}_joint", "fixed", "base_link", f"{name}_{side}", f"{x} {y} {CASTER_RADIUS_M}"
             )
     return robot
+
+
+def _round_urdf(name: str, chassis: RoundChassis, drive: DifferentialDrive) -> ElementTree.Element:
+    """Returns a round chassis on two driven wheels and two casters, with a mast behind its middle."""
+    robot = ElementTree.Element("robot", name=name)
+    _add_link(robot, "base_link", mass_kg=None)
+    body, mast = _add_link(robot, "chassis", mass_kg=40.0), _add_link(robot, "mast", mass_kg=1.0)
+    _add_cylinder(body, chassis.radius_m, chassis.height_m, rgba="0.25 0.28 0.33 1")
+    low = 0.5 * drive.wheel_radius_m
+    _add_joint(robot, "chassis_joint", "fixed", "base_link", "chassis", f"0 0 {low + chassis.height_m / 2}")
+    length = chassis.mast_m - low - chassis.height_m
+    _add_cylinder(mast, 0.025, length, rgba="0.6 0.62 0.65 1")
+    _add_joint(robot, "mast_joint", "fixed", "base_link", "mast", f"-0.06 0 {chassis.mast_m - length / 2}")
+    _add_wheels(robot, drive)
+    for end, sign in (("front", 1.0), ("rear", -1.0)):
+        caster = _add_link(robot, f"{end}_caster", mass_kg=0.5)
+        _add_sphere(caster, CASTER_RADIUS_M, rgba="0.5 0.5 0.5 1")
+        x = sign * (chassis.radius_m - 0.06)
+        _add_joint(robot, f"{end}_caster_joint", "fixed", "base_link", f"{end}_caster", f"{x} 0 {CASTER_RADIUS_M}")
+    return robot
+
+
+def _add_wheels(robot: ElementTree.Element, drive: DifferentialDrive) -> None:
+    """Adds the driven wheels of `drive` to a base."""
+    for side, sign in (("left", 1.0), ("right", -1.0)):
+        wheel = _add_link(robot, f"{side}_wheel", mass_kg=2.0)
+        _add_cylinder(wheel, drive.wheel_radius_m, 0.05, rgba="0.1 0.1 0.1 1")
+        joint = _add_joint(
+            robot,
+            f"{side}_wheel_joint",
+            "continuous",
+            "base_link",
+            f"{side}_wheel",
+            f"0 {sign * drive.track_m / 2} {drive.wheel_radius_m}",
+        )
+        joint.find("origin").set("rpy", "-1.57079632679 0 0")  # type: ignore[union-attr]
+        ElementTree.SubElement(joint, "axis", xyz="0 0 1")
 
 
 def _pedestal_urdf(size_m: Vector3) -> ElementTree.Element:

@@ -6,7 +6,7 @@ from typing import Any
 from embodied.geometry import Pose, Vector3
 from embodied.plugins import Registry
 from embodied.robots.model_file import is_model_path, load_robot
-from embodied.robots.robot import Arm, DifferentialDrive, Gripper, HolonomicDrive, RobotCamera, RobotModel
+from embodied.robots.robot import Arm, DifferentialDrive, Gripper, HolonomicDrive, RobotCamera, RobotModel, RoundChassis
 from embodied.scenes.tabletop import WRIST_CAMERA, WRIST_FOV_Y_RAD
 
 _PEDESTAL_SIZE_M = (0.3, 0.8, 0.4)
@@ -56,6 +56,15 @@ BASE_DRIVE = DifferentialDrive(
     angular_limit_radps=2.0,
     wheel_torque_nm=40.0,
 )
+ROUND_DRIVE = DifferentialDrive(
+    left_joints=("left_wheel_joint",),
+    right_joints=("right_wheel_joint",),
+    wheel_radius_m=0.08,
+    track_m=0.36,
+    linear_limit_mps=1.0,
+    angular_limit_radps=2.0,
+    wheel_torque_nm=40.0,
+)
 HOLONOMIC_DRIVE = HolonomicDrive(
     linear_limit_mps=1.0, lateral_limit_mps=1.0, angular_limit_radps=2.0, force_n=300.0, torque_nm=80.0
 )
@@ -83,6 +92,8 @@ _MODELS = {
             ),
         ),
         RobotModel("differential_base", drive=BASE_DRIVE),
+        # As wide as the robot of FindingDory, and as high.
+        RobotModel("round_base", drive=ROUND_DRIVE, chassis=RoundChassis(radius_m=0.25, height_m=0.16, mast_m=1.41)),
         RobotModel("holonomic_base", drive=HOLONOMIC_DRIVE),
         RobotModel(
             "holonomic_panda",

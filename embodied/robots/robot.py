@@ -156,13 +156,23 @@ class RobotCamera:
 
 
 @dataclass(frozen=True)
+class RoundChassis:
+    """An upright cylinder on wheels and casters, with a thin mast that reaches `mast_m` above the floor."""
+
+    radius_m: float
+    height_m: float
+    mast_m: float
+
+
+@dataclass(frozen=True)
 class RobotModel:
     """One embodiment; `assets.urdf_path` makes its URDF, `catalogue.robot_model` finds it by name.
 
     Joint vectors (J,) of a robot hold the joints of all `arms` in this order. `pedestal_size_m` is the box that carries
     the arms of a robot without wheels, its bottom at the base frame; None where the arm stands on the base. `source`
     has the URDF files of a robot from a model file, None for a robot of the catalogue, and `files_sha256` identifies
-    these files and their meshes. `cameras` are mounted on the robot.
+    these files and their meshes. `cameras` are mounted on the robot. `chassis` is that of a catalogue robot on wheels,
+    None for the usual box.
     """
 
     name: str
@@ -172,6 +182,7 @@ class RobotModel:
     source: UrdfSource | None = None
     cameras: tuple[RobotCamera, ...] = ()
     files_sha256: str = ""
+    chassis: RoundChassis | None = None
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]

@@ -20,7 +20,7 @@ from embodied.scenes.scene import Body, Camera, RobotPlacement, Scene
 from embodied.seeding import stream
 
 ROBOT, CAMERA = "robot", "head"
-ROBOT_MODEL = "differential_base"
+ROBOT_MODEL = "round_base"
 CAMERA_HEIGHT_M = 1.31
 CAMERA_TILT_RAD = float(np.radians(-30.0))
 CAMERA_FOV_X_RAD = float(np.radians(43.0))
