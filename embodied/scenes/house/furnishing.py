@@ -14,6 +14,7 @@ _AISLE_M = 0.64  # In front of furniture: a base of 0.25 m passes.
 _DOORWAY_M = 0.8
 _STEP_M = 0.05
 _GAP_M = 0.02
+_TOLERANCE_M = 2e-4  # Places are rounded to a tenth of a millimetre.
 # What stands in a room: kind, and how likely it is wanted; what is certain is placed first, in all rooms.
 _PROGRAMMES: Mapping[str, tuple[tuple[str, float], ...]] = {
     "kitchen": (
@@ -96,7 +97,7 @@ class _Space:
 
     def accepts(self, rectangles: np.ndarray, aisles: np.ndarray) -> np.ndarray:
         """Returns which of N footprints (N, 4) with `aisles` (N, 4) fit: left, bottom, right, top."""
-        inside = self.inside.grown(1e-6)
+        inside = self.inside.grown(_TOLERANCE_M)
         fits = _holds(inside, rectangles) & _holds(inside, aisles)
         for one in self.placed:
             fits &= ~_overlap(rectangles, one.footprint.grown(_GAP_M)) & ~_overlap(aisles, one.footprint)
@@ -277,4 +278,4 @@ def _holds(one: Rectangle, others: np.ndarray) -> np.ndarray:
 
 
 def _within(one: Rectangle, other: Rectangle) -> bool:
-    return bool(_holds(other.grown(1e-6), _array([one])).all())
+    return bool(_holds(other.grown(_TOLERANCE_M), _array([one])).all())

@@ -55,7 +55,10 @@ def _drawn(seed: int, split: Split, config: HouseConfig, attempt: int) -> House 
     """Returns the home of one attempt, None where it has too few things or is not reachable."""
     rng = stream(seed, "house", split, attempt)
     sizes = stream(seed, "house sizes", split)  # The same for all attempts: a size that is hard to draw stays.
-    rooms, wanted, count = (_within(sizes, limits) for limits in (config.rooms, config.receptacles, config.objects))
+    rooms, count = _within(sizes, config.rooms), _within(sizes, config.objects)
+    wanted = _within(
+        sizes, (min(config.receptacles[1], max(config.receptacles[0], 2 * rooms + 3)), config.receptacles[1])
+    )
     try:
         plan = draw_floor_plan(rng, rooms)
     except SceneError:

@@ -4,10 +4,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from embodied.geometry import Pose
-from embodied.scenes.house.floor_plan import WALL_M, FloorPlan
+from embodied.scenes.house.floor_plan import WALL_M, FloorPlan, Rectangle
 from embodied.scenes.house.records import Door
 from embodied.scenes.parts import block, shade
 from embodied.scenes.scene import Body, Part, Rgba
@@ -30,6 +31,13 @@ _CARPET: tuple[Rgba, ...] = (
     (0.54, 0.62, 0.54, 1.0),
     (0.68, 0.64, 0.54, 1.0),
 )
+_RUG: tuple[Rgba, ...] = (
+    (0.55, 0.30, 0.28, 1.0),
+    (0.32, 0.40, 0.50, 1.0),
+    (0.62, 0.54, 0.42, 1.0),
+    (0.38, 0.45, 0.38, 1.0),
+)
+_RUGS = ("living room", "bedroom", "dining room")
 _FLOORS = {
     "kitchen": _TILED,
     "bathroom": _TILED,
@@ -55,10 +63,29 @@ def floors(rng: np.random.Generator, plan: FloorPlan) -> tuple[Body, ...]:
     for number, (room, one) in enumerate(zip(plan.rooms, plan.rectangles, strict=True)):
         colours = _FLOORS[room.category]
         rgba = shade(colours[int(rng.integers(len(colours)))], rng.uniform(0.94, 1.06))
-        part = block((one.width, one.depth, FLOOR_M), (0, 0, 0), rgba)
+        parts = [block((one.width, one.depth, FLOOR_M), (0, 0, 0), rgba)]
+        if room.category in _RUGS:
+            parts += _rug(rng, one)
         centre = ((one.left + one.right) / 2, (one.bottom + one.top) / 2, -FLOOR_M / 2)
-        bodies.append(Body(f"floor_{number}", (part,), Pose(centre), category="floor"))
+        bodies.append(Body(f"floor_{number}", tuple(parts), Pose(centre), category="floor"))
     return tuple(bodies)
+
+
+def _rug(rng: np.random.Generator, one: Rectangle) -> list[Part]:
+    """Returns a rug with a border in the middle of a room; it lies flat and stops nothing."""
+    length, width = (
+        share * side for share, side in zip(rng.uniform(0.4, 0.55, 2), (one.width, one.depth), strict=True)
+    )
+    rgba = _RUG[int(rng.integers(len(_RUG)))]
+    sizes = (
+        (length, width, 1.0, 0.004),
+        (length - 0.2, width - 0.2, 1.2, 0.006),
+        (length - 0.3, width - 0.3, 0.9, 0.008),
+    )
+    return [
+        msgspec.structs.replace(block((x, y, z), (0, 0, FLOOR_M / 2), shade(rgba, factor)), collides=False)
+        for x, y, factor, z in sizes
+    ]
 
 
 def walls(rng: np.random.Generator, plan: FloorPlan) -> tuple[Body, ...]:
