@@ -106,17 +106,23 @@ def test_counts_that_measure_nothing_are_refused(wrong: dict[str, int]) -> None:
 
 def test_every_event_of_a_load_is_sent_acknowledged_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_service, "START_DELAY_S", 0.0)
-    config = MemoryLoadConfig(clients=3, events_per_s=20.0, duration_s=0.5, processes=1)
+    monkeypatch.setattr(memory_service, "BURST_DELAY_S", 0.0)
+    config = MemoryLoadConfig(clients=3, events_per_s=20.0, duration_s=0.5, processes=1, burst_events=5)
     result = memory_service.measure(config, seed=0)
-    assert result["logged"] == result["acknowledged"] == result["kept"] == 30
-    assert result["problems"] == []
-    assert result["acknowledgement"]["p99_ms"] >= result["acknowledgement"]["p50_ms"] > 0.0
-    assert min(result["cpu_ms_per_event"].values()) > 0.0
+    for row in (result, result["socket"]):
+        assert row["logged"] == row["acknowledged"] == row["kept"] == 30 + 15
+        assert row["problems"] == []
+        assert row["acknowledgement"]["p99_ms"] >= row["acknowledgement"]["p50_ms"] > 0.0
+        assert min(row["cpu_ms_per_event"].values()) > 0.0
+        assert row["burst"]["events"] == 15
+        assert row["burst"]["events_per_s"] > 0.0
 
 
 def test_a_load_of_nothing_is_refused() -> None:
     with pytest.raises(ConfigError):
         memory_service.measure(MemoryLoadConfig(clients=0), seed=0)
+    with pytest.raises(ConfigError):
+        memory_service.measure(MemoryLoadConfig(burst_events=-1), seed=0)
 
 
 def test_the_size_of_a_bank_and_its_rebuilds_are_measured():

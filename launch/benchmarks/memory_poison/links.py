@@ -6,11 +6,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from embodied.errors import MemoryBankError
-from embodied.memory import ClientRights, Link, Role, add_credential
+from embodied.memory import ClientRights, Role, add_credential
+
+if TYPE_CHECKING:
+    from embodied.memory.service.socket_link import SocketLink
 
 WAIT_S = 60.0
 CLIENTS = "clients.json"
@@ -23,7 +27,7 @@ class BankAddress(msgspec.Struct, frozen=True):
     tokens: dict[str, str]
 
 
-def connect(address: BankAddress, name: str) -> Link:
+def connect(address: BankAddress, name: str) -> "SocketLink":
     """Returns the link of the client with this `name`."""
     from embodied.memory.service.socket_link import SocketLink
 
