@@ -23,6 +23,7 @@ from embodied.memory import (
     ReadCall,
     RetentionConfig,
     Role,
+    SimulatedClock,
     UnreachableError,
     Watermark,
     Withdrawn,
@@ -311,6 +312,30 @@ def test_a_client_has_few_connections_at_once_and_the_newest_counts(site):
     assert links[-1].head() == 0
 
 
+def test_the_clock_of_simulated_time_is_advanced_by_the_site_alone(tmp_path):
+    path, settings = tmp_path / "clients.json", SocketSettings(port=0)
+    tokens = {client.name: add_credential(path, client) for client in CLIENTS}
+    with BankService(open_bank(":memory:", clock=SimulatedClock())) as service:
+        with listening(service, settings, credentials=Credentials(path)) as server:
+            for name in ("panda", "screen"):
+                with (
+                    closing(SocketLink(server.url, token=tokens[name])) as link,
+                    pytest.raises(NotPermittedError, match="driver of a run"),
+                ):
+                    link.advance(5.0)
+            with closing(SocketLink(server.url, token=tokens["operator"])) as link:
+                assert link.advance(5.0) == 5.0
+        with (
+            listening(service, settings) as server,
+            closing(SocketLink(server.url)) as link,
+            BankClient(link, Outbox(None), writer="panda") as client,
+        ):
+            with pytest.raises(NotPermittedError, match="driver of a run"):
+                client.advance(9.0)
+            assert client.clock().time_s == 5.0
+            assert service.advance(7.0) == client.clock().time_s == 7.0
+
+
 # --- The file ---------------------------------------------------------------------------------------------------------
 
 
@@ -339,6 +364,7 @@ def test_the_file_is_private_and_holds_digests_alone(site):
         (ClientRights("cafe\u0301"), "NFC"),
         (ClientRights("other", writers=("x" * 1001,)), "1000 letters"),
         (ClientRights("other", robots=("arm\u200b",)), "Write 'arm'"),
+        (ClientRights("other", Role.DRIVER), "role"),
     ],
 )
 def test_clients_that_could_write_as_another_are_refused(site, client, match):

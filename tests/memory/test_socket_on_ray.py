@@ -1,11 +1,13 @@
 """A bank on Ray that is reached through a socket: robots' programs need no Ray, and outlive its head."""
 
 import os
+import pickle
 import signal
 import socket
 
 import pytest
 
+from embodied.errors import NotPermittedError
 from embodied.geometry import Pose
 from embodied.memory import BankClient, ClientRights, EntitySeen, Outbox, Role, add_credential, open_bank
 from embodied.memory.service.socket_link import SocketLink
@@ -35,6 +37,19 @@ def test_an_owner_on_ray_serves_a_socket_and_is_found_there_again_once_it_was_re
             os.kill(on_ray.pid(), signal.SIGKILL)
             assert client.log(EntitySeen("cup", "cup", Pose()), robot="arm") == 2
             assert client.head() == 2
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_the_clock_of_an_owner_on_ray_is_advanced_through_the_link_of_its_driver_alone(tmp_path):
+    from embodied.memory.service.ray_service import Host, RayLink, hosted
+
+    with hosted(Host(f"sqlite:///{tmp_path}/bank.db", name="driven", simulated=True)) as link:
+        driver = pickle.loads(pickle.dumps(link))
+        assert driver.advance(5.0) == 5.0
+        robot = RayLink("driven")
+        with pytest.raises(NotPermittedError, match="link that `hosted` yields"):
+            robot.advance(9.0)
+        assert robot.clock().time_s == 5.0
 
 
 @pytest.mark.proof

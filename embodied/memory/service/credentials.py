@@ -34,13 +34,18 @@ class Role(StrEnum):
     A `ROBOT` writes under its own names, and leases subtasks for its own robots. The `SITE` is an operator's tool: it
     also writes under names of the site, closes and reopens the past, leases for every robot, and lets events be
     removed. A `READER` only reads. `ANYONE` is every client of a bank without credentials: it may do all but write what
-    is reserved for the site.
+    is reserved for the site and advance a simulated clock, so that no robot's program does that by accident. A `DRIVER`
+    is as `ANYONE` and may advance it: the program that runs simulated time, with the link that `hosted` gives it.
     """
 
     ROBOT = "robot"
     SITE = "site"
     READER = "reader"
     ANYONE = "anyone"
+    DRIVER = "driver"
+
+
+UNNAMED = (Role.ANYONE, Role.DRIVER)  # Of clients without credentials.
 
 
 @dataclass(frozen=True)
@@ -78,12 +83,16 @@ class ClientRights:
 
     def check_clock(self) -> None:
         """Raises `NotPermittedError` unless this client may advance a simulated clock."""
-        if self.role not in (Role.SITE, Role.ANYONE):
-            raise NotPermittedError("Only a client of the role `site` may advance the clock.", value=self.name)
+        if self.role not in (Role.SITE, Role.DRIVER):
+            raise NotPermittedError(
+                "Only the driver of a run may advance the clock.",
+                value=f"the client {self.name!r} of the role {self.role.value!r}",
+                remedy="Use the link that `hosted` yields, or a credential of the role `site`.",
+            )
 
     def check_retention(self) -> None:
         """Raises `NotPermittedError` unless this client may let events be removed."""
-        if self.role not in (Role.SITE, Role.ANYONE):
+        if self.role not in (Role.SITE, *UNNAMED):
             raise NotPermittedError("Only a client of the role `site` may let events be removed.", value=self.name)
 
     def _check_event(self, event: Event) -> None:
@@ -97,7 +106,7 @@ class ClientRights:
             raise NotPermittedError(
                 "A client must not write events of another's robot.", value=event.robot, remedy=self._may(self.robots)
             )
-        if self.role is not Role.ANYONE and not self._is_own(event.writer):
+        if self.role not in UNNAMED and not self._is_own(event.writer):
             raise NotPermittedError(
                 "A client must write under its own names.", value=event.writer, remedy=self._may(self.writers)
             )
@@ -129,7 +138,7 @@ class ClientRights:
         return f"The client {self.name!r} has {', '.join((self.name, *further))}; nothing was written."
 
 
-ANYONE = ClientRights("", Role.ANYONE)
+ANYONE, DRIVER = ClientRights("", Role.ANYONE), ClientRights("", Role.DRIVER)
 
 
 def _is_owners(writer: str) -> bool:
@@ -265,7 +274,7 @@ def _check(entries: Sequence[Credential]) -> None:
     if len({one.name for one in entries}) < len(entries):
         raise ConfigError("Each client must have one entry.", value=[one.name for one in entries])
     for one in entries:
-        if one.role is Role.ANYONE or len(one.token_sha256) != 64:
+        if one.role in UNNAMED or len(one.token_sha256) != 64:
             raise ConfigError(
                 "An entry must have a role and the SHA-256 of a token as 64 hexadecimal digits.", value=one.name
             )

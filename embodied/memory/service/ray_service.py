@@ -25,7 +25,7 @@ from embodied.memory.retention.retention import RetentionConfig, RetentionResult
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.service.bank import Bank, open_bank
-from embodied.memory.service.credentials import ANYONE, ClientRights, Credentials
+from embodied.memory.service.credentials import ANYONE, DRIVER, ClientRights, Credentials
 from embodied.memory.service.leases import Lease
 from embodied.memory.service.service import LONGEST_WAIT_S, BankService, Result, UnreachableError
 from embodied.memory.service.shared_commits import SharedCommits
@@ -98,8 +98,9 @@ class BankActor:
         """As `BankService.clock`."""
         return self._service.clock()
 
-    async def advance(self, to_s: float) -> float:
-        """As `BankService.advance`."""
+    async def advance(self, to_s: float, client: ClientRights) -> float:
+        """As `BankService.advance`, for a client that may."""
+        client.check_clock()
         return self._service.advance(to_s)
 
     async def last_of_writer(self, writer: str) -> tuple[int, float]:
@@ -180,7 +181,7 @@ class RayLink:
 
     def advance(self, to_s: float) -> float:
         """As `Link.advance`."""
-        return self._call("advance", to_s)
+        return self._call("advance", to_s, client=self._client)
 
     def last_of_writer(self, writer: str) -> tuple[int, float]:
         """As `Link.last_of_writer`."""
@@ -228,7 +229,8 @@ class RayLink:
 def hosted(host: Host) -> Iterator[RayLink]:
     """Runs the owner of a bank on the Ray to which this process is connected, on this machine, until the end.
 
-    It is replaced whenever it dies, and opens the file again; clients keep unanswered events. Raises `ConfigError` for
+    It is replaced whenever it dies, and opens the file again; clients keep unanswered events. The link may advance a
+    simulated clock, unlike a `RayLink` of the owner's name. Raises `ConfigError` for
     a bank in memory, which would be lost with its owner, and whatever opening the bank raises.
     """
     if bank_path(host.url, root=_root(host)) is None:
@@ -247,7 +249,7 @@ def hosted(host: Host) -> Iterator[RayLink]:
         scheduling_strategy=here,
         runtime_env={"env_vars": {"PYTHONPATH": _python_path()}},
     ).remote(host)
-    link = RayLink(host.name)
+    link = RayLink(host.name, client=DRIVER)
     try:
         try:
             ray.get(actor.pid.remote())
