@@ -20,7 +20,7 @@ WRONG_FRAME = "wrong frame"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class FrameScore:
     """Whether an answer is right, and why it is not; `reached` is the number of goals that its frames reach."""
 
     success: bool
@@ -28,22 +28,22 @@ class Verdict:
     reached: int = 0
 
 
-def judged(row: FrameQuestion, answer: Sequence[int] | None, *, frames: int = FRAMES) -> Verdict:
+def judged(row: FrameQuestion, answer: Sequence[int] | None, *, frames: int = FRAMES) -> FrameScore:
     """Returns the verdict on the frames of an answer, one per goal; None stands for no answer.
 
     Frames must lie in [0, `frames`). In order the i-th frame must be valid for the i-th goal; otherwise each goal must
     get a frame of its own: a perfect matching between frames and goals.
     """
     if answer is None:
-        return Verdict(success=False, reason=f"{RESPONSE_ERROR}: no answer has its id")
+        return FrameScore(success=False, reason=f"{RESPONSE_ERROR}: no answer has its id")
     if len(answer) != len(row.goals):
-        return Verdict(success=False, reason=f"{WRONG_COUNT}: {len(answer)} frames for {len(row.goals)} goals")
+        return FrameScore(success=False, reason=f"{WRONG_COUNT}: {len(answer)} frames for {len(row.goals)} goals")
     if wrong := [frame for frame in answer if not 0 <= frame < frames]:
-        return Verdict(success=False, reason=f"{OUT_OF_BOUNDS}: {wrong[0]} is not in [0, {frames})")
+        return FrameScore(success=False, reason=f"{OUT_OF_BOUNDS}: {wrong[0]} is not in [0, {frames})")
     reached = goals_reached(row.goals, answer, ordered=is_ordered(row))
     if row.solvable and reached == len(row.goals):
-        return Verdict(success=True, reached=reached)
-    return Verdict(success=False, reason=WRONG_FRAME if row.solvable else UNSOLVABLE, reached=reached)
+        return FrameScore(success=True, reached=reached)
+    return FrameScore(success=False, reason=WRONG_FRAME if row.solvable else UNSOLVABLE, reached=reached)
 
 
 def is_ordered(row: FrameQuestion) -> bool:
