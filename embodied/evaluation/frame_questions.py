@@ -81,7 +81,7 @@ class FramePlan:
 
 
 def score(plan: FramePlan, *, output: Path, config: str) -> Mapping[str, Any]:
-    """Scores the answers, writes rows, results and reports to the folder `output`, and returns its results.json.
+    """Scores the answers of `plan`, writes rows and reports to the folder `output`, and returns its results.json.
 
     `config` becomes config.yaml. Rows of "random" are one draw for each question; what counts for its mean is the exact
     expectation. The floors and the ceiling are in every result, whichever policies are chosen. Raises `DataError` for

@@ -29,7 +29,7 @@ class FrameScore:
 
 
 def judged(row: FrameQuestion, answer: Sequence[int] | None, *, frames: int = FRAMES) -> FrameScore:
-    """Returns the verdict on the frames of an answer, one per goal; None stands for no answer.
+    """Returns the verdict on the frames of an `answer` to the question `row`, one per goal; None stands for no answer.
 
     Frames must lie in [0, `frames`). In order the i-th frame must be valid for the i-th goal; otherwise each goal must
     get a frame of its own: a perfect matching between frames and goals.
@@ -52,8 +52,9 @@ def is_ordered(row: FrameQuestion) -> bool:
 
 
 def goals_reached(goals: Sequence[frozenset[int]], answer: Sequence[int], *, ordered: bool) -> int:
-    """Returns how many goals the frames reach, one frame each: at their own positions, or in a largest matching.
+    """Returns how many `goals` the frames of an `answer` reach, one frame each.
 
+    Frames and goals are paired by position if `ordered`, and otherwise in a largest matching.
     Source of the matching: J. Hopcroft and R. Karp, SIAM Journal on Computing 2 (1973), as in SciPy.
     """
     if ordered:
@@ -75,7 +76,7 @@ def oracle_answer(row: FrameQuestion) -> tuple[int, ...] | None:
 
 
 def random_answer(row: FrameQuestion, draws: np.random.Generator, *, frames: int = FRAMES) -> tuple[int, ...]:
-    """Returns independent uniform frames, one per goal."""
+    """Returns independent uniform frames in [0, `frames`) from `draws`, one per goal of `row`."""
     return tuple(int(frame) for frame in draws.integers(frames, size=len(row.goals)))
 
 
@@ -163,7 +164,8 @@ def episode_bootstrap(
 ) -> tuple[float, float]:
     """Returns the percentile interval (95 %) of the mean over templates of their means, resampling whole episodes.
 
-    The three sequences have one entry per question. Templates that a resample lacks are left out of its mean. With one
+    `scores`, `slugs` (templates) and `episodes` have one entry per question; `resamples` is the number of resamples
+    from `draws`. Templates that a resample lacks are left out of its mean. With one
     episode the interval is [0, 1]. Source: B. Efron and R. Tibshirani, An Introduction to the Bootstrap (1993).
     """
     days, kinds = list(dict.fromkeys(episodes)), list(dict.fromkeys(slugs))
