@@ -1,7 +1,7 @@
 """The facts of a day by object, furniture, room and time: what the rules of templates look up."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import inf
 from typing import Any
 
@@ -90,6 +90,7 @@ class DayIndex:
         return [at for at, one in enumerate(self.facts.interactions) if self.is_object(one.object, category)]
 
 
+@lru_cache(maxsize=65_536)
 def plain_text(text: str) -> str:
     """Returns a category or attribute in the form in which they are compared: lower case, with spaces."""
     return " ".join(text.replace("_", " ").lower().split())
