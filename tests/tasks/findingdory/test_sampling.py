@@ -103,6 +103,15 @@ def test_extremes_must_be_ahead_by_a_margin() -> None:
         valid_questions("nth_object", facts, draws=draws)
 
 
+def test_no_question_asks_for_a_minute_in_which_two_things_were_touched() -> None:
+    earlier = replace(INTERACTIONS[0], place_end_min=390.0)
+    facts = DayFacts(OBJECTS, RECEPTACLES, ROOMS, (earlier, *INTERACTIONS[1:]))
+    for slug in ("obj_at_t", "rec_at_t"):
+        times = [each.slots["time"] for each in valid_questions(slug, facts, draws=stream(0, slug))]
+        assert "6:31" in times
+        assert ("6:30" in times) == (slug == "rec_at_t")  # The shelf alone is both destination and source then.
+
+
 def test_objects_are_named_by_category_and_counted_where_several_were_touched() -> None:
     assert [object_name(DayIndex(story()), at) for at in range(4)] == [
         "cup", "first teapot", "second teapot", "mouse pad",
