@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 NAMES = {
     "belief",
     "faults",
+    "homes",
     "leak",
     "memory",
     "memory_backups",

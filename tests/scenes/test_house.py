@@ -164,6 +164,15 @@ def test_a_home_is_the_same_in_another_process():
     assert done.stdout.strip() == hashlib.sha256(texts.encode()).hexdigest()
 
 
+def test_splits_have_different_homes_and_models():
+    homes = {split: make_house(0, split=split) for split in ("train", "validation", "test")}
+    models = {split: {one.model for one in home.objects} for split, home in homes.items()}
+    assert not models["train"] & models["test"]
+    assert not models["train"] & models["validation"]
+    assert not models["validation"] & models["test"]
+    assert len({home.rooms for home in homes.values()}) == 3
+
+
 def test_settings_are_met_or_refused():
     config = HouseConfig(rooms=(5, 5), receptacles=(14, 16), objects=(24, 24), image_px=(480, 640))
     home = make_house(2, config=config)

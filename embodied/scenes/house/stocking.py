@@ -43,9 +43,9 @@ class _Shelf:
 
 
 def choose_models(rng: np.random.Generator, split: Split, count: int) -> list[ObjectModel]:
-    """Returns `count` different models of `split`, drawn with `rng`: two thirds of them in pairs of one category."""
+    """Returns `count` different models of `split`, drawn with `rng`: four fifths of them in pairs of one category."""
     names = [str(name) for name in rng.permutation(list(CATEGORIES))]
-    pairs = min(count // 3, len(names))
+    pairs = min(2 * count // 5, len(names))
     wanted = [*(name for name in names[:pairs] for _ in range(2)), *names[pairs:]][:count]
     models = []
     for name, number in Counter(wanted).items():

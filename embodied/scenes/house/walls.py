@@ -123,18 +123,19 @@ def _lines(plan: FloorPlan) -> dict[_Line, list[tuple[float, float]]]:
 
 
 def _solid(line: _Line, low: float, high: float, doors: Sequence[Door], rgba: Rgba) -> list[Part]:
-    """Returns the wall from `low` to `high` beside the doors, and above them."""
+    """Returns the wall from `low` to `high` beside and above the frames of its doors."""
     parts, start = [], low - WALL_M / 2
     for door in doors:
-        left, right = _along(door) - door.width_m / 2, _along(door) + door.width_m / 2
+        reach = door.width_m / 2 + _FRAME_M
+        left, right = _along(door) - reach, _along(door) + reach
         parts.append(_piece(line, (start, left), (0.0, WALL_HEIGHT_M), WALL_M, rgba))
-        parts.append(_piece(line, (left, right), (LINTEL_M, WALL_HEIGHT_M), WALL_M, rgba))
+        parts.append(_piece(line, (left, right), (LINTEL_M + _FRAME_M, WALL_HEIGHT_M), WALL_M, rgba))
         start = right
     return [*parts, _piece(line, (start, high + WALL_M / 2), (0.0, WALL_HEIGHT_M), WALL_M, rgba)]
 
 
 def _frame(door: Door, rgba: Rgba) -> list[Part]:
-    """Returns the frame of a door; it stands in the opening's rim and narrows it by nothing."""
+    """Returns the frame around the opening of a door."""
     line, half = _Line(door.axis, _across(door)), door.width_m / 2
     thick = WALL_M + 0.03
     low, high = _along(door) - half, _along(door) + half
