@@ -1,12 +1,13 @@
 """Evaluates policies: `python -m launch.evaluate suite=memorybench tier=strict policy=[expert] output=DIR`."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launch import cli, schema
+from launch import cli, frame_questions, schema
 from launch.lists import find_list
 from launch.parts import check_simulator
 
@@ -109,7 +110,10 @@ def _evaluation(config: schema.EvaluateConfig, worker: "WorkerConfig") -> "Evalu
 
 
 def main() -> None:
-    """Starts the command line with the settings of sim_configs/evaluate.yaml."""
+    """Starts the command line with the settings of sim_configs/evaluate.yaml, or of a suite that plays nothing."""
+    if frame_questions.requested(sys.argv[1:]):
+        frame_questions.enter()
+        return
     cli.enter(evaluate, config_name="evaluate", register=schema.register, mappings=("team",))
 
 

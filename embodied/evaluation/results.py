@@ -4,7 +4,7 @@ Rows are appended as episodes end, other files are written atomically, by one wr
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
@@ -154,11 +154,15 @@ class ResultsFolder:
 
     def append(self, record: EpisodeRecord) -> EpisodeRecord:
         """Adds one row and returns the record as it will be read back, once it is on disk."""
-        line = encode_row(record)
-        self._rows.write(line)
+        return self.extend([record])[0]
+
+    def extend(self, records: Iterable[EpisodeRecord]) -> list[EpisodeRecord]:
+        """Adds rows and returns the records as they will be read back, once all of them are on disk."""
+        lines = [encode_row(record) for record in records]
+        self._rows.writelines(lines)
         self._rows.flush()
         os.fsync(self._rows.fileno())
-        return decode_row(line)
+        return [decode_row(line) for line in lines]
 
     def remove_rows(self) -> None:
         """Removes all rows: their episodes are played again."""

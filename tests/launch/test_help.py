@@ -52,6 +52,13 @@ def test_every_setting_is_explained_in_a_line(page, command):
     assert not [line for line in lines if "_schema" in line]
 
 
+def test_a_suite_that_plays_nothing_has_a_page_of_its_own(page):
+    lines = page("evaluate", "suite=findingdory_offline").splitlines()
+    settings = {match[1]: match[2] for line in lines if (match := SETTING.match(line))}
+    assert set(settings) == {"suite", "annotations", "policy", "answers", "constant", "frames", "seed", "output"}
+    assert all(value.partition("  ")[2].strip() and not value.endswith("...") for value in settings.values())
+
+
 def test_the_page_of_evaluations_fits_two_screens_and_names_the_parts(page):
     shown = page("evaluate")
     assert len(shown.splitlines()) <= 100
