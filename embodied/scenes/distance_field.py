@@ -29,17 +29,30 @@ class DistanceField:
 
         It is interpolated between four cells where all of them can be reached, else exact to within half a cell.
         """
-        if not self.cells.contains(point_m):
-            return np.inf
+        return float(self.at_all(np.array([[float(point_m[0]), float(point_m[1])]]))[0])
+
+    def at_all(self, points_m: np.ndarray) -> np.ndarray:
+        """Returns the distance (N,) of each of `points_m` (N, 2), as `at`."""
+        found = np.full(len(points_m), np.inf)
+        free = np.flatnonzero(self.cells.islands_at(points_m))
+        points, clearance = points_m[free], self.cells.clearance
+        right, up = ((points - clearance.first_m) / clearance.cell_m).T
+        row, column = up.astype(int), right.astype(int)
+        right, up = right - column, up - row
+        around = [(down, over) for down in (0, 1) for over in (0, 1)]
+        values = np.stack([self.values_m[row + down, column + over] for down, over in around], axis=1)
+        shares = np.stack([abs(1 - down - up) * abs(1 - over - right) for down, over in around], axis=1)
+        gaps = clearance.cell_m * np.stack([np.hypot(down - up, over - right) for down, over in around], axis=1)
+        finite = np.isfinite(values).all(axis=1)
+        found[free[finite]] = (values[finite] * shares[finite]).sum(axis=1)
+        found[free[~finite]] = (values + gaps)[~finite].min(axis=1)
+        return found
+
+    def nearby(self, points_m: np.ndarray) -> np.ndarray:
+        """Returns the distance (N,) in metres of the centre of the cell nearest to each of `points_m` (N, 2)."""
         clearance = self.cells.clearance
-        at = np.array([float(point_m[0]), float(point_m[1])])
-        right, up = (at - clearance.first_m) / clearance.cell_m
-        row, column = int(up), int(right)
-        values = self.values_m[row : row + 2, column : column + 2]
-        if np.isfinite(values).all():
-            return float(np.array([1 - up + row, up - row]) @ values @ np.array([1 - right + column, right - column]))
-        around = np.array([(row, column), (row, column + 1), (row + 1, column), (row + 1, column + 1)])
-        return float((values.ravel() + np.linalg.norm(clearance.centres(around) - at, axis=1)).min())
+        columns, rows = np.rint((points_m - clearance.first_m) / clearance.cell_m).astype(int).T
+        return self.values_m[np.clip(rows, 0, len(self.values_m) - 1), np.clip(columns, 0, self.values_m.shape[1] - 1)]
 
 
 class SightFans:

@@ -1,5 +1,6 @@
 """The cells of a floor plan on which a round base is free, their connected parts, and paths from cell to cell."""
 
+import itertools
 from functools import cached_property
 from typing import Any, cast
 
@@ -23,10 +24,7 @@ class FreeCells:
 
     def contains(self, point_m: PointLike) -> bool:
         """Returns whether the disc at (x, y) is free."""
-        at = np.array([[float(point_m[0]), float(point_m[1])]])
-        # The tolerance is of rounding: centres of free cells are free.
-        free = np.isfinite(at).all() and self.clearance.at(at)[0] >= self.radius_m - 1e-9
-        return bool(free) and len(self._free_around(at[0])) > 0
+        return bool(self.island(point_m))
 
     def snap(self, point_m: PointLike, *, island: int | None = None) -> Point | None:
         """Returns the free point nearest to (x, y), on `island` if given; None where there is none.
@@ -46,10 +44,28 @@ class FreeCells:
 
     def island(self, point_m: PointLike) -> int:
         """Returns the number of the connected part that (x, y) is on, 0 where it is not free."""
-        if not self.contains(point_m):
-            return 0
-        row, column = self._free_cell(point_m)
-        return int(self.islands[row, column])
+        return int(self.islands_at(np.array([[float(point_m[0]), float(point_m[1])]]))[0])
+
+    def islands_at(self, points_m: np.ndarray) -> np.ndarray:
+        """Returns the number (N,) of the connected part that each of `points_m` (N, 2) is on, 0 where it is not free.
+
+        It is that of the nearest free one of the four cells around a point.
+        """
+        clearance = self.clearance
+        free = np.all(np.isfinite(points_m), axis=1)
+        points = np.where(free[:, None], points_m, 0.0)
+        # The tolerance is of rounding: centres of free cells are free.
+        free &= clearance.at(points) >= self.radius_m - 1e-9
+        right, up = ((points - clearance.first_m) / clearance.cell_m).T
+        limit = np.array(self.free.shape) - 1
+        found, nearest = np.zeros(len(points), dtype=np.int32), np.full(len(points), np.inf)
+        for row, column in itertools.product((np.floor(up), np.ceil(up)), (np.floor(right), np.ceil(right))):
+            cell = np.clip(np.stack([row, column], axis=1), 0, limit).astype(int)
+            island = self.islands[cell[:, 0], cell[:, 1]]
+            gap = np.hypot(row - up, column - right)
+            better = free & (island > 0) & (gap < nearest)
+            found[better], nearest[better] = island[better], gap[better]
+        return found
 
     @cached_property
     def islands(self) -> np.ndarray:
@@ -74,20 +90,14 @@ class FreeCells:
         centres = self.clearance.centres(np.argwhere(self.islands > 0)[chain[::-1]])
         return np.vstack([start, centres, goal])
 
-    def _free_cell(self, point_m: PointLike) -> tuple[int, int]:
-        """Returns the nearest free cell around a free point."""
-        at = np.array([float(point_m[0]), float(point_m[1])])
-        around = self._free_around(at)
+    def _free_cell(self, at: np.ndarray) -> tuple[int, int]:
+        """Returns the nearest free cell around a free point (2,)."""
+        column, row = np.floor((at - self.clearance.first_m) / self.clearance.cell_m + 1e-9).astype(int)
+        around = np.array([(row + up, column + right) for up in (0, 1) for right in (0, 1)])
+        around = around[self.free[around[:, 0], around[:, 1]]]
         gaps = np.linalg.norm(self.clearance.centres(around) - at, axis=1)
         found = around[int(np.argmin(gaps))]
         return int(found[0]), int(found[1])
-
-    def _free_around(self, at: np.ndarray) -> np.ndarray:
-        """Returns those of the four cells around a point (2,) of the area that are free: (row, column) (N, 2)."""
-        column, row = np.floor((at - self.clearance.first_m) / self.clearance.cell_m + 1e-9).astype(int)
-        around = np.array([(row + up, column + right) for up in (0, 1) for right in (0, 1)])
-        around = around[(around < self.free.shape).all(axis=1)]
-        return around[self.free[around[:, 0], around[:, 1]]]
 
     @cached_property
     def _index(self) -> np.ndarray:

@@ -51,6 +51,10 @@ class Geodesics:
         """
         return self.cells.island(point_m)
 
+    def islands_at(self, points_m: np.ndarray) -> np.ndarray:
+        """Returns `island` (N,) of each of `points_m` (N, 2)."""
+        return self.cells.islands_at(points_m)
+
     def distances_m(self, start_m: PointLike, goals_m: Sequence[PointLike]) -> tuple[float, ...]:
         """Returns the length in metres of the shortest path from start to each goal, infinite where there is none."""
         return tuple(np.inf if path is None else path_length_m(path) for path in self.paths(start_m, goals_m))
@@ -77,7 +81,7 @@ class Geodesics:
         if not any(reachable):
             return [None] * len(goals_m)
         start, goals = _point(start_m), np.array([_point(goal) for goal in goals_m])
-        open_ = self.clearance.open_lines(np.broadcast_to(start, goals.shape), goals, self._least_m)
+        open_ = self.open_lines(start, goals)
         distances, before = self._search(start)
         found: list[np.ndarray | None] = []
         for goal, is_reachable, is_open in zip(goals, reachable, open_, strict=True):
@@ -94,10 +98,9 @@ class Geodesics:
         distances = self._search(_point(start_m))[0] if self.contains(start_m) else None
         return self._fans.field(_point(start_m), self.island(start_m), distances)
 
-    def open_line(self, start_m: PointLike, goal_m: PointLike) -> bool:
-        """Returns whether the disc may move straight from start to goal."""
-        start, goal = _point(start_m)[None], _point(goal_m)[None]
-        return bool(self.clearance.open_lines(start, goal, self._least_m)[0])
+    def open_lines(self, start_m: PointLike, goals_m: np.ndarray) -> np.ndarray:
+        """Returns bool (N,): whether the disc may move straight from start to each of `goals_m` (N, 2)."""
+        return self.clearance.open_lines(np.broadcast_to(_point(start_m), goals_m.shape), goals_m, self._least_m)
 
     @property
     def _least_m(self) -> float:
@@ -136,7 +139,7 @@ class Geodesics:
         bends = self._bends
         others = np.flatnonzero(bends.tangent(np.arange(len(bends)), np.broadcast_to(point, (len(bends), 2))))
         ends = bends.points_m[others]
-        open_ = self.clearance.open_lines(np.broadcast_to(point, ends.shape), ends, self._least_m)
+        open_ = self.open_lines(point, ends)
         return others[open_], np.linalg.norm(ends[open_] - point, axis=1)
 
     def _search(self, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -168,7 +171,7 @@ class Geodesics:
         corners, at = [path[0]], 0
         while at < len(path) - 1:
             ends = path[at + 1 :]
-            open_ = self.clearance.open_lines(np.broadcast_to(path[at], ends.shape), ends, self._least_m)
+            open_ = self.open_lines(path[at], ends)
             at += 1 + (int(np.flatnonzero(open_).max()) if open_.any() else 0)
             corners.append(path[at])
         return np.array(corners)

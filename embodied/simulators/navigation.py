@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from embodied.geometry import Pose
-from embodied.scenes.floor_plan import floor_plan
+from embodied.scenes.floor_plan import driving_options, floor_plan
 from embodied.scenes.geodesics import Geodesics
 from embodied.scenes.scene import Scene
 
@@ -19,7 +19,7 @@ class SceneNavigation:
 
     def __init__(self, scene: Scene, assets: Path) -> None:
         self._scene = scene
-        self._assets = assets
+        self._options = driving_options(assets=assets)
         self._poses: Mapping[str, Pose] = {}
         self._spaces: dict[float, Geodesics] = {}
 
@@ -31,7 +31,7 @@ class SceneNavigation:
         if poses != self._poses:
             self._poses, self._spaces = dict(poses), {}
         if radius_m not in self._spaces:
-            self._spaces[radius_m] = floor_plan(self._scene, poses, radius_m=radius_m, assets=self._assets)
+            self._spaces[radius_m] = floor_plan(self._scene, poses, self._options, radius_m=radius_m)
         return self._spaces[radius_m]
 
     def regions(self, point_m: Sequence[float]) -> tuple[str, ...]:

@@ -30,12 +30,12 @@ class Template:
 
 
 RECALL = "Object Recall"
-INTERACTION = "Interaction"
-CONDITIONAL = "Conditional Interaction"
+INTERACTION = "PickAndPlace"
+CONDITIONAL = "Conditional PickAndPlace"
 ATTRIBUTES = "Object Attributes"
 SPATIAL = "Spatial Relationship"
 ROOMS = "Room Visitation"
-ORDER = "Interaction Order"
+ORDER = "PickAndPlace Order"
 TIME = "Time-Based"
 DURATION = "Duration Tracking"
 ALL = "Unordered Revisitation"
