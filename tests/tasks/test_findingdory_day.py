@@ -16,10 +16,12 @@ from embodied.scenes.house import HouseConfig, make_house
 from embodied.simulators.bullet import BulletConfig
 from embodied.tasks.findingdory.day import Day, carried_pose
 from embodied.tasks.findingdory.day_archive import read_day, write_day
+from embodied.tasks.findingdory.day_facts import facts_of
 from embodied.tasks.findingdory.home_map import HomeMap
 from embodied.tasks.findingdory.image_coding import depth_at, rgb_at
 from embodied.tasks.findingdory.oracle import DayConfig, live_day
 from embodied.tasks.findingdory.predicates import Predicates
+from embodied.tasks.findingdory.sampling import sample_questions
 from embodied.tasks.findingdory.steps import (
     FORWARD,
     MANIPULATE,
@@ -28,6 +30,7 @@ from embodied.tasks.findingdory.steps import (
     clock_at,
     even_frames,
 )
+from embodied.tasks.findingdory.table import TEMPLATES
 from embodied.tasks.findingdory.viewing import HomeView
 
 HOUSE = HouseConfig(rooms=(4, 5), receptacles=(12, 15), objects=(20, 24))
@@ -169,6 +172,25 @@ def test_the_farthest_things_from_the_end_are_farthest_by_a_margin(day, home_map
         assert len(ranked) == 1 or ranked[0] - ranked[1] >= 0.25
     ranked = sorted((home_map.object_distance_m(end, one.pose) for one in day.interactions), reverse=True)
     assert ranked[0] - ranked[1] >= 0.25
+
+
+def test_facts_of_a_day_allow_questions_of_nearly_all_templates(day, home_map):
+    facts = facts_of(day, home_map)
+    assert len(facts.objects) == len(day.house.objects)
+    assert [one.object for one in facts.interactions] == [one.object for one in day.interactions]
+    assert sum(room.steps for room in facts.rooms) == day.steps
+    touched = {one.object: one for one in day.interactions}
+    for one in facts.objects:
+        assert one.receptacle == (touched[one.name].destination if one.name in touched else where(day, one.name))
+        assert one.position_m == day.final_poses[one.name].position_m
+        assert one.candidate or one.name not in touched
+    assert not all(one.candidate for one in facts.objects)  # Nothing was seen in the room that was not entered.
+    missing = set(TEMPLATES) - set(sample_questions(facts, 1))
+    assert missing <= {"attr_print", "obj_between", "pick_between", "place_between", "all_crec_pick", "all_crec_place"}
+
+
+def where(day, name):
+    return next(one.receptacle for one in day.house.objects if one.name == name)
 
 
 def test_what_was_recorded_is_what_a_simulator_renders_at_that_step(day, simulator):

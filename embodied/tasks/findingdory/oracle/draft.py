@@ -7,13 +7,14 @@ import numpy as np
 
 from embodied.geometry import Pose
 from embodied.scenes.house import House, HouseObject, Surface
-from embodied.tasks.findingdory.day import PickAndPlace
+from embodied.tasks.findingdory.day import PickAndPlace, lived_poses
 from embodied.tasks.findingdory.home_map import HomeMap
 from embodied.tasks.findingdory.oracle.agenda import Agenda
 from embodied.tasks.findingdory.oracle.agent import OracleAgent
 from embodied.tasks.findingdory.oracle.config import DayConfig
-from embodied.tasks.findingdory.oracle.ends import end_points, least_margin_m
+from embodied.tasks.findingdory.oracle.ends import FarthestThings
 from embodied.tasks.findingdory.oracle.placing import free_pose
+from embodied.tasks.findingdory.predicates import LEAST_SHARE
 from embodied.tasks.findingdory.steps import FRAMES, PICK, PLACE, WAIT
 
 REACH_STEPS = (6, 14)  # Of a place, until the object stands on the surface.
@@ -158,12 +159,23 @@ class DayDraft:
 
     def _end(self) -> None:
         """Drives to where the farthest thing of every kind is farthest by a margin."""
-        poses = self._agent.object_poses
-        for point in end_points(self._rng, self._agent.home_map, self._judged, self._interactions, poses):
+        things = FarthestThings(self._judged, self._interactions, self._agent.object_poses, self._seen())
+        for point in things.end_points(self._rng, self._agent.home_map):
             if not self._agent.drive(point, within_m=0.3):
                 continue
-            margin_m = least_margin_m(self._judged, self._agent.follower.at, self._interactions, poses)
+            margin_m = things.margin_m(self._agent.follower.at)
             ranked = [count for _, count in self._rooms().most_common(2)]
             if margin_m >= END_MARGIN_M and (len(ranked) == 1 or ranked[0] - ranked[1] >= ROOM_MARGIN_STEPS):
                 return
         raise Abandoned("no end pose has unique farthest things")
+
+    def _seen(self) -> frozenset[str]:
+        """Returns the receptacles that were seen so far, by every third step."""
+        agent, view = self._agent, self._agent.view
+        lived = (np.array(agent.poses), np.array(agent.held))
+        initial = {body.name: body.pose for body in self._house.scene.bodies if body.name in agent.object_poses}
+        found: set[str] = set()
+        for step in range(0, agent.steps, 3):
+            objects = lived_poses(self._house, initial, self._interactions, lived, step)
+            found |= {name for name, share in view.shares(lived[0][step], objects).items() if share >= LEAST_SHARE}
+        return frozenset(found & self._receptacles.keys())

@@ -1,6 +1,7 @@
 """Where a day ends: poses from which the farthest object or receptacle of each kind is farthest by a margin."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,50 +12,47 @@ from embodied.tasks.findingdory.home_map import HomeMap
 CANDIDATES, TRIED = 40, 4
 
 
-def end_points(
-    rng: np.random.Generator,
-    walked: HomeMap,
-    judged: HomeMap,
-    interactions: Sequence[PickAndPlace],
-    object_poses: Mapping[str, Pose],
-) -> list[np.ndarray]:
-    """Returns a few points (2,) on the floor of `walked`, drawn with `rng`, the ones with the widest margins first.
+@dataclass(frozen=True)
+class FarthestThings:
+    """What may be farthest, of each kind: touched objects, and receptacles touched, picked from, placed on, untouched.
 
-    Ways are those of `judged`, the whole home, after the `interactions`, with objects at `object_poses`.
+    Ways are those of `judged`, the whole home, after `interactions`, with objects at `object_poses`; of untouched
+    receptacles those in `seen` count.
     """
-    centres = walked.floor.cells.clearance.centres(np.argwhere(walked.floor.cells.islands == walked.main))
-    points = centres[rng.choice(len(centres), size=min(CANDIDATES, len(centres)), replace=False)]
-    standing = {one.object: judged.standing_point(object_poses[one.object]) for one in interactions}
-    margins = []
-    for point in points:
-        field = judged.floor.field(point)
-        distances = {name: float(field.nearby(views).min(initial=np.inf)) for name, views in judged.viewpoints.items()}
-        distances |= {
-            name: np.inf if at is None else float(field.nearby(np.array([at]))[0]) for name, at in standing.items()
-        }
-        margins.append(_least_margin(distances, judged, interactions))
-    best = np.argsort(-np.array(margins), kind="stable")[:TRIED]
-    return [points[index] for index in best.tolist()]
 
+    judged: HomeMap
+    interactions: Sequence[PickAndPlace]
+    object_poses: Mapping[str, Pose]
+    seen: frozenset[str]
 
-def least_margin_m(
-    judged: HomeMap, at: np.ndarray, interactions: Sequence[PickAndPlace], object_poses: Mapping[str, Pose]
-) -> float:
-    """Returns by how much the farthest thing from `at` (2,) is farther than the second, the least over all kinds.
+    def end_points(self, rng: np.random.Generator, walked: HomeMap) -> list[np.ndarray]:
+        """Returns a few points (2,) on the floor of `walked`, drawn with `rng`, those with the widest margins first."""
+        centres = walked.floor.cells.clearance.centres(np.argwhere(walked.floor.cells.islands == walked.main))
+        points = centres[rng.choice(len(centres), size=min(CANDIDATES, len(centres)), replace=False)]
+        objects = {one.object: self.judged.standing_point(self.object_poses[one.object]) for one in self.interactions}
+        places = dict(self.judged.viewpoints)
+        places |= {name: np.array([at]).reshape(-1, 2) for name, at in objects.items() if at is not None}
+        margins = []
+        for point in points:
+            field = self.judged.floor.field(point)
+            least = {name: float(field.nearby(views).min(initial=np.inf)) for name, views in places.items()}
+            margins.append(self._least_margin(least))
+        best = np.argsort(-np.array(margins), kind="stable")[:TRIED]
+        return [points[index] for index in best.tolist()]
 
-    The kinds are touched objects, and receptacles that are touched, picked from, placed on and untouched. Ways are
-    those of `judged` after the `interactions`, with objects at `object_poses`.
-    """
-    distances = judged.receptacle_distances_m(at)
-    distances |= {one.object: judged.object_distance_m(at, object_poses[one.object]) for one in interactions}
-    return _least_margin(distances, judged, interactions)
+    def margin_m(self, at: np.ndarray) -> float:
+        """Returns by how much the farthest thing from `at` (2,) is ahead of the second, the least over all kinds."""
+        distances = self.judged.receptacle_distances_m(at)
+        for one in self.interactions:
+            distances[one.object] = self.judged.object_distance_m(at, self.object_poses[one.object])
+        return self._least_margin(distances)
 
-
-def _least_margin(distances: Mapping[str, float], judged: HomeMap, interactions: Sequence[PickAndPlace]) -> float:
-    sources, destinations = {one.source for one in interactions}, {one.destination for one in interactions}
-    untouched = {one.name for one in judged.house.receptacles} - sources - destinations
-    kinds = ({one.object for one in interactions}, sources | destinations, sources, destinations, untouched)
-    return min((_margin(distances[name] for name in kind) for kind in kinds), default=np.inf)
+    def _least_margin(self, distances: Mapping[str, float]) -> float:
+        sources = {one.source for one in self.interactions}
+        destinations = {one.destination for one in self.interactions}
+        touched = sources | destinations
+        kinds = ({one.object for one in self.interactions}, touched, sources, destinations, self.seen - touched)
+        return min((_margin(distances.get(name, np.inf) for name in kind) for kind in kinds), default=np.inf)
 
 
 def _margin(distances: Iterable[float]) -> float:
