@@ -11,12 +11,18 @@ import numpy as np
 import pytest
 
 from embodied.errors import SceneError
-from embodied.geometry import transform_points
-from embodied.scenes.house import RECEPTACLES, House, HouseConfig, Reach, make_house
+from embodied.geometry import Pose, compose, matrices_from_poses, quaternion_from_yaw, transform_points
+from embodied.scenes.house import CAMERA, RECEPTACLES, House, HouseConfig, Reach, Receptacle, Surface, make_house
+from embodied.scenes.house.floor_plan import draw_floor_plan
 from embodied.scenes.house.furniture import BUILDERS, furniture
 from embodied.scenes.house.pieces import Style
+from embodied.scenes.house.stocking import stock
+from embodied.scenes.meshing import triangulate
+from embodied.scenes.objects import object_model
 from embodied.scenes.parts import bounds
+from embodied.scenes.scene import Body, Box, Part
 from embodied.simulators.bullet import BulletConfig
+from embodied.simulators.rendering.opengl import CameraView, OpenGLRenderer, Visual
 
 ROOT = Path(__file__).parents[2]
 SEEDS = range(30)
@@ -37,6 +43,10 @@ def boxes(home, names):
         placed = transform_points(body.pose.matrix, corners)
         found.append((placed.min(axis=0), placed.max(axis=0)))
     return np.array(found)
+
+
+def fixed(home):
+    return [body for body in home.scene.bodies if body.mass_kg == 0.0]
 
 
 def overlapping(found, by_m):
@@ -117,6 +127,74 @@ def test_doors_join_rooms_and_two_rooms_have_a_single_door(homes):
             (x, y), step = door.centre_m, ((0.0, 0.2) if door.axis == "x" else (0.2, 0.0))
             sides = [(x - step[0], y - step[1], 0.5), (x + step[0], y + step[1], 0.5)]
             assert {name for point in sides for name in names if floor[name].holds(point)} == set(door.rooms)
+
+
+def test_many_floor_plans_have_two_rooms_with_a_single_door_and_no_narrow_rooms():
+    drawn = 0
+    for seed in range(400):
+        try:
+            plan = draw_floor_plan(np.random.default_rng(seed), 4 + seed % 3)
+        except SceneError:
+            continue
+        drawn += 1
+        count = Counter(name for door in plan.doors for name in door.rooms)
+        assert sum(number == 1 for number in count.values()) >= 2
+        assert set(count) == {room.name for room in plan.rooms}
+        assert all(min(one.width, one.depth) > 1.7 for one in plan.rectangles)
+    assert drawn > 200
+
+
+def test_a_room_behind_a_blocked_door_is_not_reached():
+    home = make_house(3)
+    shell = [body for body in home.scene.bodies if body.category in ("floor", "wall")]
+    name = next(one.name for one in home.rooms if sum(one.name in door.rooms for door in home.doors) == 1)
+    door = next(door for door in home.doors if name in door.rooms)
+    size = (door.width_m, 0.2, 1.0) if door.axis == "x" else (0.2, door.width_m, 1.0)
+    blockade = Body("blockade", (Part(Box(size)),), Pose((*door.centre_m, 0.5)))
+    assert Reach(shell, home.rooms, 0.25).unreached_rooms() == ()
+    blocked = Reach([*shell, blockade], home.rooms, 0.25)
+    assert blocked.unreached_rooms() == (name,)
+    surface = Surface("top", Pose((*home.rooms[0].outline_m[0], 0.8)), (0.5, 0.5), 1.0)
+    assert blocked.viewpoint(name, surface, 1.0) is None
+
+
+def test_two_objects_of_a_category_never_share_a_receptacle():
+    wide = Surface("top", Pose((0.0, 0.0, 0.8)), (2.0, 2.0), 1.0)
+    models = [object_model("mug", "test", index) for index in range(2)]
+    tables = [Receptacle(name, "table", "kitchen", (wide,)) for name in ("one", "other")]
+    rng = np.random.default_rng(0)
+    assert len(stock(rng, tables[:1], {"kitchen": "kitchen"}, models)) == 1
+    assert {one.receptacle.name for one in stock(rng, tables, {"kitchen": "kitchen"}, models)} == {"one", "other"}
+
+
+def test_each_object_is_seen_by_the_camera_of_the_robot_from_a_place_nearby(homes):
+    home, renderer = homes[6], OpenGLRenderer()
+    ids, camera, reach = home.scene.instance_ids(), home.scene.camera(CAMERA), Reach(fixed(home), home.rooms, 0.25)
+    rooms = {one.name: one.room for one in home.receptacles}
+    poses = matrices_from_poses([body.pose for body in home.scene.bodies])
+    try:
+        renderer.load(
+            [
+                Visual(node, transform_points(part.pose.matrix, mesh.vertices), mesh.faces, part.rgba, ids[body.name])
+                for node, body in enumerate(home.scene.bodies)
+                for part in body.parts
+                if part.visible
+                for mesh in [triangulate(part.shape)]
+            ]
+        )
+        for one in home.objects:
+            at = np.array(home.scene.body(one.name).pose.position_m[:2])
+            places = reach.places(rooms[one.receptacle])
+            places = places[np.linalg.norm(places - at, axis=1) < 1.5]
+            pixels = []
+            for x, y in places[:: max(1, len(places) // 10)]:
+                base = Pose((x, y, 0.0), quaternion_from_yaw(float(np.arctan2(at[1] - y, at[0] - x))))
+                pose = compose(base, camera.pose).matrix
+                view = CameraView(CAMERA, camera.width_px, camera.height_px, camera.fov_y_rad, pose)
+                pixels.append(int((renderer.render(poses, [view])[CAMERA].instance == ids[one.name]).sum()))
+            assert max(pixels) > 0.001 * camera.width_px * camera.height_px, one
+    finally:
+        renderer.close()
 
 
 def test_objects_have_untouched_twins_elsewhere(homes):

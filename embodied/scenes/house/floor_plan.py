@@ -175,7 +175,7 @@ def _doors(rng: np.random.Generator, rooms: Sequence[Room], rectangles: Sequence
     chosen = _tree(rooms, walls, start)
     for pair in sorted(set(walls) - set(chosen)):
         opens = {rooms[pair[0]].category, rooms[pair[1]].category} in _OPEN
-        if rng.random() < (0.7 if opens else 0.0) and _leaves([*chosen, pair], len(rooms)) >= 2:
+        if opens and rng.random() < 0.7:
             chosen.append(pair)
     return tuple(_opening(rng, rooms, pair, walls[pair], number) for number, pair in enumerate(chosen))
 
@@ -195,11 +195,6 @@ def _tree(rooms: Sequence[Room], walls: dict[tuple[int, int], _Shared], start: i
         reached.append(found[0][1])
         chosen.append((min(found[0]), max(found[0])))
     return chosen
-
-
-def _leaves(pairs: Sequence[tuple[int, int]], count: int) -> int:
-    """Returns how many rooms have a single door."""
-    return sum(sum(index in pair for pair in pairs) == 1 for index in range(count))
 
 
 def _opening(
