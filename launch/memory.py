@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
@@ -14,7 +15,6 @@ from embodied.memory import (
     Bank,
     BankView,
     OwnedError,
-    Ownership,
     ReadOnlyBank,
     RetentionConfig,
     SimulatedClock,
@@ -22,22 +22,21 @@ from embodied.memory import (
     bank_path,
     close_past,
     describe,
-    inspect_file,
     open_bank,
     open_read_only,
     reopen_past,
     require_openable,
-    rescue,
     restore,
     withdraw,
 )
 from embodied.paths import written_atomically
-from launch import cli, memory_text
+from launch import cli, memory_json, memory_text
 from launch.arguments import Arguments
+from launch.memory_check import checked
 from launch.memory_outbox import laid_aside
+from launch.memory_output import CommandAnswer, OutputFormat, path_text, show_lazily
 from launch.memory_query import QuerySettings
-from launch.memory_status import outbox_path, serve_metrics, status_lines
-from launch.printing import one_line
+from launch.memory_status import outbox_path, serve_metrics, status
 
 DAMAGED = 1
 
@@ -77,6 +76,7 @@ class MemoryCommandConfig(QuerySettings):
         seqs: with withdraw, the numbers of the wrong events
         reason: with withdraw, why they are wrong
         metrics_port: with status, a port of loopback that Prometheus reads until an interrupt
+        format: text for people, or json: one document for programs
     """
 
     what: What = MISSING
@@ -91,6 +91,7 @@ class MemoryCommandConfig(QuerySettings):
     reason: str = ""
     outboxes: list[str] = field(default_factory=list)
     metrics_port: int | None = None
+    format: OutputFormat = OutputFormat.text
     retention: RetentionConfig = field(default_factory=RetentionConfig)
 
 
@@ -100,16 +101,16 @@ def memory(composed: cli.Composed) -> None:
     root = Path(config.root) if config.root else None
     path = bank_path(config.url, root=root)
     if config.what is What.restore:
-        _restore(config, path)
+        _restore(config, path).show(config.format)
         return
     if path is None or not path.is_file():
         raise PathError(
             "A bank must be a file that exists.", value=config.url, remedy="Check the path after sqlite:///."
         )
     if config.what in BESIDE:
-        BESIDE[config.what](config, path)
+        BESIDE[config.what](config, path).show(config.format)
         return
-    if config.what not in READING:
+    if config.what not in (*READING, What.export):
         require_openable(config.url, root=root)
     if config.limit < 1:
         raise ConfigError("limit must be at least 1.", value=config.limit)
@@ -122,13 +123,16 @@ def memory(composed: cli.Composed) -> None:
         return
     if config.what in READING:
         with _opened(config.url, root) as view:
-            for line in READING[config.what](view, config):
-                cli.print_text(one_line(line))
+            lines, document = READING[config.what]
+            show_lazily(config.format, partial(lines, view, config), partial(document, view, config))
+        return
+    if config.what is What.export:
+        with _opened(config.url, root) as view:
+            _export(view, config)
         return
     # Its clock stands where that of the last owner stood: a command is not a part of the site's time.
     with open_bank(config.url, root=root, clock=SimulatedClock(), thorough=config.what is not What.rebuild) as bank:
-        for line in WRITING[config.what](bank, config):
-            cli.print_text(line)
+        WRITING[config.what](bank, config).show(config.format)
 
 
 def _opened(url: str, root: Path | None) -> Bank | ReadOnlyBank:
@@ -147,70 +151,39 @@ def _opened(url: str, root: Path | None) -> Bank | ReadOnlyBank:
 
 def _verify(config: MemoryCommandConfig, path: Path) -> None:
     """Prints the damage of the file, and writes or offers its longest intact prefix."""
-    owner = Ownership(path)
-    try:
-        damage = inspect_file(path)
-    finally:
-        owner.release()
-    if not damage.problems:
-        with open_bank(config.url, root=Path(config.root) if config.root else None, thorough=False) as bank:
-            problems = bank.verify().problems
-            head = bank.head
-        if not problems:
-            cli.print_text(
-                f"{path.name} is sound: {head} events, chained digests, and projections as the log gives them."
-            )
-            return
-        cli.print_text("\n".join(problems))
-        cli.print_text(
-            f"The log is sound. `python -m launch.memory rebuild url={config.url}` makes the projections again."
-        )
+    root = Path(config.root) if config.root else None
+    found = checked(path, config.url, root=root, output=Path(config.output) if config.output else None)
+    found.show(config.format)
+    if not found.document["sound"]:
         raise SystemExit(DAMAGED)
-    cli.print_text(f"{path.name} is damaged:")
-    for problem in damage.problems:
-        cli.print_text(f"  {problem}")
-    _offer_prefix(config, path, damage.sound_seq)
-    raise SystemExit(DAMAGED)
 
 
-def _offer_prefix(config: MemoryCommandConfig, path: Path, sound_seq: int) -> None:
-    if not sound_seq:
-        cli.print_text("No event before the damage can be read.")
-    elif config.output:
-        rescue(path, Path(config.output))
-        cli.print_text(f"Events 1 to {sound_seq} are sound; they are in {config.output} now.")
-    else:
-        target = path.with_name(f"{path.stem}-sound{path.suffix}")
-        again = f"python -m launch.memory verify url={config.url} output={target}"
-        cli.print_text(f"Events 1 to {sound_seq} are sound. To save them into a new file:\n  {again}")
-
-
-def _back_up(config: MemoryCommandConfig, path: Path) -> None:
+def _back_up(config: MemoryCommandConfig, path: Path) -> CommandAnswer:
     """Writes a checked copy to the new file `output`, also while another process writes the bank."""
     if not config.output:
         raise ConfigError("A backup needs a new file.", value="output=''", remedy="Write output=FILE.")
     head = back_up(path, Path(config.output))
-    cli.print_text(f"{config.output} holds events 1 to {head}, checked.")
+    return CommandAnswer(
+        [f"{config.output} holds events 1 to {head}, checked."], {"output": path_text(config.output), "head": head}
+    )
 
 
-def _list_refused(config: MemoryCommandConfig, path: Path) -> None:
-    """Prints what is laid aside in the outbox at `path`, or sends one parcel of it again."""
+def _list_refused(config: MemoryCommandConfig, path: Path) -> CommandAnswer:
+    """Lists what is laid aside in the outbox at `path`, or sends one parcel of it again."""
     root = Path(config.root) if config.root else None
-    for line in laid_aside(path, again=config.again, bank=config.bank, root=root):
-        cli.print_text(line)
+    return laid_aside(path, again=config.again, bank=config.bank, root=root)
 
 
-def _show_status(config: MemoryCommandConfig, path: Path) -> None:
-    """Prints the state of the bank or outbox at `path` and of the other outboxes, or serves it as metrics."""
+def _show_status(config: MemoryCommandConfig, path: Path) -> CommandAnswer:
+    """Returns the state of the bank or outbox at `path` and of the other outboxes, or serves it as metrics."""
     root = Path(config.root) if config.root else None
     files = [path, *(outbox_path(name, root) for name in config.outboxes)]
     if config.metrics_port is not None:
         serve_metrics(files, config.metrics_port)
-    for line in status_lines(files, limit=config.limit):
-        cli.print_text(line)
+    return status(files, limit=config.limit)
 
 
-def _restore(config: MemoryCommandConfig, path: Path | None) -> None:
+def _restore(config: MemoryCommandConfig, path: Path | None) -> CommandAnswer:
     """Writes the bank of `backup` to the new file of the URL."""
     if path is None or not config.backup:
         raise ConfigError(
@@ -219,68 +192,78 @@ def _restore(config: MemoryCommandConfig, path: Path | None) -> None:
             remedy="Write url=sqlite:///NEW.db backup=FILE.",
         )
     head = restore(Path(config.backup), path)
-    cli.print_text(
-        f"{path.name} holds events 1 to {head}. Robots send again what their outboxes hold since the backup."
-    )
+    line = f"{path.name} holds events 1 to {head}. Robots send again what their outboxes hold since the backup."
+    return CommandAnswer([line], {"output": path_text(path), "head": head})
 
 
-def _export(bank: BankView, config: MemoryCommandConfig) -> Iterator[str]:
+def _export(bank: BankView, config: MemoryCommandConfig) -> None:
+    """Writes events as lines of JSON to the new file `output`, or to the terminal."""
+    lines = memory_text.json_lines(bank, config)
     if not config.output:
-        yield from memory_text.json_lines(bank, config)
+        for line in lines:
+            cli.print_text(line)
         return
     target = Path(config.output)
     count = 0
     with written_atomically(target) as file:
-        for line in memory_text.json_lines(bank, config):
+        for line in lines:
             file.write(f"{line}\n".encode())
             count += 1
-    yield f"{count} events: {target}"
+    CommandAnswer([f"{count} events: {target}"], {"output": path_text(target), "events": count}).show(config.format)
 
 
-def _retain(bank: Bank, config: MemoryCommandConfig) -> Iterator[str]:
+def _retain(bank: Bank, config: MemoryCommandConfig) -> CommandAnswer:
     done = config.retention.build().apply(bank)
-    for reason, count in done.forgotten.items():
-        yield f"{count:>9}  {reason}"
-    yield f"{done.left:>9}  events are left"
+    lines = [f"{count:>9}  {reason}" for reason, count in done.forgotten.items()]
+    return CommandAnswer([*lines, f"{done.left:>9}  events are left"], {"removed": done.forgotten, "left": done.left})
 
 
-def _withdraw(bank: Bank, config: MemoryCommandConfig) -> Iterator[str]:
+def _withdraw(bank: Bank, config: MemoryCommandConfig) -> CommandAnswer:
     by_seq = withdraw(bank, config.seqs, config.reason)
-    yield f"Event {by_seq} withdraws {len(config.seqs)} events. From it on no belief counts them:"
+    lines = [f"Event {by_seq} withdraws {len(config.seqs)} events. From it on no belief counts them:"]
     for seq in config.seqs:
         event = bank.event(seq)
-        yield f"{seq:>9}  {describe(event) if event else ''}"
+        lines.append(f"{seq:>9}  {describe(event) if event else ''}")
+    return CommandAnswer(lines, {"seq": by_seq, "withdrawn": list(config.seqs)})
 
 
-def _rebuild(bank: Bank, config: MemoryCommandConfig) -> Iterator[str]:
+def _rebuild(bank: Bank, config: MemoryCommandConfig) -> CommandAnswer:
     del config
     start = bank.rebuild()
-    yield f"The projections are made again, from {f'the snapshot at {start}' if start else 'the first event'} on."
+    line = f"The projections are made again, from {f'the snapshot at {start}' if start else 'the first event'} on."
+    return CommandAnswer([line], {"from_snapshot": start or None, "head": bank.head})
 
 
-def _close_past(bank: Bank, config: MemoryCommandConfig) -> Iterator[str]:
+def _close_past(bank: Bank, config: MemoryCommandConfig) -> CommandAnswer:
     number = close_past(bank, config.before_s)
-    yield f"Event {number} closes the past: what is earlier is refused from now on. `reopen_past` opens it again."
+    line = f"Event {number} closes the past: what is earlier is refused from now on. `reopen_past` opens it again."
+    return CommandAnswer([line], {"seq": number})
 
 
-def _reopen_past(bank: Bank, config: MemoryCommandConfig) -> Iterator[str]:
+def _reopen_past(bank: Bank, config: MemoryCommandConfig) -> CommandAnswer:
     number = reopen_past(bank, config.before_s)
     left = "nothing of it is" if config.before_s is None else f"only what is earlier than {config.before_s} s is still"
-    yield f"Event {number} opens the past again: {left} closed. What was laid aside meanwhile can be sent again."
+    line = f"Event {number} opens the past again: {left} closed. What was laid aside meanwhile can be sent again."
+    return CommandAnswer([line], {"seq": number})
 
 
-BESIDE: Mapping[What, Callable[[MemoryCommandConfig, Path], None]] = {
+BESIDE: Mapping[What, Callable[[MemoryCommandConfig, Path], CommandAnswer]] = {
     What.backup: _back_up,
     What.refused: _list_refused,
     What.status: _show_status,
 }
-READING: Mapping[What, Callable[[BankView, MemoryCommandConfig], Iterator[str]]] = {
-    What.summary: memory_text.summary,
-    What.query: memory_text.answer,
-    What.timeline: memory_text.timeline,
-    What.export: _export,
+READING: Mapping[
+    What,
+    tuple[
+        Callable[[BankView, MemoryCommandConfig], Iterator[str]],
+        Callable[[BankView, MemoryCommandConfig], memory_json.Document],
+    ],
+] = {
+    What.summary: (memory_text.summary, memory_json.summary),
+    What.query: (memory_text.answer, memory_json.answer),
+    What.timeline: (memory_text.timeline, memory_json.timeline),
 }
-WRITING: Mapping[What, Callable[[Bank, MemoryCommandConfig], Iterator[str]]] = {
+WRITING: Mapping[What, Callable[[Bank, MemoryCommandConfig], CommandAnswer]] = {
     What.retain: _retain,
     What.rebuild: _rebuild,
     What.close_past: _close_past,

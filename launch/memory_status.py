@@ -19,6 +19,7 @@ from embodied.memory import (
 )
 from embodied.prometheus import metrics_served
 from launch import cli
+from launch.memory_output import CommandAnswer
 
 MEBIBYTE = 2**20
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
@@ -32,13 +33,20 @@ def outbox_path(name: str, root: Path | None) -> Path:
     return path
 
 
-def status_lines(files: Sequence[Path], *, limit: int) -> Iterator[str]:
-    """Yields the state of banks and outboxes, with at most `limit` leases and writers of each."""
+def status(files: Sequence[Path], *, limit: int) -> CommandAnswer:
+    """Returns the state of banks and outboxes, in text with at most `limit` leases and writers of each."""
+    lines: list[str] = []
+    found: dict[str, list[BankStatus | OutboxStatus]] = {"banks": [], "outboxes": []}
     for path in files:
         if is_outbox(path):
-            yield from _outbox_lines(outbox_status(path))
+            outbox = outbox_status(path)
+            found["outboxes"].append(outbox)
+            lines += _outbox_lines(outbox)
         else:
-            yield from _bank_lines(_bank_status(path), limit)
+            bank = _bank_status(path)
+            found["banks"].append(bank)
+            lines += _bank_lines(bank, limit)
+    return CommandAnswer(lines, found)
 
 
 def serve_metrics(files: Sequence[Path], port: int) -> NoReturn:

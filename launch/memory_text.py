@@ -1,94 +1,62 @@
 """Formats the content of a memory bank and its answers as lines of text."""
 
-import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from embodied.errors import ConfigError
-from embodied.evaluation.memory_pages import HIDDEN
 from embodied.memory import (
     BankView,
     EntitySeen,
-    EpisodeBegun,
-    EpisodeEnded,
     Event,
     EventFilter,
     LocationBelief,
-    Order,
     Place,
-    Query,
-    RobotRegistered,
     SkillCandidate,
-    SkillEnded,
     describe,
     indexed_names,
-    validation,
 )
-from embodied.rollout.bank_feed.instruction_embedding import MODEL_ID, embed
-from launch.memory_names import ALL, completed, unknown
+from embodied.rollout.bank_feed.instruction_embedding import MODEL_ID
+from launch.memory_names import ALL, completed
 from launch.memory_query import CompletedQuery, QuerySettings
+from launch.memory_selection import (
+    causes,
+    changed_events,
+    interval,
+    moments_query,
+    nth_interaction,
+    similar_episodes,
+    skill_point,
+    timeline_events,
+)
+from launch.memory_summary import BankSummary, all_events, summarised
 from launch.memory_things import things
 
-PAGE = 2000
 MOST_SIGHTINGS = 100_000
 LONGEST_NAME = 90
-QUESTIONS = (
-    "Give one of things, where, contents, places, skill, similar, why, nth and since, or what moments are about: name, "
-    "robot, place, episode, from_s, to_s. `python -m launch.memory --help` shows examples."
-)
 
 
 def summary(bank: BankView, query: QuerySettings) -> Iterator[str]:
     """Yields the numbers of events of the bank, its episodes and their outcomes, skills, places and robots."""
-    kinds: Counter[str] = Counter()
-    robots: Counter[str] = Counter()
-    skills: Counter[tuple[str, str, str, bool]] = Counter()
-    episodes: dict[str, str] = {}
-    first_s, last_s = math.inf, -math.inf
-    for event in all_events(bank):
-        kinds[event.kind] += 1
-        first_s, last_s = min(first_s, event.valid_time_s), max(last_s, event.valid_time_s)
-        if event.robot:
-            robots[event.robot] += 1
-        match event.payload:
-            case EpisodeBegun(episode=episode):
-                episodes[episode] = "still runs"
-            case EpisodeEnded() as ended:
-                episodes[ended.episode] = f"{ended.outcome}{f': {ended.reason}' if ended.reason else ''}"
-            case SkillEnded() as ended if not event.claimed:
-                skills[event.robot, ended.skill, ended.context, ended.success] += 1
-    if not kinds:
+    found = summarised(bank)
+    if not found.kinds:
         yield "The bank is empty."
         return
-    yield f"{sum(kinds.values())} events up to number {bank.head}, from {first_s:.2f} s to {last_s:.2f} s"
-    yield from _table("Kinds", [(kind, str(count)) for kind, count in kinds.most_common()])
-    yield from _table("Robots", [(robot, f"{count} events") for robot, count in sorted(robots.items())])
+    total = f"{found.kinds.total()} events up to number {bank.head}"
+    yield f"{total}, from {found.first_s:.2f} s to {found.last_s:.2f} s"
+    yield from _table("Kinds", [(kind, str(count)) for kind, count in found.kinds.most_common()])
+    yield from _table("Robots", [(robot, f"{count} events") for robot, count in sorted(found.robots.items())])
     places = bank.places()
     few = [(place.name, f"{place.level} of {place.parent}" if place.parent else place.level) for place in places]
     yield from _table(f"Places{_left_out(len(places), query)}", few[-query.limit :])
-    yield from _table("Skills", _skill_rows(skills))
-    shown = list(episodes.items())[-query.limit :]
-    yield from _table(f"Episodes ({len(episodes)}{_left_out(len(episodes), query)})", shown)
+    yield from _table("Skills", _skill_rows(found))
+    episodes = [(name, f"{end}{f': {reason}' if reason else ''}") for name, (end, reason) in found.episodes.items()]
+    yield from _table(f"Episodes ({len(episodes)}{_left_out(len(episodes), query)})", episodes[-query.limit :])
 
 
 def timeline(bank: BankView, query: QuerySettings) -> Iterator[str]:
     """Yields the events as text, by valid time: of an entity, robot or place, in an episode, or on the whole site."""
     query = completed(bank, query)
-    from_s, to_s = _interval(query)
-    if query.name or not query.episode:
-        events = [
-            event for event in bank.history(query.name, from_s=from_s, to_s=to_s, kinds=tuple(query.kinds))
-            if query.robot in ("", event.robot) and query.episode in ("", event.task)
-        ]  # fmt: skip
-    else:
-        wanted = EventFilter(kinds=tuple(query.kinds), robot=query.robot, task=query.episode)
-        events = [
-            event for event in all_events(bank, wanted=wanted)
-            if (query.kinds or event.kind not in HIDDEN) and from_s <= event.valid_time_s <= to_s
-        ]  # fmt: skip
-        events.sort(key=lambda event: (event.valid_time_s, event.seq))
+    events = timeline_events(bank, query)
     if not events:
         yield "Nothing that fits has happened."
     yield from _lines(bank, events[: query.limit], query)
@@ -115,40 +83,24 @@ def answer(bank: BankView, query: QuerySettings) -> Iterator[str]:
     elif query.similar:
         yield from _similar(bank, query)
     elif query.why is not None:
-        number = validation.whole("why", query.why, least=1)
-        yield from _lines(bank, bank.why(number), query) if bank.event(number) else ["There is no such event."]
+        yield from _lines(bank, causes(bank, query), query, otherwise="There is no such event.")
     elif query.nth is not None:
-        event = bank.nth_interaction(
-            validation.ordinal("nth", query.nth), entity=query.name, robot=query.robot, action=query.action,
-            between_s=_interval_in_episode(query),
-        )  # fmt: skip
-        yield from _lines(bank, [event], query) if event else ["There is no such interaction."]
+        event = nth_interaction(bank, query)
+        yield from _lines(bank, [event] if event else [], query, otherwise="There is no such interaction.")
     elif query.since is not None:
-        yield from _changes(bank, query, validation.whole("since", query.since, least=0))
-    elif any((query.name, query.episode, query.robot, query.place)) or (
-        query.from_s is not None or query.to_s is not None
-    ):
-        yield from _moments(bank, query)
+        yield from _changes(bank, query)
     else:
-        raise ConfigError("A query must ask for something.", remedy=QUESTIONS)
+        yield from _moments(bank, query)
 
 
 def json_lines(bank: BankView, query: QuerySettings) -> Iterator[str]:
     """Yields events as JSON, one per line, as `decode_event` reads them; bytes are in base64."""
     query = completed(bank, query)
-    from_s, to_s = _interval(query)
+    from_s, to_s = interval(query)
     wanted = EventFilter(kinds=tuple(query.kinds), robot=query.robot, task=query.episode)
     for event in all_events(bank, wanted=wanted):
         if from_s <= event.valid_time_s <= to_s and (not query.name or query.name in indexed_names(event)):
             yield msgspec.json.encode(event).decode()
-
-
-def all_events(bank: BankView, *, wanted: EventFilter | None = None) -> Iterator[Event]:
-    """Yields all wanted events, in the order of the log."""
-    after = 0
-    while page := bank.changes_since(after, wanted=wanted, limit=PAGE):
-        yield from page
-        after = page[-1].seq
 
 
 def _where(bank: BankView, there: LocationBelief, query: CompletedQuery) -> Iterator[str]:
@@ -186,15 +138,10 @@ def _candidate(one: SkillCandidate) -> str:
 
 
 def _skill_candidates(bank: BankView, query: CompletedQuery) -> Iterator[str]:
-    if query.skill not in (known := _skills(bank)):
-        raise unknown("skill", query.skill, known)
-    near_m = validation.point_m("near_m", query.near_m)
-    if query.near:
-        there = bank.where_is(query.near, as_of_s=query.as_of_s)
-        if there is None or there.pose is None:
-            yield _not_seen(query.near, query)
-            return
-        near_m = there.pose.position_m
+    near_m = skill_point(bank, query)
+    if near_m is None:
+        yield _not_seen(query.near, query)
+        return
     found = bank.skill_candidates(query.skill, near_m, as_of_s=query.as_of_s, context=query.name)
     rows = [(one.robot, _candidate(one)) for one in found]
     yield from _table("Robots, cheapest first", rows) if rows else [f"No robot can {query.skill} there now."]
@@ -227,27 +174,18 @@ def _extent(place: Place) -> str:
 
 
 def _similar(bank: BankView, query: CompletedQuery) -> Iterator[str]:
-    asked = embed(query.similar)
-    if asked is None:
-        raise ConfigError("An instruction must have words.", value=query.similar, remedy="Write similar='open it'.")
-    instructions = {
-        event.payload.episode: event.payload.instruction
-        for event in bank.history(kinds=("episode_begun",)) if isinstance(event.payload, EpisodeBegun)
-    }  # fmt: skip
-    found = bank.similar_episodes(asked, MODEL_ID, top_k=query.limit)
-    rows = [(name, f"{similarity:.3f}  {instructions.get(name, '')}") for name, similarity in found]
+    found = similar_episodes(bank, query)
+    rows = [(name, f"{similarity:.3f}  {instruction}") for name, similarity, instruction in found]
     yield from (
         _table(f"By words in common ({MODEL_ID})", rows) if rows else [f"No instruction was embedded with {MODEL_ID}."]
     )
 
 
-def _changes(bank: BankView, query: CompletedQuery, since: int) -> Iterator[str]:
-    wanted = EventFilter(kinds=tuple(query.kinds), robot=query.robot, task=query.episode)
-    found = bank.changes_since(since, wanted=wanted, limit=query.limit)
-    yield from _lines(bank, found, query)
-    if not found:
-        what = "Nothing" if wanted == EventFilter() else "Nothing that fits"
-        yield f"{what} has changed since event {since}; the newest event is {bank.head}."
+def _changes(bank: BankView, query: CompletedQuery) -> Iterator[str]:
+    found, wanted = changed_events(bank, query)
+    what = "Nothing" if wanted == EventFilter() else "Nothing that fits"
+    nothing = f"{what} has changed since event {query.since}; the newest event is {bank.head}."
+    yield from _lines(bank, found, query, otherwise=nothing)
 
 
 def _left_out(count: int, query: QuerySettings) -> str:
@@ -255,12 +193,7 @@ def _left_out(count: int, query: QuerySettings) -> str:
 
 
 def _moments(bank: BankView, query: CompletedQuery) -> Iterator[str]:
-    wanted = Query(
-        time_s=_interval(query), region=query.place or None, robot=query.robot or None,
-        episode=query.episode or None, entities=(query.name,) if query.name else (), top_k=query.limit,
-        order=Order.NEWEST,
-    )  # fmt: skip
-    found = bank.recall(wanted)
+    found = bank.recall(moments_query(query))
     for one in found:
         moment = one.moment
         x, y, z = moment.position_m
@@ -272,27 +205,15 @@ def _moments(bank: BankView, query: CompletedQuery) -> Iterator[str]:
         yield "No moments fit. Other questions: where=, contents=, places=, skill=, similar=, why=, nth=, since=."
 
 
-def _interval(query: CompletedQuery) -> tuple[float, float]:
-    from_s = -math.inf if query.from_s is None else query.from_s
-    to_s = math.inf if query.to_s is None else query.to_s
-    return validation.interval((from_s, to_s))
-
-
-def _interval_in_episode(query: CompletedQuery) -> tuple[float, float]:
-    """Returns the interval of a query, by default that of its episode."""
-    if not query.episode:
-        return _interval(query)
-    from_s = query.start_s if query.from_s is None else query.from_s
-    to_s = query.end_s if query.to_s is None else query.to_s
-    return validation.interval((from_s, to_s))
-
-
-def _lines(bank: BankView, events: Sequence[Event], query: CompletedQuery) -> Iterator[str]:
+def _lines(bank: BankView, events: Sequence[Event], query: CompletedQuery, *, otherwise: str = "") -> Iterator[str]:
+    """Yields a line for each event; `otherwise` where there is none."""
     width = max((len(event.robot) for event in events), default=0)
     for event in events:
         by = bank.withdrawn_by(event.seq)
         text = describe(event, shown=query.shown) + (f" (withdrawn by {by.seq})" if by else "")
         yield f"{event.valid_time_s - query.start_s:>10.2f} s  {event.seq:>8}  {event.robot:<{width}}  {text}"
+    if otherwise and not events:
+        yield otherwise
 
 
 def _table(title: str, rows: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -305,25 +226,14 @@ def _table(title: str, rows: Sequence[tuple[str, str]]) -> Iterator[str]:
         yield f"  {name:<{width}}  {text}"
 
 
-def _skill_rows(skills: Counter[tuple[str, str, str, bool]]) -> list[tuple[str, str]]:
-    rows = []
-    for robot, skill, context in dict.fromkeys(key[:3] for key in sorted(skills)):
-        good, bad = skills[robot, skill, context, True], skills[robot, skill, context, False]
-        name = f"{robot} {skill}{f' {context}' if context else ''}"
-        rows.append((name, f"{good} of {good + bad}, Beta({good + 1}, {bad + 1})"))
-    return rows
-
-
-def _skills(bank: BankView) -> set[str]:
-    """Returns the skills that robots have registered or tried."""
-    found: set[str] = set()
-    for event in bank.history(kinds=("robot_registered", "skill_ended")):
-        match event.payload:
-            case RobotRegistered(skills=skills):
-                found.update(skill.name for skill in skills)
-            case SkillEnded(skill=skill):
-                found.add(skill)
-    return found
+def _skill_rows(found: BankSummary) -> list[tuple[str, str]]:
+    return [
+        (
+            f"{robot} {skill}{f' {context}' if context else ''}",
+            f"{good} of {good + bad}, Beta({good + 1}, {bad + 1})",
+        )
+        for robot, skill, context, good, bad in found.skill_rows
+    ]
 
 
 def _not_seen(name: str, query: CompletedQuery) -> str:

@@ -16,14 +16,10 @@ def things(bank: BankView, query: CompletedQuery) -> Iterator[str]:
     They are those of `query.episode`, where it is given, as of `query.as_of_s`; shown times count from its beginning.
     Raises `UnknownNameError` for a word that fits none.
     """
-    seen = {name: one for name, one in _sightings(bank, query).items() if name.startswith(query.episode)}
-    word = query.things.lower()
-    found = [name for name, (looks, _) in seen.items() if word == ALL or word in f"{looks} {name}".lower()]
+    seen, found = matching(bank, query)
     if not seen:
         yield "Nothing has been seen."
         return
-    if not found:
-        raise unknown("word for things", query.things, {word for looks, _ in seen.values() for word in looks.split()})
     names = shortest_ends(seen)
     rows = [
         (names[name], seen[name][0], _place(bank, name, query.as_of_s), f"{seen[name][1] - query.start_s:.2f} s")
@@ -35,6 +31,19 @@ def things(bank: BankView, query: CompletedQuery) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
     if len(found) > query.limit:
         yield f"... {len(found) - query.limit} more; limit={len(found)} shows all"
+
+
+def matching(bank: BankView, query: CompletedQuery) -> tuple[dict[str, tuple[str, float]], list[str]]:
+    """Returns the looks of all things, with the time of their last sighting, and the names of those that are wanted.
+
+    Raises as `things`.
+    """
+    seen = {name: one for name, one in _sightings(bank, query).items() if name.startswith(query.episode)}
+    word = query.things.lower()
+    found = [name for name, (looks, _) in seen.items() if word == ALL or word in f"{looks} {name}".lower()]
+    if seen and not found:
+        raise unknown("word for things", query.things, {word for looks, _ in seen.values() for word in looks.split()})
+    return seen, found
 
 
 def shortest_ends(names: Collection[str]) -> dict[str, str]:
