@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from embodied.errors import MissingDependencyError
+from embodied.errors import EmbodiedError, MissingDependencyError
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - measured, not written
 LEAST_SHARED_MB = 256
@@ -84,10 +84,22 @@ def gpu() -> Finding:
 
 
 def habitat() -> Finding:
-    """Returns whether habitat-sim is installed."""
-    if find_spec("habitat_sim") is None:
-        return Finding("habitat-sim", OPTIONAL, "not installed", "PyBullet, the default simulator, needs nothing more.")
-    return Finding("habitat-sim", "ok", "installed")
+    """Returns whether an interpreter with habitat-sim is named, and what it has."""
+    from embodied.simulators.habitat import HabitatConfig
+    from embodied.simulators.habitat.config import PYTHON_VARIABLE, start_worker
+
+    try:
+        python = HabitatConfig().interpreter()
+    except MissingDependencyError:
+        remedy = f"PyBullet, the default simulator, needs nothing more; else see docs/habitat.md and {PYTHON_VARIABLE}."
+        return Finding("habitat-sim", OPTIONAL, "not installed", remedy)
+    try:
+        worker = start_worker(python, 30.0)
+    except EmbodiedError as error:
+        return Finding("habitat-sim", OPTIONAL, f"not usable: {error.value}", error.remedy)
+    facts = worker.facts
+    worker.close()
+    return Finding("habitat-sim", "ok", f"{facts['habitat']} for Python {facts['python']}")
 
 
 def writing() -> Finding:

@@ -15,6 +15,7 @@ from embodied.errors import ConfigError, PluginError, UnknownNameError, unknown_
 from embodied.planning import ScheduleConfig
 from embodied.plugins import Registry, config_class, config_value, named_modules
 from embodied.simulators.bullet import BulletConfig
+from embodied.simulators.habitat import HabitatConfig
 from launch.arguments import Arguments
 from policies.learned import LearnedPolicyConfig
 from policies.registry import FAMILIES
@@ -66,7 +67,9 @@ POLICIES: Registry[Any] = Registry(
     },
     settings_value,
 )
-SIMULATORS: Registry[type[Any]] = Registry("simulators", "simulator", {"bullet": BulletConfig}, _simulator)
+SIMULATORS: Registry[type[Any]] = Registry(
+    "simulators", "simulator", {"bullet": BulletConfig, "habitat": HabitatConfig}, _simulator
+)
 PLANNERS: Registry[type[Any]] = Registry(
     "planners", "dispatcher", {"none": NoDispatcherConfig, "schedule": ScheduleConfig}, _planner
 )

@@ -23,7 +23,6 @@ from embodied.rollout.compute import ComputeConfig
 from embodied.rollout.latency import LatencyConfig
 from embodied.rollout.team import AgentConfig
 from embodied.rollout.worker import Control, WorkerConfig
-from embodied.simulators.bullet import BulletConfig
 from embodied.tasks.memorybench.base import Tier
 from embodied.tasks.registry import SUITE_WIDE, SUITES, build_task, settable_options, suite_named, suite_names
 from embodied.types import NORMAL, named
@@ -295,7 +294,8 @@ def register(arguments: Arguments = Arguments()) -> None:  # noqa: B008 - a froz
     for group, registry in (("simulator", SIMULATORS), ("dispatcher", PLANNERS)):
         outside = [name for name in registry if name not in registry.own]
         register_parts(group, outside, registry.__getitem__, arguments)
-    store.store(group="simulator", name="bullet_schema", node=BulletConfig)
+    for name, kind in SIMULATORS.own.items():
+        store.store(group="simulator", name=f"{name}_schema", node=kind)
     store.store(group="controller", name="controller_schema", node=ControllerConfig)
     store.store(group="dispatcher", name="none_schema", node=NoDispatcherConfig)
     store.store(group="dispatcher", name="schedule_schema", node=PLANNERS.own["schedule"])

@@ -169,6 +169,19 @@ def joint_transforms(model: RobotModel, values: np.ndarray) -> list[pin.SE3]:
     return [transform.copy() for transform in scratch.oMi]
 
 
+def link_transforms(model: RobotModel, values: np.ndarray) -> dict[str, pin.SE3]:
+    """Returns the transform, from the base, of every link of `model` by name at a configuration, in URDF order.
+
+    `values` are as `configuration` returns them.
+    """
+    tree = robot_tree(model)
+    scratch = tree.createData()
+    pin.framesForwardKinematics(tree, scratch, values)
+    return {
+        frame.name: scratch.oMf[index] for index, frame in enumerate(tree.frames) if frame.type == pin.FrameType.BODY
+    }
+
+
 def transform_from_pose(pose: Pose) -> pin.SE3:
     """Returns pinocchio's form of a pose."""
     return pin.XYZQUATToSE3(np.array([*pose.position_m, *pose.orientation]))

@@ -37,7 +37,7 @@ def floor_plan(
     """
     outlines = [outline for _, outline in obstacle_outlines(scene, poses, options)]
     outlines += [np.array(corners, dtype=float) for corners in closed_m]
-    corners = [*(corner for outline in outlines for corner in outline), *_extent(scene)]
+    corners = [*(corner for outline in outlines for corner in outline), *plan_extent(scene)]
     if not corners:
         raise SceneError("A floor plan must have an obstacle, a region or a robot.", value=scene.name)
     low, high = np.min(corners, axis=0) - MARGIN_M, np.max(corners, axis=0) + MARGIN_M
@@ -47,8 +47,8 @@ def floor_plan(
     return Geodesics(outlines, low, high, radius_m=radius_m, cell_m=options.cell_m)
 
 
-def _extent(scene: Scene) -> list[Point]:
-    """Returns points that the floor plan must cover: the rooms and the robots' places."""
+def plan_extent(scene: Scene) -> list[Point]:
+    """Returns points that the floor plan of `scene` must cover: the rooms and the robots' places."""
     points = [(robot.base.position_m[0], robot.base.position_m[1]) for robot in scene.robots]
     for region in scene.regions:
         x, y, _ = region.pose.position_m

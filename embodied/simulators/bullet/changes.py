@@ -3,11 +3,11 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from embodied.errors import SimulationError
 from embodied.geometry import Pose
 from embodied.scenes.changes import BodyAttributes, check_effect, check_not_held
 from embodied.scenes.scene import Scene
 from embodied.simulators.bullet.bodies import BodyHandle
+from embodied.simulators.placed_state import placed_attributes
 from embodied.types import PlaceBody, SetJoint, WorldChange, WorldState
 
 
@@ -42,17 +42,8 @@ class Changes:
 
         Raises `SimulationError` where its properties are not those of the scene; then nothing has changed.
         """
-        known, given = (
-            {(body, name) for body, values in properties.items() for name in values}
-            for properties in (self.attributes.properties, state.properties)
-        )
-        if known != given or not state.colours.keys() <= self._handles.keys():
-            raise SimulationError(
-                "A state that is placed must have the properties of the scene, and colours of its bodies alone.",
-                value=sorted(known ^ given),
-                remedy="Reset the simulator to the scene in which the state was written.",
-            )
-        self.attributes, self.placed = BodyAttributes(state.properties, state.colours), {}
+        self.attributes = placed_attributes(state, self.attributes, self._handles)
+        self.placed = {}
 
     def keep_placed(self) -> None:
         """Puts the placed bodies back to their poses, at rest; called after every physics step."""

@@ -1,6 +1,6 @@
 """Sets a PyBullet world to a stored state, without physics."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,35 +8,9 @@ import numpy as np
 from embodied.errors import SimulationError
 from embodied.geometry import angle_between
 from embodied.simulators.bullet.bodies import BodyHandle
-from embodied.simulators.bullet.robot import BulletRobot
 from embodied.types import WorldState
 
 TOLERANCE = 1e-5  # Metres and radians between what was asked for and what PyBullet then reports.
-
-
-def check_names(
-    state: WorldState, handles: Collection[str], robots: Mapping[str, BulletRobot], joints: Collection[str]
-) -> None:
-    """Raises `SimulationError` unless `state` has exactly the bodies of `handles`, these `robots` and moving `joints`.
-
-    End effectors count too.
-    """
-    for kind, known, given in (
-        ("bodies", handles, state.pose),
-        ("robots", robots, state.robots),
-        ("moving joints", joints, state.joint),
-        *(
-            (f"end effectors of {name!r}", robot.end_effectors, state.robots[name].end_effectors)
-            for name, robot in robots.items()
-            if name in state.robots
-        ),
-    ):
-        if set(known) != set(given):
-            raise SimulationError(
-                f"A state that is placed must have the {kind} of the scene.",
-                value=sorted(set(known) ^ set(given)),
-                remedy="Reset the simulator to the scene in which the state was written.",
-            )
 
 
 def place_bodies(bullet: Any, state: WorldState, handles: Mapping[str, BodyHandle], present: WorldState) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from embodied.errors import RobotModelError, SceneError
+from embodied.errors import RobotModelError
 from embodied.geometry import Pose, compose, invert
 from embodied.robots.assets import collision_urdf_path, urdf_path
 from embodied.robots.catalogue import robot_model
 from embodied.robots.commands import joint_targets, openings
 from embodied.robots.robot import Arm, DifferentialDrive, HolonomicDrive, RobotModel
+from embodied.robots.start import start_configuration
 from embodied.scenes.scene import RobotPlacement
 from embodied.simulators.bullet.pushed_base import PushedBase
 from embodied.types import Command, EndEffectorState, RobotState
@@ -59,7 +60,7 @@ class BulletRobot:
         self.name = placement.name
         self.model: RobotModel = robot_model(placement.model)
         self._bullet = bullet
-        start = _start_configuration(placement, self.model)
+        start = start_configuration(placement, self.model)
         self.uid = _load(bullet, placement, self.model, visuals=visuals)
         infos = [bullet.getJointInfo(self.uid, index) for index in range(bullet.getNumJoints(self.uid))]
         joints = {info[1].decode(): info[0] for info in infos}
@@ -322,18 +323,3 @@ def _opening(end_effector: EndEffectorLinks, fingers: Sequence[float]) -> float:
     """Returns how far the fingers are open, 0 to 1; 0 without a gripper."""
     gripper = end_effector.arm.gripper
     return 0.0 if gripper is None else gripper.opening(fingers)
-
-
-def _start_configuration(placement: RobotPlacement, model: RobotModel) -> np.ndarray:
-    if not model.arms:
-        return np.zeros(0)
-    start = np.array(model.home_rad if placement.joint_position_rad is None else placement.joint_position_rad)
-    if start.shape != (len(model.joints),):
-        raise SceneError(
-            f"Robot {placement.name!r} must start with {len(model.joints)} joint positions.", value=start.shape
-        )
-    for arm in model.arms:
-        own = start[model.columns(arm.name)]
-        if (own < arm.lower_rad).any() or (own > arm.upper_rad).any():
-            raise SceneError(f"Robot {placement.name!r} must start within its joint limits.", value=start.tolist())
-    return start

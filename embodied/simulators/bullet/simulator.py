@@ -19,10 +19,11 @@ from embodied.simulators.bullet.client import connect
 from embodied.simulators.bullet.grasping import BulletGrasping
 from embodied.simulators.bullet.mechanisms import Mechanisms
 from embodied.simulators.bullet.pixels import BulletPixels
-from embodied.simulators.bullet.placing import check_names, check_placed, place_bodies
+from embodied.simulators.bullet.placing import check_placed, place_bodies
 from embodied.simulators.bullet.robot import BulletRobot, Targets
 from embodied.simulators.bullet.state_reader import StateReader
 from embodied.simulators.navigation import SceneNavigation
+from embodied.simulators.placed_state import check_names
 from embodied.simulators.rendering.choice import RendererChoice
 from embodied.simulators.world import WorldConfig
 from embodied.types import Command, Observation, WorldChange, WorldState
@@ -225,7 +226,8 @@ class BulletSimulator:
         Bodies and mechanisms are at rest, robots hold what they held, motors keep everything in place. Raises
         `SimulationError` where names do not fit the scene, or where the world cannot be at rest in that state.
         """
-        check_names(state, self._handles, self._robots, self._mechanisms.positions())
+        ends = {name: robot.end_effectors for name, robot in self._robots.items()}
+        check_names(state, self._handles, ends, self._mechanisms.positions())
         self._changes.place(state)
         self._attachments.restore({})
         place_bodies(self._bullet, state, self._handles, self._state)
