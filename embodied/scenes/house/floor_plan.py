@@ -175,7 +175,7 @@ def _doors(rng: np.random.Generator, rooms: Sequence[Room], rectangles: Sequence
     chosen = _tree(rooms, walls, start)
     for pair in sorted(set(walls) - set(chosen)):
         opens = {rooms[pair[0]].category, rooms[pair[1]].category} in _OPEN
-        if opens and rng.random() < 0.7:
+        if rng.random() < (0.7 if opens else 0.0):
             chosen.append(pair)
     return tuple(_opening(rng, rooms, pair, walls[pair], number) for number, pair in enumerate(chosen))
 
