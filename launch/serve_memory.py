@@ -20,6 +20,7 @@ from embodied.memory import (
     opened_when_free,
     require_openable,
 )
+from embodied.memory.service.owner_process import prepare_owner_process
 from embodied.prometheus import metrics_served
 from launch import cli
 from launch.access import access_of, signalled
@@ -44,6 +45,8 @@ class ServeMemoryConfig:
     tls_key: str = ""
     insecure: bool = False
     connections: int = 512
+    events_per_s: float = 500.0
+    burst_events: float = 10_000.0
     wait_s: float = 60.0
     metrics_port: int | None = None
 
@@ -56,7 +59,12 @@ def serve_memory(composed: cli.Composed) -> None:
     config: ServeMemoryConfig = composed.config
     root = Path(config.root) if config.root else None
     settings = SocketSettings(
-        host=config.host, port=config.port, connections=config.connections, insecure=config.insecure
+        host=config.host,
+        port=config.port,
+        connections=config.connections,
+        events_per_s=config.events_per_s,
+        burst_events=config.burst_events,
+        insecure=config.insecure,
     )
     credentials = Credentials(Path(config.credentials)) if config.credentials else None
     access = access_of(config, known_clients=credentials is not None)
@@ -84,6 +92,7 @@ async def _run(server: "SocketServer", url: str) -> signal.Signals:
     """Serves until a signal comes, and returns which."""
     stop = signalled()
     await server.start()
+    prepare_owner_process()
     cli.print_text(f"Serving {url} at {server.url}")
     number = await stop
     await server.stop()

@@ -63,6 +63,7 @@ from embodied.memory.schema.reported_status import ReportedStatus
 from embodied.memory.service.bank import Bank, Subscription, open_bank, require_openable
 from embodied.memory.service.bank_status import BankStatus, LeaseStatus, SnapshotStatus, WriterStatus
 from embodied.memory.service.client import BankClient, RemoteSubscription
+from embodied.memory.service.commit_queue import Result
 from embodied.memory.service.credentials import (
     ClientRights,
     Credentials,
@@ -80,7 +81,7 @@ from embodied.memory.service.outbox_status import OutboxStatus, outbox_status
 from embodied.memory.service.parcels import LaidAside
 from embodied.memory.service.past import close_past, reopen_past
 from embodied.memory.service.read_only import ReadOnlyBank, open_read_only
-from embodied.memory.service.service import BankService, Link, Result, UnreachableError
+from embodied.memory.service.service import BankService, Link, UnreachableError
 from embodied.memory.service.status_metrics import metrics_text
 from embodied.memory.service.take_over import opened_when_free
 from embodied.memory.service.withdrawing import withdraw

@@ -1,9 +1,12 @@
 """A client that floods a served bank is slowed down, and the others are not."""
 
 import time
+from concurrent.futures import Future
 
+from embodied.errors import ConflictError, MemoryBankError
 from embodied.memory import BankService, ClientRights, Credentials, Role, add_credential, encode_events, open_bank
-from embodied.memory.service.allowance import Allowance
+from embodied.memory.service.allowance import Allowance, weight
+from embodied.memory.service.socket_calls import _charge
 from embodied.memory.service.socket_link import SocketLink
 from embodied.memory.service.socket_server import listening
 from embodied.memory.service.socket_settings import SocketSettings
@@ -55,3 +58,23 @@ def test_connections_of_one_client_share_its_allowance_and_those_of_others_do_no
             assert (time.monotonic() - began_s > 0.25) is waits, writer
         for link in (first, second, other):
             link.close()
+
+
+def test_a_large_append_costs_more_than_its_events_in_parts():
+    assert [weight(events) for events in (1, 100, 200, 1_000)] == [1, 100, 400, 10_000]
+
+
+def test_nobody_waits_so_long_that_its_link_gives_up():
+    allowance = Allowance(per_s=100.0, most=1_000.0, now_s=0.0)
+    allowance.take(events=weight(10_000), size_bytes=0)
+    assert allowance.wait_s(0.0) == 5.0
+    assert allowance.wait_s(6.0) == 0.0
+
+
+def test_refusals_cost_more_than_events_and_conflicts_cost_none():
+    refusal, conflict = MemoryBankError("x", value=1), ConflictError("x", value=1)
+    for results, cost in (([[1, 2]], 12), ([refusal], 60), ([refusal, [1], refusal], 111), ([conflict], 10)):
+        allowance, done = Allowance(per_s=100.0, most=0.0, now_s=0.0), Future()
+        done.set_result(results)
+        _charge(allowance, done, 0)
+        assert allowance.wait_s(0.0) == cost / 100.0

@@ -19,7 +19,8 @@ LARGEST_APPEND_BYTES = 32 * 2**20  # All events of one append together.
 MOST_EVENTS = 10_000  # Of one append.
 MOST_ROWS = 250_000  # That one append writes: its events, what they mention, and what merges move.
 DEEPEST_CONTAINMENT = 256
-LARGEST_COMMIT_BYTES = 4 * 2**20  # Unless one append alone is larger.
+LARGEST_COMMIT = 100  # Events: five milliseconds, for which other clients wait. Unless one append alone has more.
+LARGEST_COMMIT_BYTES = 2**20  # Unless one append alone is larger.
 LONGEST_NAME = 1_000
 LONGEST_TEXT = 2**16
 MOST_NAMES = 1_000
@@ -28,6 +29,7 @@ DEEPEST_JSON = 64
 FREE_TEXTS = frozenset({"evidence", "reason", "instruction", "arguments", "feedback"})
 ANY_TEXTS = FREE_TEXTS | {"outcome", "preconditions", "effects"}
 _COUNTED_ELSEWHERE = frozenset({"polygon", "workspace", "covariance", "ranges", "kept"})
+_BRACKETS = re.compile(r"[][{}]")
 _JSON_TEXT = re.compile(r'"(?:[^"\\]|\\.)*+"')
 
 
@@ -44,7 +46,7 @@ def check_size(payload: Any, body: bytes, bulk: bytes | None) -> None:
             remedy="Store large data in a file, and its path in `evidence`.",
         )
     if len(body) > min(LONGEST_NAME, MOST_NAMES):
-        _check_fields(payload)
+        check_texts(payload)
 
 
 def check_append_size(size: int) -> None:
@@ -123,17 +125,19 @@ def check_depth(what: str, text: str) -> None:
     """Raises `MemoryBankError` for JSON `text` that is nested too deeply; `what` names it in the message."""
     if text.count("{") + text.count("[") <= DEEPEST_JSON:
         return
-    depth = deepest = 0
-    for one in _JSON_TEXT.sub("", text):
-        depth += (one in "{[") - (one in "}]")
-        deepest = max(deepest, depth)
-    if deepest > DEEPEST_JSON:
-        raise MemoryBankError(
-            f"{what} must be nested at most {DEEPEST_JSON} deep.", value=f"{deepest} deep", remedy="Flatten them."
-        )
+    depth = 0
+    for bracket in _BRACKETS.findall(_JSON_TEXT.sub("", text)):
+        depth += 1 if bracket in "{[" else -1
+        if depth > DEEPEST_JSON:
+            raise MemoryBankError(
+                f"{what} must be nested at most {DEEPEST_JSON} deep.",
+                value=f"more than {DEEPEST_JSON} deep",
+                remedy="Flatten them.",
+            )
 
 
-def _check_fields(payload: msgspec.Struct) -> None:
+def check_texts(payload: msgspec.Struct) -> None:
+    """Raises `MemoryBankError` for a payload with too many names in a field, or too long a name or text."""
     for name in payload.__struct_fields__:
         value = getattr(payload, name)
         if isinstance(value, str):
@@ -149,7 +153,7 @@ def _check_fields(payload: msgspec.Struct) -> None:
                 if isinstance(one, str):
                     check_name(name, one)
                 elif isinstance(one, msgspec.Struct):
-                    _check_fields(one)
+                    check_texts(one)
 
 
 def _check_text(name: str, text: str) -> None:

@@ -26,7 +26,8 @@ from embodied.memory.schema.codec import decode_events, encode_events
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.limits import LARGEST_NUMBER
 from embodied.memory.schema.query import EventFilter, Query
-from embodied.memory.service.service import Link, Result, UnreachableError
+from embodied.memory.service.commit_queue import Result
+from embodied.memory.service.service import Link, UnreachableError
 from embodied.memory.storage.lock import OwnedError
 
 MEBIBYTE = 2**20

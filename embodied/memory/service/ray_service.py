@@ -1,7 +1,6 @@
 """The service of a bank as a Ray actor that is restarted when it dies, and the link to it from any process."""
 
 import asyncio
-import gc
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -25,9 +24,11 @@ from embodied.memory.retention.retention import RetentionConfig, RetentionResult
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.service.bank import Bank, open_bank
+from embodied.memory.service.commit_queue import Result
 from embodied.memory.service.credentials import ANYONE, DRIVER, ClientRights, Credentials
 from embodied.memory.service.leases import Lease
-from embodied.memory.service.service import LONGEST_WAIT_S, BankService, Result, UnreachableError
+from embodied.memory.service.owner_process import prepare_owner_process
+from embodied.memory.service.service import LONGEST_WAIT_S, BankService, UnreachableError
 from embodied.memory.service.shared_commits import SharedCommits
 from embodied.memory.service.socket_settings import SocketSettings
 from embodied.memory.service.take_over import opened_when_free
@@ -78,7 +79,7 @@ class BankActor:
             self._serve_metrics(host.metrics_port)
         if host.socket is not None:
             self._served.enter_context(_socket_of(host, self._service))
-        gc.freeze()  # Imported modules are never garbage; collecting them would delay every client.
+        prepare_owner_process()
         self._readers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="reader")
         self._watchers = ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="watcher")  # Their calls may wait.
 

@@ -17,9 +17,10 @@ from embodied.errors import (
 )
 from embodied.memory.schema.codec import decode_events
 from embodied.memory.schema.event import Event
+from embodied.memory.service.commit_queue import Result, uncancellable
 from embodied.memory.service.outbox import Outbox
 from embodied.memory.service.parcels import Parcel, at_time, events_or_none, is_readdressed, readdressed
-from embodied.memory.service.service import Link, Result, UnreachableError, uncancellable
+from embodied.memory.service.service import Link, UnreachableError
 from embodied.memory.service.site_time import SiteTime
 from embodied.memory.service.stamping import Stamping
 from embodied.memory.service.waiting import Waiting, is_refusal

@@ -1,10 +1,9 @@
 """The service that owns a bank for many clients: group commits, reads, leases and subscriptions."""
 
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from inspect import signature
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -16,17 +15,16 @@ from embodied.memory.queries.reads import QUERIES
 from embodied.memory.retention.retention import RetentionConfig, RetentionResult, retain
 from embodied.memory.schema.codec import decode_events
 from embodied.memory.schema.event import Event
-from embodied.memory.schema.limits import LARGEST_COMMIT_BYTES, check_append_size
+from embodied.memory.schema.limits import LONGEST_TEXT, check_append_size, check_texts
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.service.bank import Bank
 from embodied.memory.service.bank_status import BankStatus
+from embodied.memory.service.commit_queue import CommitQueue, Group, Part, Request, Result
 from embodied.memory.service.credentials import ANYONE, ClientRights
 from embodied.memory.service.leases import Lease, LeaseOffice
 from embodied.memory.service.status_metrics import metrics_text
 from embodied.memory.storage.clock import ClockReading
 
-Result = list[int] | MemoryBankError
-LARGEST_COMMIT = 4_000
 LONGEST_WAIT_S = 10.0
 
 
@@ -83,53 +81,17 @@ class Link(Protocol):
         ...
 
 
-Group = list[Event] | MemoryBankError  # Decoded events, or why they could not be decoded.
-
-
-def uncancellable() -> Future[Any]:
-    """Returns a future that its receiver cannot cancel: setting the result would fail, among those of others."""
-    answer: Future[Any] = Future()
-    answer.set_running_or_notify_cancel()
-    return answer
-
-
-@dataclass(eq=False)
-class _Request:
-    """The events of one client in one call, and the results so far; `sizes` are those of the groups in bytes."""
-
-    groups: list[Group]
-    sizes: list[int]
-    results: list[Result] = field(default_factory=list)
-    answer: Future[list[Result]] = field(default_factory=uncancellable)
-
-    def part(self, events: int, size: int, *, first: bool) -> list[Group]:
-        """Returns the next groups without results: at most so many `events` and bytes, or one group where `first`."""
-        start = end = len(self.results)
-        while end < len(self.groups):
-            group = self.groups[end]
-            events -= len(group) if isinstance(group, list) else 0
-            size -= self.sizes[end]
-            if min(events, size) < 0 and not (first and end == start):
-                break
-            end += 1
-        return self.groups[start:end]
-
-    def take_results(self, results: Sequence[Result]) -> None:
-        self.results += results
-        if len(self.results) == len(self.groups):
-            self.answer.set_result(self.results)
-
-
 class BankService:
     """Owns a bank. A plain class, safe to call from many threads: tests call it directly, `ray_service` runs it on Ray.
 
     Events that arrive while the disk is busy become durable together in the next commit, up to a limit in events and
-    bytes; each client gets its own answer, and neither a refusal nor an error of one affects the others.
+    bytes, of which the clients have equal shares; each gets its own answer, and neither a refusal nor an error of one
+    affects the others.
     """
 
     def __init__(self, bank: Bank) -> None:
         self._bank = bank
-        self._waiting: deque[_Request] = deque()
+        self._waiting = CommitQueue()
         self._grown = threading.Condition()
         self._on_growth: Callable[[], object] | None = None
         self._committer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="committer")
@@ -144,18 +106,22 @@ class BankService:
     ) -> None:
         self.close()
 
-    def submit(self, groups: Sequence[bytes], client: ClientRights = ANYONE) -> Future[list[Result]]:
+    def submit(
+        self, groups: Sequence[bytes], client: ClientRights = ANYONE, *, turn: Hashable = None
+    ) -> Future[list[Result]]:
         """Returns a future: for each group its sequence numbers or the error that refused it, once durable.
 
-        What `client` may not write is refused, each group by itself. Raises `UnreachableError` once the bank is closed.
+        What `client` may not write is refused, each group by itself. Clients take turns: by `turn`, or else by their
+        names; calls without either are as many clients. Raises `UnreachableError` once the bank is closed.
         """
         decoded = [self._decoded(group, client) for group in groups]
         sizes = [len(content) if isinstance(group, list) else 0 for content, group in zip(groups, decoded, strict=True)]
-        request = _Request(decoded, sizes)
-        if not request.groups:
-            request.answer.set_result([])
+        request = Request(decoded, sizes)
+        refused = [group for group in decoded if not isinstance(group, list)]
+        if len(refused) == len(decoded):
+            request.take_results(refused)  # Without a commit, for which others would wait.
             return request.answer
-        self._waiting.append(request)
+        self._waiting.add(turn or client.name or request, request)
         try:
             self._committer.submit(self._commit_waiting)
         except RuntimeError as error:  # It was shut down.
@@ -245,20 +211,23 @@ class BankService:
             check_append_size(len(content))
             events = decode_events(content)
             client.check_events(events, self._bank.event)
+            if len(content) > LONGEST_TEXT:
+                for event in events:  # Such texts are refused before they take the disk's time.
+                    check_texts(event.payload)
             return events
         except MemoryBankError as error:
             return error
 
     def _commit_waiting(self) -> None:
         """Commits all waiting events; calls whose events were committed with others have nothing left."""
-        while taken := self._take():
+        while taken := self._waiting.take():
             self._commit(taken)
             with self._grown:
                 self._grown.notify_all()
             if on_growth := self._on_growth:
                 on_growth()
 
-    def _commit(self, taken: Sequence[tuple[_Request, list[Group]]]) -> None:
+    def _commit(self, taken: Sequence[Part]) -> None:
         """Commits the groups of several requests at once, or one after another where that fails unexpectedly."""
         sound = [group for _, part in taken for group in part if isinstance(group, list)]
         try:
@@ -274,27 +243,6 @@ class BankService:
             return
         for (request, _), own in zip(taken, results, strict=True):
             request.take_results(own)
-
-    def _take(self) -> list[tuple[_Request, list[Group]]]:
-        """Returns waiting groups up to the limits of a commit; a request with more of them waits for its next turn."""
-        taken: list[tuple[_Request, list[Group]]] = []
-        events, size = LARGEST_COMMIT, LARGEST_COMMIT_BYTES
-        for _ in range(len(self._waiting)):
-            request = self._waiting[0]
-            part = [] if request.answer.done() else request.part(events, size, first=not taken)
-            if not part and not request.answer.done():
-                break
-            self._waiting.popleft()
-            if not part:
-                continue  # An earlier part of it has failed.
-            start = len(request.results)
-            events -= sum(len(group) for group in part if isinstance(group, list))
-            size -= sum(request.sizes[start : start + len(part)])
-            taken.append((request, part))
-            if start + len(part) < len(request.groups):
-                self._waiting.append(request)
-                break
-        return taken
 
 
 def _check_arguments(call: ReadCall) -> None:

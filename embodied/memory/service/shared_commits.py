@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from embodied.memory.schema.limits import LARGEST_APPEND_BYTES
-from embodied.memory.service.service import Result
+from embodied.memory.service.commit_queue import Result
 
 
 @dataclass(eq=False)

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from embodied.errors import CodecError, EmbodiedError, unknown_name
+from embodied.errors import CodecError, ConflictError, EmbodiedError, StorageError, unknown_name
 from embodied.memory.queries import validation
 from embodied.memory.queries.read_call import ReadCall
 from embodied.memory.retention.retention import RetentionConfig
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.service import messages
-from embodied.memory.service.allowance import Allowance
+from embodied.memory.service.allowance import Allowance, weight
+from embodied.memory.service.commit_queue import Result
 from embodied.memory.service.credentials import ClientRights
 from embodied.memory.service.service import LONGEST_WAIT_S, BankService
+from embodied.memory.service.waiting import is_refusal
 
 SMALL_BYTES = 2**16  # Larger commits are decoded outside of the event loop.
 MOST_WAITING = 64  # Calls of one connection that wait for changes; further ones are answered at once.
@@ -106,12 +108,14 @@ class Calls:
         return await asyncio.wrap_future(job)
 
     async def _commit(self, caller: Caller, groups: tuple[bytes, ...]) -> bytes:
-        await asyncio.sleep(caller.allowance.wait_s(asyncio.get_running_loop().time()))
-        size = sum(map(len, groups))
-        submitted: Future[Any] = await self._light(size, partial(self._service.submit, groups, caller.client))
-        results = await asyncio.wrap_future(submitted)
-        events = sum(len(result) if isinstance(result, list) else 1 for result in results)
-        caller.allowance.take(events=events, size_bytes=size)
+        loop, allowance, size = asyncio.get_running_loop(), caller.allowance, sum(map(len, groups))
+        async with allowance.turn:
+            await asyncio.sleep(allowance.wait_s(loop.time()))
+            submit = partial(self._service.submit, groups, caller.client, turn=allowance)
+            submitted: Future[list[Result]] = await self._light(size, submit)
+            charge = partial(_charge, allowance, submitted, size)
+            submitted.add_done_callback(lambda _: _call_in(loop, charge))  # Also where the client is gone by then.
+            results = await asyncio.wrap_future(submitted)
         return messages.encode_answer("commit", results)
 
     async def _lease(self, caller: Caller, subtask: str, robot: str, duration_s: float, epoch: int) -> bytes:
@@ -154,6 +158,14 @@ class Calls:
     def _note_growth(self) -> None:
         self._grown.set()
         self._grown = asyncio.Event()
+
+
+def _charge(allowance: Allowance, submitted: Future[list[Result]], size: int) -> None:
+    """Takes what a commit of `size` bytes has cost from an allowance; a conflict or a failing disk is no refusal."""
+    results = [] if submitted.exception() else submitted.result()
+    refused = sum(is_refusal(result) and not isinstance(result, ConflictError | StorageError) for result in results)
+    events = sum(weight(len(result)) for result in results if isinstance(result, list))
+    allowance.take(events=events, size_bytes=size, refused=refused)
 
 
 def _call_in(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

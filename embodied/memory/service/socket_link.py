@@ -19,8 +19,9 @@ from embodied.memory.retention.retention import RetentionConfig, RetentionResult
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.service import messages
+from embodied.memory.service.commit_queue import Result
 from embodied.memory.service.leases import Lease
-from embodied.memory.service.service import LONGEST_WAIT_S, Result, UnreachableError
+from embodied.memory.service.service import LONGEST_WAIT_S, UnreachableError
 from embodied.memory.service.shared_commits import SharedCommits
 from embodied.memory.service.socket_settings import PATH
 from embodied.memory.storage.clock import ClockReading

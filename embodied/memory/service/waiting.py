@@ -4,7 +4,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from embodied.errors import AheadOfClockError, MemoryBankError, StaleLeaseError
-from embodied.memory.service.service import Result
+from embodied.memory.service.commit_queue import Result
 
 
 @dataclass(eq=False)

@@ -1,0 +1,138 @@
+"""Events that wait to be committed, by client: each has its turn, so that nobody waits for all that another has sent.
+
+The order is round robin: the client that was served longest ago comes first, and in one commit all
+waiting clients have equal shares of a small one. What no commit can divide, one append beyond the size of a commit, is
+committed alone, and never twice in a row while others wait. Source: J. Nagle, On Packet Switches With Infinite Storage,
+RFC 970, 1985.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Hashable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from embodied.errors import MemoryBankError
+from embodied.memory.schema.event import Event
+from embodied.memory.schema.limits import LARGEST_COMMIT, LARGEST_COMMIT_BYTES
+
+Result = list[int] | MemoryBankError
+Group = list[Event] | MemoryBankError  # Decoded events, or why they could not be decoded.
+
+
+def uncancellable() -> Future[Any]:
+    """Returns a future that its receiver cannot cancel: setting the result would fail, among those of others."""
+    answer: Future[Any] = Future()
+    answer.set_running_or_notify_cancel()
+    return answer
+
+
+@dataclass(eq=False)
+class Request:
+    """The events of one client in one call, and the results so far; `sizes` are those of the groups in bytes."""
+
+    groups: list[Group]
+    sizes: list[int]
+    results: list[Result] = field(default_factory=list)
+    answer: Future[list[Result]] = field(default_factory=uncancellable)
+
+    def take_results(self, results: Sequence[Result]) -> None:
+        """Adds the results of the next groups, and gives the answer once there are all."""
+        self.results += results
+        if len(self.results) == len(self.groups):
+            self.answer.set_result(self.results)
+
+
+Part = tuple[Request, list[Group]]  # The next groups of a request.
+
+
+@dataclass
+class _Room:
+    """What still fits into a commit, or into the share of a client."""
+
+    events: int
+    size: int
+
+    def fits(self, events: int, size: int) -> bool:
+        return events <= self.events and size <= self.size
+
+    def use(self, events: int, size: int) -> None:
+        self.events -= events
+        self.size -= size
+
+
+class CommitQueue:
+    """Requests by client, in turns; those of one client stay in their order. Safe to use from many threads.
+
+    A commit has at most `LARGEST_COMMIT` events and `LARGEST_COMMIT_BYTES`, or it is one append that alone has more.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[Hashable, deque[Request]] = {}  # Those that were served longest ago come first.
+        self._was_oversized = False
+
+    def __len__(self) -> int:
+        with self._lock:
+            return sum(map(len, self._waiting.values()))
+
+    def add(self, client: Hashable, request: Request) -> None:
+        """Adds a request at the end of those of its `client`."""
+        with self._lock:
+            self._waiting.setdefault(client, deque()).append(request)
+
+    def take(self) -> list[Part]:
+        """Returns what the next commit has; nothing where nothing waits. The caller commits it before it calls again.
+
+        The rest of a request waits for the next turn of its client, unless an error has answered it meanwhile.
+        """
+        with self._lock:
+            self._drop_answered()
+            return self._taken(oversized=not self._was_oversized) or self._taken(oversized=True)
+
+    def _drop_answered(self) -> None:
+        for client, requests in list(self._waiting.items()):
+            while requests and requests[0].answer.done():
+                requests.popleft()
+            if not requests:
+                del self._waiting[client]
+
+    def _taken(self, *, oversized: bool) -> list[Part]:
+        """Returns the shares of all clients; of one alone where it is first, larger than a commit, and that may be."""
+        room, clients = _Room(LARGEST_COMMIT, LARGEST_COMMIT_BYTES), list(self._waiting)
+        taken: list[Part] = []
+        for client in clients:
+            share = _Room(LARGEST_COMMIT // len(clients), LARGEST_COMMIT_BYTES // len(clients))
+            parts = self._taken_of(client, room, share, oversized=oversized and not taken)
+            if parts:
+                taken += parts
+                requests = self._waiting.pop(client)
+                if requests:
+                    self._waiting[client] = requests
+        if taken:
+            self._was_oversized = min(room.events, room.size) < 0
+        return taken
+
+    def _taken_of(self, client: Hashable, room: _Room, share: _Room, *, oversized: bool) -> list[Part]:
+        """Returns the next groups of a client within its `share`, but at least one that fits into the `room`."""
+        requests = self._waiting[client]
+        taken: list[Part] = []
+        while requests:
+            request = requests[0]
+            start = end = len(request.results)
+            for group, size in zip(request.groups[start:], request.sizes[start:], strict=True):
+                events = len(group) if isinstance(group, list) else 0
+                first = not taken and end == start
+                inside = room.fits(events, size) and (first or share.fits(events, size))
+                if not inside and not (first and oversized):
+                    break
+                room.use(events, size)
+                share.use(events, size)
+                end += 1
+            if end > start:
+                taken.append((request, request.groups[start:end]))
+            if end < len(request.groups):
+                break
+            requests.popleft()
+        return taken
