@@ -266,6 +266,11 @@ class Subscription:
         self._wanted = wanted
         self.seq = after_seq
 
+    @property
+    def head(self) -> int:
+        """The newest number of the bank."""
+        return self._bank.head
+
     def poll(self, *, limit: int = 1000) -> list[Event]:
         """Returns the wanted events since the last call, at most `limit`."""
         validation.whole("limit", limit, least=1)

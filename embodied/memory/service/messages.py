@@ -27,7 +27,7 @@ from embodied.memory.schema.event import Event
 from embodied.memory.schema.limits import LARGEST_NUMBER
 from embodied.memory.schema.query import EventFilter, Query
 from embodied.memory.service.commit_queue import Result
-from embodied.memory.service.service import Link, UnreachableError
+from embodied.memory.service.service import MOST_EVENT_BYTES, Link, SlowDownError, UnreachableError
 from embodied.memory.storage.lock import OwnedError
 
 MEBIBYTE = 2**20
@@ -37,12 +37,11 @@ REQUEST = CodecLimits(message_bytes=LARGEST_REQUEST_BYTES, values=50_000)
 ANSWER = CodecLimits(message_bytes=LARGEST_ANSWER_BYTES, values=4_000_000, entries=2_000_000)
 NUMBER = struct.Struct(">Q")
 MOST_DIGITS = 1_000  # Of a number beyond 64 bits, which a bank refuses as such.
-MOST_EVENT_BYTES = 16 * MEBIBYTE  # Of the events of one answer about changes, unless one alone is larger.
 CLASS = "class"  # The key that names the class of an argument.
 _CLASSES = {kind.__name__: kind for kind in (ReadCall, Query, EventFilter, RetentionConfig)}
 _KINDS = {
     kind.__name__: kind
-    for kind in (*vars(errors).values(), UnreachableError, OwnedError)
+    for kind in (*vars(errors).values(), UnreachableError, SlowDownError, OwnedError)
     if isinstance(kind, type) and issubclass(kind, EmbodiedError)
 }
 

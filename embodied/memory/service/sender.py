@@ -4,6 +4,7 @@ import itertools
 import logging
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence, Set
 from concurrent.futures import Future
@@ -20,7 +21,8 @@ from embodied.memory.schema.event import Event
 from embodied.memory.service.commit_queue import Result, uncancellable
 from embodied.memory.service.outbox import Outbox
 from embodied.memory.service.parcels import Parcel, at_time, events_or_none, is_readdressed, readdressed
-from embodied.memory.service.service import Link, UnreachableError
+from embodied.memory.service.sending_size import SendingSize
+from embodied.memory.service.service import Link, SlowDownError, UnreachableError
 from embodied.memory.service.site_time import SiteTime
 from embodied.memory.service.stamping import Stamping
 from embodied.memory.service.waiting import Waiting, is_refusal
@@ -30,19 +32,18 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 1.0
 IDLE_S = 1.0
-LARGEST_SENDING = 1_000
-LARGEST_SENDING_BYTES = 8 * 2**20  # Unless one parcel alone is larger.
 MOST_IN_MEMORY_BYTES = 16 * 2**20
 EXPECTED = (UnreachableError, StorageError, DataError)
 
 
 class Sender:
-    """Sends what waits in an outbox over a `link`, in order, all at once, as a thread; safe to call from many threads.
+    """Sends what waits in an outbox over a `link`, in order, in a thread; safe to call from many threads.
 
-    No error ends it: it keeps the events, waits, and tries again, longer each time up to one second. After an error
-    that is not expected it sends fewer parcels at once, since one of them may be the cause. A writer's first events
-    wait without numbers until the bank has answered which it used last; so a robot can start while the bank is away.
-    Those that were stamped meanwhile get times of the bank's clock, by the `site` time, once that is known.
+    No error ends it: it keeps the events, waits, and tries again, longer each time up to one second, and for as long as
+    the owner asks where it is to slow down. After an error it sends half as much at once (`SendingSize`), since that
+    may have been too much for the link, or one of the parcels may be the cause. A writer's first events wait without
+    numbers until the bank has answered which it used last; so a robot can start while the bank is away. Those that
+    were stamped meanwhile get times of the bank's clock, by the `site` time, once that is known.
     `trouble` is the last problem, `open` is true until it is closed.
     """
 
@@ -58,6 +59,7 @@ class Sender:
         self._in_memory_bytes = 0
         self.open = True
         self.trouble: Exception | None = None
+        self._size = SendingSize()
         self._waiting = deque(Waiting(number, None, 0, None, counted=True) for number in outbox.numbers())
         self._thread = threading.Thread(target=self._send_all, name=f"outbox of {writer}", daemon=True)
         self._thread.start()
@@ -130,22 +132,31 @@ class Sender:
         return answer
 
     def _send_all(self) -> None:
-        pause_s, most = FIRST_PAUSE_S, LARGEST_SENDING
-        while waiting := self._next(most):
+        pause_s = FIRST_PAUSE_S
+        while waiting := self._next(self._size.parcels):
+            parcels: list[Parcel] = []
             try:
                 self._site.refresh()
                 parcels = self._numbered(self._read(waiting))
+                began_s = time.monotonic()
                 results = self._link.commit([parcel.content for parcel in parcels]) if parcels else []
+                self._size.note_success(parcels, time.monotonic() - began_s)
                 self._deliver(parcels, results)
-                pause_s, most = FIRST_PAUSE_S, min(2 * most, LARGEST_SENDING)
+                pause_s = FIRST_PAUSE_S
+            except SlowDownError as asked:
+                self.trouble = asked
+                self._pause(asked.wait_s)
             except Exception as error:
-                if not isinstance(error, EXPECTED):
-                    most = max(1, len(waiting) // 2)
+                self._size.note_failure(parcels or [Parcel(one.number, one.count, b"") for one in waiting])
                 self._note_trouble(error)
                 self._site.doubt()
-                with self._changed:
-                    self._changed.wait_for(lambda: not self.open, timeout=pause_s)
+                self._pause(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _pause(self, pause_s: float) -> None:
+        """Waits so long, or until it is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self.open, timeout=pause_s)
 
     def _note_trouble(self, error: Exception) -> None:
         """Keeps the last problem for messages, and logs an unexpected one once in a row."""
@@ -174,7 +185,7 @@ class Sender:
         One that was altered on the disk has been laid aside, and is waited for no more.
         """
         found: list[Parcel] = []
-        size = 0
+        size = events = 0
         for one in waiting:
             content = one.content
             parcel = self._outbox.read([one.number])[0] if content is None else Parcel(one.number, one.count, content)
@@ -182,7 +193,8 @@ class Sender:
                 self._drop(one)
                 continue
             size += len(parcel.content)
-            if found and size > LARGEST_SENDING_BYTES:
+            events += parcel.count
+            if not self._size.fits(len(found) + 1, events, size):
                 break
             found.append(parcel)
         return found

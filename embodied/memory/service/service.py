@@ -13,11 +13,11 @@ from embodied.memory.queries import validation
 from embodied.memory.queries.read_call import ReadCall
 from embodied.memory.queries.reads import QUERIES
 from embodied.memory.retention.retention import RetentionConfig, RetentionResult, retain
-from embodied.memory.schema.codec import decode_events
+from embodied.memory.schema.codec import decode_events, encode_events
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.limits import LONGEST_TEXT, check_append_size, check_texts
 from embodied.memory.schema.query import EventFilter
-from embodied.memory.service.bank import Bank
+from embodied.memory.service.bank import Bank, Subscription
 from embodied.memory.service.bank_status import BankStatus
 from embodied.memory.service.commit_queue import CommitQueue, Group, Part, Request, Result
 from embodied.memory.service.credentials import ANYONE, ClientRights
@@ -26,6 +26,8 @@ from embodied.memory.service.status_metrics import metrics_text
 from embodied.memory.storage.clock import ClockReading
 
 LONGEST_WAIT_S = 10.0
+MOST_EVENT_BYTES = 16 * 2**20  # Of the events of one answer about changes, unless one alone is larger.
+MOST_CHANGES, FIRST_CHANGES = 1_000, 8
 
 
 class UnreachableError(MemoryBankError):
@@ -33,6 +35,17 @@ class UnreachableError(MemoryBankError):
 
     Writes wait in the outbox.
     """
+
+
+class SlowDownError(UnreachableError):
+    """The owner takes no more of this client now; `wait_s` is after how many seconds it will."""
+
+    usual_remedy = "Send it again then: nothing was written, and nothing is wrong."
+
+    @property
+    def wait_s(self) -> float:
+        """After how many seconds to try again."""
+        return float(self.value) if isinstance(self.value, int | float) else LONGEST_WAIT_S
 
 
 class Link(Protocol):
@@ -160,17 +173,20 @@ class BankService:
         """Returns the last number and valid time (seconds) of a writer, (0, -inf) for none."""
         return self._bank.last_of_writer(writer)
 
-    def changes(self, wanted: EventFilter, *, after_seq: int, wait_s: float = 0.0) -> tuple[list[Event], int]:
+    def changes(
+        self, wanted: EventFilter, *, after_seq: int, wait_s: float = 0.0, most_bytes: int = MOST_EVENT_BYTES
+    ) -> tuple[list[Event], int]:
         """Returns `wanted` events after `after_seq`, and the last number checked.
 
-        Where there is no newer event at all it waits for one, at most `wait_s` (10 s); even then none may match. Raises
-        `MemoryBankError` for an `after_seq` that the bank has not reached, such as after an older file was restored.
+        Where there is no newer event at all it waits for one, at most `wait_s` (10 s); even then none may match. Events
+        of about `most_bytes` are read, the rest by a later call. Raises `MemoryBankError` for an `after_seq` that the
+        bank has not reached, such as after an older file was restored.
         """
         limit_s = min(validation.number("wait_s", wait_s), LONGEST_WAIT_S)
         subscription = self._bank.subscribe(wanted, after_seq=after_seq)
         with self._grown:
             self._grown.wait_for(lambda: self._bank.head > after_seq, timeout=limit_s)
-        return subscription.poll(), subscription.seq
+        return _polled(subscription, most_bytes), subscription.seq
 
     def watch(self, on_growth: Callable[[], object] | None) -> None:
         """Lets `on_growth` be called after each commit, in the committing thread, where it must return at once."""
@@ -243,6 +259,23 @@ class BankService:
             return
         for (request, _), own in zip(taken, results, strict=True):
             request.take_results(own)
+
+
+def _polled(subscription: Subscription, most_bytes: int) -> list[Event]:
+    """Returns what a subscription has, at most 1,000 events, or as many as have `most_bytes` together, or a few more.
+
+    The first few show how large they are, so that no large answer is read before its size is known.
+    """
+    head, size, limit = subscription.head, 0, FIRST_CHANGES
+    found: list[Event] = []
+    while len(found) < MOST_CHANGES and size < most_bytes:
+        part = subscription.poll(limit=limit)
+        found += part
+        size += len(encode_events(part))
+        if len(part) < limit or subscription.seq >= head:
+            break
+        limit = max(1, min(MOST_CHANGES - len(found), (most_bytes - size) * len(found) // size))
+    return found
 
 
 def _check_arguments(call: ReadCall) -> None:

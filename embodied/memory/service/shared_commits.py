@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from embodied.memory.schema.limits import LARGEST_APPEND_BYTES
+from embodied.memory.schema.limits import LARGEST_COMMIT_BYTES
 from embodied.memory.service.commit_queue import Result
 
 
@@ -26,7 +26,7 @@ class _Sending:
 class SharedCommits:
     """Commits through `send`: threads that commit during a call share the next one.
 
-    A call costs more than its events. Together they have at most 32 MiB, or they are the events of one thread.
+    A call costs more than its events. Together they have at most 1 MiB, or they are the events of one thread.
     """
 
     def __init__(self, send: Callable[[list[bytes]], list[Result]]) -> None:
@@ -60,7 +60,7 @@ class SharedCommits:
         size = 0
         for _ in range(len(self._waiting)):
             size += self._waiting[0].size
-            if taken and size > LARGEST_APPEND_BYTES:
+            if taken and size > LARGEST_COMMIT_BYTES:
                 break
             taken.append(self._waiting.popleft())
         return taken

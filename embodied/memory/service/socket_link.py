@@ -6,6 +6,7 @@ import logging
 import os
 import ssl
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from functools import partial
@@ -21,7 +22,8 @@ from embodied.memory.schema.query import EventFilter
 from embodied.memory.service import messages
 from embodied.memory.service.commit_queue import Result
 from embodied.memory.service.leases import Lease
-from embodied.memory.service.service import LONGEST_WAIT_S, UnreachableError
+from embodied.memory.service.sending_size import SLOW_S
+from embodied.memory.service.service import LONGEST_WAIT_S, MOST_EVENT_BYTES, SlowDownError, UnreachableError
 from embodied.memory.service.shared_commits import SharedCommits
 from embodied.memory.service.socket_settings import PATH
 from embodied.memory.storage.clock import ClockReading
@@ -40,6 +42,7 @@ PING_S = 10.0
 CLOSING_S = 0.5
 RETAINING_S = 600.0
 LONGEST_REASON = 300
+FIRST_CHANGES_BYTES, LEAST_CHANGES_BYTES = 2**20, 2**14
 BROKEN = (WebSocketException, OSError, EOFError, CodecError, asyncio.CancelledError)
 
 _log = logging.Logger("websockets")  # A separate logger: the library's own may print headers, and so the token.
@@ -108,8 +111,20 @@ class SocketLink:
 
     def changes(self, wanted: EventFilter, *, after_seq: int, wait_s: float) -> tuple[list[Event], int]:
         """As `Link.changes` for `wanted`, `after_seq` and `wait_s`."""
-        limit_s = min(wait_s, LONGEST_WAIT_S / 2, self._timeout_s / 2)
-        return self._call("changes", wanted=wanted, after_seq=after_seq, wait_s=limit_s)
+        limit_s, most_bytes = min(wait_s, LONGEST_WAIT_S / 2, self._timeout_s / 2), self._changes_bytes
+        began_s = time.monotonic()
+        try:
+            found = self._call("changes", wanted=wanted, after_seq=after_seq, wait_s=limit_s, most_bytes=most_bytes)
+        except SlowDownError:
+            raise
+        except UnreachableError:  # Perhaps it was too much for the network.
+            self._changes_bytes = max(LEAST_CHANGES_BYTES, most_bytes // 2)
+            raise
+        slow = time.monotonic() - began_s > limit_s + SLOW_S
+        self._changes_bytes = (
+            max(LEAST_CHANGES_BYTES, most_bytes // 2) if slow else min(2 * most_bytes, MOST_EVENT_BYTES)
+        )
+        return found
 
     def lease(self, subtask: str, robot: str, *, duration_s: float, epoch: int) -> Lease:
         """As `Link.lease` for `subtask`, `robot`, `duration_s` and `epoch`."""
@@ -131,6 +146,7 @@ class SocketLink:
         self._pid = os.getpid()
         self._starting = threading.Lock()
         self._channel: _Channel | None = None
+        self._changes_bytes = FIRST_CHANGES_BYTES
         self._commits = SharedCommits(lambda groups: self._call("commit", groups=groups))
 
     def _require_process(self) -> None:
