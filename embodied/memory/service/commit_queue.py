@@ -48,7 +48,7 @@ Part = tuple[Request, list[Group]]  # The next groups of a request.
 
 
 @dataclass
-class _Room:
+class _Budget:
     """What still fits into a commit, or into the share of a client."""
 
     events: int
@@ -100,22 +100,22 @@ class CommitQueue:
 
     def _taken(self, *, oversized: bool) -> list[Part]:
         """Returns the shares of all clients; of one alone where it is first, larger than a commit, and that may be."""
-        room, clients = _Room(LARGEST_COMMIT, LARGEST_COMMIT_BYTES), list(self._waiting)
+        budget, clients = _Budget(LARGEST_COMMIT, LARGEST_COMMIT_BYTES), list(self._waiting)
         taken: list[Part] = []
         for client in clients:
-            share = _Room(LARGEST_COMMIT // len(clients), LARGEST_COMMIT_BYTES // len(clients))
-            parts = self._taken_of(client, room, share, oversized=oversized and not taken)
+            share = _Budget(LARGEST_COMMIT // len(clients), LARGEST_COMMIT_BYTES // len(clients))
+            parts = self._taken_of(client, budget, share, oversized=oversized and not taken)
             if parts:
                 taken += parts
                 requests = self._waiting.pop(client)
                 if requests:
                     self._waiting[client] = requests
         if taken:
-            self._was_oversized = min(room.events, room.size) < 0
+            self._was_oversized = min(budget.events, budget.size) < 0
         return taken
 
-    def _taken_of(self, client: Hashable, room: _Room, share: _Room, *, oversized: bool) -> list[Part]:
-        """Returns the next groups of a client within its `share`, but at least one that fits into the `room`."""
+    def _taken_of(self, client: Hashable, budget: _Budget, share: _Budget, *, oversized: bool) -> list[Part]:
+        """Returns the next groups of a client within its `share`, but at least one that fits into the `budget`."""
         requests = self._waiting[client]
         taken: list[Part] = []
         while requests:
@@ -124,10 +124,10 @@ class CommitQueue:
             for group, size in zip(request.groups[start:], request.sizes[start:], strict=True):
                 events = len(group) if isinstance(group, list) else 0
                 first = not taken and end == start
-                inside = room.fits(events, size) and (first or share.fits(events, size))
+                inside = budget.fits(events, size) and (first or share.fits(events, size))
                 if not inside and not (first and oversized):
                     break
-                room.use(events, size)
+                budget.use(events, size)
                 share.use(events, size)
                 end += 1
             if end > start:
