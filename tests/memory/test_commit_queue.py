@@ -8,13 +8,13 @@ from embodied.errors import MemoryBankError, StorageError
 from embodied.geometry import Pose
 from embodied.memory import BankService, EntitySeen, Event, Observed, encode_events, open_bank
 from embodied.memory.schema.limits import LARGEST_COMMIT, LARGEST_COMMIT_BYTES
-from embodied.memory.service.commit_queue import CommitQueue, Request
+from embodied.memory.service.commit_queue import CommitQueue, WaitingCommit
 from tests.memory.test_service import SlowBank
 
 
 def asked(*counts, size=0):
     """Returns a request with groups of so many events, each of `size` bytes."""
-    return Request([[None] * count for count in counts], [size] * len(counts))
+    return WaitingCommit([[None] * count for count in counts], [size] * len(counts))
 
 
 def queued(**requests):

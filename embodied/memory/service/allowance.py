@@ -38,6 +38,6 @@ class Allowance:
         return max(0.0, -self._left / self._per_s)
 
     def take(self, *, events: float, size_bytes: int, refused: int = 0) -> None:
-        """Takes what a call with so many events (see `weight`), bytes and `refused` appends has cost."""
+        """Takes what a call with so many `events` (see `weight`), `size_bytes` and `refused` appends has cost."""
         self._left -= EVENTS_PER_CALL + events + size_bytes / BYTES_PER_EVENT + refused * EVENTS_PER_REFUSAL
         self._left = max(self._left, -LONGEST_DELAY_S * self._per_s)

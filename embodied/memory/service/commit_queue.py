@@ -29,7 +29,7 @@ def uncancellable() -> Future[Any]:
 
 
 @dataclass(eq=False)
-class Request:
+class WaitingCommit:
     """The events of one client in one call, and the results so far; `sizes` are those of the groups in bytes."""
 
     groups: list[Group]
@@ -44,7 +44,7 @@ class Request:
             self.answer.set_result(self.results)
 
 
-Part = tuple[Request, list[Group]]  # The next groups of a request.
+Part = tuple[WaitingCommit, list[Group]]  # The next groups of a request.
 
 
 @dataclass
@@ -70,14 +70,14 @@ class CommitQueue:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: dict[Hashable, deque[Request]] = {}  # Those that were served longest ago come first.
+        self._waiting: dict[Hashable, deque[WaitingCommit]] = {}  # Those that were served longest ago come first.
         self._was_oversized = False
 
     def __len__(self) -> int:
         with self._lock:
             return sum(map(len, self._waiting.values()))
 
-    def add(self, client: Hashable, request: Request) -> None:
+    def add(self, client: Hashable, request: WaitingCommit) -> None:
         """Adds a request at the end of those of its `client`."""
         with self._lock:
             self._waiting.setdefault(client, deque()).append(request)

@@ -23,7 +23,7 @@ class SendingSize:
     size: int = LARGEST[2]
 
     def fits(self, parcels: int, events: int, size: int) -> bool:
-        """Returns whether a call may have so many parcels, events and bytes."""
+        """Returns whether a call may have so many `parcels` and `events`, and bytes (`size`)."""
         return parcels <= 1 or (parcels <= self.parcels and events <= self.events and size <= self.size)
 
     def note_success(self, sent: Sequence[Parcel], duration_s: float) -> None:

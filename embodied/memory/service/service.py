@@ -19,7 +19,7 @@ from embodied.memory.schema.limits import LONGEST_TEXT, check_append_size, check
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.service.bank import Bank, Subscription
 from embodied.memory.service.bank_status import BankStatus
-from embodied.memory.service.commit_queue import CommitQueue, Group, Part, Request, Result
+from embodied.memory.service.commit_queue import CommitQueue, Group, Part, Result, WaitingCommit
 from embodied.memory.service.credentials import ANYONE, ClientRights
 from embodied.memory.service.leases import Lease, LeaseOffice
 from embodied.memory.service.status_metrics import metrics_text
@@ -122,14 +122,14 @@ class BankService:
     def submit(
         self, groups: Sequence[bytes], client: ClientRights = ANYONE, *, turn: Hashable = None
     ) -> Future[list[Result]]:
-        """Returns a future: for each group its sequence numbers or the error that refused it, once durable.
+        """Returns a future: for each of the `groups` its sequence numbers or the error that refused it, once durable.
 
         What `client` may not write is refused, each group by itself. Clients take turns: by `turn`, or else by their
         names; calls without either are as many clients. Raises `UnreachableError` once the bank is closed.
         """
         decoded = [self._decoded(group, client) for group in groups]
         sizes = [len(content) if isinstance(group, list) else 0 for content, group in zip(groups, decoded, strict=True)]
-        request = Request(decoded, sizes)
+        request = WaitingCommit(decoded, sizes)
         refused = [group for group in decoded if not isinstance(group, list)]
         if len(refused) == len(decoded):
             request.take_results(refused)  # Without a commit, for which others would wait.
