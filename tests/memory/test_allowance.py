@@ -64,7 +64,7 @@ def test_a_large_append_costs_more_than_its_events_in_parts():
     assert [weight(events) for events in (1, 100, 200, 1_000)] == [1, 100, 400, 10_000]
 
 
-def test_nobody_waits_so_long_that_its_link_gives_up():
+def test_no_commit_waits_so_long_that_its_link_gives_up():
     allowance = Allowance(per_s=100.0, most=1_000.0, now_s=0.0)
     allowance.take(events=weight(10_000), size_bytes=0)
     assert allowance.wait_s(0.0) == 5.0

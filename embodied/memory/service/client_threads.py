@@ -30,7 +30,7 @@ class ClientThreads:
         """Returns what `call` returns in a thread. Raises what it raises, and `RuntimeError` once it is closed.
 
         `client` is any object that stands for the client. While earlier jobs of it are in progress this waits inside
-        of `waiting`. A job that has begun counts until it has ended, also where nobody waits for it any more.
+        of `waiting`. A job that has begun counts until it has ended, also where no caller waits for it any more.
         """
         loop, turn, held = asyncio.get_running_loop(), self._turns.setdefault(client, self._new_turn()), False
         try:
