@@ -1,4 +1,4 @@
-"""Events that wait to be committed, by client: each has its turn, so that no client waits for all that another has sent.
+"""Events that wait to be committed, by client: each has its turn, so that none waits for all that another has sent.
 
 The order is round robin: the client that was served longest ago comes first, and in one commit all
 waiting clients have equal shares of a small one. What no commit can divide, one append beyond the size of a commit, is
