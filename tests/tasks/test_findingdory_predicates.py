@@ -138,4 +138,5 @@ def test_distances_lead_through_the_door(home_map):
     through = home_map.receptacle_distances_m(start)["shelf"]
     assert 3.0 < through < 5.0
     assert home_map.receptacle_distances_m((4.9, 1.2))["shelf"] < 0.11
-    assert home_map.object_distance_m(start, Pose((4.2, 1.2, 1.04))) > 3.0
+    # The nearest free point to the back of the shelf is in the kitchen, but what lies there is in the bedroom.
+    assert home_map.object_distance_m(start, Pose((4.08, 1.2, 1.04))) > 3.0
