@@ -27,16 +27,20 @@ MOST_TIMES = 2.0
 
 @dataclass(kw_only=True)
 class MemoryPoisonConfig:
-    """How many sound robots write beside the ten, in how many processes, how often, and for how long."""
+    """How many sound robots write beside the ten, in how many processes, how often, and for how long.
+
+    `poison_nice` lowers the priority of the process of the ten, which would run on other machines: 0 leaves it.
+    """
 
     robots: int = 90
     processes: int = 3
     events_per_s: float = 2.0
     duration_s: float = 120.0
+    poison_nice: int = 10
 
     def check(self) -> None:
-        """Raises `ConfigError` for values that are not positive."""
-        if not all(value > 0 for value in asdict(self).values()):
+        """Raises `ConfigError` for values that are not positive; only `poison_nice` may be 0."""
+        if self.poison_nice < 0 or not all(value > 0 for value in (asdict(self) | {"poison_nice": 1}).values()):
             raise ConfigError("All values of memory_poison must be positive.", value=asdict(self))
 
 
@@ -75,7 +79,7 @@ def run(config: MemoryPoisonConfig, *, poisoned: bool, seed: int) -> dict[str, A
                 for first in range(config.processes)
             ]
             if poisoned:
-                tasks.append(msgspec.structs.replace(shared, poisoners=tuple(poisoners)))
+                tasks.append(msgspec.structs.replace(shared, poisoners=tuple(poisoners), nice=config.poison_nice))
             *sound, last = run_processes(tasks) if poisoned else [*run_processes(tasks), Written()]
         return _compared(sound, last, Path(folder) / "bank.db")
 

@@ -5,6 +5,7 @@ the end.
 """
 
 import gc
+import os
 import sys
 import threading
 import time
@@ -24,7 +25,10 @@ TIMEOUT_S = 60.0
 
 
 class CrowdTask(msgspec.Struct, frozen=True):
-    """What a process does for `duration_s`: `robots` write `events_per_s` each, or the `poisoners` write theirs."""
+    """What a process does for `duration_s`: `robots` write `events_per_s` each, or the `poisoners` write theirs.
+
+    `nice` is by how much it lowers its priority.
+    """
 
     address: BankAddress
     folder: str
@@ -33,6 +37,7 @@ class CrowdTask(msgspec.Struct, frozen=True):
     events_per_s: float = 0.0
     poisoners: tuple[str, ...] = ()
     seed: int = 0
+    nice: int = 0
 
 
 class Written(msgspec.Struct):
@@ -71,6 +76,7 @@ class _Robot:
 def main() -> None:
     """Does one task."""
     task = msgspec.json.decode(sys.stdin.readline(), type=CrowdTask)
+    os.nice(task.nice)
     written = _poison(task) if task.poisoners else _write(task)
     sys.stdout.write(msgspec.json.encode(written).decode() + "\n")
 
