@@ -3,13 +3,17 @@
 import re
 import unicodedata
 
-# Controls, separators of lines, halves of pairs, marks of direction, and letters without width. A joiner may stand
-# between two letters that are not ASCII, as in Persian and in emoji.
+# Controls, separators of lines, halves of pairs, marks of direction, letters without width, and spaces but the ASCII
+# one. A joiner may stand between two letters that are not ASCII, as in Persian and in emoji; what selects the form of a
+# letter, or tags it, as in emoji, must follow one that is not ASCII.
 _BARRED = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\uffff]"
+    "[\x00-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180e\u2000-\u200b\u200e\u200f\u2028-\u202f"
+    "\u205f-\u206f\u3000\u3164\ud800-\udfff\ufeff\uffa0\ufff9-\uffff]"
+    "|(?<![^\x00-\x7f])[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0000-\U000e0fff]"
     "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
 )
-RULE = "without control characters, invisible letters, or space at its ends, and composed (Unicode NFC)"
+_SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
+RULE = "without control characters, invisible letters, unusual spaces, or space at its ends, and composed (Unicode NFC)"
 
 
 def is_sound(name: str) -> bool:
@@ -26,5 +30,5 @@ def shown(name: str) -> str:
 
 def remedy(name: str) -> str:
     """Returns what to write in place of a name that is not sound."""
-    sound = _BARRED.sub("", unicodedata.normalize("NFC", name)).strip()
+    sound = _BARRED.sub("", unicodedata.normalize("NFC", _SPACES.sub(" ", name))).strip()
     return f"Write {sound!a}." if sound else "Give another name."

@@ -17,7 +17,7 @@ from embodied.memory import (
     OwnedError,
     ReadOnlyBank,
     RetentionConfig,
-    SimulatedClock,
+    StoppedClock,
     back_up,
     bank_path,
     close_past,
@@ -131,7 +131,7 @@ def memory(composed: cli.Composed) -> None:
             _export(view, config)
         return
     # Its clock stands where that of the last owner stood: a command is not a part of the site's time.
-    with open_bank(config.url, root=root, clock=SimulatedClock(), thorough=config.what is not What.rebuild) as bank:
+    with open_bank(config.url, root=root, clock=StoppedClock(), thorough=config.what is not What.rebuild) as bank:
         WRITING[config.what](bank, config).show(config.format)
 
 
@@ -139,7 +139,7 @@ def _opened(url: str, root: Path | None) -> Bank | ReadOnlyBank:
     """Returns the bank, checked; beside its owner, or where nothing can be written, what it holds now."""
     try:
         require_openable(url, root=root)
-        return open_bank(url, root=root, clock=SimulatedClock())
+        return open_bank(url, root=root, clock=StoppedClock())
     except OwnedError:
         bank = open_read_only(url, root=root)
         _log.info("Another process has the bank open: the answer is as of event %d.", bank.head)

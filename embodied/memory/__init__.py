@@ -86,7 +86,14 @@ from embodied.memory.service.status_metrics import metrics_text
 from embodied.memory.service.take_over import opened_when_free
 from embodied.memory.service.withdrawing import withdraw
 from embodied.memory.storage.backup import back_up, restore
-from embodied.memory.storage.clock import ClockReading, SimulatedClock, SiteClock, WallClock, require_resolution
+from embodied.memory.storage.clock import (
+    ClockReading,
+    SimulatedClock,
+    SiteClock,
+    StoppedClock,
+    WallClock,
+    require_resolution,
+)
 from embodied.memory.storage.integrity import Damage, inspect_file, rescue
 from embodied.memory.storage.lock import OwnedError, Ownership
 from embodied.memory.storage.url import SCHEME, bank_path
@@ -168,6 +175,7 @@ __all__ = [
     "SkillEnded",
     "SkillSpec",
     "SnapshotStatus",
+    "StoppedClock",
     "Subscription",
     "SubtaskEnded",
     "ToolCalled",

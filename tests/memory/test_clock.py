@@ -24,6 +24,7 @@ from embodied.memory import (
     RobotReported,
     SimulatedClock,
     SkillSpec,
+    StoppedClock,
     WallClock,
     Watermark,
     Withdrawn,
@@ -32,6 +33,7 @@ from embodied.memory import (
     open_read_only,
     reopen_past,
     retain,
+    withdraw,
 )
 from tests.memory.clocks import Machine
 from tests.memory.test_service import Fault
@@ -169,7 +171,7 @@ def test_an_event_that_is_sent_again_keeps_its_number_although_the_clock_shows_l
     url, event = f"sqlite:///{tmp_path / 'bank.db'}", Event("eye", 1, NOW_S + 59.0, seen(1.0))
     with open_bank(url, clock=machine.clock()) as bank:
         assert bank.append(event) == [1]
-    with open_bank(url, clock=SimulatedClock(ahead_s=0.0)) as bank:
+    with open_bank(url, clock=machine.clock(ahead_s=0.0)) as bank:
         assert bank.append(event) == [1]
 
 
@@ -306,14 +308,57 @@ def test_a_bank_keeps_the_kind_of_its_clock(tmp_path):
         bank.append(Event("a", 1, 5000.0, Observed("x")))
     with open_bank(simulated) as bank:
         assert (bank.clock().simulated, bank.clock().time_s) == (True, 5000.0)
-    with pytest.raises(MemoryBankError, match="simulated clock"):
-        open_bank(simulated, clock=WallClock())
     with open_bank(wall) as bank:
         bank.append(Event("a", 1, 0.0, Observed("x")))
-    with open_bank(wall, clock=SimulatedClock()) as bank:  # A command: its clock stands still.
-        assert bank.clock().simulated
+        shown_s = bank.clock().time_s
+    for url, wrong in ((simulated, WallClock()), (wall, SimulatedClock())):
+        with pytest.raises(MemoryBankError, match="clock of that kind"):
+            open_bank(url, clock=wrong)
+    with open_bank(wall, clock=StoppedClock()) as bank:  # That of a command.
+        time_s = bank.clock().time_s
+        with pytest.raises(MemoryBankError, match="stands still"):
+            bank.advance(time_s + 1.0)
+        assert (bank.clock().time_s, abs(time_s - shown_s) < 1.0) == (time_s, True)
     with open_bank(wall) as bank:
         assert not bank.clock().simulated
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: SimulatedClock(math.nan),
+        lambda: SimulatedClock(math.inf),
+        lambda: SimulatedClock(1e300),
+        lambda: SimulatedClock("x"),
+        lambda: WallClock(ahead_s="x"),
+        lambda: WallClock(wall=lambda: math.nan),
+        lambda: open_bank(":memory:", clock=5),
+    ],
+)
+def test_a_clock_of_impossible_times_is_refused_before_anything_is_written(made):
+    with pytest.raises(MemoryBankError):
+        made()
+
+
+def test_after_a_restart_the_clock_is_not_behind_a_past_that_was_closed_up_to_now(tmp_path):
+    url = f"sqlite:///{tmp_path / 'bank.db'}"
+    with open_bank(url, clock=SimulatedClock()) as bank:
+        bank.append(Event("a", 1, 0.0, Observed("x")))
+        bank.advance(10.0004)  # Received times are stored in whole milliseconds.
+        close_past(bank)
+    with BankService(open_bank(url)) as service:
+        assert service.lease("wash", "a", duration_s=10.0).expires_s == 20.0004
+        assert withdraw(service._bank, [1], "wrong") == 4
+
+
+def test_what_the_site_appends_in_several_threads_gets_different_numbers():
+    with open_bank(":memory:", clock=SimulatedClock(100.0)) as bank:
+        threads = [threading.Thread(target=lambda: [close_past(bank, 0.5) for _ in range(50)]) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert bank.head == 200
 
 
 def test_a_robot_in_simulated_time_stamps_by_the_driver():

@@ -2,6 +2,7 @@
 
 import json
 import stat
+import threading
 import time
 from contextlib import ExitStack, closing
 
@@ -22,8 +23,10 @@ from embodied.memory import (
     Outbox,
     ReadCall,
     RetentionConfig,
+    RobotRegistered,
     Role,
     SimulatedClock,
+    SubtaskEnded,
     UnreachableError,
     Watermark,
     Withdrawn,
@@ -128,6 +131,35 @@ def test_a_client_does_not_withdraw_what_another_wrote_under_a_name_that_begins_
         [[again]] = service.commit([encode_events([seen("fleet/bob", 2)])], bob)
         assert withdrawn(operator, "site/desk", again) == [again + 1]
         assert service._bank.where_is("cup") is None
+
+
+def test_a_client_neither_registers_anothers_robot_nor_ends_what_another_may_lease(site):
+    card = RobotRegistered("kuka", "scrap")
+    end = SubtaskEnded("wash", "done")
+    attacks = [Event("panda", 1, 0.0, card, robot="panda"), Event("panda", 1, 0.0, card)]
+    attacks.append(Event("panda", 1, 0.0, end, robot="panda"))
+    refusals = site.commit("panda", *attacks)
+    assert all(isinstance(refusal, NotPermittedError) for refusal in refusals)
+    assert ["own robots" in str(one) or "under a lease" in str(one) for one in refusals] == [True] * 3
+    lease = site.links["kuka"].lease("wash", "kuka", duration_s=5.0, epoch=0)
+    time_s = site.links["kuka"].clock().time_s
+    ended = Event("kuka", 2, time_s, SubtaskEnded("wash", "done", epoch=lease.epoch), robot="kuka")
+    assert site.commit("kuka", Event("kuka", 1, 0.0, card, robot="kuka"), ended) == [[2], [3]]
+
+
+def test_credentials_that_are_added_at_the_same_time_are_all_kept(tmp_path):
+    path, start = tmp_path / "clients.json", threading.Barrier(6)
+
+    def add(name):
+        start.wait()
+        add_credential(path, ClientRights(name))
+
+    threads = [threading.Thread(target=add, args=(f"robot_{number}",)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(one.name for one in read_credentials(path)) == [f"robot_{number}" for number in range(6)]
 
 
 def test_one_group_of_two_writers_is_refused_as_a_whole(site):

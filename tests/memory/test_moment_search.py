@@ -43,7 +43,7 @@ class Site:
 
     def __init__(self) -> None:
         tables = open_tables(None)
-        self.log = EventLog(tables, PROJECTIONS, clock=SimulatedClock(1e12))
+        self.log = EventLog(tables, PROJECTIONS, clock=SimulatedClock(8e9))
         self.index = MomentIndex(tables)
         self.written: dict[int, Event] = {}
         self._counts: dict[str, int] = {}

@@ -23,11 +23,12 @@ from tests.memory.writers import EventFactory
 COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
 UNSOUND = (
     DECOMPOSED, "cup ", " cup", "cup\n", "cup\x00", "c\tup", "cup\u00a0", "cup\u202e", "c\u200bup", "\ufeffcup",
-    "cup\u200d", "a\u2028b", "cup\x7f", "c\u00adup",
+    "cup\u200d", "a\u2028b", "cup\x7f", "c\u00adup", "the\u00a0cup", "the\u2009cup", "cup\ufe0f", "c\u034fup",
+    "cup\u3164", "cup\u115f", "cup\U000e0061",
 )  # fmt: skip
 SOUND = (
     COMPOSED, "cup", "the red cup", "panda/object-0007", "\u676f\u5b50", "\u0643\u0648\u0628", "\U0001f9ea",
-    "\U0001f469\u200d\U0001f52c", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "",
+    "\U0001f469\u200d\U0001f52c", "\u2615\ufe0f", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "",
 )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The outbox: durable before a call returns, ordered, numbered, bounded, and with damage reported."""
 
+import math
 import random
 import sqlite3
 import subprocess
@@ -10,7 +11,18 @@ import pytest
 
 from embodied.errors import ConfigError, DataError, EmbodiedError, MemoryBankError, StorageError
 from embodied.geometry import Pose
-from embodied.memory import EntitySeen, Event, Outbox, OutboxConfig, RelationSet, decode_events
+from embodied.memory import (
+    EntitySeen,
+    Event,
+    Observed,
+    Outbox,
+    OutboxConfig,
+    RelationSet,
+    SimulatedClock,
+    decode_events,
+    open_bank,
+)
+from embodied.memory.service.parcels import is_readdressed, readdressed
 
 
 def sighting(text, writer="arm", number=0):
@@ -271,3 +283,36 @@ def test_what_is_refused_without_anybody_waiting_is_laid_aside_with_its_reason(o
     ((events, reason),) = outbox.refused()
     assert (events[0].payload.subject, reason) == ("a", "two parents")
     assert outbox.waiting() == []
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_closed_outbox_takes_nothing_although_another_process_may_own_its_file(tmp_path, in_memory):
+    path = None if in_memory else tmp_path / "box"
+    closed = Outbox(path)
+    closed.adopt("arm", 0)
+    closed.close()
+    with pytest.raises(MemoryBankError, match="must be open"):
+        closed.add([Event("arm", 0, 0.0, Observed("x"))])
+    with pytest.raises(MemoryBankError, match="must be open"):
+        closed.adopt("arm", 7)
+    closed.close()
+    if path is not None:
+        again = Outbox(path)
+        assert again.add([Event("arm", 0, 0.0, Observed("x"))]).number == 1
+        again.close()
+
+
+@pytest.mark.parametrize("limits", [{"limit": "x"}, {"limit_mib": math.nan}, {"limit_mib": -1.0}])
+def test_limits_that_are_no_numbers_are_refused(limits):
+    with pytest.raises(MemoryBankError, match="limit"):
+        Outbox(None, **limits)
+
+
+@pytest.mark.parametrize("writer", ["site", "w" * 990, "arm"])
+def test_the_writer_of_what_is_sent_again_is_one_that_a_robot_may_use(writer):
+    before = Event(writer, 3, 1.0, Observed("x"))
+    with open_bank(":memory:", clock=SimulatedClock(100.0)) as bank:
+        for content in (b"1", b"2"):
+            (again,) = readdressed([before], content)
+            assert is_readdressed([again])
+            assert bank.append(again) == bank.append(readdressed([again], content))

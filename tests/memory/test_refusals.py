@@ -199,6 +199,7 @@ def test_what_builds_on_something_stale_is_a_conflict(bank, case):
         ({"received_time_s": 7.0}, "bank itself"),
         ({"robot": None}, "text"),
         ({"robot": "other", "payload": RobotReported(HERE)}, "Only a robot itself"),
+        ({"robot": "pan", "payload": RobotReported(HERE)}, "Only a robot itself"),
         ({"robot": "", "payload": RobotReported(HERE)}, "Only a robot itself"),
     ],
 )

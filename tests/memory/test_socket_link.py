@@ -1,6 +1,7 @@
 """The socket link: its answers are those of the bank itself, and nothing that a client sends harms the others."""
 
 import itertools
+import math
 import os
 import socket
 import subprocess
@@ -472,3 +473,16 @@ def test_a_forked_child_has_a_connection_of_its_own(service, link):
     assert os.waitpid(pid, 0)[1] == 0
     assert int(os.read(read_end, 10)) == service.head()
     assert link.head() == service.head()
+
+
+@pytest.mark.parametrize("token", ["a-token-of-enough-characters\n", "two words of a token", "t\u00f6ken"])
+def test_a_token_that_no_header_can_hold_is_refused_at_once_and_not_shown(token):
+    with pytest.raises(ConfigError, match="printable ASCII") as caught:
+        SocketLink("ws://127.0.0.1:9", token=token)
+    assert token.strip() not in str(caught.value)
+
+
+@pytest.mark.parametrize("settings", [{"timeout_s": math.nan}, {"timeout_s": 0.0}, {"timeout_s": "x"}, {"url": 5}])
+def test_settings_of_a_link_are_checked_when_it_is_made(settings):
+    with pytest.raises(ConfigError):
+        SocketLink(**{"url": "ws://127.0.0.1:9", **settings})

@@ -169,7 +169,7 @@ def check_registration(_: Event, payload: kinds.RobotRegistered) -> None:
 
 def check_robot_state(event: Event, payload: kinds.RobotReported) -> None:
     """Raises `MemoryBankError` unless the robot itself reports a battery in [0, 1] and a known status."""
-    if not event.robot or event.writer.partition("/")[0] != event.robot:
+    if not event.robot or not f"{event.writer}/".startswith(f"{event.robot}/"):
         raise MemoryBankError(
             "Only a robot itself may write its state.",
             value=(event.writer, event.robot),

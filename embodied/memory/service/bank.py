@@ -8,11 +8,13 @@ from typing import Self
 
 from embodied.errors import MemoryBankError, PathError
 from embodied.memory.projections import embodiment
+from embodied.memory.projections.temporal import closed_before_s
 from embodied.memory.queries import validation
 from embodied.memory.queries.moment_search import MomentIndex
 from embodied.memory.queries.view import BankView
 from embodied.memory.schema.checks import as_events
 from embodied.memory.schema.event import Event
+from embodied.memory.schema.kinds import Payload
 from embodied.memory.schema.query import EventFilter
 from embodied.memory.service.bank_status import BankStatus, bank_status
 from embodied.memory.storage import integrity, snapshots
@@ -23,6 +25,8 @@ from embodied.memory.storage.lock import Ownership
 from embodied.memory.storage.log import EventLog
 from embodied.memory.storage.session import end_note
 from embodied.memory.storage.url import bank_path
+
+ROUNDING_S = 0.001  # Received times are stored in whole milliseconds.
 
 
 def open_bank(
@@ -73,10 +77,18 @@ def _opened(path: Path | None, owner: Ownership | None, clock: SiteClock | None,
             owner.leave(end_note(*log.end))
         if rebuilt or outdated(tables):
             snapshots.rebuild(log, path)
+        _resume_after_past(log)
     except BaseException:
         tables.close()
         raise
     return log
+
+
+def _resume_after_past(log: EventLog) -> None:
+    """Sets the clock of `log` to the end of a past that was closed up to its time, which the log rounds."""
+    received_s, closed_s = log.received_s(log.head), closed_before_s(log.tables)
+    if received_s < closed_s <= received_s + ROUNDING_S:
+        log.clock.resume(closed_s)
 
 
 def require_openable(url: str, *, root: Path | None = None) -> None:
@@ -149,6 +161,16 @@ class Bank(BankView):
         if isinstance(result, MemoryBankError):
             raise result
         return result
+
+    def append_next(self, writer: str, time_s: float, payload: Payload) -> int:
+        """Returns the number of an event of `payload` that a `writer` of the site appends, with its next number.
+
+        Its time is `time_s`, or the writer's last one where that is later. Raises as `append`.
+        """
+        with self._log.tables.lock:  # Else two threads would give the same number.
+            number, last_s = self.last_of_writer(writer)
+            event = Event(writer, number + 1, max(time_s, last_s), payload)
+            return self.append(event, as_site=True)[0]
 
     def append_batches(
         self, batches: Sequence[Sequence[Event]], *, as_site: bool = False

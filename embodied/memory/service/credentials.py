@@ -1,5 +1,6 @@
 """What each client of a bank may write: roles, and the file of credentials, which holds digests of tokens alone."""
 
+import fcntl
 import hashlib
 import json
 import logging
@@ -8,7 +9,8 @@ import secrets
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +19,7 @@ import msgspec
 
 from embodied.errors import ConfigError, NotPermittedError, unknown_name
 from embodied.memory.schema.event import Event
-from embodied.memory.schema.kinds import Forgotten, LeaseGranted, Withdrawn
+from embodied.memory.schema.kinds import Forgotten, LeaseGranted, RobotRegistered, SubtaskEnded, Withdrawn
 from embodied.memory.schema.limits import LONGEST_NAME
 from embodied.memory.schema.reserved import RETENTION, SITE, check_unreserved, is_reserved_writer
 from embodied.names import RULE, is_sound, remedy, shown
@@ -106,9 +108,28 @@ class ClientRights:
             raise NotPermittedError(
                 "A client must not write events of another's robot.", value=event.robot, remedy=self._may(self.robots)
             )
+        if self.role is Role.ROBOT:
+            self._check_subject(event)
         if self.role not in UNNAMED and not self._is_own(event.writer):
             raise NotPermittedError(
                 "A client must write under its own names.", value=event.writer, remedy=self._may(self.writers)
+            )
+
+    def _check_subject(self, event: Event) -> None:
+        """Raises `NotPermittedError` for the registration of another's robot, and for ends that name no lease.
+
+        Subtasks have names that all share: one that a client ends without a lease could never be leased by another.
+        """
+        payload = event.payload
+        if isinstance(payload, RobotRegistered) and payload.robot not in (self.name, *self.robots):
+            raise NotPermittedError(
+                "A client must register its own robots alone.", value=payload.robot, remedy=self._may(self.robots)
+            )
+        if isinstance(payload, SubtaskEnded) and not payload.epoch:
+            raise NotPermittedError(
+                "A client must end a subtask under a lease.",
+                value=payload.subtask,
+                remedy="Call `acquire`, and name the epoch of the lease; nothing was written.",
             )
 
     def _check_withdrawal(self, payload: Withdrawn, event_of: Callable[[int], Event | None]) -> None:
@@ -223,21 +244,41 @@ def add_credential(path: Path, client: ClientRights) -> str:
     """
     token = secrets.token_urlsafe(32)
     entry = Credential(client.name, digest_of(token.encode()), client.role, client.writers, client.robots)
-    _write(path, [*(one for one in _read_or_none(path) if one.name != client.name), entry])
+    with _alone(path):
+        _write(path, [*(one for one in _read_or_none(path) if one.name != client.name), entry])
     return token
 
 
 def remove_credential(path: Path, name: str) -> None:
     """Removes a client from the file. Raises `UnknownNameError` for one that it does not have."""
-    entries = read_credentials(path)
-    if name not in {one.name for one in entries}:
-        raise unknown_name("client of the bank", name, [one.name for one in entries])
-    _write(path, [one for one in entries if one.name != name])
+    with _alone(path):
+        entries = read_credentials(path)
+        if name not in {one.name for one in entries}:
+            raise unknown_name("client of the bank", name, [one.name for one in entries])
+        _write(path, [one for one in entries if one.name != name])
 
 
 def digest_of(token: bytes) -> str:
     """Returns the digest of a token. Tokens are random, so it needs no salt."""
     return hashlib.sha256(token).hexdigest()
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Lets one process at a time read and write the file; the lock is that of its folder, and leaves no file behind."""
+    try:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigError(
+            "The credentials of a bank's clients must lie in a folder that exists.",
+            value=str(path),
+            remedy=f"{error.strerror}.",
+        ) from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _read_or_none(path: Path) -> list[Credential]:

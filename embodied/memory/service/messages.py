@@ -223,11 +223,12 @@ def _from_argument(plain: Any) -> Any:
     fields = {name: _from_argument(one) for name, one in plain.items() if name != CLASS}
     if CLASS not in plain:
         return fields
-    if plain[CLASS] == "list":
+    named = plain[CLASS] if isinstance(plain[CLASS], str) else ""
+    if named == "list":
         return list(sequence(field_of(fields, "items", "argument"), "argument"))
-    if plain[CLASS] == "int":
+    if named == "int":
         return _whole(built(str, field_of(fields, "hexadecimal", "argument"), "argument"))
-    kind = _CLASSES.get(plain[CLASS]) if isinstance(plain[CLASS], str) else None
+    kind = _CLASSES.get(named)
     if kind is None:
         raise CodecError("The class of an argument must be a documented one.", value=f"{plain[CLASS]!r:.80}")
     try:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from embodied.errors import DataError, StorageError, UnknownNameError
+from embodied.errors import DataError, MemoryBankError, StorageError, UnknownNameError
 from embodied.memory.schema.codec import decode_events, encode_events
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.limits import LARGEST_NUMBER, MOST_SKIPPED, check_append_count, check_append_size
@@ -43,6 +43,9 @@ class Outbox:
     def __init__(
         self, path: Path | None, *, limit: int = 100_000, limit_mib: float = 256.0, durable: bool = True
     ) -> None:
+        for name, value in (("limit", limit), ("limit_mib", limit_mib)):
+            if not isinstance(value, float | int) or not value >= 0:
+                raise MemoryBankError(f"{name} of an outbox must be a number that is not negative.", value=value)
         self._limit = limit
         self._limit_bytes = limit_mib * MEBIBYTE
         self._room_aside = self._limit_bytes / LAID_ASIDE_SHARE
@@ -235,7 +238,7 @@ class Outbox:
                 logger.warning("Events that the bank has answered are sent once more next time: %s", error)
             finally:
                 self._open = False
-                self._store.db.close()
+                self._store.close()
                 self._release()
 
     def _load(self) -> None:

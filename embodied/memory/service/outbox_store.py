@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from embodied.errors import StorageError
+from embodied.errors import MemoryBankError, StorageError
 from embodied.memory.service.outbox_file import transaction
 from embodied.memory.service.outbox_rescue import is_whole, open_whole
 from embodied.memory.storage.open_file import OpenFile
@@ -23,6 +23,7 @@ class OutboxStore:
     def __init__(self, path: Path | None, *, durable: bool) -> None:
         self._path = path
         self._durable = durable
+        self._open = True
         self._connect()
 
     def _connect(self) -> None:
@@ -32,15 +33,25 @@ class OutboxStore:
             self._file.inspect_with(partial(is_whole, self._path))
 
     def require_owner(self) -> None:
-        """Raises `StorageError` in a forked process."""
+        """Raises `StorageError` in a forked process, `MemoryBankError` once it is closed: others may own the file."""
         self._file.require_owner()
+        if not self._open:
+            raise MemoryBankError(
+                "An outbox must be open to take events.", value="a closed outbox", remedy="Make a new `Outbox`."
+            )
+
+    def close(self) -> None:
+        """Closes the connection; safe to call twice."""
+        self._open = False
+        self.db.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commits what is written inside, or nothing of it where anything fails.
 
-        Raises `StorageError` where the files are not as this process left them, and as `open_file`.
+        Raises `StorageError` where the files are not as this process left them, and as `require_owner` and `open_file`.
         """
+        self.require_owner()
         try:
             self._file.require_unchanged()
         except StorageError:

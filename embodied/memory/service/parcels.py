@@ -10,7 +10,8 @@ import msgspec
 from embodied.errors import MemoryBankError
 from embodied.memory.schema.codec import decode_events
 from embodied.memory.schema.event import Event
-from embodied.memory.schema.limits import check_next_number
+from embodied.memory.schema.limits import LONGEST_NAME, check_next_number
+from embodied.memory.schema.reserved import is_reserved_writer
 
 DIGEST_BYTES = 8
 AGAIN = "/again-"
@@ -63,10 +64,17 @@ def readdressed(events: Sequence[Event], content: bytes) -> list[Event]:
     last: dict[str, int] = {}
     found = []
     for event in events:
-        writer = f"{event.writer.partition(AGAIN)[0]}{AGAIN}{digest_of(content).hex()}"
+        writer = _writer_again(event.writer, digest_of(content).hex())
         last[writer] = last.get(writer, 0) + 1
         found.append(msgspec.structs.replace(event, writer=writer, writer_seq=last[writer]))
     return found
+
+
+def _writer_again(writer: str, mark: str) -> str:
+    """Returns a writer for events that are sent again: under the `writer` itself, unless such names are reserved."""
+    suffix = f"{AGAIN}{mark}"
+    base = writer.partition(AGAIN)[0][: LONGEST_NAME - len(suffix) - 1]
+    return f"{base}-{suffix}" if is_reserved_writer(f"{base}/") else f"{base}{suffix}"
 
 
 def is_readdressed(events: Iterable[Event]) -> bool:

@@ -1,6 +1,5 @@
 """Closing the past of a bank, and opening it again: the site alone does both, by events that say so."""
 
-from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import Reopened, Watermark
 from embodied.memory.service.bank import Bank
 
@@ -25,5 +24,4 @@ def reopen_past(bank: Bank, before_s: float | None = None) -> int:
 
 
 def _append(bank: Bank, payload: Watermark | Reopened, now_s: float) -> int:
-    number, last_s = bank.last_of_writer(WRITER)
-    return bank.append(Event(WRITER, number + 1, max(now_s, last_s), payload), as_site=True)[0]
+    return bank.append_next(WRITER, now_s, payload)

@@ -71,6 +71,9 @@ class SocketLink:
         self, url: str, *, token: str = "", certificate: str = "", timeout_s: float = 10.0, insecure: bool = False
     ) -> None:
         _check_url(url, insecure=insecure)
+        _check_token(token)
+        if not (isinstance(timeout_s, float | int) and 0.0 < timeout_s < float("inf")):
+            raise ConfigError("The time limit of a call must be a positive number of seconds.", value=timeout_s)
         self._settings = {"token": token, "certificate": certificate, "timeout_s": timeout_s, "insecure": insecure}
         self._url = url
         self._token = token
@@ -286,8 +289,20 @@ class _Channel:
         )
 
 
+def _check_token(token: str) -> None:
+    """Raises `ConfigError`, which does not show the token, for one that no header can hold."""
+    if not isinstance(token, str) or not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError(
+            "A token must be printable ASCII text without spaces and ends of lines.",
+            value="a token that is not shown",
+            remedy="Read it with `embodied.access.read_token`, or strip what was read from a file.",
+        )
+
+
 def _check_url(url: str, *, insecure: bool) -> None:
     """Raises `ConfigError` for an invalid URL, one with secrets, or what would cross a network in clear."""
+    if not isinstance(url, str):
+        raise ConfigError("The owner of a bank must be named by a URL.", value=url)
     parts = urlsplit(url)
     try:
         complete = parts.scheme in ("ws", "wss") and bool(parts.hostname) and bool(parts.port)

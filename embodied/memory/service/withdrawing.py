@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import Withdrawn
 from embodied.memory.service.bank import Bank
 
@@ -15,8 +14,6 @@ def withdraw(bank: Bank, seqs: Sequence[int], reason: str) -> int:
     `reason` is kept in it. Its time is that of the newest event, or of the bank's clock where that is earlier. Raises
     `MemoryBankError` as `Bank.append`.
     """
-    number, last_s = bank.last_of_writer(OPERATOR)
     clock_s, newest_s = bank.clock().time_s, bank.latest_s()
-    time_s = max(last_s, clock_s if newest_s is None else min(newest_s, clock_s))
-    (by_seq,) = bank.append(Event(OPERATOR, number + 1, time_s, Withdrawn(tuple(seqs), reason)), as_site=True)
-    return by_seq
+    time_s = clock_s if newest_s is None else min(newest_s, clock_s)
+    return bank.append_next(OPERATOR, time_s, Withdrawn(tuple(seqs), reason))

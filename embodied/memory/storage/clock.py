@@ -70,7 +70,9 @@ class WallClock:
     ) -> None:
         self.ahead_s = _tolerance_s(ahead_s)
         self._steady = steady
-        self._offset_s = wall() - steady()
+        now_s = wall()
+        require_resolution(now_s)
+        self._offset_s = now_s - steady()
 
     def time_s(self) -> float:
         """Returns the time now."""
@@ -89,6 +91,30 @@ class WallClock:
         )
 
 
+class StoppedClock:
+    """A clock that stands at the newest time of its bank, for commands that are not a part of the site's time."""
+
+    simulated = True
+    ahead_s = AHEAD_S
+
+    def __init__(self) -> None:
+        self._time_s = 0.0
+
+    def time_s(self) -> float:
+        """Returns the newest time of the bank."""
+        return self._time_s
+
+    def resume(self, newest_s: float) -> None:
+        """As `SiteClock.resume`."""
+        self._time_s = max(self._time_s, newest_s)
+
+    def advance(self, to_s: float) -> float:
+        """Raises `MemoryBankError`: it never moves."""
+        raise MemoryBankError(
+            "The clock of a command stands still.", value=to_s, remedy="The owner of the bank advances it."
+        )
+
+
 class SimulatedClock:
     """A clock that stands still until `advance` moves it; it starts at `start_s`, or at the newest time of its bank.
 
@@ -98,6 +124,7 @@ class SimulatedClock:
     simulated = True
 
     def __init__(self, start_s: float = 0.0, *, ahead_s: float = AHEAD_S) -> None:
+        require_resolution(start_s)
         self.ahead_s = _tolerance_s(ahead_s)
         self._time_s = float(start_s)
 
@@ -121,16 +148,16 @@ class SimulatedClock:
 
 
 def _tolerance_s(ahead_s: float) -> float:
-    if not 0.0 <= ahead_s < math.inf:
+    if not isinstance(ahead_s, float | int) or not 0.0 <= ahead_s < math.inf:
         raise MemoryBankError("How far events may lie beyond a clock must be finite and not negative.", value=ahead_s)
     return float(ahead_s)
 
 
 def require_resolution(time_s: float) -> None:
-    """Raises `MemoryBankError` for a `time_s` at which microseconds can no longer be distinguished."""
+    """Raises `MemoryBankError` for a `time_s` at which microseconds can no longer be distinguished, or no number."""
     if not (isinstance(time_s, float | int) and math.isfinite(time_s) and abs(time_s) < LATEST_S):
         raise MemoryBankError(
-            f"Simulated time must stay below {LATEST_S:.0f} s, where a float still resolves a microsecond.",
+            f"The time of a bank must stay below {LATEST_S:.0f} s, where a float still resolves a microsecond.",
             value=time_s,
             remedy="Give seconds. A bank with times in milliseconds or nanoseconds cannot be continued: use a new one.",
         )
