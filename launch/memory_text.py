@@ -110,6 +110,9 @@ def _where(bank: BankView, there: LocationBelief, query: CompletedQuery) -> Iter
     if there.pose is not None:
         x, y, z = there.pose.position_m
         yield f"  at       ({x:.3f}, {y:.3f}, {z:.3f}) m"
+    if there.map_pose is not None:
+        x, y, z = there.map_pose.position_m
+        yield f"  at       ({x:.3f}, {y:.3f}, {z:.3f}) m in map {there.map_id}, which is not placed in the site"
     if there.parent:
         yield f"  {there.predicate.replace('_', ' '):<8} {query.shown(there.parent)}"
     if there.place:
@@ -196,9 +199,9 @@ def _moments(bank: BankView, query: CompletedQuery) -> Iterator[str]:
     found = bank.recall(moments_query(query))
     for one in found:
         moment = one.moment
-        x, y, z = moment.position_m
+        x, y, z = one.map_position_m or moment.position_m
         things = ", ".join(map(query.shown, moment.entities))
-        at = f"({x:.2f}, {y:.2f}, {z:.2f}) m"
+        at = f"({x:.2f}, {y:.2f}, {z:.2f}) m{f' in map {one.map_id}' if one.map_id else ''}"
         when = f"{moment.time_s - query.start_s:>10.2f} s"
         yield f"{when}  {one.seq:>8}  {moment.robot}  {at}  {moment.model_id}  {things}".rstrip()
     if not found:

@@ -73,5 +73,6 @@ def _place(bank: BankView, name: str, as_of_s: float | None) -> str:
     if there is None:
         return "unknown"
     parent = f"{there.predicate.replace('_', ' ')} {there.parent.rpartition('/')[2]}" if there.parent else ""
-    point = "({:.2f}, {:.2f}, {:.2f}) m".format(*there.pose.position_m) if there.pose is not None else ""
+    pose, in_map = there.pose or there.map_pose, f" in map {there.map_id}" if there.map_id else ""
+    point = "({:.2f}, {:.2f}, {:.2f}) m{}".format(*pose.position_m, in_map) if pose is not None else ""
     return ", ".join(part for part in (parent, point) if part) or "unknown"

@@ -1,18 +1,21 @@
 """What a bank should answer: a plain list of events, looked through from its beginning for every question.
 
 The world is a line: all things lie on the x axis and none is turned. There is one place with an extent, the room, from
-0 to 1; the shelf was never seen, but is logged to be in the room.
+0 to 1 in the map `plan`; the shelf was never seen, but is logged to be in the room. Things are also seen in the map
+`scan`. Where a map is not placed, poses in it are known only in the frame of that map, the `origin` of an answer then.
 """
 
 import math
 from dataclasses import dataclass
 from itertools import takewhile
 
+from embodied.geometry import Pose
 from embodied.memory import (
     AbsenceSeen,
     EntityMerged,
     EntitySeen,
     Event,
+    MapPlaced,
     PlaceDefined,
     RelationEnded,
     RelationSet,
@@ -25,6 +28,7 @@ from tests.memory.parents import NEVER, NOBODY, circle, root, written
 
 ROOM = "room"
 THINGS = ("ball", "cup", "box")
+SITE, PLAN, SCAN = "", "plan", "scan"
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Model:
         self._highest = {}
         self._written = (-1,)
         self._asked = []
+        self.origin = SITE
 
     def last(self, writer):
         mine = [event for event in self.events if event.writer == writer]
@@ -159,6 +164,54 @@ class Model:
         looks = [look for one in names for look in self.logged(AbsenceSeen, one, until) if look > max([*put, seen])]
         return 0.75 ** len(looks), seen, max(looks, default=NEVER)
 
+    # --- Maps ---
+
+    def placing(self, map_id, known_s):
+        """Where a map lies, None where that is unknown; it is the same for everything that was seen in it."""
+        if map_id == self.origin or self.origin:
+            return 0.0 if map_id == self.origin else None
+        found = [
+            (event.valid_time_s, number, event.payload.pose.position_m[0])
+            for number, event in enumerate(self.events, 1)
+            if number not in self.gone and isinstance(event.payload, MapPlaced)
+            if event.payload.map_id == map_id and event.valid_time_s <= known_s
+        ]
+        return max(found)[-1] if found else None
+
+    def x(self, position, known_s, *, what="pose"):
+        """Where a thing or a tool was seen."""
+        payload = self.payload(position)
+        placing, pose = self.placing(payload.map_id, known_s), getattr(payload, what)
+        return None if placing is None or pose is None else placing + pose.position_m[0]
+
+    def outside(self, x, known_s):
+        """Whether something is known to be outside of the room."""
+        begin = self.placing(PLAN, known_s)
+        return begin is not None and not begin <= x <= begin + 1
+
+    def in_room(self, x, known_s):
+        begin = self.placing(PLAN, known_s)
+        return begin is not None and begin <= x <= begin + 1
+
+    def answer(self, thing, until):
+        """The origin of an answer, and where the thing lies in it."""
+        lies = self.lies(thing, until, until)
+        if lies.x is not None:
+            return SITE, lies
+        maps, chain = set(), []
+        while thing and thing not in chain:
+            chain.append(thing)
+            seen = max(self.seen(one, until) for one in self.names(thing, until))
+            if seen != NEVER and self.placing(self.payload(seen).map_id, until) is None:
+                maps.add(self.payload(seen).map_id)
+            thing = self.parent(thing, as_of_s=until)[1]
+        found = [(SITE, lies)]
+        for self.origin in sorted(maps):
+            found.append((self.origin, self.lies(chain[0], until, until)))
+        self.origin = SITE
+        known = [one for one in found if one[1].x is not None]
+        return max(known, key=lambda one: one[1].position) if known else found[0]
+
     # --- Where things lie ---
 
     def lies(self, thing, until, known_s):
@@ -171,6 +224,9 @@ class Model:
         self._asked.append((thing, until))
         try:
             return self.carried(thing, until, known_s)
+        except CircleError:
+            self.origin = SITE
+            raise
         finally:
             self._asked.pop()
 
@@ -203,7 +259,7 @@ class Model:
     def shown(self, thing, until, known_s):
         """When and where a thing was last seen: sightings of entities merged into it count too."""
         position = self.seen(thing, until)
-        lies = Lies(self.payload(position).pose.position_m[0], position) if position != NEVER else Lies()
+        lies = Lies(self.x(position, known_s), position) if position != NEVER else Lies()
         for merge in self.merges(known_s):
             if merge.into == thing:
                 other_spot, other = self.other(merge, until, known_s)
@@ -223,14 +279,18 @@ class Model:
         """Where a thing lies at the end of a span, if it lay there at its beginning, or when it was seen in it."""
         shown = span.first <= seen
         begun = seen if shown else span.first
-        tool = self.tool(span, end_s)
+        tool = self.tool(span, end_s, known_s)
         base = self.lies(span.holder, begun[0], known_s)
         here = tool or self.lies(span.holder, end_s, known_s)
-        there = (self.tool(span, begun[0]) or Lies()) if tool else base
+        there = (self.tool(span, begun[0], known_s) or Lies()) if tool else base
         if here.x is None:
             room, since = self.logged_room(span.holder, span.last, end_s, known_s)
             older = not (shown and seen >= since)
-            lost = base.x is not None or (lies.x is not None and room and older and not 0 <= lies.x <= 1)
+            fresh = seen[0] >= span.first[0] and begun >= here.position
+            if base.x is None and self.sighted(here.position) and not fresh:
+                return Lies(None, max(begun, here.position))
+            beyond = lies.x is not None and self.outside(lies.x, known_s)
+            lost = base.x is not None or (beyond and room and older)
             return Lies(None, since) if lost else lies
         stays = shown if tool else stays
         if stays and lies.x is not None and there.x is not None and there.guesses <= here.guesses:
@@ -251,11 +311,15 @@ class Model:
     def guess(self, span, seen):
         return seen[1] if seen >= span.first else span.first[1]
 
-    def tool(self, span, time_s):
+    def sighted(self, position):
+        return position != NEVER and isinstance(self.payload(position), EntitySeen | RobotReported)
+
+    def tool(self, span, time_s, known_s):
         state = self.seen("ann", time_s)
-        if (span.predicate, span.holder) != ("held_by", "ann") or state == NEVER or self.payload(state).tool is None:
+        if (span.predicate, span.holder) != ("held_by", "ann") or state == NEVER:
             return None
-        return Lies(self.payload(state).tool.position_m[0], state)
+        x = self.x(state, known_s, what="tool")
+        return None if x is None else Lies(x, state)
 
     def logged_room(self, holder, since, time_s, known_s):
         passed = set()
@@ -306,7 +370,7 @@ class Model:
         if max(numbers) > len(self.events) or self.gone.intersection(numbers):
             return False
         events = [self.events[number - 1] for number in numbers]
-        kinds = AbsenceSeen | EntityMerged | EntitySeen | RelationEnded | RelationSet | RobotReported
+        kinds = AbsenceSeen | EntityMerged | EntitySeen | MapPlaced | RelationEnded | RelationSet | RobotReported
         own = writer.partition("/")[0]
         mine = all(own in (event.writer.partition("/")[0], "site") for event in events)
         if not mine or not all(isinstance(event.payload, kinds) for event in events):
@@ -339,7 +403,8 @@ def world():
     broad, narrow = (((a, -1.0), (b, -1.0), (b, 1.0), (a, 1.0)) for a, b in ((-1000.0, 1000.0), (0.0, 1.0)))
     payload = [
         PlaceDefined("home", "site", polygon=broad),
-        PlaceDefined(ROOM, "region", "home", narrow),
+        PlaceDefined(ROOM, "region", "home", narrow, map_id=PLAN),
         RelationSet("shelf", "in", ROOM, expected_version=0),
+        MapPlaced(PLAN, Pose()),
     ]
     return [Event("map", number, 0.0, one) for number, one in enumerate(payload, 1)]

@@ -15,6 +15,7 @@ from embodied.memory import (
     EntitySeen,
     Event,
     Forgotten,
+    MapPlaced,
     RelationEnded,
     RelationSet,
     Reopened,
@@ -23,7 +24,7 @@ from embodied.memory import (
     Withdrawn,
     open_bank,
 )
-from tests.memory.model import ROOM, THINGS, CircleError, Model, world
+from tests.memory.model import PLAN, ROOM, SCAN, SITE, THINGS, CircleError, Model, world
 from tests.memory.writers import contents_of
 
 WRITERS = st.sampled_from(["ann", "bob", "cy"])
@@ -31,6 +32,7 @@ ONE_OF = st.sampled_from(THINGS)
 HOLDERS = st.sampled_from(["box", "shelf", "ann", ROOM])
 XS = st.integers(-4, 8).map(lambda quarters: quarters / 4)  # Sums of them are exact, so that borders are.
 TIMES = st.integers(0, 8).map(float)
+MAPS = st.sampled_from([SITE, SITE, SITE, SCAN, PLAN])
 
 
 class BankAgainstModel(RuleBasedStateMachine):
@@ -68,14 +70,18 @@ class BankAgainstModel(RuleBasedStateMachine):
         else:
             raise AssertionError(f"the bank took what the model refuses: {event}")
 
-    @rule(writer=WRITERS, time_s=TIMES, thing=ONE_OF, x=XS)
-    def see(self, writer, time_s, thing, x):
-        self.offer(self.event(writer, time_s, EntitySeen(thing, "toy", Pose((x, 0.0, 0.0)))))
+    @rule(writer=WRITERS, time_s=TIMES, thing=ONE_OF, x=XS, map_id=MAPS)
+    def see(self, writer, time_s, thing, x, map_id):
+        self.offer(self.event(writer, time_s, EntitySeen(thing, "toy", Pose((x, 0.0, 0.0)), map_id=map_id)))
 
-    @rule(time_s=TIMES, x=XS, tool_x=st.none() | XS)
-    def go(self, time_s, x, tool_x):
+    @rule(time_s=TIMES, x=XS, tool_x=st.none() | XS, map_id=MAPS)
+    def go(self, time_s, x, tool_x, map_id):
         tool = None if tool_x is None else Pose((tool_x, 0.0, 0.0))
-        self.offer(self.event("ann", time_s, RobotReported(Pose((x, 0.0, 0.0)), tool=tool)))
+        self.offer(self.event("ann", time_s, RobotReported(Pose((x, 0.0, 0.0)), tool=tool, map_id=map_id)))
+
+    @rule(writer=WRITERS, time_s=TIMES, x=XS, map_id=st.sampled_from([SCAN, PLAN]))
+    def place_a_map(self, writer, time_s, x, map_id):
+        self.offer(self.event(writer, self.taken_s(writer, time_s), MapPlaced(map_id, Pose((x, 0.0, 0.0)))))
 
     @rule(writer=WRITERS, time_s=TIMES, thing=ONE_OF)
     def miss(self, writer, time_s, thing):
@@ -228,20 +234,28 @@ def agree(bank, model, thing, *, as_of_s=None):
         return
     assert (found.version, math.isclose(found.existence, model.existence(thing, as_of_s=until))) == (version, True)
     try:
-        lies = model.lies(model.root(thing, until), until, until)
+        origin, lies = model.answer(model.root(thing, until), until)
         logged = model.logged_room(holder, (0.0, 0), until, until)[0]
     except CircleError:
         return
-    assert (found.pose and found.pose.position_m[0], found.since_s, found.seq) == (lies.x, *lies.position)
-    in_room = lies.x is not None and 0 <= lies.x <= 1
-    if holder == ROOM and lies.x is not None and not in_room:
+    pose = found.map_pose if origin else found.pose
+    assert (pose and pose.position_m[0], found.since_s, found.seq, found.map_id) == (lies.x, *lies.position, origin)
+    assert (found.pose if origin else found.map_pose) is None
+    model.origin = origin
+    outside = lies.x is not None and model.outside(lies.x, until)
+    in_room = lies.x is not None and model.in_room(lies.x, until)
+    model.origin = SITE
+    if holder == ROOM and outside:
         predicate, holder = "", ""
     assert (found.predicate, found.parent) == (predicate, holder)
-    assert found.place == (ROOM if in_room or (lies.x is None and logged) else "home" * (lies.x is not None))
+    at_home = lies.x is not None and not origin
+    assert found.place == (ROOM if in_room or (logged and not outside) else "home" * at_home)
 
 
 TRAVELS = st.tuples(
-    st.sampled_from(["see", "see", "put", "put", "put", "put", "end", "go", "reach", "miss", "merge", "back"]),
+    st.sampled_from(
+        ["see", "see", "scan", "put", "put", "put", "put", "end", "go", "reach", "roam", "miss", "merge", "back", "map"]
+    ),
     st.sampled_from([0.0, 0.0, 1.0]), st.sampled_from([0.0, 0.0, 0.0, 2.0]), ONE_OF, HOLDERS,
     st.sampled_from(CONTAINMENT), XS,
 )  # fmt: skip
@@ -267,6 +281,9 @@ def test_wherever_things_are_carried_the_bank_believes_what_the_model_does(trave
                 "see": EntitySeen(thing, "toy", pose),
                 "put": RelationSet(thing, predicate, holder, expected_version=held[2]),
                 "end": RelationEnded(thing, *held[:2]) if held[0] else None,
+                "scan": EntitySeen(thing, "toy", pose, map_id=SCAN),
+                "roam": RobotReported(pose, tool=pose, map_id=SCAN),
+                "map": MapPlaced(PLAN if thing == "ball" else SCAN, pose),
                 "go": RobotReported(pose),
                 "reach": RobotReported(Pose(), tool=pose),
                 "miss": AbsenceSeen(thing, 0.5, 0.5),

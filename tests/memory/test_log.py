@@ -245,7 +245,7 @@ def logged_in_all_kinds(factory):
     yield factory.event(PlaceDefined("home", "site"))
     for number in range(3):
         name, task = str(number), f"t{number}"
-        gone = 1 + 21 * number + (12 if number else 13)  # The interaction, or the tool that was called.
+        gone = 1 + 22 * number + (12 if number else 13)  # The interaction, or the tool that was called.
         yield from (
             factory.seen(f"cup{name}"), factory.state("panda"), factory.moment(entities=(f"cup{name}",)),
             factory.event(kinds.AbsenceSeen(f"cup{name}", 0.9)), factory.event(kinds.Observed(name)),
@@ -261,8 +261,8 @@ def logged_in_all_kinds(factory):
             factory.event(kinds.LeaseGranted(f"wash{name}", 1, 9.0), robot="panda"),
             factory.event(kinds.Watermark(0.0), writer="site/past"),
             factory.event(kinds.Forgotten("old", ((gone, gone),), 1), writer="retention"),
-            factory.event(kinds.Withdrawn((2 + 21 * number,))),
-            factory.event(kinds.Reopened(), writer="site/past"),
+            factory.event(kinds.Withdrawn((2 + 22 * number,))),
+            factory.event(kinds.Reopened(), writer="site/past"), factory.event(kinds.MapPlaced(f"map{name}", Pose())),
         )  # fmt: skip
 
 

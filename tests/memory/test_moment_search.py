@@ -27,6 +27,8 @@ from embodied.memory import (
     open_bank,
 )
 from embodied.memory.queries import moment_matrix, moment_search
+from embodied.memory.queries.containment_history import Instant
+from embodied.memory.queries.map_frames import MapFrames
 from embodied.memory.queries.moment_search import MomentIndex, inside_polygon_many
 from embodied.memory.queries.similarity import most_similar
 from embodied.memory.schema.places import inside_polygon
@@ -69,7 +71,10 @@ class Site:
         return self.write(0.0, Forgotten(reason="old", ranges=tuple((seq, seq) for seq in seqs), count=len(seqs)))
 
     def recall(self, query: Query, **view: int) -> list[Recalled]:
-        return self.index.recall(query, resolve_region=PLACES.__getitem__, **view)
+        return self.index.recall(query, resolve_region=PLACES.__getitem__, maps=self.maps(), **view)
+
+    def maps(self) -> MapFrames:
+        return MapFrames(self.log, Instant(self.log.head, math.inf))
 
     def seqs(self, query: Query, **view: int) -> list[int]:
         return [found.seq for found in self.recall(query, **view)]
@@ -218,7 +223,8 @@ def test_what_was_forgotten_is_not_recalled(site: Site) -> None:
     assert len(site.index) == 3
     again = site.moment(2.5, towards(0), entities=("mug",))
     assert site.seqs(asked) == [logged[0], logged[2], again, logged[4]]
-    assert MomentIndex(site.log.tables).recall(asked, resolve_region=PLACES.__getitem__)[2].seq == again
+    fresh = MomentIndex(site.log.tables).recall(asked, resolve_region=PLACES.__getitem__, maps=site.maps())
+    assert fresh[2].seq == again
 
 
 def test_the_bank_recalls_an_entity_under_all_its_names_and_from_its_places() -> None:

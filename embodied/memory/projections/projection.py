@@ -7,7 +7,7 @@ from embodied.memory.schema.event import Event
 from embodied.memory.schema.kinds import Withdrawn
 from embodied.memory.storage.tables import Tables
 
-PROJECTIONS_VERSION = 10  # Increased whenever a schema or the meaning of an event changes: old tables are then rebuilt.
+PROJECTIONS_VERSION = 11  # Increased whenever a schema or the meaning of an event changes: old tables are then rebuilt.
 
 ReadEvent = Callable[[int], Event | None]  # The event of a number, None where the log no longer has it.
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 from embodied.errors import MemoryBankError
 from embodied.memory.projections.projection import Projection, TakenBack
 from embodied.memory.projections.withdrawals import withdrawn_among
-from embodied.memory.schema.event import Event
+from embodied.memory.schema.event import Event, map_of
 from embodied.memory.schema.kinds import (
     CONTAINMENT,
     PLACE_KINDS,
@@ -30,9 +30,10 @@ class Spatial(Projection):
     """`place` points to the definitions of places.
 
     `place_time` finds the definition of a place at an instant, `place_cell` the places around a point: a place lies in
-    the cells, of a size of at least its own, that it touches, the smallest areas first. `link` has each pair of names
-    once that `link_change` relates. `absence` has the factor by which a look that found nothing lowers existence.
-    Withdrawn are absences of a negative subject, changes of a negative predicate, and negative places.
+    the cells, of a size of at least its own, that it touches, the smallest areas first, all in the frame of the `map`
+    in which its extent was given (0: the site), so that another placing of a map changes no row. `link` has each pair
+    of names once that `link_change` relates. `absence` has the factor by which a look that found nothing lowers
+    existence. Withdrawn are absences of a negative subject, changes of a negative predicate, and negative places.
     """
 
     schema: ClassVar[str] = """
@@ -45,8 +46,8 @@ class Spatial(Projection):
         place INTEGER NOT NULL, valid_time_s REAL NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (place, valid_time_s, seq)
     ) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS place_cell (
-        size INTEGER NOT NULL, x REAL NOT NULL, y REAL NOT NULL, area REAL NOT NULL, name TEXT NOT NULL,
-        PRIMARY KEY (size, x, y, area, name)
+        map INTEGER NOT NULL, size INTEGER NOT NULL, x REAL NOT NULL, y REAL NOT NULL, area REAL NOT NULL,
+        name TEXT NOT NULL, PRIMARY KEY (map, size, x, y, area, name)
     ) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS absence (
         subject INTEGER NOT NULL, valid_time_s REAL NOT NULL, seq INTEGER NOT NULL, factor REAL NOT NULL,
@@ -173,10 +174,10 @@ def _define(tables: Tables, event: Event, payload: PlaceDefined) -> None:
     tables.write("INSERT INTO place VALUES (?, ?, ?, ?)", place, event.seq, level, parent)
     tables.write("INSERT INTO place_time VALUES (?, ?, ?)", place, event.valid_time_s, event.seq)
     if payload.polygon:
-        area = abs(signed_area(payload.polygon))
+        area, number = abs(signed_area(payload.polygon)), tables.names.intern(map_of(event))
         tables.write_many(
-            "INSERT OR IGNORE INTO place_cell VALUES (?, ?, ?, ?, ?)",
-            [(*cell, area, payload.place) for cell in cells_of(payload.polygon)],
+            "INSERT OR IGNORE INTO place_cell VALUES (?, ?, ?, ?, ?, ?)",
+            [(number, *cell, area, payload.place) for cell in cells_of(payload.polygon)],
         )
 
 

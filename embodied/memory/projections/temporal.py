@@ -31,7 +31,7 @@ class Temporal(Projection):
     CREATE TABLE IF NOT EXISTS moment_key (
         seq INTEGER PRIMARY KEY, valid_time_s REAL NOT NULL, robot INTEGER NOT NULL, episode INTEGER NOT NULL,
         model_id INTEGER NOT NULL, x REAL NOT NULL, y REAL NOT NULL, z REAL NOT NULL, bytes INTEGER NOT NULL,
-        token_count INTEGER NOT NULL
+        token_count INTEGER NOT NULL, map INTEGER NOT NULL
     );
     CREATE INDEX IF NOT EXISTS moment_key_model ON moment_key (model_id);
     CREATE TABLE IF NOT EXISTS moment_entity_key (
@@ -43,9 +43,10 @@ class Temporal(Projection):
     CREATE VIEW IF NOT EXISTS moment AS
         SELECT key.seq, key.valid_time_s, robot.text AS robot, episode.text AS episode, model.text AS model_id,
             key.x, key.y, key.z, substr(event.bulk, 1, key.bytes) AS embedding,
-            substr(event.bulk, key.bytes + 1) AS tokens, key.token_count
+            substr(event.bulk, key.bytes + 1) AS tokens, key.token_count, map.text AS map_id
         FROM moment_key AS key JOIN event ON event.seq = key.seq JOIN name AS robot ON robot.id = key.robot
-            JOIN name AS episode ON episode.id = key.episode JOIN name AS model ON model.id = key.model_id;
+            JOIN name AS episode ON episode.id = key.episode JOIN name AS model ON model.id = key.model_id
+            JOIN name AS map ON map.id = key.map;
     CREATE VIEW IF NOT EXISTS moment_entity AS
         SELECT key.seq, name.text AS entity FROM moment_entity_key AS key JOIN name ON name.id = key.entity;
     CREATE VIEW IF NOT EXISTS moment_label AS
@@ -102,9 +103,9 @@ class Temporal(Projection):
 def _store(tables: Tables, event: Event, payload: MomentStored) -> None:
     intern = tables.names.intern
     tables.write(
-        "INSERT INTO moment_key VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO moment_key VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         event.seq, event.valid_time_s, intern(event.robot), intern(payload.episode), intern(payload.model_id),
-        *payload.position_m, len(payload.embedding), payload.token_count,
+        *payload.position_m, len(payload.embedding), payload.token_count, intern(payload.map_id),
     )  # fmt: skip
     for table, names in (("moment_entity_key", payload.entities), ("moment_label_key", payload.labels)):
         tables.write_many(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from embodied.memory.projections import blocks
 from embodied.memory.projections.parents import ORPHAN, Parent
 from embodied.memory.projections.withdrawals import counted
-from embodied.memory.schema.event import LogPosition
+from embodied.memory.schema.event import Event, LogPosition
 from embodied.memory.storage.log import NOTHING_YET, EventLog
 
 NEVER: LogPosition = (-math.inf, 0)
@@ -152,6 +152,17 @@ def last_seen(log: EventLog, entity: int, at: Instant) -> LogPosition:
         if row:
             best = max(best, (row[0], row[1]))
     return best
+
+
+def last_logged(log: EventLog, subject: int | None, kind: str, at: Instant) -> Event | None:
+    """Returns the newest event of a `kind` about `subject`, the id of a name, in `log` `at` an instant."""
+    found = log.tables.select_one(
+        f"SELECT seq FROM mention WHERE subject = ? AND {having('kind', at, 'mention.seq')} "  # noqa: S608
+        "AND valid_time_s <= ? AND seq <= ? "
+        "ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
+        subject, log.tables.names.find(kind), at.time_s, at.seq,
+    )  # fmt: skip
+    return log.event(found[0]) if found else None
 
 
 def parent_at(log: EventLog, subject: int, at: Instant) -> Parent:

@@ -8,8 +8,8 @@ from embodied.memory.projections.parents import ORPHAN, Parent
 from embodied.memory.projections.stays import held_by
 from embodied.memory.queries.containment_history import NEVER, Instant, having, having_then, now_s, parent_at, root_at
 from embodied.memory.queries.entity_resolution import EntityResolution
+from embodied.memory.queries.framed_beliefs import FramedBeliefs
 from embodied.memory.queries.pose_propagation import DEEPEST, PosePropagation
-from embodied.memory.queries.tracks import pose_of
 from embodied.memory.schema.event import LogPosition
 from embodied.memory.schema.kinds import EntitySeen, RelationSet
 from embodied.memory.schema.places import is_within, may_hold
@@ -47,17 +47,17 @@ def where_is(log: EventLog, entity: str, at: Instant, half_life_s: Mapping[str, 
     subject = names.find(entity)
     if subject is None:
         return None
-    propagation = PosePropagation(log, at)
-    root = propagation.resolution.root(subject)
-    seen = propagation.sighting(root, at.time_s)
+    frames = FramedBeliefs(log, at)
+    root = frames.site.resolution.root(subject)
     logged = parent_at(log, root, at)
-    if seen is None and logged.version == 0:
+    if frames.site.sighting(root, at.time_s) is None and logged.version == 0:
         return None
-    belief = propagation.belief(root, at.time_s)
+    propagation = frames.about(root)
+    belief, map_id = propagation.belief(root, at.time_s), propagation.maps.origin
     around = _around(log, propagation, root, logged)
     return LocationBelief(
         entity=entity,
-        pose=belief.pose,
+        pose=None if map_id else belief.pose,
         place=around.place,
         parent=names.text(around.parent.object),
         predicate=names.text(around.parent.predicate),
@@ -66,6 +66,8 @@ def where_is(log: EventLog, entity: str, at: Instant, half_life_s: Mapping[str, 
         seq=belief.position[1],
         version=logged.version,
         candidates=_candidates(log, entity, at),
+        map_id=map_id,
+        map_pose=belief.pose if map_id else None,
     )
 
 
@@ -86,9 +88,9 @@ def evidence(log: EventLog, entity: str, at: Instant) -> frozenset[int]:
     subject = log.tables.names.find(entity)
     if subject is None:
         return frozenset()
-    propagation = PosePropagation(log, at)
-    propagation.belief(root_at(log, subject, at), at.time_s)
-    return propagation.read
+    frames = FramedBeliefs(log, at)
+    frames.about(root_at(log, subject, at))
+    return frames.read
 
 
 def contents(log: EventLog, holder: str, at: Instant) -> list[str]:
@@ -100,9 +102,10 @@ def contents(log: EventLog, holder: str, at: Instant) -> list[str]:
     number = names.find(holder)
     if number is None:
         return []
-    propagation = PosePropagation(log, at)
+    frames = FramedBeliefs(log, at)
     held: list[str] = []
-    for subject, parent in _logged_in(log, propagation, root_at(log, number, at)):
+    for subject, parent in _logged_in(log, frames.site, root_at(log, number, at)):
+        propagation = frames.about(subject)
         if holder in propagation.places:
             inside = _around(log, propagation, subject, parent).parent.object
         else:
@@ -212,7 +215,8 @@ def _seen_elsewhere(propagation: PosePropagation, root: int, logged: Parent, hol
     seen = propagation.sighting(root, time_s)
     if seen is None or seen.position < (logged.since_s, logged.seq) or propagation.extent(holder, seen.position[0]):
         return False
-    return not may_hold(places, place, pose_of(seen).position_m)
+    pose = propagation.maps.seen(seen)
+    return pose is not None and not may_hold(places, place, pose.position_m)
 
 
 def _existence(

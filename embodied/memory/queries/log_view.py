@@ -12,6 +12,7 @@ from embodied.memory.projections.inverted_index import RARE, events_about, index
 from embodied.memory.projections.withdrawals import KIND, with_withdrawn, withdrawals_about, withdrawn_after
 from embodied.memory.queries import containment_history, validation
 from embodied.memory.queries.containment_history import Instant, having
+from embodied.memory.queries.map_frames import MapFrames
 from embodied.memory.queries.moment_search import MomentIndex
 from embodied.memory.schema.event import Event, LogPosition
 from embodied.memory.schema.kind_table import KINDS
@@ -137,9 +138,9 @@ class LogView:
             yield from map(text, self._members(name))
 
     def polygon(self, place: str) -> Polygon:
-        """Returns the last extent of a place, also where it has none any more.
+        """Returns the last extent of a place in the site frame, also where it has none any more.
 
-        Raises `MemoryBankError` for a place that never had one.
+        Raises `MemoryBankError` for a place that never had one, or has it in a map that is not placed level.
         """
         tables, at = self.log.tables, self.at(None)
         last: LogPosition = (math.inf, 0)
@@ -151,8 +152,19 @@ class LogView:
             last = found  # type: ignore[assignment]
             event = self.log.event(found[1])
             if event and isinstance(event.payload, PlaceDefined) and event.payload.polygon:
-                return event.payload.polygon
+                extent = self.maps().place(event, event.payload)
+                if extent.map_id:
+                    raise MemoryBankError(
+                        "A region must be a place whose map is placed level in the site.",
+                        value=(place, extent.map_id),
+                        remedy="Place the map with a `MapPlaced` event first.",
+                    )
+                return extent.polygon
         raise MemoryBankError("A region must be a place with an extent.", value=place, remedy="Define it first.")
+
+    def maps(self) -> MapFrames:
+        """Returns the frames of maps as this view knows them now."""
+        return MapFrames(self.log, self.at(None))
 
     def _condition(self, wanted: EventFilter) -> dict[str, Any]:
         """Returns a filter as the arguments `where` and `values` of `EventLog.events`; entities are not considered."""

@@ -9,6 +9,8 @@ COLUMNS = {
     "time_s": "f8",
     "x": "f8",
     "y": "f8",
+    "z": "f8",
+    "map": "i4",
     "robot": "i4",
     "episode": "i4",
     "gone": "?",
@@ -24,8 +26,8 @@ class MomentMatrix:
     """Rows of moments; those before `ordered` ascend in (time, seq), and a short tail of late ones follows.
 
     Storage doubles when it is full, so that the cost of adding a row does not depend on their number. `embeddings` is
-    (capacity, D) float32; columns are as in `COLUMNS`: seconds, metres in the site frame, ids of names. Rows that
-    are `gone` from the bank remain here until they are many; others count `until` the event that withdrew them.
+    (capacity, D) float32; columns are as in `COLUMNS`: seconds, metres in the frame of the `map`, ids of names. Rows
+    that are `gone` from the bank remain here until they are many; others count `until` the event that withdrew them.
     """
 
     def __init__(self, dimensions: int) -> None:

@@ -5,6 +5,7 @@ remaining rows, and compares only those that pass: see `similarity` for why the 
 in float16 they would take half the memory, but NumPy multiplies those more than ten times slower.
 """
 
+import math
 import threading
 from array import array
 from bisect import bisect_left, bisect_right
@@ -14,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from embodied.errors import DataError, MemoryBankError
+from embodied.geometry import transform_points
 from embodied.memory.queries.episode_search import EpisodeIndex
+from embodied.memory.queries.map_frames import MapFrames
 from embodied.memory.queries.moment_matrix import MomentMatrix, within
 from embodied.memory.queries.similarity import most_similar
 from embodied.memory.queries.validation import MOMENT, check_query
@@ -27,6 +30,8 @@ from embodied.types import Moment
 
 LOADED_AT_ONCE = 1024
 NO_NAME_ID = -1
+SITE_ID = 0  # Of the empty name, which stands for the site frame.
+NOWHERE_M = (math.nan, math.nan, math.nan)
 
 
 class MomentIndex:
@@ -34,7 +39,7 @@ class MomentIndex:
 
     `episodes` does the same for `similar_episodes`.
 
-    It needs D * 4 + 40 bytes per moment, and 8 per entity or label of one. It is safe to call from several threads, one
+    It needs D * 4 + 52 bytes per moment, and 8 per entity or label of one. It is safe to call from several threads, one
     at a time. Moments are loaded in slices, and searched without the lock of the tables, so appends go on meanwhile. A
     caller must not hold that lock, since another thread may hold the index and need it.
     """
@@ -50,15 +55,20 @@ class MomentIndex:
         self._withdrawn_seq = 0
 
     def recall(
-        self, query: Query, *, resolve_region: Callable[[str], Polygon], up_to_seq: int | None = None
+        self,
+        query: Query,
+        *,
+        resolve_region: Callable[[str], Polygon],
+        maps: MapFrames,
+        up_to_seq: int | None = None,
     ) -> list[Recalled]:
         """Returns the moments that pass all filters, at most `top_k` of them.
 
         With an embedding they are the most similar ones, sorted in the query's order; without one their similarity is
         NaN and they are the oldest or newest (`Order.SIMILARITY` means newest then). Ties are ordered by sequence
-        number. `resolve_region` gives the polygon of a place; moments after `up_to_seq` are ignored. Raises
-        `MemoryBankError` for an invalid `query`, see `check_query`, and for an embedding of another size than its
-        model's.
+        number. `resolve_region` gives the polygon of a place, `maps` where maps are placed; moments after `up_to_seq`
+        are ignored. Raises `MemoryBankError` for an invalid `query`, see `check_query`, and for an embedding of another
+        size than its model's.
         """
         vector = check_query(query)
         region = resolve_region(query.region) if isinstance(query.region, str) else query.region
@@ -66,14 +76,14 @@ class MomentIndex:
             while True:
                 self._follow()
                 models = self._asked_models(query, vector)
-                survivors = [(rows, self._filter(rows, query, region, up_to_seq)) for rows in models]
+                survivors = [(rows, self._filter(rows, query, region, maps, up_to_seq)) for rows in models]
                 if vector is None:
                     found = [(seq, float("nan")) for seq in _first_by_time(survivors, query)]
                 else:
                     found = [pair for rows, left in survivors for pair in _alike(rows, left, vector, query)]
                 with self._tables.lock:
                     if self._newest_removal() == self._forgotten_seq:  # Else found moments may have been removed.
-                        return [Recalled(self._moment(seq), seq, similarity) for seq, similarity in found]
+                        return [self._recalled(seq, similarity, maps) for seq, similarity in found]
 
     def __len__(self) -> int:
         """Returns the number of moments of all models."""
@@ -96,7 +106,9 @@ class MomentIndex:
             )
         return [rows]
 
-    def _filter(self, rows: MomentMatrix, query: Query, region: Polygon | None, up_to_seq: int | None) -> np.ndarray:
+    def _filter(
+        self, rows: MomentMatrix, query: Query, region: Polygon | None, maps: MapFrames, up_to_seq: int | None
+    ) -> np.ndarray:
         left = rows.between(*(query.time_s or (-np.inf, np.inf)))
         if up_to_seq is not None and up_to_seq < self._seq:
             left = left[rows["seq"][left] <= up_to_seq]
@@ -107,11 +119,22 @@ class MomentIndex:
                 number = self._tables.names.find(name)
                 left = left[rows[column][left] == (NO_NAME_ID if number is None else number)]
         if region is not None:
-            left = left[inside_polygon_many(region, rows["x"][left], rows["y"][left])]
+            left = left[inside_polygon_many(region, *self._on_ground(rows, left, maps))]
         for tags, names in ((self._tags["entity"], query.entities), (self._tags["label"], query.text_labels)):
             if names:
                 left = left[tags.has_any(map(self._tables.names.find, names), rows["seq"][left])]
         return left
+
+    def _on_ground(self, rows: MomentMatrix, left: np.ndarray, maps: MapFrames) -> tuple[np.ndarray, np.ndarray]:
+        """Returns x and y, metres, of the rows `left` in the site, NaN for those in a map that is not placed."""
+        x, y, numbers = rows["x"][left], rows["y"][left], rows["map"][left]
+        for number in np.unique(numbers[numbers != SITE_ID]):
+            own = numbers == number
+            placing = maps.placing(self._tables.names.text(int(number)))
+            points_m = np.stack([x[own], y[own], rows["z"][left][own]], axis=1)
+            placed_m = points_m * np.nan if placing is None else transform_points(placing.matrix, points_m)
+            x[own], y[own] = placed_m[:, 0], placed_m[:, 1]
+        return x, y
 
     def _follow(self) -> None:
         """Takes over the moments written and withdrawn, and drops those removed, since the last call."""
@@ -147,7 +170,7 @@ class MomentIndex:
     def _load(self, newest: int) -> None:
         tables = self._tables
         found = tables.select(
-            "SELECT key.seq, key.model_id, key.valid_time_s, key.x, key.y, key.robot, key.episode, "
+            "SELECT key.seq, key.model_id, key.valid_time_s, key.x, key.y, key.z, key.map, key.robot, key.episode, "
             "substr(event.bulk, 1, key.bytes) FROM moment_key AS key JOIN event ON event.seq = key.seq "
             "WHERE key.seq > ? AND key.seq <= ? ORDER BY key.seq LIMIT ?",
             self._seq, newest, LOADED_AT_ONCE,
@@ -167,9 +190,13 @@ class MomentIndex:
             rows.settle()
 
     def _add(self, model: int, found: Sequence[Sequence[Any]]) -> None:
-        seq, _, time_s, x, y, robot, episode, embeddings = zip(*found, strict=True)
+        seq, _, time_s, *rest, embeddings = zip(*found, strict=True)
         rows = self._models.setdefault(model, MomentMatrix(len(embeddings[0]) // 4))
-        columns = {"seq": seq, "time_s": time_s, "x": x, "y": y, "robot": robot, "episode": episode}
+        columns = {
+            "seq": seq,
+            "time_s": time_s,
+            **dict(zip(("x", "y", "z", "map", "robot", "episode"), rest, strict=True)),
+        }
         matrix = np.frombuffer(b"".join(embeddings), "<f4").reshape(len(found), rows.dimensions)
         rows.add({name: np.array(values) for name, values in columns.items()}, matrix)
 
@@ -183,25 +210,29 @@ class MomentIndex:
         for tags in self._tags.values():
             tags.drop(first, last)
 
-    def _moment(self, seq: int) -> Moment:
-        """Returns a moment from the log; the index only finds it."""
+    def _recalled(self, seq: int, similarity: float, maps: MapFrames) -> Recalled:
+        """Returns a moment from the log, in the site frame; the index only finds it."""
         found = self._tables.select_one("SELECT valid_time_s, robot, body, bulk FROM event WHERE seq = ?", seq)
         if found is None:
             raise DataError("Every moment must have its event.", value=seq, remedy="Verify the file.")
         valid_time_s, robot, body, bulk = found
         payload = decode_payload(MOMENT, body, bulk)
         tokens = np.frombuffer(payload.tokens, "<f4").reshape(payload.token_count, -1) if payload.token_count else None
-        return Moment(
+        position_m = maps.point(payload.position_m, payload.map_id)
+        moment = Moment(
             embedding=np.frombuffer(payload.embedding, "<f4"),
             tokens=tokens,
             model_id=payload.model_id,
             time_s=valid_time_s,
-            position_m=payload.position_m,
+            position_m=NOWHERE_M if position_m is None else position_m,
             robot=self._tables.names.text(robot),
             episode=payload.episode,
             entities=payload.entities,
             step=payload.step,
         )
+        if position_m is None:
+            return Recalled(moment, seq, similarity, payload.map_id, payload.position_m)
+        return Recalled(moment, seq, similarity)
 
 
 class _Tags:

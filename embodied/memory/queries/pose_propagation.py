@@ -23,18 +23,17 @@ Evidence of one valid time is simultaneous.
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 
-from embodied.geometry import compose, invert
 from embodied.memory.queries.containment_history import NEVER, Instant, Member, last_seen
 from embodied.memory.queries.entity_resolution import EntityResolution
 from embodied.memory.queries.extents import MARGIN_M, Extent
 from embodied.memory.queries.grasps import beyond_grasp
+from embodied.memory.queries.map_frames import SITE, MapFrames
 from embodied.memory.queries.place_tree import PlaceTree
-from embodied.memory.queries.tracks import NOTHING, Belief, Track, moved, pose_of, position_of
+from embodied.memory.queries.tracks import NOTHING, Belief, Track, moved, position_of, tool_of
 from embodied.memory.queries.validity_intervals import FURTHEST, ParentInterval, ValidityIntervals
 from embodied.memory.schema.event import Event, LogPosition
-from embodied.memory.schema.kinds import EntitySeen, RobotReported
+from embodied.memory.schema.kinds import EntitySeen
 from embodied.memory.schema.places import may_hold
 from embodied.memory.storage.log import EventLog
 
@@ -42,9 +41,12 @@ DEEPEST = 100  # The maximum containment depth, with earlier states of each hold
 
 
 class PosePropagation:
-    """Believed poses at times up to an instant, which fixes entity resolution and places; a cache for one query."""
+    """Believed poses at times up to an instant, which fixes entity resolution, places and maps; a cache for one query.
 
-    def __init__(self, log: EventLog, at: Instant) -> None:
+    Poses are in the frame `origin`: the site, or a map that is not placed in it.
+    """
+
+    def __init__(self, log: EventLog, at: Instant, origin: str = SITE) -> None:
         self._log, self.at = log, at
         self.resolution = EntityResolution(log, at)
         self._held_by, self._part_of = log.tables.names.find("held_by"), log.tables.names.find("part_of")
@@ -56,7 +58,8 @@ class PosePropagation:
         self._events: dict[int, Event] = {}
         self._merged: dict[tuple[int, float], Track] = {}
         self._settled: dict[int, float] = {}
-        self.places = PlaceTree(log, at)
+        self.maps = MapFrames(log, at, origin)
+        self.places = PlaceTree(self.maps)
         self._depth = 0
 
     @property
@@ -184,7 +187,7 @@ class PosePropagation:
     def _plain(self, position: LogPosition) -> Belief:
         """Returns the belief that is a sighting itself."""
         event = self._event(position)
-        return NOTHING if event is None else Belief(pose_of(event), position)
+        return NOTHING if event is None else Belief(self.maps.seen(event), position)
 
     def _other(self, member: Member, track: Track, time_s: float) -> tuple[LogPosition, Belief]:
         """Returns the knowledge about an entity before it was merged into another one, and the time of the merge.
@@ -272,8 +275,12 @@ class PosePropagation:
         interval = track.intervals[index]
         if interval is None:
             return NOTHING
-        if self.belief(interval.holder, track.root_of_guess(interval)[0]).pose:  # It moved with its holder.
+        begun, here = track.root_of_guess(interval), self.belief(interval.holder, end_s)
+        if self.belief(interval.holder, begun[0]).pose:  # It moved with its holder.
             return Belief(None, self.logged_place(interval.holder, interval.again, end_s)[1])
+        fresh = track.seen_at[0] >= interval.position[0] and begun >= here.position
+        if here.position[1] in self._events and not fresh:
+            return Belief(None, max(begun, here.position))  # It is with its holder, in a map that is not placed.
         inside = track.inside(interval)
         belief = track.seen if inside else self._before(track, index)
         if belief.pose is None:
@@ -317,7 +324,7 @@ class PosePropagation:
             return False
         event = self._event(track.seen_at) if track.seen.position == track.seen_at else None
         if interval.predicate == self._held_by:
-            return beyond_grasp(self._log, self.at, event, self.sighting(interval.holder, track.seen_at[0]))
+            return beyond_grasp(self.maps, event, self.sighting(interval.holder, track.seen_at[0]))
         payload = event.payload if event else None
         half_m = max(payload.size_m) / 2 if isinstance(payload, EntitySeen) and payload.size_m else 0.0
         extent = self.extent(interval.holder, track.seen_at[0])
@@ -340,11 +347,4 @@ class PosePropagation:
         if interval.predicate != self._held_by:
             return None
         event = self.sighting(interval.holder, time_s)
-        if event is None or not isinstance(event.payload, RobotReported) or event.payload.tool is None:
-            return None
-        robot = self.belief(interval.holder, time_s)
-        if robot.pose is None:
-            return None
-        if robot.position == event.position:
-            return replace(robot, pose=event.payload.tool)
-        return replace(robot, pose=compose(robot.pose, compose(invert(event.payload.pose), event.payload.tool)))
+        return event and tool_of(self.belief(interval.holder, time_s), event, self.maps)

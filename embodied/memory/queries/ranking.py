@@ -5,7 +5,7 @@ such as similar, recent and near. Each of four parts lies in [0, 1], and a momen
 
     similarity  (1 + cosine) / 2, 0 where the query has no embedding
     time        halves with every `half_life_s` between the moment and now, before or after
-    place       halves with every `half_distance_m` between the moment and here
+    place       halves with every `half_distance_m` between the moment and here, 0 in a map that is not placed
     robot       1 for a moment of the same robot, otherwise 0
 """
 
@@ -103,7 +103,7 @@ def rank(found: Sequence[Recalled], here: Situation, ranking: Ranking) -> list[R
 
 def _scored(recalled: Recalled, here: Situation, ranking: Ranking) -> Ranked:
     moment = recalled.moment
-    away_m = math.dist(moment.position_m, here.position_m)
+    away_m = math.inf if recalled.map_id else math.dist(moment.position_m, here.position_m)
     parts = {
         "similarity": 0.0 if math.isnan(recalled.similarity) else (1.0 + recalled.similarity) / 2.0,
         "time": 0.5 ** (abs(moment.time_s - here.time_s) / ranking.half_life_s),

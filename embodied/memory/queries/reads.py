@@ -13,12 +13,13 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 
 from embodied.errors import MemoryBankError
-from embodied.geometry import Vector3
+from embodied.geometry import Pose, Vector3
 from embodied.memory.projections import blocks, interactions
 from embodied.memory.projections.inverted_index import SITE_TIMELINE
 from embodied.memory.projections.withdrawals import withdrawn_by
 from embodied.memory.queries import location_belief, skill_matching, validation
 from embodied.memory.queries.log_view import LogView
+from embodied.memory.queries.map_frames import MapFrames
 from embodied.memory.queries.place_tree import PlaceTree
 from embodied.memory.queries.read_call import ReadCall
 from embodied.memory.queries.skill_matching import SkillQuery
@@ -63,6 +64,8 @@ class Reads:
     def recall(self, query: Query) -> list[Recalled]:
         """Returns the moments that pass all filters of the query, at most `top_k`, in its order.
 
+        Positions are in the site frame. No region has moments of a map that is not placed; see `Recalled`.
+
         An entity is also found under the names of entities merged into it. Raises `MemoryBankError` for an invalid
         query; see `MomentIndex.recall`.
         """
@@ -70,11 +73,15 @@ class Reads:
         with self._view.log.tables.lock:
             query = replace(query, entities=tuple(self._view.names_of(query.entities)))
             moments = self._view.moments()
-        return moments.recall(query, resolve_region=self._view.polygon, up_to_seq=self._view.seq)
+            maps = self._view.maps()
+        return moments.recall(query, resolve_region=self._view.polygon, maps=maps, up_to_seq=self._view.seq)
 
     @query
     def where_is(self, entity: str, *, as_of_s: float | None = None) -> LocationBelief | None:
-        """Returns the location belief of an entity or robot, None without events by then."""
+        """Returns the location belief of an entity or robot, None without events by then.
+
+        Poses that were given in a map are those of its last placing by then, whenever they were logged.
+        """
         validation.text("entity", entity)
         with self._view.log.tables.lock:
             return location_belief.where_is(self._view.log, entity, self._view.at(as_of_s), self._view.half_life_s)
@@ -95,9 +102,19 @@ class Reads:
 
     @query
     def places(self, *, as_of_s: float | None = None) -> list[Place]:
-        """Returns the tree of places, in the order of their first definition."""
+        """Returns the tree of places, in the order of their first definition, with their extents in the site frame."""
         with self._view.log.tables.lock:
-            return list(PlaceTree(self._view.log, self._view.at(as_of_s)).values())
+            return list(PlaceTree(MapFrames(self._view.log, self._view.at(as_of_s))).values())
+
+    @query
+    def map_placing(self, map_id: str, *, as_of_s: float | None = None) -> Pose | None:
+        """Returns the pose of the frame of a map in the site frame, None where the map is not placed; see `MapPlaced`.
+
+        The pose p of a thing in the map is compose(placing, p) in the site.
+        """
+        validation.text("map_id", map_id)
+        with self._view.log.tables.lock:
+            return MapFrames(self._view.log, self._view.at(as_of_s)).placing(map_id)
 
     @query
     def latest_s(self) -> float | None:
@@ -156,7 +173,8 @@ class Reads:
         """Returns the robots that can do `skill` at the point `near_m` (site frame, metres), cheapest first.
 
         `as_of_s` is the time of the query, `context` selects the statistics. Robots without a reported state, with one
-        that is older than `max_age_s`, or with a status of `skill_matching.UNABLE` are left out. The weight of a run
+        that is older than `max_age_s` or in a map that is not placed, or with a status of `skill_matching.UNABLE` are
+        left out. The weight of a run
         falls by `embodiment.DECAY` with each later one; with an `explore_seed` estimates are drawn (Thompson sampling),
         so that a robot of which little is known is tried again. Another seed gives another draw.
         """

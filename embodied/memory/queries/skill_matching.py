@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from embodied.geometry import Vector3
 from embodied.memory.projections.embodiment import ANY_CONTEXT, Experience
-from embodied.memory.queries.containment_history import Instant, having, having_then, now_s
-from embodied.memory.schema.event import Event
+from embodied.memory.queries.containment_history import Instant, having_then, last_logged, now_s
+from embodied.memory.queries.map_frames import MapFrames
 from embodied.memory.schema.kinds import RobotRegistered, RobotReported
 from embodied.memory.schema.places import inside_polygon
 from embodied.memory.schema.query import SkillCandidate
@@ -39,12 +39,13 @@ class SkillQuery:
 def skill_candidates(log: EventLog, query: SkillQuery, at: Instant) -> list[SkillCandidate]:
     """Returns the robots in `log` that can do the skill of `query`, cheapest first.
 
-    They have the skill, can reach the point, are in working order and have battery, `at` the instant. Cost, seconds:
+    They have the skill, can reach the point, are in working order and have battery, `at` the instant. Their last report
+    is in the site frame or in a map that is placed. Cost, seconds:
     travel, then the subtasks leased to the robot, then the skill, divided by the estimated probability of success.
     """
-    found = []
+    found, maps = [], MapFrames(log, at)
     for (robot,) in log.tables.select("SELECT robot FROM robot WHERE seq <= ?", at.seq):
-        answer = _robot_candidate(log, robot, query, at)
+        answer = _robot_candidate(maps, robot, query)
         if answer is not None:
             found.append(answer)
     return sorted(found, key=lambda candidate: (candidate.cost_s, candidate.robot))
@@ -94,7 +95,8 @@ def _run_by(log: EventLog, key: tuple[int | None, ...], at: Instant, seq: int) -
     return (found[0], found[1], Experience(*found[2:])) if found else None
 
 
-def _robot_candidate(log: EventLog, robot: int, query: SkillQuery, at: Instant) -> SkillCandidate | None:
+def _robot_candidate(maps: MapFrames, robot: int, query: SkillQuery) -> SkillCandidate | None:
+    log, at = maps.log, maps.at
     registered = last_logged(log, robot, "robot_registered", at)
     reported = last_logged(log, robot, "robot_state", at)
     if registered is None or reported is None:
@@ -106,9 +108,10 @@ def _robot_candidate(log: EventLog, robot: int, query: SkillQuery, at: Instant) 
     spec = next((one for one in card.skills if one.name == query.skill), None)
     if spec is None or age_s > query.max_age_s or now.battery < LEAST_BATTERY or now.status in UNABLE:
         return None
-    distance = math.dist(now.pose.position_m, query.near_m)
+    pose = maps.seen(reported)
+    distance = math.inf if pose is None else math.dist(pose.position_m, query.near_m)
     travel_s = _travel_s(card, distance, query.near_m)
-    if travel_s is None:
+    if pose is None or travel_s is None:
         return None
     known = experience(log, card.robot, query, at)
     expected = estimate(known, query, card.robot)
@@ -159,14 +162,3 @@ def _leased_then(log: EventLog, robot: int, at: Instant) -> int:
         robot, at.seq, at.time_s, at.time_s, at.seq, at.time_s, at.seq, at.time_s,
     )  # fmt: skip
     return found[0] if found else 0
-
-
-def last_logged(log: EventLog, subject: int | None, kind: str, at: Instant) -> Event | None:
-    """Returns the newest event of a `kind` about `subject`, the id of a name, in `log` `at` an instant."""
-    found = log.tables.select_one(
-        f"SELECT seq FROM mention WHERE subject = ? AND {having('kind', at, 'mention.seq')} "  # noqa: S608
-        "AND valid_time_s <= ? AND seq <= ? "
-        "ORDER BY valid_time_s DESC, seq DESC LIMIT 1",
-        subject, log.tables.names.find(kind), at.time_s, at.seq,
-    )  # fmt: skip
-    return log.event(found[0]) if found else None

@@ -1,12 +1,13 @@
 """The knowledge about one thing by some time: a believed pose and the evidence that determined it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from embodied.geometry import Pose, compose, invert
 from embodied.memory.queries.containment_history import NEVER
+from embodied.memory.queries.map_frames import MapFrames
 from embodied.memory.queries.validity_intervals import ParentInterval, ValidityIntervals
 from embodied.memory.schema.event import Event, LogPosition
-from embodied.memory.schema.kinds import EntitySeen, RobotReported
+from embodied.memory.schema.kinds import RobotReported
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,6 @@ def position_of(position: LogPosition, belief: Belief | None) -> LogPosition:
     return position if belief is None else belief.position
 
 
-def pose_of(event: Event) -> Pose:
-    """Returns the pose of a sighting or a robot's state."""
-    return event.payload.pose if isinstance(event.payload, EntitySeen | RobotReported) else Pose()
-
-
 def moved(thing: Belief, there: Belief, here: Belief) -> Belief:
     """Returns the pose of a `thing` that has moved rigidly with its holder from `there` to `here`."""
     guesses = thing.guesses | here.guesses
@@ -59,3 +55,16 @@ def moved(thing: Belief, there: Belief, here: Belief) -> Belief:
     if here.pose == there.pose or not (thing.pose and there.pose and here.pose):
         return Belief(thing.pose, position, guesses)
     return Belief(compose(here.pose, compose(invert(there.pose), thing.pose)), position, guesses)
+
+
+def tool_of(robot: Belief, event: Event, maps: MapFrames) -> Belief | None:
+    """Returns the tool of a `robot` by the `event` with which it reported its state last, in the frame of `maps`.
+
+    It is None where the event has no tool, or the pose of the robot is unknown.
+    """
+    state = event.payload
+    if robot.pose is None or not isinstance(state, RobotReported) or state.tool is None:
+        return None
+    if robot.position == event.position:
+        return replace(robot, pose=maps.tool(event))
+    return replace(robot, pose=compose(robot.pose, compose(invert(state.pose), state.tool)))

@@ -18,6 +18,7 @@ from embodied.memory.schema.kinds import (
     EntitySeen,
     EpisodeBegun,
     EpisodeEnded,
+    MapPlaced,
     MomentStored,
     RelationEnded,
     RelationSet,
@@ -52,6 +53,7 @@ class Contents:
     _absent: list[tuple[str, LogPosition]] = field(default_factory=list)
     _relations: list[tuple[str, str, str, LogPosition]] = field(default_factory=list)
     _roots: dict[str, str] = field(default_factory=dict)
+    _placed: dict[str, LogPosition] = field(default_factory=dict)  # By map its last placing.
     _tasks: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     _payloads: dict[tuple[Any, ...], tuple[Any, ...]] = field(default_factory=dict)
 
@@ -105,12 +107,16 @@ class Contents:
         return [seq for seq in self._withdrawals if seq not in by and seq not in self.causes]
 
     def needed(self) -> set[int]:
-        """Returns the observations on which current answers rest: causes, evidence, last sightings, later absences."""
+        """Returns the observations on which current answers rest.
+
+        They are causes, evidence, last sightings, later absences, and the last placings of maps.
+        """
         last: dict[str, LogPosition] = {}
         for sighting in self._sightings:
             last[sighting.name] = max(sighting.position, last.get(sighting.name, sighting.position))
         absent = {position[1] for name, position in self._absent if position > last.get(name, (-math.inf, 0))}
-        return self.causes | self.evidence | absent | {seq for _, seq in last.values()}
+        placed = {seq for _, seq in self._placed.values()}
+        return self.causes | self.evidence | absent | placed | {seq for _, seq in last.values()}
 
     def drop_sightings(self, give_way: GiveWay) -> None:
         """Frees the sightings some at a time: all at once would stop other threads for a second per million."""
@@ -149,9 +155,9 @@ class Contents:
         match event.payload:
             case EntitySeen() as payload:
                 what = (payload.category, payload.labels, payload.hypothesis, payload.size_m, payload.confidence)
-                self._see(position, payload.entity, payload.pose, what)
+                self._see(position, payload.entity, payload.pose, (*what, payload.map_id))
             case RobotReported() as payload:
-                what = (payload.status, round(payload.battery, 1))
+                what = (payload.status, round(payload.battery, 1), payload.map_id)
                 self._see(position, event.robot, payload.pose, what, payload.tool)
             case AbsenceSeen(entity=entity):
                 self._absent.append((entity, position))
@@ -159,6 +165,8 @@ class Contents:
                 self._relations.append((subject, payload.predicate, holder, position))
             case RelationEnded(subject=subject, object=holder) as payload if payload.predicate in CONTAINMENT:
                 self._relations.append((subject, "", holder, position))
+            case MapPlaced(map_id=map_id):
+                self._placed[map_id] = max(position, self._placed.get(map_id, position))
             case EntityMerged(entity=entity, into=into):
                 self._roots[entity] = into
             case EpisodeBegun(episode=episode):

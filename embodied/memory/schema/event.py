@@ -2,9 +2,10 @@
 
 import msgspec
 
-from embodied.memory.schema.kinds import Payload
+from embodied.memory.schema.kinds import Payload, PlaceDefined
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+MAPS_VERSION = 2  # Before it the `map_id` of a place was a label without an effect.
 LogPosition = tuple[float, int]  # Valid time, seconds, and sequence number: the order of valid times.
 
 
@@ -45,3 +46,10 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     def position(self) -> LogPosition:
         """The position of the event in the order of valid times."""
         return self.valid_time_s, self.seq
+
+
+def map_of(event: Event) -> str:
+    """Returns the map in whose frame the payload of an event is given, "" for the site frame."""
+    if isinstance(event.payload, PlaceDefined) and event.schema_version < MAPS_VERSION:
+        return ""
+    return str(getattr(event.payload, "map_id", ""))

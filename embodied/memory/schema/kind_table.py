@@ -240,6 +240,14 @@ _ROWS = (
         text=texts.reopened,
         reserved=True,
     ),
+    Kind(
+        payload=kinds.MapPlaced,
+        check=payload_checks.check_map,
+        names=lambda _, payload: (payload.map_id,),
+        text=texts.map_placed,
+        removal=Removal.BY_RETENTION,
+        withdrawable=True,
+    ),
 )
 KINDS = table_of(_ROWS, get_args(kinds.Payload), tagged_classes(vars(kinds)))
 KIND_OF_PAYLOAD = {kind.payload: kind for kind in KINDS.values()}

@@ -1,4 +1,7 @@
-"""The payload of each kind of event. Metres, radians, seconds; poses in the site frame, z up."""
+"""The payload of each kind of event. Metres, radians, seconds, z up.
+
+Poses are in the frame of the map that `map_id` names, "" for the site frame; see `MapPlaced`.
+"""
 
 import math
 
@@ -18,7 +21,10 @@ CONTAINMENT = ("in", "on", "part_of", "held_by")  # An entity has at most one re
 
 
 class PlaceDefined(msgspec.Struct, frozen=True, tag="place_defined", forbid_unknown_fields=True, gc=False):
-    """A node in the tree of places. `polygon` on the ground and (`bottom_m`, `top_m`); only a site has no parent."""
+    """A node in the tree of places. `polygon` on the ground and (`bottom_m`, `top_m`); only a site has no parent.
+
+    In events of schema version 1 `map_id` has no effect: the polygon is in the site frame.
+    """
 
     place: str
     level: str
@@ -42,6 +48,7 @@ class EntitySeen(msgspec.Struct, frozen=True, tag="entity_seen", forbid_unknown_
     confidence: float = 1.0
     hypothesis: int = 0
     evidence: str = ""
+    map_id: str = ""
 
 
 class AbsenceSeen(msgspec.Struct, frozen=True, tag="absence_seen", forbid_unknown_fields=True, gc=False):
@@ -127,7 +134,7 @@ class RobotRegistered(msgspec.Struct, frozen=True, tag="robot_registered", forbi
 class RobotReported(msgspec.Struct, frozen=True, tag="robot_state", forbid_unknown_fields=True, gc=False):
     """A robot reports its own state: only the robot named in the event's `robot` may write it. `battery` in [0, 1].
 
-    `pose` is its base's, `tool` its gripper's pose, also in the site frame, None where it has none or reports none.
+    `pose` is its base's, `tool` its gripper's pose in the same frame, None where it has none or reports none.
     `status` is a `ReportedStatus`, or its text in any case of letters; other texts of older banks stay as they are. A
     robot that is `charging`, `stopped`, `offline` or in `error` (`skill_matching.UNABLE`), or whose battery is below
     0.1, is not returned by `skill_candidates`; with every other status, such as `idle` or `holding`, it is.
@@ -137,6 +144,7 @@ class RobotReported(msgspec.Struct, frozen=True, tag="robot_state", forbid_unkno
     battery: float = 1.0
     status: str = ReportedStatus.IDLE
     tool: Pose | None = None
+    map_id: str = ""
 
     def __post_init__(self) -> None:
         if isinstance(self.status, str):
@@ -233,6 +241,7 @@ class MomentStored(msgspec.Struct, frozen=True, tag="moment_stored", forbid_unkn
     entities: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     step: int | None = None
+    map_id: str = ""
 
 
 class LeaseGranted(msgspec.Struct, frozen=True, tag="lease_granted", forbid_unknown_fields=True, gc=False):
@@ -291,6 +300,19 @@ class Reopened(msgspec.Struct, frozen=True, tag="past_reopened", forbid_unknown_
     before_s: float | None = None
 
 
+class MapPlaced(msgspec.Struct, frozen=True, tag="map_placed", forbid_unknown_fields=True, gc=False):
+    """The frame of map `map_id` lies at `pose` in the site frame: site point = pose @ map point.
+
+    It counts from its valid time on, until the next placing of the map, for everything that was given in the map, at
+    whatever time; answers about earlier times, and of earlier snapshots, stay as they were. A map whose name is
+    `ROBOT/...` is placed by that robot, under any of its names, or by the site; every other map by any writer. A map in
+    the plane has a pose with a yaw alone (`geometry.quaternion_from_yaw`).
+    """
+
+    map_id: str
+    pose: Pose
+
+
 Payload = (
     PlaceDefined
     | EntitySeen
@@ -313,6 +335,7 @@ Payload = (
     | Observed
     | Withdrawn
     | Reopened
+    | MapPlaced
 )
 
 

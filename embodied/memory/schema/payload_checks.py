@@ -286,6 +286,18 @@ def _of_the_site(event: Event) -> None:
         )
 
 
+def check_map(event: Event, payload: kinds.MapPlaced) -> None:
+    """Raises `MemoryBankError` unless a named map is placed by any writer, or one of a robot by it or by the site."""
+    _named(map=payload.map_id)
+    robot, of_robot, _ = payload.map_id.partition("/")
+    if of_robot and event.writer.partition("/")[0] != robot and not event.writer.startswith(SITE):
+        raise MemoryBankError(
+            "The map of a robot must be placed by that robot or by the site.",
+            value=(payload.map_id, event.writer),
+            remedy=f"Write as {robot!r} or {robot + '/...'!r}, or as {SITE + '...'!r}.",
+        )
+
+
 def check_withdrawal(_: Event, payload: kinds.Withdrawn) -> None:
     """Raises `MemoryBankError` unless it names one event or several, each once, by their numbers."""
     if not payload.seqs or len(set(payload.seqs)) != len(payload.seqs) or min(payload.seqs) < 1:

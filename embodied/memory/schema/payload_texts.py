@@ -3,6 +3,7 @@
 Each function takes a payload and `shown`, which shortens the names of entities and places.
 """
 
+import math
 from collections.abc import Callable
 
 from embodied.geometry import Pose
@@ -19,7 +20,7 @@ def place(payload: kinds.PlaceDefined, shown: Shown) -> str:
 
 def sighting(payload: kinds.EntitySeen, shown: Shown) -> str:
     """Returns the thing seen and its position."""
-    return f"{shown(payload.entity)} ({payload.category}) seen at {_point(payload.pose)}"
+    return f"{shown(payload.entity)} ({payload.category}) seen at {_point(payload.pose)}{_in_map(payload.map_id)}"
 
 
 def absence(payload: kinds.AbsenceSeen, shown: Shown) -> str:
@@ -49,7 +50,8 @@ def registration(payload: kinds.RobotRegistered, _: Shown) -> str:
 
 def robot_state(payload: kinds.RobotReported, _: Shown) -> str:
     """Returns the status of a robot, the position of its base and its battery level."""
-    return f"{payload.status} at {_point(payload.pose)}, battery {100 * payload.battery:.0f} %"
+    at = f"{_point(payload.pose)}{_in_map(payload.map_id)}"
+    return f"{payload.status} at {at}, battery {100 * payload.battery:.0f} %"
 
 
 def skill(payload: kinds.SkillEnded, _: Shown) -> str:
@@ -126,6 +128,15 @@ def withdrawal(payload: kinds.Withdrawn, _: Shown) -> str:
     return (
         f"withdrew {numbers}{f' and {more} more' if more > 0 else ''}{f': {payload.reason}' if payload.reason else ''}"
     )
+
+
+def map_placed(payload: kinds.MapPlaced, _: Shown) -> str:
+    """Returns the map, and the position and heading of its frame."""
+    return f"map {payload.map_id} placed at {_point(payload.pose)}, heading {math.degrees(payload.pose.yaw_rad):.1f}°"
+
+
+def _in_map(map_id: str) -> str:
+    return f" in map {map_id}" if map_id else ""
 
 
 def _point(pose: Pose) -> str:

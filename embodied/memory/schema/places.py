@@ -20,7 +20,10 @@ FEW_CORNERS = 12  # Up to here a loop over all pairs of edges is faster than arr
 
 @dataclass(frozen=True)
 class Place:
-    """A node of the tree; `polygon` in metres, empty where its extent is unknown."""
+    """A node of the tree; `polygon` in the site frame, metres, empty where its extent is unknown.
+
+    It also is where the extent was given in the frame of a map, `map_id`, that is not placed level in the site.
+    """
 
     name: str
     level: str
@@ -30,6 +33,7 @@ class Place:
     top_m: float
     valid_time_s: float
     seq: int
+    map_id: str = ""
 
     def holds(self, point_m: Vector3) -> bool:
         """Returns whether a point lies inside, border included; what stands on the floor may be measured below it."""

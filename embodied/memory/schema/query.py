@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from embodied.geometry import Pose
+from embodied.geometry import Pose, Vector3
 from embodied.types import Moment
 
 
@@ -47,12 +47,16 @@ class Query:
 class Recalled:
     """One recalled moment.
 
-    Its number and its similarity, the cosine in [-1, 1], or NaN for a query without an embedding.
+    Its number and its similarity, the cosine in [-1, 1], or NaN for a query without an embedding. Where it was stored
+    in the frame of a map that is not placed in the site, `map_id` names the map, `map_position_m` is the position in
+    it, and `position_m` of the moment is NaN.
     """
 
     moment: Moment
     seq: int
     similarity: float
+    map_id: str = ""
+    map_position_m: Vector3 | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,9 @@ class LocationBelief:
     `parent` and `predicate` give its container, support, whole or holder, `version` how often that has changed; `place`
     is the smallest place known to be around it, `since_s` and `seq` are the valid time and event of the evidence that
     determined the pose, or made it unknown. `candidates` are the similar things with which it may have changed places
-    unseen (`may_be`). The fields never contradict each other; the newer evidence wins:
+    unseen (`may_be`). A thing that is known only in a map (`map_id`) that has not been placed in the site has no `pose`
+    but a `map_pose`, in the frame of that map; then the other fields are about it. The fields never contradict each
+    other; the newer evidence wins:
 
     - `pose` lies in `place`, unless the extents of that and of all around it are unknown; a pose outside is None where
       the relation is newer;
@@ -83,6 +89,8 @@ class LocationBelief:
     seq: int
     version: int
     candidates: tuple[str, ...] = ()
+    map_id: str = ""
+    map_pose: Pose | None = None
 
 
 @dataclass(frozen=True)
