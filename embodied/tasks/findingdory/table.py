@@ -30,12 +30,12 @@ class Template:
 
 
 RECALL = "Object Recall"
-INTERACTION = "PickAndPlace"
-CONDITIONAL = "Conditional PickAndPlace"
+INTERACTION = "Interaction"
+CONDITIONAL = "Conditional Interaction"
 ATTRIBUTES = "Object Attributes"
 SPATIAL = "Spatial Relationship"
 ROOMS = "Room Visitation"
-ORDER = "PickAndPlace Order"
+ORDER = "Interaction Order"
 TIME = "Time-Based"
 DURATION = "Duration Tracking"
 ALL = "Unordered Revisitation"
