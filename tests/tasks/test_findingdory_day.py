@@ -17,8 +17,11 @@ from embodied.simulators.bullet import BulletConfig
 from embodied.tasks.findingdory.day import Day, carried_pose
 from embodied.tasks.findingdory.day_archive import read_day, write_day
 from embodied.tasks.findingdory.day_facts import facts_of
+from embodied.tasks.findingdory.frame_answers import completed, valid_frames
+from embodied.tasks.findingdory.goals import goal_of
 from embodied.tasks.findingdory.home_map import HomeMap
 from embodied.tasks.findingdory.image_coding import depth_at, rgb_at
+from embodied.tasks.findingdory.metrics import high_level_success
 from embodied.tasks.findingdory.oracle import DayConfig, live_day
 from embodied.tasks.findingdory.predicates import Predicates
 from embodied.tasks.findingdory.sampling import sample_questions
@@ -30,7 +33,7 @@ from embodied.tasks.findingdory.steps import (
     clock_at,
     even_frames,
 )
-from embodied.tasks.findingdory.table import TEMPLATES
+from embodied.tasks.findingdory.templates import TEMPLATES, Question
 from embodied.tasks.findingdory.viewing import HomeView
 
 HOUSE = HouseConfig(rooms=(4, 5), receptacles=(12, 15), objects=(20, 24))
@@ -274,3 +277,45 @@ def test_another_process_lives_the_same_day(day, tmp_path):
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert found.stdout.split()[-1] == digest
+
+
+@pytest.fixture(scope="module")
+def asked(day, home_map):
+    """Returns the facts of the day, and questions about what was seen in it."""
+    facts = facts_of(day, home_map)
+    return facts, sample_questions(facts, SEED)
+
+
+def test_the_day_has_a_valid_question_of_every_template(day, home_map, asked):
+    facts, questions = asked
+    assert list(questions) == list(TEMPLATES)
+    first = day.interactions[0]
+    [target] = goal_of(questions["room_not"], facts).targets
+    assert target == {room.name for at, room in enumerate(day.house.rooms) if at not in day.rooms}
+    assert goal_of(Question("nth_obj", {"ordinal": 1}), facts).targets == (frozenset((first.object,)),)
+    at = Question("obj_at_t", {"time": clock_at((first.carry_start + first.place_start) // 2)})
+    assert goal_of(at, facts).targets == (frozenset((first.object,)),)
+    moved = next(one for one in facts.objects if one.name == first.object)
+    assert (moved.receptacle, moved.position_m) == (first.destination, first.pose.position_m)
+    assert moved.distance_m == home_map.object_distance_m(day.poses[-1], first.pose)
+    assert sum(room.steps for room in facts.rooms) == int((day.rooms >= 0).sum())
+
+
+def test_frames_and_poses_answer_questions_as_predicates_say(day, home_map, asked):
+    facts, questions = asked
+    predicates = Predicates(home_map, day.final_poses)
+    goals = [goal_of(question, facts) for question in questions.values()]
+    frames = dict(zip(questions, valid_frames(predicates, day, goals), strict=True))
+    # As in the official data: what was not touched or visited need not be near any sampled frame.
+    assert [slug for slug, own in frames.items() if not all(own)] == ["crec_not", "far_rec_not", "room_not"]
+    for slug, goal in zip(questions, goals, strict=True):
+        answer = [min(own, default=0) for own in frames[slug]]
+        images = [(day.poses[day.frames[frame]], day.frame_seen.shares_at(frame)) for frame in answer]
+        found = [completed(predicates, goal, pose, image) for pose, image in images]
+        ordered = questions[slug].template.goals == "ordered"
+        success = high_level_success([one.hl for one in found], len(goal.targets), ordered=ordered)
+        assert success == all(frames[slug]), slug
+        assert all(one.hl <= one.dtg & one.sc for one in found)
+    [last] = goals[-1:]
+    away = completed(predicates, last, np.array([1e3, 1e3, 0.0]), {})
+    assert not away.hl and not away.dtg and not away.sc

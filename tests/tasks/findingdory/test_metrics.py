@@ -5,38 +5,26 @@ from math import inf, radians
 import pytest
 
 from embodied.errors import GoalError
+from embodied.tasks.findingdory import predicates
 from embodied.tasks.findingdory.metrics import (
-    Approach,
     high_level_spl,
     high_level_success,
-    low_level_failure,
     low_level_spl,
     low_level_success,
-    near,
-    reached,
-    seen,
 )
 
 
-@pytest.mark.parametrize(
-    ("kind", "approach", "expected"),  # Of HL-SR, DTG-SR and SC-SR.
-    [
-        ("object", Approach(2.0, radians(45), 0.001), (True, True, True)),
-        ("object", Approach(2.001, radians(45), 0.001), (False, False, True)),
-        ("object", Approach(2.0, radians(-45.1), 0.001), (False, False, False)),
-        ("object", Approach(2.0, radians(0), 0.0009), (False, True, False)),
-        ("receptacle", Approach(0.1, radians(90), 0.001), (True, True, True)),
-        ("receptacle", Approach(0.101, radians(90), 0.001), (False, False, True)),
-        ("receptacle", Approach(0.1, radians(90.1), 0.001), (False, False, False)),
-        ("receptacle", Approach(0.1, radians(0), 0.0), (False, True, False)),
-        ("room", Approach(inside=True), (True, True, True)),
-        ("room", Approach(0.0, 0.0, 1.0), (False, False, False)),
-    ],
-)
-def test_thresholds_are_those_of_the_benchmark(
-    kind: str, approach: Approach, expected: tuple[bool, bool, bool]
-) -> None:
-    assert (reached(kind, approach), near(kind, approach), seen(kind, approach)) == expected
+def test_thresholds_are_those_of_the_benchmark() -> None:
+    assert (predicates.OBJECT_REACH_M, predicates.VIEWPOINT_REACH_M) == (2.0, 0.1)
+    assert pytest.approx(radians(45)) == predicates.OBJECT_HEADING_RAD
+    assert pytest.approx(radians(90)) == predicates.RECEPTACLE_HEADING_RAD
+    assert predicates.LEAST_SHARE == 0.001
+    far = predicates.Tests(distance=False, angle=True, coverage=True)
+    assert (far.holds, far.holds_without_coverage, far.holds_without_distance) == (False, False, True)
+    hidden = predicates.Tests(distance=True, angle=True, coverage=False)
+    assert (hidden.holds, hidden.holds_without_coverage, hidden.holds_without_distance) == (False, True, False)
+    turned = predicates.Tests(distance=True, angle=False, coverage=True)
+    assert not (turned.holds or turned.holds_without_coverage or turned.holds_without_distance)
 
 
 def test_every_answer_of_several_must_complete_a_new_goal() -> None:
@@ -52,15 +40,12 @@ def test_every_answer_of_several_must_complete_a_new_goal() -> None:
     assert not high_level_success([], 0, ordered=False)
 
 
-def test_a_navigator_must_stop_in_time_where_the_entity_is_reached() -> None:
-    there = Approach(1.0, 0.0, 0.01)
-    assert low_level_success("object", there, stopped=True, steps=1_000)
-    assert not low_level_success("object", there, stopped=True, steps=1_001)
-    assert not low_level_success("object", there, stopped=False, steps=10)
-    assert not low_level_success("object", Approach(2.2, 0.0, 0.01), stopped=True, steps=10)
-    assert low_level_failure("object", Approach(2.2, 0.0, 0.01)) == "in view, slightly far"
-    assert low_level_failure("receptacle", Approach(2.5, 0.0, 0.0)) == "out of view, far"
-    assert low_level_failure("receptacle", Approach(0.1, 0.0, 0.0)) == "out of view, near"
+def test_a_navigator_must_stop_in_time_where_the_predicate_is_true() -> None:
+    there = predicates.Tests(distance=True, angle=True, coverage=True)
+    assert low_level_success(there, stopped=True, steps=1_000)
+    assert not low_level_success(there, stopped=True, steps=1_001)
+    assert not low_level_success(there, stopped=False, steps=10)
+    assert not low_level_success(predicates.Tests(distance=False, angle=True, coverage=True), stopped=True, steps=10)
 
 
 def test_success_is_weighted_by_path_length() -> None:
@@ -79,5 +64,3 @@ def test_values_that_mean_nothing_are_refused() -> None:
         low_level_spl(inf, 1.0, success=True)
     with pytest.raises(GoalError):
         low_level_spl(1.0, -1.0, success=True)
-    with pytest.raises(GoalError):
-        reached("wall", Approach())

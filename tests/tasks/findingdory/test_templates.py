@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from embodied.errors import EmbodiedError, QuestionError
+from embodied.scenes.house import RECEPTACLES
+from embodied.scenes.objects import CATEGORIES
 from embodied.tasks.findingdory.templates import GROUPS, TEMPLATES, Question, parse, wording
 from tests.tasks.findingdory.official import needs_official, official_rows
 
@@ -187,6 +189,11 @@ def test_written_sentences_are_grammatical_where_the_official_ones_are_not() -> 
 )
 def test_objects_and_furniture_are_recalled_in_the_same_words(word: str, slug: str) -> None:
     assert parse(f"Navigate to a {word}.").slug == slug
+
+
+def test_the_things_of_procedural_homes_are_recalled_as_what_they_are() -> None:
+    assert {parse(f"Navigate to a {word}.").slug for word in CATEGORIES} == {"recall_obj"}
+    assert {parse(f"Navigate to a {word}.").slug for word in RECEPTACLES} == {"recall_rec"}
 
 
 @pytest.mark.parametrize(
