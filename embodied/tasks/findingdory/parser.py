@@ -19,17 +19,17 @@ _TOLERANT = {
     " interactions after": " interactions? after",
     " interactions before": " interactions? before",
 }
-_PREFIX = re.compile(r"^the robot'?s goal is\s*:?\s*")
+_PREFIX = re.compile(r"^the robot'?s goal is\s*:?\s*", re.IGNORECASE)
 _ORDINAL = rf"(?:{'|'.join(ORDINALS)}|\d+(?:st|nd|rd|th))"
 _PAIR = "{category} and {other_category}"
 # Words of the sentences themselves; a category that holds one was taken from a sentence of another template.
 _GRAMMAR = r"(?:objects?|receptacles?|that|which|you|interacted|interactions?|yesterday)"
-_CATEGORY = rf"(?:(?!\b{_GRAMMAR}\b)[^.:?!])+?"
+_CATEGORY = rf"(?:(?!\b{_GRAMMAR}\b).)+?"
 _OF_SLOT = {
     "category": _CATEGORY,
     "receptacle": _CATEGORY,
     "pair": rf"{_CATEGORY} and {_CATEGORY}",
-    "attribute": r"[^.:?!]+?",
+    "attribute": ".+?",
     "ordinal": _ORDINAL,
     "k": rf"(?:\d+|{'|'.join(NUMBERS)})",
     "time": r"\d{1,2}:\d\d",
@@ -70,7 +70,7 @@ def parse(instruction: str) -> Question:
 def _plain(instruction: str) -> str:
     if not isinstance(instruction, str) or len(instruction) > LONGEST:
         raise QuestionError(f"An instruction must be text of at most {LONGEST} characters.", value=instruction)
-    text = " ".join(instruction.replace("\u2019", "'").lower().split())
+    text = " ".join(instruction.replace("\u2019", "'").split())
     return _PREFIX.sub("", text).rstrip(" .!")
 
 
@@ -79,7 +79,7 @@ def _fits(kind: Template, slots: Mapping[str, str]) -> bool:
     if kind.slug == "recall_rec":
         return is_receptacle(slots["receptacle"])
     if kind.slug == "recall_obj":
-        return not is_receptacle(slots["category"]) and slots["category"] != "room"
+        return not is_receptacle(slots["category"]) and slots["category"].lower() != "room"
     return "pair" not in slots or split_pair(slots["pair"]) is not None
 
 
@@ -87,7 +87,9 @@ def _fits(kind: Template, slots: Mapping[str, str]) -> bool:
 def _pattern(phrase: str) -> re.Pattern[str]:
     """Returns the pattern of a sentence without its full stop; what is missing or doubled in official ones is free."""
     pieces = re.split(r"(\{\w+\})", phrase.rstrip(".").lower().replace(_PAIR, "{pair}"))
-    return re.compile("".join(_slot(piece[1:-1]) if piece.startswith("{") else _fixed(piece) for piece in pieces))
+    return re.compile(
+        "".join(_slot(piece[1:-1]) if piece.startswith("{") else _fixed(piece) for piece in pieces), re.IGNORECASE
+    )
 
 
 def _slot(name: str) -> str:
@@ -116,7 +118,7 @@ def _values(slots: Mapping[str, str]) -> dict[str, Any]:
         elif name == "time":
             values[name] = time_of(minutes_of(text))
         elif name == "order":
-            values[name] = [ordinal_of(each) for each in re.findall(_ORDINAL, text)]
+            values[name] = [ordinal_of(each) for each in re.findall(_ORDINAL, text.lower())]
         else:
             values[name] = text.strip()
     return values

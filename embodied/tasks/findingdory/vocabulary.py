@@ -50,10 +50,11 @@ def is_receptacle(category: str) -> bool:
 
     Official sentences for objects and receptacles are the same where one is to be recalled: "Navigate to a stool.".
     """
-    if category in RECEPTACLES or category in _STANDS:
+    text = category.lower()
+    if text in RECEPTACLES or text in _STANDS:
         return True
-    words = category.split()
-    if not words or words[0] in _SMALL or category in _NOT_FURNITURE:
+    words = text.split()
+    if not words or words[0] in _SMALL or text in _NOT_FURNITURE:
         return False
     return words[-1] in _FURNITURE
 
@@ -104,17 +105,17 @@ def split_pair(text: str) -> tuple[str, str] | None:
     """
     splits = [(left, right) for left, right in _splits(text) if left and right]
     whole = [pair for pair in splits if not any(_cuts(text, pair[0], compound) for compound in _COMPOUNDS)]
-    counted = [pair for pair in whole if pair[1].split()[0] in ORDINALS]
+    counted = [pair for pair in whole if pair[1].split()[0].lower() in ORDINALS]
     best = counted or whole
     return best[-1] if best else None
 
 
 def _splits(text: str) -> Iterator[tuple[str, str]]:
-    for found in re.finditer(r" and ", text):
+    for found in re.finditer(" and ", text, re.IGNORECASE):
         yield text[: found.start()].strip(), text[found.end() :].strip()
 
 
 def _cuts(text: str, left: str, compound: str) -> bool:
     """Returns whether the split of `text` behind `left` would cut an occurrence of `compound`."""
-    places = (found.span() for found in re.finditer(rf"\b{re.escape(compound)}\b", text))
+    places = (found.span() for found in re.finditer(rf"\b{re.escape(compound)}\b", text, re.IGNORECASE))
     return any(start < len(left) < end for start, end in places)
