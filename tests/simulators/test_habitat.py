@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from embodied.errors import ConfigError, MissingDependencyError, OutageError, PathError
-from embodied.geometry import Pose, quaternion_from_euler, quaternion_from_yaw
+from embodied.geometry import Pose, look_at, quaternion_from_euler, quaternion_from_yaw
 from embodied.robots.catalogue import robot_model
 from embodied.robots.kinematics import kinematics
+from embodied.scenes.house import make_house
 from embodied.scenes.scene import Body, Box, Camera, Cylinder, Joint, Mesh, Part, RobotPlacement, Scene, Sphere
 from embodied.simulators.bullet import BulletConfig
 from embodied.simulators.habitat import HabitatConfig
@@ -143,6 +144,18 @@ def test_a_base_stops_at_a_wall_and_may_turn_and_leave(world):
     assert world.state().robots["base"].base.position_m[0] == pytest.approx(x - 0.5)
 
 
+@EACH
+def test_the_floor_of_the_next_scene_is_its_own(real):
+    simulator = make(real)
+    moved = [msgspec.structs.replace(body, pose=Pose((1.0, 1.0, 0.2))) if body.name == "crate" else body
+             for body in FLAT.bodies]  # fmt: skip
+    for bodies, crate, elsewhere in ((FLAT.bodies, (-1.0, 1.0), (1.0, 1.0)), (moved, (1.0, 1.0), (-1.0, 1.0))):
+        simulator.reset(msgspec.structs.replace(FLAT, bodies=tuple(bodies)))
+        assert not simulator.is_free(crate, radius_m=0.25)
+        assert simulator.is_free(elsewhere, radius_m=0.25)
+    simulator.close()
+
+
 def test_a_base_drives_along_the_arc_of_its_two_speeds(world):
     world.reset(flat())
     for _ in range(20):
@@ -259,3 +272,32 @@ def test_paths_are_as_long_in_habitat_as_in_bullet():
     apart = ours > 0.3
     off = np.abs(theirs[apart] / ours[apart] - 1.0)
     assert off.max() <= 0.05
+
+
+@REAL
+@pytest.mark.parametrize("seed", [0, 4])
+def test_a_home_looks_the_same_and_has_the_same_paths_in_habitat(seed):
+    bullet, habitat = BulletConfig().build(), make(real=True)
+    scene, random = make_house(seed).scene, np.random.default_rng(seed)
+    rooms = [region.pose.position_m for region in scene.regions if region.kind == "room"]
+    bullet.reset(scene)
+    drawn = [rooms[index % len(rooms)][:2] + random.uniform(-1.5, 1.5, 2) for index in range(10)]
+    points = [point for point in (bullet.snap(one, radius_m=0.25) for one in drawn) if point is not None]
+    cameras = [
+        Camera(f"at{index}", look_at((x, y, 1.3), (x + math.cos(angle), y + math.sin(angle), 0.7)), 96, 128, 0.96)
+        for index, ((x, y), angle) in enumerate(zip(points, random.uniform(0.0, 6.28, len(points)), strict=True))
+    ]
+    images, lengths = [], []
+    for simulator in (bullet, habitat):
+        simulator.reset(msgspec.structs.replace(scene, cameras=tuple(cameras)))
+        images.append(simulator.observe(scene.robots[0].name).images)
+        lengths.append(np.array([simulator.geodesic_m(point, points, radius_m=0.25) for point in points]))
+        simulator.close()
+    for name in images[0]:
+        depth, instance = agreement(images[0][name], images[1][name])
+        assert depth >= 0.95
+        assert instance >= 0.90
+    ours, theirs = lengths
+    assert (np.isfinite(ours) == np.isfinite(theirs)).all()
+    apart = np.isfinite(ours) & (ours > 0.3)
+    assert np.abs(theirs[apart] / ours[apart] - 1.0).max() <= 0.05

@@ -47,7 +47,7 @@ def open_with_a_red_box(worker, folder):
     path = folder / "box.glb"
     red = Body("box", (Part(Box((1.0, 1.0, 1.0)), rgba=(1.0, 0.0, 0.0, 1.0)),))
     path.write_bytes(body_glb(red, GlbOptions(linear_colours=False)))
-    worker.call("open", cameras=[CAMERA], near_m=0.01, far_m=10.0, dataset="", scene="")
+    worker.call("open", cameras=[CAMERA], range_m=(0.01, 10.0), dataset="", scene="", folder="")
     worker.call("add", objects=[{"name": "box", "model": str(path), "id": 7}])
 
 

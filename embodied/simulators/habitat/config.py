@@ -76,7 +76,7 @@ class HabitatConfig:
             self.world,
             partial(start_worker, self.interpreter(), self.timeout_s),
             base_radius_m=self.base_radius_m,
-            dataset=self.dataset,
+            dataset=str(Path(self.dataset).resolve()) if self.dataset else "",
             place=self.place,
         )
         simulator.open()

@@ -1,5 +1,6 @@
 """The floor plan of a scene as a navigation mesh of Habitat, which is made anew once something has moved."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from embodied.simulators.navigation import SceneNavigation
 
 GROUND_M = 0.0
 LID_M = 0.3
+MESH_CELL_M = 0.02  # Of the mesh: with cells of 5 cm narrow doors of homes are closed.
 NEAR_THE_GROUND_M = 0.2
 Point = tuple[float, float]
 
@@ -34,7 +36,6 @@ class HabitatFloor:
         self._navigation = SceneNavigation(scene, assets)
         self._planned: tuple[object, ...] | None = None
         self._poses: Mapping[str, Pose] = {}
-        self._count = 0
 
     def is_free(self, poses: Mapping[str, Pose], point_m: Sequence[float], radius_m: float) -> bool:
         """Returns whether a disc of `radius_m` at `point_m` (x, y) touches nothing while bodies stand at `poses`."""
@@ -91,9 +92,10 @@ class HabitatFloor:
         if wanted == self._planned:
             return
         self._planned = None
-        self._count += 1
-        path = self._folder / f"floor-{self._count}.glb"
-        path.write_bytes(self._obstacles([outline for _, outline in outlines]))
+        content = self._obstacles([outline for _, outline in outlines])
+        # Habitat reads a file once and keeps it by its name, which is therefore that of its content.
+        path = self._folder / f"floor-{hashlib.sha256(content).hexdigest()[:24]}.glb"
+        path.write_bytes(content)
         try:
             self._place.worker.call("plan", obstacles=str(path), settings=_settings(radius_m))
         finally:
@@ -140,10 +142,11 @@ def _on_ground(points_m: Sequence[Sequence[float]]) -> np.ndarray:
 
 def _settings(radius_m: float) -> dict[str, float | bool]:
     return {
-        "cell_size": CELL_M,
+        "cell_size": MESH_CELL_M,
         "cell_height": CELL_M,
         "agent_height": IN_THE_WAY_M[1],
-        "agent_radius": radius_m,
+        # Every cell that a lid touches counts as covered: half a cell more than the outline on average.
+        "agent_radius": max(radius_m - MESH_CELL_M / 2, MESH_CELL_M),
         "agent_max_climb": 0.0,
         "agent_max_slope": 30.0,
         "region_min_size": 2.0,

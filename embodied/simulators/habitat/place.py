@@ -1,7 +1,9 @@
 """The place in which a scene is drawn: empty, or one of a dataset; and the worker that keeps it."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,11 +30,13 @@ class PlacedThing:
 class DrawnPlace:
     """Opens the place whenever the cameras are others, and starts a new worker where the last one has ended.
 
-    `start` makes a worker; `dataset` and `scene` name the place, "" for an empty one.
+    `start` makes a worker; `folder` is where settings are written; `dataset` and `scene` name the place, "" for an
+    empty one.
     """
 
-    def __init__(self, start: Callable[[], RemoteWorker], *, dataset: str = "", scene: str = "") -> None:
+    def __init__(self, start: Callable[[], RemoteWorker], folder: Path, *, dataset: str = "", scene: str = "") -> None:
         self._start = start
+        self._folder = folder
         self._worker: RemoteWorker | None = None
         self._dataset, self._scene = dataset, scene
         self._cameras: list[dict[str, Any]] = []
@@ -66,12 +70,30 @@ class DrawnPlace:
         worker = self.worker
         if self._open_for != self._cameras:
             opened = worker.call(
-                "open", cameras=self._cameras, near_m=NEAR_M, far_m=FAR_M, dataset=self._dataset, scene=self._scene
+                "open",
+                cameras=self._cameras,
+                range_m=(NEAR_M, FAR_M),
+                dataset=self._dataset,
+                scene=self._scene,
+                folder=self._settings_folder(),
             )
             self._open_for = self._cameras
             self._session += 1
             self._things = tuple(_thing(one) for one in opened["things"])
         return self._session
+
+    def _settings_folder(self) -> str:
+        """Returns a folder with settings for an empty place, "" for those of Habitat.
+
+        Image-based lighting is of no use to flat shading, and its preparation takes a software renderer 20 s. Habitat
+        omits it only where the images that it names are absent.
+        """
+        if self.furnished:
+            return ""
+        path = self._folder / "data" / "default.pbr_config.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"ibl_blut_filename": "absent.png", "ibl_envmap_filename": "absent.hdr"}))
+        return str(self._folder)
 
     def leave(self, cameras: Sequence[dict[str, Any]]) -> None:
         """Ends the session; the next one has these `cameras`, and the place stays open if it was opened with them."""

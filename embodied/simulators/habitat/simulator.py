@@ -45,8 +45,8 @@ class HabitatSimulator:
         self._period_s = world.control_period_s
         self._radius_m = base_radius_m
         self._assets = Path(world.asset_root) if world.asset_root else asset_root()
-        self._place = DrawnPlace(start, dataset=dataset, scene=place)
         self._folder = tempfile.TemporaryDirectory(prefix="embodied-habitat-")
+        self._place = DrawnPlace(start, Path(self._folder.name), dataset=dataset, scene=place)
         self._finalizer = weakref.finalize(self, _free, self._place, self._folder)
         self._build(Scene("empty"))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 import signal
 import socket
 import struct
@@ -34,6 +35,8 @@ class HabitatServer:
         self._cameras: list[str] = []
         self._objects: dict[str, Any] = {}
         self._templates: set[str] = set()
+        self._corners: list[Any] = []
+        self._from_corners: dict[tuple[float, ...], Any] = {}
 
     def hello(self) -> dict[str, Any]:
         """Returns the protocol, and what is installed here."""
@@ -57,14 +60,16 @@ class HabitatServer:
         version = str(getattr(habitat_sim, "__version__", "unknown"))
         return {**found, "habitat": version, "features": features, "bullet": bool(habitat_sim.built_with_bullet)}
 
-    def open(self, cameras: Any, near_m: float, far_m: float, dataset: str, scene: str) -> dict[str, Any]:
+    def open(self, cameras: Any, range_m: Any, dataset: str, scene: str, folder: str) -> dict[str, Any]:
         """Starts a simulator on `scene` of `dataset`, "" for an empty place, with one agent for each of `cameras`.
 
-        They see from `near_m` to `far_m`.
+        They see the distances `range_m`. Habitat reads its default settings from data/ in the current `folder`.
         """
         import habitat_sim
 
         self.close()
+        if folder:
+            os.chdir(folder)
         backend = habitat_sim.SimulatorConfiguration()
         backend.scene_id = scene or NO_STAGE
         backend.scene_dataset_config_file = dataset or CONFIG
@@ -73,7 +78,7 @@ class HabitatServer:
         backend.load_semantic_mesh = bool(dataset or scene)
         backend.override_scene_light_defaults = True
         backend.scene_light_setup = habitat_sim.gfx.NO_LIGHT_KEY
-        agents = [_agent(camera, near_m, far_m) for camera in cameras] or [habitat_sim.AgentConfiguration()]
+        agents = [_agent(camera, *range_m) for camera in cameras] or [habitat_sim.AgentConfiguration()]
         if not cameras:
             agents[0].sensor_specifications = []
         self._sim = habitat_sim.Simulator(habitat_sim.Configuration(backend, agents))
@@ -132,6 +137,7 @@ class HabitatServer:
         finally:
             if ground is not None:
                 self._sim.get_rigid_object_manager().remove_object_by_handle(ground.handle)
+        self._corners, self._from_corners = _corners(self._sim.pathfinder), {}
         return {"made": bool(made) and bool(self._sim.pathfinder.is_loaded)}
 
     def free(self, points: Any, height_m: float) -> Any:
@@ -151,11 +157,16 @@ class HabitatServer:
     def distances(self, start: Any, goals: Any) -> Any:
         """Returns the length of the shortest path from `start` (3,) to each of `goals` (N, 3), infinite for none.
 
-        Detour's search over polygons is not exact, so that of both directions the shorter path counts.
+        Detour's search over polygons is not exact: it may pass an obstacle on the longer side. So the shortest of all
+        paths counts that it finds directly, in either direction, and by way of one corner of the mesh.
         """
         import numpy as np
 
-        return np.array([min(self._distance(start, goal), self._distance(goal, start)) for goal in goals], dtype="f8")
+        found = [min(self._distance(start, goal), self._distance(goal, start)) for goal in goals]
+        if self._corners and len(goals):
+            first = self._by_corner(start)
+            found = [min(one, float((first + self._by_corner(goal)).min())) for one, goal in zip(found, goals)]  # noqa: B905
+        return np.array(found, dtype="f8")
 
     def close(self) -> None:
         """Frees the simulator; the next call of `open` starts another one."""
@@ -163,6 +174,15 @@ class HabitatServer:
             self._objects, self._templates = {}, set()
             self._sim.close()
             self._sim = None
+
+    def _by_corner(self, point: Any) -> Any:
+        """Returns the lengths of the paths from a point (3,) to all corners of the mesh, computed once for each."""
+        import numpy as np
+
+        key = tuple(map(float, point))
+        if key not in self._from_corners:
+            self._from_corners[key] = np.array([self._distance(point, corner) for corner in self._corners])
+        return self._from_corners[key]
 
     def _distance(self, start: Any, goal: Any) -> float:
         import habitat_sim
@@ -232,6 +252,16 @@ def _agent(camera: Any, near_m: float, far_m: float) -> Any:
     agent = habitat_sim.AgentConfiguration()
     agent.sensor_specifications = specs
     return agent
+
+
+def _corners(finder: Any) -> list[Any]:
+    """Returns up to 300 corners (3,) of the navigation mesh, evenly chosen of all."""
+    import numpy as np
+
+    if not finder.is_loaded or not hasattr(finder, "build_navmesh_vertices"):
+        return []
+    found = np.unique(np.array(finder.build_navmesh_vertices(), dtype="f4").reshape(-1, 3).round(3), axis=0)
+    return list(found[:: max(1, math.ceil(len(found) / 300))])
 
 
 def _put(node: Any, pose: Any) -> None:
