@@ -74,7 +74,7 @@ def test_tags_and_order_are_those_of_files_that_exist():
         "place_defined", "entity_seen", "absence_seen", "relation_set", "relation_ended", "entity_merged",
         "robot_registered", "robot_state", "skill_ended", "interaction", "tool_called", "subtask_ended",
         "episode_begun", "episode_ended", "moment_stored", "lease_granted", "past_closed", "forgotten", "observed",
-        "withdrawn", "past_reopened",
+        "withdrawn", "past_reopened", "map_placed",
     ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """A bank is read at one instant while another process owns it and goes on writing."""
 
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -151,3 +152,16 @@ def test_what_cannot_be_read_is_refused(tmp_path):
         bank._log.tables.write("UPDATE projections SET version = 0")
     with pytest.raises(MemoryBankError, match="projections of a bank must be of this version"):
         open_read_only("sqlite:///old.db", root=tmp_path)
+
+
+def test_a_reader_finds_an_altered_event_beside_the_owner_when_it_is_asked(tmp_path):
+    factory = EventFactory()
+    with open_bank(URL, root=tmp_path) as bank:
+        bank.append([factory.seen("cup", float(number), float(number)) for number in range(5)])
+        with open_read_only(URL, root=tmp_path) as view:
+            assert view.verify().problems == ()
+    with sqlite3.connect(tmp_path / "bank.db") as db:
+        db.execute("UPDATE event SET valid_time_s = valid_time_s + 1 WHERE seq = 3")
+    with open_read_only(URL, root=tmp_path) as view:
+        assert view.verify().problems == ("Event 3 does not match its digest.",)
+        assert view.verify().sound_seq == 2

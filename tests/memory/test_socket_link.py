@@ -29,6 +29,7 @@ from embodied.memory import (
     EventFilter,
     Interaction,
     Lease,
+    MapPlaced,
     Outbox,
     Query,
     ReadCall,
@@ -58,6 +59,7 @@ ASKED = {
     "contents": [(("tray",), {}), (("kitchen",), {"as_of_s": 1.0})],
     "related": [(("cup",), {})],
     "places": [((), {})],
+    "map_placing": [(("panda/1",), {}), (("panda/1",), {"as_of_s": 1.0})],
     "latest_s": [((), {})],
     "names": [((), {})],
     "history": [(("cup",), {}), ((), {"kinds": ["interaction"], "limit": -1}), (("cup",), {"from_s": -np.inf})],
@@ -83,6 +85,7 @@ def events():
     yield [factory.event(EpisodeBegun("e", "wash", "m", unit(4)), 3.0)]
     yield [factory.moment(entities=("cup",), time_s=3.0), factory.moment(time_s=4.0, axis=1)]
     yield [factory.event(Withdrawn((13,), "another episode's"), 5.0)]
+    yield [factory.event(MapPlaced("panda/1", Pose((1.0, 2.0, 0.0))), 6.0)]
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from embodied.memory.queries.moment_search import MomentIndex
 from embodied.memory.queries.view import BankView
 from embodied.memory.service.bank_status import BankStatus, bank_status
 from embodied.memory.storage.bank_file import PROJECTIONS, outdated, read_only_tables, require_database
+from embodied.memory.storage.integrity import Damage, inspect_tables
 from embodied.memory.storage.log import EventLog
 from embodied.memory.storage.url import bank_path
 
@@ -22,8 +23,9 @@ def open_read_only(
 
     Nothing is locked or written, so another process may own the bank and go on writing. Log and projections are read in
     one transaction: the answers are those of `Bank.snapshot` at the event that was the newest when it was opened, and
-    never change. Digests are not checked, since that takes the owner's lock. `root` and `half_life_s` are as in
-    `open_bank`. Keep it open for as long as the questions take: meanwhile the owner's write-ahead log grows.
+    never change. Digests are not checked, which takes time by events: `ReadOnlyBank.verify` does it. `root` and
+    `half_life_s` are as in `open_bank`. Keep it open for as long as the questions take: meanwhile the owner's
+    write-ahead log grows.
 
     Raises:
         PathError: Where there is no file.
@@ -67,6 +69,15 @@ class ReadOnlyBank(BankView):
     def status(self, *, now_s: float | None = None) -> BankStatus:
         """Returns the state of the bank for those who operate it; `now_s` is by default the time of this machine."""
         return bank_status(self._log, self.path, owned=False, now_s=now_s)
+
+    def verify(self) -> Damage:
+        """Returns the damage of the pages and of the chain of events, as they were when the bank was opened.
+
+        It reads the whole file, some seconds per million events. Projections, which have no digests, are not compared
+        with the log: `Bank.verify` does that, without an owner.
+        """
+        with self._log.tables.lock:
+            return inspect_tables(self._log.tables.db)
 
     def close(self) -> None:
         """Ends the reading; safe to call twice."""
