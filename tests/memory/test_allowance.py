@@ -1,11 +1,13 @@
 """A client that floods a served bank is slowed down, and the others are not."""
 
 import time
-from concurrent.futures import Future
+
+import pytest
 
 from embodied.errors import ConflictError, MemoryBankError
 from embodied.memory import BankService, ClientRights, Credentials, Role, add_credential, encode_events, open_bank
 from embodied.memory.service.allowance import Allowance, weight
+from embodied.memory.service.commit_queue import WaitingCommit
 from embodied.memory.service.socket_calls import _charge
 from embodied.memory.service.socket_link import SocketLink
 from embodied.memory.service.socket_server import listening
@@ -71,10 +73,24 @@ def test_no_commit_waits_so_long_that_its_link_gives_up():
     assert allowance.wait_s(6.0) == 0.0
 
 
+def cost(results, rows, *, size=0):
+    """Returns what a call with these results is charged, in events."""
+    request = WaitingCommit([[]] * len(results), [size] * len(results))
+    request.take_results(results, rows)
+    allowance = Allowance(per_s=100.0, most=0.0, now_s=0.0)
+    _charge(allowance, request)
+    return allowance.wait_s(0.0) * 100.0
+
+
 def test_refusals_cost_more_than_events_and_conflicts_cost_none():
     refusal, conflict = MemoryBankError("x", value=1), ConflictError("x", value=1)
-    for results, cost in (([[1, 2]], 12), ([refusal], 60), ([refusal, [1], refusal], 111), ([conflict], 10)):
-        allowance, done = Allowance(per_s=100.0, most=0.0, now_s=0.0), Future()
-        done.set_result(results)
-        _charge(allowance, done, 0)
-        assert allowance.wait_s(0.0) == cost / 100.0
+    assert cost([[1, 2]], [8]) == pytest.approx(12)
+    assert cost([refusal], [0]) == pytest.approx(60)
+    assert cost([refusal, [1], refusal], [0, 4, 0]) == pytest.approx(111)
+    assert cost([conflict], [0]) == pytest.approx(10)
+
+
+def test_rows_cost_as_events_do_and_what_was_known_already_costs_the_call_alone():
+    assert cost([[1, 2]], [400]) == pytest.approx(10 + 100)
+    assert cost([[1] * 60], [0], size=10**6) == pytest.approx(10)
+    assert cost([[1]], [4], size=40_960) == pytest.approx(10 + 1 + 10)

@@ -6,8 +6,9 @@ import pytest
 
 from embodied.errors import MemoryBankError, StorageError
 from embodied.geometry import Pose
-from embodied.memory import BankService, EntitySeen, Event, Observed, encode_events, open_bank
-from embodied.memory.schema.limits import LARGEST_COMMIT, LARGEST_COMMIT_BYTES
+from embodied.memory import BankService, EntitySeen, Event, Observed, SkillEnded, Withdrawn, encode_events, open_bank
+from embodied.memory.schema.limits import LARGEST_COMMIT, LARGEST_COMMIT_BYTES, LARGEST_COMMIT_ROWS
+from embodied.memory.schema.row_estimate import estimated_rows
 from embodied.memory.service.commit_queue import CommitQueue, WaitingCommit
 from tests.memory.test_service import SlowBank
 
@@ -117,8 +118,8 @@ def test_a_robot_does_not_wait_for_the_flood_that_was_there_before_it():
     with BankService(bank) as service:
         service.submit([written("first", 1)])
         assert bank.entered.wait(5.0)
-        floods = [service.submit([written("flood", 1 + 200 * call, 200)], turn="flood") for call in range(5)]
-        robot = service.submit([written("robot", 1)], turn="robot")
+        floods = [service.request([written("flood", 1 + 200 * call, 200)], turn="flood").answer for call in range(5)]
+        robot = service.request([written("robot", 1)], turn="robot").answer
         bank.gate.set()
         (numbers,) = robot.result(10.0)
         assert numbers == [1 + 200 + 1], "after one append of the flood, which cannot be divided"
@@ -138,3 +139,79 @@ def test_what_cannot_be_written_is_refused_while_the_disk_is_busy(content):
         assert isinstance(refusal, MemoryBankError)
         assert not first.done()
         bank.gate.set()
+
+
+# --- Rows -------------------------------------------------------------------------------------------------------------
+
+
+def test_groups_that_are_expected_to_write_many_rows_are_in_small_commits_and_take_turns():
+    many = WaitingCommit([[None]] * 6, [0] * 6, [LARGEST_COMMIT_ROWS // 2] * 6)
+    huge = WaitingCommit([[None]] * 2, [0] * 2, [LARGEST_COMMIT_ROWS * 9] * 2)
+    requests = {"names": [many], "withdrawals": [huge], "robot": [asked(*[1] * 5)]}
+    found = commits(queued(**requests), requests)
+    assert [one["names"] for one in found[:2]] == [1, 0]
+    assert found[1] == {"withdrawals": 1}, "alone, as no commit can divide it"
+    assert found[0]["robot"] == 5
+    assert [one for one in found if one["withdrawals"]] == [{"withdrawals": 1}] * 2
+    assert all(one["names"] <= 2 for one in found)
+
+
+def test_what_a_commit_had_no_rows_left_for_comes_first_in_the_next_one():
+    costly, robot, last = asked(1, 1, 1), asked(1), asked(1)
+    queue = queued(costly=[costly], robot=[robot], last=[last])
+    taken = queue.take()
+    assert [request for request, _ in taken] == [costly, robot, last]
+    costly.take_results([[1]], [10**6])
+    queue.put_back(taken)
+    assert [(request, len(part)) for request, part in queue.take()] == [(robot, 1), (last, 1), (costly, 2)]
+    assert costly.rows == [10**6]
+
+
+@pytest.mark.parametrize(
+    ("payload", "least"),
+    [
+        (Observed("x"), 1),
+        (Observed("x", entities=tuple(f"n{one}" for one in range(1_000))), 1_000),
+        (Withdrawn(tuple(range(1, 101))), 5_000),
+    ],
+)
+def test_rows_are_estimated_from_the_event_alone(payload, least):
+    assert least <= estimated_rows([Event("r", 1, 0.0, payload)]) <= 600 * least
+
+
+def rows_of_commits(bank):
+    """Returns a list to which the rows of each commit are added."""
+    written, inner = [], bank.append_batches
+
+    def measured(batches, **options):
+        before = bank._log.tables.db.total_changes
+        try:
+            return inner(batches, **options)
+        finally:
+            written.append(bank._log.tables.db.total_changes - before)
+
+    bank.append_batches = measured
+    return written
+
+
+def test_a_flood_of_names_is_committed_a_few_appends_at_a_time():
+    bank = open_bank(":memory:")
+    written = rows_of_commits(bank)
+    names = [tuple(f"n{event}_{one}" for one in range(500)) for event in range(20)]
+    groups = [encode_events([Event("r", 1 + n, 0.0, Observed("x", entities=own))]) for n, own in enumerate(names)]
+    with BankService(bank) as service:
+        request = service.request(groups)
+        assert request.answer.result(30.0) == [[n] for n in range(1, 21)]
+    assert max(written) <= LARGEST_COMMIT_ROWS + 2_000
+    assert sum(request.rows) == sum(written)
+
+
+def test_withdrawals_that_count_many_runs_again_end_their_commit(monkeypatch):
+    bank = open_bank(":memory:")
+    bank.append([Event("r", n, 0.0, SkillEnded(skill="pick", success=True), robot="r") for n in range(1, 1_201)])
+    monkeypatch.setattr("embodied.memory.service.service.estimated_rows", lambda _: 1)
+    written = rows_of_commits(bank)
+    groups = [encode_events([Event("r", 1_201 + n, 0.0, Withdrawn((1 + n,)))]) for n in range(5)]
+    with BankService(bank) as service:
+        assert service.submit(groups).result(30.0) == [[1_201 + n] for n in range(5)]
+    assert len(written) == 5, "one a commit: each counts a thousand runs again"

@@ -166,10 +166,12 @@ def _withdraw_runs(tables: Tables, by_seq: int, runs: Sequence[Event], context: 
     superseded = f"UPDATE skill_run SET robot = -robot, until_seq = ? WHERE {RUN} AND seq >= ?"  # noqa: S608
     tables.write(superseded, by_seq, *key, first)
     experience = Experience(*known)
+    rows = []
     for seq, success, time_s in later:
         if seq not in gone:
             newest_s, experience = max(newest_s, time_s), experience.after(success=bool(success))
-            tables.write(ADD_RUN, *key, seq, success, time_s, newest_s, *experience, by_seq)
+            rows.append((*key, seq, success, time_s, newest_s, *experience, by_seq))
+    tables.write_many(ADD_RUN, rows)  # In one statement: each would give way to other threads.
 
 
 def newest_lease(tables: Tables, subtask: str) -> tuple[int, str, float, int | None]:

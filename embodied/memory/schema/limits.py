@@ -20,6 +20,7 @@ MOST_EVENTS = 10_000  # Of one append.
 MOST_ROWS = 250_000  # That one append writes: its events, what they mention, and what merges move.
 DEEPEST_CONTAINMENT = 256
 LARGEST_COMMIT = 100  # Events: five milliseconds, for which other clients wait. Unless one append alone has more.
+LARGEST_COMMIT_ROWS = 2_000  # Some ten milliseconds. Unless one append alone has more.
 LARGEST_COMMIT_BYTES = 2**20  # Unless one append alone is larger.
 LONGEST_NAME = 1_000
 LONGEST_TEXT = 2**16

@@ -9,7 +9,7 @@ LARGE_APPEND = 100  # Events of one append that other clients do not notice.
 LONGEST_DELAY_S = 5.0  # Half of the time for which a link waits for an answer.
 
 
-def weight(events: int) -> float:
+def weight(events: float) -> float:
     """Returns how many events an append with so many counts as: more than they are for a large one.
 
     An append is committed as a whole, so twice as many events let twice as many calls of others wait for twice as long.

@@ -23,6 +23,7 @@ from embodied.memory.storage.clock import ClockReading, SiteClock
 from embodied.memory.storage.clock_kind import clock_of
 from embodied.memory.storage.lock import Ownership
 from embodied.memory.storage.log import EventLog
+from embodied.memory.storage.row_budget import RowBudget
 from embodied.memory.storage.session import end_note
 from embodied.memory.storage.url import bank_path
 
@@ -173,19 +174,20 @@ class Bank(BankView):
             return self.append(event, as_site=True)[0]
 
     def append_batches(
-        self, batches: Sequence[Sequence[Event]], *, as_site: bool = False
+        self, batches: Sequence[Sequence[Event]], *, as_site: bool = False, budget: RowBudget | None = None
     ) -> list[list[int] | MemoryBankError]:
-        """Returns, for each batch, its sequence numbers or the error that refused it; one commit makes all durable.
+        """Returns, for each of the `batches`, its sequence numbers or the error that refused it, in one commit.
 
         Each batch is appended wholly or not at all, independently of the others; one with a `StaleLeaseError` is
-        appended. `as_site` is as in `append`; raises `StorageError` as it does.
+        appended. `as_site` is as in `append`; raises `StorageError` as it does. Where the `budget` of rows is spent the
+        commit ends, and returns the results of the batches so far.
         """
         if isinstance(batches, Event | str | bytes | Mapping) or not isinstance(batches, Iterable):
             raise MemoryBankError(
                 "Batches must be a sequence of sequences of events.", value=batches, remedy="Use `append` for one."
             )
         with self._log.tables.writing(), self._log.tables.lock:
-            results = self._log.append_batches(batches, as_site=as_site)
+            results = self._log.append_batches(batches, as_site=as_site, budget=budget)
             if self._owner is not None:
                 self._owner.leave(end_note(*self._log.end))
         if self._snapshots is not None:

@@ -15,8 +15,9 @@ from typing import Any
 
 from embodied.errors import MemoryBankError
 from embodied.memory.schema.event import Event
-from embodied.memory.schema.limits import LARGEST_COMMIT, LARGEST_COMMIT_BYTES
+from embodied.memory.schema.limits import LARGEST_COMMIT, LARGEST_COMMIT_BYTES, LARGEST_COMMIT_ROWS
 
+LARGEST = (LARGEST_COMMIT, LARGEST_COMMIT_BYTES, LARGEST_COMMIT_ROWS)
 Result = list[int] | MemoryBankError
 Group = list[Event] | MemoryBankError  # Decoded events, or why they could not be decoded.
 
@@ -30,15 +31,27 @@ def uncancellable() -> Future[Any]:
 
 @dataclass(eq=False)
 class WaitingCommit:
-    """The events of one client in one call, and the results so far; `sizes` are those of the groups in bytes."""
+    """The events of one `client` in one call, and the results so far; `sizes` are those of the groups in bytes.
+
+    `rows` are those that each group with a result has written, `estimates` what it is expected to write,
+    `start` is its first group in the commit in progress.
+    """
 
     groups: list[Group]
     sizes: list[int]
+    estimates: list[int] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    client: Hashable = None
+    start: int = 0
     answer: Future[list[Result]] = field(default_factory=uncancellable)
 
-    def take_results(self, results: Sequence[Result]) -> None:
-        """Adds the results of the next groups, and gives the answer once there are all."""
+    def __post_init__(self) -> None:
+        self.estimates = self.estimates or [0] * len(self.groups)
+
+    def take_results(self, results: Sequence[Result], rows: Sequence[int] = ()) -> None:
+        """Adds the `results` of the next groups and the `rows` of each, and gives the answer once there are all."""
+        self.rows += rows or [0] * len(results)
         self.results += results
         if len(self.results) == len(self.groups):
             self.answer.set_result(self.results)
@@ -53,19 +66,22 @@ class _Budget:
 
     events: int
     size: int
+    rows: int
 
-    def fits(self, events: int, size: int) -> bool:
-        return events <= self.events and size <= self.size
+    def fits(self, events: int, size: int, rows: int) -> bool:
+        return events <= self.events and size <= self.size and rows <= self.rows
 
-    def use(self, events: int, size: int) -> None:
+    def use(self, events: int, size: int, rows: int) -> None:
         self.events -= events
         self.size -= size
+        self.rows -= rows
 
 
 class CommitQueue:
     """Requests by client, in turns; those of one client stay in their order. Safe to use from many threads.
 
-    A commit has at most `LARGEST_COMMIT` events and `LARGEST_COMMIT_BYTES`, or it is one append that alone has more.
+    A commit has at most `LARGEST_COMMIT` events, `LARGEST_COMMIT_BYTES`, and is expected to write at most
+    `LARGEST_COMMIT_ROWS`, or it is one append that alone has more.
     """
 
     def __init__(self) -> None:
@@ -79,8 +95,22 @@ class CommitQueue:
 
     def add(self, client: Hashable, request: WaitingCommit) -> None:
         """Adds a request at the end of those of its `client`."""
+        request.client = client
         with self._lock:
             self._waiting.setdefault(client, deque()).append(request)
+
+    def put_back(self, taken: Sequence[Part]) -> None:
+        """Lets calls wait again for which the last commit had no rows left, clients without any result first."""
+        with self._lock:
+            served = {request.client for request, part in taken if len(request.results) > request.start}
+            for request, _ in reversed(taken):
+                if len(request.results) == len(request.groups) or request.answer.done():
+                    continue
+                own = self._waiting.setdefault(request.client, deque())
+                if request not in own:
+                    own.appendleft(request)
+                if request.client not in served:
+                    self._waiting = {request.client: own, **self._waiting}
 
     def take(self) -> list[Part]:
         """Returns what the next commit has; nothing where nothing waits. The caller commits it before it calls again.
@@ -100,10 +130,10 @@ class CommitQueue:
 
     def _taken(self, *, oversized: bool) -> list[Part]:
         """Returns the shares of all clients; of one alone where it is first, larger than a commit, and that may be."""
-        budget, clients = _Budget(LARGEST_COMMIT, LARGEST_COMMIT_BYTES), list(self._waiting)
+        budget, clients = _Budget(*LARGEST), list(self._waiting)
         taken: list[Part] = []
         for client in clients:
-            share = _Budget(LARGEST_COMMIT // len(clients), LARGEST_COMMIT_BYTES // len(clients))
+            share = _Budget(*(most // len(clients) for most in LARGEST))
             parts = self._taken_of(client, budget, share, oversized=oversized and not taken)
             if parts:
                 taken += parts
@@ -111,7 +141,7 @@ class CommitQueue:
                 if requests:
                     self._waiting[client] = requests
         if taken:
-            self._was_oversized = min(budget.events, budget.size) < 0
+            self._was_oversized = min(budget.events, budget.size, budget.rows) < 0
         return taken
 
     def _taken_of(self, client: Hashable, budget: _Budget, share: _Budget, *, oversized: bool) -> list[Part]:
@@ -121,15 +151,17 @@ class CommitQueue:
         while requests:
             request = requests[0]
             start = end = len(request.results)
-            for group, size in zip(request.groups[start:], request.sizes[start:], strict=True):
+            columns = (request.groups[start:], request.sizes[start:], request.estimates[start:])
+            for group, size, rows in zip(*columns, strict=True):
                 events = len(group) if isinstance(group, list) else 0
                 first = not taken and end == start
-                inside = budget.fits(events, size) and (first or share.fits(events, size))
+                inside = budget.fits(events, size, rows) and (first or share.fits(events, size, rows))
                 if not inside and not (first and oversized):
                     break
-                budget.use(events, size)
-                share.use(events, size)
+                budget.use(events, size, rows)
+                share.use(events, size, rows)
                 end += 1
+            request.start = start
             if end > start:
                 taken.append((request, request.groups[start:end]))
             if end < len(request.groups):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from inspect import signature
+from itertools import takewhile
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -15,8 +16,9 @@ from embodied.memory.queries.reads import QUERIES
 from embodied.memory.retention.retention import RetentionConfig, RetentionResult, retain
 from embodied.memory.schema.codec import decode_events, encode_events
 from embodied.memory.schema.event import Event
-from embodied.memory.schema.limits import LONGEST_TEXT, check_append_size, check_texts
+from embodied.memory.schema.limits import LARGEST_COMMIT_ROWS, LONGEST_TEXT, check_append_size, check_texts
 from embodied.memory.schema.query import EventFilter
+from embodied.memory.schema.row_estimate import estimated_rows
 from embodied.memory.service.bank import Bank, Subscription
 from embodied.memory.service.bank_status import BankStatus
 from embodied.memory.service.commit_queue import CommitQueue, Group, Part, Result, WaitingCommit
@@ -24,6 +26,7 @@ from embodied.memory.service.credentials import ANYONE, ClientRights
 from embodied.memory.service.leases import Lease, LeaseOffice
 from embodied.memory.service.status_metrics import metrics_text
 from embodied.memory.storage.clock import ClockReading
+from embodied.memory.storage.row_budget import RowBudget
 
 LONGEST_WAIT_S = 10.0
 MOST_EVENT_BYTES = 16 * 2**20  # Of the events of one answer about changes, unless one alone is larger.
@@ -119,21 +122,26 @@ class BankService:
     ) -> None:
         self.close()
 
-    def submit(
-        self, groups: Sequence[bytes], client: ClientRights = ANYONE, *, turn: Hashable = None
-    ) -> Future[list[Result]]:
+    def submit(self, groups: Sequence[bytes], client: ClientRights = ANYONE) -> Future[list[Result]]:
         """Returns a future: for each of the `groups` its sequence numbers or the error that refused it, once durable.
 
-        What `client` may not write is refused, each group by itself. Clients take turns: by `turn`, or else by their
-        names; calls without either are as many clients. Raises `UnreachableError` once the bank is closed.
+        What `client` may not write is refused, each group by itself. Raises `UnreachableError` once the bank is closed.
+        """
+        return self.request(groups, client).answer
+
+    def request(self, groups: Sequence[bytes], client: ClientRights = ANYONE, turn: Hashable = None) -> WaitingCommit:
+        """Returns the call whose `answer` is that of `submit` for these `groups` of a `client`, and what it cost.
+
+        Clients take turns: by `turn`, or else by their names; calls without either are as many clients.
         """
         decoded = [self._decoded(group, client) for group in groups]
         sizes = [len(content) if isinstance(group, list) else 0 for content, group in zip(groups, decoded, strict=True)]
-        request = WaitingCommit(decoded, sizes)
+        estimates = [estimated_rows(group) if isinstance(group, list) else 0 for group in decoded]
+        request = WaitingCommit(decoded, sizes, estimates)
         refused = [group for group in decoded if not isinstance(group, list)]
         if len(refused) == len(decoded):
             request.take_results(refused)  # Without a commit, for which others would wait.
-            return request.answer
+            return request
         self._waiting.add(turn or client.name or request, request)
         try:
             self._committer.submit(self._commit_waiting)
@@ -143,7 +151,7 @@ class BankService:
                 value="a closed bank",
                 remedy="Open the bank again; writes wait in the outbox.",
             ) from error
-        return request.answer
+        return request
 
     def commit(self, groups: Sequence[bytes], client: ClientRights = ANYONE) -> list[Result]:
         """As `submit`, and waits. Raises `StorageError` where the disk fails: then nothing is written."""
@@ -246,9 +254,9 @@ class BankService:
     def _commit(self, taken: Sequence[Part]) -> None:
         """Commits the groups of several requests at once, or one after another where that fails unexpectedly."""
         sound = [group for _, part in taken for group in part if isinstance(group, list)]
+        budget = RowBudget(LARGEST_COMMIT_ROWS)
         try:
-            appended = iter(self._bank.append_batches(sound, as_site=True))
-            results = [[next(appended) if isinstance(group, list) else group for group in part] for _, part in taken]
+            appended = self._bank.append_batches(sound, as_site=True, budget=budget)
         except Exception as error:
             if len(taken) > 1 and not isinstance(error, StorageError | DataError):
                 for one in taken:
@@ -257,8 +265,12 @@ class BankService:
             for request, _ in taken:
                 request.answer.set_exception(error)
             return
-        for (request, _), own in zip(taken, results, strict=True):
-            request.take_results(own)
+        done = iter(zip(appended, budget.written, strict=True))
+        for request, part in taken:
+            results = ((group, 0) if isinstance(group, MemoryBankError) else next(done, None) for group in part)
+            own = list(takewhile(lambda one: one is not None, results))
+            request.take_results([one[0] for one in own if one], [one[1] for one in own if one])
+        self._waiting.put_back(taken)
 
 
 def _polled(subscription: Subscription, most_bytes: int) -> list[Event]:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -15,10 +15,11 @@ from embodied.memory.queries.read_call import ReadCall
 from embodied.memory.retention.retention import RetentionConfig
 from embodied.memory.schema.event import Event
 from embodied.memory.schema.query import EventFilter
+from embodied.memory.schema.row_estimate import ROWS_PER_EVENT
 from embodied.memory.service import messages
 from embodied.memory.service.allowance import Allowance, weight
 from embodied.memory.service.client_threads import ClientThreads, call_in
-from embodied.memory.service.commit_queue import Result
+from embodied.memory.service.commit_queue import Result, WaitingCommit
 from embodied.memory.service.credentials import ClientRights
 from embodied.memory.service.service import LONGEST_WAIT_S, MOST_EVENT_BYTES, BankService, SlowDownError
 from embodied.memory.service.waiting import is_refusal
@@ -162,11 +163,11 @@ class Calls:
                 "A client must not write more than its allowance; the time to wait is in seconds.", value=wait_s
             )
         await asyncio.sleep(wait_s)
-        submit = partial(self._service.submit, groups, caller.client, turn=allowance)
-        submitted: Future[list[Result]] = await self._decoded(caller, size, submit)
-        charge = partial(_charge, allowance, submitted, size)
-        submitted.add_done_callback(lambda _: call_in(loop, charge))  # Also where the client is gone by then.
-        return await asyncio.wrap_future(submitted)
+        call = partial(self._service.request, groups, caller.client, allowance)
+        request = await self._decoded(caller, size, call)
+        charge = partial(_charge, allowance, request)
+        request.answer.add_done_callback(lambda _: call_in(loop, charge))  # Also where the client is gone by then.
+        return await asyncio.wrap_future(request.answer)
 
     async def _lease(self, caller: Caller, subtask: str, robot: str, duration_s: float, epoch: int) -> bytes:
         caller.client.check_lease(robot)
@@ -211,12 +212,23 @@ class Calls:
         self._grown = asyncio.Event()
 
 
-def _charge(allowance: Allowance, submitted: Future[list[Result]], size: int) -> None:
-    """Takes what a commit of `size` bytes has cost from an allowance; a conflict or a failing disk is no refusal."""
-    results = [] if submitted.exception() else submitted.result()
+def _charge(allowance: Allowance, request: WaitingCommit) -> None:
+    """Takes from an allowance what a call has cost: what was known already has written no rows, and is free.
+
+    A conflict or a failing disk is no refusal.
+    """
+    results = request.results
     refused = sum(is_refusal(result) and not isinstance(result, ConflictError | StorageError) for result in results)
-    events = sum(weight(len(result)) for result in results if isinstance(result, list))
-    allowance.take(events=events, size_bytes=size, refused=refused)
+    allowance.take(
+        events=sum(map(weight, map(_events_of, results, request.rows))),
+        size_bytes=sum(size for size, rows in zip(request.sizes, request.rows, strict=False) if rows),
+        refused=refused,
+    )
+
+
+def _events_of(result: Result, rows: int) -> float:
+    """Returns how many events a group counts as that has written so many rows."""
+    return max(len(result) if isinstance(result, list) and rows else 0, rows / ROWS_PER_EVENT)
 
 
 def _encoded(method: str, call: Callable[[], Any], *, query: str = "") -> bytes:

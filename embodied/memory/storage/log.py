@@ -4,6 +4,7 @@ import logging
 import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -19,6 +20,7 @@ from embodied.memory.schema.reserved import check_unreserved
 from embodied.memory.storage import row_codec
 from embodied.memory.storage.clock import SimulatedClock, SiteClock
 from embodied.memory.storage.context_codec import encode_context
+from embodied.memory.storage.row_budget import RowBudget
 from embodied.memory.storage.row_codec import COLUMNS, FIRST_DIGEST, MILLI, EventRow
 from embodied.memory.storage.tables import Tables, translated
 from embodied.memory.storage.time_bounds import check_times
@@ -77,9 +79,11 @@ class EventLog:
         return result
 
     def append_batches(
-        self, batches: Sequence[Sequence[Event]], *, as_site: bool = False
+        self, batches: Sequence[Sequence[Event]], *, as_site: bool = False, budget: RowBudget | None = None
     ) -> list[list[int] | MemoryBankError]:
-        """Returns, for each batch, its sequence numbers or the error that refused it; one commit for all.
+        """Returns, for each of the `batches`, its sequence numbers or the error that refused it; one commit for all.
+
+        With a `budget` it ends once that is spent, at least after the first batch: then fewer results are returned.
 
         A refused batch leaves nothing behind and does not affect the others, whatever error its events caused. Writers
         and kinds that are reserved are refused unless they are written `as_site`. Raises `StorageError` where the disk
@@ -90,7 +94,8 @@ class EventLog:
             head, digest = self._head, self._digest
             try:
                 self.tables.begin()
-                results = [self._append_batch(batch, as_site=as_site) for batch in batches]
+                append = partial(self._append_batch, as_site=as_site)
+                results = (budget or RowBudget(math.inf)).spend(self.tables.db, batches, append)
                 self.tables.commit()
                 self._durable = self._head
             except BaseException as error:
