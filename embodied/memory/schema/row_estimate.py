@@ -14,10 +14,10 @@ ROWS_PER_WITHDRAWAL = 500  # The runs of a skill after a withdrawn one are count
 
 def estimated_rows(events: Iterable[Event]) -> int:
     """Returns about how many rows the events write together; no commit knows before whether some are known already."""
-    return sum(map(_rows, events))
+    return sum(map(_rows_of_event, events))
 
 
-def _rows(event: Event) -> int:
+def _rows_of_event(event: Event) -> int:
     payload = event.payload
     if isinstance(payload, Withdrawn):
         return ROWS_PER_EVENT + ROWS_PER_WITHDRAWAL * len(payload.seqs)
