@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from inspect import signature
-from itertools import takewhile
+from itertools import chain, repeat, takewhile
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -265,7 +265,7 @@ class BankService:
             for request, _ in taken:
                 request.answer.set_exception(error)
             return
-        done = iter(zip(appended, budget.written, strict=True))
+        done = zip(appended, chain(budget.written, repeat(0)), strict=False)
         for request, part in taken:
             results = ((group, 0) if isinstance(group, MemoryBankError) else next(done, None) for group in part)
             own = list(takewhile(lambda one: one is not None, results))
