@@ -13,8 +13,10 @@ import pytest
 
 from embodied.errors import ConfigError, MissingDependencyError, OutageError, PathError
 from embodied.geometry import Pose, look_at, quaternion_from_euler, quaternion_from_yaw
+from embodied.robots.assets import asset_root
 from embodied.robots.catalogue import robot_model
 from embodied.robots.kinematics import kinematics
+from embodied.scenes.export import export_habitat
 from embodied.scenes.house import make_house
 from embodied.scenes.scene import Body, Box, Camera, Cylinder, Joint, Mesh, Part, RobotPlacement, Scene, Sphere
 from embodied.simulators.bullet import BulletConfig
@@ -301,3 +303,28 @@ def test_a_home_looks_the_same_and_has_the_same_paths_in_habitat(seed):
     assert (np.isfinite(ours) == np.isfinite(theirs)).all()
     apart = np.isfinite(ours) & (ours > 0.3)
     assert np.abs(theirs[apart] / ours[apart] - 1.0).max() <= 0.05
+
+
+@REAL
+def test_an_exported_home_is_a_place_of_its_own_dataset(tmp_path):
+    home = make_house(0).scene
+    dataset = export_habitat(home, tmp_path, asset_root=asset_root())
+    bullet, habitat = BulletConfig().build(), HabitatConfig(dataset=str(dataset.config), place=dataset.scene).build()
+    x, y, _ = next(region.pose.position_m for region in home.regions if region.kind == "room")
+    eye = Camera("eye", look_at((x, y, 1.3), (x + 1.0, y + 0.3, 0.7)), 96, 128, 0.96)
+    bullet.reset(msgspec.structs.replace(home, cameras=(eye,)))
+    habitat.reset(Scene("visitor", cameras=(eye,), robots=home.robots))
+    robot = home.robots[0].name
+    ours, theirs = bullet.observe(robot).images["eye"], habitat.observe(robot).images["eye"]
+    # Ids of the place follow behind that of the robot, the only thing of the scene.
+    ids = np.where(theirs.instance > 1, theirs.instance - 1, theirs.instance * home.instance_ids()[robot])
+    assert (np.abs(ours.depth_m - theirs.depth_m) <= 0.02).mean() >= 0.95
+    # By category, since walls of adjoining rooms share faces, of which either may be drawn.
+    categories = np.array(["", *(body.category for body in home.bodies), "robot"])
+    assert (categories[ids] == categories[ours.instance]).mean() >= 0.90
+    assert {thing.instance for thing in habitat.things} <= set(dataset.instances.values())
+    points = [point for point in (bullet.snap((x + dx, y), radius_m=0.3) for dx in (-1.0, 0.0, 1.0)) if point]
+    lengths = [np.array(one.geodesic_m(points[0], points, radius_m=0.25)) for one in (bullet, habitat)]
+    bullet.close()
+    habitat.close()
+    assert lengths[1] == pytest.approx(lengths[0], rel=0.05, abs=0.05)

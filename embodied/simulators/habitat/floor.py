@@ -92,6 +92,10 @@ class HabitatFloor:
         if wanted == self._planned:
             return
         self._planned = None
+        if self._place.furnished and not outlines:
+            self._place.worker.call("plan", obstacles="", settings=_settings(radius_m))
+            self._planned = wanted
+            return
         content = self._obstacles([outline for _, outline in outlines])
         # Habitat reads a file once and keeps it by its name, which is therefore that of its content.
         path = self._folder / f"floor-{hashlib.sha256(content).hexdigest()[:24]}.glb"
