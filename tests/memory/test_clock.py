@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 
@@ -25,10 +25,12 @@ from embodied.memory import (
     SimulatedClock,
     SkillSpec,
     StoppedClock,
+    UnreachableError,
     WallClock,
     Watermark,
     Withdrawn,
     close_past,
+    decode_events,
     open_bank,
     open_read_only,
     reopen_past,
@@ -265,6 +267,37 @@ def test_a_robot_goes_on_when_the_owner_is_replaced_by_one_whose_clock_shows_an_
             assert [client.log(Observed(name)) for name in ("2", "3")] == [2, 3]
             assert {event.writer for event in link._service._bank.changes_since(0)} == {"a"}
             assert max(stamps(link._service)) < NOW_S + 60.0
+
+
+def test_what_waits_with_numbers_is_stamped_again_where_robot_and_owner_restart_and_the_clock_shows_less(tmp_path):
+    url, late, early = f"sqlite:///{tmp_path / 'bank.db'}", Machine(NOW_S + HOUR_S), Machine(NOW_S)
+    link, box = Fault(None), tmp_path / "box"
+    client = BankClient(link, Outbox(box), writer="a", timeout_s=5.0)
+    with BankService(open_bank(url, clock=early.clock())) as link._service:
+        client.log(Observed("1"))
+    with BankService(open_bank(url, clock=late.clock())) as link._service:
+        client._site.read()
+    link.down = True
+    client._timeout_s = 0.05
+    for name in ("2", "3"):
+        with pytest.raises(UnreachableError):
+            client.log(Observed(name))
+    client.close(timeout_s=0.0)
+    waiting = waiting_in(box)
+    assert [event.writer_seq for event in waiting] == [2, 3]
+    assert min(event.valid_time_s for event in waiting) > NOW_S + 60.0
+    link.down = False
+    with BankService(open_bank(url, clock=early.clock())) as link._service, robot(link, "a", path=box) as client:
+        client.flush()
+        assert client.laid_aside() == []
+        logged = link._service._bank.changes_since(0)
+        assert [(event.writer, event.payload.evidence) for event in logged] == [("a", "1"), ("a", "2"), ("a", "3")]
+        assert max(stamps(link._service)) < NOW_S + 60.0
+
+
+def waiting_in(path):
+    with closing(Outbox(path)) as outbox:
+        return [event for parcel in outbox.waiting() for event in decode_events(parcel.content)]
 
 
 def test_a_writer_whose_last_time_lies_in_the_far_future_of_an_older_bank_is_not_silenced(tmp_path):

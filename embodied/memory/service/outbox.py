@@ -101,7 +101,7 @@ class Outbox:
             decode_events(content)  # An unreadable parcel would block all later ones.
             self._require_room(len(events), len(content))
             with self._store.transaction():
-                number = self._insert(len(events), content)
+                number = self._insert(len(events), content, stamped=stamped)
                 if later:
                     self._store.db.execute("INSERT OR REPLACE INTO unnumbered VALUES (?, ?)", (number, int(stamped)))
                 self._keep_last(last)
@@ -116,6 +116,10 @@ class Outbox:
     def is_numbered(self, number: int) -> bool:
         """Returns whether the events of a parcel have their numbers."""
         return number not in self._unnumbered
+
+    def is_stamped(self, number: int) -> bool:
+        """Returns whether the client of an earlier process gave the events of a parcel their times."""
+        return number in self._stamped
 
     @property
     def all_numbered(self) -> bool:
@@ -246,12 +250,13 @@ class Outbox:
         self._sizes: dict[int, tuple[int, int]] = {}
         self._events = self._bytes = 0
         self._answered: set[int] = set()
+        self._stamped: set[int] = set()
         altered = []
-        for number, count, content, digest in select(
-            self._store.db, "SELECT number, count, content, digest FROM parcel ORDER BY number"
-        ):
+        rows = select(self._store.db, "SELECT number, count, content, digest, stamped FROM parcel ORDER BY number")
+        for number, count, content, digest, stamped in rows:
             if is_sound(content, digest):
                 plausible = type(count) is int and 0 < count <= len(content)
+                self._stamped |= {number} if stamped else set()
                 self._note(number, count if plausible else 1, len(content))
             else:
                 altered.append(number)
@@ -273,18 +278,17 @@ class Outbox:
         require_room("events", self._events, count, self._limit)
         require_room("bytes", self._bytes, size, int(self._limit_bytes))
 
-    def _insert(self, count: int, content: bytes) -> int:
-        sql = "INSERT INTO parcel (count, content, digest, stored_s) VALUES (?, ?, ?, strftime('%s', 'now'))"
-        return int(self._store.db.execute(sql, (count, content, digest_of(content))).lastrowid or 0)
+    def _insert(self, count: int, content: bytes, *, stamped: bool = False) -> int:
+        columns = "count, content, digest, stamped, stored_s"
+        sql = f"INSERT INTO parcel ({columns}) VALUES (?, ?, ?, ?, strftime('%s', 'now'))"  # noqa: S608
+        return int(self._store.db.execute(sql, (count, content, digest_of(content), int(stamped))).lastrowid or 0)
 
     def _replace(self, parcel: Parcel, events: Sequence[Event], last: dict[str, int]) -> Parcel:
         """Stores other events in place of those of a parcel, with the `last` numbers of their writers."""
         content = encode_events(events)
         with self._store.transaction():
-            self._store.db.execute(
-                "UPDATE parcel SET content = ?, digest = ? WHERE number = ?",
-                (content, digest_of(content), parcel.number),
-            )
+            changed = content, digest_of(content), parcel.number
+            self._store.db.execute("UPDATE parcel SET content = ?, digest = ? WHERE number = ?", changed)
             self._store.db.execute("DELETE FROM unnumbered WHERE number = ?", (parcel.number,))
             self._keep_last(last)
         self._last = last

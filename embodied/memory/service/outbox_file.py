@@ -11,15 +11,17 @@ from embodied.memory.storage.files import create_private
 APPLICATION_ID = 0x5354454F  # "STEO", in the header of the SQLite file.
 FORMAT_VERSION = 1
 # `unnumbered` was added later: an older installation sends such parcels as they are, and the bank refuses them. So was
-# `stored_s`, the time of this machine's clock, which parcels of an older installation lack.
+# `stored_s`, the time of this machine's clock, which parcels of an older installation lack, and `stamped`: whether the
+# client gave the events their times, which it may then change.
 STORED_S = "stored_s"
+ADDED = {STORED_S: "INTEGER", "stamped": "INTEGER NOT NULL DEFAULT 0"}
 SCHEMA = f"""
 BEGIN IMMEDIATE;
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT_VERSION};
 CREATE TABLE IF NOT EXISTS parcel (
     number INTEGER PRIMARY KEY AUTOINCREMENT, count INTEGER NOT NULL, content BLOB NOT NULL, digest BLOB NOT NULL,
-    {STORED_S} INTEGER
+    {", ".join(f"{name} {kind}" for name, kind in ADDED.items())}
 );
 CREATE TABLE IF NOT EXISTS refused (number INTEGER PRIMARY KEY, content BLOB NOT NULL, reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS writer (name TEXT PRIMARY KEY, last INTEGER NOT NULL);
@@ -52,8 +54,8 @@ def open_file(path: Path | None, *, durable: bool) -> sqlite3.Connection:
             _require_outbox(db)
             db.execute("PRAGMA journal_mode = WAL").fetchone()
             db.executescript(SCHEMA)
-            if not has_times(db):
-                db.execute(f"ALTER TABLE parcel ADD COLUMN {STORED_S} INTEGER")
+            for name in ADDED.keys() - _columns(db):
+                db.execute(f"ALTER TABLE parcel ADD COLUMN {name} {ADDED[name]}")
             synchronise(db, durable=durable)
     except EmbodiedError:
         db.close()
@@ -83,7 +85,11 @@ def read_file(path: Path) -> sqlite3.Connection:
 
 def has_times(db: sqlite3.Connection) -> bool:
     """Returns whether an outbox keeps the times at which its parcels were stored: older ones do not."""
-    return any(column == STORED_S for _, column, *_ in db.execute("PRAGMA table_info(parcel)"))
+    return STORED_S in _columns(db)
+
+
+def _columns(db: sqlite3.Connection) -> set[str]:
+    return {column for _, column, *_ in db.execute("PRAGMA table_info(parcel)")}
 
 
 def synchronise(db: sqlite3.Connection, *, durable: bool) -> None:

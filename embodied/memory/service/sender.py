@@ -60,7 +60,10 @@ class Sender:
         self.open = True
         self.trouble: Exception | None = None
         self._size = SendingSize()
-        self._waiting = deque(Waiting(number, None, 0, None, counted=True) for number in outbox.numbers())
+        self._waiting = deque(
+            Waiting(number, None, 0, None, counted=True, stamped=outbox.is_stamped(number))
+            for number in outbox.numbers()
+        )
         self._thread = threading.Thread(target=self._send_all, name=f"outbox of {writer}", daemon=True)
         self._thread.start()
 

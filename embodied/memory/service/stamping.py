@@ -19,6 +19,7 @@ class Stamping:
     def __init__(self, site: SiteTime) -> None:
         self.site = site
         self.last_s: dict[str, float] = {}
+        self._stamped_s: dict[str, float] = {}  # The last time that this client gave to an event of each writer.
         self._posted_s: dict[int, float] = {}  # Of parcels of this process that wait without numbers, by `steady_s`.
 
     def note_posted(self, number: int) -> None:
@@ -43,4 +44,8 @@ class Stamping:
         """Returns an event of `ago_s` seconds ago (None: unknown) at its time by the bank's clock."""
         now_s = self.site.time_s()
         time_s = min(event.valid_time_s, now_s) if ago_s is None else self.site.time_s(ago_s)
-        return at_time(event, max(time_s, self.last_s.get(event.writer, -math.inf)))
+        earlier_s = self._stamped_s.get(event.writer, -math.inf)
+        if earlier_s <= self.site.latest_s:  # Else the owner was replaced by one whose clock shows less.
+            time_s = max(time_s, earlier_s)
+        time_s = self._stamped_s[event.writer] = max(time_s, self.last_s.get(event.writer, -math.inf))
+        return at_time(event, time_s)
