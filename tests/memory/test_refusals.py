@@ -10,6 +10,7 @@ import pytest
 from embodied.errors import ConflictError, DataError, MemoryBankError, NumberTakenError, PathError, SceneError
 from embodied.geometry import Pose
 from embodied.memory import (
+    SCHEMA_VERSION,
     AbsenceSeen,
     EntityMerged,
     EntitySeen,
@@ -185,7 +186,7 @@ def test_what_builds_on_something_stale_is_a_conflict(bank, case):
         ({"valid_time_s": "now"}, "finite"),
         ({"writer": ""}, "writer"),
         ({"writer_seq": 0}, "writer"),
-        ({"schema_version": 2}, "schema version"),
+        ({"schema_version": SCHEMA_VERSION + 1}, "schema version"),
         ({"schema_version": 0}, "schema version"),
         ({"cause": (99,)}, "before it"),
         ({"cause": (2**64,)}, "before it"),
