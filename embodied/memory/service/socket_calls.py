@@ -158,11 +158,12 @@ class Calls:
     async def _committed(self, caller: Caller, groups: tuple[bytes, ...]) -> list[Result]:
         loop, allowance, size = asyncio.get_running_loop(), caller.allowance, sum(map(len, groups))
         wait_s = allowance.wait_s(loop.time())
+        await asyncio.sleep(min(wait_s, LONGEST_SLEEP_S))  # Also one that ignores the refusal must not ask at once.
         if wait_s > LONGEST_SLEEP_S:
             raise SlowDownError(
-                "A client must not write more than its allowance; the time to wait is in seconds.", value=wait_s
+                "A client must not write more than its allowance; the time to wait is in seconds.",
+                value=wait_s - LONGEST_SLEEP_S,
             )
-        await asyncio.sleep(wait_s)
         call = partial(self._service.request, groups, caller.client, allowance)
         request = await self._decoded(caller, size, call)
         charge = partial(_charge, allowance, request)
