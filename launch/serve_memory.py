@@ -18,9 +18,9 @@ from embodied.memory import (
     bank_path,
     open_bank,
     opened_when_free,
+    prepare_owner_process,
     require_openable,
 )
-from embodied.memory.service.owner_process import prepare_owner_process
 from embodied.prometheus import metrics_served
 from launch import cli
 from launch.access import access_of, signalled

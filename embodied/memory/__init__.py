@@ -79,6 +79,7 @@ from embodied.memory.service.outbox import Outbox
 from embodied.memory.service.outbox_config import OutboxConfig
 from embodied.memory.service.outbox_file import is_outbox
 from embodied.memory.service.outbox_status import OutboxStatus, outbox_status
+from embodied.memory.service.owner_process import prepare_owner_process
 from embodied.memory.service.parcels import LaidAside
 from embodied.memory.service.past import close_past, reopen_past
 from embodied.memory.service.read_only import ReadOnlyBank, open_read_only
@@ -202,6 +203,7 @@ __all__ = [
     "open_read_only",
     "opened_when_free",
     "outbox_status",
+    "prepare_owner_process",
     "rank",
     "read_credentials",
     "read_laid_aside",

@@ -110,7 +110,8 @@ def test_parcels_without_numbers_that_can_have_none_are_laid_aside_and_the_other
     db = sqlite3.connect(path)
     for number, writer in enumerate(("", "r", "", "r/2"), 1):  # As a client without a name once left it.
         content = encode_events([Event(writer, 0, 0.0, Observed(writer or "nameless"))])
-        db.execute("INSERT INTO parcel VALUES (?, 1, ?, ?, 0)", (number, content, digest_of(content)))
+        columns = "number, count, content, digest, stored_s"
+        db.execute(f"INSERT INTO parcel ({columns}) VALUES (?, 1, ?, ?, 0)", (number, content, digest_of(content)))
         db.execute("INSERT INTO unnumbered VALUES (?, 0)", (number,))
     db.commit()
     db.close()

@@ -118,7 +118,7 @@ REFUSED = {
     "a long name of a skill": (RobotRegistered("panda", "arm", (SkillSpec("s" * 1_001),)), "1000 characters"),
     "a long text": (Observed("x" * (2**16 + 1)), "longer than 65536 characters"),
     "a large event": (MomentStored("e", "m", unit(4), (0.0, 0.0, 0.0), bytes(2**23 + 4), 1), "8388608 bytes"),
-    "JSON nested too deeply": (ToolCalled("t", '{"a":' * 65 + "1" + "}" * 65), "at most 64 deep. Got 'more than 64 deep'"),
+    "JSON nested too deeply": (ToolCalled("t", '{"a":' * 65 + "1" + "}" * 65), "Got 'more than 64 deep'"),
     "JSON with a number that is too large": (ToolCalled("t", '{"a": 1e999}'), "JSON text"),
     "JSON with half of a surrogate pair": (ToolCalled("t", '{"a": "\\ud800"}'), "JSON text"),
     "many corners": (PlaceDefined("hall", "region", "home", CORNERS), "not have more than 500 corners"),
