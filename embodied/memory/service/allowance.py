@@ -5,7 +5,7 @@ import asyncio
 EVENTS_PER_CALL = 10.0  # A call costs the owner about as much as ten events in one.
 BYTES_PER_EVENT = 4096.0  # So many bytes cost it as much as an event.
 EVENTS_PER_REFUSAL = 50.0  # A robot that works has none; one that is refused again and again is slowed down.
-LARGE_APPEND = 100  # Events of one append that other clients do not notice.
+LARGE_APPEND = 50  # Events of one append that other clients do not notice.
 LONGEST_DELAY_S = 5.0  # Half of the time for which a link waits for an answer.
 
 
