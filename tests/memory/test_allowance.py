@@ -91,6 +91,7 @@ def test_refusals_cost_more_than_events_and_conflicts_cost_none():
 
 
 def test_rows_cost_as_events_do_and_what_was_known_already_costs_the_call_alone():
-    assert cost([[1, 2]], [400]) == pytest.approx(10 + 100)
+    assert cost([[1, 2]], [200]) == pytest.approx(10 + 50)
+    assert cost([[1, 2]], [400]) == pytest.approx(10 + weight(100))
     assert cost([[1] * 60], [0], size=10**6) == pytest.approx(10)
     assert cost([[1]], [4], size=40_960) == pytest.approx(10 + 1 + 10)
