@@ -242,7 +242,7 @@ def _close_past(bank: Bank, config: MemoryCommandConfig) -> CommandAnswer:
 
 def _reopen_past(bank: Bank, config: MemoryCommandConfig) -> CommandAnswer:
     number = reopen_past(bank, config.before_s)
-    left = "nothing of it is" if config.before_s is None else f"at most what is earlier than {config.before_s} s is still"
+    left = "nothing of it is" if config.before_s is None else f"at most what is before {config.before_s} s is still"
     line = f"Event {number} opens the past again: {left} closed. What was laid aside meanwhile can be sent again."
     return CommandAnswer([line], {"seq": number})
 
