@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from itertools import pairwise
@@ -28,6 +29,7 @@ from embodied.memory.service.client_threads import ClientThreads
 from embodied.memory.service.sender import Sender
 from embodied.memory.service.sending_size import LARGEST
 from embodied.memory.service.service import SlowDownError
+from embodied.memory.service.socket_calls import LONGEST_SLEEP_S
 from embodied.memory.service.socket_link import SocketLink
 from embodied.memory.service.socket_server import listening
 from embodied.memory.service.socket_settings import SocketSettings
@@ -207,8 +209,10 @@ def test_a_client_that_has_overdrawn_is_asked_to_slow_down_and_its_other_calls_a
         link_of = served_to(stack, service, tmp_path / "clients.json", "flood", events_per_s=1.0, burst_events=1.0)
         link = link_of("flood")
         assert link.commit([encode_events(seen[:100])]) == [list(range(1, 101))]
+        began_s = time.monotonic()
         with pytest.raises(SlowDownError, match="allowance") as asked:
             link.commit([encode_events(seen[100:])])
+        assert time.monotonic() - began_s >= LONGEST_SLEEP_S, "one that ignores the refusal must not ask at once"
         assert asked.value.wait_s > 1.5
         assert link.lease("job", "flood", duration_s=5.0, epoch=0).epoch == 1
         assert link.head() == 101
